@@ -1,0 +1,68 @@
+# make demo | test | lint | bench | test-spark35 | test-sanitize | clean
+#
+# Each target makes the Python environment that it needs (.venv, .venv-bench, .venv-spark35) and
+# builds the C library and the jar; a repeat does only what changed. To start over: rm -rf .venv*
+
+SHELL := /bin/bash
+PYTHON ?= python3
+PYTEST ?= .venv/bin/pytest
+BENCHMARKS := step latency allreduce scaling
+
+.PHONY: demo test lint bench test-spark35 test-sanitize clean
+.DELETE_ON_ERROR:
+
+demo: .venv/zoo-demo
+	.venv/bin/python csrc/build.py --inplace
+	.venv/bin/python examples/digits.py
+
+test: .venv/zoo-dev
+	.venv/bin/python csrc/build.py --inplace
+	$(PYTEST)
+
+lint: .venv/zoo-dev
+	.venv/bin/python csrc/build.py --inplace
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/clang-format --dry-run -Werror csrc/*.[ch]
+	$(PYTEST) -q tests/test_imports.py
+
+bench: .venv-bench/zoo-peers
+	.venv-bench/bin/python csrc/build.py --inplace
+	for name in $(BENCHMARKS); do .venv-bench/bin/python benchmarks/$$name.py || exit; done
+
+test-spark35: .venv-spark35/zoo-dev
+	.venv-spark35/bin/python csrc/build.py --inplace
+	.venv-spark35/bin/pytest -m spark
+
+# The op tests against a library that checks every address and every undefined operation.
+test-sanitize: .venv/zoo-dev
+	.venv/bin/python csrc/build.py --inplace --c-only --sanitize
+	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
+	    PYTHONPATH=build/sanitize $(PYTEST) tests/test_ops.py
+
+# The file .venv/zoo-dev says: .venv holds zoo_keras (from this tree) with the extra "dev".
+# What builds zoo_keras goes in first, so that pip makes no second environment with a second pyspark.
+define install
+PYTHON=$(PYTHON) .ci/tools
+test -x $(@D)/bin/pip || $(PYTHON) -m venv $(@D)
+$(@D)/bin/pip install 'setuptools>=77' cffi '$(SPARK)'
+$(@D)/bin/pip install --no-build-isolation -e '.[$*]'
+touch $@
+endef
+SPARK = pyspark>=3.5
+
+.venv/zoo-%: pyproject.toml
+	$(install)
+
+.venv-bench/zoo-%: pyproject.toml
+	$(install)
+
+.venv-spark35/zoo-%: SPARK = pyspark==3.5.*
+.venv-spark35/zoo-%: pyproject.toml
+	$(install)
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -f zoo_keras/_zk.abi3.so zoo_keras/spark/zoo_bridge.jar
+	find zoo_keras tests csrc -name __pycache__ -prune -exec rm -rf {} +

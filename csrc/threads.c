@@ -1,0 +1,138 @@
+/* Own thread pool: tasks of one job are claimed one by one from a counter. Threads spin for a
+ * moment and then sleep. A forked child starts with an empty pool (pthread_atfork), so a process
+ * that forks workers, as Spark does, is safe. One job at a time; a second caller runs inline. */
+#define _GNU_SOURCE
+#include "kernel.h"
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+#define MAX_THREADS 256
+#define SPINS 4000 /* about 40 us: longer than the gap between two kernels of one program */
+
+static struct {
+    /* generation << 32 | next task: claiming succeeds only while the generation is current, so a
+     * late thread can never run a task of a job whose fields it did not read */
+    _Atomic uint64_t ticket;
+    _Atomic int64_t done;
+    zk_task fn;
+    void *ctx;
+    int64_t n;
+    int threads;
+    int workers; /* started so far */
+    _Atomic int sleepers;
+    pthread_mutex_t busy, sleep;
+    pthread_cond_t wake;
+} pool = {.busy = PTHREAD_MUTEX_INITIALIZER,
+          .sleep = PTHREAD_MUTEX_INITIALIZER,
+          .wake = PTHREAD_COND_INITIALIZER};
+
+static inline void pause_cpu(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+/* Claims and runs tasks until none is left in the current job. */
+static void work(int thread) {
+    for (;;) {
+        uint64_t t = atomic_load_explicit(&pool.ticket, memory_order_acquire);
+        int64_t task = (int64_t)(t & 0xffffffffu);
+        zk_task fn = __atomic_load_n(&pool.fn, __ATOMIC_RELAXED);
+        void *ctx = __atomic_load_n(&pool.ctx, __ATOMIC_RELAXED);
+        if (task >= __atomic_load_n(&pool.n, __ATOMIC_RELAXED)) return;
+        if (thread >= __atomic_load_n(&pool.threads, __ATOMIC_RELAXED)) return;
+        if (!atomic_compare_exchange_weak(&pool.ticket, &t, t + 1)) continue;
+        fn(ctx, task, thread);
+        atomic_fetch_add_explicit(&pool.done, 1, memory_order_acq_rel);
+    }
+}
+
+static int changed(uint64_t seen) {
+    return atomic_load(&pool.ticket) >> 32 != seen >> 32;
+}
+
+static void wait_for_job(uint64_t seen) {
+    for (int i = 0; i < SPINS; i++) {
+        if (changed(seen)) return;
+        pause_cpu();
+    }
+    pthread_mutex_lock(&pool.sleep);
+    atomic_fetch_add(&pool.sleepers, 1);
+    while (!changed(seen)) pthread_cond_wait(&pool.wake, &pool.sleep);
+    atomic_fetch_sub(&pool.sleepers, 1);
+    pthread_mutex_unlock(&pool.sleep);
+}
+
+static void *worker(void *arg) {
+    int thread = (int)(intptr_t)arg;
+    uint64_t seen = 0; /* generation 0 is never published */
+    for (;;) {
+        wait_for_job(seen);
+        seen = atomic_load_explicit(&pool.ticket, memory_order_acquire);
+        work(thread);
+    }
+    return NULL;
+}
+
+static void child_starts_empty(void) {
+    pool.workers = 0;
+    atomic_store(&pool.ticket, 0);
+    atomic_store(&pool.sleepers, 0);
+    pthread_mutex_init(&pool.busy, NULL);
+    pthread_mutex_init(&pool.sleep, NULL);
+    pthread_cond_init(&pool.wake, NULL);
+}
+
+static void start_workers(int wanted) {
+    static int registered;
+    if (!registered) registered = !pthread_atfork(NULL, NULL, child_starts_empty);
+    sigset_t all, old;
+    sigfillset(&all); /* signals belong to the threads of Python */
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    while (pool.workers < wanted) {
+        pthread_t id;
+        if (pthread_create(&id, NULL, worker, (void *)(intptr_t)(pool.workers + 1))) break;
+        pthread_detach(id);
+        pool.workers++;
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+static void publish(int threads, int64_t n, zk_task fn, void *ctx) {
+    uint64_t generation = (atomic_load(&pool.ticket) >> 32) + 1;
+    /* no task can be claimed while the fields change: the old job's counter stands at its n, and
+     * the largest counter value bars a thread that has read the new n already */
+    atomic_store(&pool.ticket, generation << 32 | 0xffffffffu);
+    __atomic_store_n(&pool.fn, fn, __ATOMIC_RELAXED);
+    __atomic_store_n(&pool.ctx, ctx, __ATOMIC_RELAXED);
+    __atomic_store_n(&pool.n, n, __ATOMIC_RELAXED);
+    __atomic_store_n(&pool.threads, threads, __ATOMIC_RELAXED);
+    atomic_store(&pool.done, 0);
+    atomic_store_explicit(&pool.ticket, (generation + 1) << 32, memory_order_seq_cst);
+    if (atomic_load(&pool.sleepers)) {
+        pthread_mutex_lock(&pool.sleep);
+        pthread_cond_broadcast(&pool.wake);
+        pthread_mutex_unlock(&pool.sleep);
+    }
+}
+
+static void wait_until_done(int64_t n) {
+    for (int i = 0; atomic_load_explicit(&pool.done, memory_order_acquire) < n; i++)
+        if (i < SPINS) pause_cpu();
+        else sched_yield();
+}
+
+void zk_parallel(const zk_call *c, int64_t n, zk_task fn, void *ctx) {
+    int threads = c->threads < MAX_THREADS ? c->threads : MAX_THREADS;
+    if (threads < 2 || n < 2 || pthread_mutex_trylock(&pool.busy)) {
+        for (int64_t i = 0; i < n; i++) fn(ctx, i, 0);
+        return;
+    }
+    start_workers(threads - 1);
+    publish(threads, n, fn, ctx);
+    work(0);
+    wait_until_done(n);
+    pthread_mutex_unlock(&pool.busy);
+}

@@ -1,0 +1,58 @@
+"""Opens files in real Keras and writes down what they predict and how they train on.
+
+Run by test_keras_opens_ours.py in a Python that has keras: open_in_keras.py JOBS.json RESULTS.npz.
+JOBS lists {"file", "inputs", "targets", "weights_of"}; inputs and targets are keys of jobs.npz
+beside it, weights_of is the model file whose architecture takes a weights file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import keras
+import numpy as np
+
+
+def joined(items: list) -> object:
+    return items[0] if len(items) == 1 else items
+
+
+def opened(job: dict) -> keras.Model:
+    if "weights_of" not in job:
+        return keras.saving.load_model(job["file"])
+    model = keras.saving.load_model(job["weights_of"], compile=False)
+    model.set_weights([w * 0 for w in model.get_weights()])
+    model.load_weights(job["file"])
+    return model
+
+
+def results(job: dict, arrays: dict) -> dict[str, np.ndarray]:
+    model = opened(job)
+    x = joined([arrays[k] for k in job["inputs"]])
+    predicted = model.predict_on_batch(x)
+    predicted = predicted if isinstance(predicted, (list, tuple)) else [predicted]
+    found = {f"predicted{i}": p for i, p in enumerate(predicted)}
+    if job["train"]:
+        model.train_on_batch(x, joined([arrays[k] for k in job["targets"]]))
+        found |= {f"continued{i}": w for i, w in enumerate(model.get_weights())}
+    return found
+
+
+def main(jobs: Path, out: Path) -> None:
+    with np.load(jobs.with_suffix(".npz")) as stored:
+        arrays = dict(stored)
+    made = {}
+    for job in json.loads(jobs.read_text()):
+        for key, value in results(job, arrays).items():
+            made[f"{Path(job['file']).name}/{key}"] = np.asarray(value)
+    np.savez(out, **made)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

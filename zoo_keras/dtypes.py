@@ -1,0 +1,56 @@
+"""Names of the element types, numpy's dtype for each, and promotion between them. No tensor or
+graph is known here. bfloat16 has no numpy type and exists only on the wire and in storage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from zoo_keras.errors import ConfigError
+
+FLOATS = ("float16", "float32", "float64")
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+ALL = (*FLOATS, *INTEGERS, "bool")
+
+
+def standardize(dtype: Any) -> str:
+    """The canonical name of a dtype given as a string, numpy dtype or Python type.
+
+    `standardize(float) == "float32"`, as in Keras. Raises ConfigError for unknown names.
+    """
+    if dtype is None or dtype is float:
+        return "float32"
+    if dtype is int:
+        return "int32"
+    if dtype is bool:
+        return "bool"
+    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    if name not in ALL:
+        raise ConfigError(f"Unknown dtype. Received: {dtype!r}. Use one of {', '.join(ALL)}.")
+    return name
+
+
+def is_float(dtype: str) -> bool:
+    """Whether a dtype name is one of the floating types."""
+    return dtype in FLOATS
+
+
+def of_python(value: Any) -> str:
+    """The dtype that a Python number, list or array has when it meets a tensor."""
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "int32"
+    if isinstance(value, float):
+        return "float32"
+    name = np.asarray(value).dtype.name
+    return {"float64": "float32", "int64": "int32"}.get(name, name)
+
+
+def promote(*dtypes: str) -> str:
+    """The common dtype of several: floats win over integers, wide over narrow, bool yields."""
+    found = [d for d in dtypes if d in FLOATS]
+    if found:
+        return max(found, key=FLOATS.index)
+    return np.result_type(*dtypes).name

@@ -1,0 +1,119 @@
+"""Runs Programs: gives their spaces memory, calls C, and computes host instructions with numpy.
+
+In: a Program and arrays for its outside spaces. Out: those arrays, changed. Knows no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo_keras import native
+from zoo_keras.errors import ProgramError
+from zoo_keras.graph import Spec
+from zoo_keras.ops.op import registry
+from zoo_keras.program import ARENA, CONSTANTS, PACKED, Program
+
+_DTYPE_NAMES = {number: name for name, number in native.DTYPES.items()}
+
+
+class Runner:
+    """A Program with memory.
+
+    >>> runner = Runner(program)
+    >>> runner.set("weights", flat)
+    >>> runner.set("x0", batch)
+    >>> runner.run()
+    """
+
+    def __init__(self, program: Program, arena: np.ndarray | None = None) -> None:
+        self.program = program
+        self.arrays: dict[str, np.ndarray] = {}
+        self._table = native.pointer_table(len(program.spaces))
+        self._number = {name: i for i, name in enumerate(program.spaces)}
+        self._need = dict(zip(program.spaces, program.space_bytes, strict=True))
+        self._split()
+        need = self._need[ARENA]
+        self.set(ARENA, arena if arena is not None and arena.nbytes >= need
+                 else native.aligned(need))  # fmt: skip
+        self.set(PACKED, native.aligned(self._need[PACKED]))
+        constants = native.aligned(program.constants.nbytes)
+        constants[:] = program.constants
+        self.set(CONSTANTS, constants)
+        self._fresh: Any = None
+
+    def _split(self) -> None:
+        p = self.program
+        make = lambda part: native.Executable(  # noqa: E731
+            np.ascontiguousarray(part), p.args, p.attrs, p.space_bytes, p.threads
+        )
+        self._prologue = make(p.instrs[: p.prologue]) if p.prologue else None
+        self._body = make(p.instrs[p.prologue :])
+
+    def set(self, space: str, array: np.ndarray) -> None:
+        """Use this array as a space (one the program does not know is ignored)."""
+        number = self._number.get(space)
+        if number is None:
+            return
+        if array.nbytes < self._need[space] or not array.flags.c_contiguous:
+            raise ProgramError(
+                f'Space "{space}" needs {self._need[space]} contiguous bytes. '
+                f"Received: {array.nbytes} bytes, contiguous: {array.flags.c_contiguous}."
+            )
+        self.arrays[space] = array
+        self._table[number] = native.pointer(array)
+
+    def run(self, version: Any = None, seconds: np.ndarray | None = None) -> None:
+        """Run once. When `version` is not that of the last run, weights have changed and the
+        prologue runs first. seconds: one float64 for each instruction, to which time is added."""
+        times = native.ffi.NULL
+        if seconds is not None:
+            times = native.ffi.cast("double *", native.pointer(seconds))
+        if self._prologue is not None and (version is None or version != self._fresh):
+            self._prologue.run(self._table, self._host, self._where, times)
+            self._fresh = version
+        first = self.program.prologue
+        self._body.run(
+            self._table,
+            lambda i: self._host(first + i),
+            lambda i: self._where(first + i),
+            times if seconds is None else times + first,
+        )
+
+    def _where(self, instruction: int) -> str:
+        return self.program.labels[instruction]
+
+    def _host(self, instruction: int) -> None:
+        name, attrs = self.program.host[instruction]
+        row = self.program.instrs[instruction]
+        views = [self._view(self.program.args[row["arg0"] + i])
+                 for i in range(row["nout"] + row["nin"])]  # fmt: skip
+        outs, ins = views[: row["nout"]], views[row["nout"] :]
+        specs = [Spec(v.shape, v.dtype.name) for v in outs]
+        for out, value in zip(outs, registry[name].compute(ins, attrs, specs), strict=True):
+            out[...] = value
+
+    def _view(self, arg: np.ndarray) -> np.ndarray:
+        space = self.arrays[self.program.spaces[arg["space"]]]
+        dtype = np.dtype(_DTYPE_NAMES[int(arg["dtype"])])
+        shape = tuple(arg["dims"][: arg["ndim"]].tolist())
+        size = int(np.prod(shape, dtype=np.int64))
+        if space.size == 0 or size == 0:
+            return np.empty(shape, dtype)
+        flat = space.reshape(-1).view(np.uint8)
+        start = int(arg["offset"])
+        return flat[start : start + size * dtype.itemsize].view(dtype).reshape(shape)
+
+
+def run_graph(
+    program: Program, feeds: Mapping[str, np.ndarray], results: Sequence[np.ndarray]
+) -> None:
+    """Run a program once whose results go to the spaces out0, out1, ..."""
+    runner = Runner(program)
+    for space, array in feeds.items():
+        runner.set(space, array)
+    for i, array in enumerate(results):
+        runner.set(f"out{i}", array)
+    runner.run()

@@ -1,0 +1,299 @@
+"""Nodes and graphs: what is to be computed, with concrete shapes and dtypes, and no numbers but
+constants. Nodes are immutable; a pass makes new ones. Knows no device, no layer and no model.
+
+Three ops have no inputs: `input` (fed at each run), `parameter` (a Variable) and `constant`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zoo_keras.errors import ShapeError
+
+
+class Spec(NamedTuple):
+    """Shape and dtype of one tensor; every dimension is a known integer."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Node:
+    """One op applied to tensors. `specs` holds one Spec for each output."""
+
+    __slots__ = ("attrs", "inputs", "op", "outputs", "scope", "specs")
+
+    def __init__(
+        self,
+        op: Any,
+        inputs: Iterable[Tensor],
+        attrs: dict[str, Any],
+        specs: Iterable[Spec],
+        scope: str = "",
+    ) -> None:
+        self.op = op
+        self.inputs = tuple(inputs)
+        self.attrs = attrs
+        self.specs = tuple(specs)
+        self.scope = scope
+        self.outputs = tuple(Tensor(self, i) for i in range(len(self.specs)))
+
+    def __repr__(self) -> str:
+        return f"<Node {self.op.name} {self.specs}>"
+
+
+class Tensor:
+    """One output of a node. Arithmetic on it calls the ops in `zoo_keras.ops`."""
+
+    __slots__ = ("index", "node")
+    __array_priority__ = 100
+
+    def __init__(self, node: Node, index: int) -> None:
+        self.node = node
+        self.index = index
+
+    @property
+    def spec(self) -> Spec:
+        return self.node.specs[self.index]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.spec.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.spec.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a scalar tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            "A symbolic tensor has no truth value while a model is traced. Received: an `if`, "
+            "`and`, `or` or `not` on a tensor. Use zoo_keras.ops.where or ops.logical_and/or/not."
+        )
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            "A symbolic tensor has no values yet, so numpy cannot take it. Use the functions of "
+            "zoo_keras.ops in place of numpy's inside `call`."
+        )
+
+    def __repr__(self) -> str:
+        return f"<Tensor {self.node.op.name} shape={self.shape} dtype={self.dtype}>"
+
+
+# Filled in by zoo_keras.ops: Python's operator name -> op function.
+operators: dict[str, Callable[..., Any]] = {}
+_BINARY = "add sub mul truediv floordiv mod pow matmul".split()
+_COMPARE = "lt le gt ge eq ne and or xor".split()
+_UNARY = "neg abs invert getitem".split()
+
+
+def install_operators(cls: type) -> None:
+    """Give a class Python's operators, looked up in `operators` when they are used."""
+
+    def method(name: str, swap: bool = False) -> Callable[..., Any]:
+        def call(self: Any, *args: Any) -> Any:
+            return operators[name](*((*args, self) if swap else (self, *args)))
+
+        return call
+
+    for name in _BINARY + _COMPARE + _UNARY:
+        setattr(cls, f"__{name}__", method(name))
+    for name in [*_BINARY, "and", "or", "xor"]:
+        setattr(cls, f"__r{name}__", method(name, swap=True))
+    cls.__hash__ = object.__hash__  # type: ignore[assignment]
+
+
+install_operators(Tensor)
+
+
+class Leaf:
+    """The op of a node without inputs."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Leaf {self.name}>"
+
+
+INPUT, PARAMETER, CONSTANT = Leaf("input"), Leaf("parameter"), Leaf("constant")
+
+
+def input_tensor(name: str, shape: Iterable[int], dtype: str = "float32") -> Tensor:
+    """A tensor whose values are fed at each run."""
+    spec = Spec(tuple(int(d) for d in shape), dtype)
+    return Node(INPUT, (), {"name": name}, [spec]).outputs[0]
+
+
+def constant(value: Any, dtype: str | None = None) -> Tensor:
+    """A tensor whose values are known while tracing."""
+    array = np.array(value, dtype=dtype)
+    array.setflags(write=False)
+    return Node(CONSTANT, (), {"value": array}, [Spec(array.shape, array.dtype.name)]).outputs[0]
+
+
+class Graph:
+    """Inputs (fed), outputs (read), and every node between them."""
+
+    def __init__(self, inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> None:
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+
+    def nodes(self) -> list[Node]:
+        """All nodes that the outputs need, each after its inputs; the order is deterministic."""
+        return topological(t.node for t in self.outputs)
+
+    def __str__(self) -> str:
+        names: dict[int, str] = {}
+        lines = []
+        for i, node in enumerate(self.nodes()):
+            names[id(node)] = f"%{i}"
+            args = ", ".join(_reference(names, t) for t in node.inputs)
+            attrs = ", ".join(f"{k}={_short(v)}" for k, v in node.attrs.items())
+            specs = " ".join(f"{s.dtype}{list(s.shape)}" for s in node.specs)
+            lines.append(f"%{i} = {node.op.name}({', '.join(filter(None, (args, attrs)))}) {specs}")
+        results = ", ".join(_reference(names, t) for t in self.outputs)
+        return "\n".join([*lines, f"return {results}"])
+
+
+def _reference(names: dict[int, str], tensor: Tensor) -> str:
+    suffix = f".{tensor.index}" if len(tensor.node.specs) > 1 else ""
+    return names[id(tensor.node)] + suffix
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, np.ndarray) and value.size > 4:
+        return f"array{list(value.shape)}"
+    return repr(value.tolist()) if isinstance(value, np.ndarray) else repr(value)
+
+
+def topological(roots: Iterable[Node]) -> list[Node]:
+    """Nodes reachable from the roots, inputs first; no recursion, so depth does not matter."""
+    order: list[Node] = []
+    state: dict[int, bool] = {}  # False: opened, True: placed
+    for root in roots:
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            if id(node) not in state:
+                state[id(node)] = False
+                stack.extend(t.node for t in reversed(node.inputs) if id(t.node) not in state)
+                continue
+            stack.pop()
+            if not state[id(node)]:
+                state[id(node)] = True
+                order.append(node)
+    return order
+
+
+class Trace:
+    """Collects what a traced function reads and writes: Variables, and losses on the way.
+
+    `parameters` maps id(variable) to (variable, the Tensor that stands for it); `updates` maps
+    id(variable) to (variable, the Tensor assigned last). `rng` is the int64 pair (step, first row)
+    that random ops read, made when first asked for. Traces nest; the innermost is current.
+    """
+
+    def __init__(self, rng: Tensor | None = None) -> None:
+        self.parameters: dict[int, tuple[Any, Tensor]] = {}
+        self.updates: dict[int, tuple[Any, Tensor]] = {}
+        self.masks: dict[tuple[int, int], tuple[Tensor, Any]] = {}
+        self.losses: list[Any] = []  # added by layers: add_loss and activity regularizers
+        self.rng = rng
+
+    def read(self, variable: Any) -> Tensor:
+        """The variable's value at this point of the trace."""
+        if id(variable) in self.updates:
+            return self.updates[id(variable)][1]
+        if id(variable) not in self.parameters:
+            spec = Spec(tuple(variable.shape), variable.dtype)
+            node = Node(PARAMETER, (), {"variable": variable}, [spec])
+            self.parameters[id(variable)] = (variable, node.outputs[0])
+        return self.parameters[id(variable)][1]
+
+    def random_source(self) -> Tensor:
+        """The (step, first row) pair; random ops add a seed of their own."""
+        if self.rng is None:
+            self.rng = input_tensor("rng", (2,), "int64")
+        return self.rng
+
+    def assign(self, variable: Any, value: Tensor) -> None:
+        """Note that the variable has this value once the program has run."""
+        if tuple(value.shape) != tuple(variable.shape):
+            raise ShapeError(
+                f'Variable "{variable.path}" has shape {tuple(variable.shape)}. Received: a value '
+                f"of shape {value.shape} to assign. Reshape the value first."
+            )
+        self.read(variable)
+        self.updates[id(variable)] = (variable, value)
+
+
+class _Local(threading.local):
+    def __init__(self) -> None:
+        self.traces: list[Trace] = []
+        self.scopes: list[str] = []
+
+
+_local = _Local()
+
+
+def current_trace() -> Trace | None:
+    """The innermost running trace of this thread, or None."""
+    return _local.traces[-1] if _local.traces else None
+
+
+@contextmanager
+def tracing(trace: Trace | None = None) -> Iterator[Trace]:
+    """Run a block with a trace as the current one."""
+    trace = trace or Trace()
+    _local.traces.append(trace)
+    try:
+        yield trace
+    finally:
+        _local.traces.pop()
+
+
+@contextmanager
+def not_tracing() -> Iterator[None]:
+    """Run a block outside any trace: weights are made and assigned at once."""
+    traces, _local.traces = _local.traces, []
+    try:
+        yield
+    finally:
+        _local.traces = traces
+
+
+@contextmanager
+def scope(name: str) -> Iterator[None]:
+    """Nodes made in this block carry the name (a layer's), for error messages and profiles."""
+    _local.scopes.append(name)
+    try:
+        yield
+    finally:
+        _local.scopes.pop()
+
+
+def current_scope() -> str:
+    """The names of the layers being called, joined by slashes."""
+    return "/".join(_local.scopes)

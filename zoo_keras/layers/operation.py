@@ -1,0 +1,90 @@
+"""Calls that build a functional model: who was called with which tensors, and what came out.
+
+In: a layer or op function and KerasTensors. Out: new KerasTensors whose history is a CallNode.
+Output shapes are found by tracing the call twice with different numbers for the unknown sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from zoo_keras.errors import ShapeError
+from zoo_keras.graph import Tensor, input_tensor, tracing
+from zoo_keras.nest import flatten, map_structure, pack_as
+from zoo_keras.ops.symbolic import KerasTensor
+
+# Two sets of sizes for unknown dimensions: large enough for any window, and never equal.
+_TRIALS = ((89, 97, 101, 103, 107, 109), (127, 131, 137, 139, 149, 151))
+
+
+class CallNode:
+    """One call of an operation (a layer or an op) in a functional model."""
+
+    def __init__(self, operation: Any, args: tuple, kwargs: dict[str, Any], outputs: Any) -> None:
+        self.operation = operation
+        self.args, self.kwargs = args, kwargs
+        self.outputs = flatten(outputs)
+        self.inputs = [t for t in flatten((args, kwargs)) if isinstance(t, KerasTensor)]
+        for i, tensor in enumerate(self.outputs):
+            tensor.history = (self, i)
+        operation._inbound_nodes.append(self)
+
+    @property
+    def parents(self) -> list[CallNode]:
+        return [t.history[0] for t in self.inputs if t.history]
+
+    def fill_in(self, values: dict[int, Any]) -> tuple[tuple, dict[str, Any]]:
+        """The arguments with every KerasTensor replaced by its value in `values` (by id)."""
+
+        def value(leaf: Any) -> Any:
+            return values[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
+
+        return map_structure(value, self.args), map_structure(value, self.kwargs)
+
+
+def symbolic_outputs(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+    """KerasTensors for function(*args, **kwargs), by tracing it with trial sizes."""
+    leaves = [t for t in flatten((args, kwargs)) if isinstance(t, KerasTensor)]
+    dynamic = any(d is None for t in leaves for d in t.shape)
+    trials = [_trial(function, args, kwargs, sizes) for sizes in _TRIALS[: 1 + dynamic]]
+    shapes = [_common_shape(*ts) for ts in zip(*[flatten(t) for t in trials], strict=True)]
+    outputs = [
+        KerasTensor(s, t.dtype) for s, t in zip(shapes, flatten(trials[0]), strict=True)
+    ]  # fmt: skip
+    return pack_as(trials[0], outputs)
+
+
+def _common_shape(first: Tensor, second: Tensor | None = None) -> tuple[int | None, ...]:
+    if second is None:
+        return tuple(first.shape)
+    if len(first.shape) != len(second.shape):
+        raise ShapeError(
+            "The rank of an output depends on a size that is not known yet. "
+            f"Received: {first.shape} and {second.shape}. Give the Input a full shape."
+        )
+    return tuple(a if a == b else None for a, b in zip(first.shape, second.shape, strict=True))
+
+
+def _trial(
+    function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], sizes: Sequence[int]
+) -> Any:
+    def stand_in(leaf: Any) -> Any:
+        if not isinstance(leaf, KerasTensor):
+            return leaf
+        return input_tensor(leaf.name, concrete_shape(leaf.shape, sizes), leaf.dtype)
+
+    with tracing():
+        outputs = function(*map_structure(stand_in, args), **map_structure(stand_in, kwargs))
+    return map_structure(_as_tensor, outputs)
+
+
+def _as_tensor(value: Any) -> Tensor:
+    from zoo_keras.ops.op import as_tensors
+
+    return value if isinstance(value, Tensor) else as_tensors([value])[0]
+
+
+def concrete_shape(shape: Sequence[int | None], sizes: Sequence[int]) -> tuple[int, ...]:
+    """The shape with its i-th unknown dimension (by position) replaced by sizes[i]."""
+    return tuple(sizes[min(i, 5)] if d is None else d for i, d in enumerate(shape))

@@ -1,0 +1,169 @@
+"""What hangs on a layer: Variables, sublayers and metrics, found as attributes are set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo_keras.errors import ShapeError
+from zoo_keras.nest import flatten
+from zoo_keras.weights import Variable
+
+
+class Tracked:
+    """An object whose attributes may be Variables, layers, metrics, or lists and dicts of them."""
+
+    _trainable = True
+
+    def __init__(self) -> None:
+        self.__dict__.setdefault("_variables", [])
+        self.__dict__.setdefault("_layers", [])
+        self.__dict__.setdefault("_metrics", [])
+        self.__dict__.setdefault("_seed_generators", [])
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_init") and "_variables" not in self.__dict__:
+            Tracked.__init__(self)
+        for leaf in _leaves(value):
+            self._track(leaf)
+        object.__setattr__(self, name, value)
+
+    def _track(self, leaf: Any) -> None:
+        if isinstance(leaf, Variable):
+            self._track_variable(leaf)
+        elif isinstance(leaf, Tracked):
+            _add(self._layers, leaf)
+        elif hasattr(leaf, "update_state") and hasattr(leaf, "reset_state"):
+            _add(self._metrics, leaf)
+
+    def _track_variable(self, variable: Variable) -> None:
+        _add(self._variables, variable)
+
+    def _tracked_attributes(self) -> dict[str, Any]:
+        """Attributes that hold Variables, layers or metrics, by name."""
+        found = {}
+        for name, value in self.__dict__.items():
+            if not name.startswith("_") and any(
+                isinstance(leaf, (Variable, Tracked)) for leaf in _leaves(value)
+            ):
+                found[name] = value
+        return found
+
+    def _flatten_layers(self) -> Iterator[Any]:
+        """This object and every layer below it, each once."""
+        seen: set[int] = set()
+        stack: list[Any] = [self]
+        while stack:
+            layer = stack.pop()
+            if id(layer) not in seen:
+                seen.add(id(layer))
+                yield layer
+                stack.extend(reversed(layer._layers))
+
+    # ---- weights -------------------------------------------------------------------------------
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All Variables, those of metrics included."""
+        found = list(self.weights)
+        for layer in self._flatten_layers():
+            for metric in layer._metrics:
+                found += [v for v in metric.variables if not _holds(found, v)]
+        return found
+
+    @property
+    def weights(self) -> list[Variable]:
+        """Variables of this layer, trainable ones first, then those of its sublayers in order."""
+        own = self._variables
+        found = [v for v in own if v.trainable or _made_trainable(v)]
+        found += [v for v in own if not _holds(found, v)]
+        for layer in self._layers:
+            found += [v for v in layer.weights if not _holds(found, v)]
+        return found
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """Weights that training changes."""
+        return [v for v in self.weights if v.trainable] if self._trainable else []
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        """Weights that training leaves alone, such as moving averages and frozen layers."""
+        trained = self.trainable_weights
+        return [v for v in self.weights if not _holds(trained, v)]
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        trained = self.trainable_weights
+        return [v for v in self.variables if not _holds(trained, v)]
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights. Setting it sets all sublayers too."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for variable in self._variables:
+            if _made_trainable(variable):
+                variable.trainable = bool(value)
+        for layer in self._layers:
+            layer.trainable = bool(value)
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all weights, in the order of `weights`."""
+        return [v.numpy() for v in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set all weights from arrays in the order of `weights`. All are checked before any is set.
+
+        Raises ShapeError when the number of arrays or a shape does not fit.
+        """
+        variables = self.weights
+        if len(weights) != len(variables):
+            raise ShapeError(
+                f'set_weights on "{getattr(self, "name", type(self).__name__)}": expected '
+                f"{len(variables)} arrays. Received: {len(weights)}. Pass what get_weights gives."
+            )
+        arrays = [np.asarray(w) for w in weights]
+        for variable, array in zip(variables, arrays, strict=True):
+            if array.shape != variable.shape:
+                raise ShapeError(
+                    f'set_weights: weight "{variable.path}" has shape {variable.shape}. Received: '
+                    f"an array of shape {array.shape}. Check the order of the arrays."
+                )
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+
+    def count_params(self) -> int:
+        """The number of scalars in all weights."""
+        return sum(int(np.prod(v.shape)) for v in self.weights)
+
+
+def _leaves(value: Any) -> list[Any]:
+    if isinstance(value, (Variable, Tracked)) or not isinstance(value, (list, tuple, dict)):
+        return [value]
+    try:
+        return flatten(value)
+    except TypeError:  # a dict whose keys cannot be sorted holds no layers of ours
+        return []
+
+
+def _made_trainable(variable: Variable) -> bool:
+    return variable.trainable_when_made
+
+
+def _holds(items: Sequence[Any], wanted: Any) -> bool:
+    return any(item is wanted for item in items)
+
+
+def _add(items: list[Any], item: Any) -> None:
+    if not _holds(items, item):
+        items.append(item)

@@ -1,0 +1,151 @@
+"""A functional model as a graph of calls: found backwards from its outputs, run forwards.
+
+In: input and output KerasTensors. Out: the operations in Keras' order (which fixes the order of
+weights in files), and outputs for given inputs. Knows no training.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.layers.operation import CallNode
+from zoo_keras.nest import flatten, pack_as
+from zoo_keras.ops.symbolic import KerasTensor
+
+
+class FunctionGraph:
+    """Nodes in running order, and operations ordered by depth as Keras orders them."""
+
+    def __init__(self, inputs: Any, outputs: Any, name: str) -> None:
+        self.name = name
+        self.inputs_structure, self.outputs_structure = inputs, outputs
+        self.inputs = [_keras_tensor(t, "inputs") for t in flatten(inputs)]
+        self.outputs = [_keras_tensor(t, "outputs") for t in flatten(outputs)]
+        self._input_ids = {id(t) for t in self.inputs}
+        self.order, indices = self._walk()
+        self.operations = self._by_depth(indices)
+        self._check_names()
+
+    def _walk(self) -> tuple[list[CallNode], dict[int, int]]:
+        """Nodes after their parents, and each operation's number in order of first visit."""
+        order: list[CallNode] = []
+        indices: dict[int, int] = {}
+        opened: set[int] = set()
+        stack: list[tuple[CallNode, bool]] = []
+        for tensor in self.outputs:
+            stack.append((self._producer(tensor), False))
+            while stack:
+                node, finished = stack.pop()
+                if finished:
+                    order.append(node)
+                elif id(node) not in opened:
+                    opened.add(id(node))
+                    indices.setdefault(id(node.operation), len(indices))
+                    stack.append((node, True))
+                    stack.extend((p, False) for p in reversed(self._parents(node)))
+        return order, indices
+
+    def _producer(self, tensor: KerasTensor) -> CallNode:
+        if tensor.history is None:
+            raise ConfigError(
+                f'Model "{self.name}": a tensor was not made by an Input or a layer call. '
+                f"Received: {tensor}. Start from Input(...)."
+            )
+        node: CallNode = tensor.history[0]
+        return node
+
+    def _parents(self, node: CallNode) -> list[CallNode]:
+        if any(id(t) in self._input_ids for t in node.outputs):
+            return []
+        if not node.inputs and node.operation.__class__.__name__ == "InputLayer":
+            raise ConfigError(
+                f'Model "{self.name}": its outputs depend on the Input '
+                f'"{node.operation.name}", which is not among `inputs`. Received: '
+                f"{[t.name for t in self.inputs]}. Add it to `inputs`."
+            )
+        return [self._producer(t) for t in node.inputs]
+
+    def _by_depth(self, indices: dict[int, int]) -> list[Any]:
+        depth_of_node: dict[int, int] = {}
+        depth_of: dict[int, int] = {}
+        operations = {id(n.operation): n.operation for n in self.order}
+        for node in reversed(self.order):
+            depth = max(depth_of_node.get(id(node), 0), depth_of.get(id(node.operation), 0))
+            depth_of_node[id(node)] = depth_of[id(node.operation)] = depth
+            for parent in self._parents(node):
+                depth_of_node[id(parent)] = max(depth + 1, depth_of_node.get(id(parent), 0))
+        for tensor in self.inputs:  # an input that no output uses still belongs to the model
+            op = self._producer(tensor).operation
+            operations.setdefault(id(op), op)
+            depth_of.setdefault(id(op), 0)
+            indices.setdefault(id(op), len(indices))
+        keys = sorted(operations, key=lambda k: (-depth_of[k], indices[k]))
+        return [operations[k] for k in keys]
+
+    def _check_names(self) -> None:
+        counts: dict[str, int] = defaultdict(int)
+        for operation in self.operations:
+            counts[operation.name] += 1
+        twice = sorted(name for name, n in counts.items() if n > 1)
+        if twice:
+            raise ConfigError(
+                f'Model "{self.name}": all layer names must be unique. Received: {twice} used '
+                "more than once. Pass another name=."
+            )
+
+    def nodes_of(self, operation: Any) -> list[CallNode]:
+        """The calls of an operation that belong to this model, in the order they were made."""
+        mine = {id(n) for n in self.order}
+        return [n for n in operation._inbound_nodes if id(n) in mine]
+
+    def run(self, inputs: Any) -> Any:
+        """Outputs for inputs given as a list, dict or nest like the model's own inputs."""
+        values = {id(t): v for t, v in zip(self.inputs, self.arrange(inputs), strict=True)}
+        for node in self.order:
+            if all(id(t) in values for t in node.outputs):
+                continue
+            args, kwargs = node.fill_in(values)
+            results = flatten(node.operation(*args, **kwargs))
+            values.update((id(t), v) for t, v in zip(node.outputs, results, strict=True))
+        return pack_as(self.outputs_structure, [values[id(t)] for t in self.outputs])
+
+    def arrange(self, inputs: Any) -> list[Any]:
+        """The given inputs in the order of `self.inputs`; dicts go by name."""
+        if isinstance(inputs, dict) and not isinstance(self.inputs_structure, dict):
+            return self._by_name(inputs)
+        if isinstance(inputs, dict):
+            inputs = {k: inputs[k] for k in self.inputs_structure if k in inputs}
+        given = flatten(inputs)
+        if len(given) != len(self.inputs):
+            raise ShapeError(
+                f'Model "{self.name}" expects {len(self.inputs)} input(s) '
+                f"({[self.input_name(t) for t in self.inputs]}). Received: {len(given)}. "
+                "Pass one array for each."
+            )
+        return given
+
+    def _by_name(self, inputs: dict[str, Any]) -> list[Any]:
+        names = [self.input_name(t) for t in self.inputs]
+        missing = [n for n in names if n not in inputs]
+        if missing:
+            raise ConfigError(
+                f'Model "{self.name}": inputs {missing} are missing. Received: {sorted(inputs)}. '
+                f"Pass a dict with the keys {names}."
+            )
+        return [inputs[n] for n in names]
+
+    @staticmethod
+    def input_name(tensor: KerasTensor) -> str:
+        """The name of the Input layer of a tensor."""
+        return str(tensor.history[0].operation.name if tensor.history else tensor.name)
+
+
+def _keras_tensor(tensor: Any, what: str) -> KerasTensor:
+    if not isinstance(tensor, KerasTensor):
+        raise ConfigError(
+            f"Model: {what} must be KerasTensors. Received: {type(tensor).__name__}. "
+            "Make them with Input(...) and layer calls."
+        )
+    return tensor

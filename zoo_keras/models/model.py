@@ -1,0 +1,236 @@
+"""Model: a Layer that can be trained, saved and summarised, built functionally or by subclassing."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from zoo_keras.errors import ConfigError
+from zoo_keras.layers.layer import Layer, map_structure_shapes
+from zoo_keras.models import op_call  # noqa: F401  (ops on KerasTensors become part of models)
+from zoo_keras.models.function_graph import FunctionGraph
+from zoo_keras.models.functional_config import functional_config, functional_from_config
+from zoo_keras.naming import auto_name
+from zoo_keras.training.trainer import Trainer
+
+
+class Model(Trainer, Layer):
+    """A model from inputs and outputs, or a base class with `call` to define.
+
+    >>> inputs = Input((784,))
+    >>> model = Model(inputs, Dense(10)(inputs))
+
+    See https://keras.io/api/models/model/. `fit`, `evaluate` and `predict` also take Spark RDDs and
+    DataFrames.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        inputs, outputs, kwargs = _functional_arguments(args, kwargs)
+        name = kwargs.pop("name", None)
+        if inputs is None:
+            super().__init__(name=name or auto_name(type(self).__name__), **kwargs)
+            self._function = None
+        else:
+            prefix = "functional" if type(self) in (Model, Functional) else type(self).__name__
+            super().__init__(name=name or auto_name(prefix), **kwargs)
+            self._function = FunctionGraph(inputs, outputs, self.name)
+            self._layers = [op for op in self._function.operations]
+            self.built = True
+
+    # ---- the functional graph ------------------------------------------------------------------
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers directly inside this model."""
+        return list(self._layers)
+
+    @layers.setter
+    def layers(self, value: Any) -> None:
+        raise AttributeError("`Model.layers` cannot be set. Use another attribute name.")
+
+    def _graph(self) -> FunctionGraph:
+        if self._function is None:
+            raise ConfigError(
+                f'Model "{self.name}" is a subclassed model without input and output tensors. '
+                "Build it from Input(...) to use this."
+            )
+        return self._function
+
+    @property
+    def inputs(self) -> list[Any]:
+        return list(self._graph().inputs)
+
+    @property
+    def outputs(self) -> list[Any]:
+        return list(self._graph().outputs)
+
+    @property
+    def input(self) -> Any:
+        return self._graph().inputs_structure
+
+    @property
+    def output(self) -> Any:
+        return self._graph().outputs_structure
+
+    @property
+    def input_shape(self) -> Any:
+        return map_structure_shapes(self.input)
+
+    @property
+    def output_shape(self) -> Any:
+        return map_structure_shapes(self.output)
+
+    @property
+    def input_names(self) -> list[str]:
+        graph = self._function
+        return [graph.input_name(t) for t in graph.inputs] if graph else []
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names by which losses and metrics of several outputs are given."""
+        graph = self._function
+        if graph is None:
+            return []
+        if isinstance(graph.outputs_structure, dict):
+            return sorted(graph.outputs_structure)
+        return [t.history[0].operation.name for t in graph.outputs if t.history]
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        """Run the functional graph. Subclasses define their own."""
+        del training, mask
+        if self._function is None:
+            raise NotImplementedError(
+                f"{type(self).__name__} does not define `call`, and has no input and output "
+                "tensors. Define call(self, inputs) or build the model from Input(...)."
+            )
+        graph = self._function
+        values = [
+            fit_to_input(v, t) for v, t in zip(graph.arrange(inputs), graph.inputs, strict=True)
+        ]
+        return graph.run(values if not isinstance(graph.inputs_structure, dict) else dict(
+            zip(sorted(graph.inputs_structure), values, strict=True)))  # fmt: skip
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the weights of a subclassed model for inputs of this shape."""
+        if self.built or self._function is not None or input_shape is None:
+            return
+        from zoo_keras.layers.layer import _keras_tensors
+
+        tensors = _keras_tensors(input_shape, "float32")
+        self.built = True
+        self.compute_output_spec(tensors)
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
+        """A layer by name, or by its index in `layers`."""
+        if index is not None and 0 <= index < len(self.layers):
+            return self.layers[index]
+        found = [layer for layer in self.layers if layer.name == name]
+        if not found:
+            raise ConfigError(
+                f'Model "{self.name}" has no such layer. Received: name={name!r}, index={index}. '
+                f"Its layers are {[layer.name for layer in self.layers]}."
+            )
+        return found[0]
+
+    # ---- configuration -------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        if self._function is not None and _is_plain_functional(type(self)):
+            return functional_config(self, self._function)
+        return Layer.get_config(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        """A model with this configuration (weights not included)."""
+        if "layers" in config and "input_layers" in config:
+            return functional_from_config(
+                Functional if cls is Model else cls, config, custom_objects
+            )
+        return super().from_config(config)
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The configuration as JSON, for `models.model_from_json`."""
+        import json
+
+        from zoo_keras.saving.serialization import serialize_keras_object
+
+        return json.dumps(serialize_keras_object(self), **kwargs)
+
+    # ---- files and display ---------------------------------------------------------------------
+
+    def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
+        """Save architecture, weights and training state as `.keras` or `.h5`."""
+        from zoo_keras.saving import save_model
+
+        save_model(self, filepath, overwrite=overwrite, **kwargs)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
+        """Save the weights as `.weights.h5`."""
+        from zoo_keras.saving import save_weights
+
+        save_weights(self, filepath, overwrite=overwrite)
+
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
+        """Load weights from `.weights.h5`, `.h5` or `.keras`."""
+        from zoo_keras.saving import load_weights
+
+        load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
+
+    def summary(self, line_length: int | None = None, positions: Sequence[float] | None = None,
+                print_fn: Any = None, expand_nested: bool = False, show_trainable: bool = False,
+                layer_range: Any = None) -> None:  # fmt: skip
+        """Print the layers, their output shapes and numbers of parameters."""
+        from zoo_keras.models.summary import print_summary
+
+        print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable,
+                      layer_range)  # fmt: skip
+
+
+class Functional(Model):
+    """What Model(inputs, outputs) makes; the class name that Keras files carry."""
+
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(inputs, outputs, name=name, **kwargs)
+
+
+def _new_functional(cls: type, *args: Any, **kwargs: Any) -> Any:
+    inputs, _, _ = _functional_arguments(args, kwargs)
+    target = Functional if cls is Model and inputs is not None else cls
+    return Layer.__new__(target, *args, **kwargs)
+
+
+Model.__new__ = _new_functional  # type: ignore[assignment]
+
+
+def fit_to_input(value: Any, tensor: Any) -> Any:
+    """A given input in the dtype of the model's Input, with a last axis of size 1 added or cut."""
+    from zoo_keras import ops
+
+    value = ops.cast(value, tensor.dtype)
+    if len(value.shape) == len(tensor.shape) - 1 and tensor.shape[-1] == 1:
+        return ops.expand_dims(value, -1)
+    if len(value.shape) == len(tensor.shape) + 1 and value.shape[-1] == 1:
+        return ops.squeeze(value, -1)
+    return value
+
+
+def _functional_arguments(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """(inputs, outputs, other keywords); inputs is None when the call is not functional."""
+    rest = dict(kwargs)
+    given = list(args)
+    inputs = rest.pop("inputs", None) if "inputs" in rest else (given.pop(0) if given else None)
+    outputs = rest.pop("outputs", None) if "outputs" in rest else (given.pop(0) if given else None)
+    if given:
+        rest.setdefault("name", given.pop(0))
+    if outputs is None:
+        return None, None, kwargs
+    return inputs, outputs, rest
+
+
+def _is_plain_functional(cls: type) -> bool:
+    if cls in (Model, Functional):
+        return True
+    parameters = list(inspect.signature(cls.__init__).parameters)[1:]  # type: ignore[misc]
+    return parameters[:2] == ["inputs", "outputs"]
+

@@ -1,0 +1,136 @@
+"""Sequential: a plain stack of layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo_keras.errors import ConfigError
+from zoo_keras.graph import scope
+from zoo_keras.layers.input_layer import Input, InputLayer
+from zoo_keras.layers.layer import Layer
+from zoo_keras.models.function_graph import FunctionGraph
+from zoo_keras.models.model import Model
+from zoo_keras.naming import auto_name
+from zoo_keras.policies import dtype_policy
+from zoo_keras.saving.serialization import (
+    deserialize_keras_object,
+    serialize_keras_object,
+)
+
+
+class Sequential(Model):
+    """Layers one after the other, each with one input and one output.
+
+    >>> model = Sequential([Input((784,)), Dense(10, activation="softmax")])
+
+    Without an Input the weights are made when data first arrive. See
+    https://keras.io/api/models/sequential/.
+    """
+
+    def __init__(
+        self, layers: Any = None, trainable: bool = True, name: str | None = None
+    ) -> None:
+        super().__init__(trainable=trainable, name=name or auto_name("sequential"))
+        self._stack: list[Any] = []
+        for layer in layers or []:
+            self.add(layer, rebuild=False)
+        self._rebuild()
+
+    def add(self, layer: Any, rebuild: bool = True) -> None:
+        """Put a layer on top."""
+        history = getattr(layer, "history", None)
+        if history is not None and isinstance(history[0].operation, InputLayer):
+            layer = history[0].operation
+        if not isinstance(layer, Layer):
+            raise ConfigError(
+                f'Sequential "{self.name}": only Layer instances can be added. Received: '
+                f"{layer!r} of type {type(layer).__name__}. Wrap functions into Lambda."
+            )
+        if any(layer.name == other.name for other in self._stack):
+            raise ConfigError(
+                f'Sequential "{self.name}": all layers need different names. Received: a second '
+                f'layer named "{layer.name}". Pass another name=.'
+            )
+        if isinstance(layer, InputLayer) and self._stack:
+            raise ConfigError(f'Sequential "{self.name}": an Input must come first.')
+        if not self._stack and not isinstance(layer, InputLayer):
+            if layer._input_shape_argument is not None:
+                shape = layer._input_shape_argument
+                self._stack.append(Input(shape).history[0].operation)
+        self._stack.append(layer)
+        if rebuild:
+            self._rebuild()
+
+    def pop(self, rebuild: bool = True) -> Any:
+        """Take the top layer off."""
+        if not self._stack:
+            raise ConfigError(f'Sequential "{self.name}" has no layers left to pop.')
+        layer = self._stack.pop()
+        self.built, self._function = False, None
+        if rebuild:
+            self._rebuild()
+        return layer
+
+    def _rebuild(self) -> None:
+        self._layers = list(self._stack)
+        self.built, self._function = False, None
+        if len(self._stack) > 1 and isinstance(self._stack[0], InputLayer):
+            self._connect(self._stack[0].batch_shape)
+
+    def _connect(self, batch_shape: Any) -> None:
+        """Call the layers one after the other, so that the model becomes a functional graph."""
+        if not isinstance(self._stack[0], InputLayer):
+            start = InputLayer(batch_shape=tuple(batch_shape))
+            self._stack.insert(0, start)
+            self._layers = list(self._stack)
+        x = inputs = self._stack[0].output
+        with scope(self.name):
+            for layer in self._stack[1:]:
+                x = layer(x)
+        self._function = FunctionGraph(inputs, x, self.name)
+        self._build_shapes = tuple(self._stack[0].batch_shape)
+        self.built = True
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers, without the InputLayer."""
+        return [layer for layer in self._stack if not isinstance(layer, InputLayer)]
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the weights for inputs of this shape (with the batch axis)."""
+        if self._function is None:
+            if input_shape is None or not self._stack:
+                raise ConfigError(
+                    f'Sequential "{self.name}": its input shape is not known. Received: no Input '
+                    "and no shape. Start with Input(...), or call build(input_shape)."
+                )
+            self._connect((None, *tuple(input_shape)[1:]))
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        return super().call(inputs, training=training, mask=mask)
+
+    @property
+    def input_shape(self) -> Any:
+        return super().input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": dtype_policy(None).serialize(),
+            "layers": [serialize_keras_object(layer) for layer in self._stack],
+        }
+        if self._function is not None:
+            config["build_input_shape"] = tuple(self._build_shapes)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        made = cls(name=config.get("name"), trainable=config.get("trainable", True))
+        for layer in config["layers"]:
+            made.add(deserialize_keras_object(layer, custom_objects=custom_objects), rebuild=False)
+        made._rebuild()
+        shape = config.get("build_input_shape")
+        if not made.built and shape:
+            made.build(tuple(shape))
+        return made

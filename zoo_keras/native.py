@@ -1,0 +1,194 @@
+"""The only importer of the C module. In: flat tables and arrays. Out: arrays filled in.
+
+Turns C's codes and messages into exceptions in one place, compares the op registry's kernel names
+with C's tables, and decides how many threads are used. Knows no graph and no model.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo_keras.errors import DataError, ProgramError
+
+try:
+    from zoo_keras._zk import ffi, lib
+except ImportError as error:  # a source checkout that was never built, or a broken install
+    raise ImportError(
+        "The C engine of zoo_keras is missing or was built for another Python or machine "
+        f"({error}). Install the wheel, or run `python csrc/build.py --inplace` in a checkout."
+    ) from error
+
+ARG = np.dtype(
+    [("space", "i4"), ("dtype", "i4"), ("ndim", "i4"), ("unused", "i4"), ("offset", "i8"),
+     ("dims", "i8", (8,))]
+)  # fmt: skip
+INSTR = np.dtype(
+    [("kernel", "i4"), ("nout", "i4"), ("nin", "i4"), ("arg0", "i4"), ("attr0", "i4"),
+     ("nattr", "i4"), ("scratch", "i8")]
+)  # fmt: skip
+
+
+def _names(function: Any) -> list[str]:
+    found: list[str] = []
+    while (name := function(len(found))) != ffi.NULL:
+        found.append(ffi.string(name).decode())
+    return found
+
+
+DTYPES = {name: i for i, name in enumerate(_names(lib.zk_dtype_name))}
+KERNELS = {name: i for i, name in enumerate(_names(lib.zk_kernel_name))}
+TILES = {name: i for i, name in enumerate(_names(lib.zk_tile_name))}
+
+_threads: int | None = None
+
+
+def threads() -> int:
+    """Threads for programs compiled from now on: set_threads, ZK_THREADS, or all cores allowed."""
+    return _threads or int(os.environ.get("ZK_THREADS", 0)) or lib.zk_threads_online()
+
+
+def set_threads(count: int | None) -> None:
+    """Use this many threads (None: back to the default). A Spark task gives spark.task.cpus."""
+    global _threads
+    if count is not None and count < 1:
+        raise ValueError(f"set_threads: the count must be at least 1. Received: {count}.")
+    _threads = count
+
+
+def instruction_set() -> str:
+    """The instruction set in use: "avx512", "avx2" or "base"."""
+    return ffi.string(lib.zk_isa()).decode()
+
+
+def set_instruction_set(name: str) -> None:
+    """Switch to another built-in instruction set; for tests and comparisons."""
+    if lib.zk_set_isa(name.encode()):
+        raise ProgramError(
+            f"Instruction set not built in or not supported by this CPU. Received: {name!r}. "
+            "Use one of 'base', 'avx2', 'avx512' that the CPU has."
+        )
+
+
+def check_registry(kernels: set[str], tiles: set[str]) -> None:
+    """Raise ImportError when an op names a kernel or tile function that C does not have."""
+    missing = sorted(kernels - KERNELS.keys()) + sorted(tiles - TILES.keys())
+    if missing:
+        raise ImportError(
+            f"The C engine lacks {', '.join(missing)}: the build is older than the source. "
+            "Run `python csrc/build.py --inplace` or install again."
+        )
+
+
+def scratch_bytes(instr: np.ndarray, args: np.ndarray, attrs: np.ndarray, count: int) -> int:
+    """Scratch memory that one instruction (an INSTR row) wants for `count` threads."""
+    return lib.zk_scratch_bytes(
+        ffi.cast("zk_instr *", ffi.from_buffer(instr)),
+        ffi.cast("zk_arg *", ffi.from_buffer(args)),
+        ffi.cast("double *", ffi.from_buffer(attrs)),
+        count,
+    )
+
+
+class Executable:
+    """A checked program in C. `spaces` at each run are one buffer per memory space."""
+
+    def __init__(
+        self,
+        instrs: np.ndarray,
+        args: np.ndarray,
+        attrs: np.ndarray,
+        space_bytes: Sequence[int],
+        count: int,
+    ) -> None:
+        err = ffi.new("char[256]")
+        sizes = np.asarray(space_bytes, np.int64)
+        handle = lib.zk_program_new(
+            ffi.cast("zk_instr *", ffi.from_buffer(instrs)), len(instrs),
+            ffi.cast("zk_arg *", ffi.from_buffer(args)), len(args),
+            ffi.cast("double *", ffi.from_buffer(attrs)), len(attrs),
+            ffi.cast("int64_t *", ffi.from_buffer(sizes)), len(sizes), count, err, 256,
+        )  # fmt: skip
+        if handle == ffi.NULL:
+            raise ProgramError(f"The engine refused the program: {ffi.string(err).decode()}.")
+        self._handle = ffi.gc(handle, lib.zk_program_free)
+        self._result = ffi.new("zk_result *")
+        self.size = len(instrs)
+
+    def run(
+        self, pointers: Any, host: Callable[[int], None], where: Callable[[int], str],
+        seconds: Any = ffi.NULL,
+    ) -> None:  # fmt: skip
+        """Run to the end; `host(i)` computes instruction i, `where(i)` names it in an error."""
+        at = lib.zk_run(self._handle, pointers, 0, self._result, seconds)
+        while at != self.size:
+            if at < 0:
+                message = ffi.string(self._result.message).decode()
+                raise DataError(f"{where(self._result.instr)}: {message}")
+            host(at)
+            at = lib.zk_run(self._handle, pointers, at + 1, self._result, seconds)
+
+
+def pointer(array: np.ndarray) -> Any:
+    """The address of an array's first byte; the caller keeps the array alive."""
+    return ffi.cast("void *", array.__array_interface__["data"][0])
+
+
+def buffer_pointer(array: Any) -> Any:
+    """Like `pointer`, through the buffer protocol: quicker, for contiguous writable arrays."""
+    return ffi.from_buffer(array)
+
+
+def pointer_table(count: int) -> Any:
+    """Room for `count` space pointers."""
+    return ffi.new("void *[]", count)
+
+
+def aligned(nbytes: int) -> np.ndarray:
+    """A zeroed uint8 array whose first byte lies on a 64-byte border."""
+    raw = np.zeros(nbytes + 64, np.uint8)
+    start = -raw.__array_interface__["data"][0] % 64
+    return raw[start : start + nbytes]
+
+
+def slice_op(kernel: str, dst: np.ndarray, src: np.ndarray, number: float = 0.0) -> None:
+    """dst = kernel(dst, src) over equally long one-dimensional arrays, in place."""
+    if dst.size != src.size or not (dst.flags.c_contiguous and src.flags.c_contiguous):
+        raise ProgramError(f"{kernel}: slices must be contiguous and equally long.")
+    if lib.zk_slice(kernel.encode(), pointer(dst), pointer(src), dst.size, number, threads()):
+        raise ProgramError(f"{kernel}: no such kernel, or it failed.")
+
+
+def fill_arg(row: np.ndarray, space: int, offset: int, shape: Sequence[int], dtype: str) -> None:
+    """Write one row of an argument table."""
+    row["space"], row["offset"], row["dtype"] = space, offset, DTYPES[dtype]
+    row["ndim"] = len(shape)
+    row["dims"][: len(shape)] = shape
+
+
+def call_kernel(
+    name: str,
+    out_specs: Sequence[tuple[Sequence[int], str]],
+    inputs: Sequence[np.ndarray],
+    attrs: Sequence[float] = (),
+    count: int = 2,
+) -> list[np.ndarray]:
+    """Run one kernel by itself on arrays; for tests and measurements."""
+    outs = [np.empty(shape, dtype) for shape, dtype in out_specs]
+    arrays = [*outs, *[np.ascontiguousarray(a) for a in inputs]]
+    args = np.zeros(len(arrays), ARG)
+    for i, a in enumerate(arrays):
+        fill_arg(args[i], i + 1, 0, a.shape, a.dtype.name)
+    instrs = np.zeros(1, INSTR)
+    instrs[0] = (KERNELS[name], len(outs), len(inputs), 0, 0, len(attrs), 0)
+    numbers = np.array([*attrs, 0.0], np.float64)
+    arena = aligned(scratch_bytes(instrs, args, numbers, count))
+    made = Executable(instrs, args, numbers, [arena.nbytes, *[a.nbytes for a in arrays]], count)
+    table = pointer_table(len(arrays) + 1)
+    for i, a in enumerate([arena, *arrays]):
+        table[i] = pointer(a)
+    made.run(table, lambda i: None, lambda i: name)
+    return outs

@@ -1,0 +1,164 @@
+"""What the public ops do with their arguments before a primitive sees them: values, dtypes, axes.
+
+In: tensors, Variables, arrays, numbers, nested lists of them. Out: Tensors or arrays, and axes in
+numpy's sense made plain. Knows no op but cast and stacking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo_keras import dtypes
+from zoo_keras.errors import ShapeError, UnsupportedError
+from zoo_keras.graph import Tensor
+from zoo_keras.ops.math import cast as cast_op
+from zoo_keras.ops.op import cast_to
+
+EPSILON = 1e-7  # keras.config.epsilon()
+
+
+def is_variable(x: Any) -> bool:
+    """Whether x is a Variable."""
+    return getattr(type(x), "is_zk_variable", False)
+
+
+def value(x: Any) -> Any:
+    """x as a Tensor or an array; lists that hold tensors are stacked.
+
+    Python numbers and lists become float32, int32 or bool; arrays keep their dtype.
+    """
+    if isinstance(x, (Tensor, np.ndarray)):
+        return x
+    if is_variable(x):
+        return x.value
+    if isinstance(x, np.generic):
+        return np.asarray(x)
+    if isinstance(x, (list, tuple)) and _holds_tensors(x):
+        return _stacked([value(v) for v in x])
+    _refuse_sparse(x)
+    return np.asarray(x, dtype=dtypes.of_python(x))
+
+
+def operand(x: Any) -> Any:
+    """Like value(), but Python numbers stay: they take the dtype of what they meet."""
+    return x if isinstance(x, (bool, int, float)) else value(x)
+
+
+def _holds_tensors(values: Iterable[Any]) -> bool:
+    return any(
+        isinstance(v, Tensor) or is_variable(v)
+        or (isinstance(v, (list, tuple)) and _holds_tensors(v))
+        for v in values
+    )  # fmt: skip
+
+
+def _stacked(values: Sequence[Any]) -> Any:
+    from zoo_keras.ops.api_shape import stack
+
+    return stack(values)
+
+
+def _refuse_sparse(x: Any) -> None:
+    kind = type(x).__name__
+    if kind in ("SparseTensor", "RaggedTensor", "csr_matrix", "coo_matrix", "BCOO"):
+        raise UnsupportedError(
+            f"zoo_keras has dense tensors only. Received: a {kind}. Convert it to an array first."
+        )
+
+
+def dtype_of(x: Any) -> str:
+    """The dtype name of a tensor, Variable, array or Python value."""
+    found = getattr(x, "dtype", None)
+    return dtypes.of_python(x) if found is None else _name(found)
+
+
+def _name(dtype: Any) -> str:
+    return dtype if isinstance(dtype, str) else np.dtype(dtype).name
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """The shape of a tensor, Variable, array or Python value."""
+    found = getattr(x, "shape", None)
+    return tuple(np.shape(x)) if found is None else tuple(found)
+
+
+def as_dtype(x: Any, dtype: Any) -> Any:
+    """x as a Tensor or array of this dtype."""
+    x, name = value(x), dtypes.standardize(dtype)
+    if dtype_of(x) == name:
+        return x
+    return cast_to(x, name) if isinstance(x, Tensor) else cast_op(x, dtype=name)
+
+
+def as_float(x: Any) -> Any:
+    """x as a Tensor or array of a floating dtype; integers and bools become float32."""
+    if isinstance(x, (bool, int, float)):
+        return float(x)
+    x = value(x)
+    return x if dtypes.is_float(dtype_of(x)) else as_dtype(x, "float32")
+
+
+def common_dtype(*values: Any) -> str:
+    """The dtype to which several values promote; Python numbers follow the others."""
+    strong = [dtype_of(v) for v in values if not isinstance(v, (bool, int, float))]
+    kinds = [dtypes.of_python(v) for v in values if isinstance(v, (bool, int, float))]
+    if not strong:
+        return dtypes.promote(*kinds)
+    found = dtypes.promote(*strong)
+    wanted = [k for k in kinds if k == "float32" and not dtypes.is_float(found)]
+    return "float32" if wanted else found
+
+
+def is_known(*values: Any) -> bool:
+    """Whether all values are at hand: no Tensor of a running trace among them."""
+    return not any(isinstance(v, Tensor) for v in values)
+
+
+def known_array(x: Any, what: str) -> np.ndarray:
+    """x as an array, also from a constant tensor; UnsupportedError when it is computed later."""
+    if isinstance(x, Tensor):
+        if x.node.op.name != "constant":
+            raise UnsupportedError(
+                f"{what} must be known while the model is traced. Received: {x}. "
+                "Pass numbers or an array: shapes in a program are fixed."
+            )
+        found: np.ndarray = x.node.attrs["value"]
+        return found
+    return np.asarray(x)
+
+
+def known_int(x: Any, what: str) -> int:
+    """A whole number that is known while the model is traced."""
+    return int(known_array(x, what))
+
+
+def known_ints(x: Any, what: str) -> tuple[int, ...]:
+    """Whole numbers (or one) that are known while the model is traced."""
+    if isinstance(x, (list, tuple)):
+        return tuple(known_int(v, what) for v in x)
+    return tuple(int(v) for v in np.atleast_1d(known_array(x, what)))
+
+
+def axis_in(axis: Any, ndim: int, what: str = "axis") -> int:
+    """The axis counted from 0. Raises ShapeError when there is none."""
+    number = known_int(axis, what)
+    if not -ndim <= number < ndim:
+        raise ShapeError(
+            f"{what} is out of range for a tensor of {ndim} dimensions. Received: {number}. "
+            f"Use {-ndim} to {ndim - 1}."
+        )
+    return number % ndim if ndim else 0
+
+
+def axes_in(axis: Any, ndim: int) -> tuple[int, ...]:
+    """Axes counted from 0, in order; None means all."""
+    if axis is None:
+        return tuple(range(ndim))
+    many = axis if isinstance(axis, (list, tuple)) else (axis,)
+    found = tuple(axis_in(a, ndim) for a in many)
+    if len(set(found)) != len(found):
+        raise ShapeError(f"An axis is named twice. Received: axis={axis}. Name each once.")
+    return tuple(sorted(found))

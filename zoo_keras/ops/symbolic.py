@@ -1,0 +1,94 @@
+"""KerasTensor, the placeholder a model is built from, and the door between it and the ops.
+
+In: calls of public op functions. Out: the same call, or, when an argument is a KerasTensor, a
+step of the functional model (made by the hook that `zoo_keras.layers` installs). Knows no layer.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from zoo_keras import dtypes
+from zoo_keras.graph import install_operators
+
+_numbers = itertools.count()
+_hook: Callable[..., Any] | None = None
+
+
+class KerasTensor:
+    """A tensor of a model under construction: shape (None where unknown), dtype and history.
+
+    `history` is (node, tensor index) of the call that made it, or None for a free placeholder.
+    """
+
+    __array_priority__ = 100
+
+    def __init__(
+        self, shape: Iterable[int | None], dtype: str = "float32", name: str | None = None
+    ) -> None:
+        self.shape = tuple(shape)
+        self.dtype = dtypes.standardize(dtype)
+        self.name = name or f"keras_tensor_{next(_numbers)}"
+        self.history: tuple[Any, int] | None = None
+        self.sparse = False
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    rank = ndim
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            "A symbolic KerasTensor has no truth value. Received: an `if`, `and`, `or` or `not` "
+            "on it. Use zoo_keras.ops functions, or put the condition into a Layer's `call`."
+        )
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            "A symbolic KerasTensor has no values, so numpy cannot take it. Use the functions of "
+            "zoo_keras.ops, or put the computation into a Layer's `call`."
+        )
+
+    def __iter__(self) -> Any:
+        raise TypeError("Iterating over a symbolic KerasTensor is not supported. Use ops.unstack.")
+
+    def __repr__(self) -> str:
+        return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
+
+
+install_operators(KerasTensor)
+KerasTensor.__eq__ = object.__eq__  # type: ignore[method-assign]  # as in Keras: identity
+
+
+def set_hook(hook: Callable[..., Any]) -> None:
+    """Called as hook(function, args, kwargs) when a public op meets a KerasTensor."""
+    global _hook
+    _hook = hook
+
+
+def any_symbolic(values: Iterable[Any]) -> bool:
+    """Whether a KerasTensor is among the values, also inside lists, tuples and dicts."""
+    for v in values:
+        if isinstance(v, KerasTensor):
+            return True
+        if isinstance(v, (list, tuple)) and any_symbolic(v):
+            return True
+        if isinstance(v, dict) and any_symbolic(v.values()):
+            return True
+    return False
+
+
+def public(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make an op function accept KerasTensors beside tensors and arrays."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if _hook is not None and (any_symbolic(args) or any_symbolic(kwargs.values())):
+            return _hook(call, args, kwargs)
+        return function(*args, **kwargs)
+
+    return call

@@ -1,0 +1,170 @@
+"""Larger instructions from smaller nodes: product + bias + activation, and what inference may fold.
+
+In: a simplified Graph. Out: a Graph with dense, conv_fused and, for frozen weights, scales folded
+into weights and weights packed. Elementwise chains are gathered by `passes.chains` afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo_keras.graph import CONSTANT, PARAMETER, Graph, Leaf, Node, Tensor, constant
+from zoo_keras.ops.linalg import FUSED_ACTIVATIONS
+from zoo_keras.ops.op import registry
+from zoo_keras.passes.rewrite import consumers, rewrite
+
+Outputs = Sequence[Tensor] | None
+LINEAR = {"matmul": "dense", "conv": "conv_fused"}  # raw product -> with bias and activation
+PACKED = {"dense": ("pack_dense", "dense_packed"), "conv_fused": ("pack_conv", "conv_packed")}
+
+
+def fuse_products(graph: Graph) -> Graph:
+    """add(product, bias) -> fused product; then activation(fused product) into its epilogue."""
+    graph = rewrite(graph, _single_use(graph, _bias))
+    return rewrite(graph, _single_use(graph, _activation))
+
+
+def fold_scales(graph: Graph) -> Graph:
+    """A per-channel scale or offset after a product moves into its weights (frozen weights only)."""
+    frozen = frozen_nodes(graph)
+
+    def rule(node: Node, inputs: tuple[Tensor, ...], alone: Callable[[int], bool]) -> Outputs:
+        for i in (0, 1):
+            if node.op.name in ("multiply", "add", "subtract") and alone(i):
+                if (node.op.name != "subtract" or i == 0) and id(node.inputs[1 - i].node) in frozen:
+                    if folded := _folded(node, inputs[i], inputs[1 - i]):
+                        return [folded]
+        return None
+
+    return rewrite(graph, _single_use(graph, rule))
+
+
+def pack_weights(graph: Graph) -> Graph:
+    """Products with frozen weights read them packed; the packing itself runs in the prologue."""
+    frozen = frozen_nodes(graph)
+
+    def rule(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
+        name = node.op.name
+        if name in ("matmul", "conv") and id(node.inputs[1].node) in frozen:
+            node = _with_bias(node, inputs, None).node
+            name, inputs = node.op.name, node.inputs
+        elif name not in PACKED or id(node.inputs[1].node) not in frozen:
+            return None
+        return _pack(name, node, inputs)
+
+    return rewrite(graph, rule)
+
+
+def frozen_nodes(graph: Graph) -> set[int]:
+    """ids of nodes that depend on parameters and constants only."""
+    found: set[int] = set()
+    for node in graph.nodes():
+        leaf = node.op in (PARAMETER, CONSTANT)
+        inner = not isinstance(node.op, Leaf) and not node.op.random
+        if leaf or (inner and all(id(t.node) in found for t in node.inputs)):
+            found.add(id(node))
+    return found
+
+
+def _single_use(graph: Graph, rule: Callable[..., Outputs]) -> Callable[..., Outputs]:
+    """Gives the rule `alone(i)`: input i of the node is read by this node only."""
+    readers = consumers(graph)
+
+    def wrapped(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
+        def alone(i: int) -> bool:
+            t = node.inputs[i]
+            return len(readers[id(t.node), t.index]) == 1
+
+        return rule(node, inputs, alone) if inputs else None
+
+    return wrapped
+
+
+def _channels(tensor: Tensor) -> int:
+    return tensor.shape[-1] if tensor.shape else 1
+
+
+def _vector(tensor: Tensor, channels: int, ndim: int) -> Tensor | None:
+    """The tensor as (channels,), when it is a vector along the last of `ndim` axes."""
+    ok = tensor.ndim <= ndim and tensor.shape and tensor.shape[-1] == channels == tensor.size
+    if not ok:
+        return None
+    if tensor.ndim == 1:
+        return tensor
+    result: Tensor = registry["reshape"](tensor, shape=(channels,))
+    return result
+
+
+def _is_product(tensor: Tensor) -> bool:
+    node = tensor.node
+    if node.op.name == "matmul":
+        turned = node.attrs.get("transpose_a") or node.attrs.get("transpose_b")
+        return not turned and node.inputs[1].ndim == 2 and tensor.dtype == "float32"
+    return node.op.name == "conv" and tensor.dtype == "float32"
+
+
+def _with_bias(product: Node, inputs: Sequence[Tensor], bias: Tensor | None) -> Tensor:
+    if bias is None:
+        bias = constant(np.zeros(_channels(product.outputs[0]), np.float32))
+    attrs = {} if product.op.name == "matmul" else dict(product.attrs)
+    name = LINEAR[product.op.name]
+    op = registry[name]
+    return Node(op, [*inputs[:2], bias], {**attrs, "activation": "linear"}, product.specs,
+                product.scope).outputs[0]  # fmt: skip
+
+
+def _bias(node: Node, inputs: tuple[Tensor, ...], alone: Callable[[int], bool]) -> Outputs:
+    if node.op.name != "add":
+        return None
+    for i in (0, 1):
+        product, other = inputs[i], inputs[1 - i]
+        if _is_product(product) and alone(i) and product.spec == node.specs[0]:
+            bias = _vector(other, _channels(product), product.ndim)
+            if bias is not None and bias.dtype == "float32":
+                return [_with_bias(product.node, product.node.inputs, bias)]
+    return None
+
+
+def _activation(node: Node, inputs: tuple[Tensor, ...], alone: Callable[[int], bool]) -> Outputs:
+    before = inputs[0].node
+    if node.op.name not in FUSED_ACTIVATIONS or before.op.name not in LINEAR.values():
+        return None
+    if not alone(0) or before.attrs["activation"] != "linear":
+        return None
+    attrs = {**before.attrs, "activation": node.op.name}
+    return Node(before.op, before.inputs, attrs, before.specs, before.scope).outputs
+
+
+def _folded(node: Node, product: Tensor, vector: Tensor) -> Tensor | None:
+    """The product with the frozen vector multiplied into its weights or added to its bias."""
+    fused = product.node.op.name in LINEAR.values()
+    if not (fused or _is_product(product)) or product.spec != node.specs[0]:
+        return None
+    if fused and product.node.attrs["activation"] != "linear":
+        return None
+    flat = _vector(vector, _channels(product), product.ndim)
+    if flat is None:
+        return None
+    base = product.node if fused else _with_bias(product.node, product.node.inputs, None).node
+    x, w, b = base.inputs
+    if node.op.name == "multiply":
+        w, b = registry["multiply"](w, flat), registry["multiply"](b, flat)
+    else:
+        b = registry[node.op.name](b, flat)
+    return Node(base.op, [x, w, b], base.attrs, base.specs, base.scope).outputs[0]
+
+
+def _pack(name: str, node: Node, inputs: Sequence[Tensor]) -> Outputs:
+    x, w, b = inputs
+    pack, packed = PACKED[name]
+    attrs: dict[str, Any] = dict(node.attrs)
+    if name == "dense":
+        attrs["units"] = w.shape[-1]
+        weights = registry[pack](w)
+    else:
+        weights, more = registry["conv_fused"].pack(w, attrs)  # type: ignore[attr-defined]
+        attrs.update(more)
+    return Node(registry[packed], [x, weights, b], attrs, node.specs, node.scope).outputs

@@ -1,0 +1,83 @@
+"""Reverse-mode differentiation: walks the graph backwards over the ops' gradient rules.
+
+In: a scalar loss tensor and the tensors to differentiate by. Out: gradient tensors made of
+ordinary ops, so that later passes clean and fuse them like any others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from zoo_keras.dtypes import is_float
+from zoo_keras.errors import UnsupportedError
+from zoo_keras.graph import Node, Tensor, constant, scope, topological
+from zoo_keras.ops.op import registry
+
+Cotangents = dict[tuple[int, int], Tensor]
+
+
+def gradients(loss: Tensor, wrt: Sequence[Tensor]) -> list[Tensor | None]:
+    """d loss / d t for every t in `wrt`; None where the loss does not depend on it."""
+    order = topological([loss.node])
+    active = _depends_on(order, {id(t.node) for t in wrt})
+    cotangents: Cotangents = {(id(loss.node), loss.index): _ones(loss)}
+    for node in reversed(order):
+        if id(node) in active and node.inputs:
+            _through(node, active, cotangents)
+    return [cotangents.get((id(t.node), t.index)) for t in wrt]
+
+
+def _ones(loss: Tensor) -> Tensor:
+    return constant(np.ones(loss.shape, loss.dtype))
+
+
+def _depends_on(order: Sequence[Node], sources: set[int]) -> set[int]:
+    active = set(sources)
+    for node in order:
+        if any(id(t.node) in active for t in node.inputs):
+            active.add(id(node))
+    return active
+
+
+def _through(node: Node, active: set[int], cotangents: Cotangents) -> None:
+    """Add what this node sends back to the cotangents of its inputs."""
+    outs = [cotangents.get((id(node), i)) for i in range(len(node.specs))]
+    if all(g is None for g in outs):
+        return
+    if node.op.grad is None:
+        raise UnsupportedError(
+            f'The op {node.op.name} in layer "{node.scope}" has no gradient, but the loss depends '
+            "on weights through it. Use another op, or ops.stop_gradient before it."
+        )
+    single = len(outs) == 1
+    g, y = (outs[0], node.outputs[0]) if single else (tuple(outs), node.outputs)
+    with scope(node.scope):
+        sent = node.op.grad(g, y, *node.inputs, **node.attrs)
+    for tensor, gradient in zip(node.inputs, sent, strict=True):
+        if gradient is not None and id(tensor.node) in active and is_float(tensor.dtype):
+            _accumulate(cotangents, tensor, sum_to_shape(gradient, tensor.shape))
+
+
+def _accumulate(cotangents: Cotangents, tensor: Tensor, gradient: Tensor) -> None:
+    key = (id(tensor.node), tensor.index)
+    before = cotangents.get(key)
+    cotangents[key] = gradient if before is None else registry["add"](before, gradient)
+
+
+def sum_to_shape(gradient: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Undo broadcasting: sum over the axes that were stretched or put in front."""
+    if gradient.shape == shape:
+        return gradient
+    if gradient.size == int(np.prod(shape)) and gradient.ndim >= len(shape):
+        return registry["reshape"](gradient, shape=shape)
+    if len(gradient.shape) < len(shape) or gradient.size < int(np.prod(shape)):
+        return registry["broadcast_to"](gradient, shape=shape)
+    extra = gradient.ndim - len(shape)
+    stretched = [
+        i for i in range(gradient.ndim)
+        if i < extra or (shape[i - extra] == 1 and gradient.shape[i] != 1)
+    ]  # fmt: skip
+    summed = registry["reduce_sum"](gradient, axes=tuple(stretched), keepdims=False)
+    return registry["reshape"](summed, shape=shape) if summed.shape != shape else summed

@@ -1,0 +1,22 @@
+"""The passes in the order in which they run."""
+
+from __future__ import annotations
+
+from zoo_keras.graph import Graph
+from zoo_keras.passes.chains import gather_chains
+from zoo_keras.passes.fuse import fold_scales, fuse_products, pack_weights
+from zoo_keras.passes.simplify import simplify
+
+
+def optimise(graph: Graph, freeze: bool = False) -> Graph:
+    """A graph that computes the same with fewer and larger nodes.
+
+    Args:
+        freeze: weights change rarely (inference), so work on them alone may move out of the run.
+    """
+    graph = simplify(graph)
+    graph = fuse_products(graph)
+    if freeze:
+        graph = pack_weights(fold_scales(graph))
+        graph = simplify(graph)
+    return gather_chains(graph)

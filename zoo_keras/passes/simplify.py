@@ -1,0 +1,131 @@
+"""Constant folding, common subexpressions, and algebra that never changes a result.
+
+In: a Graph. Out: an equal Graph with fewer nodes. Dead nodes fall away by themselves, since a
+graph is what its outputs need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Node, Tensor, constant
+from zoo_keras.ops.op import registry
+from zoo_keras.passes.rewrite import rewrite
+
+FOLD_LIMIT = 1 << 16  # elements; a larger constant would only swell the program
+Outputs = Sequence[Tensor] | None
+
+
+def simplify(graph: Graph) -> Graph:
+    """Fold, tidy and merge until nothing changes (two rounds at most pay)."""
+    for _ in range(2):
+        graph = rewrite(graph, _tidy)
+        graph = rewrite(graph, _merger())
+    return graph
+
+
+def _tidy(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
+    if folded := _fold(node, inputs):
+        return folded
+    rule = _RULES.get(node.op.name)
+    return rule(node, inputs) if rule else None
+
+
+def _fold(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
+    if not inputs or node.op.random or any(t.node.op is not CONSTANT for t in inputs):
+        return None
+    if sum(int(np.prod(s.shape)) for s in node.specs) > FOLD_LIMIT:
+        return None
+    arrays = [t.node.attrs["value"] for t in inputs]
+    return [constant(a) for a in node.op.compute(arrays, node.attrs, node.specs)]
+
+
+def _all_equal_to(tensor: Tensor, number: float) -> bool:
+    if tensor.node.op is not CONSTANT:
+        return False
+    return bool(np.all(tensor.node.attrs["value"] == number))
+
+
+def _neutral(number: float, commutes: bool) -> Callable[..., Outputs]:
+    """x op number == x, when x has the result's shape and dtype already."""
+
+    def rule(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
+        pairs = [(0, 1), (1, 0)] if commutes else [(0, 1)]
+        for kept, other in pairs:
+            if _all_equal_to(inputs[other], number) and inputs[kept].spec == node.specs[0]:
+                return [inputs[kept]]
+        return None
+
+    return rule
+
+
+def _same_spec(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
+    return [inputs[0]] if inputs[0].spec == node.specs[0] else None
+
+
+def _reshape(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
+    if inputs[0].spec == node.specs[0]:
+        return [inputs[0]]
+    before = inputs[0].node
+    if before.op.name == "reshape":
+        return [registry["reshape"](before.inputs[0], shape=node.attrs["shape"])]
+    return None
+
+
+def _identity(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
+    return [inputs[0]]
+
+
+def _transpose(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
+    perm = tuple(node.attrs["perm"])
+    if perm == tuple(range(len(perm))):
+        return [inputs[0]]
+    before = inputs[0].node
+    if before.op.name == "transpose":
+        inner = before.attrs["perm"]
+        return [registry["transpose"](before.inputs[0], perm=tuple(inner[p] for p in perm))]
+    return None
+
+
+_RULES: dict[str, Callable[[Node, tuple[Tensor, ...]], Outputs]] = {
+    "add": _neutral(0, commutes=True),
+    "subtract": _neutral(0, commutes=False),
+    "multiply": _neutral(1, commutes=True),
+    "divide": _neutral(1, commutes=False),
+    "power": _neutral(1, commutes=False),
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "broadcast_to": _same_spec,
+    "cast": _same_spec,
+    "stop_gradient": _identity,
+}
+
+
+def _merger() -> Callable[[Node, tuple[Tensor, ...]], Outputs]:
+    """A rule that gives equal calls the same node."""
+    seen: dict[Any, Sequence[Tensor]] = {}
+
+    def rule(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
+        key = _key(node, inputs)
+        if key is None:
+            return None
+        if key not in seen:
+            unchanged = all(a is b for a, b in zip(node.inputs, inputs, strict=True))
+            kept = node if unchanged else Node(node.op, inputs, node.attrs, node.specs, node.scope)
+            seen[key] = kept.outputs
+        return seen[key]
+
+    return rule
+
+
+def _key(node: Node, inputs: tuple[Tensor, ...]) -> Any:
+    if node.op in (INPUT, PARAMETER) or getattr(node.op, "random", False):
+        return None
+    if node.op is CONSTANT:
+        value = node.attrs["value"]
+        return None if value.size > 64 else (value.shape, value.dtype.name, value.tobytes())
+    attrs = tuple((k, repr(v)) for k, v in sorted(node.attrs.items()))
+    return node.op.name, tuple((id(t.node), t.index) for t in inputs), attrs

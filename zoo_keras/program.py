@@ -1,0 +1,395 @@
+"""Graph -> Program: flat arrays that C runs, with every tensor at a fixed place in memory.
+
+In: an optimised Graph and the places of its inputs, parameters and outputs. Out: a Program, which
+is arrays and plain data only, so it may cross process borders. Knows no model and no Spark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zoo_keras import native
+from zoo_keras.errors import ProgramError
+from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Leaf, Node, Spec, Tensor
+from zoo_keras.ops.op import registry
+from zoo_keras.passes.plan import Buffer, padded, plan
+
+ARENA, CONSTANTS, PACKED = "arena", "constants", "packed"
+
+
+class Place(NamedTuple):
+    """A spot in a named memory space, in bytes from its start."""
+
+    space: str
+    offset: int = 0
+
+
+@dataclass
+class Program:
+    """Instructions over named spaces. The first `prologue` of them depend on weights only and run
+    again only when weights have changed; what they make stays in the space `packed`."""
+
+    instrs: np.ndarray
+    args: np.ndarray
+    attrs: np.ndarray
+    spaces: tuple[str, ...]
+    space_bytes: tuple[int, ...]
+    constants: np.ndarray
+    labels: tuple[str, ...]
+    host: dict[int, tuple[str, dict[str, Any]]]
+    prologue: int
+    threads: int
+
+    def bytes_of(self, space: str) -> int:
+        """The size of a space, 0 when the program does not use it."""
+        return dict(zip(self.spaces, self.space_bytes, strict=True)).get(space, 0)
+
+
+def compile_graph(
+    graph: Graph,
+    inputs: Mapping[Tensor, Place],
+    outputs: Sequence[Place],
+    parameter: Callable[[Any], Place],
+    freeze: bool = False,
+) -> Program:
+    """Lower an optimised graph.
+
+    Args:
+        inputs: the place of each graph input.
+        outputs: the place where each graph output is written.
+        parameter: the place of a Variable.
+        freeze: weights rarely change: hoist what depends on them alone into the prologue.
+    """
+    return _Lowering(graph, inputs, outputs, parameter, freeze).program()
+
+
+@dataclass
+class _Storage:
+    """Memory of one or several tensors: an outside place, or a buffer of the arena or `packed`."""
+
+    place: Place | None = None
+    buffer: Buffer | None = None
+    space: str = ARENA
+
+    def where(self) -> Place:
+        if self.place is not None:
+            return self.place
+        if self.buffer is None:
+            raise ProgramError("A tensor was never given memory.")
+        return Place(self.space, self.buffer.offset)
+
+
+@dataclass
+class _Step:
+    """One instruction to be: a node, or a copy of a tensor to a place."""
+
+    node: Node
+    outs: list[_Storage]
+    ins: list[tuple[_Storage, Spec]]
+    scratch: Buffer | None = None
+    frozen: bool = False
+    out_specs: Sequence[Spec] = field(default_factory=tuple)
+
+
+Key = tuple[int, int]
+
+
+def _key(tensor: Tensor) -> Key:
+    return id(tensor.node), tensor.index
+
+
+def root(tensor: Tensor) -> Tensor:
+    """The tensor whose memory this one shares: reshaping moves no data."""
+    while tensor.node.op is registry["reshape"]:
+        tensor = tensor.node.inputs[0]
+    return tensor
+
+
+def nbytes(spec: Spec) -> int:
+    """Bytes of a dense array."""
+    return int(np.prod(spec.shape, dtype=np.int64)) * np.dtype(spec.dtype).itemsize
+
+
+class _Lowering:
+    def __init__(
+        self,
+        graph: Graph,
+        inputs: Mapping[Tensor, Place],
+        outputs: Sequence[Place],
+        parameter: Callable[[Any], Place],
+        freeze: bool,
+    ) -> None:
+        self.threads = native.threads()
+        self.graph = graph
+        self.parameter = parameter
+        self.storage: dict[Key, _Storage] = {_key(t): _Storage(p) for t, p in inputs.items()}
+        self.blob: list[np.ndarray] = []
+        self.blob_size = 0
+        work = [n for n in graph.nodes() if not isinstance(n.op, Leaf)]
+        work = [n for n in work if n.op is not registry["reshape"]]
+        self.frozen = _frozen(graph) if freeze else set()
+        self.order = sorted(work, key=lambda n: id(n) not in self.frozen)  # stable: prologue first
+        self.step_of = {id(n): i for i, n in enumerate(self.order)}
+        self.end = len(self.order)
+        self.last = self._last_uses()
+        self.copies: list[tuple[Tensor, Place]] = []
+        self._designate(outputs)
+        self.steps: list[_Step] = []
+
+    # ---- lifetimes and outputs ---------------------------------------------------------------
+
+    def _last_uses(self) -> dict[Key, int]:
+        last: dict[Key, int] = {}
+        for i, node in enumerate(self.order):
+            for t in node.inputs:
+                last[_key(root(t))] = i
+        return last
+
+    def _designate(self, places: Sequence[Place]) -> None:
+        """Let outputs be computed where they are wanted; what cannot is copied at the end."""
+        wanted = list(zip(self.graph.outputs, places, strict=True))
+        readers = self._parameter_readers()
+        for tensor, place in wanted:
+            source = root(tensor)
+            if isinstance(source.node.op, Leaf) or self._must_copy(source, place, readers):
+                self.copies.append((tensor, place))
+                self.last[_key(source)] = self.end + len(wanted)
+            else:
+                self.storage[_key(source)] = _Storage(place)
+        self.copies.sort(key=lambda c: c[1].space in {p.space for p in readers})
+        self._protect(readers)
+
+    def _parameter_readers(self) -> dict[Place, list[int]]:
+        """The steps that read each parameter; an output that is a parameter counts as the end."""
+        readers: dict[Place, list[int]] = {}
+        for i, node in enumerate(self.order):
+            for t in map(root, node.inputs):
+                if t.node.op is PARAMETER:
+                    readers.setdefault(self.parameter(t.node.attrs["variable"]), []).append(i)
+        for t in map(root, self.graph.outputs):
+            if t.node.op is PARAMETER:
+                readers.setdefault(self.parameter(t.node.attrs["variable"]), []).append(self.end)
+        return readers
+
+    def _must_copy(self, source: Tensor, place: Place, readers: dict[Place, list[int]]) -> bool:
+        if _key(source) in self.storage or id(source.node) in self.frozen:
+            return True
+        made = self.step_of[id(source.node)]
+        reads = readers.get(place, [])
+        if any(r > made for r in reads):
+            return True
+        return made in reads and not _may_overwrite(source.node, source.index)
+
+    def _protect(self, readers: dict[Place, list[int]]) -> None:
+        """A copy that reads a parameter which another copy overwrites first takes a snapshot."""
+        written = {place for _, place in self.copies}
+        for t, place in self.copies:
+            base = root(t).node
+            if base.op is PARAMETER and place in readers:
+                source = self.parameter(base.attrs["variable"])
+                if source in written and source != place:
+                    raise ProgramError(
+                        f'Variables are swapped: "{base.attrs["variable"].path}" is assigned to '
+                        "another variable while it is itself assigned. Assign a copy (x + 0)."
+                    )
+
+    # ---- storage -----------------------------------------------------------------------------
+
+    def _of(self, tensor: Tensor) -> _Storage:
+        base = root(tensor)
+        key = _key(base)
+        if key not in self.storage:
+            self.storage[key] = self._leaf(base)
+        return self.storage[key]
+
+    def _leaf(self, tensor: Tensor) -> _Storage:
+        node = tensor.node
+        if node.op is CONSTANT:
+            return _Storage(Place(CONSTANTS, self._add_constant(node.attrs["value"])))
+        if node.op is PARAMETER:
+            return _Storage(self.parameter(node.attrs["variable"]))
+        if node.op is INPUT:
+            raise ProgramError(f'Graph input "{node.attrs["name"]}" was given no place.')
+        raise ProgramError(f"{node.op.name}: read before it is computed.")
+
+    def _add_constant(self, value: np.ndarray) -> int:
+        offset = self.blob_size
+        self.blob.append(np.ascontiguousarray(value))
+        self.blob_size = offset + padded(value.nbytes)
+        return offset
+
+    def _outputs(self, node: Node, step: int) -> list[_Storage]:
+        return [self._output(node, i, step) for i in range(len(node.specs))]
+
+    def _output(self, node: Node, index: int, step: int) -> _Storage:
+        key = (id(node), index)
+        if key not in self.storage:
+            taken = self._taken_over(node, index, step)
+            self.storage[key] = taken or self._new_buffer(node, index, step)
+        return self.storage[key]
+
+    def _new_buffer(self, node: Node, index: int, step: int) -> _Storage:
+        last = max(self.last.get((id(node), index), step), step)
+        if id(node) in self.frozen and last >= len(self.frozen):
+            last = self.end + 1  # read by the body: stays for ever
+        buffer = Buffer(nbytes(node.specs[index]), step, last)
+        return _Storage(None, buffer, PACKED if id(node) in self.frozen else ARENA)
+
+    def _taken_over(self, node: Node, index: int, step: int) -> _Storage | None:
+        """The buffer of an input that dies here and may be overwritten."""
+        for j in _candidates(node, index):
+            tensor = root(node.inputs[j])
+            held = self.storage.get(_key(tensor))
+            if held is None or held.buffer is None or held.space != ARENA:
+                continue
+            fits = held.buffer.size == nbytes(node.specs[index])
+            reads = [root(t) for t in node.inputs]
+            alone = sum(_key(t) == _key(tensor) for t in reads) == 1 or node.op.elementwise
+            if fits and alone and held.buffer.last == step:
+                held.buffer.last = max(self.last.get((id(node), index), step), step)
+                return held
+        return None
+
+    # ---- instructions ------------------------------------------------------------------------
+
+    def program(self) -> Program:
+        for i, node in enumerate(self.order):
+            ins = [(self._of(t), t.spec) for t in node.inputs]
+            made = _Step(node, [], ins, frozen=id(node) in self.frozen, out_specs=node.specs)
+            made.outs = self._outputs(node, i)
+            self.steps.append(made)
+        for i, (tensor, place) in enumerate(self.copies):
+            self.steps.append(self._copy_step(tensor, place, self.end + i))
+        return self._emit()
+
+    def _copy_step(self, tensor: Tensor, place: Place, step: int) -> _Step:
+        copy = Node(registry["reshape"], [tensor], {"shape": tensor.shape}, [tensor.spec])
+        return _Step(copy, [_Storage(place)], [(self._of(tensor), tensor.spec)],
+                     out_specs=copy.specs)  # fmt: skip
+
+    def _emit(self) -> Program:
+        tables = _Tables(self.steps)
+        for i, step in enumerate(self.steps):
+            size = native.scratch_bytes(tables.instrs[i : i + 1], tables.args, tables.attrs,
+                                        self.threads) if i not in tables.host else 0  # fmt: skip
+            if size < 0:
+                raise ProgramError(f"{tables.labels[i]}: the engine cannot size its scratch memory.")
+            step.scratch = Buffer(size, i, i) if size else None
+        spaces = self._place_all()
+        tables.locate(self.steps, spaces)
+        sizes = tables.extents(spaces, self.steps)
+        blob = np.zeros(max(self.blob_size, 1), np.uint8)
+        at = 0
+        for value in self.blob:
+            blob[at : at + value.nbytes] = value.reshape(-1).view(np.uint8)
+            at += padded(value.nbytes)
+        sizes[spaces.index(CONSTANTS)] = blob.nbytes
+        return Program(tables.instrs, tables.args, tables.attrs, tuple(spaces), tuple(sizes), blob,
+                       tuple(tables.labels), tables.host, len(self.frozen),
+                       self.threads)  # fmt: skip
+
+    def _place_all(self) -> list[str]:
+        """Plan the arena and `packed`; returns the names of all spaces in use."""
+        stores = {id(s): s for step in self.steps for s in [*step.outs, *[i for i, _ in step.ins]]}
+        for space in (ARENA, PACKED):
+            buffers = [s.buffer for s in stores.values() if s.buffer and s.space == space]
+            if space == ARENA:
+                buffers += [step.scratch for step in self.steps if step.scratch]
+            plan(buffers)
+        names = [ARENA, CONSTANTS, PACKED]
+        for store in stores.values():
+            if store.place and store.place.space not in names:
+                names.append(store.place.space)
+        return names
+
+
+class _Tables:
+    """The arrays of a Program while they are filled."""
+
+    def __init__(self, steps: Sequence[_Step]) -> None:
+        nargs = sum(len(s.outs) + len(s.ins) for s in steps)
+        self.instrs = np.zeros(len(steps), native.INSTR)
+        self.args = np.zeros(max(nargs, 1), native.ARG)
+        self.labels = [_label(s.node) for s in steps]
+        self.host: dict[int, tuple[str, dict[str, Any]]] = {}
+        numbers: list[float] = []
+        at = 0
+        for i, step in enumerate(steps):
+            kernel, attrs = self._kernel(i, step)
+            count = len(step.outs) + len(step.ins)
+            self.instrs[i] = (kernel, len(step.outs), len(step.ins), at, len(numbers), len(attrs), 0)
+            for row, spec in zip(self.args[at : at + count], self._specs(step), strict=True):
+                native.fill_arg(row, 0, 0, spec.shape, spec.dtype)
+            numbers += attrs
+            at += count
+        self.attrs = np.array([*numbers, 0.0], np.float64)
+
+    @staticmethod
+    def _specs(step: _Step) -> list[Spec]:
+        return [*step.out_specs, *[spec for _, spec in step.ins]]
+
+    def _kernel(self, i: int, step: _Step) -> tuple[int, list[float]]:
+        op, specs = step.node.op, [spec for _, spec in step.ins]
+        if op.kernel in native.KERNELS and op.fits(*specs):
+            numbers = op.attrs_to_c(step.node.attrs, specs, list(step.out_specs))
+            return native.KERNELS[op.kernel], [float(n) for n in numbers]
+        self.host[i] = (op.name, step.node.attrs)
+        return -1, []
+
+    def locate(self, steps: Sequence[_Step], spaces: Sequence[str]) -> None:
+        at = 0
+        for i, step in enumerate(steps):
+            for store in [*step.outs, *[s for s, _ in step.ins]]:
+                place = store.where()
+                self.args["space"][at] = spaces.index(place.space)
+                self.args["offset"][at] = place.offset
+                at += 1
+            if step.scratch:
+                self.instrs["scratch"][i] = step.scratch.offset
+
+    def extents(self, spaces: Sequence[str], steps: Sequence[_Step]) -> list[int]:
+        """How many bytes of each space are touched."""
+        sizes = [0] * len(spaces)
+        at = 0
+        for step in steps:
+            for spec in self._specs(step):
+                row = self.args[at]
+                sizes[row["space"]] = max(sizes[row["space"]], int(row["offset"]) + nbytes(spec))
+                at += 1
+            if step.scratch:
+                sizes[0] = max(sizes[0], step.scratch.end)
+        return sizes
+
+
+def _label(node: Node) -> str:
+    return f'layer "{node.scope}", {node.op.name}' if node.scope else str(node.op.name)
+
+
+def _frozen(graph: Graph) -> set[int]:
+    """Nodes that depend on parameters and constants only."""
+    frozen: set[int] = set()
+    quiet: set[int] = set()
+    for node in graph.nodes():
+        if node.op in (PARAMETER, CONSTANT):
+            quiet.add(id(node))
+        elif not isinstance(node.op, Leaf) and not node.op.random:
+            if all(id(t.node) in quiet for t in node.inputs):
+                quiet.add(id(node))
+                if node.op is not registry["reshape"]:
+                    frozen.add(id(node))
+    return frozen
+
+
+def _candidates(node: Node, index: int) -> Sequence[int]:
+    """Inputs whose memory this output may take over."""
+    if node.op.elementwise:
+        return [j for j, t in enumerate(node.inputs) if t.shape == node.specs[index].shape]
+    return [node.op.inplace[index]] if index < len(node.op.inplace) else []
+
+
+def _may_overwrite(node: Node, index: int) -> bool:
+    return bool(node.op.elementwise or index < len(node.op.inplace))

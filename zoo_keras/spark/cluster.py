@@ -1,0 +1,222 @@
+"""What must hold before a job is sent to the cluster, and sessions for which it holds.
+
+In: a SparkSession, RDD or DataFrame, and how many ranks are wanted. Out: nothing, or a ClusterError
+that says which setting to change. Knows no blocks and no models.
+
+    sc = spark_context(rdd)              # refuses Spark Connect
+    check_barrier(sc, ranks=4)           # settings, versions, slots; waits for executors
+    wait_for_slots(sc, 4, timeout=120)
+    spark = init_session("local[4]")     # or any master; settings that suit training
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from zoo_keras.errors import ClusterError, ConfigError
+
+OLDEST_SPARK = (3, 5)
+_LOOK_EVERY = 0.2
+
+# What init_session sets unless told otherwise, and why.
+_DEFAULTS = {
+    "spark.dynamicAllocation.enabled": "false",  # barrier stages are refused with it
+    "spark.python.worker.reuse": "true",  # programs and weights stay cached in the worker
+    "spark.executor.memoryOverheadFactor": "0.4",  # the engine's memory is not on the Java heap
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.ui.showConsoleProgress": "false",  # it writes over our progress bar
+}
+
+
+class Executor(NamedTuple):
+    """A living executor; "driver" in local mode."""
+
+    id: str
+    host: str
+    cores: int
+
+
+def is_connect(thing: Any) -> bool:
+    """Whether a session or DataFrame is one of Spark Connect."""
+    return type(thing).__module__.startswith("pyspark.sql.connect")
+
+
+def spark_context(thing: Any) -> Any:
+    """The SparkContext of an RDD, DataFrame, SparkSession or SparkContext.
+
+    Raises:
+        ClusterError: it is of Spark Connect, which has none.
+    """
+    if is_connect(thing):
+        raise ClusterError(
+            "Training needs a classic Spark session, because its ranks exchange blocks inside the "
+            f"executors. Received: a Spark Connect {type(thing).__name__}. Start the driver with "
+            "a master URL instead of .remote(...), for example with spark-submit."
+        )
+    for name in ("ctx", "sparkContext", "sparkSession"):
+        if hasattr(thing, name):
+            found = getattr(thing, name)
+            return found.sparkContext if name == "sparkSession" else found
+    return thing
+
+
+def task_cpus(sc: Any) -> int:
+    """Cores that Spark gives each task: `spark.task.cpus`."""
+    return int(sc.getConf().get("spark.task.cpus", "1"))
+
+
+def executors(sc: Any) -> list[Executor]:
+    """The executors that are alive now and can run tasks."""
+    from zoo_keras.spark.bridge import call_java
+
+    lines = call_java(sc, "Watch", "executors", sc._jsc.sc()).splitlines()
+    fields = [line.split("\t") for line in lines]
+    found = [Executor(id, at.rpartition(":")[0], int(cores)) for id, at, cores in fields]
+    return [executor for executor in found if executor.cores > 0]
+
+
+def slots(sc: Any) -> int:
+    """How many tasks can run at once: each executor's cores // spark.task.cpus, added up."""
+    return sum(executor.cores // task_cpus(sc) for executor in executors(sc))
+
+
+def wait_for_slots(sc: Any, ranks: int, *, timeout: float = 60.0) -> None:
+    """Returns when `ranks` tasks can run at once.
+
+    Args:
+        timeout: seconds to wait for executors that have yet to register. When as many executors
+            as were asked for are there already, it does not wait.
+
+    Raises:
+        ClusterError: there are too few.
+    """
+    end = time.monotonic() + timeout
+    expected = _expected_executors(sc)
+    while slots(sc) < ranks:
+        if time.monotonic() > end or len(executors(sc)) >= expected:
+            raise _too_few(sc, ranks)
+        time.sleep(_LOOK_EVERY)
+
+
+def _expected_executors(sc: Any) -> float:
+    """How many executors this application has been promised; infinity when nobody knows."""
+    cluster = re.fullmatch(r"local-cluster\[\s*(\d+)\s*,.*", sc.master)
+    if cluster:
+        return int(cluster[1])
+    if sc.master.startswith("local"):
+        return 1
+    return float(sc.getConf().get("spark.executor.instances", "inf"))
+
+
+def _too_few(sc: Any, ranks: int) -> ClusterError:
+    found, cpus = executors(sc), task_cpus(sc)
+    cores = ", ".join(f"{e.id} on {e.host}: {e.cores} cores" for e in found) or "no executors"
+    return ClusterError(
+        f"Training needs {ranks} task slots at once, one for each partition. Received: "
+        f"{slots(sc)} slots ({cores}; spark.task.cpus={cpus}). Repartition the data to at most "
+        f"{max(1, slots(sc))} partitions, or give the application more executors or cores."
+    )
+
+
+def check_barrier(sc: Any, ranks: int, *, timeout: float = 60.0) -> None:
+    """Everything that would make a barrier job of `ranks` tasks fail or hang, before it starts.
+
+    Speculation needs no check: Spark leaves barrier stages out of it.
+
+    Raises:
+        ClusterError: Spark is too old, dynamic allocation is on, or there are too few slots.
+        ConfigError: no partitions at all.
+    """
+    if ranks < 1:
+        raise ConfigError(
+            "Training needs at least one partition. Received: data with 0 partitions. "
+            "Check the input, or repartition it."
+        )
+    _check_version(sc)
+    _check_dynamic_allocation(sc)
+    wait_for_slots(sc, ranks, timeout=timeout)
+
+
+def _check_version(sc: Any) -> None:
+    version = tuple(int(number) for number in re.findall(r"\d+", sc.version)[:2])
+    if version < OLDEST_SPARK:
+        raise ClusterError(
+            f"zoo_keras needs Spark 3.5 or newer. Received: Spark {sc.version}. Upgrade the "
+            "cluster."
+        )
+    java = sc._jvm.java.lang.System.getProperty("java.specification.version")
+    if float(java) < 17:
+        raise ClusterError(
+            f"zoo_keras needs Java 17 or newer on the driver and the executors. Received: Java "
+            f"{java}. Set JAVA_HOME to a newer one."
+        )
+
+
+def _check_dynamic_allocation(sc: Any) -> None:
+    key = "spark.dynamicAllocation.enabled"
+    if sc.getConf().get(key, "false").lower() == "true":
+        raise ClusterError(
+            "Training runs as a Spark barrier stage, which Spark refuses with dynamic allocation. "
+            f"Received: {key}=true. Set {key}=false and spark.executor.instances to a number."
+        )
+
+
+def init_session(
+    master: str | None = None,
+    app_name: str = "zoo_keras",
+    *,
+    executors: int | None = None,
+    cores: int | None = None,
+    memory: str | None = None,
+    task_cpus: int | None = None,
+    conf: Mapping[str, str] | None = None,
+) -> Any:
+    """A SparkSession whose settings suit training, or the running one if it suits.
+
+    Args:
+        master: "local[4]", "spark://host:7077", "yarn", ...; None takes spark-submit's.
+        app_name: shown in Spark's UI.
+        executors, cores, memory: spark.executor.instances, .cores and .memory.
+        task_cpus: cores of one rank: the engine runs that many threads.
+        conf: further settings; they win over ours.
+
+    Raises:
+        ClusterError: a session is running already and lacks one of these settings.
+
+    Example:
+        >>> spark = init_session("local[2]")
+        >>> model.fit(spark.sparkContext.parallelize(rows, 2), epochs=5)
+    """
+    from pyspark.sql import SparkSession
+
+    named = {
+        "spark.executor.instances": executors,
+        "spark.executor.cores": cores,
+        "spark.executor.memory": memory,
+        "spark.task.cpus": task_cpus,
+    }
+    asked = {key: str(value) for key, value in named.items() if value is not None}
+    asked |= conf or {}
+    running = SparkSession.getActiveSession()
+    if running is not None:
+        _check_running(running, asked)
+        return running
+    builder = SparkSession.builder.appName(app_name)
+    builder = builder.master(master) if master else builder
+    for key, value in {**_DEFAULTS, **asked}.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def _check_running(session: Any, asked: Mapping[str, str]) -> None:
+    conf = spark_context(session).getConf()
+    wrong = {key: conf.get(key) for key, value in asked.items() if conf.get(key) != value}
+    if wrong:
+        raise ClusterError(
+            f"init_session: a session is running already with other settings. Received: {wrong} "
+            f"where {dict(asked)} was asked for. Stop it first (spark.stop())."
+        )
+    _check_dynamic_allocation(spark_context(session))

@@ -1,0 +1,460 @@
+"""A barrier job whose ranks can talk to each other and to the driver while it runs.
+
+In: an RDD (or DataFrame) with one partition for each rank, perhaps a second one for validation, and
+a function that each rank runs. Out: what the functions return, in rank order, or one clear error.
+Knows blocks and boards, not models.
+
+On the driver:
+
+    with BarrierJob(rdd, body, validation=None, name="fit") as job:   # checks first, then starts
+        job.control.write([lr], {"stop": False}); job.control.publish("program", data)
+        while not job.wait(0.1):                    # True when the job has ended
+            record = job.progress(0)                # Record | None
+            array = job.fetch(0, "weights")         # np.ndarray of uint8
+        results = job.result()    # raises JobError, or the ZooKerasError that a rank raised
+
+`run_barrier_job(rdd, body, watch=lambda job: ...)` is that loop. On the ranks:
+
+    def body(rank: RankContext) -> result:
+        rows = list(rank.rows); more = list(rank.validation)   # before gather
+        facts = rank.gather({"rows": len(rows)})               # once; one dict for each rank
+        ring = rank.all_reduce(count)                          # see allreduce.py
+        rank.progress.write([step, loss])                      # see board.py
+        rank.control.read(max_age=0.05)                        # Record | None
+        program = rank.control.fetch("program")
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zoo_keras import errors
+from zoo_keras.errors import ClusterError, ConfigError
+from zoo_keras.spark import bridge as bridges
+from zoo_keras.spark import cluster
+from zoo_keras.spark.allreduce import AllReduce, Group
+from zoo_keras.spark.board import Board, Record, RemoteBoard
+from zoo_keras.spark.bridge import Bridge, BridgeError, Peer
+
+_MARK = "zookeras-failure:"
+_LOOK_EVERY = 0.1
+_PROGRESS_TIMEOUT = 2.0
+_CANCEL_TIMEOUT = 30.0
+_LOSS_TIMEOUT = 10.0
+
+
+class LostExecutor(NamedTuple):
+    """An executor that went away during a job."""
+
+    id: str
+    host: str
+    reason: str
+
+
+class JobError(ClusterError):
+    """A barrier job that failed.
+
+    Attributes:
+        lost: the executors that went away (LostExecutor).
+        restartable: whether the failure came from the cluster, so that another try may succeed.
+        cancelled: whether it was stopped on purpose.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        lost: list[LostExecutor] | None = None,
+        restartable: bool = False,
+        cancelled: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.lost, self.restartable, self.cancelled = lost or [], restartable, cancelled
+
+
+class _Spec(NamedTuple):
+    """What the driver tells every rank; pickled with the task."""
+
+    job: str
+    driver: Peer
+    size: int
+    timeout: float
+    paired: bool
+
+
+class RankContext:
+    """One rank of a barrier job, inside its Python worker.
+
+    Attributes:
+        rank, size: which of how many.
+        cores: cores Spark gives this task.
+        rows: this partition's items, to be read once.
+        validation: items of the second RDD; empty without one. Reading it skips unread rows.
+        control: the driver's board. progress: this rank's board.
+        bridge: for regions and blocks of one's own.
+        facts, peers: of all ranks, after `gather`.
+    """
+
+    def __init__(self, spec: _Spec, items: Iterator[Any]) -> None:
+        from pyspark import BarrierTaskContext
+
+        self._task = BarrierTaskContext.get()
+        self._spec = spec
+        self.rank, self.size, self.job = self._task.partitionId(), spec.size, spec.job
+        self.cores = self._task.cpus()
+        marker = next(items)
+        self.bridge = Bridge(marker if isinstance(marker, str) else marker.decode())
+        self.rows = _until(items, marker) if spec.paired else items
+        self.validation = _after(self.rows, items) if spec.paired else iter(())
+        self.control = RemoteBoard(self.bridge, spec.driver, f"{spec.job}-control")
+        name = f"{spec.job}-progress-{self.rank}"
+        self.progress = Board(self.bridge, name, findable=True)
+        self._group: Group | None = None
+
+    def gather(self, facts: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Tells every rank's facts (JSON values) to every rank, once, and lets them exchange data
+        from then on. Takes about a second, so read the whole partition first.
+
+        Raises:
+            ClusterError: it has been called already.
+        """
+        if self._group is not None:
+            raise ClusterError(
+                "RankContext.gather tells facts once in a job. Received: a second call. "
+                "Use AllReduce.all_sum or notes for what changes."
+            )
+        self._group = Group(
+            self.bridge,
+            self.job,
+            self.rank,
+            self.size,
+            gather=self._all_gather,
+            facts=facts,
+            timeout=self._spec.timeout,
+        )
+        return self._group.facts
+
+    def _all_gather(self, mine: dict[str, Any]) -> list[dict[str, Any]]:
+        return [json.loads(text) for text in self._task.allGather(json.dumps(mine))]
+
+    @property
+    def group(self) -> Group:
+        """The ranks' group.
+
+        Raises:
+            ClusterError: before `gather`.
+        """
+        if self._group is None:
+            raise ClusterError(
+                "RankContext.gather must be called before ranks exchange data. "
+                "Received: no call yet. Read the partition, then call gather."
+            )
+        return self._group
+
+    @property
+    def facts(self) -> list[dict[str, Any]]:
+        """What every rank told at `gather`."""
+        return self.group.facts
+
+    @property
+    def peers(self) -> list[Peer]:
+        """Every rank's address."""
+        return self.group.peers
+
+    def all_reduce(self, count: int, *, wire: str = "float32") -> AllReduce:
+        """An all-reduce of `count` float32 values over all ranks; every rank must ask for it."""
+        return AllReduce(self.group, count, wire=wire)
+
+    def barrier(self) -> None:
+        """Returns when every rank has called it."""
+        self.group.barrier()
+
+    def close(self) -> None:
+        """Leaves together with all others; needed only when no exception is on its way."""
+        if self._group is not None:
+            self._group.close()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Leaves at once: the others will fail if they still wait for this rank."""
+        self.bridge.close()
+
+
+def _until(items: Iterator[Any], marker: Any) -> Iterator[Any]:
+    kind = type(marker)
+    for item in items:
+        if type(item) is kind and item == marker:
+            return
+        yield item
+
+
+def _after(rows: Iterator[Any], items: Iterator[Any]) -> Iterator[Any]:
+    for _ in rows:
+        pass
+    yield from items
+
+
+def _run_rank(spec: _Spec, body: Callable[[RankContext], Any], items: Iterator[Any]) -> Any:
+    """The task of one rank."""
+    rank = RankContext(spec, items)
+    try:
+        result = body(rank)
+        rank.close()
+    except Exception as error:
+        raise RuntimeError(_describe(rank.rank, error)) from error
+    finally:
+        rank.hang_up()
+    yield result
+
+
+def _describe(rank: int, error: Exception) -> str:
+    what = {
+        "rank": rank,
+        "host": socket.gethostname(),
+        "type": type(error).__name__,
+        "module": type(error).__module__,
+        "message": str(error),
+        "trace": "".join(traceback.format_exception(error)[-6:]),
+    }
+    return _MARK + json.dumps(what)
+
+
+class BarrierJob:
+    """A running barrier job, seen from the driver. Starts at once; use it as a context manager.
+
+    Args:
+        rows: an RDD or a DataFrame; each partition is a rank. Rows of a DataFrame come as Arrow
+            record batches (bytes; see `bridge.arrow_batches`).
+        body: what every rank runs: body(RankContext) -> result. Must pickle.
+        validation: a second RDD or DataFrame with as many partitions, read after `rows`.
+        name: shown in Spark's UI.
+        timeout: seconds a rank waits for the slowest other one in an exchange.
+        wait: seconds to wait for executors before starting.
+
+    Attributes:
+        control: the driver's board, which the ranks read.
+
+    Raises:
+        ClusterError: see `cluster.check_barrier`.
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        body: Callable[[RankContext], Any],
+        *,
+        validation: Any = None,
+        name: str = "fit",
+        timeout: float = 600.0,
+        wait: float = 60.0,
+    ) -> None:
+        self._sc = cluster.spark_context(rows)
+        rows = _as_rdd(rows)
+        validation = None if validation is None else _as_rdd(validation)
+        self.size = rows.getNumPartitions()
+        cluster.check_barrier(self._sc, self.size, timeout=wait)
+        self.name, self.job = name, f"zk-{uuid.uuid4().hex[:12]}"
+        self._hosts = {executor.id: executor.host for executor in cluster.executors(self._sc)}
+        self._boards: dict[int, RemoteBoard] = {}
+        self._error: BaseException | None = None
+        self._results: list[Any] = []
+        self._cancelled = False
+        data = bridges.with_bridge(rows, validation)
+        with contextlib.ExitStack() as undo:
+            self._bridge = undo.enter_context(contextlib.closing(bridges.driver_bridge(self._sc)))
+            self.control = Board(self._bridge, f"{self.job}-control")
+            sc = self._sc
+            self._watch = bridges.call_java(sc, "Watch", "begin", sc._jsc.sc())
+            undo.callback(self._watch.stop)
+            spec = _Spec(self.job, self._bridge.here(), self.size, timeout, validation is not None)
+            self._thread = self._start(data, spec, body)
+            self._undo = undo.pop_all()
+
+    def _start(self, data: Any, spec: _Spec, body: Any) -> threading.Thread:
+        from pyspark import InheritableThread
+
+        def task(items: Iterator[Any]) -> Any:
+            return _run_rank(spec, body, items)
+
+        def run() -> None:
+            try:
+                self._sc.setJobGroup(self.job, f"zoo_keras {self.name}", interruptOnCancel=True)
+                self._results = data.barrier().mapPartitions(task).collect()
+            except BaseException as error:
+                self._error = error
+
+        thread: threading.Thread = InheritableThread(target=run)
+        thread.name, thread.daemon = f"zookeras-{self.job}", True
+        thread.start()
+        return thread
+
+    def wait(self, seconds: float) -> bool:
+        """Waits at most so long; True when the job has ended."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def progress(self, rank: int) -> Record | None:
+        """What a rank's board says; None while it says nothing or cannot be reached."""
+        try:
+            board = self._board(rank)
+            return board.read() if board else None
+        except BridgeError:
+            self._boards.pop(rank, None)
+            return None
+
+    def fetch(self, rank: int, name: str, *, timeout: float = 600.0) -> np.ndarray:
+        """A copy of a blob of a rank's board, as uint8.
+
+        Raises:
+            ConfigError: there is no such blob.
+            PeerLostError: the rank is gone.
+        """
+        board = self._board(rank)
+        if board is None:
+            raise ConfigError(
+                f"Rank {rank} of job {self.job} has not started. Received: a request for its blob "
+                f"{name!r}. Wait until progress({rank}) gives a record."
+            )
+        return board.fetch(name, timeout=timeout)
+
+    def _board(self, rank: int) -> RemoteBoard | None:
+        if rank not in self._boards:
+            name = f"{self.job}-progress-{rank}"
+            peer = self._bridge.locate(name)
+            if peer is None:
+                return None
+            self._boards[rank] = RemoteBoard(
+                self._bridge, peer, name, f"rank {rank}", timeout=_PROGRESS_TIMEOUT
+            )
+        return self._boards[rank]
+
+    def executor(self, rank: int) -> str | None:
+        """The id of the executor that runs a rank; None before it has started."""
+        board = self._board(rank)
+        return board.peer.executor if board else None
+
+    def result(self) -> list[Any]:
+        """Waits for the end; every rank's result, in rank order.
+
+        Raises:
+            JobError: the job failed. ZooKerasError: a rank raised it.
+        """
+        self._thread.join()
+        if self._error is not None:
+            raise self._explain(self._error) from None
+        return self._results
+
+    def cancel(self) -> None:
+        """Stops the job and waits until it has ended."""
+        self._cancelled = True
+        self._sc.cancelJobGroup(self.job)
+        self._thread.join(_CANCEL_TIMEOUT)
+
+    def lost(self) -> list[LostExecutor]:
+        """The executors that have gone away since the job began."""
+        fields = [line.split("\t", 1) for line in self._watch.lost().splitlines()]
+        return [LostExecutor(id, self._hosts.get(id, "unknown"), why) for id, why in fields]
+
+    def _explain(self, error: BaseException) -> Exception:
+        text = str(error)
+        if self._cancelled:
+            return JobError(
+                f"Job {self.name} was cancelled. Received: a request to stop. "
+                "Start it again when it is wanted.",
+                cancelled=True,
+            )
+        failure = _find_failure(text)
+        own = failure and getattr(errors, failure["type"], None)
+        if failure and own and failure["module"] == "zoo_keras.errors":
+            return own(f"{failure['message']} (rank {failure['rank']} on {failure['host']})")
+        return self._cluster_error(text, failure)
+
+    def _cluster_error(self, text: str, failure: dict[str, Any] | None) -> JobError:
+        broken = failure is not None and failure["module"] == bridges.__name__
+        crashed = "Python worker exited unexpectedly" in text
+        if broken or crashed or "ExecutorLostFailure" in text:
+            self._wait_for_loss()
+        lost = self.lost()
+        advice = "See the executor's log (Spark's UI, Executors) for its last words."
+        if lost:
+            names = "; ".join(f"executor {e.id} on {e.host}: {e.reason}" for e in lost)
+            message = f"Job {self.name} lost an executor. Received: {names}. {advice}"
+        elif failure:
+            message = (
+                f"Job {self.name} failed in rank {failure['rank']} on {failure['host']}. Received: "
+                f"{failure['type']}: {failure['message']}. {advice}\n{failure['trace']}"
+            )
+        else:
+            message = f"Job {self.name} failed. Received: {text[:4000]}. {advice}"
+        return JobError(message, lost=lost, restartable=bool(lost) or broken or crashed)
+
+    def _wait_for_loss(self) -> None:
+        """The news of a lost executor may come a little after the failure it caused."""
+        end = time.monotonic() + _LOSS_TIMEOUT
+        while not self.lost() and time.monotonic() < end:
+            time.sleep(_LOOK_EVERY)
+
+    def close(self) -> None:
+        """Stops the job if it still runs and takes back blocks, memory and threads."""
+        try:
+            if self._thread.is_alive():
+                self.cancel()
+        finally:
+            self._undo.close()
+
+    def __enter__(self) -> BarrierJob:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _as_rdd(rows: Any) -> Any:
+    return rows if hasattr(rows, "_jrdd") else bridges.arrow_batches(rows)
+
+
+def _find_failure(text: str) -> dict[str, Any] | None:
+    """The rank's own account of its failure, from the text of Spark's exception."""
+    found = re.search(re.escape(_MARK) + r"(\{.*\})", text)
+    if not found:
+        return None
+    try:
+        failure, _ = json.JSONDecoder().raw_decode(found[1])
+    except json.JSONDecodeError:
+        return None
+    return failure
+
+
+def run_barrier_job(
+    rows: Any,
+    body: Callable[[RankContext], Any],
+    *,
+    watch: Callable[[BarrierJob], None] | None = None,
+    interval: float = 0.1,
+    **options: Any,
+) -> list[Any]:
+    """Runs a barrier job to its end, with `watch(job)` called every `interval` seconds in this
+    thread. Ctrl-C cancels the job. Options are those of BarrierJob.
+
+    Returns:
+        Every rank's result, in rank order.
+
+    Raises:
+        JobError, ClusterError, or the ZooKerasError that a rank raised.
+    """
+    with BarrierJob(rows, body, **options) as job:
+        while not job.wait(interval):
+            if watch is not None:
+                watch(job)
+        return job.result()

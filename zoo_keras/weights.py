@@ -1,0 +1,162 @@
+"""Variables: named arrays that training changes, and their packing into flat vectors.
+
+In: shapes, initializers, arrays. Out: Variables whose arrays may be views of one flat vector (in
+private or shared memory). Knows graphs only through the running trace; no layer, no C.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo_keras import dtypes
+from zoo_keras.errors import ShapeError
+from zoo_keras.graph import current_trace, install_operators
+
+_numbers = itertools.count()
+
+
+class Variable:
+    """A named array with an optional regularizer and constraint, as keras.Variable.
+
+    Args:
+        initializer: an array, a number, or a callable `f(shape, dtype=...)`.
+        shape: needed when the initializer is callable.
+    """
+
+    is_zk_variable = True
+    __array_priority__ = 100
+
+    def __init__(
+        self,
+        initializer: Any,
+        shape: Sequence[int] | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        aggregation: str = "none",
+        synchronization: str = "auto",
+        name: str | None = None,
+        *,
+        regularizer: Any = None,
+        constraint: Any = None,
+    ) -> None:
+        self.name = name or f"variable_{next(_numbers)}"
+        self.path = self.name
+        self.trainable = trainable
+        self.trainable_when_made = trainable
+        self.aggregation = aggregation
+        self.regularizer, self.constraint = regularizer, constraint
+        self._value = _first_value(initializer, shape, dtype)
+        self.dtype = self._value.dtype.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._value.shape
+
+    @property
+    def ndim(self) -> int:
+        return self._value.ndim
+
+    @property
+    def value(self) -> Any:
+        """The array, or in a running trace the tensor that stands for it."""
+        trace = current_trace()
+        return trace.read(self) if trace else self._value
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the present values."""
+        return self._value.copy()
+
+    def assign(self, value: Any) -> Any:
+        """Set the values (in a running trace: note the update of the graph). Returns the value."""
+        trace = current_trace()
+        if trace:
+            from zoo_keras.ops.op import as_tensors, cast_to
+
+            trace.assign(self, cast_to(as_tensors([value])[0], self.dtype))
+            return value
+        array = np.asarray(value)
+        if array.shape != self.shape:
+            raise ShapeError(
+                f'Variable "{self.path}" has shape {self.shape}. Received: a value of shape '
+                f"{array.shape}. Pass an array of the variable's own shape."
+            )
+        self._value[...] = array
+        return value
+
+    def assign_add(self, value: Any) -> Any:
+        """Add to the values."""
+        return self.assign(self + value)
+
+    def assign_sub(self, value: Any) -> Any:
+        """Subtract from the values."""
+        return self.assign(self - value)
+
+    def move_to(self, array: np.ndarray) -> None:
+        """Keep the values in this array (a view of a flat vector) from now on."""
+        array[...] = self._value
+        self._value = array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._value, dtype=dtype, copy=copy)
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __float__(self) -> float:
+        return float(self._value)
+
+    def __int__(self) -> int:
+        return int(self._value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_value": self._value.copy()}
+
+    def __repr__(self) -> str:
+        return f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}>"
+
+
+install_operators(Variable)
+Variable.__eq__ = object.__eq__  # type: ignore[method-assign]
+
+
+def _first_value(initializer: Any, shape: Sequence[int] | None, dtype: Any) -> np.ndarray:
+    if callable(initializer):
+        kind = dtypes.standardize(dtype)
+        if shape is None:
+            raise ShapeError("Variable: an initializer function needs `shape`. Received: None.")
+        return np.array(initializer(tuple(shape), dtype=kind), dtype=kind)
+    kind = dtypes.standardize(dtype) if dtype is not None else dtypes.of_python(initializer)
+    array = np.array(initializer, dtype=kind)
+    return array if shape is None else array.reshape(shape)
+
+
+class FlatVector:
+    """Variables of one dtype laid end to end in one array; the variables become views of it.
+
+    >>> flat = FlatVector([kernel, bias])
+    >>> flat.array[flat.offsets[0]]  # the kernel's first number
+    """
+
+    def __init__(
+        self,
+        variables: Iterable[Variable],
+        allocate: Callable[[int], np.ndarray] | None = None,
+    ) -> None:
+        self.variables = list(variables)
+        sizes = [v._value.size for v in self.variables]
+        self.offsets = [0, *np.cumsum(sizes, dtype=np.int64).tolist()]
+        self.size = self.offsets[-1]
+        self.array = (allocate or _float_vector)(self.size)
+        for variable, lo, size in zip(self.variables, self.offsets, sizes, strict=False):
+            variable.move_to(self.array[lo : lo + size].reshape(variable.shape))
+
+
+def _float_vector(size: int) -> np.ndarray:
+    from zoo_keras.native import aligned
+
+    return aligned(4 * size).view(np.float32)
