@@ -12,34 +12,22 @@
 enum { SEQUENTIAL = 1, LP64 = 0, ROW_MAJOR = 101, AS_IS = 111, TURNED = 112 };
 enum { AUTO, MKL, NATIVE };
 
-typedef int (*layer_setter)(int);
+typedef int (*setter)(int);
 typedef void (*sgemm_call)(int layout, int turn_a, int turn_b, int m, int n, int k, float alpha,
                            const float *a, int lda, const float *b, int ldb, float beta, float *c,
                            int ldc);
 
 static sgemm_call sgemm;
+static setter set_threads; /* of the calling thread; returns the number before */
 static int choice;
 
 /* Where MKL beats our kernels: Intel's CPUs, by instruction set, from this many rows, columns and
  * steps on. On AMD's CPUs it won at no shape that was measured. */
-static const struct {
+typedef struct {
     const char *isa;
     int64_t m, n, k;
-} wins[] = {{"avx512", 32, 32, 32}, {"avx2", 128, 128, 128}};
-
-int zk_mkl_load(const char *path) {
-    if (sgemm) return 0;
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!library) return -1;
-    layer_setter interface = (layer_setter)dlsym(library, "MKL_Set_Interface_Layer");
-    layer_setter threading = (layer_setter)dlsym(library, "MKL_Set_Threading_Layer");
-    sgemm_call found = (sgemm_call)dlsym(library, "cblas_sgemm");
-    if (!interface || !threading || !found) return -1;
-    interface(LP64);
-    threading(SEQUENTIAL);
-    sgemm = found;
-    return 0;
-}
+} win;
+static const win wins[] = {{"avx512", 32, 32, 32}, {"avx2", 128, 128, 128}};
 
 int zk_mkl_loaded(void) { return sgemm != NULL; }
 
@@ -53,22 +41,41 @@ static int is_intel(void) {
 #endif
 }
 
-static int table_says(int64_t m, int64_t n, int64_t k) {
-    if (!is_intel()) return 0;
+static const win *row_of_this_cpu(void) {
+    if (!is_intel()) return NULL;
     for (size_t i = 0; i < sizeof wins / sizeof *wins; i++)
-        if (!strcmp(wins[i].isa, zk_isa()))
-            return m >= wins[i].m && n >= wins[i].n && k >= wins[i].k;
+        if (!strcmp(wins[i].isa, zk_isa())) return &wins[i];
+    return NULL;
+}
+
+/* Loads nothing when no product would ever go to MKL. */
+int zk_mkl_load(const char *path) {
+    if (sgemm) return 0;
+    if (choice != MKL && !row_of_this_cpu()) return -1;
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library) return -1;
+    setter interface = (setter)dlsym(library, "MKL_Set_Interface_Layer");
+    setter layer = (setter)dlsym(library, "MKL_Set_Threading_Layer");
+    set_threads = (setter)dlsym(library, "MKL_Set_Num_Threads_Local");
+    sgemm_call found = (sgemm_call)dlsym(library, "cblas_sgemm");
+    if (!interface || !layer || !set_threads || !found) return -1;
+    interface(LP64);
+    layer(SEQUENTIAL);
+    sgemm = found;
     return 0;
 }
 
 int zk_mkl_takes(int64_t m, int64_t n, int64_t k) {
     if (!sgemm || choice == NATIVE || !m || !n || !k) return 0;
     if (m > INT_MAX || n > INT_MAX || k > INT_MAX) return 0;
-    return choice == MKL || table_says(m, n, k);
+    const win *row = row_of_this_cpu();
+    return choice == MKL || (row && m >= row->m && n >= row->n && k >= row->k);
 }
 
 void zk_mkl_multiply(int64_t m, int64_t n, int64_t k, zk_matrix a, zk_matrix b, float scale,
                      float *c, int64_t cstep) {
+    const int before = set_threads(1); /* in case the user made MKL threaded before us */
     sgemm(ROW_MAJOR, a.turned ? TURNED : AS_IS, b.turned ? TURNED : AS_IS, (int)m, (int)n, (int)k,
           1, a.p, (int)a.step, b.p, (int)b.step, scale, c, (int)cstep);
+    set_threads(before);
 }

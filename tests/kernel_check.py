@@ -60,7 +60,7 @@ def check_kernel(
     rtol: float = 0.0,
     atol: float = 0.0,
 ) -> None:
-    """The kernel equals the reference, in float64 if there is a tolerance; threads change no bit."""
+    """The kernel equals the reference (float64 with a tolerance); threads change no bit."""
     attrs = attrs or {}
     exact = not (rtol or atol)
     wide = arrays if exact else [a.astype("f8") if a.dtype == np.float32 else a for a in arrays]

@@ -39,3 +39,7 @@ class ClusterError(ZooKerasError, RuntimeError):
 
 class NotCompiledError(ZooKerasError, ValueError):
     """fit, evaluate or train_on_batch was called before compile."""
+
+
+class NonFiniteLossError(ZooKerasError, ArithmeticError):
+    """The training loss became NaN or infinite; the message says at which epoch and step."""

@@ -5,16 +5,18 @@ In: a Program and arrays for its outside spaces. Out: those arrays, changed. Kno
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from zoo_keras import native
 from zoo_keras.errors import ProgramError
-from zoo_keras.graph import Spec
-from zoo_keras.ops.op import registry
-from zoo_keras.program import ARENA, CONSTANTS, PACKED, Program
+from zoo_keras.graph import Graph, Spec, Tensor, input_tensor, tracing
+from zoo_keras.ops.op import as_tensors, registry
+from zoo_keras.passes.grad import gradients
+from zoo_keras.passes.pipeline import optimise
+from zoo_keras.program import ARENA, CONSTANTS, PACKED, Place, Program, compile_graph
 
 _DTYPE_NAMES = {number: name for name, number in native.DTYPES.items()}
 
@@ -117,3 +119,43 @@ def run_graph(
     for i, array in enumerate(results):
         runner.set(f"out{i}", array)
     runner.run()
+
+
+def value_and_grad(
+    fn: Callable[..., Tensor], arrays: Sequence[np.ndarray], variables: Sequence[Any]
+) -> tuple[np.ndarray, list[np.ndarray | None], list[np.ndarray | None]]:
+    """fn's value on arrays, and its gradients by the arrays and by the Variables that it reads.
+
+    Args:
+        fn: maps symbolic tensors to one scalar tensor, with zoo_keras.ops and layers.
+
+    Returns: (value, gradients by arrays, gradients by variables); None where fn does not depend.
+
+    >>> value_and_grad(lambda x: ops.sum(layer(x) ** 2), [x], layer.trainable_variables)
+    """
+    inputs = [input_tensor(f"in{i}", a.shape, a.dtype.name) for i, a in enumerate(arrays)]
+    with tracing() as trace:
+        value = as_tensors([fn(*inputs)])[0]
+        read = [trace.parameters.get(id(v)) for v in variables]
+        wrt = [*inputs, *[r[1] for r in read if r is not None]]
+        found = gradients(value, wrt)
+    graph = optimise(Graph(inputs, [value, *[g for g in found if g is not None]]))
+    places = {t: Place(t.node.attrs["name"]) for t in graph.inputs}
+    feeds = {f"in{i}": np.ascontiguousarray(a) for i, a in enumerate(arrays)}
+    if trace.rng is not None:
+        places[trace.rng], feeds["rng"] = Place("rng"), np.zeros(2, np.int64)
+    names = {id(v): f"var{i}" for i, (v, _) in enumerate(trace.parameters.values())}
+    feeds.update({names[id(v)]: np.asarray(v) for v, _ in trace.parameters.values()})
+    results = [np.empty(t.shape, t.dtype) for t in graph.outputs]
+    program = compile_graph(
+        graph, places, [Place(f"out{i}") for i in range(len(results))],
+        lambda v: Place(names[id(v)]),
+    )  # fmt: skip
+    run_graph(program, feeds, results)
+    left = iter(results[1:])
+    grads = [None if g is None else next(left) for g in found]
+    by_variable = iter(grads[len(inputs) :])
+    return (
+        results[0], grads[: len(inputs)],
+        [None if r is None else next(by_variable) for r in read],
+    )  # fmt: skip

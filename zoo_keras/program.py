@@ -15,8 +15,11 @@ import numpy as np
 from zoo_keras import native
 from zoo_keras.errors import ProgramError
 from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Leaf, Node, Spec, Tensor
+from zoo_keras.ops import chain_code
 from zoo_keras.ops.op import registry
 from zoo_keras.passes.plan import Buffer, padded, plan
+
+chain_code.tile_numbers.update(native.TILES)
 
 ARENA, CONSTANTS, PACKED = "arena", "constants", "packed"
 
@@ -393,3 +396,37 @@ def _candidates(node: Node, index: int) -> Sequence[int]:
 
 def _may_overwrite(node: Node, index: int) -> bool:
     return bool(node.op.elementwise or index < len(node.op.inplace))
+
+
+def join(first: Program, second: Program, renamed: Mapping[str, str] | None = None) -> Program:
+    """One program that runs both in turn; spaces of the same name are the same memory.
+
+    Args:
+        renamed: new names for spaces of the second, such as {"out0": "norms"}.
+    """
+    if first.prologue or second.prologue:
+        raise ProgramError("Programs with a prologue cannot be joined.")
+    renamed = renamed or {}
+    theirs = [renamed.get(name, name) for name in second.spaces]
+    spaces = [*first.spaces, *[name for name in theirs if name not in first.spaces]]
+    sizes = [max(first.bytes_of(n), _bytes_of(second, theirs, n)) for n in spaces]
+    shift = padded(first.constants.nbytes)
+    sizes[spaces.index(CONSTANTS)] = shift + second.constants.nbytes
+    args, instrs = second.args.copy(), second.instrs.copy()
+    args["offset"][args["space"] == second.spaces.index(CONSTANTS)] += shift
+    args["space"] = np.array([spaces.index(n) for n in theirs], np.int32)[args["space"]]
+    instrs["arg0"] += len(first.args)
+    instrs["attr0"] += len(first.attrs)
+    constants = np.zeros(shift + second.constants.nbytes, np.uint8)
+    constants[: first.constants.nbytes] = first.constants
+    constants[shift:] = second.constants
+    host = {**first.host, **{i + len(first.instrs): call for i, call in second.host.items()}}
+    return Program(
+        np.concatenate([first.instrs, instrs]), np.concatenate([first.args, args]),
+        np.concatenate([first.attrs, second.attrs]), tuple(spaces), tuple(sizes), constants,
+        first.labels + second.labels, host, 0, first.threads,
+    )  # fmt: skip
+
+
+def _bytes_of(program: Program, names: Sequence[str], name: str) -> int:
+    return program.space_bytes[names.index(name)] if name in names else 0

@@ -17,6 +17,18 @@ from zoo_keras.errors import ShapeError
 from zoo_keras.graph import current_trace, install_operators
 
 _numbers = itertools.count()
+_version = 0
+
+
+def version() -> int:
+    """Grows whenever a Variable may have changed; packed copies of older versions are stale."""
+    return _version
+
+
+def touch() -> None:
+    """Note that weights have changed."""
+    global _version
+    _version += 1
 
 
 class Variable:
@@ -86,6 +98,7 @@ class Variable:
                 f"{array.shape}. Pass an array of the variable's own shape."
             )
         self._value[...] = array
+        touch()
         return value
 
     def assign_add(self, value: Any) -> Any:

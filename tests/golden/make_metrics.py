@@ -24,7 +24,8 @@ def make() -> None:
 
 def golden(case: table.Case) -> tuple[dict[str, Any], dict[str, Any]]:
     rng = generator(case.name)
-    metric = getattr(keras.metrics, case.metric)(**case.kwargs)
+    kwargs = {"name": case.name.lower().replace("-", "_")} | case.kwargs
+    metric = getattr(keras.metrics, case.metric)(**kwargs)
     arrays: dict[str, Any] = {}
     for step, rows in enumerate(BATCHES):
         for key, value in batch(case, rows, rng).items():
@@ -36,11 +37,12 @@ def golden(case: table.Case) -> tuple[dict[str, Any], dict[str, Any]]:
             arrays[f"{kind}{step}"] = np.asarray(metric.result())
     info = {
         "class": case.metric,
-        "kwargs": case.kwargs,
+        "kwargs": kwargs,
         "batches": len(BATCHES),
         "config": plain(keras.metrics.serialize(metric)),
-        "name": metric.name,
     }
+    if "label_weights" in kwargs:  # Keras writes a tensor that it cannot read back
+        info["config"]["config"]["label_weights"] = kwargs["label_weights"]
     return info, arrays
 
 

@@ -49,7 +49,7 @@ def convert_to_numpy(x: Any) -> np.ndarray:
 
 
 def is_tensor(x: Any) -> bool:
-    """Whether x is a tensor of zoo_keras: of a trace, of a model under construction, or an array."""
+    """Whether x is a tensor: of a trace, of a model under construction, or an array."""
     return isinstance(x, (Tensor, KerasTensor, np.ndarray))
 
 

@@ -10,8 +10,8 @@ import math
 from typing import Any
 
 from zoo_keras import dtypes
-from zoo_keras.ops import special
 from zoo_keras.ops import math as m
+from zoo_keras.ops import special
 from zoo_keras.ops.convert import as_dtype, as_float, common_dtype, dtype_of, operand, value
 from zoo_keras.ops.symbolic import public
 
@@ -451,3 +451,15 @@ def isclose(
     near = m.logical_and(m.less_equal(m.abs(m.subtract(x1, x2)), bound), m.isfinite(x2))
     near = m.logical_or(near, m.equal(x1, x2))
     return m.logical_or(near, m.logical_and(m.isnan(x1), m.isnan(x2))) if equal_nan else near
+
+
+__all__ = [
+    "abs", "absolute", "add", "cbrt", "ceil", "clip", "divide", "divide_no_nan", "equal", "erf",
+    "erfc", "erfinv", "exp", "exp2", "expm1", "fabs", "floor", "floor_divide", "fmax", "fmin",
+    "fmod", "greater", "greater_equal", "heaviside", "hypot", "isclose", "isfinite", "isinf",
+    "isnan", "isneginf", "isposinf", "isreal", "ldexp", "less", "less_equal", "log", "log10",
+    "log1p", "log2", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "maximum", "minimum", "mod", "multiply", "nan_to_num", "negative",
+    "not_equal", "power", "reciprocal", "round", "rsqrt", "sign", "signbit", "sqrt", "square",
+    "subtract", "true_divide", "trunc",
+]  # fmt: skip

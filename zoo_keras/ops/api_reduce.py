@@ -357,3 +357,10 @@ def allclose(
 
     return all(isclose(x1, x2, rtol, atol, equal_nan))
 
+
+__all__ = [
+    "all", "allclose", "amax", "amin", "any", "argmax", "argmin", "average", "count_nonzero",
+    "logsumexp", "max", "mean", "median", "min", "moments", "nanargmax", "nanargmin", "nanmax",
+    "nanmean", "nanmin", "nanprod", "nanstd", "nansum", "nanvar", "norm", "normalize",
+    "percentile", "prod", "psnr", "ptp", "quantile", "std", "sum", "var",
+]  # fmt: skip

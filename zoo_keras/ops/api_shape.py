@@ -5,7 +5,6 @@ In: tensors, Variables or arrays; axes as in numpy. Out: the same elements at ot
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Sequence
 from typing import Any
 
@@ -271,9 +270,9 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
 
 def _pieces(x: Any, axis: int, cuts: Sequence[int]) -> list[Any]:
     size = x.shape[axis]
-    inside = [builtins.min(builtins.max(c + size if c < 0 else c, 0), size) for c in cuts]
+    inside = [min(max(c + size if c < 0 else c, 0), size) for c in cuts]
     borders = zip([0, *inside], [*inside, size], strict=True)
-    return [cut_out(x, axis, lo, builtins.max(lo, hi)) for lo, hi in borders]
+    return [cut_out(x, axis, lo, max(lo, hi)) for lo, hi in borders]
 
 
 @public
@@ -284,7 +283,7 @@ def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
     x = value(x)
     axis = axis_in(axis, len(x.shape))
     small, longer = divmod(x.shape[axis], indices_or_sections)
-    cuts = [i * small + builtins.min(i, longer) for i in range(1, indices_or_sections)]
+    cuts = [i * small + min(i, longer) for i in range(1, indices_or_sections)]
     return _pieces(x, axis, cuts)
 
 
@@ -388,10 +387,10 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The diagonal of two axes, on the last axis of the result."""
     x = moveaxis(x, (axis1, axis2), (-2, -1))
     rows, columns = x.shape[-2:]
-    at = np.arange(builtins.max(rows, columns))
-    at = at[(at - builtins.min(offset, 0) < rows) & (at + builtins.max(offset, 0) < columns)]
+    at = np.arange(max(rows, columns))
+    at = at[(at - min(offset, 0) < rows) & (at + max(offset, 0) < columns)]
     flat = reshape_op(x, shape=(*x.shape[:-2], rows * columns))
-    places = (at - builtins.min(offset, 0)) * columns + at + builtins.max(offset, 0)
+    places = (at - min(offset, 0)) * columns + at + max(offset, 0)
     return pick(flat, places, len(flat.shape) - 1)
 
 
@@ -409,8 +408,8 @@ def diag(x: Any, k: int = 0) -> Any:
     x = value(x)
     if len(x.shape) == 2:
         return diagonal(x, k)
-    size = x.shape[0] + builtins.abs(k)
-    row = pad_op(x, paddings=((builtins.max(k, 0), builtins.max(-k, 0)),), value=0)
+    size = x.shape[0] + abs(k)
+    row = pad_op(x, paddings=((max(k, 0), max(-k, 0)),), value=0)
     square = broadcast_op(reshape_op(row, shape=(1, size)), shape=(size, size))
     return _triangle(square, np.eye(size, k=k, dtype="bool"))
 
@@ -425,7 +424,7 @@ def diagflat(x: Any, k: int = 0) -> Any:
 def kron(x1: Any, x2: Any) -> Any:
     """The Kronecker product: every element of x1 times the whole of x2."""
     x1, x2 = value(x1), value(x2)
-    ndim = builtins.max(len(x1.shape), len(x2.shape))
+    ndim = max(len(x1.shape), len(x2.shape))
     a, b = (((1,) * (ndim - len(x.shape)) + tuple(x.shape)) for x in (x1, x2))
     outer = m.multiply(
         reshape_op(x1, shape=tuple(v for d in a for v in (d, 1))),

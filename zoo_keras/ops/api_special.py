@@ -195,3 +195,11 @@ def right_shift(x: Any, y: Any) -> Any:
 
 
 bitwise_left_shift, bitwise_right_shift = left_shift, right_shift
+
+
+__all__ = [
+    "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh",
+    "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_not", "bitwise_or",
+    "bitwise_right_shift", "bitwise_xor", "conj", "conjugate", "cos", "cosh", "deg2rad", "imag",
+    "left_shift", "rad2deg", "real", "right_shift", "sin", "sinc", "sinh", "tan", "tanh",
+]  # fmt: skip

@@ -8,8 +8,7 @@ In: elementwise nodes of one output shape. Out: one node of the op `chain`. How 
 The code of a chain is a tuple of rows (op name, operands, attributes). Values are numbered: first
 the inputs, then one value for each row, in order; operands and `outputs` are such numbers.
 Attributes are (name, value) pairs. A row ("literal", (), (("value", 0.5), ("dtype", "float32")))
-is a number. All outputs have the attribute
-`shape`, to which its inputs broadcast; C gets each input
+is a number. All outputs have the shape `shape`, to which the inputs broadcast; C gets each input
 as (repeat, period): element i of the chain reads element (i // repeat) % period of the input.
 What the rows become in C is decided by `chain_code`.
 """
@@ -35,8 +34,8 @@ MAX_NODES, MAX_INPUTS, MAX_OUTPUTS = 40, 16, 8  # of one chain; csrc/eltwise.c h
 def broadcast_pattern(operand: Sequence[int], shape: Sequence[int]) -> tuple[int, int] | None:
     """(repeat, period) of an operand that broadcasts to `shape`, None when two numbers are too few.
 
-    >>> broadcast_pattern((5,), (4, 5)), broadcast_pattern((4, 1), (4, 5)), broadcast_pattern((), (4,))
-    ((1, 5), (5, 4), (1, 1))
+    >>> broadcast_pattern((5,), (4, 5)), broadcast_pattern((4, 1), (4, 5))
+    ((1, 5), (5, 4))
     >>> broadcast_pattern((3, 1, 5), (3, 4, 5)) is None
     True
     """

@@ -182,6 +182,7 @@ def _y_shape(case: Any) -> tuple[int, ...]:
 @op(
     shape=_conv_shape,
     grad=_conv_grad,
+    kernel=True,
     attrs_to_c=_geometry,
     dtypes=float32_plane,
     samples=[Sample((c[0], c[1]), _attrs(c)) for c in (*_CASES, _SOLID)],
@@ -227,6 +228,7 @@ def _conv_grad_input_shape(
 
 @op(
     shape=_conv_grad_input_shape,
+    kernel=True,
     attrs_to_c=_geometry,
     dtypes=float32_plane,
     samples=[
@@ -273,6 +275,7 @@ def _conv_grad_kernel_shape(
 
 @op(
     shape=_conv_grad_kernel_shape,
+    kernel=True,
     attrs_to_c=_geometry,
     dtypes=float32_plane,
     samples=[
@@ -331,6 +334,7 @@ def _with_activations(cases: Sequence[Any]) -> Iterator[tuple[Any, str]]:
 @op(
     shape=_conv_fused_shape,
     grad=_conv_fused_grad,
+    kernel=True,
     attrs_to_c=_geometry,
     dtypes=float32_plane,
     samples=[
@@ -384,6 +388,7 @@ def _groups(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) ->
 
 @op(
     shape=_pack_conv_shape,
+    kernel=True,
     attrs_to_c=_groups,
     dtypes=float32_plane,
     samples=[Sample((c[1],), {"groups": c[-1]}) for c in _CASES],
@@ -441,6 +446,7 @@ def _packed_geometry(
 
 @op(
     shape=_conv_packed_shape,
+    kernel=True,
     attrs_to_c=_packed_geometry,
     dtypes=float32_plane,
     samples=[

@@ -42,6 +42,7 @@ def _gathered(table: Spec, ids: Spec) -> Spec:
 
 
 @op(
+    kernel=True,
     shape=_gathered,
     grad=lambda g, y, table, ids: (gather_grad(g, ids, rows=table.shape[0]), None),
     dtypes=lambda table, ids: movable(table) and ids.dtype in IDS,
@@ -77,8 +78,10 @@ def _float_rows(g: Spec, ids: Spec) -> bool:
 
 
 @op(
+    kernel=True,
     shape=lambda g, ids, *, rows: Spec((rows, *_row_shape(g, ids)), g.dtype),
     grad=lambda g, y, g0, ids, *, rows: (gather(g, ids), None),
+    attrs_to_c=lambda attrs, ins, outs: [],
     dtypes=_float_rows,
     samples=[
         Sample(
@@ -112,6 +115,7 @@ def _touched_rows(g: Spec, ids: Spec) -> tuple[Spec, Spec, Spec]:
 
 
 @op(
+    kernel=True,
     shape=_touched_rows,
     dtypes=_float_rows,
     samples=[
@@ -138,6 +142,7 @@ def gather_grad_rows(g: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 @op(
+    kernel=True,
     shape=lambda ids, *, depth, dtype="float32": Spec((*ids.shape, depth), dtype),
     grad=lambda g, y, ids, **attrs: (None,),
     attrs_to_c=lambda attrs, ins, outs: [],

@@ -57,6 +57,7 @@ _SHAPES = [(4, 3), (2, 5, 7), (3, 2, 3, 16), (33, 20), (1, 6), (5, 1)]
 
 
 @op(
+    kernel=True,
     shape=_batch_shape,
     grad=_batch_backward,
     attrs_to_c=named("epsilon"),
@@ -87,6 +88,7 @@ def _batch_grad_shape(
 
 
 @op(
+    kernel=True,
     shape=_batch_grad_shape,
     attrs_to_c=named("epsilon"),
     dtypes=_float32,
@@ -139,6 +141,7 @@ def _layer_backward(
 
 
 @op(
+    kernel=True,
     shape=_layer_shape,
     grad=_layer_backward,
     attrs_to_c=named("epsilon"),
@@ -170,6 +173,7 @@ def _layer_grad_shape(
 
 
 @op(
+    kernel=True,
     shape=_layer_grad_shape,
     dtypes=_float32,
     samples=[Sample([s, s, s[-1:], s[:-1], s[:-1]], low=0.1, high=1.0) for s in _SHAPES],

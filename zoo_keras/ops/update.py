@@ -62,6 +62,35 @@ def sgd_update(w: np.ndarray, g: np.ndarray, lr: np.ndarray) -> np.ndarray:
     return w - lr * g
 
 
+def _rows_shape(w: Spec, ids: Spec, rows: Spec, lr: Spec) -> Spec:
+    if len(ids.shape) != 1 or rows.shape != (*ids.shape, *w.shape[1:]) or lr.shape:
+        raise ShapeError("there must be one row of w for each id, and a scalar learning rate.")
+    return w
+
+
+def _rows_sample(rng: np.random.Generator) -> list[np.ndarray]:
+    ids = np.append(rng.permutation(9)[:5], [-1, -1]).astype(np.int32)
+    arrays = rng.uniform(-1, 1, (9, 3)), rng.uniform(-1, 1, (7, 3)), 0.1
+    w, rows, lr = (np.asarray(a, np.float32) for a in arrays)
+    return [w, ids, rows, lr]
+
+
+@op(
+    kernel=True,
+    shape=_rows_shape,
+    dtypes=lambda w, ids, rows, lr: _float32(w, rows, lr) and ids.dtype == "int32",
+    inplace=(0,),
+    samples=[Sample((), make=_rows_sample)],
+)
+def sgd_rows_update(
+    w: np.ndarray, ids: np.ndarray, rows: np.ndarray, lr: np.ndarray
+) -> np.ndarray:
+    """sgd_update of the touched rows only, as gather_grad_rows gives them; ids of -1 are empty."""
+    used, w = ids >= 0, w.copy()
+    w[ids[used]] -= lr * rows[used]
+    return w
+
+
 @op(
     shape=_updates(1),
     attrs_to_c=named("momentum", "nesterov"),

@@ -29,7 +29,8 @@ def load_function(value: Any) -> types.FunctionType:
     Inside it `np`, `ops`, `keras` and `zoo_keras` are known; other modules it must import itself.
     Raises ConfigError when the bytecode cannot be read by this Python.
     """
-    code_text, defaults, closure = value if isinstance(value, (list, tuple)) else (value, None, None)
+    whole = isinstance(value, (list, tuple))
+    code_text, defaults, closure = value if whole else (value, None, None)
     try:
         code = marshal.loads(base64.decodebytes(code_text.encode("ascii")))
     except (ValueError, EOFError, TypeError, UnicodeEncodeError, binascii.Error) as error:

@@ -30,7 +30,7 @@ from zoo_keras.saving.object_registration import (
 # Public modules whose classes a config may name; `keras.X` and `keras.src.X...` mean zoo_keras.X.
 FAMILIES = (
     "activations", "constraints", "dtype_policies", "initializers", "layers", "losses", "metrics",
-    "models", "optimizers", "quantizers", "random", "regularizers",
+    "models", "optimizers", "policies", "quantizers", "random", "regularizers",
 )  # fmt: skip
 _FUNCTION_FAMILIES = ("activations", "losses", "metrics")
 # Classes that Keras files under another module than their family's.
@@ -39,7 +39,7 @@ _KERAS_MODULES = {
     ("models", "Sequential"): "keras",
     ("models", "Functional"): "keras.src.models.functional",
     ("layers", "Layer"): "keras",
-    ("dtype_policies", "DTypePolicy"): "keras",
+    ("policies", "DTypePolicy"): "keras",
 }
 
 
@@ -179,8 +179,8 @@ def public_names(cls: type) -> dict[str, Any]:
         family = "optimizers.schedules" if parts[-1] == "schedules" else parts[1]
         module = _KERAS_MODULES.get((family, cls.__name__), f"keras.{family}")
         return {"module": module, "class_name": cls.__name__, "registered_name": None}
-    module = None if cls.__module__ == "__main__" else cls.__module__
-    return {"module": module, "class_name": cls.__name__, "registered_name": registered}
+    outside = None if cls.__module__ == "__main__" else cls.__module__
+    return {"module": outside, "class_name": cls.__name__, "registered_name": registered}
 
 
 def _note_shared(obj: Any, config: dict[str, Any]) -> None:
@@ -395,6 +395,7 @@ def _builtin(module: Any, name: str) -> Any:
     if below[0] not in FAMILIES:
         return None
     family = "optimizers.schedules" if below[:2] == ["optimizers", "schedules"] else below[0]
+    family = "policies" if family == "dtype_policies" else family
     return _public(family, name)
 
 
@@ -422,9 +423,9 @@ def _unknown(config: Any, custom: dict[str, Any]) -> Iterator[str]:
             yield from _unknown(value, custom)
     if not isinstance(config, dict):
         return
-    name = config.get("class_name")
-    named = isinstance(name, str) and "config" in config and "module" in config
-    if named and not name.startswith("__") and find_object(config, custom) is None:
+    name = str(config.get("class_name", "__"))
+    named = "config" in config and "module" in config and not name.startswith("__")
+    if named and find_object(config, custom) is None:
         yield _described(config)
     for value in config.values():
         yield from _unknown(value, custom)

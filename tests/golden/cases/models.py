@@ -122,7 +122,7 @@ def masked_mean(k: Any) -> Any:
 
 
 def optimizer(name: str, **config: Any) -> dict[str, Any]:
-    return {"class_name": name, "config": config}
+    return {"class_name": name, "config": config | {"name": name.lower()}}
 
 
 MODELS: dict[str, Model] = {

@@ -1,0 +1,159 @@
+/* Gradient of a convolution with respect to its weights: for each tap, the sum over output pixels
+ * of (input channels) x (gradient channels). Bands of pixels are shared out over a number of
+ * pieces that depends on the shapes alone; each piece sums its bands in order, and the pieces are
+ * added in order, so no result depends on the number of threads. */
+#include "conv_depthwise_grad.h"
+#include "conv_outer.h"
+
+#define FLAT_CHANNELS 32         /* up to here the channels of neighbouring cells form one run */
+#define GRAD_PIXELS 192          /* most pixels of a band */
+#define TASKS 16                 /* parallel tasks aimed at */
+#define CHUNK_PANELS 4           /* most panels of filters of a task: they share a packed input */
+#define PARTIAL_FLOATS (4 << 20) /* most memory of all partial sums */
+
+typedef struct {
+    zk_conv p; /* .in: x */
+    const float *g;
+    float *sums; /* dw(taps, ci, groups * co), or `pieces` of them */
+    zk_bands bands;
+    int64_t panels, chunks, pieces; /* panels of a group; parts of all panels; parts of the bands */
+    int64_t floats;                 /* of dw */
+    int flat;
+    char *scratch; /* for each thread: g_bytes, tap_bytes, then the input */
+    int64_t own_scratch, tap_bytes;
+} kernel_grad;
+
+static const int64_t g_bytes = GRAD_PIXELS * PANEL * 4;
+
+/* Gradient pixels of a band, one panel of filters: g(pixels, 16). */
+static const float *gradient_panel(const kernel_grad *k, const zk_band *b, int64_t filter,
+                                   int cols, float *copy) {
+    const zk_conv *p = &k->p;
+    int64_t pitch = p->groups * p->co, first = (b->image * p->v.outs + b->row) * p->h.outs + b->col;
+    const float *g = k->g + first * pitch + filter;
+    const float *end = k->g + p->images * p->v.outs * p->h.outs * pitch;
+    if (pitch == PANEL) return g;
+    for (int64_t i = 0, n = band_pixels(b); i < n; i++, g += pitch)
+        copy_some(copy + i * PANEL, g, cols, PANEL, end);
+    return copy;
+}
+
+/* All tiles of one panel: `flat`, where a run of floats holds the channels of several taps. */
+static void flat_rows(const kernel_grad *k, const zk_window *w, int64_t *taps, outer_job *j,
+                      float *dw) {
+    const zk_conv *p = &k->p;
+    int64_t ntaps, run = tap_runs(p, w, taps, &ntaps);
+    for (int64_t t = 0; t < ntaps; t++)
+        for (int64_t r = 0; r < run; r += OUTER_ROWS) {
+            int64_t at = zk_max(zk_min(r, run - OUTER_ROWS), 0);
+            j->x = w->base + taps[t] + at;
+            j->from = (int)(r - at), j->to = (int)zk_min(OUTER_ROWS, run - at);
+            outer_panel(j, dw + (t * run + at) * j->pitch);
+        }
+}
+
+/* The same where the input is packed (channels / OUTER_ROWS, images, rows, cols, OUTER_ROWS). */
+static void packed_rows(const kernel_grad *k, const zk_window *w, outer_job *j, float *dw) {
+    const zk_conv *p = &k->p;
+    int64_t panel_floats = panel_distance(w, j->images);
+    for (int64_t t = 0; t < count_taps(p); t++) {
+        const float *x = w->base + t / p->h.taps * p->v.dshift * w->row_pitch +
+                         t % p->h.taps * p->h.dshift * w->pitch;
+        for (int64_t c = 0; c < p->ci; c += OUTER_ROWS, x += panel_floats) {
+            j->x = x;
+            j->from = 0, j->to = (int)zk_min(OUTER_ROWS, p->ci - c);
+            outer_panel(j, dw + (t * p->ci + c) * j->pitch);
+        }
+    }
+}
+
+/* Panels [from, to) of one group for one band, added to dw. */
+static void band_gradient(const kernel_grad *k, const zk_band *b, int64_t group, int64_t from,
+                          int64_t to, char *scratch, float *dw) {
+    const zk_conv *p = &k->p;
+    int64_t *taps = (int64_t *)(scratch + g_bytes);
+    float *copy = (float *)(scratch + g_bytes + k->tap_bytes);
+    zk_window w = k->flat ? flat_window(p, b, group, copy) : packed_window(p, b, group, copy);
+    outer_job j = {.pixel = p->h.step * w.pitch, .row = p->v.step * w.row_pitch,
+                   .image = w.image_pitch, .images = b->images, .rows = b->rows, .cols = b->cols,
+                   .pitch = p->groups * p->co};
+    join_pixels(&j);
+    for (int64_t o = from; o < to; o++) {
+        int64_t filter = group * p->co + o * PANEL;
+        j.filters = (int)zk_min(PANEL, p->co - o * PANEL);
+        j.g = gradient_panel(k, b, filter, j.filters, (float *)scratch);
+        if (k->flat) flat_rows(k, &w, taps, &j, dw + filter);
+        else packed_rows(k, &w, &j, dw + filter);
+    }
+}
+
+/* One part of the bands and one part of the panels. */
+static void grad_task(void *ctx, int64_t task, int thread) {
+    const kernel_grad *k = ctx;
+    int64_t piece = task / k->chunks, chunk = task % k->chunks, bands = count_bands(&k->bands);
+    int64_t all = k->p.groups * k->panels;
+    int64_t from = all * chunk / k->chunks, end = all * (chunk + 1) / k->chunks;
+    for (int64_t i = bands * piece / k->pieces; i < bands * (piece + 1) / k->pieces; i++) {
+        zk_band b = band_at(&k->p, &k->bands, i);
+        for (int64_t at = from, to; at < end; at = to) {
+            int64_t group = at / k->panels, first = group * k->panels;
+            to = zk_min(end, first + k->panels);
+            band_gradient(k, &b, group, at - first, to - first,
+                          k->scratch + thread * k->own_scratch, k->sums + piece * k->floats);
+        }
+    }
+}
+
+/* The convolution x -> g.  out dw(kh, kw, c / groups, o)  in x(n, h, w, c) g(n, oh, ow, o) */
+static zk_conv gradient_of(const zk_call *c) {
+    const zk_arg *w = c->a, *x = c->a + 1, *g = c->a + 2;
+    int64_t groups = conv_attr(c, 6);
+    return (zk_conv){
+        .v = forward_axis(c, 0, cells_of(x, 0), cells_of(g, 0), kernel_cells(w, 0)),
+        .h = forward_axis(c, 1, cells_of(x, 1), cells_of(g, 1), kernel_cells(w, 1)),
+        .images = x->dims[0], .groups = groups, .ci = x->dims[x->ndim - 1] / groups,
+        .co = w->dims[w->ndim - 1] / groups, .in = c->p ? c->p[1] : NULL,
+    };
+}
+
+/* How the work is cut: by the shapes alone. */
+static kernel_grad plan_gradient(const zk_call *c) {
+    kernel_grad k = {.p = gradient_of(c), .floats = zk_count(c->a)};
+    k.flat = k.p.ci <= FLAT_CHANNELS;
+    k.bands = cut_bands(&k.p, GRAD_PIXELS);
+    k.panels = zk_ceil(k.p.co, PANEL);
+    k.chunks = zk_max(zk_ceil(k.p.groups * k.panels, CHUNK_PANELS), 1);
+    int64_t pieces = zk_min(zk_ceil(TASKS, k.chunks), count_bands(&k.bands));
+    k.pieces = zk_max(zk_min(pieces, PARTIAL_FLOATS / zk_max(k.floats, 1)), 1);
+    k.tap_bytes = zk_align(count_taps(&k.p) * 8);
+    k.own_scratch = g_bytes + k.tap_bytes + zk_align(operand_floats(&k.p, &k.bands, k.flat) * 4);
+    return k;
+}
+
+static int64_t partial_bytes(const kernel_grad *k) {
+    return k->pieces > 1 ? zk_align(k->pieces * k->floats * 4) : 0;
+}
+
+static int64_t conv_grad_kernel_scratch(const zk_call *c) {
+    kernel_grad k = plan_gradient(c);
+    if (is_depthwise(&k.p)) return depthwise_grad_scratch(&k.p);
+    return partial_bytes(&k) + c->threads * k.own_scratch;
+}
+
+/* conv_grad_kernel.  out dw(kh, kw, c / groups, o)  in x(n, h, w, c) g(n, oh, ow, o) */
+static void conv_grad_kernel(const zk_call *c) {
+    kernel_grad k = plan_gradient(c);
+    k.g = c->p[2];
+    if (is_depthwise(&k.p)) {
+        run_depthwise_grad(c, &k.p, k.g, c->p[0]);
+        return;
+    }
+    k.scratch = c->scratch + partial_bytes(&k);
+    k.sums = k.pieces > 1 ? (float *)c->scratch : c->p[0];
+    memset(k.sums, 0, (size_t)(k.pieces * k.floats) * 4);
+    zk_parallel(c, k.pieces * k.chunks, grad_task, &k);
+    if (k.pieces > 1) add_pieces(c, k.sums, k.pieces, k.floats, c->p[0]);
+}
+
+const zk_kernel ZK_TABLE(conv_grad_kernel)[] = {
+    {"conv_grad_kernel", conv_grad_kernel, conv_grad_kernel_scratch}, {0}};

@@ -1,0 +1,338 @@
+"""The ready-made callbacks, with Keras' names and arguments (https://keras.io/api/callbacks/)."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from zoo_keras.callbacks.callback import Callback, Logs
+from zoo_keras.errors import ConfigError
+
+
+class _Monitor(Callback):
+    """What callbacks share that watch one metric: which way is better."""
+
+    def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
+        super().__init__()
+        if mode not in ("auto", "min", "max"):
+            warnings.warn(f"{type(self).__name__}: mode {mode!r} is unknown, using 'auto'.",
+                          stacklevel=3)  # fmt: skip
+            mode = "auto"
+        self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
+
+    def _larger_is_better(self) -> bool:
+        if self.mode != "auto":
+            return self.mode == "max"
+        name = self.monitor.removeprefix("val_")
+        for metric in self._model_metrics():
+            if getattr(metric, "name", None) == name and getattr(metric, "_direction", None):
+                return bool(metric._direction == "up")
+        return any(part in name for part in ("acc", "auc", "precision", "recall", "fmeasure", "f1"))
+
+    def _model_metrics(self) -> list[Any]:
+        return list(getattr(self.model, "metrics", []))
+
+    def _better(self, now: float, best: float | None, delta: float = 0.0) -> bool:
+        if best is None:
+            return True
+        return now - delta > best if self._larger_is_better() else now + delta < best
+
+    def _value(self, logs: Logs) -> float | None:
+        value = (logs or {}).get(self.monitor)
+        if value is None:
+            warnings.warn(
+                f"{type(self).__name__}: the metric {self.monitor!r} is not there. "
+                f"Available: {', '.join(logs or {})}.",
+                stacklevel=4,
+            )
+        return value
+
+
+class EarlyStopping(_Monitor):
+    """Stop when a metric has stopped improving."""
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0,
+        patience: int = 0,
+        verbose: int = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        self.patience, self.verbose, self.baseline = patience, verbose, baseline
+        self.restore_best_weights = restore_best_weights
+        self.start_from_epoch = start_from_epoch
+        self.on_train_begin()
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.wait, self.stopped_epoch, self.best_epoch = 0, 0, 0
+        self.best: float | None = None
+        self.best_weights: list[np.ndarray] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        now = self._value(logs)
+        if now is None or epoch < self.start_from_epoch:
+            return
+        if self.restore_best_weights and self.best_weights is None:
+            self.best_weights, self.best_epoch = self.model.get_weights(), epoch
+        self.wait += 1
+        if self._better(now, self.best, self.min_delta):
+            self._note_best(epoch, now)
+            return
+        if self.wait >= self.patience and epoch > 0:
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+
+    def _note_best(self, epoch: int, now: float) -> None:
+        self.best, self.best_epoch = now, epoch
+        if self.restore_best_weights:
+            self.best_weights = self.model.get_weights()
+        if self.baseline is None or self._better(now, self.baseline, self.min_delta):
+            self.wait = 0
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        if self.stopped_epoch > 0 and self.verbose:
+            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
+        if self.restore_best_weights and self.best_weights is not None:
+            if self.verbose:
+                print(f"Restoring model weights from the end of epoch {self.best_epoch + 1}.")
+            self.model.set_weights(self.best_weights)
+
+
+class ModelCheckpoint(_Monitor):
+    """Save the model or its weights as training goes on.
+
+    `filepath` may hold format fields such as {epoch:02d} and {val_loss:.2f}.
+    """
+
+    def __init__(
+        self,
+        filepath: Any,
+        monitor: str = "val_loss",
+        verbose: int = 0,
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+        save_freq: str | int = "epoch",
+        initial_value_threshold: float | None = None,
+    ) -> None:
+        super().__init__(monitor, mode)
+        self.filepath = os.fspath(filepath)
+        self.verbose, self.save_best_only = verbose, save_best_only
+        self.save_weights_only, self.save_freq = save_weights_only, save_freq
+        self.best = initial_value_threshold
+        self._seen, self._epoch = 0, 0
+        self._check_path()
+
+    def _check_path(self) -> None:
+        endings = (".weights.h5",) if self.save_weights_only else (".keras", ".h5")
+        if not self.filepath.endswith(endings):
+            raise ConfigError(
+                f"ModelCheckpoint: with save_weights_only={self.save_weights_only} the path must "
+                f"end in {' or '.join(endings)}. Received: {self.filepath!r}."
+            )
+        if self.save_freq != "epoch" and not isinstance(self.save_freq, int):
+            raise ConfigError(
+                "ModelCheckpoint: save_freq must be 'epoch' or a number of batches. "
+                f"Received: {self.save_freq!r}."
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        if isinstance(self.save_freq, int):
+            self._seen += 1
+            if self._seen % self.save_freq == 0:
+                self._save(self._epoch, batch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        if self.save_freq == "epoch":
+            self._save(epoch, None, logs)
+
+    def _save(self, epoch: int, batch: int | None, logs: Logs) -> None:
+        if self.save_best_only:
+            now = self._value(logs)
+            if now is None or not self._better(now, self.best):
+                return
+            self.best = now
+        path = self._path(epoch, batch, logs)
+        if self.verbose:
+            print(f"\nEpoch {epoch + 1}: saving model to {path}")
+        if self.save_weights_only:
+            self.model.save_weights(path, overwrite=True)
+        else:
+            self.model.save(path, overwrite=True)
+
+    def _path(self, epoch: int, batch: int | None, logs: Logs) -> str:
+        fields = {"epoch": epoch + 1, **(logs or {})}
+        if batch is not None:
+            fields["batch"] = batch + 1
+        try:
+            return self.filepath.format(**fields)
+        except KeyError as error:
+            raise ConfigError(
+                f"ModelCheckpoint: the path {self.filepath!r} uses {error}, which is not among "
+                f"the logs. Received: {sorted(fields)}."
+            ) from None
+
+
+class LearningRateScheduler(Callback):
+    """Set the learning rate before every epoch: schedule(epoch) or schedule(epoch, lr)."""
+
+    def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
+        super().__init__()
+        self.schedule, self.verbose = schedule, verbose
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        optimizer = self.model.optimizer
+        now = float(optimizer.learning_rate)
+        try:
+            rate = self.schedule(epoch, now)
+        except TypeError:
+            rate = self.schedule(epoch)
+        if not isinstance(rate, (float, np.floating, np.ndarray, int)):
+            raise ConfigError(
+                f"LearningRateScheduler: the schedule must return a number. Received: {rate!r}."
+            )
+        optimizer.learning_rate = float(rate)
+        if self.verbose:
+            print(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.")
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        if logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+class ReduceLROnPlateau(_Monitor):
+    """Lower the learning rate when a metric has stopped improving."""
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        if kwargs:
+            raise ConfigError(f"ReduceLROnPlateau: unknown arguments. Received: {sorted(kwargs)}.")
+        if factor >= 1:
+            raise ConfigError(f"ReduceLROnPlateau: factor must be below 1. Received: {factor}.")
+        self.factor, self.patience, self.verbose = factor, patience, verbose
+        self.cooldown, self.min_lr = cooldown, min_lr
+        self.on_train_begin()
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.best: float | None = None
+        self.wait, self.cooldown_counter = 0, 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        optimizer = self.model.optimizer
+        rate = float(optimizer.learning_rate)
+        if logs is not None:
+            logs["learning_rate"] = rate
+        now = self._value(logs)
+        if now is None:
+            return
+        if self.cooldown_counter > 0:
+            self.cooldown_counter, self.wait = self.cooldown_counter - 1, 0
+        if self._better(now, self.best, self.min_delta):
+            self.best, self.wait = now, 0
+        elif self.cooldown_counter <= 0:
+            self.wait += 1
+            if self.wait >= self.patience and rate > self.min_lr:
+                self._reduce(epoch, rate)
+
+    def _reduce(self, epoch: int, rate: float) -> None:
+        lower = max(rate * self.factor, self.min_lr)
+        self.model.optimizer.learning_rate = lower
+        if self.verbose:
+            print(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {lower}.")
+        self.cooldown_counter, self.wait = self.cooldown, 0
+
+
+class CSVLogger(Callback):
+    """Write the metrics of every epoch into a CSV file."""
+
+    def __init__(self, filename: Any, separator: str = ",", append: bool = False) -> None:
+        super().__init__()
+        self.filename, self.sep, self.append = os.fspath(filename), separator, append
+        self._file: Any = None
+        self._writer: Any = None
+        self._keys: list[str] = []
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        exists = os.path.exists(self.filename) and os.path.getsize(self.filename) > 0
+        self._header = not (self.append and exists)
+        self._file = open(  # noqa: SIM115 (closed when training ends)
+            self.filename, "a" if self.append else "w", newline=""
+        )
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        logs = logs or {}
+        if self._writer is None:
+            self._keys = sorted(logs)
+            self._writer = csv.DictWriter(self._file, ["epoch", *self._keys], delimiter=self.sep)
+            if self._header:
+                self._writer.writeheader()
+        row = collections.OrderedDict(epoch=epoch)
+        row.update((k, logs.get(k, "NA")) for k in self._keys)
+        self._writer.writerow(row)
+        self._file.flush()
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = self._writer = None
+
+
+class LambdaCallback(Callback):
+    """A callback made of functions, one for each hook given."""
+
+    def __init__(
+        self,
+        on_epoch_begin: Callable[..., None] | None = None,
+        on_epoch_end: Callable[..., None] | None = None,
+        on_train_begin: Callable[..., None] | None = None,
+        on_train_end: Callable[..., None] | None = None,
+        on_train_batch_begin: Callable[..., None] | None = None,
+        on_train_batch_end: Callable[..., None] | None = None,
+        **kwargs: Callable[..., None],
+    ) -> None:
+        super().__init__()
+        hooks = {
+            "on_epoch_begin": on_epoch_begin,
+            "on_epoch_end": on_epoch_end,
+            "on_train_begin": on_train_begin,
+            "on_train_end": on_train_end,
+            "on_train_batch_begin": on_train_batch_begin,
+            "on_train_batch_end": on_train_batch_end,
+            **kwargs,
+        }
+        self.__dict__.update({k: f for k, f in hooks.items() if f is not None})
+
+
+class TerminateOnNaN(Callback):
+    """Stop as soon as the loss is NaN or infinite."""
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is not None and not np.isfinite(loss):
+            print(f"Batch {batch}: Invalid loss, terminating training")
+            self.model.stop_training = True

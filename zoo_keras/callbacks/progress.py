@@ -1,0 +1,99 @@
+"""The progress bar of fit, evaluate and predict, drawn by tqdm."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from zoo_keras.callbacks.callback import Callback, Logs
+
+
+class ProgbarLogger(Callback):
+    """verbose=1: a bar for each epoch with the metrics so far; verbose=2: one line an epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar: Any = None
+        self._start = 0.0
+        self._epoch = 0
+        self._training = False
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self._training = True
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        self._training = False
+        self._close()
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._epoch, self._start = epoch, time.monotonic()
+        self._open(f"Epoch {epoch + 1}/{self.params.get('epochs', '?')}")
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self._advance(batch + 1, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self._finish(logs, f"Epoch {epoch + 1}/{self.params.get('epochs', '?')}")
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        if not self._training:
+            self._start = time.monotonic()
+            self._open("Evaluate")
+
+    def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
+        if not self._training:
+            self._advance(batch + 1, logs)
+
+    def on_test_end(self, logs: Logs = None) -> None:
+        if not self._training:
+            self._finish(logs, "Evaluate")
+
+    def on_predict_begin(self, logs: Logs = None) -> None:
+        self._start = time.monotonic()
+        self._open("Predict")
+
+    def on_predict_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self._advance(batch + 1, None)
+
+    def on_predict_end(self, logs: Logs = None) -> None:
+        self._finish(None, "Predict")
+
+    def _open(self, title: str) -> None:
+        self._close()
+        if self.params.get("verbose") == 1:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=self.params.get("steps"), desc=title, unit="step",
+                             file=sys.stdout, dynamic_ncols=True)  # fmt: skip
+
+    def _advance(self, steps: int, logs: Logs) -> None:
+        if self._bar is not None:
+            self._bar.update(steps - self._bar.n)
+            if logs:
+                self._bar.set_postfix_str(_numbers(logs), refresh=False)
+
+    def _finish(self, logs: Logs, title: str) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str(_numbers(logs or {}))
+            self._close()
+        elif self.params.get("verbose") == 2:
+            seconds = time.monotonic() - self._start
+            print(f"{title} - {seconds:.1f}s - {_numbers(logs or {})}", flush=True)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _numbers(logs: dict[str, Any]) -> str:
+    return " - ".join(f"{name}: {_short(value)}" for name, value in logs.items())
+
+
+def _short(value: Any) -> str:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    return f"{number:.4f}" if abs(number) > 1e-3 else f"{number:.4e}"

@@ -1,0 +1,165 @@
+"""Conv1D and Conv2D: learned filters slid along 1 or 2 axes.
+
+In: (batch, *spatial, channels), or channels first. Out: (batch, *places, filters). Convolution, bias
+and activation become one instruction of the engine.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo_keras import ops
+from zoo_keras.layers.arguments import (
+    argument_error,
+    data_format as standard_data_format,
+    int_tuple,
+    one_of,
+    positive,
+    refuse,
+)
+from zoo_keras.layers.channels import channel_axis, from_last, to_last
+from zoo_keras.layers.input_spec import InputSpec
+from zoo_keras.layers.layer import Layer, known_size, shape_error
+from zoo_keras.layers.weight_options import add_weight, options_config, set_options
+
+_OPTIONS = (
+    "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer",
+    "activity_regularizer", "kernel_constraint", "bias_constraint",
+)  # fmt: skip
+
+
+class BaseConv(Layer):
+    """What the convolutions share; `rank` is the number of spatial axes."""
+
+    rank = 0
+    paddings: tuple[str, ...] = ("valid", "same")
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        lora = {k: kwargs.pop(k, None) for k in ("lora_rank", "lora_alpha")}
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        refuse(self, **lora)
+        self._set_geometry(filters, kernel_size, strides, padding, dilation_rate, groups)
+        self.data_format = standard_data_format(self, data_format)
+        self.use_bias = use_bias
+        self.activation: Any = None
+        set_options(
+            self,
+            activation=activation,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+        )
+        self.input_spec = InputSpec(ndim=self.rank + 2)
+
+    def _set_geometry(
+        self, filters: Any, kernel_size: Any, strides: Any, padding: Any, dilation: Any, groups: Any
+    ) -> None:
+        self.filters = positive(self, "filters", filters)
+        self.groups = positive(self, "groups", groups)
+        self.kernel_size = int_tuple(self, "kernel_size", kernel_size, self.rank)
+        self.strides = int_tuple(self, "strides", strides, self.rank)
+        self.dilation_rate = int_tuple(self, "dilation_rate", dilation, self.rank)
+        self.padding = one_of(self, "padding", padding, self.paddings)
+        if self.filters % self.groups:
+            raise argument_error(
+                self, "filters", f"a multiple of groups={self.groups}", filters,
+                "Change filters or groups.",
+            )  # fmt: skip
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise argument_error(
+                self, "strides", f"1 with dilation_rate={self.dilation_rate}", strides,
+                "Use strides or dilation, not both.",
+            )  # fmt: skip
+
+    def build(self, input_shape: Any) -> None:
+        """Make kernel (*kernel_size, channels // groups, filters) and bias (filters,)."""
+        axis = channel_axis(self.data_format)
+        channels = known_size(self, input_shape, axis)
+        if channels % self.groups:
+            raise shape_error(
+                self, f"the channels must be a multiple of groups={self.groups}",
+                f"an input of shape {tuple(input_shape)} with {channels} channels",
+                "Change groups or the layer before.",
+            )  # fmt: skip
+        shape = (*self.kernel_size, channels // self.groups, self.filters)
+        self.kernel = add_weight(self, "kernel", shape)
+        self.bias = add_weight(self, "bias", (self.filters,)) if self.use_bias else None
+        self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
+
+    def call(self, inputs: Any) -> Any:
+        """The filters' answers at every place."""
+        x, padding = to_last(inputs, self.data_format), self.padding
+        if padding == "causal":
+            ahead = self.dilation_rate[0] * (self.kernel_size[0] - 1)
+            x, padding = ops.pad(x, ((0, 0), (ahead, 0), (0, 0))), "valid"
+        x = ops.conv(
+            x, self.kernel, strides=self.strides, padding=padding, data_format="channels_last",
+            dilation_rate=self.dilation_rate,
+        )  # fmt: skip
+        if self.bias is not None:
+            x = ops.add(x, self.bias)
+        return self.activation(from_last(x, self.data_format))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "padding": self.padding,
+            "data_format": self.data_format,
+            "dilation_rate": self.dilation_rate,
+            "groups": self.groups,
+            **options_config(self, "activation"),
+            "use_bias": self.use_bias,
+            **options_config(self, *_OPTIONS),
+        }
+
+
+class Conv1D(BaseConv):
+    """Convolution along time: (batch, steps, channels) -> (batch, places, filters).
+
+    padding is "valid", "same" or "causal" (a place sees no later step). Strides and dilation do not
+    go together. https://keras.io/api/layers/convolution_layers/convolution1d/
+
+    >>> Conv1D(4, 3)(np.ones((2, 10, 5))).shape
+    (2, 8, 4)
+    """
+
+    rank = 1
+    paddings = ("valid", "same", "causal")
+
+
+class Conv2D(BaseConv):
+    """Convolution over images: (batch, rows, columns, channels) -> (batch, *places, filters).
+
+    https://keras.io/api/layers/convolution_layers/convolution2d/
+
+    >>> Conv2D(8, 3, padding="same")(np.ones((1, 28, 28, 1))).shape
+    (1, 28, 28, 8)
+    """
+
+    rank = 2

@@ -1,0 +1,93 @@
+"""Dense: every output is a weighted sum of all inputs.
+
+In: (batch, ..., features). Out: (batch, ..., units), through ops.matmul, a bias and an activation,
+which the engine runs as one instruction.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo_keras import ops
+from zoo_keras.layers.arguments import positive, refuse
+from zoo_keras.layers.input_spec import InputSpec
+from zoo_keras.layers.layer import Layer, known_size
+from zoo_keras.layers.weight_options import add_weight, options_config, set_options
+
+_OPTIONS = (
+    "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer",
+    "kernel_constraint", "bias_constraint",
+)  # fmt: skip
+
+
+class Dense(Layer):
+    """activation(inputs @ kernel + bias), kernel (features, units), bias (units,).
+
+    Raises ConfigError unless units is a positive integer; ShapeError when the number of features
+    is not that of the first call. https://keras.io/api/layers/core_layers/dense/
+
+    >>> Dense(3)(np.ones((2, 4))).shape
+    (2, 3)
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        lora_rank: Any = None,
+        lora_alpha: Any = None,
+        quantization_config: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        refuse(self, lora_rank=lora_rank, lora_alpha=lora_alpha,
+               quantization_config=quantization_config)  # fmt: skip
+        self.units = positive(self, "units", units)
+        self.use_bias = use_bias
+        self.activation: Any = None
+        set_options(
+            self,
+            activation=activation,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+        )
+        self.input_spec = InputSpec(min_ndim=2)
+        self.supports_masking = True
+
+    def build(self, input_shape: Any) -> None:
+        """Make kernel and bias for inputs of this shape."""
+        features = known_size(self, input_shape, -1)
+        self.kernel = add_weight(self, "kernel", (features, self.units))
+        self.bias = add_weight(self, "bias", (self.units,)) if self.use_bias else None
+        self.input_spec = InputSpec(min_ndim=2, axes={-1: features})
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        """(batch, ..., features) -> (batch, ..., units)."""
+        del training
+        outputs = ops.matmul(inputs, self.kernel)
+        if self.bias is not None:
+            outputs = ops.add(outputs, self.bias)
+        return self.activation(outputs)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "units": self.units,
+            **options_config(self, "activation"),
+            "use_bias": self.use_bias,
+            **options_config(self, *_OPTIONS),
+            "quantization_config": None,
+        }

@@ -1,0 +1,286 @@
+"""BatchNormalization, LayerNormalization and UnitNormalization.
+
+In: tensors of any rank. Out: the same shape. In training the engine's batch_norm and layer_norm
+compute value and statistics at once; batch inference is a scale and an offset per channel, which
+the engine folds into a convolution before it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from zoo_keras import config, ops
+from zoo_keras.layers.arguments import argument_error, is_whole, number, refuse
+from zoo_keras.layers.arguments import axes as standard_axes
+from zoo_keras.layers.input_spec import InputSpec
+from zoo_keras.layers.layer import Layer, known_size, shape_error
+from zoo_keras.layers.weight_options import add_weight, options_config, set_options
+from zoo_keras.ops.norm import batch_norm, layer_norm
+from zoo_keras.weights import Variable
+
+_AFFINE = (
+    "beta_initializer", "gamma_initializer", "beta_regularizer", "gamma_regularizer",
+    "beta_constraint", "gamma_constraint",
+)  # fmt: skip
+_BATCH = (*_AFFINE[:2], "moving_mean_initializer", "moving_variance_initializer", *_AFFINE[2:])
+
+
+class BatchNormalization(Layer):
+    """Normalises each channel over the batch, with moving statistics for inference.
+
+    Training: (x - mean) * gamma / sqrt(variance + epsilon) + beta with the statistics of the batch;
+    moving = moving * momentum + batch * (1 - momentum). Inference, or trainable=False: the moving
+    statistics. Weights: gamma, beta, moving_mean, moving_variance, each (channels,).
+    https://keras.io/api/layers/normalization_layers/batch_normalization/
+
+    >>> BatchNormalization()(np.ones((2, 4))).shape
+    (2, 4)
+    """
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        renorm: bool = False,
+        renorm_clipping: Any = None,
+        renorm_momentum: float = 0.99,
+        synchronized: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        refuse(self, renorm=renorm, renorm_clipping=renorm_clipping, synchronized=synchronized)
+        axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
+        if not is_whole(axis):
+            raise argument_error(self, "axis", "a whole number", axis, "Name one axis.")
+        self.axis = int(axis)
+        self.momentum = float(number(self, "momentum", momentum))
+        self.epsilon = float(number(self, "epsilon", epsilon, 0))
+        self.center, self.scale = center, scale
+        self.renorm_momentum = renorm_momentum
+        set_options(
+            self,
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            moving_mean_initializer=moving_mean_initializer,
+            moving_variance_initializer=moving_variance_initializer,
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
+        )
+        self.supports_masking = True
+        self.gamma: Variable | None = None
+        self.beta: Variable | None = None
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights, one number per channel."""
+        channels = known_size(self, input_shape, self.axis)
+        if self.scale:
+            self.gamma = add_weight(self, "gamma", (channels,))
+        if self.center:
+            self.beta = add_weight(self, "beta", (channels,))
+        self.moving_mean = add_weight(self, "moving_mean", (channels,), trainable=False)
+        self.moving_variance = add_weight(self, "moving_variance", (channels,), trainable=False)
+        self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: channels})
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        """The normalised inputs; in training this also updates the moving statistics."""
+        last = len(inputs.shape) - 1
+        x = ops.moveaxis(inputs, self.axis, last) if self.axis not in (-1, last) else inputs
+        if training and self.trainable:
+            y = self._train(x, None if mask is None else self._weights(inputs, mask))
+        else:
+            y = self._scaled(x, self.moving_mean, self.moving_variance)
+        return ops.moveaxis(y, last, self.axis) if x is not inputs else y
+
+    def _train(self, x: Any, weights: Any) -> Any:
+        if weights is None:
+            ones, zeros = np.ones(x.shape[-1:], np.float32), np.zeros(x.shape[-1:], np.float32)
+            gamma = ones if self.gamma is None else self.gamma
+            beta = zeros if self.beta is None else self.beta
+            y, mean, variance = batch_norm(x, gamma, beta, epsilon=self.epsilon)
+        else:
+            mean, variance = _weighted_moments(x, weights)
+            y = self._scaled(x, mean, variance)
+        self._follow(self.moving_mean, mean)
+        self._follow(self.moving_variance, variance)
+        return y
+
+    def _follow(self, moving: Variable, batch: Any) -> None:
+        moving.assign(moving * self.momentum + ops.stop_gradient(batch) * (1.0 - self.momentum))
+
+    def _scaled(self, x: Any, mean: Any, variance: Any) -> Any:
+        scale = ops.rsqrt(ops.add(variance, self.epsilon))
+        if self.gamma is not None:
+            scale = ops.multiply(self.gamma, scale)
+        offset = ops.negative(ops.multiply(mean, scale))
+        if self.beta is not None:
+            offset = ops.add(self.beta, offset)
+        return ops.add(ops.multiply(x, scale), offset)
+
+    def _weights(self, inputs: Any, mask: Any) -> Any:
+        """The mask as a float tensor that looks like the moved inputs."""
+        if len(mask.shape) != len(inputs.shape) - 1:
+            raise shape_error(
+                self, "the mask must have the inputs' shape without the last axis",
+                f"mask {tuple(mask.shape)} for inputs {tuple(inputs.shape)}", "Reshape the mask.",
+            )  # fmt: skip
+        spread = ops.broadcast_to(ops.expand_dims(mask, -1), inputs.shape)
+        return ops.moveaxis(ops.cast(spread, "float32"), self.axis, -1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "axis": self.axis,
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+            **options_config(self, *_BATCH),
+            "synchronized": False,
+            "renorm": False,
+            "renorm_clipping": None,
+            "renorm_momentum": self.renorm_momentum,
+        }
+
+
+def _weighted_moments(x: Any, weights: Any) -> tuple[Any, Any]:
+    """Mean and variance of each channel over the rows that count (weight 1, others 0)."""
+    over = tuple(range(len(x.shape) - 1))
+    count = ops.sum(weights, axis=over) + config.epsilon()
+    mean = ops.sum(ops.where(weights, x, 0.0), axis=over) / count
+    return mean, ops.sum(ops.where(weights, ops.square(x - mean), 0.0), axis=over) / count
+
+
+class LayerNormalization(Layer):
+    """Normalises each row over one or several axes: (x - mean) / sqrt(variance + epsilon).
+
+    Weights gamma and beta have the shape of those axes. `rms_scaling=True` divides by the standard
+    deviation without taking the mean away, as in Keras.
+    https://keras.io/api/layers/normalization_layers/layer_normalization/
+
+    >>> LayerNormalization()(np.ones((2, 4))).shape
+    (2, 4)
+    """
+
+    def __init__(
+        self,
+        axis: Any = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        self.rms_scaling = bool(kwargs.pop("rms_scaling", False))
+        super().__init__(**kwargs)
+        self.axis = standard_axes(self, "axis", axis)
+        self.epsilon = number(self, "epsilon", epsilon, 0)
+        self.center, self.scale = center, scale
+        set_options(
+            self,
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
+        )
+        self.supports_masking = True
+        self.gamma: Variable | None = None
+        self.beta: Variable | None = None
+
+    def build(self, input_shape: Any) -> None:
+        """Make gamma and beta, shaped like the normalised axes."""
+        self.axis = sorted(self.axis) if isinstance(self.axis, list) else [self.axis]
+        shape = tuple(known_size(self, input_shape, a) for a in self.axis)
+        if self.scale or self.rms_scaling:
+            self.gamma = add_weight(self, "gamma", shape)
+        if self.center and not self.rms_scaling:
+            self.beta = add_weight(self, "beta", shape)
+
+    def call(self, inputs: Any) -> Any:
+        """The normalised inputs."""
+        rank = len(inputs.shape)
+        over = sorted(a % rank for a in self.axis)
+        order = [a for a in range(rank) if a not in over] + over
+        moved = ops.transpose(inputs, order) if order != list(range(rank)) else inputs
+        rows = moved.shape[: rank - len(over)]
+        flat = ops.reshape(moved, (*rows, _product(moved.shape[rank - len(over) :])))
+        y = ops.reshape(self._normalised(flat), moved.shape)
+        return ops.transpose(y, np.argsort(order).tolist()) if moved is not inputs else y
+
+    def _normalised(self, x: Any) -> Any:
+        """Over the last axis."""
+        size = x.shape[-1]
+        gamma = self._flat(self.gamma, np.ones(size, np.float32))
+        if self.rms_scaling:
+            variance = ops.var(x, axis=-1, keepdims=True)
+            return x * ops.rsqrt(variance + self.epsilon) * gamma
+        beta = self._flat(self.beta, np.zeros(size, np.float32))
+        return layer_norm(x, gamma, beta, epsilon=self.epsilon)[0]
+
+    @staticmethod
+    def _flat(weight: Variable | None, default: np.ndarray) -> Any:
+        return default if weight is None else ops.reshape(weight, (default.size,))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "axis": self.axis,
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+            "rms_scaling": self.rms_scaling,
+            **options_config(self, *_AFFINE),
+        }
+
+
+def _product(sizes: Any) -> int:
+    return int(np.prod(sizes, dtype=np.int64))
+
+
+class UnitNormalization(Layer):
+    """x divided by its length (L2 norm) along an axis, or several.
+
+    https://keras.io/api/layers/normalization_layers/unit_normalization/
+
+    >>> UnitNormalization()(np.array([[3.0, 4.0]]))
+    array([[0.6, 0.8]], dtype=float32)
+    """
+
+    def __init__(self, axis: Any = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis = standard_axes(self, "axis", axis)
+        self.supports_masking = True
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        """The same direction, length 1."""
+        axis = tuple(self.axis) if isinstance(self.axis, list) else self.axis
+        squares = ops.sum(ops.square(inputs), axis=axis, keepdims=True)
+        return inputs * ops.rsqrt(ops.maximum(squares, 1e-12))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "axis": self.axis}

@@ -1,0 +1,205 @@
+"""Layers that move numbers without changing them: Flatten, Reshape, Permute, RepeatVector,
+UpSampling, and padding and cropping of spatial axes.
+
+In and out: tensors with the batch on the first axis.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from zoo_keras import ops
+from zoo_keras.errors import UnsupportedError
+from zoo_keras.layers.arguments import argument_error, int_tuple, is_whole, one_of, positive
+from zoo_keras.layers.arguments import data_format as standard_data_format
+from zoo_keras.layers.channels import from_last, to_last
+from zoo_keras.layers.input_spec import InputSpec
+from zoo_keras.layers.layer import Layer, shape_error
+
+
+class Flatten(Layer):
+    """(batch, ...) -> (batch, product of the rest), channels last.
+
+    https://keras.io/api/layers/reshaping_layers/flatten/
+
+    >>> Flatten()(np.ones((2, 3, 4))).shape
+    (2, 12)
+    """
+
+    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.data_format = standard_data_format(self, data_format)
+        self.input_spec = InputSpec(min_ndim=1)
+
+    def call(self, inputs: Any) -> Any:
+        """One row for each sample."""
+        x = to_last(inputs, self.data_format) if len(inputs.shape) > 1 else inputs
+        return ops.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "data_format": self.data_format}
+
+
+class Reshape(Layer):
+    """(batch, ...) -> (batch, *target_shape); one size may be -1.
+
+    Raises ShapeError when the sizes do not fit.
+    https://keras.io/api/layers/reshaping_layers/reshape/
+
+    >>> Reshape((-1, 2))(np.ones((5, 6))).shape
+    (5, 3, 2)
+    """
+
+    def __init__(self, target_shape: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.target_shape = self._checked(target_shape)
+        self.built = True
+
+    def _checked(self, target: Any) -> tuple[int, ...]:
+        sizes = (target,) if is_whole(target) else target
+        good = isinstance(sizes, (list, tuple)) and all(is_whole(d) and d >= -1 for d in sizes)
+        if not good or list(sizes).count(-1) > 1:
+            raise argument_error(
+                self, "target_shape", "a tuple of sizes, at most one of them -1", target,
+                "Leave the batch size out.",
+            )  # fmt: skip
+        return tuple(int(d) for d in sizes)
+
+    def call(self, inputs: Any) -> Any:
+        """The same numbers in the other shape."""
+        size, known = math.prod(inputs.shape[1:]), math.prod(d for d in self.target_shape if d != -1)
+        fits = size == known if -1 not in self.target_shape else known and size % known == 0
+        if not fits:
+            raise shape_error(
+                self, f"{self.target_shape} must hold as many numbers as a row of the inputs",
+                f"an input of shape {tuple(inputs.shape)}", "Change target_shape.",
+            )  # fmt: skip
+        sizes = (size // known if d == -1 else d for d in self.target_shape)
+        return ops.reshape(inputs, (inputs.shape[0], *sizes))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "target_shape": self.target_shape}
+
+
+class Permute(Layer):
+    """Axes in another order; dims counts from 1 and leaves the batch out.
+
+    https://keras.io/api/layers/reshaping_layers/permute/
+
+    >>> Permute((2, 1))(np.ones((5, 3, 4))).shape
+    (5, 4, 3)
+    """
+
+    def __init__(self, dims: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        whole = isinstance(dims, (list, tuple)) and all(is_whole(d) for d in dims)
+        if not whole or sorted(dims) != list(range(1, len(dims) + 1)):
+            raise argument_error(
+                self, "dims", "the numbers from 1 up in some order", dims,
+                "Leave the batch axis out.",
+            )  # fmt: skip
+        self.dims = tuple(dims)
+        self.input_spec = InputSpec(ndim=len(self.dims) + 1)
+
+    def call(self, inputs: Any) -> Any:
+        """The transposed inputs."""
+        return ops.transpose(inputs, (0, *self.dims))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "dims": self.dims}
+
+
+class RepeatVector(Layer):
+    """(batch, features) -> (batch, n, features).
+
+    https://keras.io/api/layers/reshaping_layers/repeat_vector/
+
+    >>> RepeatVector(3)(np.ones((2, 4))).shape
+    (2, 3, 4)
+    """
+
+    def __init__(self, n: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.n = positive(self, "n", n)
+        self.input_spec = InputSpec(ndim=2)
+
+    def call(self, inputs: Any) -> Any:
+        """n times the same row."""
+        batch, features = inputs.shape
+        row = ops.reshape(inputs, (batch, 1, features))
+        return ops.broadcast_to(row, (batch, self.n, features))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "n": self.n}
+
+
+class UpSampling1D(Layer):
+    """Each step `size` times: (batch, steps, channels) -> (batch, steps * size, channels).
+
+    https://keras.io/api/layers/reshaping_layers/up_sampling1d/
+
+    >>> UpSampling1D(3)(np.ones((2, 4, 5))).shape
+    (2, 12, 5)
+    """
+
+    def __init__(self, size: int = 2, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.size = positive(self, "size", size)
+        self.input_spec = InputSpec(ndim=3)
+
+    def call(self, inputs: Any) -> Any:
+        """The repeated steps."""
+        return ops.repeat(inputs, self.size, axis=1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "size": self.size}
+
+
+class UpSampling2D(Layer):
+    """Each row size[0] times and each column size[1] times; interpolation "nearest" only.
+
+    https://keras.io/api/layers/reshaping_layers/up_sampling2d/
+
+    >>> UpSampling2D(2)(np.ones((1, 4, 5, 3))).shape
+    (1, 8, 10, 3)
+    """
+
+    def __init__(
+        self,
+        size: Any = (2, 2),
+        data_format: str | None = None,
+        interpolation: str = "nearest",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.data_format = standard_data_format(self, data_format)
+        self.size = int_tuple(self, "size", size, 2)
+        kinds = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
+        self.interpolation = one_of(self, "interpolation", interpolation, kinds)
+        if self.interpolation != "nearest":
+            raise UnsupportedError(
+                f'UpSampling2D "{self.name}": only interpolation="nearest" is supported. Received: '
+                f"interpolation={interpolation!r}. Use \"nearest\", or a Conv2D behind it."
+            )
+        self.input_spec = InputSpec(ndim=4)
+
+    def call(self, inputs: Any) -> Any:
+        """The repeated rows and columns."""
+        x = to_last(inputs, self.data_format)
+        x = ops.repeat(ops.repeat(x, self.size[0], axis=1), self.size[1], axis=2)
+        return from_last(x, self.data_format)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "size": self.size,
+            "data_format": self.data_format,
+            "interpolation": self.interpolation,
+        }

@@ -1,0 +1,1 @@
+"""The training loop: compile, data, steps, callbacks. Shared by one machine and by Spark."""

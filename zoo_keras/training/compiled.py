@@ -1,0 +1,164 @@
+"""What compile was given, resolved for the model's outputs: one loss and some metrics for each.
+
+In: strings, objects, functions, lists and dicts as Keras takes them. Out: CompiledLosses and
+CompiledMetrics, which work on traced tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from zoo_keras import losses as losses_module
+from zoo_keras import metrics as metrics_module
+from zoo_keras.errors import ConfigError
+from zoo_keras.nest import flatten
+
+
+def per_output(given: Any, names: Sequence[str], what: str, broadcast: bool = True) -> list[Any]:
+    """The setting of each output from one setting, a list, or a dict by output name."""
+    if isinstance(given, dict):
+        unknown = sorted(set(given) - set(names))
+        if unknown:
+            raise ConfigError(
+                f"compile: {what} names outputs that the model does not have. Received: {unknown}. "
+                f"The outputs are {list(names)}."
+            )
+        return [given.get(name) for name in names]
+    if isinstance(given, (list, tuple)):
+        if len(given) != len(names):
+            raise ConfigError(
+                f"compile: {what} must have one entry for each of the {len(names)} outputs. "
+                f"Received: {len(given)}. Use a dict with the output names {list(names)}."
+            )
+        return list(given)
+    return [given] * len(names) if broadcast else [given, *[None] * (len(names) - 1)]
+
+
+class CompiledLosses:
+    """The losses of all outputs and their weights."""
+
+    def __init__(self, loss: Any, loss_weights: Any, names: Sequence[str]) -> None:
+        self.names = list(names)
+        found = per_output(loss, names, "loss")
+        self.losses = [None if item is None else losses_module.get(item) for item in found]
+        self.losses = [_as_loss(item) for item in self.losses]
+        weights = per_output(loss_weights, names, "loss_weights")
+        self.weights = [1.0 if w is None else float(w) for w in weights]
+
+    def parts(
+        self, y: Sequence[Any], y_pred: Sequence[Any], weights: Sequence[Any], masks: Sequence[Any]
+    ) -> list[tuple[str, float, Any, Any] | None]:
+        """(name, loss weight, sum, denominator) of each output that has a loss."""
+        targets = iter(y)
+        found: list[tuple[str, float, Any, Any] | None] = []
+        for i, (loss, pred) in enumerate(zip(self.losses, y_pred, strict=True)):
+            if loss is None:
+                found.append(None)
+                continue
+            total, count = loss.parts(next(targets), pred, weights[i], masks[i])
+            found.append((self.names[i], self.weights[i], total, count))
+        return found
+
+
+def _as_loss(item: Any) -> Any:
+    """Functions become Loss objects with the default reduction."""
+    if item is None or isinstance(item, losses_module.Loss):
+        return item
+    if isinstance(item, type):
+        raise ConfigError(
+            f"compile: a loss must be an instance. Received: the class {item.__name__}. "
+            f"Write {item.__name__}()."
+        )
+    if not callable(item):
+        raise ConfigError(f"compile: a loss must be a name, function or Loss. Received: {item!r}.")
+    return losses_module.LossFunctionWrapper(item, name=getattr(item, "__name__", "loss"))
+
+
+class CompiledMetrics:
+    """Metrics of each output, built when the shapes of targets and predictions are known."""
+
+    def __init__(self, metrics: Any, weighted: Any, names: Sequence[str]) -> None:
+        self.names = list(names)
+        self._given = [_lists(metrics, names, "metrics"), _lists(weighted, names, "weighted_metrics")]
+        self.built = False
+        self.metrics: list[list[Any]] = []
+        self.weighted: list[list[Any]] = []
+
+    def build(self, y: Sequence[Any], y_pred: Sequence[Any], losses: Sequence[Any]) -> None:
+        """Resolve names such as "accuracy" by the shapes of targets and predictions."""
+        if self.built:
+            return
+        made = [
+            [[_metric(m, t, p) for m in items] for items, t, p in zip(g, y, y_pred, strict=True)]
+            for g in self._given
+        ]
+        self.metrics, self.weighted = made
+        self.built = True
+
+    @property
+    def all(self) -> list[tuple[str, Any]]:
+        """(name in logs, metric) of all, unweighted ones first within each output."""
+        found = []
+        for name, plain, weighted in zip(self.names, self.metrics, self.weighted, strict=True):
+            for metric in [*plain, *weighted]:
+                label = metric.name if len(self.names) == 1 else f"{name}_{metric.name}"
+                found.append((label, metric))
+        return found
+
+    def update(self, y: Sequence[Any], y_pred: Sequence[Any], weights: Sequence[Any]) -> None:
+        """Trace the update of every metric."""
+        for i, (target, pred) in enumerate(zip(y, y_pred, strict=True)):
+            for metric in self.metrics[i]:
+                metric.update_state(target, pred)
+            for metric in self.weighted[i]:
+                metric.update_state(target, pred, sample_weight=weights[i])
+
+
+def _lists(given: Any, names: Sequence[str], what: str) -> list[list[Any]]:
+    if given is None:
+        return [[] for _ in names]
+    if len(names) == 1 and not isinstance(given, dict):
+        return [_flat(given)]
+    return [_flat(item) for item in per_output(given, names, what)]
+
+
+def _flat(items: Any) -> list[Any]:
+    return [] if items is None else [m for m in flatten(items) if m is not None]
+
+
+_ACCURACY = {
+    "binary": "BinaryAccuracy",
+    "sparse": "SparseCategoricalAccuracy",
+    "dense": "CategoricalAccuracy",
+}
+_CROSSENTROPY = {
+    "binary": "BinaryCrossentropy",
+    "sparse": "SparseCategoricalCrossentropy",
+    "dense": "CategoricalCrossentropy",
+}
+
+
+def _metric(given: Any, y: Any, y_pred: Any) -> Any:
+    name = given if isinstance(given, str) else ""
+    if name.lower() in ("accuracy", "acc"):
+        return getattr(metrics_module, _ACCURACY[_kind(y, y_pred)])(name=name)
+    if name.lower() in ("crossentropy", "ce"):
+        return getattr(metrics_module, _CROSSENTROPY[_kind(y, y_pred)])(name=name)
+    found = metrics_module.get(given)
+    if isinstance(found, metrics_module.Metric):
+        return found
+    if isinstance(found, losses_module.Loss):
+        return metrics_module.MeanMetricWrapper(found.call, name=given if name else found.name)
+    if not callable(found):
+        raise ConfigError(f"compile: unknown metric. Received: {given!r}.")
+    label = name or getattr(found, "__name__", "metric")
+    return metrics_module.MeanMetricWrapper(found, name=label)
+
+
+def _kind(y: Any, y_pred: Any) -> str:
+    """Binary, sparse or dense labels, by shapes, as Keras decides."""
+    if not y_pred.shape or y_pred.shape[-1] == 1:
+        return "binary"
+    last = y.shape[-1] if y.shape else 1
+    return "sparse" if len(y.shape) < len(y_pred.shape) or last == 1 else "dense"

@@ -1,0 +1,290 @@
+"""Data given to fit, evaluate and predict -> batches of plain arrays.
+
+In: arrays, lists and dicts of arrays, generators, PyDatasets. Out: Batch after Batch, each a flat
+list of arrays for inputs, targets and sample weights. All checks happen before the first batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zoo_keras.errors import ConfigError, DataError
+from zoo_keras.nest import flatten, map_structure
+
+
+class Batch(NamedTuple):
+    """Arrays of one step. x, y and weights are flat lists; the structures say how they nest."""
+
+    x: list[np.ndarray]
+    y: list[np.ndarray]
+    weights: list[np.ndarray]
+    structure: tuple[Any, Any, Any]
+
+    @property
+    def rows(self) -> int:
+        return len(self.x[0])
+
+
+def template(structure: Any) -> Any:
+    """The nest with leaf numbers in place of leaves: hashable shape of a structure."""
+    counter = iter(range(1 << 30))
+    return map_structure(lambda leaf: next(counter), structure)
+
+
+def as_array(value: Any, what: str) -> np.ndarray:
+    """A numeric array of rank 1 or more from an array, list, Series or DataFrame of pandas."""
+    if hasattr(value, "to_numpy") and not isinstance(value, np.ndarray):
+        value = value.to_numpy()
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise DataError(
+            f"{what}: the rows have different lengths. Received: a ragged {type(value).__name__}. "
+            "Pad them to one length."
+        ) from None
+    if array.dtype == object or array.dtype.kind not in "fiub":
+        raise DataError(
+            f"{what}: expected numbers. Received: dtype {array.dtype}"
+            f"{' (nulls, strings or ragged rows)' if array.dtype == object else ''}. "
+            "Convert the data to a numeric array first."
+        )
+    if array.ndim == 0:
+        raise DataError(f"{what}: expected an array of rows. Received: one number. Wrap it: [x].")
+    return _narrow(array)
+
+
+def _narrow(array: np.ndarray) -> np.ndarray:
+    """float64 becomes float32 and wide integers int32 (checked), as the engine computes so."""
+    if array.dtype == np.float64 or array.dtype == np.float16:
+        return array.astype(np.float32)
+    if array.dtype.kind in "iu" and array.dtype.itemsize > 4 or array.dtype == np.uint32:
+        if array.size and (array.max() > 2**31 - 1 or array.min() < -(2**31)):
+            raise DataError(
+                f"Integers must fit into 32 bits. Received: a value up to {array.max()}. "
+                "Map ids to a smaller range first."
+            )
+        return array.astype(np.int32)
+    return array
+
+
+class ArrayData:
+    """Arrays in memory, shuffled and cut into batches."""
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        batch_size: int | None = None,
+        class_weight: dict[int, float] | None = None,
+    ) -> None:
+        self.x = [as_array(a, f"x[{i}]") for i, a in enumerate(flatten(x))]
+        self.y = [] if y is None else [as_array(a, f"y[{i}]") for i, a in enumerate(flatten(y))]
+        weights = [] if sample_weight is None else flatten(sample_weight)
+        self.weights = [as_array(w, "sample_weight").astype(np.float32) for w in weights]
+        sw_structure = sample_weight
+        if class_weight is not None:
+            self.weights = [class_weights_of(self.y, self.weights, class_weight)]
+            sw_structure = 0
+        self.structure = (template(x), template(y) if y is not None else None,
+                          template(sw_structure) if self.weights else None)  # fmt: skip
+        self.batch_size = check_batch_size(batch_size)
+        self.rows = check_lengths(self.x, self.y, self.weights)
+
+    @property
+    def steps(self) -> int | None:
+        return -(-self.rows // self.batch_size)
+
+    def batches(self, order: np.ndarray | None = None) -> Iterator[Batch]:
+        """Batches of consecutive rows, or of the rows in the given order."""
+        for lo in range(0, self.rows, self.batch_size):
+            hi = min(lo + self.batch_size, self.rows)
+            take = slice(lo, hi) if order is None else order[lo:hi]
+            yield Batch([a[take] for a in self.x], [a[take] for a in self.y],
+                        [a[take] for a in self.weights], self.structure)  # fmt: skip
+
+    def split(self, fraction: float) -> tuple[ArrayData, ArrayData]:
+        """The first 1 - fraction of the rows, and the rest."""
+        if not 0 < fraction < 1:
+            raise ConfigError(
+                f"validation_split must lie between 0 and 1. Received: {fraction}. Pass e.g. 0.2."
+            )
+        at = int(self.rows * (1 - fraction))
+        if at in (0, self.rows):
+            raise DataError(
+                f"validation_split={fraction} of {self.rows} rows leaves nothing on one side. "
+                "Use more rows or another fraction."
+            )
+        return self._part(slice(0, at)), self._part(slice(at, None))
+
+    def _part(self, rows: slice) -> ArrayData:
+        part = object.__new__(ArrayData)
+        part.x = [a[rows] for a in self.x]
+        part.y = [a[rows] for a in self.y]
+        part.weights = [a[rows] for a in self.weights]
+        part.structure, part.batch_size = self.structure, self.batch_size
+        part.rows = len(part.x[0])
+        return part
+
+
+def class_weights_of(
+    y: Sequence[np.ndarray], weights: Sequence[np.ndarray], class_weight: dict[int, float]
+) -> np.ndarray:
+    """One weight a row from its class; sample weights multiply it."""
+    if len(y) != 1:
+        raise ConfigError("class_weight works for models with one output only.")
+    labels = y[0]
+    if labels.ndim > 1 and labels.shape[-1] > 1:
+        labels = labels.argmax(axis=-1)
+    labels = labels.reshape(len(labels)).astype(np.int64)
+    top = max([*class_weight, *labels.tolist()], default=0)
+    table = np.ones(int(top) + 1, np.float32)
+    for label, weight in class_weight.items():
+        table[int(label)] = weight
+    found = table[labels]
+    return found * weights[0].reshape(len(labels)) if weights else found
+
+
+def check_batch_size(batch_size: Any) -> int:
+    """The batch size, 32 when none is given."""
+    if batch_size is None:
+        return 32
+    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise ConfigError(f"batch_size must be a whole number above 0. Received: {batch_size!r}.")
+    return int(batch_size)
+
+
+def check_lengths(*groups: Sequence[np.ndarray]) -> int:
+    """The common number of rows of all arrays."""
+    lengths = [len(a) for group in groups for a in group]
+    if len(set(lengths)) != 1:
+        raise DataError(
+            "x, y and sample_weight must have the same number of rows. Received: "
+            f"{lengths}. Cut them to one length."
+        )
+    return lengths[0]
+
+
+class IteratorData:
+    """A generator or iterator of (x, y, sample_weight) tuples, each item one batch."""
+
+    def __init__(self, source: Any, class_weight: dict[int, float] | None = None) -> None:
+        self.source, self.class_weight = iter(source), class_weight
+        self.steps: int | None = None
+        self.rows: int | None = None
+
+    def batches(self, order: np.ndarray | None = None) -> Iterator[Batch]:
+        """The items that are left; it can be read once."""
+        for item in self.source:
+            yield batch_of(item, self.class_weight)
+
+
+class DatasetData:
+    """A PyDataset: an object with `__getitem__(i)` -> batch and `__len__`."""
+
+    def __init__(
+        self, dataset: Any, shuffle: bool = False, class_weight: dict[int, float] | None = None
+    ) -> None:
+        self.dataset, self.class_weight, self.shuffle = dataset, class_weight, shuffle
+        self.steps: int | None = len(dataset)
+        self.rows: int | None = None
+
+    def batches(self, order: np.ndarray | None = None) -> Iterator[Batch]:
+        """All items once; `order` gives the sequence of item numbers."""
+        numbers = range(len(self.dataset)) if order is None else order
+        for i in numbers:
+            yield batch_of(self.dataset[int(i)], self.class_weight)
+        if hasattr(self.dataset, "on_epoch_end"):
+            self.dataset.on_epoch_end()
+
+
+def batch_of(item: Any, class_weight: dict[int, float] | None = None) -> Batch:
+    """One Batch from x, (x,), (x, y) or (x, y, sample_weight)."""
+    x, y, weight = unpack_x_y_sample_weight(item)
+    rows = len(as_array(flatten(x)[0], "x[0]"))
+    data = ArrayData(x, y, weight, max(rows, 1), class_weight)
+    return Batch(data.x, data.y, data.weights, data.structure)
+
+
+def unpack_x_y_sample_weight(item: Any) -> tuple[Any, Any, Any]:
+    """(x, y, sample_weight) with None for what is not there, as keras.utils has it."""
+    if not isinstance(item, tuple):
+        return item, None, None
+    if not 1 <= len(item) <= 3:
+        raise DataError(
+            "A batch must be x, (x, y) or (x, y, sample_weight). Received: a tuple of "
+            f"{len(item)}. Nest several inputs in a list."
+        )
+    padded = (*item, None, None)
+    return padded[0], padded[1], padded[2]
+
+
+def make_data(
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    batch_size: int | None = None,
+    class_weight: dict[int, float] | None = None,
+    shuffle: bool = False,
+) -> Any:
+    """ArrayData, DatasetData or IteratorData, by the type of x."""
+    if x is None:
+        raise DataError("x is missing. Received: None. Pass arrays, an RDD, a DataFrame, ...")
+    if is_dataset(x) or is_iterator(x):
+        if y is not None or sample_weight is not None:
+            raise ConfigError(
+                "y and sample_weight come with the items of a generator or PyDataset. "
+                "Received: them as arguments too. Leave them out."
+            )
+        return DatasetData(x, shuffle, class_weight) if is_dataset(x) else IteratorData(
+            x, class_weight)  # fmt: skip
+    return ArrayData(x, y, sample_weight, batch_size, class_weight)
+
+
+def is_dataset(x: Any) -> bool:
+    """Whether x is a PyDataset (by its methods)."""
+    return isinstance(x, PyDataset)
+
+
+def is_iterator(x: Any) -> bool:
+    """Whether x is a generator or another iterator of batches."""
+    return hasattr(x, "__next__")
+
+
+class PyDataset:
+    """Base class of data sets that make their own batches, as keras.utils.PyDataset.
+
+    Subclasses define `__getitem__(index)` -> (x, y) or (x, y, sample_weight), and `__len__`.
+    """
+
+    def __init__(
+        self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10
+    ) -> None:
+        self.workers, self.use_multiprocessing = workers, use_multiprocessing
+        self.max_queue_size = max_queue_size
+
+    def __getitem__(self, index: int) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define __getitem__(index).")
+
+    def __len__(self) -> int:
+        raise NotImplementedError(f"{type(self).__name__} must define __len__().")
+
+    def on_epoch_end(self) -> None:
+        """Called after each epoch."""
+
+
+def epoch_order(
+    count: int, shuffle: Any, seed: int, epoch: int, batch_size: int = 1
+) -> np.ndarray | None:
+    """The permutation of an epoch: the same for the same seed, wherever it is computed."""
+    if not shuffle:
+        return None
+    rng = np.random.default_rng([seed, epoch])
+    if shuffle == "batch":
+        starts = rng.permutation(-(-count // batch_size)) * batch_size
+        return np.concatenate([np.arange(s, min(s + batch_size, count)) for s in starts])
+    return rng.permutation(count)
+

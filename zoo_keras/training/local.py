@@ -1,0 +1,145 @@
+"""The local runtime: this process is the only rank. Batches in, changed weights and metrics out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from zoo_keras import weights as weights_module
+from zoo_keras.execute import Runner
+from zoo_keras.nest import flatten, pack_as
+from zoo_keras.program import join
+from zoo_keras.training import steps
+from zoo_keras.training.data import Batch
+from zoo_keras.training.state import State, signature
+from zoo_keras.training.update import Slice, clips_by_norm, norm_program, update_program
+
+
+class LocalRuntime:
+    """Compiles and runs a model's programs here, one set for each batch shape."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.state: State | None = None
+        self._signature: Any = None
+        self._runners: dict[Any, Any] = {}
+        self.rng = np.zeros(2, np.int64)
+        self._arena: np.ndarray | None = None
+
+    # ---- preparing -----------------------------------------------------------------------------
+
+    def prepare(self, batch: Batch | None, training: bool) -> State:
+        """Make the weights and the flat vectors; forget programs when the model has changed."""
+        model = self.model
+        if batch is not None and (not model.built or model._function is None):
+            self._build(batch)
+        if training or model.compiled:
+            model._resolve_outputs(batch)
+        optimizer = model.optimizer if training else None
+        now = signature(model, model._all_metrics(), optimizer)
+        if self.state is None or now != self._signature:
+            if optimizer is not None:
+                optimizer.build(model.trainable_variables)
+            self.state = State(model, model._all_metrics(), optimizer)
+            self._signature = now
+            self._runners.clear()
+        return self.state
+
+    def _build(self, batch: Batch) -> None:
+        key = ("built", steps.shapes_of(batch).with_rows(1))
+        if key not in self._runners:
+            steps.ensure_built(self.model, steps.shapes_of(batch), batch.structure)
+            self._runners[key] = True
+
+    def _runner(self, mode: str, batch: Batch, make: Callable[[steps.Shapes], Any]) -> Any:
+        shapes = steps.shapes_of(batch)
+        key = (mode, shapes)
+        if key not in self._runners:
+            self._runners[key] = make(shapes)
+        return self._runners[key]
+
+    def _bound(self, program: Any) -> Runner:
+        """A Runner on the model's state; all programs share one arena."""
+        need = program.bytes_of("arena")
+        if self._arena is None or self._arena.nbytes < need:
+            from zoo_keras.native import aligned
+
+            self._arena = aligned(need)
+        runner = Runner(program, self._arena)
+        for name, array in self.state.arrays().items() if self.state else ():
+            runner.set(name, array)
+        runner.set("rng", self.rng)
+        return runner
+
+    @staticmethod
+    def _feed(runner: Runner, batch: Batch) -> None:
+        for letter, arrays in (("x", batch.x), ("y", batch.y), ("w", batch.weights)):
+            for i, array in enumerate(arrays):
+                runner.set(f"{letter}{i}", np.ascontiguousarray(array))
+
+    # ---- steps ---------------------------------------------------------------------------------
+
+    def train(self, batch: Batch) -> None:
+        """One step: gradient, update, constraints."""
+        state = self.prepare(batch, training=True)
+        runner = self._runner("train", batch, lambda s: self._train_runner(s, batch, state))
+        optimizer = self.model.optimizer
+        self.rng[0] = int(optimizer.iterations)
+        self._feed(runner, batch)
+        runner.run()
+        optimizer.iterations.assign(optimizer.iterations.numpy() + 1)
+        self._after_update(optimizer)
+
+    def _train_runner(self, shapes: steps.Shapes, batch: Batch, state: State) -> Runner:
+        optimizer = self.model.optimizer
+        program = steps.gradient_program(self.model, state, shapes, batch.structure)
+        part = Slice(0, state.weights.size, tuple(state.weights.offsets))
+        if part.size:
+            if clips_by_norm(optimizer):
+                program = join(program, norm_program(part), {"out0": "norms"})
+            decayed = [optimizer.decays(v) for v in state.weights.variables]
+            program = join(program, update_program(optimizer, part, decayed))
+        runner = self._bound(program)
+        runner.set("norms", np.zeros(max(len(part.offsets), 1), np.float32))
+        runner.set("lr", optimizer.rate_array())
+        runner.set("iterations", np.asarray(optimizer.iterations.value))
+        return runner
+
+    def _after_update(self, optimizer: Any) -> None:
+        """What the flat update cannot do: constraints of whole weights, and EMA overwriting."""
+        for variable in self.state.weights.variables if self.state else ():
+            if variable.constraint is not None:
+                variable.assign(variable.constraint(variable.numpy()))
+        every = optimizer.ema_overwrite_frequency if optimizer.use_ema else None
+        if every and int(optimizer.iterations) % every == 0:
+            optimizer.overwrite_with_average(self.model.trainable_variables)
+        weights_module.touch()
+
+    def test(self, batch: Batch) -> None:
+        """Add one batch to the metrics."""
+        state = self.prepare(batch, training=self.model._has_trained())
+        runner = self._runner(
+            "test", batch,
+            lambda s: self._bound(steps.evaluate_program(self.model, state, s, batch.structure)),
+        )  # fmt: skip
+        self._feed(runner, batch)
+        runner.run()
+
+    def predict(self, batch: Batch) -> Any:
+        """Outputs of one batch, nested as the model nests them."""
+        state = self.prepare(batch, training=self.model._has_trained())
+        made = self._runner("predict", batch, lambda s: self._predictor(s, batch, state))
+        runner, structure, specs = made
+        outs = [np.empty(spec.shape, spec.dtype) for spec in specs]
+        for i, array in enumerate(batch.x):
+            runner.set(f"x{i}", np.ascontiguousarray(array))
+        for i, out in enumerate(outs):
+            runner.set(f"out{i}", out)
+        runner.run(version=weights_module.version())
+        return pack_as(structure, outs)
+
+    def _predictor(self, shapes: steps.Shapes, batch: Batch, state: State) -> Any:
+        program, outputs = steps.predict_program(self.model, state, shapes, batch.structure)
+        return self._bound(program), outputs, [t.spec for t in flatten(outputs)]

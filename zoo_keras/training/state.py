@@ -1,0 +1,86 @@
+"""Everything that training changes, in flat vectors: weights, gradients, state, metrics, slots.
+
+In: a built model with its optimizer and metrics. Out: named memory spaces, and the place of every
+Variable in them. The vectors may live in shared memory (see zoo_keras.spark).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo_keras.native import aligned
+from zoo_keras.program import Place
+from zoo_keras.weights import FlatVector, Variable
+
+
+class State:
+    """Spaces of one model.
+
+    weights: all trainable float32 Variables. state: the other float32 ones. metrics: those of
+    metrics. slot:<name>: one vector for each optimizer slot, laid out like weights. var<i>:
+    each Variable of another dtype by itself.
+    """
+
+    def __init__(self, model: Any, metrics: Sequence[Any], optimizer: Any = None) -> None:
+        trainable = [v for v in model.trainable_variables if v.dtype == "float32"]
+        taken = {id(v) for v in trainable}
+        rest = [v for v in model.weights if id(v) not in taken]
+        self.signature = signature(model, metrics, optimizer)
+        self.weights = FlatVector(trainable)
+        self.state = FlatVector([v for v in rest if v.dtype == "float32"])
+        self.metrics = FlatVector(
+            [v for m in metrics for v in m.variables if v.dtype == "float32"]
+        )  # fmt: skip
+        others = [v for v in rest if v.dtype != "float32"]
+        others += [v for m in metrics for v in m.variables if v.dtype != "float32"]
+        self.others = others
+        self.places: dict[int, Place] = {}
+        self._register("weights", self.weights)
+        self._register("state", self.state)
+        self._register("metrics", self.metrics)
+        for i, variable in enumerate(others):
+            self.places[id(variable)] = Place(f"var{i}")
+        self.slots: dict[str, FlatVector] = {}
+        self.gradients = aligned(0).view(np.float32)
+        if optimizer is not None:
+            self._add_optimizer(optimizer)
+
+    def _register(self, space: str, flat: FlatVector) -> None:
+        for variable, offset in zip(flat.variables, flat.offsets, strict=False):
+            self.places[id(variable)] = Place(space, 4 * offset)
+
+    def _add_optimizer(self, optimizer: Any) -> None:
+        self.gradients = aligned(4 * self.weights.size).view(np.float32)
+        for name, variables in optimizer.slots().items():
+            self.slots[name] = FlatVector(variables)
+
+    def place(self, variable: Variable) -> Place:
+        """Where a Variable lives."""
+        return self.places[id(variable)]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All spaces by name."""
+        found = {
+            "weights": self.weights.array,
+            "state": self.state.array,
+            "metrics": self.metrics.array,
+            "grads": self.gradients,
+        }
+        found.update({f"slot:{name}": flat.array for name, flat in self.slots.items()})
+        found.update({f"var{i}": np.asarray(v.value) for i, v in enumerate(self.others)})
+        return found
+
+    def reset_metrics(self) -> None:
+        """All metrics back to nothing seen."""
+        self.metrics.array[:] = 0
+
+
+def signature(model: Any, metrics: Sequence[Any], optimizer: Any) -> tuple[int, ...]:
+    """Changes when the set of Variables, or what is trainable, changes."""
+    weights = [(id(v), v.trainable) for v in model.weights]
+    trained = [id(v) for v in model.trainable_variables]
+    others = [id(v) for m in metrics for v in m.variables]
+    return (id(optimizer), *[hash(w) for w in weights], *trained, *others)

@@ -1,0 +1,235 @@
+"""The programs of a model: gradient, update, evaluation and prediction, for given batch shapes.
+
+In: a model with its State and the shapes and dtypes of a batch. Out: Programs over the spaces
+x0.., y0.., w0.. (the batch), rng (step, first row), share, out0.., and those of State.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zoo_keras import ops
+from zoo_keras.errors import ConfigError, DataError, ShapeError
+from zoo_keras.graph import Graph, Tensor, Trace, constant, input_tensor, tracing
+from zoo_keras.layers.call_context import mask_of
+from zoo_keras.nest import flatten, pack_as
+from zoo_keras.ops.op import as_tensors
+from zoo_keras.passes.grad import gradients
+from zoo_keras.passes.pipeline import optimise
+from zoo_keras.program import Place, Program, compile_graph
+from zoo_keras.training.data import Batch
+
+
+class Shapes(NamedTuple):
+    """What a program is compiled for: (shape, dtype) of each leaf, and how the leaves nest."""
+
+    x: tuple[tuple[tuple[int, ...], str], ...]
+    y: tuple[tuple[tuple[int, ...], str], ...]
+    weights: tuple[tuple[tuple[int, ...], str], ...]
+    structure: str
+
+    def with_rows(self, rows: int) -> Shapes:
+        """The same with another number of rows."""
+
+        def resized(leaves: Any) -> Any:
+            return tuple(((rows, *shape[1:]), dtype) for shape, dtype in leaves)
+
+        return Shapes(resized(self.x), resized(self.y), resized(self.weights), self.structure)
+
+
+def shapes_of(batch: Batch) -> Shapes:
+    """The Shapes of a batch."""
+    leaves = [tuple((a.shape, a.dtype.name) for a in group) for group in batch[:3]]
+    return Shapes(leaves[0], leaves[1], leaves[2], repr(batch.structure))
+
+
+class _Feeds:
+    """Input tensors of a program and their places."""
+
+    def __init__(self) -> None:
+        self.places: dict[Tensor, Place] = {}
+
+    def add(self, space: str, shape: Sequence[int], dtype: str = "float32") -> Tensor:
+        tensor = input_tensor(space, shape, dtype)
+        self.places[tensor] = Place(space)
+        return tensor
+
+    def leaves(self, letter: str, specs: Any) -> list[Tensor]:
+        return [self.add(f"{letter}{i}", *spec) for i, spec in enumerate(specs)]
+
+
+def _call(model: Any, xs: Sequence[Tensor], structure: Any, training: bool) -> list[Tensor]:
+    outputs = model(pack_as(structure, xs), training=training)
+    return as_tensors(flatten(outputs))
+
+
+def ensure_built(model: Any, shapes: Shapes, structure: Any) -> list[Tensor]:
+    """Make all weights by tracing a call; returns the outputs of that trace."""
+    with tracing():
+        return _call(model, _Feeds().leaves("x", shapes.x), structure[0], training=False)
+
+
+def predict_program(model: Any, state: Any, shapes: Shapes, structure: Any) -> tuple[Program, Any]:
+    """(program, structure of the outputs); outputs go to out0, out1, ..."""
+    feeds = _Feeds()
+    with tracing() as trace:
+        outputs = model(pack_as(structure[0], feeds.leaves("x", shapes.x)), training=False)
+        results = as_tensors(flatten(outputs))
+    _add_rng(feeds, trace)
+    graph = optimise(Graph(feeds.places, results), freeze=True)
+    places = [Place(f"out{i}") for i in range(len(results))]
+    return compile_graph(graph, feeds.places, places, state.place, freeze=True), outputs
+
+
+def _add_rng(feeds: _Feeds, trace: Trace) -> None:
+    if trace.rng is not None:
+        feeds.places[trace.rng] = Place("rng")
+
+
+class _Losses(NamedTuple):
+    total: Tensor  # what is differentiated
+    rows: int
+
+
+def _weights_for(losses: Any, given: Sequence[Tensor]) -> list[Any]:
+    """A sample-weight tensor for every output; one given weight serves all."""
+    count = len(losses.names)
+    if len(given) == 1:
+        return list(given) * count
+    if not given:
+        return [None] * count
+    if len(given) != count:
+        raise DataError(
+            f"sample_weight must be one array or one for each of the {count} outputs. "
+            f"Received: {len(given)}."
+        )
+    return list(given)
+
+
+def _targets_for(losses: Any, y: Sequence[Tensor]) -> list[Any]:
+    """A target tensor for every output; outputs without loss may have none."""
+    count = len(losses.names)
+    with_loss = [i for i, loss in enumerate(losses.losses) if loss is not None]
+    if len(y) == count:
+        return list(y)
+    if len(y) == len(with_loss):
+        found: list[Any] = [None] * count
+        for i, tensor in zip(with_loss, y, strict=True):
+            found[i] = tensor
+        return found
+    raise DataError(
+        f"The model has {count} outputs ({losses.names}), {len(with_loss)} of them with a loss. "
+        f"Received: {len(y)} arrays of targets. Pass one for each."
+    )
+
+
+def _trace_losses(
+    model: Any, feeds: _Feeds, shapes: Shapes, structure: Any, trace: Trace, training: bool,
+    share: Tensor | None,
+) -> _Losses:  # fmt: skip
+    """Trace the call, the losses and the metrics; share: this rank's part of the global batch."""
+    xs, ys = feeds.leaves("x", shapes.x), feeds.leaves("y", shapes.y)
+    rows = shapes.x[0][0][0]
+    preds = _call(model, xs, structure[0], training)
+    losses, metrics = model._losses, model._metrics_of_outputs
+    weights = _weights_for(losses, feeds.leaves("w", shapes.weights))
+    targets = _targets_for(losses, ys)
+    masks = [mask_of(p) for p in preds]
+    total = _total(model, losses.parts([t for t, item in zip(targets, losses.losses, strict=True)
+                                        if item is not None], preds, weights, masks),
+                   rows, trace, share)  # fmt: skip
+    scored = [(t, p, w) for t, p, w in zip(targets, preds, weights, strict=True)]
+    metrics.update([t for t, _, _ in scored], [p for _, p, _ in scored], [w for _, _, w in scored])
+    return _Losses(total, rows)
+
+
+def _total(
+    model: Any, parts: Sequence[Any], rows: int, trace: Trace, share: Tensor | None
+) -> Tensor:
+    """The weighted sum of all losses; also feeds the loss trackers."""
+    total: Any = None
+    trackers = iter(model._output_trackers)
+    scaled: Any = None
+    for part in parts:
+        if part is None:
+            continue
+        _, weight, value, count = part
+        loss = value if count is None else value / count
+        if len(model._losses.names) > 1:
+            next(trackers).update_state(loss, sample_weight=float(rows))
+        shared = loss if share is None or count is None else loss * share
+        total = _plus(total, loss * weight if weight != 1.0 else loss)
+        scaled = _plus(scaled, shared * weight if weight != 1.0 else shared)
+    extra: Any = None
+    for loss in [*trace.losses, *model.regularization_losses()]:
+        extra = _plus(extra, ops.sum(loss) if len(getattr(loss, "shape", ())) else loss)
+    if extra is not None:
+        total = _plus(total, extra)
+        scaled = _plus(scaled, extra if share is None else extra * share)
+    if total is None:
+        raise ConfigError(
+            f'Model "{model.name}" has no loss to train with. Received: loss=None and no '
+            "add_loss. Pass a loss to compile."
+        )
+    model._loss_tracker.update_state(total, sample_weight=float(rows))
+    result: Tensor = as_tensors([scaled])[0]
+    return result
+
+
+def _plus(a: Any, b: Any) -> Any:
+    return b if a is None else a + b
+
+
+def _finish(
+    state: Any, feeds: _Feeds, trace: Trace, outputs: Sequence[Tensor], places: Sequence[Place]
+) -> Program:
+    """Compile outputs plus every Variable update of the trace."""
+    _add_rng(feeds, trace)
+    updates = list(trace.updates.values())
+    graph = optimise(Graph(feeds.places, [*outputs, *[value for _, value in updates]]))
+    targets = [*places, *[state.place(variable) for variable, _ in updates]]
+    return compile_graph(graph, feeds.places, targets, state.place)
+
+
+def evaluate_program(model: Any, state: Any, shapes: Shapes, structure: Any) -> Program:
+    """Adds a batch to the loss trackers and metrics."""
+    feeds = _Feeds()
+    with tracing() as trace:
+        _trace_losses(model, feeds, shapes, structure, trace, False, None)
+    return _finish(state, feeds, trace, [], [])
+
+
+def gradient_program(
+    model: Any, state: Any, shapes: Shapes, structure: Any, shared: bool = False
+) -> Program:
+    """Forward and backward: fills the space grads, updates metrics and layer state.
+
+    Args:
+        shared: the batch is one of several parts of a global batch; its part is read from the
+            float32 scalar in the space `share`.
+    """
+    feeds = _Feeds()
+    with tracing() as trace:
+        share = feeds.add("share", ()) if shared else None
+        found = _trace_losses(model, feeds, shapes, structure, trace, True, share)
+        if found.total.shape != ():
+            raise ShapeError(
+                f"The loss must be one number for the whole batch. Received: a loss of shape "
+                f"{found.total.shape}. Use a reduction other than 'none'."
+            )
+        variables = state.weights.variables
+        tensors = [trace.parameters[id(v)][1] if id(v) in trace.parameters else None
+                   for v in variables]  # fmt: skip
+        grads = iter(gradients(found.total, [t for t in tensors if t is not None]))
+        results = [_gradient(v, next(grads) if t is not None else None)
+                   for v, t in zip(variables, tensors, strict=True)]  # fmt: skip
+    offsets = state.weights.offsets
+    places = [Place("grads", 4 * o) for o in offsets[: len(variables)]]
+    return _finish(state, feeds, trace, results, places)
+
+
+def _gradient(variable: Any, gradient: Tensor | None) -> Tensor:
+    return constant(np.zeros(variable.shape, np.float32)) if gradient is None else gradient

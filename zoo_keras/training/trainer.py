@@ -1,0 +1,505 @@
+"""Trainer: compile, fit, evaluate and predict of a Model, on arrays here or on a Spark cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from zoo_keras import metrics as metrics_module
+from zoo_keras import optimizers as optimizers_module
+from zoo_keras.callbacks.callback import CallbackList, History
+from zoo_keras.errors import ConfigError, NonFiniteLossError, NotCompiledError
+from zoo_keras.nest import flatten, map_structure
+from zoo_keras.training.compiled import CompiledLosses, CompiledMetrics
+from zoo_keras.training.data import (
+    ArrayData,
+    Batch,
+    batch_of,
+    epoch_order,
+    make_data,
+    unpack_x_y_sample_weight,
+)
+from zoo_keras.training.local import LocalRuntime
+
+
+class Trainer:
+    """The training half of Model. https://keras.io/api/models/model_training_apis/"""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.__dict__["_compile_arguments"] = None
+        self.__dict__["_runtime"] = None
+        self.__dict__["_trained"] = False
+        self.__dict__["optimizer"] = None
+        self.__dict__["_losses"] = None
+        self.__dict__["_metrics_of_outputs"] = None
+        self.__dict__["_loss_tracker"] = None
+        self.__dict__["_output_trackers"] = []
+        self.__dict__["_shuffle_seed"] = None
+        super().__init__(*args, **kwargs)
+        self.stop_training = False
+        self.compiled = False
+
+    # ---- compile -------------------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: Any = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """Choose how to train. Names, objects, functions, and lists or dicts for each output.
+
+        Raises ConfigError for unknown names; they are found here, before any work.
+        """
+        del jit_compile, auto_scale_loss
+        if run_eagerly:
+            raise ConfigError("compile: run_eagerly=True is not supported; models are compiled.")
+        self.__dict__["optimizer"] = optimizers_module.get(optimizer)
+        self.__dict__["_compile_arguments"] = {
+            "optimizer": self.optimizer,
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+            "run_eagerly": False,
+            "steps_per_execution": steps_per_execution,
+            "jit_compile": False,
+        }
+        self._check_names(loss, metrics, weighted_metrics)
+        self.__dict__.update(_losses=None, _metrics_of_outputs=None, _output_trackers=[])
+        self.__dict__["_loss_tracker"] = metrics_module.Mean(name="loss")
+        self.__dict__["_runtime"] = None
+        self.stop_training, self.compiled = False, True
+        if self.output_names:
+            self._make_losses(self.output_names)
+
+    @staticmethod
+    def _check_names(loss: Any, metrics: Any, weighted: Any) -> None:
+        """Unknown names raise now, although objects are made when outputs are known."""
+        from zoo_keras import losses as losses_module
+
+        for item in flatten(loss):
+            if isinstance(item, str):
+                losses_module.get(item)
+        for item in [*flatten(metrics), *flatten(weighted)]:
+            if isinstance(item, str) and item.lower() not in ("accuracy", "acc", "crossentropy",
+                                                              "ce"):  # fmt: skip
+                metrics_module.get(item)
+
+    def _make_losses(self, names: list[str]) -> None:
+        if self._losses is None:
+            given = self._compile_arguments
+            self.__dict__["_losses"] = CompiledLosses(given["loss"], given["loss_weights"], names)
+            self.__dict__["_metrics_of_outputs"] = CompiledMetrics(
+                given["metrics"], given["weighted_metrics"], names
+            )
+            if len(names) > 1:
+                self.__dict__["_output_trackers"] = [
+                    metrics_module.Mean(name=f"{name}_loss")
+                    for name, item in zip(names, self._losses.losses, strict=True)
+                    if item is not None
+                ]
+
+    def _resolve_outputs(self, batch: Batch | None) -> None:
+        """Make losses and metrics for the outputs, once a batch shows their shapes."""
+        if self._losses is not None and self._metrics_of_outputs.built or batch is None:
+            return
+        from zoo_keras.training import steps
+
+        shapes = steps.shapes_of(batch)
+        preds = steps.ensure_built(self, shapes, batch.structure)
+        self._make_losses(self.output_names or [f"output_{i + 1}" for i in range(len(preds))])
+        if not batch.y and self._losses.losses.count(None) != len(preds):
+            return
+        targets = steps._targets_for(self._losses, steps._Feeds().leaves("y", shapes.y))
+        self._metrics_of_outputs.build(targets, preds, self._losses.losses)
+
+    def _all_metrics(self) -> list[Any]:
+        """Loss trackers, compiled metrics, and metrics of layers."""
+        if not self.compiled:
+            return []
+        compiled = [m for _, m in self._metrics_of_outputs.all] if self._metrics_of_outputs else []
+        own = [m for layer in self._flatten_layers() for m in layer._metrics]
+        found: list[Any] = []
+        for metric in [self._loss_tracker, *self._output_trackers, *compiled, *own]:
+            if not any(metric is other for other in found):
+                found.append(metric)
+        return found
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metric objects that logs come from."""
+        return self._all_metrics()
+
+    @property
+    def metrics_names(self) -> list[str]:
+        return list(self._logs())
+
+    @property
+    def loss(self) -> Any:
+        return self._compile_arguments["loss"] if self._compile_arguments else None
+
+    def reset_metrics(self) -> None:
+        """Start all metrics afresh."""
+        for metric in self._all_metrics():
+            metric.reset_state()
+
+    def _logs(self) -> dict[str, Any]:
+        """Name -> value of everything measured since the last reset."""
+        logs: dict[str, Any] = {"loss": float(self._loss_tracker.result())}
+        for tracker in self._output_trackers:
+            logs[tracker.name] = float(tracker.result())
+        for name, metric in self._metrics_of_outputs.all if self._metrics_of_outputs else ():
+            logs[name] = _plain(metric.result())
+        for layer in self._flatten_layers():
+            for metric in layer._metrics:
+                logs[metric.name] = _plain(metric.result())
+        return logs
+
+    def _require_compiled(self, method: str) -> None:
+        if not self.compiled:
+            raise NotCompiledError(
+                f'Model "{self.name}": {method} needs a compiled model. Received: a model on which '
+                "compile was never called. Call model.compile(optimizer, loss) first."
+            )
+
+    def _local(self) -> LocalRuntime:
+        if self._runtime is None:
+            self.__dict__["_runtime"] = LocalRuntime(self)
+        return self._runtime
+
+    def _has_trained(self) -> bool:
+        return self._trained
+
+    # ---- fit -----------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: Any = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+        **spark: Any,
+    ) -> History:
+        """Train. x may be arrays, a generator, a PyDataset, a Spark RDD or a DataFrame.
+
+        On Spark, batch_size is that of the whole cluster, and `feature_cols`, `label_cols`,
+        `weight_col` (for DataFrames), `num_ranks`, `max_restarts` and others of
+        `zoo_keras.spark.fit.FitOptions` are accepted. Returns a History.
+        """
+        self._require_compiled("fit")
+        if _is_spark(x):
+            from zoo_keras.spark.fit import fit_on_spark
+
+            return fit_on_spark(
+                self, x, y=y, batch_size=batch_size, epochs=epochs, verbose=verbose,
+                callbacks=callbacks, validation_split=validation_split,
+                validation_data=validation_data, shuffle=shuffle, class_weight=class_weight,
+                sample_weight=sample_weight, initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch, validation_steps=validation_steps,
+                validation_batch_size=validation_batch_size, validation_freq=validation_freq,
+                **spark,
+            )  # fmt: skip
+        _refuse(spark, "fit")
+        data = make_data(x, y, sample_weight, batch_size, class_weight, bool(shuffle))
+        validation = None
+        if validation_split:
+            if not isinstance(data, ArrayData):
+                raise ConfigError("validation_split works for arrays only. Pass validation_data.")
+            data, validation = data.split(validation_split)
+            validation.batch_size = validation_batch_size or data.batch_size
+        if validation_data is not None:
+            vx, vy, vw = _validation_parts(validation_data)
+            validation = make_data(vx, vy, vw, validation_batch_size or batch_size)
+        steps = steps_per_epoch or data.steps
+        bars = CallbackList(
+            callbacks, add_history=True, add_progbar=bool(_verbosity(verbose)), model=self,
+            verbose=_verbosity(verbose), epochs=epochs, steps=steps,
+        )  # fmt: skip
+        loop = _FitLoop(self, data, validation, bars, shuffle, steps_per_epoch, validation_steps,
+                        validation_freq)  # fmt: skip
+        return loop.run(initial_epoch, epochs)
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **spark: Any,
+    ) -> Any:
+        """Loss and metrics on data that training has not seen: a number, list, or dict."""
+        self._require_compiled("evaluate")
+        if _is_spark(x):
+            from zoo_keras.spark.evaluate import evaluate_on_spark
+
+            logs = evaluate_on_spark(self, x, batch_size=batch_size, **spark)
+            return logs if return_dict else _flat_logs(logs)
+        _refuse(spark, "evaluate")
+        data = make_data(x, y, sample_weight, batch_size)
+        bars = CallbackList(callbacks, add_progbar=bool(_verbosity(verbose)), model=self,
+                            verbose=_verbosity(verbose), epochs=1,
+                            steps=steps or data.steps)  # fmt: skip
+        logs = self._evaluate(data, bars, steps)
+        return logs if return_dict else _flat_logs(logs)
+
+    def _evaluate(self, data: Any, bars: CallbackList, steps: int | None) -> dict[str, Any]:
+        bars.on_test_begin()
+        self._reset()
+        for step, batch in enumerate(data.batches()):
+            if steps is not None and step >= steps:
+                break
+            bars.on_test_batch_begin(step)
+            self._local().test(self._arranged(batch))
+            if bars.callbacks:
+                bars.on_test_batch_end(step, self._logs())
+        logs = self._logs()
+        bars.on_test_end(logs)
+        return logs
+
+    def _reset(self) -> None:
+        for metric in self._all_metrics():
+            metric.reset_state()
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+        **spark: Any,
+    ) -> Any:
+        """Outputs for the inputs, as arrays nested like the model's outputs.
+
+        An RDD gives an RDD of outputs in the same order; a DataFrame gives the DataFrame with one
+        more column.
+        """
+        if _is_spark(x):
+            from zoo_keras.spark.predict import predict_on_spark
+
+            return predict_on_spark(self, x, batch_size=batch_size, **spark)
+        _refuse(spark, "predict")
+        data = make_data(x, None, None, batch_size)
+        bars = CallbackList(callbacks, add_progbar=_verbosity(verbose) == 1, model=self,
+                            verbose=_verbosity(verbose), steps=steps or data.steps)  # fmt: skip
+        bars.on_predict_begin()
+        results: list[list[np.ndarray]] = []
+        structure: Any = None
+        for step, batch in enumerate(data.batches()):
+            if steps is not None and step >= steps:
+                break
+            bars.on_predict_batch_begin(step)
+            structure = self._local().predict(self._arranged(batch))
+            results.append(flatten(structure))
+            bars.on_predict_batch_end(step, {"outputs": structure})
+        bars.on_predict_end()
+        if not results:
+            raise ConfigError("predict: the data held no batch. Received: an empty source.")
+        joined = [np.concatenate(parts) for parts in zip(*results, strict=True)]
+        leaves = iter(joined)
+        return map_structure(lambda leaf: next(leaves), structure)
+
+    # ---- single batches ------------------------------------------------------------------------
+
+    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None,
+                       class_weight: Any = None, return_dict: bool = False) -> Any:  # fmt: skip
+        """One gradient step on one batch; returns the logs since metrics were last reset."""
+        self._require_compiled("train_on_batch")
+        self._train_batch(batch_of((x, y, sample_weight), class_weight))
+        return self._logs() if return_dict else _flat_logs(self._logs())
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None,
+                      return_dict: bool = False) -> Any:  # fmt: skip
+        """Loss and metrics of one batch."""
+        self._require_compiled("test_on_batch")
+        self._local().test(self._arranged(batch_of((x, y, sample_weight))))
+        return self._logs() if return_dict else _flat_logs(self._logs())
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Outputs of one batch, without progress bar or batching."""
+        return self._local().predict(self._arranged(batch_of(x)))
+
+    def _train_batch(self, batch: Batch) -> None:
+        self.__dict__["_trained"] = True
+        self._local().train(self._arranged(batch))
+
+    def _arranged(self, batch: Batch) -> Batch:
+        """Inputs and targets given as dicts by name, in the model's own order."""
+        return self._by_model_order(batch)
+
+    def _by_model_order(self, batch: Batch) -> Batch:
+        x, y = batch.structure[0], batch.structure[1]
+        if isinstance(y, dict) and self.output_names and self._function is not None:
+            names = [n for n in self.output_names if n in y]
+            if names and not isinstance(self._function.outputs_structure, dict):
+                order = [y[n] for n in names]
+                batch = batch._replace(y=[batch.y[i] for i in order],
+                                       structure=(x, list(range(len(order))), batch.structure[2]))
+        return batch
+
+    # ---- saving of the training state ----------------------------------------------------------
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """The arguments of compile, serialised."""
+        from zoo_keras.saving.serialization import serialize_keras_object
+
+        if not self.compiled:
+            return None
+        return {k: serialize_keras_object(v) for k, v in self._compile_arguments.items()}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile with serialised arguments."""
+        from zoo_keras.saving.serialization import deserialize_keras_object
+
+        known = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics")
+        self.compile(**{k: deserialize_keras_object(config[k]) for k in known if k in config})
+        if self.built and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+
+class _FitLoop:
+    """Epochs over local data."""
+
+    def __init__(self, model: Any, data: Any, validation: Any, bars: CallbackList, shuffle: Any,
+                 steps: int | None, validation_steps: int | None, validation_freq: Any) -> None:
+        self.model, self.data, self.validation, self.bars = model, data, validation, bars
+        self.shuffle, self.steps = shuffle, steps
+        self.validation_steps, self.validation_freq = validation_steps, validation_freq
+        self._left: Any = None
+        self.seed = next_shuffle_seed()
+        self.stops_on_nan = any(type(c).__name__ == "TerminateOnNaN" for c in bars.callbacks)
+
+    def run(self, first: int, last: int) -> History:
+        model, bars = self.model, self.bars
+        model.stop_training = False
+        bars.on_train_begin()
+        logs: dict[str, Any] = {}
+        for epoch in range(first, last):
+            model._reset()
+            bars.on_epoch_begin(epoch)
+            logs = self._epoch(epoch)
+            if self._validates(epoch):
+                found = model._evaluate(self.validation, bars, self.validation_steps)
+                logs.update({f"val_{k}": v for k, v in found.items()})
+            bars.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
+        bars.on_train_end(logs)
+        if bars.history is None:
+            raise ConfigError("fit lost its History callback.")
+        return bars.history
+
+    def _epoch(self, epoch: int) -> dict[str, Any]:
+        step = -1
+        for step, batch in enumerate(self._batches(epoch)):
+            self.bars.on_train_batch_begin(step)
+            self.model._train_batch(batch)
+            self._check_loss(epoch, step)
+            if self.bars.needs_batch_logs:
+                self.bars.on_train_batch_end(step, self.model._logs())
+            if self.model.stop_training:
+                break
+        if step < 0:
+            raise ConfigError("fit: the data held no batch. Received: an empty source.")
+        return self.model._logs()
+
+    def _batches(self, epoch: int) -> Any:
+        order = None
+        if isinstance(self.data, ArrayData):
+            order = epoch_order(self.data.rows, self.shuffle, self.seed, epoch,
+                                self.data.batch_size)  # fmt: skip
+        elif self.shuffle and self.data.steps is not None:
+            order = epoch_order(self.data.steps, True, self.seed, epoch)
+        if self.steps is None:
+            yield from self.data.batches(order)
+            return
+        for _ in range(self.steps):  # goes on where the last epoch ended, as Keras does
+            if self._left is None:
+                self._left = iter(self.data.batches(order))
+            batch = next(self._left, None)
+            if batch is None:
+                self._left = iter(self.data.batches(order))
+                batch = next(self._left, None)
+            if batch is None:
+                return
+            yield batch
+
+    def _check_loss(self, epoch: int, step: int) -> None:
+        if not self.stops_on_nan and not np.isfinite(float(self.model._loss_tracker.total)):
+            raise NonFiniteLossError(
+                f"The loss is no longer finite. Received: {self.model._logs()['loss']} at epoch "
+                f"{epoch + 1}, step {step + 1}. Check the data for NaN, lower the learning rate, "
+                "or use callbacks.TerminateOnNaN to stop without an error."
+            )
+
+    def _validates(self, epoch: int) -> bool:
+        if self.validation is None:
+            return False
+        if isinstance(self.validation_freq, int):
+            return (epoch + 1) % self.validation_freq == 0
+        return (epoch + 1) in self.validation_freq
+
+
+def next_shuffle_seed() -> int:
+    """A seed for the order of rows; follows zoo_keras.random.set_random_seed."""
+    from zoo_keras.random import make_default_seed
+
+    return make_default_seed()
+
+
+def _validation_parts(data: Any) -> tuple[Any, Any, Any]:
+    if isinstance(data, (list, tuple)):
+        return unpack_x_y_sample_weight(tuple(data))
+    return data, None, None
+
+
+def _verbosity(verbose: Any) -> int:
+    return 1 if verbose == "auto" else int(verbose)
+
+
+def _is_spark(x: Any) -> bool:
+    """Whether x is an RDD or DataFrame of pyspark; pyspark is not imported for that."""
+    return any(cls.__module__.startswith("pyspark.") for cls in type(x).__mro__)
+
+
+def _refuse(spark: dict[str, Any], method: str) -> None:
+    if spark:
+        raise ConfigError(
+            f"{method}: these arguments are unknown, or work only with an RDD or DataFrame. "
+            f"Received: {sorted(spark)}. Check their spelling."
+        )
+
+
+def _plain(value: Any) -> Any:
+    array = np.asarray(value)
+    return float(array) if array.ndim == 0 else array
+
+
+def _flat_logs(logs: dict[str, Any]) -> Any:
+    values = list(logs.values())
+    return values[0] if len(values) == 1 else values
+
