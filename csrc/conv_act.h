@@ -2,22 +2,18 @@
  * zoo_keras/ops/linalg.py. */
 #ifndef ZK_CONV_ACT_H
 #define ZK_CONV_ACT_H
-#include "vec.h"
+#include "vmath.h"
 
 enum { CONV_LINEAR, CONV_RELU, CONV_TANH, CONV_SIGMOID };
 
+/* Not inlined: a register tile calls it for each of its vectors. */
 static __attribute__((noinline, unused)) vf conv_curve(vf y, int activation) {
-    float t[VL];
-    vf_store(t, y);
-    for (int i = 0; i < VL; i++)
-        t[i] = activation == CONV_TANH ? tanhf(t[i]) : 1 / (1 + expf(-t[i]));
-    return vf_load(t);
+    return activation == CONV_TANH ? vf_tanh(y) : vf_sigmoid(y);
 }
 
 /* NaN stays NaN. */
 ZK_INLINE vf conv_activate(vf y, int activation) {
     if (activation == CONV_LINEAR) return y;
-    if (activation == CONV_RELU) return (vf)((vi)y & ~(y < (vf){0}));
-    return conv_curve(y, activation);
+    return activation == CONV_RELU ? vf_at_least(y, (vf){0}) : conv_curve(y, activation);
 }
 #endif

@@ -7,11 +7,14 @@
 #include "conv.h"
 #include "conv_act.h"
 
-#if defined(__aarch64__) || VL == 16
-#define SUMS 24 /* vectors of sums kept in registers */
+/* Rows of a tile by its vectors: sums for all registers but three, pointers for all but eight. */
+#if defined(__aarch64__)
+#define TILE_ROWS(vectors) ((vectors) > 2 ? 6 : 8)
 #else
-#define SUMS 12
+#define TILE_ROWS(vectors) ((vectors) > 1 ? 12 / (vectors) : 8)
 #endif
+#define MOST_ROWS 8
+#define MOST_SUMS 24
 #define BAND_PIXELS 192 /* most pixels of a band */
 
 typedef struct {
@@ -32,6 +35,7 @@ typedef struct {
     const float *w, *bias; /* (ntaps * run, 16), (16) */
     float *out;
     int cols, activation; /* filters of this panel */
+    int dense; /* the pixels' filters follow each other in memory, in order */
 } zk_panel;
 
 ZK_INLINE void store_cols(float *to, const vf *sums, int vectors, int cols) {
@@ -43,15 +47,26 @@ ZK_INLINE void store_cols(float *to, const vf *sums, int vectors, int cols) {
 #undef STORE_PART
 }
 
-/* `rows` pixels x `vectors` vectors of filters; pixels from `valid` on are not stored. */
-ZK_INLINE void tile(const zk_panel *t, const int64_t *in, const int64_t *out, int valid,
+/* One row of a tile. In a dense output a whole vector may be stored: what it spills into the pixels
+ * behind is overwritten, as long as those are the band's (`room` floats). */
+ZK_INLINE void store_row(const zk_panel *t, float *to, const vf *s, int64_t room,
+                         const int vectors) {
+    if (t->cols < vectors * VL && !(t->dense && room >= vectors * VL))
+        store_cols(to, s, vectors, t->cols);
+    else
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) vf_store(to + v * VL, s[v]);
+}
+
+/* `rows` pixels x `vectors` vectors of filters; the band ends after `left` pixels. */
+ZK_INLINE void tile(const zk_panel *t, const int64_t *in, const int64_t *out, int64_t left,
                     const int rows, const int vectors) {
-    vf s[SUMS];
+    vf s[MOST_SUMS];
 #pragma GCC unroll 24
     for (int i = 0; i < rows * vectors; i++) s[i] = vf_load(t->bias + i % vectors * VL);
     const float *w = t->w;
     for (int64_t k = 0; k < t->ntaps; k++) {
-        const float *base = t->base + t->taps[k], *x[SUMS];
+        const float *base = t->base + t->taps[k], *x[MOST_ROWS];
 #pragma GCC unroll 24
         for (int r = 0; r < rows; r++) x[r] = base + in[r];
 #pragma GCC unroll 2
@@ -73,21 +88,16 @@ ZK_INLINE void tile(const zk_panel *t, const int64_t *in, const int64_t *out, in
         for (int i = 0; i < rows * vectors; i++) s[i] = conv_activate(s[i], t->activation);
 #pragma GCC unroll 24
     for (int r = 0; r < rows; r++)
-        if (r < valid) {
-            if (t->cols < vectors * VL) store_cols(t->out + out[r], s + r * vectors, vectors, t->cols);
-            else
-#pragma GCC unroll 4
-                for (int v = 0; v < vectors; v++)
-                    vf_store(t->out + out[r] + v * VL, s[r * vectors + v]);
-        }
+        if (r < left)
+            store_row(t, t->out + out[r], s + r * vectors, (left - r) * t->cols, vectors);
 }
 
 /* All pixels of a band: the widest tile that its panel's filters need. */
-#define PANEL_LOOP(name, vectors)                                                              \
-    static __attribute__((noinline)) void name(const zk_panel *t, const int64_t *in,           \
-                                               const int64_t *out, int64_t pixels) {           \
-        for (int64_t i = 0; i < pixels; i += SUMS / (vectors))                                 \
-            tile(t, in + i, out + i, (int)zk_min(pixels - i, SUMS / (vectors)), SUMS / (vectors), vectors); \
+#define PANEL_LOOP(name, vectors)                                                       \
+    static __attribute__((noinline)) void name(const zk_panel *t, const int64_t *in,    \
+                                               const int64_t *out, int64_t pixels) {    \
+        for (int64_t i = 0; i < pixels; i += TILE_ROWS(vectors))                        \
+            tile(t, in + i, out + i, pixels - i, TILE_ROWS(vectors), vectors);          \
     }
 PANEL_LOOP(panel_of_1, 1)
 #if PV > 1
@@ -127,7 +137,7 @@ static inline void pixel_offsets(const zk_conv *p, const zk_band *b, const zk_wi
                 out[k] = y + c * p->h.every * pitch;
             }
         }
-    for (int i = 0; i < SUMS; i++) in[k + i] = in[k - 1], out[k + i] = out[k - 1];
+    for (int i = 0; i < MOST_ROWS; i++) in[k + i] = in[k - 1], out[k + i] = out[k - 1];
 }
 
 static inline void panel_bias(const zk_direct *d, int64_t from, int cols, float *bias) {
@@ -138,12 +148,13 @@ static inline void panel_bias(const zk_direct *d, int64_t from, int cols, float 
 static void band_panels(const zk_direct *d, const zk_band *b, int64_t group, int64_t from,
                         int64_t to, char *scratch) {
     const zk_conv *p = d->p;
-    int64_t in[BAND_PIXELS + SUMS], out[BAND_PIXELS + SUMS], taps = count_taps(p);
+    int64_t in[BAND_PIXELS + MOST_ROWS], out[BAND_PIXELS + MOST_ROWS], taps = count_taps(p);
     float bias[PANEL];
     zk_window w = {.base = p->in};
     if (taps) w = band_window(p, b, group, 0, (float *)(scratch + zk_align(taps * 8)));
     zk_panel t = {.base = w.base, .taps = (int64_t *)scratch, .bias = bias,
-                  .activation = d->activation};
+                  .activation = d->activation,
+                  .dense = p->groups == 1 && p->co <= PANEL && p->h.every == 1 && p->v.every == 1};
     t.run = tap_runs(p, &w, (int64_t *)scratch, &t.ntaps);
     pixel_offsets(p, b, &w, in, out);
     for (int64_t o = from; o < to; o++) {

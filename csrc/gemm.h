@@ -96,6 +96,7 @@ ZK_INLINE void gemm_run(const gemm_tile *t, const int rows, const int panels) {
     const int vecs = panels * PV;
     vf acc[GEMM_ROWS][GEMM_WIDEST * PV];
     GEMM_EACH_VECTOR acc[r][v] = (vf){0};
+    for (int r = 0; r < rows; r++) __builtin_prefetch(t->c + r * t->crow, 1);
     gemm_multiply(t, rows, vecs, acc);
     if (t->cols < panels * PANEL) {
         float sum[GEMM_ROWS * GEMM_WIDEST * PANEL];

@@ -9,7 +9,7 @@ from golden.functions import table as functions
 from golden.store import Golden, series
 
 import zoo_keras as zk
-from zoo_keras.program import value_and_grad
+from zoo_keras.execute import value_and_grad
 
 GOLDEN = Golden("layers")
 CASES = list(GOLDEN.cases)

@@ -1,1 +1,58 @@
+"""zoo_keras: the Keras 3 API, trained and run on Spark clusters of CPUs.
 
+`import zoo_keras as keras` runs ordinary Keras code; `model.fit` also takes RDDs and DataFrames.
+Modules are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+# name -> the module that holds it
+_OBJECTS = {
+    "DTypePolicy": "policies",
+    "Initializer": "initializers",
+    "Input": "layers",
+    "InputSpec": "layers",
+    "KerasTensor": "ops.symbolic",
+    "Layer": "layers",
+    "Loss": "losses",
+    "Metric": "metrics",
+    "Model": "models",
+    "Optimizer": "optimizers",
+    "Regularizer": "regularizers",
+    "Sequential": "models",
+    "Variable": "weights",
+    "show_config": "config",
+}
+_MODULES = (
+    "activations", "callbacks", "config", "constraints", "initializers", "layers",
+    "losses", "metrics", "models", "ops", "optimizers", "random", "regularizers", "saving", "spark",
+    "utils",
+)  # fmt: skip
+
+__all__ = [*sorted(_OBJECTS), *_MODULES, "__version__", "version"]
+
+
+def version() -> str:
+    """The version of zoo_keras. Source: keras.version."""
+    return __version__
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"zoo_keras.{name}")
+    if name in _OBJECTS:
+        found = getattr(importlib.import_module(f"zoo_keras.{_OBJECTS[name]}"), name)
+        globals()[name] = found
+        return found
+    from zoo_keras.missing import missing
+
+    raise missing("zoo_keras", name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

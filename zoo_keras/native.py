@@ -7,7 +7,8 @@ with C's tables, and decides how many threads are used. Knows no graph and no mo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,17 @@ def set_threads(count: int | None) -> None:
     if count is not None and count < 1:
         raise ValueError(f"set_threads: the count must be at least 1. Received: {count}.")
     _threads = count
+
+
+@contextmanager
+def using_threads(count: int) -> Iterator[None]:
+    """Programs compiled in this block are for so many threads."""
+    global _threads
+    before, _threads = _threads, count
+    try:
+        yield
+    finally:
+        _threads = before
 
 
 def instruction_set() -> str:

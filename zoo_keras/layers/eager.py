@@ -32,7 +32,8 @@ def call_on_arrays(layer: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
 
     args, kwargs = _lists_as_arrays(args), dict(kwargs)
     with tracing() as trace:
-        structure = layer._call_traced(map_structure(symbolic, args), map_structure(symbolic, kwargs))
+        args, kwargs = map_structure(symbolic, args), map_structure(symbolic, kwargs)
+        structure = layer._call_traced(*args, **kwargs)
         results = as_tensors(flatten(structure))
     if trace.rng is not None:
         feeds[trace.rng] = np.array([next(_calls), 0], np.int64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,7 @@ class Layer(Tracked):
         self._inbound_nodes: list[CallNode] = []
         self._own_losses: list[Any] = []
         self._build_shapes: Any = None
+        self._building = False
         self._input_shape_argument = tuple(shape) if shape else ((dim,) if dim else None)
 
     # ---- weights -------------------------------------------------------------------------------
@@ -114,15 +116,15 @@ class Layer(Tracked):
                 aggregation=aggregation, name=name or "variable",
                 regularizer=_regularizer(regularizer), constraint=constraints.get(constraint),
             )  # fmt: skip
-        variable.path = "/".join(filter(None, [self._weight_scope(), variable.name]))
+        variable.path = f"{current_scope() or self.name}/{variable.name}"
         self._track_variable(variable)
         if not self._trainable:
             variable.trainable = False
         return variable
 
-    def _weight_scope(self) -> str:
-        outer = current_scope()
-        return outer if outer.split("/")[-1] == self.name else "/".join(filter(None, [outer, self.name]))
+    def _own_scope(self) -> AbstractContextManager[None]:
+        """Nodes and weights made inside carry this layer's name, once."""
+        return nullcontext() if self._building else scope(self.name)
 
     @property
     def variable_dtype(self) -> str:
@@ -171,7 +173,7 @@ class Layer(Tracked):
         if any_symbolic(args) or any_symbolic(kwargs.values()):
             return self._call_symbolic(args, kwargs)
         if current_trace() is not None or _has_tensor((args, kwargs)):
-            return self._call_traced(args, kwargs)
+            return self._call_traced(*args, **kwargs)
         return call_on_arrays(self, args, kwargs)
 
     def _call_symbolic(self, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -180,7 +182,7 @@ class Layer(Tracked):
         CallNode(self, args, kwargs, outputs)
         return outputs
 
-    def _call_traced(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def _call_traced(self, *args: Any, **kwargs: Any) -> Any:
         self._prepare(args, kwargs)
         signature = self._signature()
         bound = signature.bind(args, kwargs)
@@ -188,7 +190,7 @@ class Layer(Tracked):
         if signature.takes_training:
             bound["training"] = training
         self._fill_masks(signature, bound)
-        with calling(training), scope(self.name):
+        with calling(training), self._own_scope():
             outputs = signature.invoke(self.call, bound)
             self._add_activity_loss(outputs)
             self._send_masks(signature.first_tensors(bound), outputs)
@@ -206,8 +208,7 @@ class Layer(Tracked):
         check_inputs(self.input_spec, inputs, self.name)
         if not self.built:
             shapes = signature.shapes(signature.bind(args, kwargs))
-            with not_tracing(), scope(self.name):
-                signature.build(self, shapes)
+            signature.build(self, shapes)
             self.built = True
             check_inputs(self.input_spec, inputs, self.name)
 
@@ -260,8 +261,13 @@ class Layer(Tracked):
         return symbolic_outputs(self._call_traced, args, kwargs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of the outputs for inputs of this shape (None: not known)."""
-        outputs = symbolic_outputs(self._call_traced, (_keras_tensors(input_shape, "float32"),), {})
+        """The shape of the outputs for inputs of this shape (None: not known).
+
+        Builds the layer if it was not built before.
+        """
+        inputs = _keras_tensors(input_shape, "float32")
+        self._prepare((inputs,), {})
+        outputs = symbolic_outputs(self._call_traced, (inputs,), {})
         return map_structure_shapes(outputs)
 
     # ---- losses --------------------------------------------------------------------------------
@@ -359,12 +365,20 @@ def _keras_tensors(shape: Any, dtype: str) -> Any:
 
 
 def _once(build: Any) -> Any:
-    """Note the shapes of build and mark the layer as built when the class's build returns."""
+    """Around a class's build: outside traces, under the layer's name, its shapes noted."""
 
     @functools.wraps(build)
     def wrapped(self: Layer, *args: Any, **kwargs: Any) -> None:
+        if self._building:  # super().build(...)
+            build(self, *args, **kwargs)
+            return
         self._build_shapes = _build_arguments(build, args, kwargs)
-        build(self, *args, **kwargs)
+        with not_tracing(), self._own_scope():
+            self._building = True
+            try:
+                build(self, *args, **kwargs)
+            finally:
+                self._building = False
         self.built = True
 
     return wrapped
@@ -376,6 +390,9 @@ def _build_arguments(build: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     if len(given) == 1:
         return next(iter(given.values()))
     return given or None
+
+
+Layer.build = _once(Layer.build)  # type: ignore[method-assign]
 
 
 def _has_tensor(values: Any) -> bool:
@@ -437,16 +454,14 @@ def _captured_arguments(layer: Layer) -> dict[str, Any]:
     return {k: v for k, v in found.items() if k not in ("name", "trainable", "dtype")}
 
 
-def require_positive(layer_class: str, name: str | None, argument: str, value: Any) -> int:
-    """The value as an int above zero; ConfigError names the layer and the argument."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value <= 0:
-        label = f' "{name}"' if name else ""
-        raise ConfigError(
-            f"{layer_class}{label}: {argument} must be a positive integer. Received: "
-            f"{argument}={value!r}. Pass a whole number above 0."
-        )
-    return int(value)
+def known_size(layer: Layer, shape: Any, axis: int) -> int:
+    """The size of an axis, which weights depend on; ShapeError when there is none or it is None."""
+    if not is_shape(shape) or not -len(shape) <= axis < len(shape) or shape[axis] is None:
+        raise shape_error(
+            layer, f"the size of axis {axis} must be known to make the weights",
+            f"input shape {shape}", "Give the Input a full shape.",
+        )  # fmt: skip
+    return int(shape[axis])
 
 
 def shape_error(layer: Layer, expected: str, received: Any, advice: str) -> ShapeError:

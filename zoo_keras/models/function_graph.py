@@ -7,6 +7,7 @@ weights in files), and outputs for given inputs. Knows no training.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from zoo_keras.errors import ConfigError, ShapeError
@@ -102,12 +103,15 @@ class FunctionGraph:
 
     def run(self, inputs: Any) -> Any:
         """Outputs for inputs given as a list, dict or nest like the model's own inputs."""
-        values = {id(t): v for t, v in zip(self.inputs, self.arrange(inputs), strict=True)}
+        return self.run_with(self.arrange(inputs), lambda op, args, kwargs: op(*args, **kwargs))
+
+    def run_with(self, given: Sequence[Any], call: Callable[..., Any]) -> Any:
+        """Outputs for inputs in the order of `self.inputs`, by call(operation, args, kwargs)."""
+        values = {id(t): v for t, v in zip(self.inputs, given, strict=True)}
         for node in self.order:
             if all(id(t) in values for t in node.outputs):
                 continue
-            args, kwargs = node.fill_in(values)
-            results = flatten(node.operation(*args, **kwargs))
+            results = flatten(call(node.operation, *node.fill_in(values)))
             values.update((id(t), v) for t, v in zip(node.outputs, results, strict=True))
         return pack_as(self.outputs_structure, [values[id(t)] for t in self.outputs])
 

@@ -67,11 +67,22 @@ def _layer_config(graph: FunctionGraph, operation: Any, where: dict[int, History
     config["inbound_nodes"] = [
         {
             "args": [_serialize(a, where) for a in node.args],
-            "kwargs": {k: _serialize(v, where) for k, v in node.kwargs.items()},
+            "kwargs": {k: _serialize(v, where) for k, v in _keywords(node).items()},
         }
         for node in nodes
     ]
     return config
+
+
+def _keywords(node: CallNode) -> dict[str, Any]:
+    """The call's keywords; Keras also writes `mask` when a layer takes one."""
+    if isinstance(node.operation, OpCall):
+        return node.kwargs
+    signature = node.operation._signature()
+    bound = signature.bind(node.args, node.kwargs)
+    if "mask" not in signature.names or "mask" in bound:
+        return node.kwargs
+    return {**node.kwargs, "mask": map_structure(lambda t: None, signature.first_tensors(bound))}
 
 
 def _serialize(value: Any, where: dict[int, History]) -> Any:

@@ -140,6 +140,11 @@ class Model(Trainer, Layer):
             return functional_config(self, self._function)
         return Layer.get_config(self)
 
+    def get_build_config(self) -> dict[str, Any] | None:
+        """What build_from_config needs; a functional model is built by its configuration."""
+        plain = self._function is not None and _is_plain_functional(type(self))
+        return {"input_shape": None} if plain else super().get_build_config()
+
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         """A model with this configuration (weights not included)."""

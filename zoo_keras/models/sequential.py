@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras.errors import ConfigError
-from zoo_keras.graph import scope
 from zoo_keras.layers.input_layer import Input, InputLayer
 from zoo_keras.layers.layer import Layer
 from zoo_keras.models.function_graph import FunctionGraph
@@ -84,7 +83,7 @@ class Sequential(Model):
             self._stack.insert(0, start)
             self._layers = list(self._stack)
         x = inputs = self._stack[0].output
-        with scope(self.name):
+        with self._own_scope():
             for layer in self._stack[1:]:
                 x = layer(x)
         self._function = FunctionGraph(inputs, x, self.name)

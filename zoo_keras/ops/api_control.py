@@ -77,7 +77,7 @@ def while_loop(
     Raises UnsupportedError when cond depends on values that a traced model computes later.
     """
     many = isinstance(loop_vars, (list, tuple))
-    state = tuple(loop_vars) if many else (loop_vars,)
+    state = tuple(map_structure(value, v) for v in (loop_vars if many else (loop_vars,)))
     turns = 0
     while maximum_iterations is None or turns < maximum_iterations:
         go = value(cond(*state))

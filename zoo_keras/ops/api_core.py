@@ -14,7 +14,9 @@ from zoo_keras.errors import UnsupportedError
 from zoo_keras.graph import Tensor
 from zoo_keras.ops.convert import as_dtype, dtype_of, is_variable, shape_of, value
 from zoo_keras.ops.math import clip as clip_op
+from zoo_keras.ops.math import greater as greater_op
 from zoo_keras.ops.math import stop_gradient as stop_gradient_op
+from zoo_keras.ops.math import where as where_op
 from zoo_keras.ops.symbolic import KerasTensor, public
 
 
@@ -89,10 +91,11 @@ def saturate_cast(x: Any, dtype: Any) -> Any:
     if dtypes.is_float(name) or name == "bool":
         return cast(x, name)
     limits = np.iinfo(name)
-    high = float(limits.max)
-    if dtypes.is_float(dtype_of(x)) and limits.bits > 24:  # the limit itself is no float32
-        high = float(np.nextafter(np.float32(limits.max), np.float32(0)))
-    return cast(clip_op(x, low=float(limits.min), high=high), name)
+    if not dtypes.is_float(dtype_of(x)) or limits.bits < 24:
+        return cast(clip_op(x, low=float(limits.min), high=float(limits.max)), name)
+    high = float(np.nextafter(np.float32(limits.max), np.float32(0)))  # the limit is no float32
+    inside = cast(clip_op(x, low=float(limits.min), high=high), name)
+    return where_op(greater_op(x, high), np.asarray(limits.max, name), inside)
 
 
 @public

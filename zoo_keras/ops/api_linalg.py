@@ -14,7 +14,7 @@ from zoo_keras.ops import host_linalg as hl
 from zoo_keras.ops import math as m
 from zoo_keras.ops import reduce
 from zoo_keras.ops.api_reduce import norm, sum
-from zoo_keras.ops.api_shape import moveaxis, ravel, stack, swapaxes, transpose
+from zoo_keras.ops.api_shape import moveaxis, ravel, stack, swapaxes, transpose, tril, triu
 from zoo_keras.ops.convert import as_dtype, as_float, axis_in, common_dtype, known_ints, value
 from zoo_keras.ops.linalg import matmul as matmul_op
 from zoo_keras.ops.shape import reshape as reshape_op
@@ -302,7 +302,7 @@ def cholesky(x: Any, upper: bool = False) -> Any:
 @public
 def cholesky_inverse(x: Any, upper: bool = False) -> Any:
     """The inverse of the matrix whose Cholesky factor is x."""
-    factor = as_float(x)
+    factor = triu(as_float(x)) if upper else tril(as_float(x))
     turn = {"transpose_a": upper, "transpose_b": not upper}
     return hl.inv(matmul_op(factor, factor, **turn))
 

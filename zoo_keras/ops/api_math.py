@@ -174,8 +174,8 @@ def hypot(x1: Any, x2: Any) -> Any:
 @public
 def heaviside(x1: Any, x2: Any) -> Any:
     """0 below 0, x2 at 0, 1 above."""
-    x1 = value(x1)
-    step = m.where(m.equal(x1, 0), operand(x2), as_dtype(m.greater(x1, 0), dtype_of(x1)))
+    x1 = as_float(x1)
+    step = m.where(m.equal(x1, 0.0), operand(x2), as_dtype(m.greater(x1, 0.0), dtype_of(x1)))
     return m.where(m.isnan(x1), x1, step)
 
 

@@ -222,21 +222,21 @@ def log_softmax(x: Any, axis: Any = -1) -> Any:
 
 @public
 def sparsemax(x: Any, axis: int = -1) -> Any:
-    """The nearest point to x among the probabilities. Martins and Astudillo 2016."""
+    """max(x - tau, 0) with tau as Keras 3 computes it: from all running sums of the support.
+
+    Keras' threshold is not that of Martins and Astudillo 2016, so rows need not add up to 1;
+    models trained with Keras need Keras' values.
+    """
     x = as_float(x)
     axis = axis_in(axis, len(x.shape))
-    fixed = m.stop_gradient(x)
-    falling = m.negative(scan.sort(m.negative(fixed), axis=axis))
+    falling = m.negative(scan.sort(m.negative(x), axis=axis))
     column = [-1 if i == axis else 1 for i in range(len(x.shape))]
     rank = np.arange(1, x.shape[axis] + 1, dtype="float32").reshape(column)
     above = scan.cumsum(falling, axis=axis, reverse=False)
-    used = m.greater(m.add(m.multiply(falling, rank), 1.0), above)
-    lowest = reduce.reduce_min(m.where(used, falling, math.inf), axes=(axis,), keepdims=True)
-    support = m.greater_equal(fixed, lowest)
+    support = m.greater(falling, m.divide(m.subtract(above, 1.0), rank))
     count = reduce.reduce_sum(as_dtype(support, "float32"), axes=(axis,), keepdims=True)
-    total = reduce.reduce_sum(m.where(support, x, 0.0), axes=(axis,), keepdims=True)
-    tau = m.divide(m.subtract(total, 1.0), count)
-    return m.where(support, m.subtract(x, tau), 0.0)
+    total = reduce.reduce_sum(m.where(support, above, 0.0), axes=(axis,), keepdims=True)
+    return m.maximum(m.subtract(x, m.divide(m.subtract(total, 1.0), count)), 0.0)
 
 
 # --- cross-entropies

@@ -180,17 +180,21 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return total if keepdims else reshape_op(total, shape=kept)
 
 
+def _quantile(x: Any, q: Any, axis: Any, method: str, keepdims: bool, skip_nan: bool) -> Any:
+    x = as_float(x)
+    fractions = np.asarray(q, np.float64)
+    how = {"axes": axes_in(axis, len(x.shape)), "method": method, "keepdims": keepdims}
+    flat = tuple(float(f) for f in fractions.ravel())
+    found = quantile_op(x, q=flat, skip_nan=skip_nan, **how)
+    return reshape_op(found, shape=(*fractions.shape, *found.shape[1:]))
+
+
 @public
 def quantile(
     x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
 ) -> Any:
     """The q-quantiles (q from 0 to 1, known while tracing); several come on a first axis."""
-    x = as_float(x)
-    fractions = np.asarray(q, np.float64)
-    axes = axes_in(axis, len(x.shape))
-    flat = tuple(float(f) for f in fractions.ravel())
-    found = quantile_op(x, q=flat, axes=axes, method=method, keepdims=keepdims)
-    return reshape_op(found, shape=(*fractions.shape, *found.shape[1:]))
+    return _quantile(x, q, axis, method, keepdims, skip_nan=False)
 
 
 @public
@@ -282,6 +286,28 @@ def nanstd(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return m.sqrt(nanvar(x, axis, keepdims))
 
 
+@public
+def nanquantile(
+    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+) -> Any:
+    """The q-quantiles of all that is not NaN."""
+    return _quantile(x, q, axis, method, keepdims, skip_nan=True)
+
+
+@public
+def nanpercentile(
+    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+) -> Any:
+    """The q-percentiles of all that is not NaN."""
+    return nanquantile(x, np.asarray(q, np.float64) / 100.0, axis, method, keepdims)
+
+
+@public
+def nanmedian(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The middle value of all that is not NaN."""
+    return nanquantile(x, 0.5, axis, "linear", keepdims)
+
+
 # --- norms
 
 
@@ -361,6 +387,7 @@ def allclose(
 __all__ = [
     "all", "allclose", "amax", "amin", "any", "argmax", "argmin", "average", "count_nonzero",
     "logsumexp", "max", "mean", "median", "min", "moments", "nanargmax", "nanargmin", "nanmax",
-    "nanmean", "nanmin", "nanprod", "nanstd", "nansum", "nanvar", "norm", "normalize",
-    "percentile", "prod", "psnr", "ptp", "quantile", "std", "sum", "var",
+    "nanmean", "nanmedian", "nanmin", "nanpercentile", "nanprod", "nanquantile", "nanstd",
+    "nansum", "nanvar", "norm", "normalize", "percentile", "prod", "psnr", "ptp", "quantile",
+    "std", "sum", "var",
 ]  # fmt: skip

@@ -46,7 +46,13 @@ def bessel_i0(x: Any) -> Any:
 
 
 def _quantile_spec(
-    x: Spec, *, q: Sequence[float], axes: tuple[int, ...], method: str, keepdims: bool
+    x: Spec,
+    *,
+    q: Sequence[float],
+    axes: tuple[int, ...],
+    method: str,
+    keepdims: bool,
+    skip_nan: bool,
 ) -> Spec:
     return Spec((len(q), *kept_shape(x.shape, axes, keepdims)), x.dtype)
 
@@ -54,15 +60,25 @@ def _quantile_spec(
 @op(
     shape=_quantile_spec,
     samples=[
-        Sample([(4, 5)], {"q": (0.25, 0.5), "axes": (1,), "method": "linear", "keepdims": k})
+        Sample(
+            [(4, 5)],
+            {"q": (0.25, 0.5), "axes": (1,), "method": "linear", "keepdims": k, "skip_nan": k},
+        )
         for k in (False, True)
     ],
 )
 def quantile(
-    x: np.ndarray, *, q: Sequence[float], axes: tuple[int, ...], method: str, keepdims: bool
+    x: np.ndarray,
+    *,
+    q: Sequence[float],
+    axes: tuple[int, ...],
+    method: str,
+    keepdims: bool,
+    skip_nan: bool,
 ) -> np.ndarray:
     """The quantiles q (each from 0 to 1) over the axes, on a new first axis."""
-    found: np.ndarray = np.quantile(x, q, axis=axes, method=method, keepdims=keepdims)  # type: ignore[call-overload]
+    function: Any = np.nanquantile if skip_nan else np.quantile
+    found: np.ndarray = function(x, q, axis=axes, method=method, keepdims=keepdims)
     return found
 
 

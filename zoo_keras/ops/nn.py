@@ -44,6 +44,7 @@ def _log_softmax(x: Any, axis: int) -> Any:
 
 @op(
     kernel=True,
+    inplace=(0,),
     shape=_along,
     attrs_to_c=axis_numbers,
     dtypes=_floats,
@@ -55,7 +56,14 @@ def softmax(x: Any, *, axis: int) -> Any:
     return _softmax(x, axis)
 
 
-@op(kernel=True, shape=_along, attrs_to_c=axis_numbers, dtypes=_floats, samples=_ALONG_PAIRS)
+@op(
+    kernel=True,
+    inplace=(0,),
+    shape=_along,
+    attrs_to_c=axis_numbers,
+    dtypes=_floats,
+    samples=_ALONG_PAIRS,
+)
 def softmax_grad(g: Any, y: Any, *, axis: int) -> Any:
     """Gradient of softmax from its output y: y * (g - sum(g * y))."""
     return y * (g - np.sum(g * y, axis=axis, keepdims=True))
@@ -63,6 +71,7 @@ def softmax_grad(g: Any, y: Any, *, axis: int) -> Any:
 
 @op(
     kernel=True,
+    inplace=(0,),
     shape=_along,
     attrs_to_c=axis_numbers,
     dtypes=_floats,
@@ -74,7 +83,14 @@ def log_softmax(x: Any, *, axis: int) -> Any:
     return _log_softmax(x, axis)
 
 
-@op(kernel=True, shape=_along, attrs_to_c=axis_numbers, dtypes=_floats, samples=_ALONG_PAIRS)
+@op(
+    kernel=True,
+    inplace=(0,),
+    shape=_along,
+    attrs_to_c=axis_numbers,
+    dtypes=_floats,
+    samples=_ALONG_PAIRS,
+)
 def log_softmax_grad(g: Any, y: Any, *, axis: int) -> Any:
     """Gradient of log_softmax from its output y: g - exp(y) * sum(g)."""
     return g - np.exp(y) * np.sum(g, axis=axis, keepdims=True)
@@ -111,6 +127,7 @@ def softmax_cross_entropy(target: Any, logits: Any) -> Any:
 
 @op(
     kernel=True,
+    inplace=(2,),
     shape=_like_logits,
     dtypes=_floats,
     samples=[Sample([s[:-1], s, s]) for s in [(7,), (4, 5), (3, 40), (2, 3, 19), (0, 3)]],
@@ -173,6 +190,7 @@ def sparse_softmax_cross_entropy(labels: Any, logits: Any) -> Any:
 
 @op(
     kernel=True,
+    inplace=(2,),
     shape=_like_logits,
     dtypes=_labels_fit,
     samples=[_labelled(s, with_g=True) for s in _LABELLED],

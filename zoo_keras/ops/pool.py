@@ -95,6 +95,7 @@ def _max_pool_grad(g: Any, y: Any, x: Any, **how: Any) -> Any:
 @op(
     shape=_pool_shape,
     grad=_max_pool_grad,
+    kernel=True,
     attrs_to_c=_geometry,
     dtypes=float32_plane,
     samples=[Sample((c[0],), _attrs(c)) for c in _CASES],
@@ -137,6 +138,7 @@ def _pooled(case: Any) -> Any:
 
 @op(
     shape=_max_pool_grad_shape,
+    kernel=True,
     attrs_to_c=_geometry,
     dtypes=float32_plane,
     samples=[Sample((_y_shape(c), c[0], _y_shape(c)), _attrs(c), make=_pooled(c)) for c in _CASES],
@@ -180,6 +182,7 @@ def _counts(
 @op(
     shape=_pool_shape,
     grad=_avg_pool_grad_rule,
+    kernel=True,
     attrs_to_c=_geometry,
     dtypes=float32_plane,
     samples=[Sample((c[0],), _attrs(c)) for c in _CASES],
@@ -211,6 +214,7 @@ def _avg_pool_grad_shape(
 
 @op(
     shape=_avg_pool_grad_shape,
+    kernel=True,
     attrs_to_c=_geometry,
     dtypes=float32_plane,
     samples=[Sample((_y_shape(c),), {"input_shape": c[0], **_attrs(c)}) for c in _CASES],

@@ -52,6 +52,7 @@ def _samples(slots: int, *settings: dict[str, Any], step: bool = False) -> list[
 
 
 @op(
+    kernel=True,
     shape=_updates(0),
     dtypes=_float32,
     inplace=(0,),
@@ -92,6 +93,7 @@ def sgd_rows_update(
 
 
 @op(
+    kernel=True,
     shape=_updates(1),
     attrs_to_c=named("momentum", "nesterov"),
     dtypes=_float32,
@@ -116,6 +118,7 @@ _ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 
 
 @op(
+    kernel=True,
     shape=_updates(2),
     attrs_to_c=named("beta_1", "beta_2", "epsilon"),
     dtypes=_float32,
@@ -141,6 +144,7 @@ def adam_update(
 
 
 @op(
+    kernel=True,
     shape=_updates(3),
     attrs_to_c=named("beta_1", "beta_2", "epsilon"),
     dtypes=_float32,
@@ -172,6 +176,7 @@ _RMSPROP = {"rho": 0.9, "epsilon": 1e-7}
 
 
 @op(
+    kernel=True,
     shape=_updates(1),
     attrs_to_c=named("rho", "epsilon"),
     dtypes=_float32,
@@ -187,6 +192,7 @@ def rmsprop_update(
 
 
 @op(
+    kernel=True,
     shape=_updates(2),
     attrs_to_c=named("rho", "epsilon", "momentum"),
     dtypes=_float32,
@@ -222,6 +228,7 @@ def _centered_samples(slots: int, attrs: dict[str, Any]) -> list[Sample]:
 
 
 @op(
+    kernel=True,
     shape=_updates(2),
     attrs_to_c=named("rho", "epsilon"),
     dtypes=_float32,
@@ -245,6 +252,7 @@ def rmsprop_centered_update(
 
 
 @op(
+    kernel=True,
     shape=_updates(3),
     attrs_to_c=named("rho", "epsilon", "momentum"),
     dtypes=_float32,

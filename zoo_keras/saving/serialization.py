@@ -445,3 +445,24 @@ def _unknown_message(names: list[str]) -> str:
         "decorate them with @zoo_keras.saving.register_keras_serializable() and import them "
         "before loading; those of keras.* are not supported."
     )
+
+
+def get_by_name(identifier: Any, known: dict[str, Any], family: str) -> Any:
+    """What `keras.<family>.get` returns: the object that a name, config, class or object means.
+
+    Raises ConfigError, with the known names, when there is none.
+    """
+    if identifier is None:
+        return None
+    found = identifier
+    if isinstance(identifier, (str, dict)):
+        found = deserialize_keras_object(identifier, module_objects=known)
+    if isinstance(found, type):
+        found = found()
+    if not callable(found) or isinstance(found, str):
+        names = ", ".join(sorted(known))
+        raise ConfigError(
+            f"Unknown {family}. Received: {identifier!r}. Use an object, a function, or one of the "
+            f"names {names}; register your own with register_keras_serializable()."
+        )
+    return found

@@ -31,6 +31,7 @@ from zoo_keras.errors import ClusterError, ConfigError
 
 JAR = Path(__file__).with_name("zoo_bridge.jar")
 COMMAND_TIMEOUT = 60.0
+_CLOSE_TIMEOUT = 10.0
 _LARGEST_ANSWER = 1 << 24
 _PAGE = 4096
 
@@ -109,8 +110,15 @@ class Bridge:
         self._socket = _connect(where)
         self._socket.settimeout(COMMAND_TIMEOUT)
         self._buffer = b""
-        self._socket.sendall(secret.encode() + struct.pack(">q", int(lease)))
-        self._answer()
+        try:
+            self._socket.sendall(secret.encode() + struct.pack(">q", int(lease)))
+            self._answer()
+        except OSError as error:
+            self._socket.close()
+            raise _gone(error) from None
+        except BridgeError:
+            self._socket.close()
+            raise
 
     def call(self, op: bytes, body: bytes = b"", timeout: float = COMMAND_TIMEOUT) -> bytes:
         """Sends one command and waits for its answer.
@@ -154,6 +162,10 @@ class Bridge:
     def here(self) -> Peer:
         """This JVM's block manager."""
         return _read_peer(self.call(b"I"))
+
+    def count_blocks(self) -> int:
+        """How many blocks of zoo_keras this JVM holds, of all jobs and processes."""
+        return int.from_bytes(self.call(b"N"), "big")
 
     def map(self, path: str, nbytes: int) -> int:
         """Shares a file with the JVM; returns the region's number."""
@@ -225,7 +237,12 @@ class Bridge:
         self.call(b"X", body, timeout + COMMAND_TIMEOUT)
 
     def close(self) -> None:
-        """Hangs up; the JVM takes back blocks and memory."""
+        """Hangs up and waits until the JVM has taken back blocks and memory."""
+        with contextlib.suppress(OSError), self._lock:
+            self._socket.settimeout(_CLOSE_TIMEOUT)
+            self._socket.shutdown(socket.SHUT_WR)
+            while self._socket.recv(1 << 16):
+                pass
         self._socket.close()
 
 

@@ -45,13 +45,14 @@ from zoo_keras.spark import bridge as bridges
 from zoo_keras.spark import cluster
 from zoo_keras.spark.allreduce import AllReduce, Group
 from zoo_keras.spark.board import Board, Record, RemoteBoard
-from zoo_keras.spark.bridge import Bridge, BridgeError, Peer
+from zoo_keras.spark.bridge import Bridge, BridgeError, Peer, PeerLostError
 
 _MARK = "zookeras-failure:"
 _LOOK_EVERY = 0.1
 _PROGRESS_TIMEOUT = 2.0
 _CANCEL_TIMEOUT = 30.0
-_LOSS_TIMEOUT = 10.0
+_LOSS_TIMEOUT = 5.0
+_GONE_TIMEOUT = 10.0
 
 
 class LostExecutor(NamedTuple):
@@ -310,7 +311,6 @@ class BarrierJob:
             board = self._board(rank)
             return board.read() if board else None
         except BridgeError:
-            self._boards.pop(rank, None)
             return None
 
     def fetch(self, rank: int, name: str, *, timeout: float = 600.0) -> np.ndarray:
@@ -329,11 +329,12 @@ class BarrierJob:
         return board.fetch(name, timeout=timeout)
 
     def _board(self, rank: int) -> RemoteBoard | None:
+        """A rank's board while the rank is there: asking Spark first is quicker than failing."""
+        name = f"{self.job}-progress-{rank}"
+        peer = self._bridge.locate(name)
+        if peer is None:
+            return None
         if rank not in self._boards:
-            name = f"{self.job}-progress-{rank}"
-            peer = self._bridge.locate(name)
-            if peer is None:
-                return None
             self._boards[rank] = RemoteBoard(
                 self._bridge, peer, name, f"rank {rank}", timeout=_PROGRESS_TIMEOUT
             )
@@ -381,7 +382,7 @@ class BarrierJob:
         return self._cluster_error(text, failure)
 
     def _cluster_error(self, text: str, failure: dict[str, Any] | None) -> JobError:
-        broken = failure is not None and failure["module"] == bridges.__name__
+        broken = failure is not None and failure["type"] == PeerLostError.__name__
         crashed = "Python worker exited unexpectedly" in text
         if broken or crashed or "ExecutorLostFailure" in text:
             self._wait_for_loss()
@@ -407,11 +408,17 @@ class BarrierJob:
 
     def close(self) -> None:
         """Stops the job if it still runs and takes back blocks, memory and threads."""
-        try:
+        with self._undo:
             if self._thread.is_alive():
                 self.cancel()
-        finally:
-            self._undo.close()
+            self._wait_until_gone()
+
+    def _wait_until_gone(self) -> None:
+        """Spark ends a failed or cancelled job before its tasks have ended."""
+        end = time.monotonic() + _GONE_TIMEOUT
+        names = [f"{self.job}-progress-{rank}" for rank in range(self.size)]
+        while any(map(self._bridge.locate, names)) and time.monotonic() < end:
+            time.sleep(_LOOK_EVERY)
 
     def __enter__(self) -> BarrierJob:
         return self

@@ -12,6 +12,7 @@ from zoo_keras.execute import Runner
 from zoo_keras.nest import flatten, pack_as
 from zoo_keras.program import join
 from zoo_keras.training import steps
+from zoo_keras.training.constraints import constraint_program
 from zoo_keras.training.data import Batch
 from zoo_keras.training.state import State, signature
 from zoo_keras.training.update import Slice, clips_by_norm, norm_program, update_program
@@ -101,6 +102,8 @@ class LocalRuntime:
                 program = join(program, norm_program(part), {"out0": "norms"})
             decayed = [optimizer.decays(v) for v in state.weights.variables]
             program = join(program, update_program(optimizer, part, decayed))
+            if constraints := constraint_program(state):
+                program = join(program, constraints)
         runner = self._bound(program)
         runner.set("norms", np.zeros(max(len(part.offsets), 1), np.float32))
         runner.set("lr", optimizer.rate_array())
@@ -108,10 +111,7 @@ class LocalRuntime:
         return runner
 
     def _after_update(self, optimizer: Any) -> None:
-        """What the flat update cannot do: constraints of whole weights, and EMA overwriting."""
-        for variable in self.state.weights.variables if self.state else ():
-            if variable.constraint is not None:
-                variable.assign(variable.constraint(variable.numpy()))
+        """EMA overwriting, and a note that weights have changed."""
         every = optimizer.ema_overwrite_frequency if optimizer.use_ema else None
         if every and int(optimizer.iterations) % every == 0:
             optimizer.overwrite_with_average(self.model.trainable_variables)

@@ -109,7 +109,7 @@ def _weights_for(losses: Any, given: Sequence[Tensor]) -> list[Any]:
     return list(given)
 
 
-def _targets_for(losses: Any, y: Sequence[Tensor]) -> list[Any]:
+def targets_for(losses: Any, y: Sequence[Tensor]) -> list[Any]:
     """A target tensor for every output; outputs without loss may have none."""
     count = len(losses.names)
     with_loss = [i for i, loss in enumerate(losses.losses) if loss is not None]
@@ -126,6 +126,11 @@ def _targets_for(losses: Any, y: Sequence[Tensor]) -> list[Any]:
     )
 
 
+def target_tensors(shapes: Shapes) -> list[Tensor]:
+    """Symbolic targets of these shapes."""
+    return _Feeds().leaves("y", shapes.y)
+
+
 def _trace_losses(
     model: Any, feeds: _Feeds, shapes: Shapes, structure: Any, trace: Trace, training: bool,
     share: Tensor | None,
@@ -136,7 +141,7 @@ def _trace_losses(
     preds = _call(model, xs, structure[0], training)
     losses, metrics = model._losses, model._metrics_of_outputs
     weights = _weights_for(losses, feeds.leaves("w", shapes.weights))
-    targets = _targets_for(losses, ys)
+    targets = targets_for(losses, ys)
     masks = [mask_of(p) for p in preds]
     total = _total(model, losses.parts([t for t, item in zip(targets, losses.losses, strict=True)
                                         if item is not None], preds, weights, masks),
@@ -192,6 +197,13 @@ def _finish(
     graph = optimise(Graph(feeds.places, [*outputs, *[value for _, value in updates]]))
     targets = [*places, *[state.place(variable) for variable, _ in updates]]
     return compile_graph(graph, feeds.places, targets, state.place)
+
+
+def updated_variables(model: Any, shapes: Shapes, structure: Any) -> list[Any]:
+    """Variables that a training call assigns (moving averages and the like)."""
+    with tracing() as trace:
+        _call(model, _Feeds().leaves("x", shapes.x), structure[0], training=True)
+    return [variable for variable, _ in trace.updates.values()]
 
 
 def evaluate_program(model: Any, state: Any, shapes: Shapes, structure: Any) -> Program:

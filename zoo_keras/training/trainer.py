@@ -118,7 +118,7 @@ class Trainer:
         self._make_losses(self.output_names or [f"output_{i + 1}" for i in range(len(preds))])
         if not batch.y and self._losses.losses.count(None) != len(preds):
             return
-        targets = steps._targets_for(self._losses, steps._Feeds().leaves("y", shapes.y))
+        targets = steps.targets_for(self._losses, steps.target_tensors(shapes))
         self._metrics_of_outputs.build(targets, preds, self._losses.losses)
 
     def _all_metrics(self) -> list[Any]:

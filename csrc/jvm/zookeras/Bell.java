@@ -6,8 +6,9 @@ import java.util.List;
 import org.apache.spark.util.io.ChunkedByteBufferFileRegion;
 
 /**
- * A block of 8 bytes whose being fetched is the message: "rank {@code from} is ready for an exchange whose number has
- * these last two bits". Four for each rank that may ring, so that a fetch repeated by Spark counts once.
+ * A block of 8 bytes whose being fetched is the message: "rank {@code from} is ready for an
+ * exchange whose number has these last two bits". Four for each rank that may ring, so that a fetch
+ * repeated by Spark counts once.
  */
 final class Bell extends SharedBlock {
   static final int KINDS = 4;
@@ -31,7 +32,10 @@ final class Bell extends SharedBlock {
     return super.toNetty();
   }
 
-  /** Called by Spark 4 in place of {@link #toNetty} when RPC runs over SSL; unknown to Spark 3.5, hence no @Override. */
+  /**
+   * Called by Spark 4 in place of {@link #toNetty} when RPC runs over SSL; unknown to Spark 3.5,
+   * hence no @Override.
+   */
   public ChunkedStream toNettyForSsl() {
     group.rang(from, bits);
     return new ChunkedStream(toInputStream(false), BYTES);

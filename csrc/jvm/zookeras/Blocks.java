@@ -18,11 +18,13 @@ import org.apache.spark.storage.StorageLevel;
 import org.apache.spark.storage.TestBlockId;
 
 /**
- * Our blocks in this JVM's BlockManager. Each is put once and read-locked, so that it is never evicted; its memory may
- * change under it at will. What differs between Spark 3.5 and 4.x is called by reflection.
+ * Our blocks in this JVM's BlockManager. Each is put once and read-locked, so that it is never
+ * evicted; its memory may change under it at will. What differs between Spark 3.5 and 4.x is called
+ * by reflection.
  */
 final class Blocks {
   private static final Method PUT_BYTES = method(BlockManager.class, "putBytes");
+  private static final String PREFIX = "zookeras-";
   private static final ConcurrentMap<String, SharedBlock> OURS = new ConcurrentHashMap<>();
 
   private Blocks() {}
@@ -39,9 +41,25 @@ final class Blocks {
     return store().blockManagerId();
   }
 
+  /**
+   * Spark's id for a block of ours: of the kinds it lets others make, the one that carries any
+   * name.
+   */
+  private static TestBlockId id(String name) {
+    return new TestBlockId(PREFIX + name);
+  }
+
   /** The name under which peers fetch the block {@code name}. */
   static String wireName(String name) {
-    return new TestBlockId(name).name();
+    return id(name).name();
+  }
+
+  /** How many blocks of ours this JVM holds. */
+  static int count() throws IOException {
+    String start = wireName("");
+    scala.Function1<BlockId, Object> ours = id -> id.name().startsWith(start);
+    Method find = method(BlockManager.class, "getMatchingBlockIds");
+    return ((scala.collection.Iterable<?>) call(find, store(), ours)).size();
   }
 
   /** Publishes a block. Only with {@code tellMaster} can it be found by {@link #locate}. */
@@ -49,10 +67,9 @@ final class Blocks {
     if (OURS.putIfAbsent(name, block) != null) {
       throw new IOException("block " + name + " exists already");
     }
-    TestBlockId id = new TestBlockId(name);
     boolean kept = false;
     try {
-      kept = putBytes(id, block, tellMaster) && store().getLocalBytes(id).isDefined();
+      kept = putBytes(id(name), block, tellMaster) && store().getLocalBytes(id(name)).isDefined();
     } finally {
       if (!kept) {
         OURS.remove(name);
@@ -87,11 +104,11 @@ final class Blocks {
     }
     block.hide();
     release(name);
-    store().removeBlock(new TestBlockId(name), tellMaster);
+    store().removeBlock(id(name), tellMaster);
   }
 
   private static void release(String name) {
-    store().releaseLock(new TestBlockId(name), scala.Option.<TaskContext>apply(null));
+    store().releaseLock(id(name), scala.Option.<TaskContext>apply(null));
   }
 
   /** Rings a bell that hangs in this very process. */
@@ -118,7 +135,7 @@ final class Blocks {
   }
 
   private static BlockData local(String name) throws IOException {
-    scala.Option<BlockData> data = store().getLocalBytes(new TestBlockId(name));
+    scala.Option<BlockData> data = store().getLocalBytes(id(name));
     if (data.isEmpty()) {
       throw new IOException("block " + name + " is not there");
     }
@@ -127,7 +144,7 @@ final class Blocks {
 
   /** Who has a block that was put with tellMaster; null when nobody has. Asks the driver. */
   static BlockManagerId locate(String name) throws IOException {
-    Object[] id = {new TestBlockId(name)};
+    Object[] id = {id(name)};
     Method ask = method(store().master().getClass(), "getLocations", BlockId.class);
     scala.collection.Iterator<?> places =
         ((scala.collection.Iterable<?>) call(ask, store().master(), id)).iterator();

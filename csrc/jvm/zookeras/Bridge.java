@@ -9,9 +9,10 @@ import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskContext;
 
 /**
- * One per JVM while somebody uses it: lets the Python processes of this JVM use Spark's BlockManager. Python shares
- * memory with it, publishes parts of that memory as blocks, and has blocks of other executors fetched into it. Commands
- * come through a socket, bytes never do. Starts with the first lease and goes with the last.
+ * One per JVM while somebody uses it: lets the Python processes of this JVM use Spark's
+ * BlockManager. Python shares memory with it, publishes parts of that memory as blocks, and has
+ * blocks of other executors fetched into it. Commands come through a socket, bytes never do. Starts
+ * with the first lease and goes with the last.
  */
 public final class Bridge {
   private static Bridge current;

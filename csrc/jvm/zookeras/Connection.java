@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -20,8 +21,8 @@ import java.util.concurrent.TimeoutException;
 import org.apache.spark.storage.BlockManagerId;
 
 /**
- * Serves the commands of one Python process, one after the other. All that was shared and published through a connection
- * is taken back when it ends, however it ends.
+ * Serves the commands of one Python process, one after the other. All that was shared and published
+ * through a connection is taken back when it ends, however it ends.
  */
 final class Connection {
   private static final int OK = 0;
@@ -88,7 +89,7 @@ final class Connection {
       throws IOException, BridgeException, InterruptedException {
     switch (request.op()) {
       case 'I' -> write(Blocks.here(), answer);
-      case 'N' -> {}
+      case 'N' -> answer.writeInt(Blocks.count());
       case 'M' -> map(request, answer);
       case 'U' -> unmap(request);
       case 'P' -> publish(request);
@@ -279,13 +280,17 @@ final class Connection {
     thread.interrupt();
   }
 
-  /** Blocks first: their removal waits until no peer is being sent them; only then may memory go. */
+  /**
+   * Blocks first: their removal waits until no peer is being sent them; only then may memory go.
+   */
   private void takeBack() {
     synchronized (this) {
       ending = true;
       Thread.interrupted();
     }
-    new ArrayList<>(published.keySet()).forEach(this::withdraw);
+    List<String> names = new ArrayList<>(published.keySet());
+    Collections.reverse(names);
+    names.forEach(this::withdraw);
     mappings.values().forEach(Mapping::close);
   }
 }

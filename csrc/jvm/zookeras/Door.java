@@ -16,8 +16,9 @@ import java.nio.file.attribute.PosixFilePermissions;
 import org.apache.spark.SparkConf;
 
 /**
- * Where Python knocks: a unix socket in a directory only its owner may enter, or, where unix sockets cannot be made, a
- * loopback port. Gives lines to whoever listens; knows no commands. The caller checks the secret on every line.
+ * Where Python knocks: a unix socket in a directory only its owner may enter, or, where unix
+ * sockets cannot be made, a loopback port. Gives lines to whoever listens; knows no commands. The
+ * caller checks the secret on every line.
  */
 abstract class Door implements Closeable {
   static final String TRANSPORT = "spark.zookeras.bridge.transport";
@@ -31,7 +32,9 @@ abstract class Door implements Closeable {
   /** Waits for the next caller. */
   abstract Line accept() throws IOException;
 
-  /** Opens the kind the configuration names: "unix", "tcp", or "auto" (unix where it can be had). */
+  /**
+   * Opens the kind the configuration names: "unix", "tcp", or "auto" (unix where it can be had).
+   */
   static Door open(SparkConf conf) throws IOException {
     String kind = conf.get(TRANSPORT, "auto");
     switch (kind) {

@@ -6,12 +6,14 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 
 /**
- * One round of a group. Rings at every peer ("my data are in place"), fetches from each peer as soon as it has rung, and
- * ends when all is here and all have heard. Nobody can be more than one exchange ahead of anybody.
+ * One round of a group. Rings at every peer ("my data are in place"), fetches from each peer as
+ * soon as it has rung, and ends when all is here and all have heard. Nobody can be more than one
+ * exchange ahead of anybody.
  */
 final class Exchange {
   private static final long LOOK_AROUND_MS = 100;
   private static final long ASK_EVERY_NS = TimeUnit.SECONDS.toNanos(2);
+  private static final long GRACE_NS = TimeUnit.SECONDS.toNanos(5);
 
   private final Group group;
   private final Lease lease;
@@ -140,11 +142,11 @@ final class Exchange {
         group.wait(LOOK_AROUND_MS);
         check(end);
       }
-      if (error != null) {
-        throw lost();
+      if (error == null) {
+        return open == 0;
       }
-      return open == 0;
     }
+    throw lost();
   }
 
   private boolean mayStart() {
@@ -163,7 +165,15 @@ final class Exchange {
     }
   }
 
-  private BridgeException lost() {
+  /**
+   * A peer's failure shows here before Spark has told the driver of it. The first failure that the
+   * driver hears of is the one it reports, so ours waits a little for Spark to stop this task.
+   */
+  private BridgeException lost() throws InterruptedException {
+    long end = System.nanoTime() + GRACE_NS;
+    while (lease.cancelled() == null && System.nanoTime() < end) {
+      Thread.sleep(LOOK_AROUND_MS);
+    }
     String text = here() + " lost " + group.peers[faulty] + ": " + error;
     return new BridgeException(BridgeException.PEER_LOST, text);
   }

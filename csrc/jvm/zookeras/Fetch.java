@@ -20,8 +20,9 @@ import org.apache.spark.network.shuffle.DownloadFileWritableChannel;
 import org.apache.spark.network.util.TransportConf;
 
 /**
- * Brings blocks of one peer into their targets through Spark's block transfer. Small blocks come together and are
- * copied when whole; large ones are streamed into the region as frames arrive, without memory of their own.
+ * Brings blocks of one peer into their targets through Spark's block transfer. Small blocks come
+ * together and are copied when whole; large ones are streamed into the region as frames arrive,
+ * without memory of their own.
  */
 final class Fetch implements BlockFetchingListener {
   /** From this size on streaming is quicker (measured: level at 1 to 4 MB, 1.5 times at 50 MB). */
@@ -83,7 +84,10 @@ final class Fetch implements BlockFetchingListener {
     }
   }
 
-  /** By way of Netty's buffer, which is read piece by piece; an NIO view of it would be merged first. */
+  /**
+   * By way of Netty's buffer, which is read piece by piece; an NIO view of it would be merged
+   * first.
+   */
   private static void copy(ManagedBuffer data, Target target) throws IOException {
     target.restart();
     ByteBuf bytes = (ByteBuf) data.convertToNetty();

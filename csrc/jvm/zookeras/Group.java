@@ -7,8 +7,8 @@ import java.util.List;
 import java.util.function.Consumer;
 
 /**
- * One rank's place in a job: the bells at which its peers ring, how far each has rung, and the peers' addresses once
- * they are known. It is the monitor on which an exchange waits.
+ * One rank's place in a job: the bells at which its peers ring, how far each has rung, and the
+ * peers' addresses once they are known. It is the monitor on which an exchange waits.
  */
 final class Group {
   static final int LARGEST = 1 << 14;

@@ -6,8 +6,9 @@ import org.apache.spark.TaskContext;
 import org.apache.spark.util.TaskCompletionListener;
 
 /**
- * The right of one Spark task (or of the driver's Python) to use the bridge. It ends with the task; the driver's ends
- * with its last connection. Ending it closes the connections, and with them goes all they have published.
+ * The right of one Spark task (or of the driver's Python) to use the bridge. It ends with the task;
+ * the driver's ends with its last connection. Ending it closes the connections, and with them goes
+ * all they have published.
  */
 final class Lease implements TaskCompletionListener {
   final long number;

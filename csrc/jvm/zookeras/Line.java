@@ -15,8 +15,8 @@ import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 
 /**
- * A connection to one Python process. In: requests of at most 16 MB (4 bytes of length, then the body). Out: answers (a
- * status byte, 4 bytes of length, the body). Knows bytes only.
+ * A connection to one Python process. In: requests of at most 16 MB (4 bytes of length, then the
+ * body). Out: answers (a status byte, 4 bytes of length, the body). Knows bytes only.
  */
 final class Line implements Closeable {
   static final int SECRET_BYTES = 32;

@@ -13,8 +13,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Memory shared with one Python process. A ByteBuffer holds less than 2 GB, so a large region is several mappings of
- * 1 GB; a part of it is then a list of buffers. Must be closed only when no block and no transfer uses it.
+ * Memory shared with one Python process. A ByteBuffer holds less than 2 GB, so a large region is
+ * several mappings of 1 GB; a part of it is then a list of buffers. Must be closed only when no
+ * block and no transfer uses it.
  */
 final class Mapping implements Closeable {
   private static final int PIECE_BITS = 30;
@@ -68,7 +69,9 @@ final class Mapping implements Closeable {
     return new ArrayList<>(1);
   }
 
-  /** Java has no public way to unmap; without it the memory would stay until a garbage collection. */
+  /**
+   * Java has no public way to unmap; without it the memory would stay until a garbage collection.
+   */
   private static final class Unmap {
     private static final Object UNSAFE;
     private static final Method CLEAN;

@@ -4,8 +4,8 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 
 /**
- * Reads the fields of one request in order. Every length is checked against what is there before memory is taken;
- * numbers are big-endian, text is UTF-8 with two bytes of length.
+ * Reads the fields of one request in order. Every length is checked against what is there before
+ * memory is taken; numbers are big-endian, text is UTF-8 with two bytes of length.
  */
 final class Request {
   private final ByteBuffer body;

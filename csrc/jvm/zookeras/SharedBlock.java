@@ -5,8 +5,9 @@ import java.util.List;
 import org.apache.spark.util.io.ChunkedByteBuffer;
 
 /**
- * A Spark block over memory of ours. Spark may neither unmap it nor count it against the executor's storage memory,
- * which is heap: so it disposes of nothing and shows its size only between {@link #show} and {@link #hide}.
+ * A Spark block over memory of ours. Spark may neither unmap it nor count it against the executor's
+ * storage memory, which is heap: so it disposes of nothing and shows its size only between {@link
+ * #show} and {@link #hide}.
  */
 class SharedBlock extends ChunkedByteBuffer {
   private static final long serialVersionUID = 1L;

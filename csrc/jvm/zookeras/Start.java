@@ -12,9 +12,10 @@ import org.apache.spark.api.java.function.FlatMapFunction;
 import org.apache.spark.api.java.function.FlatMapFunction2;
 
 /**
- * Goes between an RDD and a Python function. It starts the bridge in the very JVM that feeds the Python worker, and puts
- * the bridge's address in front of the data as one more item. With a second RDD, its data follow after the same item
- * again. Items are pickled batches, or plain bytes (Arrow batches).
+ * Goes between an RDD and a Python function. It starts the bridge in the very JVM that feeds the
+ * Python worker, and puts the bridge's address in front of the data as one more item. With a second
+ * RDD, its data follow after the same item again. Items are pickled batches, or plain bytes (Arrow
+ * batches).
  */
 public final class Start
     implements FlatMapFunction<Iterator<Object>, Object>,

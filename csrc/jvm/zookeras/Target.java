@@ -7,8 +7,9 @@ import java.nio.channels.ClosedChannelException;
 import java.util.List;
 
 /**
- * The place in a region where one fetched block goes, filled from front to back. Once revoked it takes no byte more, so
- * that a transfer which outlives its exchange cannot touch memory that has been given back.
+ * The place in a region where one fetched block goes, filled from front to back. Once revoked it
+ * takes no byte more, so that a transfer which outlives its exchange cannot touch memory that has
+ * been given back.
  */
 final class Target {
   private final ByteBuffer[] pieces;

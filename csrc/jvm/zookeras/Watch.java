@@ -9,8 +9,8 @@ import org.apache.spark.scheduler.SparkListenerExecutorRemoved;
 import org.apache.spark.status.api.v1.ExecutorSummary;
 
 /**
- * What the driver's Python wants to know of the cluster: which executors there are, and which were lost since the watch
- * began. One line of text for each, fields parted by tabs.
+ * What the driver's Python wants to know of the cluster: which executors there are, and which were
+ * lost since the watch began. One line of text for each, fields parted by tabs.
  */
 public final class Watch extends SparkListener {
   private final SparkContext context;

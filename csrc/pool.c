@@ -1,0 +1,245 @@
+/* Maximum and average pooling of NHWC arrays and their gradients, vectors of channels at a time.
+ * Padded cells take part in nothing. A 1-D array is a 2-D one with one row. Gradients go image by
+ * image, so that overlapping windows add up in one order. */
+#include "vmath.h"
+
+#define TASK_FLOATS (1 << 14) /* input floats of a task, about */
+#define BLOCK 64              /* channels of a task of a gradient with few images */
+#define FEW_IMAGES 16
+
+/* One spatial axis. */
+typedef struct {
+    int64_t in, out, window, stride, low;
+} pool_axis;
+
+typedef struct {
+    pool_axis v, h;
+    int64_t images, channels;
+    const float *g, *x, *y; /* inputs; NULL where an op has none */
+    float *to;
+    int64_t rows;   /* of output in a forward task */
+    int64_t blocks; /* of channels in a gradient */
+} pooling;
+
+/* The part of a window that lies on the input: cells [v0, v1) x [h0, h1). */
+typedef struct {
+    int64_t v0, v1, h0, h1;
+} pool_cells;
+
+static void clip(const pool_axis *a, int64_t at, int64_t *from, int64_t *to) {
+    int64_t first = at * a->stride - a->low;
+    *from = zk_max(first, 0), *to = zk_min(first + a->window, a->in);
+}
+
+/* The first n floats; touches a whole vector where that stays before `end`. */
+ZK_INLINE vf load_some(const float *p, int n, const float *end) {
+    return n == VL || p + VL <= end ? vf_load(p) : vf_load_n(p, n);
+}
+ZK_INLINE void store_some(float *p, vf v, int n, const float *end) {
+    if (n == VL || p + VL <= end) vf_store(p, v);
+    else vf_store_n(p, v, n);
+}
+ZK_INLINE vi first_lanes(int n) {
+    static const int32_t number[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return *(const vi *)number < vi_set(n);
+}
+
+/* --- forward */
+
+/* n channels (at most VL) of one window; x: channel of cell (0, 0), pitch: floats of a row. */
+ZK_INLINE vf pool_cells_of(const float *x, const pool_cells *k, int64_t pitch, int64_t channels,
+                           int n, const float *end, const int average) {
+    vf s = average ? (vf){0} : vf_set(-INFINITY);
+    for (int64_t i = k->v0; i < k->v1; i++)
+        for (int64_t j = k->h0; j < k->h1; j++) {
+            vf a = load_some(x + i * pitch + j * channels, n, end);
+            if (average) s += a;
+            else s = vf_maximum(a, s);
+        }
+    if (average) s = s / vf_set((float)((k->v1 - k->v0) * (k->h1 - k->h0)));
+    return s;
+}
+
+/* The same; reads whole vectors unless the last of them would leave the input. */
+ZK_INLINE vf pool_window(const float *x, const pool_cells *k, int64_t pitch, int64_t channels,
+                         int n, const float *end, const int average) {
+    const float *last = x + (k->v1 - 1) * pitch + (k->h1 - 1) * channels;
+    if (last + VL <= end) n = VL;
+    if (n == VL) return pool_cells_of(x, k, pitch, channels, VL, end, average);
+    return pool_cells_of(x, k, pitch, channels, n, end, average);
+}
+
+/* A row of output. A short last vector spills into the next pixel, which is written after it;
+ * `stop` is where the task's output ends. */
+ZK_INLINE void pool_row(const pooling *p, int64_t image, int64_t row, const float *stop,
+                        const int average) {
+    int64_t channels = p->channels, pitch = p->h.in * channels;
+    const float *x = p->x + image * p->v.in * pitch, *end = p->x + p->images * p->v.in * pitch;
+    float *y = p->to + (image * p->v.out + row) * p->h.out * channels;
+    pool_cells k;
+    clip(&p->v, row, &k.v0, &k.v1);
+    for (int64_t col = 0; col < p->h.out; col++, y += channels) {
+        clip(&p->h, col, &k.h0, &k.h1);
+        for (int64_t c = 0; c < channels; c += VL) {
+            int n = (int)zk_min(VL, channels - c);
+            store_some(y + c, pool_window(x + c, &k, pitch, channels, n, end, average), n, stop);
+        }
+    }
+}
+
+ZK_INLINE void pool_rows(const pooling *p, int64_t task, const int average) {
+    int64_t at = task * p->rows, to = zk_min(at + p->rows, p->images * p->v.out);
+    const float *stop = p->to + to * p->h.out * p->channels;
+    for (; at < to; at++) pool_row(p, at / p->v.out, at % p->v.out, stop, average);
+}
+
+static void max_task(void *ctx, int64_t task, int thread) {
+    (void)thread;
+    pool_rows(ctx, task, 0);
+}
+static void average_task(void *ctx, int64_t task, int thread) {
+    (void)thread;
+    pool_rows(ctx, task, 1);
+}
+
+/* --- gradients */
+
+/* One image of a gradient, channels [from, to). */
+typedef struct {
+    const pooling *p;
+    const float *g, *x, *y; /* of this image; x, y are not read for averages */
+    const float *g_end, *x_end, *y_end;
+    float *dx;
+    int64_t from, to;
+    int apart; /* no two windows share a cell */
+    int spill; /* a vector may be stored beyond its last channel, into cells written later */
+} spreading;
+
+/* Adds the gradient g of n channels from c of one window to the cells it goes to: the first that
+ * equals y, or (average) all of them. */
+ZK_INLINE void spread_window(const spreading *s, const pool_cells *k, int64_t c, vf g, vf y, int n,
+                             const int average) {
+    int64_t channels = s->p->channels, pitch = s->p->h.in * channels;
+    vi open = first_lanes(n);
+    if (average) g = g / vf_set((float)((k->v1 - k->v0) * (k->h1 - k->h0)));
+    for (int64_t i = k->v0; i < k->v1; i++) {
+        const float *stop = s->spill ? s->dx + (i + 1) * pitch : s->dx;
+        for (int64_t j = k->h0; j < k->h1; j++) {
+            int64_t at = i * pitch + j * channels + c;
+            vi here = open;
+            if (!average) here &= load_some(s->x + at, n, s->x_end) == y;
+            if (!average) open &= ~here;
+            vf add = (vf)((vi)g & here);
+            if (!s->apart) add += load_some(s->dx + at, n, stop);
+            store_some(s->dx + at, add, n, stop);
+        }
+    }
+}
+
+/* All windows of one row of output. */
+ZK_INLINE void spread_row(const spreading *s, int64_t row, pool_cells *k, const int average) {
+    const pooling *p = s->p;
+    for (int64_t col = 0; col < p->h.out; col++) {
+        int64_t at = (row * p->h.out + col) * p->channels;
+        clip(&p->h, col, &k->h0, &k->h1);
+        for (int64_t c = s->from; c < s->to; c += VL) {
+            int n = (int)zk_min(VL, s->to - c);
+            vf g = load_some(s->g + at + c, n, s->g_end), y = g;
+            if (!average) y = load_some(s->y + at + c, n, s->y_end);
+            spread_window(s, k, c, g, y, n, average);
+        }
+    }
+}
+
+/* Zeros the task's channels of rows [from, to) of dx. */
+static void zero_rows(const spreading *s, int64_t from, int64_t to) {
+    int64_t channels = s->p->channels, cols = s->p->h.in, some = s->to - s->from;
+    if (some == channels) {
+        if (from < to) memset(s->dx + from * cols * channels, 0, (size_t)((to - from) * cols * some) * 4);
+        return;
+    }
+    for (int64_t i = from * cols; i < to * cols; i++)
+        memset(s->dx + i * channels + s->from, 0, (size_t)some * 4);
+}
+
+ZK_INLINE void spread_task(const pooling *p, int64_t task, const int average) {
+    int64_t image = task / p->blocks, from = task % p->blocks * BLOCK, channels = p->channels;
+    int64_t cells = p->v.in * p->h.in * channels, places = p->v.out * p->h.out * channels;
+    spreading s = {.p = p, .g = p->g + image * places, .x = p->x + image * cells,
+                   .y = p->y + image * places, .g_end = p->g + p->images * places,
+                   .x_end = p->x + p->images * cells, .y_end = p->y + p->images * places,
+                   .dx = p->to + image * cells, .from = from, .to = channels};
+    if (p->blocks > 1) s.to = zk_min(from + BLOCK, channels);
+    s.apart = p->v.stride >= p->v.window && p->h.stride >= p->h.window;
+    s.spill = p->blocks == 1 && (!s.apart || channels < VL);
+    int64_t ready = 0; /* rows of dx that hold something */
+    for (int64_t row = 0; row < p->v.out; row++) {
+        pool_cells k;
+        clip(&p->v, row, &k.v0, &k.v1);
+        zero_rows(&s, ready, k.v1);
+        ready = zk_max(ready, k.v1);
+        spread_row(&s, row, &k, average);
+    }
+    zero_rows(&s, ready, p->v.in);
+}
+
+static void max_grad_task(void *ctx, int64_t task, int thread) {
+    (void)thread;
+    spread_task(ctx, task, 0);
+}
+static void average_grad_task(void *ctx, int64_t task, int thread) {
+    (void)thread;
+    spread_task(ctx, task, 1);
+}
+
+/* --- the kernels. attr: window 0 1, strides 2 3, low padding 4 5 */
+
+static int64_t cells_of(const zk_arg *a, int axis) {
+    return axis == 1 || a->ndim == 4 ? a->dims[a->ndim - 3 + axis] : 1;
+}
+
+static pool_axis axis_of(const zk_call *c, int i, const zk_arg *in, const zk_arg *out) {
+    return (pool_axis){cells_of(in, i), cells_of(out, i), (int64_t)c->attr[i],
+                       (int64_t)c->attr[2 + i], (int64_t)c->attr[4 + i]};
+}
+
+static pooling pooling_of(const zk_call *c, const zk_arg *in, const zk_arg *out) {
+    pooling p = {.v = axis_of(c, 0, in, out), .h = axis_of(c, 1, in, out), .images = in->dims[0],
+                 .channels = in->dims[in->ndim - 1], .to = c->p[0], .blocks = 1};
+    int64_t row = p.h.out * p.channels * p.v.window * p.h.window;
+    p.rows = zk_ceil(TASK_FLOATS, zk_max(row, 1));
+    if (p.images < FEW_IMAGES) p.blocks = zk_max(zk_ceil(p.channels, BLOCK), 1);
+    return p;
+}
+
+static void pool_forward(const zk_call *c, zk_task task) {
+    pooling p = pooling_of(c, c->a + 1, c->a);
+    p.x = c->p[1];
+    zk_parallel(c, zk_ceil(p.images * p.v.out, p.rows), task, &p);
+}
+
+/* max_pool.  out y(n, oh, ow, c)  in x(n, h, w, c) */
+static void max_pool(const zk_call *c) { pool_forward(c, max_task); }
+
+/* avg_pool.  out y(n, oh, ow, c)  in x(n, h, w, c) */
+static void avg_pool(const zk_call *c) { pool_forward(c, average_task); }
+
+/* max_pool_grad.  out dx(n, h, w, c)  in g(n, oh, ow, c) x(n, h, w, c) y(n, oh, ow, c) */
+static void max_pool_grad(const zk_call *c) {
+    pooling p = pooling_of(c, c->a, c->a + 1);
+    p.g = c->p[1], p.x = c->p[2], p.y = c->p[3];
+    zk_parallel(c, p.images * p.blocks, max_grad_task, &p);
+}
+
+/* avg_pool_grad.  out dx(n, h, w, c)  in g(n, oh, ow, c) */
+static void avg_pool_grad(const zk_call *c) {
+    pooling p = pooling_of(c, c->a, c->a + 1);
+    p.g = c->p[1], p.x = p.y = p.g;
+    zk_parallel(c, p.images * p.blocks, average_grad_task, &p);
+}
+
+const zk_kernel ZK_TABLE(pool)[] = {{"max_pool", max_pool, NULL},
+                                    {"max_pool_grad", max_pool_grad, NULL},
+                                    {"avg_pool", avg_pool, NULL},
+                                    {"avg_pool_grad", avg_pool_grad, NULL},
+                                    {0}};

@@ -1,0 +1,76 @@
+"""Spark sessions for the tests: one at a time, kept as long as the next test wants the same."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+
+SECURE = {
+    "spark.authenticate": "true",
+    "spark.authenticate.secret": "a secret for tests",
+    "spark.network.crypto.enabled": "true",
+    "spark.network.crypto.cipher": "AES/GCM/NoPadding",
+}
+
+
+class Sessions:
+    """Starts a session, or hands out the running one when it has the same settings."""
+
+    def __init__(self):
+        self._key, self._session = None, None
+
+    def get(self, master, **conf):
+        from zoo_keras.spark.cluster import init_session
+
+        key = (master, tuple(sorted(conf.items())))
+        if key != self._key:
+            self.stop()
+            conf["spark.ui.enabled"] = "false"
+            conf["spark.executorEnv.PYTHONPATH"] = os.pathsep.join([str(ROOT), str(HERE)])
+            self._session, self._key = init_session(master, "tests", conf=conf), key
+            self._session.sparkContext.setLogLevel("OFF")
+        return self._session
+
+    def stop(self):
+        if self._session is not None:
+            self._session.stop()
+        self._key, self._session = None, None
+
+
+@pytest.fixture(scope="session")
+def sessions():
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(HERE)])
+    pool = Sessions()
+    yield pool
+    pool.stop()
+
+
+@pytest.fixture
+def local2(sessions):
+    """One process, two ranks in it."""
+    return sessions.get("local[2]").sparkContext
+
+
+@pytest.fixture
+def cluster2(sessions):
+    """Two executor processes of one core."""
+    return sessions.get("local-cluster[2,1,1024]").sparkContext
+
+
+@pytest.fixture
+def cluster4(sessions):
+    """Four executor processes of one core."""
+    return sessions.get("local-cluster[4,1,1024]").sparkContext
+
+
+@pytest.fixture
+def secure2(sessions):
+    """Two executor processes that authenticate and encrypt all they send."""
+    return sessions.get("local-cluster[2,1,1024]", **SECURE).sparkContext

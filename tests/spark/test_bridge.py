@@ -1,0 +1,338 @@
+"""The bridge by itself, boards, and jobs on one machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import time
+
+import leftovers
+import numpy as np
+import pytest
+
+from zoo_keras.errors import ConfigError, DataError
+from zoo_keras.spark.board import BOARD_BYTES, Board, RemoteBoard, pack_record, unpack_record
+from zoo_keras.spark.bridge import (
+    Bridge,
+    BridgeError,
+    Region,
+    call_java,
+    driver_bridge,
+    with_bridge,
+)
+from zoo_keras.spark.job import BarrierJob, JobError, run_barrier_job
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture
+def bridge(local2):
+    bridge = driver_bridge(local2)
+    yield bridge
+    bridge.close()
+
+
+def test_a_block_shows_what_its_memory_holds_now(bridge):
+    region = Region(bridge, 200)
+    numbers = region.array(0, 20, np.int32)
+    bridge.publish("live", [region.part(0, 40)])
+    for turn in (1, 2):
+        numbers[:10] = turn
+        bridge.fetch(bridge.here(), "live", [region.part(40, 40)])
+        assert numbers[10:].tolist() == [turn] * 10
+
+
+def test_parts_across_the_mappings_of_a_large_region_are_one_block(bridge):
+    edge = 1 << 30
+    region = Region(bridge, edge + 4096)
+    region.array(edge - 4, 8, np.uint8)[:] = range(8)
+    bridge.publish("edge", [region.part(edge - 4, 8)])
+    bridge.fetch(bridge.here(), "edge", [region.part(0, 3), region.part(8, 5)])
+    assert region.array(0, 3, np.uint8).tolist() == [0, 1, 2]
+    assert region.array(8, 5, np.uint8).tolist() == [3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("part", [(0, 4097), (4096, 1), (-1, 1), (1 << 62, 1 << 62), (0, -1)])
+def test_parts_outside_a_region_are_refused(bridge, part):
+    region = Region(bridge, 4096)
+    with pytest.raises(BridgeError, match="of a region of 4096"):
+        bridge.publish("outside", [region.part(*part)])
+
+
+def test_a_name_can_be_published_once(bridge):
+    region = Region(bridge, 64)
+    bridge.publish("once", [region.part(0, 64)])
+    with pytest.raises(BridgeError, match="exists already"):
+        bridge.publish("once", [region.part(0, 64)])
+
+
+def test_memory_under_a_block_cannot_be_unmapped(bridge):
+    region = Region(bridge, 64)
+    bridge.publish("under", [region.part(0, 64)])
+    with pytest.raises(BridgeError, match="still published"):
+        bridge.unmap(region.number)
+
+
+def test_blocks_of_another_size_or_none_are_refused(bridge):
+    region = Region(bridge, 64)
+    bridge.publish("sized", [region.part(0, 32)])
+    with pytest.raises(BridgeError, match="expected"):
+        bridge.fetch(bridge.here(), "sized", [region.part(32, 31)])
+    with pytest.raises(BridgeError, match="is not there"):
+        bridge.fetch(bridge.here(), "nobody's", [region.part(32, 32)])
+
+
+def test_only_findable_blocks_are_located(bridge):
+    region = Region(bridge, 64)
+    bridge.publish("hidden", [region.part(0, 64)])
+    bridge.publish("findable", [region.part(0, 64)], findable=True)
+    assert bridge.locate("hidden") is None
+    assert bridge.locate("findable")[:3] == bridge.here()[:3]
+    bridge.withdraw("findable")
+    assert bridge.locate("findable") is None
+
+
+def test_all_goes_when_a_connection_closes(local2, bridge):
+    other = driver_bridge(local2)
+    region = Region(other, 64)
+    other.publish("short-lived", [region.part(0, 64)])
+    assert bridge.count_blocks() == 1
+    other.close()
+    assert bridge.count_blocks() == 0
+
+
+def test_the_socket_is_in_a_private_folder_and_goes_with_the_last_user(local2):
+    address = call_java(local2, "Bridge", "openForDriver")
+    kind, path, _, _ = address.split(":")
+    assert kind == "unix"
+    assert os.stat(os.path.dirname(path)).st_mode & 0o777 == 0o700
+    Bridge(address).close()
+    assert not os.path.exists(os.path.dirname(path))
+
+
+def test_a_wrong_secret_or_lease_is_turned_away(local2):
+    address = call_java(local2, "Bridge", "openForDriver")
+    where, secret, lease = address.rsplit(":", 2)
+    for wrong in (f"{where}:{'0' * 32}:{lease}", f"{where}:{secret}:12345"):
+        with pytest.raises(BridgeError, match="gone"):
+            Bridge(wrong)
+    Bridge(address).close()
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\0\0\0\1?",  # no such command
+        b"\0\0\0\3M\xff\xff",  # a text longer than the request
+        b"\0\0\0\x0eP\0\1xA" + b"\0" + struct.pack(">i", 1 << 30) + b"\0" * 4,  # so many parts
+    ],
+)
+def test_a_broken_request_is_refused_and_the_next_one_served(local2, request_bytes):
+    address = call_java(local2, "Bridge", "openForDriver")
+    bridge = Bridge(address)
+    bridge._socket.sendall(request_bytes)
+    with pytest.raises(BridgeError):
+        bridge._answer()
+    assert bridge.here().executor == "driver"
+    bridge.close()
+
+
+def test_a_request_longer_than_allowed_ends_the_connection(bridge):
+    bridge._socket.sendall(struct.pack(">I", 1 << 31))
+    with pytest.raises(BridgeError, match="gone"):
+        bridge._answer()
+
+
+def test_loopback_tcp_serves_as_well(sessions):
+    conf = {"spark.zookeras.bridge.transport": "tcp"}
+    sc = sessions.get("local[2]", **conf).sparkContext
+    address = call_java(sc, "Bridge", "openForDriver")
+    assert address.startswith("tcp:")
+    port = int(address.split(":")[1])
+    with socket.create_connection(("127.0.0.1", port), 5) as stranger:
+        stranger.sendall(b"0" * 32 + b"\0" * 8)
+        assert stranger.recv(1) == b""
+    bridge = Bridge(address)
+    assert bridge.here().executor == "driver"
+    bridge.close()
+
+
+def test_records_survive_and_torn_ones_are_told():
+    record = bytearray(pack_record(7, np.array([1.5, -2.0]), b"{}"))
+    version, values, text = unpack_record(bytes(record) + b"\0" * 8)
+    assert (version, values.tolist(), text) == (7, [1.5, -2.0], b"{}")
+    for place in range(len(record)):
+        torn = bytes(record[:place]) + bytes([record[place] ^ 1]) + bytes(record[place + 1 :])
+        assert unpack_record(torn) is None or place < 8
+    assert unpack_record(b"\0" * BOARD_BYTES)[0] == 0
+    with pytest.raises(ConfigError, match="holds"):
+        pack_record(1, np.zeros(BOARD_BYTES), b"")
+
+
+def test_boards_carry_records_and_blobs(bridge):
+    board = Board(bridge, "a-board", findable=True)
+    remote = RemoteBoard(bridge, bridge.locate("a-board"), "a-board")
+    assert remote.read() is None
+    board.write([1.0, 2.0], {"stop": False})
+    assert remote.read().values.tolist() == [1.0, 2.0]
+    for data in (b"program", b""):
+        board.publish("blob", data)
+        assert remote.fetch("blob").tobytes() == data
+    board.publish("array", np.arange(3.0))
+    assert remote.fetch("array").view(np.float64).tolist() == [0, 1, 2]
+    assert remote.blobs() == {"blob": 0, "array": 24}
+    assert remote.read().facts == {"stop": False}
+    with pytest.raises(ConfigError, match="no blob"):
+        remote.fetch("nothing")
+    board.close()
+
+
+def _first_items(items):
+    items = list(items)
+    yield items[0].split(":")[0], items[1:]
+
+
+def test_the_address_comes_before_the_data_of_any_rdd(local2, tmp_path):
+    (tmp_path / "lines.txt").write_text("a\nb\n")
+    for rdd in (local2.parallelize(["a", "b"], 1), local2.textFile(str(tmp_path), 1)):
+        found = with_bridge(rdd).mapPartitions(_first_items).collect()
+        assert [kind for kind, _ in found] == ["unix"] * len(found)
+        assert [item for _, items in found for item in items] == ["a", "b"]
+
+
+def _count_both(rank):
+    rows, more = list(rank.rows), list(rank.validation)
+    facts = rank.gather({"rows": len(rows), "more": len(more)})
+    return facts, rank.cores, rows[:1], more[:1]
+
+
+def test_ranks_get_training_rows_then_validation_rows(local2):
+    rows = local2.parallelize(range(10), 2)
+    more = local2.parallelize("abc", 2).map(str.upper)
+    first, second = run_barrier_job(rows, _count_both, validation=more)
+    assert first == ([{"rows": 5, "more": 1}, {"rows": 5, "more": 2}], 1, [0], ["A"])
+    assert second[2:] == ([5], ["B"])
+
+
+def _skip_rows(rank):
+    more = list(rank.validation)
+    rank.gather()
+    return more
+
+
+def test_validation_rows_can_be_read_first(local2):
+    rows = local2.parallelize(range(10), 2)
+    assert run_barrier_job(rows, _skip_rows, validation=rows) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+
+
+def test_validation_needs_as_many_partitions(local2):
+    rows = local2.parallelize(range(10), 2)
+    with pytest.raises(ConfigError, match="2 and 1 partitions"):
+        run_barrier_job(rows, _skip_rows, validation=local2.parallelize(range(3), 1))
+
+
+def _arrow_sums(rank):
+    import pyarrow as pa
+
+    schema = pa.schema([("id", pa.int64()), ("x", pa.float32())])
+    sums = []
+    for messages in (rank.rows, rank.validation):
+        batches = [pa.ipc.read_record_batch(pa.py_buffer(m), schema) for m in messages]
+        sums.append(sum(batch.column(1).to_numpy().sum() for batch in batches))
+    rank.gather()
+    return sums
+
+
+def test_data_frames_come_as_arrow_batches(local2):
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession(local2)
+    frame = spark.range(0, 100, 1, 2).selectExpr("id", "cast(id * 2 as float) as x")
+    found = run_barrier_job(frame, _arrow_sums, validation=frame.limit(0).repartition(2))
+    assert np.sum(found, axis=0).tolist() == [9900, 0]
+
+
+def _raise(kind):
+    def body(rank):
+        rank.gather()
+        if rank.rank == 1:
+            raise kind("row 7 is odd")
+        rank.barrier()
+
+    return body
+
+
+def test_an_error_of_ours_keeps_its_type_and_names_the_rank(local2):
+    with pytest.raises(DataError, match=r"row 7 is odd \(rank 1 on "):
+        run_barrier_job(local2.parallelize(range(4), 2), _raise(DataError))
+
+
+def test_any_other_error_is_told_with_its_trace(local2):
+    with pytest.raises(JobError, match=r"rank 1 .*KeyError: .*row 7(.|\n)*in body") as caught:
+        run_barrier_job(local2.parallelize(range(4), 2), _raise(KeyError))
+    assert not caught.value.restartable
+
+
+def test_a_wait_has_an_end_and_names_who_is_late(local2):
+    with pytest.raises(JobError, match=r"rank 0 waited too long for rank 1 \(host .*executor"):
+        run_barrier_job(local2.parallelize(range(4), 2), _raise_when_late)
+
+
+def _raise_when_late(rank):
+    rank.gather()
+    rank.group.timeout = 1.0
+    if rank.rank == 1:
+        time.sleep(3)
+    rank.barrier()
+
+
+def _leave(rank):
+    rank.gather()
+    if rank.rank == 1:
+        rank.hang_up()
+        time.sleep(10)
+    rank.barrier()
+
+
+def test_a_rank_that_has_gone_is_noticed(local2):
+    start = time.monotonic()
+    with pytest.raises(JobError, match=r"rank 0 lost rank 1") as caught:
+        run_barrier_job(local2.parallelize(range(4), 2), _leave)
+    assert caught.value.restartable
+    assert time.monotonic() - start < 30
+
+
+def _forever(rank):
+    rank.gather()
+    rank.progress.write([rank.rank])
+    while True:
+        rank.barrier()
+
+
+def _interrupt(job):
+    if job.progress(0) and job.progress(1):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("end", ["cancel", "ctrl-c", "failure"])
+def test_nothing_is_left_behind(local2, end):
+    rows = local2.parallelize(range(4), 2)
+    leftovers.executors(local2)
+    before = leftovers.driver()
+    if end == "cancel":
+        with BarrierJob(rows, _forever) as job:
+            while not (job.progress(0) and job.progress(1)):
+                assert not job.wait(0.05)
+            job.cancel()
+            with pytest.raises(JobError) as caught:
+                job.result()
+            assert caught.value.cancelled
+    elif end == "ctrl-c":
+        with pytest.raises(KeyboardInterrupt):
+            run_barrier_job(rows, _forever, watch=_interrupt)
+    else:
+        with pytest.raises(DataError):
+            run_barrier_job(rows, _raise(DataError))
+    assert leftovers.driver() == before
+    assert leftovers.executors(local2) == {(0, 0, 0)}

@@ -1,0 +1,183 @@
+"""Convolution kernels against float64 numpy: random geometry and the shapes at which the engine
+changes its way of working, in every instruction set of this machine, with 1, 2 and 3 threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from kernel_check import SETS, check_kernel, instruction_set, run_kernel
+
+from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.graph import Spec
+from zoo_keras.ops.conv import (
+    conv,
+    conv_fused,
+    conv_grad_input,
+    conv_grad_kernel,
+    conv_packed,
+    pack_conv,
+)
+from zoo_keras.ops.linalg import FUSED_ACTIVATIONS
+from zoo_keras.ops.op import Op
+
+KERNELS = (conv, conv_fused, conv_grad_input, conv_grad_kernel, conv_packed)
+HOW = {"strides": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
+
+
+def random_geometry(rng: np.random.Generator, axes: int) -> tuple[Any, Any, dict[str, Any]]:
+    """Shapes of x and w, and attributes."""
+
+    def numbers(low: int, high: int) -> tuple[int, ...]:
+        return tuple(int(n) for n in rng.integers(low, high, axes))
+
+    kernel, dilation = numbers(1, 5), numbers(1, 4)
+    padding = tuple(zip(numbers(0, 4), numbers(0, 4), strict=True))
+    size = [
+        max(int(rng.integers(1, 20)), d * (k - 1) + 1 - sum(p))
+        for k, d, p in zip(kernel, dilation, padding, strict=True)
+    ]
+    groups, channels, filters = [
+        (1, int(rng.integers(1, 4)), int(rng.integers(1, 40))),
+        (1, int(rng.integers(1, 70)), int(rng.integers(1, 18))),
+        (int(rng.integers(2, 5)), int(rng.integers(1, 7)), int(rng.integers(1, 20))),
+        (int(rng.integers(1, 40)), 1, 1),
+    ][rng.integers(4)]
+    how = {"strides": numbers(1, 4), "padding": padding, "dilation": dilation, "groups": groups}
+    batch = int(rng.integers(1, 5))
+    return (batch, *size, groups * channels), (*kernel, channels, groups * filters), how
+
+
+def check_all(x_shape: Any, w_shape: Any, how: dict[str, Any], activation: str = "relu") -> None:
+    """Forward, fused, packed and both gradients of one convolution."""
+    rng = np.random.default_rng(3)
+
+    def array(*shape: int) -> np.ndarray:
+        return rng.uniform(-1, 1, shape).astype("float32")
+
+    x, w, b = array(*x_shape), array(*w_shape), array(w_shape[-1])
+    y = conv.infer(Spec(x.shape, "float32"), Spec(w.shape, "float32"), **how)[0]
+    g = array(*y.shape)
+    fused = {**how, "activation": activation}
+    packed = pack_conv(w, groups=how["groups"])
+    close = {"rtol": 1e-4, "atol": 1e-4}
+    check_kernel(conv, [x, w], how, **close)
+    check_kernel(conv_fused, [x, w, b], fused, **close)
+    check_kernel(conv_packed, [x, packed, b], {**fused, "kernel_shape": w_shape}, **close)
+    check_kernel(conv_grad_input, [g, w], {**how, "input_shape": x_shape}, **close)
+    check_kernel(conv_grad_kernel, [x, g], {**how, "kernel_shape": w_shape}, **close)
+
+
+@pytest.mark.parametrize("op", [*KERNELS, pack_conv], ids=lambda op: op.name)
+def test_kernel_equals_numpy_on_the_samples(op: Op) -> None:
+    for sample in op.samples:
+        arrays = sample.inputs(np.random.default_rng(1))
+        if op.fits(*[Spec(a.shape, a.dtype.name) for a in arrays]):
+            check_kernel(op, arrays, sample.attrs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_random_geometry_equals_numpy(axes: int) -> None:
+    rng = np.random.default_rng(axes)
+    for i in range(25):
+        check_all(*random_geometry(rng, axes), list(FUSED_ACTIVATIONS)[i % 4])
+
+
+# More pixels than one band holds; filters on both sides of a panel; several pieces of work.
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "padding"),
+    [
+        ((20, 28, 28, 1), (5, 5, 1, 6), 2),  # LeNet-5
+        ((20, 14, 14, 6), (5, 5, 6, 16), 0),
+        ((2, 20, 21, 3), (3, 3, 3, 64), 1),
+        ((9, 7, 7, 70), (3, 3, 70, 130), 1),
+        ((1, 1, 500, 20), (1, 3, 20, 24), 0),
+        ((2, 17, 19, 40), (1, 1, 40, 100), 0),
+        ((1, 5, 5, 300), (3, 3, 300, 17), 1),
+    ],
+)
+def test_large_shapes_equal_numpy(x_shape: Any, w_shape: Any, padding: int) -> None:
+    check_all(x_shape, w_shape, {**HOW, "padding": ((padding, padding),) * 2})
+
+
+@pytest.mark.parametrize("channels", [2, 7, 8, 33, 80])
+def test_depthwise_equals_numpy(channels: int) -> None:
+    how = {**HOW, "strides": (2, 1), "padding": ((1, 1), (0, 2)), "groups": channels}
+    check_all((3, 11, 12, channels), (3, 3, 1, channels), how)
+
+
+def test_window_wider_than_input_needs_padding() -> None:
+    check_all((2, 1, 1, 5), (3, 3, 5, 4), {**HOW, "padding": ((1, 1), (1, 1))})
+    check_all((2, 2, 1, 5), (7, 5, 5, 4), {**HOW, "padding": ((6, 6), (3, 4))})
+
+
+def test_stride_beyond_the_window_leaves_cells_without_gradient() -> None:
+    how = {**HOW, "strides": (3, 4)}
+    check_all((2, 10, 9, 3), (1, 2, 3, 4), how)
+
+
+@pytest.mark.parametrize("batch", [0, 1])
+def test_empty_and_single_batches(batch: int) -> None:
+    check_all((batch, 6, 6, 3), (3, 3, 3, 5), HOW)
+
+
+def test_gradients_are_adjoint_to_the_convolution() -> None:
+    rng = np.random.default_rng(0)
+    for sample in conv.samples:
+        x, w = (a.astype("float64") for a in sample.inputs(rng))
+        y = conv(x, w, **sample.attrs)
+        g = rng.normal(size=y.shape)
+        dx = conv_grad_input(g, w, input_shape=x.shape, **sample.attrs)
+        dw = conv_grad_kernel(x, g, kernel_shape=w.shape, **sample.attrs)
+        np.testing.assert_allclose([np.vdot(dx, x), np.vdot(dw, w)], np.vdot(g, y), rtol=1e-9)
+
+
+def test_input_that_is_not_a_number_stays_so() -> None:
+    x = np.full((1, 3, 3, 2), np.nan, "float32")
+    w, b = np.ones((3, 3, 2, 5), "float32"), np.zeros(5, "float32")
+    for name in SETS:
+        with instruction_set(name):
+            for activation in FUSED_ACTIVATIONS:
+                (y,) = run_kernel(conv_fused, [x, w, b], {**HOW, "activation": activation})
+                assert np.isnan(y).all(), (name, activation)
+
+
+def test_three_spatial_axes_and_other_dtypes_run_on_the_host() -> None:
+    solid = Spec((1, 4, 4, 4, 2), "float32"), Spec((2, 2, 2, 2, 3), "float32")
+    double = Spec((1, 4, 4, 2), "float64"), Spec((2, 2, 2, 3), "float64")
+    assert not conv.fits(*solid)
+    assert not conv.fits(*double)
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "changed", "message"),
+    [
+        ((1, 4, 4, 3), (3, 3, 2, 5), {}, "channels of x"),
+        ((1, 4, 4, 4), (3, 3, 2, 5), {"groups": 2}, "multiple of groups"),
+        ((1, 4, 4, 3), (3, 3, 5), {}, "as many axes"),
+        ((4, 3), (3, 3), {}, "batch axis"),
+        ((1, 2, 9, 3), (3, 3, 3, 5), {}, "does not fit"),
+        ((1, 4, 4, 3), (3, 3, 3, 5), {"strides": (1,)}, "strides must have 2 entries"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(
+    x_shape: Any, w_shape: Any, changed: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ShapeError, match=message):
+        conv(np.zeros(x_shape, "float32"), np.zeros(w_shape, "float32"), **{**HOW, **changed})
+
+
+def test_wrong_gradient_bias_and_packed_shapes_are_refused() -> None:
+    x, w = np.zeros((1, 4, 4, 3), "float32"), np.zeros((3, 3, 3, 5), "float32")
+    g, b = np.zeros((1, 3, 3, 5), "float32"), np.zeros(5, "float32")
+    with pytest.raises(ShapeError, match="gradient must have"):
+        conv_grad_input(g, w, input_shape=x.shape, **HOW)
+    with pytest.raises(ShapeError, match="gradient must have"):
+        conv_grad_kernel(x, g, kernel_shape=w.shape, **HOW)
+    with pytest.raises(ShapeError, match="bias must hold 5"):
+        conv_fused(x, w, b[:4], **HOW)
+    with pytest.raises(ShapeError, match="packed, must have"):
+        conv_packed(x, np.zeros((1, 9, 4, 16), "float32"), b, kernel_shape=w.shape, **HOW)
+    with pytest.raises(ConfigError, match="cannot be fused"):
+        conv_fused(x, w, b, activation="gelu", **HOW)

@@ -1,0 +1,235 @@
+"""Records of an RDD -> typed columns, with every record checked.
+
+In: (x, y[, weight]) records, each part a number, array, list or dict of arrays. Out: one compact
+array for each leaf; large ones lie in unlinked files. The driver learns the leaves from one
+record; the ranks hold every record to them, and name partition and row of one that differs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zoo_keras.errors import DataError
+from zoo_keras.nest import flatten
+from zoo_keras.training.data import template
+
+CHUNK = 1024  # records turned into arrays at a time
+
+
+class Leaf(NamedTuple):
+    """One column: how messages call it, the shape of one record's part, and its dtype."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Layout(NamedTuple):
+    """Columns of the records: numbers of leaves in x, y and weight, and how they nest."""
+
+    leaves: tuple[Leaf, ...]
+    counts: tuple[int, int, int]
+    structure: tuple[Any, Any, Any]
+
+    def split(self, columns: Sequence[np.ndarray]) -> tuple[list, list, list]:
+        """Columns of x, y and weights."""
+        a, b = self.counts[0], self.counts[0] + self.counts[1]
+        return list(columns[:a]), list(columns[a:b]), list(columns[b:])
+
+
+def layout_of(record: Any, supervised: bool) -> Layout:
+    """The Layout that a sample record shows.
+
+    Args:
+        supervised: records are (x, y) or (x, y, weight); otherwise they are x alone.
+    """
+    parts = _parts(record, supervised)
+    groups = [flatten(p) if p is not None else [] for p in parts]
+    names = ("x", "y", "sample_weight")
+    leaves = [
+        _leaf(value, f"{name}[{i}]" if len(group) > 1 else name)
+        for name, group in zip(names, groups, strict=True)
+        for i, value in enumerate(group)
+    ]
+    structure = tuple(template(p) if p is not None else None for p in parts)
+    counts = (len(groups[0]), len(groups[1]), len(groups[2]))
+    return Layout(tuple(leaves), counts, structure)  # type: ignore[arg-type]
+
+
+def _parts(record: Any, supervised: bool) -> tuple[Any, Any, Any]:
+    if not supervised:
+        return _as_leaf(record), None, None
+    if not isinstance(record, tuple) or not 2 <= len(record) <= 3:
+        raise DataError(
+            "A record of the RDD must be a tuple (x, y) or (x, y, sample_weight). Received: "
+            f"{type(record).__name__}{f' of {len(record)}' if isinstance(record, tuple) else ''}. "
+            "Map the RDD to such tuples first."
+        )
+    padded = (*record, None)
+    return _as_leaf(padded[0]), _as_leaf(padded[1]), padded[2]
+
+
+def _as_leaf(part: Any) -> Any:
+    """A plain list of numbers is one vector; a list of arrays is several inputs."""
+    vector = isinstance(part, list) and all(not hasattr(v, "shape") for v in flatten(part))
+    return np.asarray(part) if vector else part
+
+
+def _leaf(value: Any, name: str) -> Leaf:
+    array = _number_array(value, name, "in the first record")
+    dtype = {"float64": "float32", "float16": "float32", "int64": "int32"}
+    return Leaf(name, array.shape, dtype.get(array.dtype.name, array.dtype.name))
+
+
+def _number_array(value: Any, name: str, where: str) -> np.ndarray:
+    try:
+        array = np.asarray(value.toArray() if hasattr(value, "toArray") else value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "fiub":
+        what = "a null" if value is None else f"{type(value).__name__} ({str(value)[:60]})"
+        raise DataError(
+            f"{name} {where}: expected numbers of one shape. Received: {what}. "
+            "Drop such records or turn them into numeric arrays."
+        )
+    return array
+
+
+class Columns:
+    """Collects records into one growing array for each leaf.
+
+    Args:
+        layout: what every record must look like.
+        partition: its number, for messages.
+        budget: bytes kept in memory; what is over lies in a file that has no name.
+    """
+
+    def __init__(self, layout: Layout, partition: int, budget: int = 1 << 62) -> None:
+        self.layout, self.partition, self.budget = layout, partition, budget
+        self._stores = [_Store(leaf) for leaf in layout.leaves]
+        self.rows = 0
+
+    def read(self, records: Iterable[Any], supervised: bool) -> list[np.ndarray]:
+        """All records as arrays of shape (rows, ...)."""
+        chunk: list[list[Any]] = []
+        for record in records:
+            chunk.append(self._leaves(record, supervised))
+            if len(chunk) == CHUNK:
+                self._flush(chunk)
+        self._flush(chunk)
+        return [store.array() for store in self._stores]
+
+    def read_chunks(self, chunks: Iterable[list[np.ndarray]]) -> list[np.ndarray]:
+        """All chunks (one array for each leaf, checked already) as arrays of shape (rows, ...)."""
+        try:
+            for chunk in chunks:
+                self.rows += len(chunk[0])
+                for store, array in zip(self._stores, chunk, strict=True):
+                    store.add(array)
+                self._spill_over()
+        except DataError as error:
+            raise DataError(f"Partition {self.partition}: {error}") from None
+        return [store.array() for store in self._stores]
+
+    def _spill_over(self) -> None:
+        if sum(store.nbytes for store in self._stores) > self.budget:
+            for store in self._stores:
+                store.spill()
+
+    def _leaves(self, record: Any, supervised: bool) -> list[Any]:
+        row = self.rows
+        try:
+            parts = _parts(record, supervised)
+        except DataError as error:
+            raise DataError(f"Partition {self.partition}, row {row}: {error}") from None
+        leaves = [leaf for p in parts if p is not None for leaf in flatten(p)]
+        if len(leaves) != len(self.layout.leaves):
+            raise DataError(
+                f"Partition {self.partition}, row {row}: expected {len(self.layout.leaves)} "
+                f"arrays as in the first record. Received: {len(leaves)}. Give every record the "
+                "same parts."
+            )
+        self.rows += 1
+        return leaves
+
+    def _flush(self, chunk: list[list[Any]]) -> None:
+        first = self.rows - len(chunk)
+        for i, store in enumerate(self._stores):
+            store.add(self._column([record[i] for record in chunk], store.leaf, first))
+        chunk.clear()
+        self._spill_over()
+
+    def _column(self, values: list[Any], leaf: Leaf, first: int) -> np.ndarray:
+        """The chunk's values of one leaf as an array, checked."""
+        arrays = [
+            _number_array(v, leaf.name, f"in partition {self.partition}, row {first + i}")
+            for i, v in enumerate(values)
+        ]
+        for i, array in enumerate(arrays):
+            self._check(array, leaf, first + i)
+        if not arrays:
+            return np.empty((0, *leaf.shape), leaf.dtype)
+        return np.stack(arrays).astype(leaf.dtype, copy=False)
+
+    def _check(self, array: np.ndarray, leaf: Leaf, row: int) -> None:
+        where = f"Partition {self.partition}, row {row}: {leaf.name}"
+        if array.shape != leaf.shape:
+            raise DataError(
+                f"{where}: expected shape {leaf.shape} as in the first record. Received: shape "
+                f"{array.shape}. Pad or cut the records to one shape."
+            )
+        kinds = array.dtype.kind, np.dtype(leaf.dtype).kind
+        if kinds[0] == "f" and kinds[1] != "f":
+            raise DataError(
+                f"{where}: expected whole numbers as in the first record ({leaf.dtype}). "
+                f"Received: dtype {array.dtype}. Use one dtype for all records."
+            )
+        if kinds == ("i", "i") and array.dtype.itemsize > 4 and np.abs(array).max(initial=0) >> 31:
+            raise DataError(
+                f"{where}: integers must fit into 32 bits. Received: {int(np.abs(array).max())}. "
+                "Map ids to a smaller range first."
+            )
+        if kinds[0] == "f" and not np.isfinite(array).all():
+            raise DataError(
+                f"{where}: expected finite numbers. Received: NaN or infinity (a null becomes "
+                "NaN). Fill or drop such records."
+            )
+
+
+class _Store:
+    """One leaf's chunks, in memory or appended to a file."""
+
+    def __init__(self, leaf: Leaf) -> None:
+        self.leaf = leaf
+        self.chunks: list[np.ndarray] = []
+        self.nbytes = 0
+        self.rows = 0
+        self.file: Any = None
+
+    def add(self, chunk: np.ndarray) -> None:
+        self.rows += len(chunk)
+        if self.file is not None:
+            self.file.write(np.ascontiguousarray(chunk).data)
+        else:
+            self.chunks.append(chunk)
+            self.nbytes += chunk.nbytes
+
+    def spill(self) -> None:
+        """Move what is in memory into an unlinked file; later chunks follow it."""
+        if self.file is None:
+            self.file = tempfile.TemporaryFile(prefix="zoo_keras-")  # noqa: SIM115
+            chunks, self.chunks, self.nbytes = self.chunks, [], 0
+            for chunk in chunks:
+                self.file.write(np.ascontiguousarray(chunk).data)
+
+    def array(self) -> np.ndarray:
+        shape = (self.rows, *self.leaf.shape)
+        if self.file is None:
+            return np.concatenate([np.empty((0, *self.leaf.shape), self.leaf.dtype), *self.chunks])
+        self.file.flush()
+        return np.memmap(self.file, self.leaf.dtype, "r", shape=shape) if self.rows else np.empty(
+            shape, self.leaf.dtype)  # fmt: skip
