@@ -29,7 +29,7 @@ _OBJECTS = {
     "show_config": "config",
 }
 _MODULES = (
-    "activations", "callbacks", "config", "constraints", "initializers", "layers",
+    "activations", "callbacks", "config", "constraints", "dtype_policies", "initializers", "layers",
     "losses", "metrics", "models", "ops", "optimizers", "random", "regularizers", "saving", "spark",
     "utils",
 )  # fmt: skip

@@ -26,6 +26,11 @@ class DTypePolicy:
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name}
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> DTypePolicy:
+        """The policy of a configuration."""
+        return dtype_policy(config["name"])
+
     def serialize(self) -> dict[str, Any]:
         """Keras' configuration of the policy."""
         return {

@@ -10,6 +10,8 @@ import numpy as np
 OUTPUT = 1e-4
 GRADIENT = 1e-3
 STEP = 2e-4
+# Keys written here that Keras leaves out (and accepts): its Identity forgets the gain.
+KNOWN = ("gain: unknown to Keras",)
 
 
 def assert_close(got: Any, want: np.ndarray, tolerance: float, what: str = "") -> None:
@@ -35,7 +37,8 @@ def assert_all_close(got: list, want: list[np.ndarray], tolerance: float, names:
 
 def differences(ours: Any, theirs: Any, where: str = "") -> list[str]:
     """Where two configurations differ, after JSON has made lists of their tuples."""
-    return _differences(json.loads(json.dumps(ours)), theirs, where)
+    found = _differences(json.loads(json.dumps(ours)), theirs, where)
+    return [row for row in found if not row.endswith(KNOWN)]
 
 
 def _differences(ours: Any, theirs: Any, where: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 from zoo_keras.spark.bridge import Bridge, with_bridge
@@ -16,6 +17,14 @@ def driver():
     files = [str(f) for folder in folders for f in Path(folder).glob("zookeras*")]
     threads = [t.name for t in threading.enumerate() if t.name.startswith("zookeras")]
     return files, threads
+
+
+def wait_until(what, expected, seconds=5.0):
+    """Compares what() until it is as expected: Spark ends cancelled tasks in its own time."""
+    end = time.monotonic() + seconds
+    while (found := what()) != expected and time.monotonic() < end:
+        time.sleep(0.05)
+    assert found == expected
 
 
 def _mappings(pid):

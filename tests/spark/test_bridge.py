@@ -334,5 +334,5 @@ def test_nothing_is_left_behind(local2, end):
     else:
         with pytest.raises(DataError):
             run_barrier_job(rows, _raise(DataError))
-    assert leftovers.driver() == before
-    assert leftovers.executors(local2) == {(0, 0, 0)}
+    leftovers.wait_until(leftovers.driver, before)
+    leftovers.wait_until(lambda: leftovers.executors(local2), {(0, 0, 0)})

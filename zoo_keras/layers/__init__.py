@@ -56,6 +56,7 @@ from zoo_keras.layers.pooling import (
     MaxPooling1D,
     MaxPooling2D,
 )
+from zoo_keras.layers.op_call import OpCall as _OpCall  # noqa: F401  (its hook lets ops take KerasTensors)
 from zoo_keras.layers.regularization import (
     ActivityRegularization,
     Dropout,

@@ -21,7 +21,7 @@ from zoo_keras.graph import Tensor, current_scope, current_trace, not_tracing, s
 from zoo_keras.layers.call_context import calling, current_training, mask_of, set_mask
 from zoo_keras.layers.eager import call_on_arrays
 from zoo_keras.layers.input_spec import InputSpec, check_inputs
-from zoo_keras.layers.operation import CallNode, symbolic_outputs
+from zoo_keras.layers.operation import CallNode, free_batch, symbolic_outputs
 from zoo_keras.layers.tracking import Tracked
 from zoo_keras.naming import auto_name
 from zoo_keras.nest import flatten, map_structure, pack_as
@@ -337,7 +337,8 @@ class Layer(Tracked):
 
     def _walk_state(self) -> Iterator[tuple[str, Any]]:
         """(attribute name, sublayer, list or Variable) in Keras' .weights.h5 order."""
-        yield from sorted(self._tracked_attributes().items())
+        found = self._tracked_attributes().items()
+        yield from sorted(found, key=lambda pair: pair[0].replace("_", "~", pair[0][0] == "_"))
 
 
 def map_structure_shapes(tensors: Any) -> Any:
@@ -372,7 +373,7 @@ def _once(build: Any) -> Any:
         if self._building:  # super().build(...)
             build(self, *args, **kwargs)
             return
-        self._build_shapes = _build_arguments(build, args, kwargs)
+        self._build_shapes = free_batch(_build_arguments(build, args, kwargs))
         with not_tracing(), self._own_scope():
             self._building = True
             try:

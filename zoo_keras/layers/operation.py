@@ -6,7 +6,9 @@ Output shapes are found by tracing the call twice with different numbers for the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from zoo_keras.errors import ShapeError
@@ -16,6 +18,14 @@ from zoo_keras.ops.symbolic import KerasTensor
 
 # Two sets of sizes for unknown dimensions: large enough for any window, and never equal.
 _TRIALS = ((89, 97, 101, 103, 107, 109), (127, 131, 137, 139, 149, 151))
+
+
+class _Local(threading.local):
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+
+_local = _Local()
 
 
 class CallNode:
@@ -74,9 +84,29 @@ def _trial(
             return leaf
         return input_tensor(leaf.name, concrete_shape(leaf.shape, sizes), leaf.dtype)
 
-    with tracing():
+    with tracing(), _trying(sizes):
         outputs = function(*map_structure(stand_in, args), **map_structure(stand_in, kwargs))
     return map_structure(_as_tensor, outputs)
+
+
+@contextmanager
+def _trying(sizes: Sequence[int]) -> Iterator[None]:
+    _local.batches.append(sizes[0])
+    try:
+        yield
+    finally:
+        _local.batches.pop()
+
+
+def free_batch(shape: Any) -> Any:
+    """A shape, or a structure of shapes, with None for a batch size that is only tried out."""
+    if isinstance(shape, dict):
+        return {k: free_batch(v) for k, v in shape.items()}
+    if not isinstance(shape, (list, tuple)) or not shape or not _local.batches:
+        return shape
+    if isinstance(shape[0], int):
+        return (None, *shape[1:]) if shape[0] in _local.batches else shape
+    return [free_batch(s) for s in shape]
 
 
 def _as_tensor(value: Any) -> Tensor:

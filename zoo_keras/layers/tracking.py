@@ -8,8 +8,16 @@ from typing import Any
 import numpy as np
 
 from zoo_keras.errors import ShapeError
+from zoo_keras.layers.containers import tracked
 from zoo_keras.nest import flatten
 from zoo_keras.weights import Variable
+
+
+# What the base classes keep for themselves; it neither is nor holds a user's sublayer.
+_INTERNAL = frozenset(
+    "_variables _layers _metrics _inbound_nodes _own_losses _build_shapes _stack _function "
+    "_init_arguments _input_shape_argument _constants".split()
+)
 
 
 class Tracked:
@@ -21,14 +29,18 @@ class Tracked:
         self.__dict__.setdefault("_variables", [])
         self.__dict__.setdefault("_layers", [])
         self.__dict__.setdefault("_metrics", [])
-        self.__dict__.setdefault("_seed_generators", [])
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_init") and "_variables" not in self.__dict__:
+        if "_variables" not in self.__dict__:
             Tracked.__init__(self)
+        if name not in _INTERNAL:
+            value = tracked(value, self)
+        self._track_all(value)
+        object.__setattr__(self, name, value)
+
+    def _track_all(self, value: Any) -> None:
         for leaf in _leaves(value):
             self._track(leaf)
-        object.__setattr__(self, name, value)
 
     def _track(self, leaf: Any) -> None:
         if isinstance(leaf, Variable):
@@ -45,7 +57,7 @@ class Tracked:
         """Attributes that hold Variables, layers or metrics, by name."""
         found = {}
         for name, value in self.__dict__.items():
-            if not name.startswith("_") and any(
+            if name not in _INTERNAL and any(
                 isinstance(leaf, (Variable, Tracked)) for leaf in _leaves(value)
             ):
                 found[name] = value

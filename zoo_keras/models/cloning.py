@@ -9,7 +9,7 @@ from zoo_keras.errors import ConfigError
 from zoo_keras.layers.input_layer import Input, InputLayer
 from zoo_keras.models.function_graph import FunctionGraph
 from zoo_keras.models.model import Functional, Model
-from zoo_keras.models.op_call import OpCall
+from zoo_keras.layers.op_call import OpCall
 from zoo_keras.models.sequential import Sequential
 from zoo_keras.nest import flatten, pack_as
 from zoo_keras.ops.symbolic import KerasTensor

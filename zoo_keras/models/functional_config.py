@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from zoo_keras import ops
 from zoo_keras.errors import ConfigError
+from zoo_keras.graph import operators
 from zoo_keras.layers.operation import CallNode
 from zoo_keras.models.function_graph import FunctionGraph
-from zoo_keras.models.op_call import OpCall
+from zoo_keras.layers.op_call import OpCall
+from zoo_keras.naming import to_snake_case
 from zoo_keras.nest import map_structure
 from zoo_keras.ops.symbolic import KerasTensor
 from zoo_keras.saving.serialization import (
+    add_resolver,
     deserialize_keras_object,
     serialize_keras_object,
 )
@@ -133,10 +137,8 @@ class _Builder:
         return made
 
     def _layer(self, config: dict[str, Any]) -> Any:
-        if config.get("module", "").startswith("keras.src.ops"):
-            from zoo_keras import ops
-
-            return op_call_from_config(ops, config)
+        if _is_op(config):
+            return op_call_from_config(config)
         return deserialize_keras_object(config, custom_objects=self.custom_objects)
 
     def _call_all(self, waiting: list[tuple[str, int, dict[str, Any]]]) -> None:
@@ -158,6 +160,8 @@ class _Builder:
             return False
         layer = self.layers[name]
         args = [self._value(a) for a in node["args"]]
+        if isinstance(layer, OpCall) and layer.class_name == "GetItem" and isinstance(args[1], list):
+            args[1] = tuple(args[1])  # JSON made a list of x[:, 1:]'s key
         kwargs = {k: self._value(v) for k, v in node["kwargs"].items()}
         layer(*args, **kwargs)
         self.calls[name, number] = layer._inbound_nodes[-1]
@@ -203,14 +207,9 @@ def _tensor_histories(value: Any) -> list[Any]:
     return []
 
 
-def op_call_from_config(ops: Any, config: dict[str, Any]) -> OpCall:
+def op_call_from_config(config: dict[str, Any]) -> OpCall:
     """The op of a Keras configuration, found by its class name among zoo_keras.ops."""
-    from zoo_keras.naming import to_snake_case
-
-    name = {"GetItem": "getitem"}.get(config["class_name"], to_snake_case(config["class_name"]))
-    from zoo_keras.graph import operators
-
-    function = operators["getitem"] if name == "getitem" else getattr(ops, name, None)
+    function = _op_function(config["class_name"])
     if function is None:
         raise ConfigError(
             f"The model uses the op {config['class_name']!r}, which zoo_keras does not have. "
@@ -218,6 +217,22 @@ def op_call_from_config(ops: Any, config: dict[str, Any]) -> OpCall:
         )
     constants = dict(config["config"])
     call = OpCall(function, constants.pop("name", None))
-    call._constants = map_structure(lambda v: v, constants)
+    call._constants = constants
     return call
 
+
+def _op_function(class_name: str) -> Any:
+    name = to_snake_case(class_name)
+    return operators["getitem"] if name == "get_item" else getattr(ops, name, None)
+
+
+def _find_op(module: str, name: str) -> Any:
+    """For the check that all classes of a configuration are known."""
+    return OpCall if _is_op({"module": module}) and _op_function(name) else None
+
+
+def _is_op(config: dict[str, Any]) -> bool:
+    return str(config.get("module", "")).startswith("keras.src.ops")
+
+
+add_resolver(_find_op)

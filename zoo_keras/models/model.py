@@ -8,7 +8,6 @@ from typing import Any
 
 from zoo_keras.errors import ConfigError
 from zoo_keras.layers.layer import Layer, map_structure_shapes
-from zoo_keras.models import op_call  # noqa: F401  (ops on KerasTensors become part of models)
 from zoo_keras.models.function_graph import FunctionGraph
 from zoo_keras.models.functional_config import functional_config, functional_from_config
 from zoo_keras.naming import auto_name
@@ -43,7 +42,7 @@ class Model(Trainer, Layer):
     @property
     def layers(self) -> list[Any]:
         """The layers directly inside this model."""
-        return list(self._layers)
+        return [layer for layer in self._layers if isinstance(layer, Layer)]
 
     @layers.setter
     def layers(self, value: Any) -> None:

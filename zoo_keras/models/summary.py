@@ -96,7 +96,8 @@ class _Layout:
 
     def rows(self, layer: Any, expand: bool, level: int = 0) -> Iterator[Row]:
         prefix = "   " * level + "└ " if level else ""
-        row = [f"{prefix}{layer.name} ({type(layer).__name__})", _output_shape(layer), _size(layer)]
+        kind = getattr(layer, "class_name", type(layer).__name__)
+        row = [f"{prefix}{layer.name} ({kind})", _output_shape(layer), _size(layer)]
         if not self.linear:
             row.append(self._connections(layer))
         if self.show_trainable:

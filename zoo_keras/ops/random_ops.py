@@ -87,6 +87,7 @@ def _rng(step: int, row0: int) -> np.ndarray:
 
 
 @op(
+    kernel=True,
     shape=_made,
     grad=lambda g, y, rng, **attrs: (None,),
     attrs_to_c=lambda a, ins, outs: [a["seed"], a.get("low", 0.0), a.get("high", 1.0)],
@@ -129,6 +130,7 @@ def _box_muller(groups: np.ndarray) -> np.ndarray:
 
 
 @op(
+    kernel=True,
     shape=_made,
     grad=lambda g, y, rng, **attrs: (None,),
     attrs_to_c=lambda a, ins, outs: [a["seed"], a.get("mean", 0.0), a.get("stddev", 1.0)],
@@ -175,6 +177,7 @@ def _keep(shape: Sequence[int], rng: np.ndarray, rate: float, seed: int) -> np.n
 
 
 @op(
+    kernel=True,
     shape=_dropped,
     grad=lambda g, y, x, rng, **attrs: (dropout(g, rng, **attrs), None),
     attrs_to_c=lambda a, ins, outs: [a["seed"], a["rate"], *flat_numbers(a.get("noise_axes", ()))],

@@ -83,9 +83,7 @@ def _rows_sample(rng: np.random.Generator) -> list[np.ndarray]:
     inplace=(0,),
     samples=[Sample((), make=_rows_sample)],
 )
-def sgd_rows_update(
-    w: np.ndarray, ids: np.ndarray, rows: np.ndarray, lr: np.ndarray
-) -> np.ndarray:
+def sgd_rows_update(w: np.ndarray, ids: np.ndarray, rows: np.ndarray, lr: np.ndarray) -> np.ndarray:
     """sgd_update of the touched rows only, as gather_grad_rows gives them; ids of -1 are empty."""
     used, w = ids >= 0, w.copy()
     w[ids[used]] -= lr * rows[used]

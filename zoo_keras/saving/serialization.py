@@ -395,7 +395,6 @@ def _builtin(module: Any, name: str) -> Any:
     if below[0] not in FAMILIES:
         return None
     family = "optimizers.schedules" if below[:2] == ["optimizers", "schedules"] else below[0]
-    family = "policies" if family == "dtype_policies" else family
     return _public(family, name)
 
 

@@ -1,0 +1,145 @@
+"""Every op of the registry on its samples: the shape rule is numpy's, C computes what the numpy
+reference says, and the gradient is the slope of the reference.
+
+Gradients are checked in float64 by random projection: the slope of one random weighted sum of the
+outputs along one random direction of an input (as in autograd's test_util).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from kernel_check import SETS, instruction_set, run_kernel
+
+import zoo_keras.program  # noqa: F401  # gives the tile functions their numbers
+from zoo_keras import native
+from zoo_keras.graph import Node, Spec, Tensor, input_tensor
+from zoo_keras.ops.chain import chain_of, chainable
+from zoo_keras.ops.op import Op, Sample, registry
+
+CASES = [(op, i) for op in registry.values() for i in range(len(op.samples))]
+NO_SAMPLES = {"chain", "take_along_axis_grad"}  # tested in test_chain.py; as a gradient
+
+
+def name_of(value: Any) -> str:
+    return value.name if isinstance(value, Op) else str(value)
+
+
+def specs_of(arrays: Sequence[np.ndarray]) -> list[Spec]:
+    return [Spec(a.shape, a.dtype.name) for a in arrays]
+
+
+def arrays_of(sample: Sample) -> list[np.ndarray]:
+    return sample.inputs(np.random.default_rng(1))
+
+
+def wide(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return [a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays]
+
+
+def reference(op: Op, arrays: Sequence[np.ndarray], attrs: dict[str, Any]) -> tuple[Any, ...]:
+    return op.compute(arrays, attrs, op.infer(*specs_of(arrays), **attrs))
+
+
+def test_every_op_has_samples():
+    assert {op.name for op in registry.values() if not op.samples} <= NO_SAMPLES
+
+
+def test_every_kernel_and_tile_exists():
+    ops = registry.values()
+    native.check_registry({o.kernel for o in ops if o.kernel}, {o.tile for o in ops if o.tile})
+
+
+@pytest.mark.parametrize("op, i", CASES, ids=name_of)
+def test_shape_rule_is_numpys(op, i):
+    arrays, attrs = arrays_of(op.samples[i]), op.samples[i].attrs
+    with np.errstate(all="ignore"):
+        results = op.reference(*arrays, **attrs)
+    results = results if isinstance(results, tuple) else (results,)
+    assert [np.shape(r) for r in results] == [s.shape for s in op.infer(*specs_of(arrays), **attrs)]
+
+
+def as_chain(op: Op, arrays: Sequence[np.ndarray], attrs: dict[str, Any]) -> Node | None:
+    """The op as a chain of one over these arrays, when C has it and needs no other op first."""
+    tensors = [input_tensor(str(i), a.shape, a.dtype.name) for i, a in enumerate(arrays)]
+    result: Tensor = op(*tensors, **attrs)
+    if not chainable(result.node) or result.node.inputs != tuple(tensors):
+        return None
+    return chain_of([result.node], [result])[0].node
+
+
+def in_c(op: Op, arrays: Sequence[np.ndarray], attrs: dict[str, Any], threads: int) -> list[Any]:
+    """The op's outputs as C computes them, or none if it has no C form for these dtypes."""
+    if op.kernel and op.fits(*specs_of(arrays)):
+        return run_kernel(op, arrays, attrs, threads)
+    node = as_chain(op, arrays, attrs) if op.tile else None
+    return run_kernel(node.op, arrays, node.attrs, threads) if node else []
+
+
+@pytest.mark.parametrize("op, i", [c for c in CASES if c[0].kernel or c[0].tile], ids=name_of)
+def test_c_computes_the_reference(op, i):
+    arrays, attrs = arrays_of(op.samples[i]), op.samples[i].attrs
+    wanted = reference(op, wide(arrays), attrs)
+    for name in SETS:
+        with instruction_set(name):
+            one, two, three = (in_c(op, arrays, attrs, threads) for threads in (1, 2, 3))
+        for a, b, c, want in zip(one, two, three, wanted):
+            size = np.max(np.abs(want), initial=1, where=np.isfinite(want))
+            np.testing.assert_allclose(a, want, 1e-5, 2e-6 * size, err_msg=f"{name} {attrs}")
+            assert a.tobytes() == b.tobytes() == c.tobytes(), f"{name}: threads change the result"
+
+
+def test_c_is_used_by_every_op_that_has_it():
+    unused = [
+        op.name
+        for op in registry.values()
+        if (op.kernel or op.tile) and op.samples
+        and not any(in_c(op, arrays_of(s), s.attrs, 1) for s in op.samples)
+    ]  # fmt: skip
+    assert not unused
+
+
+def summed_down(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A gradient in the broadcast shape, summed to the input's shape as the gradient pass does."""
+    extra = max(gradient.ndim - len(shape), 0)
+    gradient = gradient.sum(axis=tuple(range(extra)))
+    ones = tuple(i for i, d in enumerate(shape) if d == 1 and gradient.shape[i] != 1)
+    return np.broadcast_to(gradient.sum(axis=ones, keepdims=True), shape)
+
+
+def is_wide(array: np.ndarray) -> bool:
+    return array.dtype == np.float64
+
+
+def slope(op: Op, arrays: list[np.ndarray], attrs: Any, i: int, v: Any, weights: Any) -> float:
+    """The derivative of the weighted sum of all outputs along v, by a central difference."""
+
+    def value(t: float) -> float:
+        moved = [*arrays[:i], arrays[i] + t * v, *arrays[i + 1 :]]
+        results = reference(op, moved, attrs)
+        return sum(float(np.sum(y * w)) for y, w in zip(results, weights) if is_wide(y))
+
+    return (value(1e-6) - value(-1e-6)) / 2e-6
+
+
+@pytest.mark.parametrize("op, i", [c for c in CASES if c[0].grad], ids=name_of)
+def test_gradient_is_the_slope(op, i):
+    rng = np.random.default_rng(2)
+    arrays, attrs = wide(arrays_of(op.samples[i])), op.samples[i].attrs
+    results = reference(op, arrays, attrs)
+    if not any(map(is_wide, results)) or not any(map(is_wide, arrays)):
+        return
+    weights = [rng.uniform(-1, 1, y.shape) for y in results]
+    g, y = (weights[0], results[0]) if len(results) == 1 else (tuple(weights), results)
+    gradients = op.grad(g, y, *arrays, **attrs)
+    assert len(gradients) == len(arrays)
+    for k, (x, gradient) in enumerate(zip(arrays, gradients)):
+        if gradient is None or not is_wide(x) or not x.size:
+            continue
+        v = rng.uniform(-1, 1, x.shape)
+        along = float(np.sum(summed_down(np.asarray(gradient), x.shape) * v))
+        expected = slope(op, arrays, attrs, k, v, weights)
+        assert along == pytest.approx(expected, rel=1e-5, abs=1e-6), f"input {k}, {attrs}"
