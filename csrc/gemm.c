@@ -10,6 +10,8 @@
 #define TASK (512 * 1024) /* multiplications of a task, at least: about 10 us */
 #define FEW_TASKS 8       /* enough for two threads; more when they stay long, up to MANY_TASKS */
 #define MANY_TASKS 32
+#define SMALL (32 * 1024) /* floats of y up to which k is cut between tasks */
+#define SUM_FLOATS 4096   /* summed by one task then */
 /* Scratch floats of a thread: packed panels of b, then, when a is turned, packed tiles of a. */
 #define BPACK ((int64_t)GROUP * KBLOCK * PANEL)
 #define APACK ((int64_t)(MBLOCK + 2 * GEMM_ROWS) * KBLOCK)
@@ -23,22 +25,38 @@ typedef struct {
     float *y;
     int ta, tb, packed;             /* stored turned: a(k, m), b(n, k); b in panels */
     int64_t arow, acol, brow, bcol; /* strides of a(m, k) and b(k, n) in memory */
-    int act, mkl;
-    int64_t rows, columns; /* blocks of one matrix */
-    int64_t chunk;         /* blocks of one task */
+    int act, mkl, may_cut_k;
+    int64_t rows, columns, kcuts; /* blocks of one matrix */
+    float *partial;               /* y(kcuts, m, n) before its sum when kcuts > 1 */
+    int64_t chunk;                /* blocks of one task */
 } gemm;
 
-/* Rows [i0, i1) and panels [p0, p1) of one matrix. */
+/* Rows [i0, i1), panels [p0, p1) and steps [k0, k1) of one matrix. */
 typedef struct {
     const float *a, *b;
     float *y;
-    int64_t i0, i1, p0, p1;
+    int64_t i0, i1, p0, p1, k0, k1;
 } part;
 
 static int64_t panels(int64_t n) { return zk_ceil(n, PANEL); }
 
 /* Where part `i` of `parts` equal parts of `n` things starts. */
 static int64_t cut(int64_t n, int64_t i, int64_t parts) { return n * i / parts; }
+
+/* Not inlined: a call costs less than the function. */
+static __attribute__((noinline)) vf curve(vf y, int act) {
+    return act == ZK_RELU ? vf_at_least(y, (vf){0}) : act == ZK_TANH ? vf_tanh(y) : vf_sigmoid(y);
+}
+
+/* c(rows, cols) = act(c), for the activations that a tile does not apply itself. */
+static void activate(float *c, int64_t crow, int64_t rows, int64_t cols, int act) {
+    for (int64_t r = 0; r < rows; r++, c += crow) {
+        int64_t i = 0;
+        for (; i + VL <= cols; i += VL) vf_store(c + i, curve(vf_load(c + i), act));
+        if (i < cols)
+            vf_store_n(c + i, curve(vf_load_n(c + i, (int)(cols - i)), act), (int)(cols - i));
+    }
+}
 
 /* A panel out(steps, 16) from up to 16 columns of b(steps, n), the rest zero. Reads 16 floats of
  * every row but the last ones, where that would go past the end of b. */
@@ -152,13 +170,13 @@ static void run_rows(const gemm_tile *first, int64_t count, int wide, int apacke
     }
 }
 
-/* One step of k for a part: the tile knows a and its strides, k and act. */
+/* Steps [k0, k0 + t.k) of a part: the tile knows a and its strides. */
 static void run_panels(const gemm *g, const part *s, int64_t k0, gemm_tile t, int apacked,
                        float *scratch) {
     const int64_t rows = s->i1 - s->i0, wide = GEMM_WIDE(zk_ceil(rows, zk_ceil(rows, GEMM_ROWS)));
-    const int last = k0 + t.k == g->k;
-    t.act = last ? g->act : ZK_LINEAR;
-    t.crow = g->n, t.addrow = k0 ? g->n : 0;
+    const int first = k0 == s->k0;
+    t.act = k0 + t.k == g->k && g->kcuts == 1 ? g->act : ZK_LINEAR;
+    t.crow = g->n, t.addrow = first ? 0 : g->n;
     for (int64_t p = s->p0, count, w; p < s->p1; p += count) {
         count = zk_min(s->p1 - p, GROUP);
         if (count > 1 && (p + count) * PANEL > g->n) count--; /* the incomplete one goes alone */
@@ -170,23 +188,24 @@ static void run_panels(const gemm *g, const part *s, int64_t k0, gemm_tile t, in
             u.cols = (int)zk_min(g->n - column, w * PANEL);
             u.b = t.b + i * t.bpanel;
             u.c = s->y + s->i0 * g->n + column;
-            u.add = k0 ? u.c : g->bias ? g->bias + column : NULL;
+            u.add = first ? (g->bias ? g->bias + column : NULL) : u.c;
             run_rows(&u, rows, w > 1, apacked);
-            if (t.act > ZK_RELU) gemm_activate(u.c, g->n, rows, u.cols, t.act);
+            if (t.act > ZK_RELU) activate(u.c, g->n, rows, u.cols, t.act);
         }
     }
 }
 
 /* y = act(a b + bias) for one part, by the micro-kernel. */
 static void multiply_part(const gemm *g, const part *s, float *scratch) {
-    const int64_t kparts = zk_max(1, zk_ceil(g->k, KBLOCK));
+    const int64_t count = s->k1 - s->k0, kparts = zk_max(1, zk_ceil(count, KBLOCK));
     const int apacked = g->ta && s->p1 - s->p0 > 2;
     for (int64_t q = 0; q < kparts; q++) {
-        const int64_t k0 = cut(g->k, q, kparts), steps = cut(g->k, q + 1, kparts) - k0;
-        gemm_tile t = {.arow = g->arow, .acol = g->acol, .k = steps};
+        const int64_t k0 = s->k0 + cut(count, q, kparts);
+        gemm_tile t = {
+            .arow = g->arow, .acol = g->acol, .k = s->k0 + cut(count, q + 1, kparts) - k0};
         t.a = s->a + s->i0 * g->arow + k0 * g->acol;
         if (apacked) {
-            pack_a(g, s, k0, steps, scratch + BPACK);
+            pack_a(g, s, k0, t.k, scratch + BPACK);
             t.a = scratch + BPACK, t.arow = 1, t.acol = GEMM_ROWS;
         }
         run_panels(g, s, k0, t, apacked, scratch);
@@ -203,7 +222,7 @@ static void multiply_part_by_mkl(const gemm *g, const part *s) {
     for (int64_t i = 0; g->bias && i < rows; i++)
         memcpy(y + i * g->n, g->bias + j, (size_t)cols * sizeof *y);
     zk_mkl_multiply(rows, cols, g->k, a, b, g->bias ? 1 : 0, y, g->n);
-    if (g->act) gemm_activate(y, g->n, rows, cols, g->act);
+    if (g->act) activate(y, g->n, rows, cols, g->act);
 }
 
 /* y(rows) = w(rows, k) x, four rows at a time. */
@@ -234,7 +253,7 @@ static void multiply_part_by_dots(const gemm *g, const part *s) {
     float *y = s->y + j;
     dot_rows(s->b + j * g->k, n, g->k, s->a, y);
     for (int64_t i = 0; g->bias && i < n; i++) y[i] += *g->bias;
-    if (g->act) gemm_activate(y, n, 1, n, g->act);
+    if (g->act) activate(y, n, 1, n, g->act);
 }
 
 /* Number of floats between the first one of `arg` and its matrix for output matrix `index`. */
@@ -249,22 +268,41 @@ static int64_t matrix_at(const gemm *g, const zk_arg *arg, int64_t index) {
     return offset;
 }
 
+static void run_part(const gemm *g, const part *s, float *scratch) {
+    if (g->mkl) multiply_part_by_mkl(g, s);
+    else if (g->m == 1 && g->tb) multiply_part_by_dots(g, s);
+    else multiply_part(g, s, scratch);
+}
+
 static void run_task(void *ctx, int64_t task, int thread) {
     const gemm *g = ctx;
-    const int64_t blocks = g->rows * g->columns, end = g->batch * blocks, np = panels(g->n);
+    const int64_t rc = g->rows * g->columns, blocks = rc * g->kcuts, np = panels(g->n);
     float *scratch = (float *)g->call->scratch + thread * (g->ta ? BPACK + APACK : BPACK);
-    for (int64_t u = task * g->chunk; u < zk_min(end, (task + 1) * g->chunk); u++) {
-        const int64_t matrix = u / blocks, r = u % blocks / g->columns, c = u % g->columns;
-        part s = {.a = g->a, .b = g->b, .y = g->y + matrix * g->m * g->n};
+    for (int64_t u = task * g->chunk; u < zk_min(g->batch * blocks, (task + 1) * g->chunk); u++) {
+        const int64_t matrix = u / blocks, q = u % blocks / rc, r = u % rc / g->columns;
+        const int64_t column = u % g->columns, size = g->m * g->n;
+        part s = {.a = g->a, .b = g->b};
         if (g->batch > 1) {
             s.a += matrix_at(g, g->aarg, matrix);
             s.b += matrix_at(g, g->barg, matrix);
         }
+        s.y = g->kcuts > 1 ? g->partial + q * size : g->y + matrix * size;
         s.i0 = cut(g->m, r, g->rows), s.i1 = cut(g->m, r + 1, g->rows);
-        s.p0 = cut(np, c, g->columns), s.p1 = cut(np, c + 1, g->columns);
-        if (g->mkl) multiply_part_by_mkl(g, &s);
-        else if (g->m == 1 && g->tb) multiply_part_by_dots(g, &s);
-        else multiply_part(g, &s, scratch);
+        s.p0 = cut(np, column, g->columns), s.p1 = cut(np, column + 1, g->columns);
+        s.k0 = cut(g->k, q, g->kcuts), s.k1 = cut(g->k, q + 1, g->kcuts);
+        run_part(g, &s, scratch);
+    }
+}
+
+/* y = sum of the partial matrices, in their order. */
+static void sum_task(void *ctx, int64_t task, int thread) {
+    const gemm *g = ctx;
+    const int64_t size = g->m * g->n, end = zk_min(size, (task + 1) * SUM_FLOATS);
+    (void)thread;
+    for (int64_t i = task * SUM_FLOATS; i < end; i++) {
+        float sum = 0;
+        for (int64_t q = 0; q < g->kcuts; q++) sum += g->partial[q * size + i];
+        g->y[i] = sum;
     }
 }
 
@@ -276,18 +314,27 @@ static int64_t tasks_for(double work) {
     return zk_min(most, zk_max(FEW_TASKS, zk_min(most / 16, MANY_TASKS)));
 }
 
-/* Chooses blocks of at most MBLOCK rows; columns are cut first, down to GROUP panels. */
-static void multiply(gemm *g) {
-    if (!g->m || !g->n || !g->batch) return;
+/* Chooses blocks: at most MBLOCK rows; k is cut when y is small and k long, then columns, down to
+ * GROUP panels, then rows. */
+static void choose_blocks(gemm *g) {
+    if (!g->m || !g->n || !g->batch) return; /* no blocks at all */
     /* reading and packing b costs about as much as 6 rows */
     const double work = (double)g->batch * (double)(g->n * (g->k + 1)) * (double)(g->m + 6);
-    const int64_t tasks = tasks_for(work), wanted = zk_ceil(tasks, g->batch);
+    const int64_t tasks = tasks_for(work), kparts = g->k / KBLOCK;
+    const int cut_k = g->may_cut_k && g->m * g->n <= SMALL && kparts > 3;
+    g->kcuts = cut_k ? zk_min(tasks, kparts) : 1;
+    const int64_t wanted = zk_ceil(tasks, g->batch * g->kcuts);
     g->rows = zk_ceil(g->m, MBLOCK);
     g->columns = zk_min(zk_ceil(wanted, g->rows), zk_ceil(g->n, GROUP * PANEL));
     g->rows = zk_max(g->rows, zk_min(wanted / g->columns, g->m / (4 * GEMM_ROWS)));
-    const int64_t blocks = g->batch * g->rows * g->columns;
-    g->chunk = zk_ceil(blocks, tasks);
+    g->chunk = zk_ceil(g->batch * g->rows * g->columns * g->kcuts, tasks);
+}
+
+static void multiply(gemm *g) {
+    const int64_t blocks = g->batch * g->rows * g->columns * g->kcuts;
+    if (!blocks) return;
     zk_parallel(g->call, zk_ceil(blocks, g->chunk), run_task, g);
+    if (g->kcuts > 1) zk_parallel(g->call, zk_ceil(g->m * g->n, SUM_FLOATS), sum_task, g);
 }
 
 /* A column y(m, 1) = a b is the row b' a'. */
@@ -305,27 +352,40 @@ static void set_strides(gemm *g) {
     g->brow = g->tb ? 1 : g->n, g->bcol = g->tb ? g->k : 1;
 }
 
-static int64_t scratch_bytes(const zk_call *c, int64_t floats) {
-    return c->threads * floats * (int64_t)sizeof(float);
+static int64_t pack_floats(const gemm *g) { return g->ta ? BPACK + APACK : BPACK; }
+static int64_t pack_bytes(const zk_call *c, const gemm *g) {
+    return c->threads * pack_floats(g) * (int64_t)sizeof(float);
+}
+
+static gemm product(const zk_call *c, const float *a, const float *b) {
+    const zk_arg *y = c->a, *aarg = c->a + 1, *barg = c->a + 2;
+    gemm g = {.call = c, .a = a, .b = b, .aarg = aarg, .barg = barg};
+    g.ta = c->attr[0] != 0, g.tb = c->attr[1] != 0;
+    g.m = y->dims[y->ndim - 2], g.n = y->dims[y->ndim - 1];
+    g.k = aarg->dims[aarg->ndim - 1 - g.ta];
+    g.batch = zk_span(y, 0, y->ndim - 2);
+    if (!g.ta && zk_span(barg, 0, barg->ndim - 2) == 1) g.m *= g.batch, g.batch = 1;
+    turn_single_column(&g);
+    set_strides(&g);
+    g.mkl = zk_mkl_takes(g.m, g.n, g.k);
+    g.may_cut_k = g.batch == 1 && g.m > 1 && !g.mkl;
+    choose_blocks(&g);
+    return g;
 }
 
 /* matmul: y = a b.  out y(..., m, n)  in a(..., m, k) or (..., k, m), b(..., k, n) or (..., n, k)
  * attr transpose_a, transpose_b */
 static void matmul(const zk_call *c) {
-    const zk_arg *y = c->a, *a = c->a + 1, *b = c->a + 2;
-    gemm g = {.call = c, .y = c->p[0], .a = c->p[1], .b = c->p[2], .aarg = a, .barg = b};
-    g.ta = c->attr[0] != 0, g.tb = c->attr[1] != 0;
-    g.m = y->dims[y->ndim - 2], g.n = y->dims[y->ndim - 1], g.k = a->dims[a->ndim - 1 - g.ta];
-    g.batch = zk_span(y, 0, y->ndim - 2);
-    if (!g.ta && zk_span(b, 0, b->ndim - 2) == 1) g.m *= g.batch, g.batch = 1;
-    turn_single_column(&g);
-    set_strides(&g);
-    g.mkl = zk_mkl_takes(g.m, g.n, g.k);
+    gemm g = product(c, c->p[1], c->p[2]);
+    g.y = c->p[0];
+    g.partial = (float *)(c->scratch + pack_bytes(c, &g));
     multiply(&g);
 }
 
 static int64_t matmul_scratch(const zk_call *c) {
-    return scratch_bytes(c, c->attr[0] ? BPACK + APACK : BPACK);
+    const gemm g = product(c, NULL, NULL);
+    const int64_t partial = g.kcuts > 1 ? g.kcuts * g.m * g.n : 0;
+    return pack_bytes(c, &g) + partial * (int64_t)sizeof(float);
 }
 
 /* A layer of one row of x for each row of y; w is as it is, or packed. */
@@ -341,10 +401,13 @@ static void dense(const zk_call *c) {
     turn_single_column(&g);
     set_strides(&g);
     g.mkl = c->a[2].dims[1] != 1 && zk_mkl_takes(g.m, g.n, g.k);
+    choose_blocks(&g);
     multiply(&g);
 }
 
-static int64_t dense_scratch(const zk_call *c) { return scratch_bytes(c, BPACK); }
+static int64_t dense_scratch(const zk_call *c) {
+    return c->threads * BPACK * (int64_t)sizeof(float);
+}
 
 /* dense_packed: y = act(x w + b).  out y(..., n)  in x(..., k), w(ceil(n / 16), k, 16), b(n)
  * attr n, act */
@@ -358,6 +421,7 @@ static void dense_packed(const zk_call *c) {
     }
     turn_single_column(&g);
     set_strides(&g);
+    choose_blocks(&g);
     multiply(&g);
 }
 

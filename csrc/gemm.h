@@ -4,7 +4,7 @@
  * nothing of blocking, packing or threads. */
 #ifndef ZK_GEMM_H
 #define ZK_GEMM_H
-#include "vec.h"
+#include "vmath.h"
 
 /* Activations that a kernel applies as it stores; zoo_keras/ops/linalg.py holds their names. */
 enum { ZK_LINEAR, ZK_RELU, ZK_TANH, ZK_SIGMOID };
@@ -31,30 +31,17 @@ typedef struct {
     int64_t arow, acol, bstep, bpanel, addrow, crow;
     int64_t k;
     int cols; /* columns of c that exist, at most 16 * panels; b is read in full */
-    int act;  /* ZK_RELU, or anything else for none: see gemm_activate */
+    int act;  /* only ZK_RELU is applied here */
 } gemm_tile;
-
-/* max(y, 0) that lets NaN through. */
-ZK_INLINE vf gemm_relu(vf y) { return (vf)((vi)y & ~(y < (vf){0})); }
-
-/* act(c) in place, for the activations that a tile does not do itself. c(rows, cols) */
-static __attribute__((unused)) void gemm_activate(float *c, int64_t crow, int64_t rows,
-                                                  int64_t cols, int act) {
-    for (int64_t r = 0; r < rows; r++, c += crow)
-        for (int64_t i = 0; i < cols; i++)
-            if (act == ZK_RELU) c[i] = c[i] < 0 ? 0 : c[i];
-            else if (act == ZK_TANH) c[i] = tanhf(c[i]);
-            else if (act == ZK_SIGMOID) c[i] = 1 / (1 + expf(-c[i]));
-}
 
 ZK_INLINE const float *gemm_step(const float *p, int64_t bytes) {
     return (const float *)((const char *)p + bytes);
 }
 
 /* acc += a b. The rows of a lie in groups of three, so that one pointer and two strides reach
- * each group. Strides in bytes keep gcc from compiling the loop again for stride 1. */
+ * each group. Were the stride of a not hidden from gcc, it would compile the loop twice. */
 ZK_INLINE void gemm_multiply(const gemm_tile *t, const int rows, const int vecs,
-                             vf (*acc)[PV * 4]) {
+                             vf (*acc)[GEMM_WIDEST * PV]) {
     const float *b = t->b, *a[(GEMM_ROWS + 2) / 3];
     int64_t row = t->arow, acol = t->acol * 4, bstep = t->bstep * 4, bpanel = t->bpanel;
     __asm__("" : "+r"(acol));
@@ -105,7 +92,7 @@ ZK_INLINE void gemm_run(const gemm_tile *t, const int rows, const int panels) {
         return;
     }
     if (t->add) GEMM_EACH_VECTOR acc[r][v] += vf_load(t->add + r * t->addrow + v * VL);
-    if (t->act == ZK_RELU) GEMM_EACH_VECTOR acc[r][v] = gemm_relu(acc[r][v]);
+    if (t->act == ZK_RELU) GEMM_EACH_VECTOR acc[r][v] = vf_at_least(acc[r][v], (vf){0});
     float *c = t->c;
     const int64_t crow = t->crow;
     GEMM_EACH_VECTOR vf_store(c + r * crow + v * VL, acc[r][v]);

@@ -54,31 +54,26 @@ ZK_INLINE vf identity(int op) {
     }
 }
 
-/* The first n floats, the other lanes from `rest`. */
-ZK_INLINE vf load_part(const float *x, int64_t n, vf rest) {
-    float t[VL];
-    vf_store(t, rest);
-    memcpy(t, x, (size_t)n * 4);
-    return vf_load(t);
-}
-
-/* All lanes together, in the first one, always in the same order. */
+/* All lanes together, in every lane, always in the same order. */
 ZK_INLINE vf across(int op, vf v) {
-    float t[2 * VL];
-    for (int w = VL / 2; w; w /= 2) {
-        vf_store(t, v);
-        v = combine(op, v, vf_load(t + w));
-    }
-    return v;
+    if (VL > 8) v = combine(op, v, VF_SWAP(v, 8));
+    if (VL > 4) v = combine(op, v, VF_SWAP(v, 4));
+    v = combine(op, v, VF_SWAP(v, 2));
+    return combine(op, v, VF_SWAP(v, 1));
 }
 
-/* x(n) contiguous -> first lane. Long rows go in blocks, whose sums are added one by one. */
+/* The first n lanes; n >= VL: all. */
+ZK_INLINE vf load_some(const float *x, int64_t n) {
+    return n >= VL ? vf_load(x) : vf_load_first(x, n, vf_set(0));
+}
+
+/* x(n) contiguous -> every lane. Long rows go in blocks, whose results are combined one by one. */
 ZK_INLINE vf reduce_block(int op, const float *x, int64_t n) {
     vf a[4] = {identity(op), identity(op), identity(op), identity(op)};
     for (; n >= 4 * VL; n -= 4 * VL, x += 4 * VL)
         for (int i = 0; i < 4; i++) a[i] = combine(op, a[i], vf_load(x + i * VL));
     for (; n >= VL; n -= VL, x += VL) a[0] = combine(op, a[0], vf_load(x));
-    if (n) a[1] = combine(op, a[1], load_part(x, n, identity(op)));
+    if (n) a[1] = combine(op, a[1], vf_load_first(x, n, identity(op)));
     return across(op, combine(op, combine(op, a[0], a[1]), combine(op, a[2], a[3])));
 }
 ZK_INLINE void reduce_row(int op, const float *x, int64_t n, float *y) {
@@ -92,26 +87,25 @@ ZK_INLINE void reduce_row(int op, const float *x, int64_t n, float *y) {
 /* Columns of x(rows, width) -> y(width), rows `stride` apart; eight rows are added before y. */
 ZK_INLINE vf eight_rows(int op, const float *x, int64_t stride, int64_t n) {
     vf v[8];
-    for (int i = 0; i < 8; i++)
-        v[i] = n == VL ? vf_load(x + i * stride) : load_part(x + i * stride, n, vf_set(0));
+    for (int i = 0; i < 8; i++) v[i] = load_some(x + i * stride, n);
     for (int w = 4; w; w /= 2)
         for (int i = 0; i < w; i++) v[i] = combine(op, v[i], v[i + w]);
     return v[0];
 }
+ZK_INLINE vf rows_of_vector(int op, vf sum, const float *x, int64_t rows, int64_t stride,
+                            int64_t n) {
+    for (; rows >= 8; rows -= 8, x += 8 * stride)
+        sum = combine(op, sum, eight_rows(op, x, stride, n));
+    for (; rows; rows--, x += stride) sum = combine(op, sum, load_some(x, n));
+    return sum;
+}
 ZK_INLINE void add_rows(int op, const float *x, int64_t rows, int64_t stride, int64_t width,
                         float *y) {
-    for (int64_t j = 0; j < width; j += VL) {
-        int64_t n = zk_min(VL, width - j), r = 0;
-        vf sum = n == VL ? vf_load(y + j) : load_part(y + j, n, vf_set(0));
-        for (; r + 8 <= rows; r += 8)
-            sum = combine(op, sum, eight_rows(op, x + r * stride + j, stride, n));
-        for (; r < rows; r++) {
-            const float *p = x + r * stride + j;
-            sum = combine(op, sum, n == VL ? vf_load(p) : load_part(p, n, vf_set(0)));
-        }
-        if (n == VL) vf_store(y + j, sum);
-        else vf_store_n(y + j, sum, (int)n);
-    }
+    int64_t j = 0, n;
+    for (; j + VL <= width; j += VL)
+        vf_store(y + j, rows_of_vector(op, vf_load(y + j), x + j, rows, stride, VL));
+    if ((n = width - j))
+        vf_store_first(y + j, rows_of_vector(op, load_some(y + j, n), x + j, rows, stride, n), n);
 }
 ZK_INLINE void reduce_columns(int op, const float *x, int64_t rows, int64_t width, int64_t stride,
                               float *y) {
@@ -323,11 +317,11 @@ static int32_t first_place(const float *x, int64_t n, int largest) {
 
 /* Up to VL columns side by side: a later element wins only when it is strictly better. */
 static void places_of_columns(const search *h, const float *x, int64_t n, int32_t *y) {
-    vf best = n == VL ? vf_load(x) : load_part(x, n, vf_set(0));
+    vf best = load_some(x, n);
     vi place = {0};
     for (int64_t r = 1; r < h->length; r++) {
         const float *p = x + r * h->inner;
-        vf v = n == VL ? vf_load(p) : load_part(p, n, vf_set(0));
+        vf v = load_some(p, n);
         vi better = ((h->largest ? v > best : v < best) | (v != v)) & (best == best);
         best = vf_blend(better, v, best);
         place = (vi)vf_blend(better, (vf)vi_set((int32_t)r), (vf)place);

@@ -6,18 +6,13 @@
 
 enum { SHARE = 16384 }; /* elements of a task at least */
 
-ZK_INLINE vf load_part(const float *x, int64_t n, float rest) {
-    float t[VL];
-    vf_store(t, vf_set(rest));
-    memcpy(t, x, (size_t)n * 4);
-    return vf_load(t);
-}
+/* The first n lanes, at most all; on load the others are `rest`. */
 ZK_INLINE vf load_some(const float *x, int64_t n, float rest) {
-    return n >= VL ? vf_load(x) : load_part(x, n, rest);
+    return n >= VL ? vf_load(x) : vf_load_first(x, n, vf_set(rest));
 }
 ZK_INLINE void store_some(float *y, vf v, int64_t n) {
     if (n >= VL) vf_store(y, v);
-    else vf_store_n(y, v, (int)n);
+    else vf_store_first(y, v, n);
 }
 
 /* ---- one contiguous row of n elements ---- */
@@ -30,7 +25,7 @@ static float largest(const float *x, int64_t n) {
     for (; i + 4 * VL <= n; i += 4 * VL)
         for (int k = 0; k < 4; k++) m[k] = vf_at_least(vf_load(x + i + k * VL), m[k]);
     for (; i < n; i += VL) m[0] = vf_at_least(load_some(x + i, n - i, -__builtin_inff()), m[0]);
-    return vf_hmax(vf_max(vf_max(m[0], m[1]), vf_max(m[2], m[3])));
+    return vf_top(vf_at_least(vf_at_least(m[0], m[1]), vf_at_least(m[2], m[3])))[0];
 }
 
 /* Sum of exp(x - max); y, unless NULL, receives the exponentials. */
@@ -48,7 +43,7 @@ ZK_INLINE float exponentials(const float *x, float max, int64_t n, float *y) {
         if (y) store_some(y + i, e, n - i);
         sum[0] += e;
     }
-    return vf_sum(sum[0] + sum[1]);
+    return vf_total(sum[0] + sum[1])[0];
 }
 
 static void softmax_row(const float *x, int64_t n, float *y) {
@@ -77,7 +72,7 @@ static float dot(const float *a, const float *b, int64_t n) {
         if (b) v *= load_some(b + i, n - i, 0);
         sum[k] += v;
     }
-    return vf_sum(sum[0] + sum[1]);
+    return vf_total(sum[0] + sum[1])[0];
 }
 
 static void softmax_grad_row(const float *g, const float *y, int64_t n, float *dx) {
@@ -233,7 +228,7 @@ static float dense_loss(const loss *h, int64_t r) {
         vf p = (load_some(x + i, h->classes - i, 0) - max) - log;
         sum += load_some(t + i, h->classes - i, 0) * p;
     }
-    return -vf_sum(sum);
+    return -vf_total(sum)[0];
 }
 
 /* dx = g * (softmax(x) * sum(target) - target) */

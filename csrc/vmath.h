@@ -1,20 +1,24 @@
-/* Elementary functions over float vectors. In: vf, out: vf; NaN gives NaN, infinities as in C99
- * unless said otherwise. The bounds in ulp hold against the exact value of the float argument, in
- * every instruction set, with or without fused multiply-add; tests/test_vmath.py checks them.
- * Polynomials are minimax fits of our own, their coefficients rounded to float one after another.
+/* Elementary functions over float vectors. In: vf, out: vf; NaN gives NaN,
+ * infinities as in C99 unless said otherwise. The bounds in ulp hold against
+ * the exact value of the float argument, in every instruction set, with or
+ * without fused multiply-add; tests/test_vmath.py checks them. Polynomials are
+ * minimax fits of our own, their coefficients rounded to float one after
+ * another.
  */
 #ifndef ZK_VMATH_H
 #define ZK_VMATH_H
 #include "vec.h"
 
-/* VL doubles are wider than a register, which matters to the calling convention only: all of this
- * is inlined. */
+/* VL doubles are wider than a register, which matters to the calling convention
+ * only: all of this is inlined. */
 #pragma GCC diagnostic ignored "-Wpsabi"
 typedef double vd __attribute__((vector_size(VL * 8), aligned(8), may_alias));
 typedef int64_t vl __attribute__((vector_size(VL * 8), aligned(8), may_alias));
+typedef uint64_t vul __attribute__((vector_size(VL * 8), aligned(8), may_alias));
 
-/* x, but not below (above) the bound; NaN stays NaN. mask ? a : b where mask is all ones or zero.
- */
+/* x, but not below (above) the bound; NaN stays NaN. mask ? a : b where mask is
+ * all ones or zero. The first n floats of an array (0 < n <= VL), the other
+ * lanes from `rest`; and to store them. */
 #if defined(ZK_ISA_AVX512)
 #include <immintrin.h>
 ZK_INLINE vf vf_at_least(vf x, vf low) { return (vf)_mm512_max_ps((__m512)low, (__m512)x); }
@@ -23,6 +27,12 @@ ZK_INLINE vf vf_blend(vi mask, vf a, vf b) {
     return (vf)_mm512_ternarylogic_epi32((__m512i)mask, (__m512i)a, (__m512i)b, 0xca);
 }
 ZK_INLINE vf vf_sqrt(vf x) { return (vf)_mm512_sqrt_ps((__m512)x); }
+ZK_INLINE vf vf_load_first(const float *p, int64_t n, vf rest) {
+    return (vf)_mm512_mask_loadu_ps((__m512)rest, (__mmask16)(0xffffu >> (VL - n)), p);
+}
+ZK_INLINE void vf_store_first(float *p, vf v, int64_t n) {
+    _mm512_mask_storeu_ps(p, (__mmask16)(0xffffu >> (VL - n)), (__m512)v);
+}
 #elif defined(ZK_ISA_AVX2)
 #include <immintrin.h>
 ZK_INLINE vf vf_at_least(vf x, vf low) { return (vf)_mm256_max_ps((__m256)low, (__m256)x); }
@@ -31,6 +41,14 @@ ZK_INLINE vf vf_blend(vi mask, vf a, vf b) {
     return (vf)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)mask);
 }
 ZK_INLINE vf vf_sqrt(vf x) { return (vf)_mm256_sqrt_ps((__m256)x); }
+ZK_INLINE vi vi_first(int64_t n) { return (vi){0, 1, 2, 3, 4, 5, 6, 7} < (int32_t)n; }
+ZK_INLINE vf vf_load_first(const float *p, int64_t n, vf rest) {
+    vi mask = vi_first(n);
+    return vf_blend(mask, (vf)_mm256_maskload_ps(p, (__m256i)mask), rest);
+}
+ZK_INLINE void vf_store_first(float *p, vf v, int64_t n) {
+    _mm256_maskstore_ps(p, (__m256i)vi_first(n), (__m256)v);
+}
 #else
 ZK_INLINE vf vf_at_least(vf x, vf low) { return vf_select(x < low, low, x); }
 ZK_INLINE vf vf_at_most(vf x, vf high) { return vf_select(x > high, high, x); }
@@ -39,7 +57,47 @@ ZK_INLINE vf vf_sqrt(vf x) {
     for (int i = 0; i < VL; i++) x[i] = sqrtf(x[i]);
     return x;
 }
+ZK_INLINE vf vf_load_first(const float *p, int64_t n, vf rest) {
+    for (int i = 0; i < VL; i++)
+        if (i < n) rest[i] = p[i];
+    return rest;
+}
+ZK_INLINE void vf_store_first(float *p, vf v, int64_t n) {
+    for (int i = 0; i < VL; i++)
+        if (i < n) p[i] = v[i];
+}
 #endif
+
+/* v with lanes i and i ^ w swapped, for a constant w below VL. */
+#if VL == 16
+#define VF_LANES(w)                                                                           \
+    (vi) {                                                                                    \
+        0 ^ w, 1 ^ w, 2 ^ w, 3 ^ w, 4 ^ w, 5 ^ w, 6 ^ w, 7 ^ w, 8 ^ w, 9 ^ w, 10 ^ w, 11 ^ w, \
+            12 ^ w, 13 ^ w, 14 ^ w, 15 ^ w                                                    \
+    }
+#elif VL == 8
+#define VF_LANES(w) \
+    (vi) { 0 ^ w, 1 ^ w, 2 ^ w, 3 ^ w, 4 ^ w, 5 ^ w, 6 ^ w, 7 ^ w }
+#else
+#define VF_LANES(w) \
+    (vi) { 0 ^ w, 1 ^ w, 2 ^ w, 3 ^ w }
+#endif
+#define VF_SWAP(v, w) __builtin_shuffle(v, VF_LANES(w))
+
+/* The sum of all lanes, in every lane, added in the same order always. */
+ZK_INLINE vf vf_total(vf v) {
+    if (VL > 8) v += VF_SWAP(v, 8);
+    if (VL > 4) v += VF_SWAP(v, 4);
+    v += VF_SWAP(v, 2);
+    return v + VF_SWAP(v, 1);
+}
+/* The largest lane, in every lane; a NaN may be missed. */
+ZK_INLINE vf vf_top(vf v) {
+    if (VL > 8) v = vf_at_least(v, VF_SWAP(v, 8));
+    if (VL > 4) v = vf_at_least(v, VF_SWAP(v, 4));
+    v = vf_at_least(v, VF_SWAP(v, 2));
+    return vf_at_least(v, VF_SWAP(v, 1));
+}
 
 ZK_INLINE vi vi_set(int32_t x) { return x - (vi){0}; }
 ZK_INLINE vf vf_from_int(vi x) { return __builtin_convertvector(x, vf); }
@@ -51,7 +109,8 @@ ZK_INLINE vf vf_copysign(vf size, vf sign) {
 ZK_INLINE vf vf_maximum(vf a, vf b) { return vf_blend((a > b) | (a != a), a, b); }
 ZK_INLINE vf vf_minimum(vf a, vf b) { return vf_blend((a < b) | (a != a), a, b); }
 
-/* Nearest whole number, ties to even; exact. Above 2^23 every float is whole. */
+/* Nearest whole number, ties to even; exact. Above 2^23 every float is whole.
+ */
 ZK_INLINE vf vf_round(vf x) {
     vf a = vf_abs(x), r = a + 0x1p23f;
     r = r - 0x1p23f;
@@ -123,7 +182,8 @@ ZK_INLINE vf vf_log_parts(vf f, vf k) {
     return (f - 0.5f * z) + y + k * 0.693359375f;
 }
 
-/* Splits x > 0 (no denormal) into m in [sqrt(1/2), sqrt(2)] and k: x = m * 2^k. */
+/* Splits x > 0 (no denormal) into m in [sqrt(1/2), sqrt(2)] and k: x = m * 2^k.
+ */
 ZK_INLINE vf vf_split(vf x, vi *k) {
     *k = ((vi)x - 0x3f3504f3) >> 23;
     return (vf)((vi)x - (*k << 23));
@@ -206,7 +266,8 @@ ZK_INLINE int vi_any(vi mask) {
     return any;
 }
 
-/* sin(x + turns * pi / 2): below 2 ulp. The angle is reduced in double, beyond 2^20 by libm. */
+/* sin(x + turns * pi / 2): below 2 ulp. The angle is reduced in double, beyond
+ * 2^20 by libm. */
 ZK_INLINE vf vf_sine(vf x, int turns) {
     const double magic = 0x1.8p52;
     vd wide = __builtin_convertvector(x, vd);
@@ -232,36 +293,39 @@ ZK_INLINE vf vf_sine(vf x, int turns) {
 ZK_INLINE vf vf_sin(vf x) { return vf_sine(x, 0); }
 ZK_INLINE vf vf_cos(vf x) { return vf_sine(x, 1); }
 
-/* log(a) for normal a > 0, to about 1e-12. */
+/* log(a) for normal a > 0, to about 1e-12. Exponents become doubles as low bits
+ * of 2^52, since AVX2 cannot convert 64-bit integers. */
 ZK_INLINE vd vd_log(vd a) {
-    vl k = ((vl)a - 0x3fe6a09e667f3bcdLL) >> 52;
-    vd m = (vd)((vl)a - (k << 52));
+    const int64_t root = 0x3fe6a09e667f3bcdLL, one = 0x3ff0000000000000LL; /* sqrt(1/2), 1 */
+    vl k = (vl)((vul)((vl)a - root + one) >> 52);                          /* exponent + 1023 */
+    vd m = (vd)((vl)a - (k << 52) + one);
+    vd exponent = (vd)(k | 0x4330000000000000LL) - (0x1p52 + 1023);
     vd s = (m - 1.0) / (m + 1.0), z = s * s; /* log(m) = 2 atanh(s) */
-    vd p = z / 13 + 1.0 / 11;
+    vd p = z * (1.0 / 13) + 1.0 / 11;
     p = p * z + 1.0 / 9;
     p = p * z + 1.0 / 7;
     p = p * z + 1.0 / 5;
     p = p * z + 1.0 / 3;
-    return (p * z * s + s) * 2.0 + __builtin_convertvector(k, vd) * 0.69314718055994531;
+    return (p * z * s + s) * 2.0 + exponent * 0.69314718055994531;
 }
 
 /* exp(x) for |x| < 700, to about 1e-9. */
 ZK_INLINE vd vd_exp(vd x) {
     const double magic = 0x1.8p52;
     vd t = x * 1.4426950408889634 + magic;
-    vl n = (vl)t - 0x4338000000000000LL;
     vd r = x - (t - magic) * 0.69314718055994531;
-    vd p = r / 40320 + 1.0 / 5040;
+    vd p = r * (1.0 / 40320) + 1.0 / 5040;
     p = p * r + 1.0 / 720;
     p = p * r + 1.0 / 120;
     p = p * r + 1.0 / 24;
     p = p * r + 1.0 / 6;
     p = p * r + 0.5;
     p = p * r * r + r + 1.0;
-    return p * (vd)((n + 1023) << 52);
+    return p * (vd)(((vl)t << 52) + 0x3ff0000000000000LL);
 }
 
-/* a to the power of b: below 1 ulp; special values as in C99. Computed in double. */
+/* a to the power of b: below 1 ulp; special values as in C99. Computed in
+ * double. */
 ZK_INLINE vf vf_pow(vf a, vf b) {
     const float inf = __builtin_inff();
     vf size = vf_abs(a);

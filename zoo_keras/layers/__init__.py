@@ -46,6 +46,7 @@ from zoo_keras.layers.normalization import (
     LayerNormalization,
     UnitNormalization,
 )
+from zoo_keras.layers.op_call import OpCall as _OpCall  # noqa: F401  (its hook lets ops take KerasTensors)
 from zoo_keras.layers.pooling import (
     AveragePooling1D,
     AveragePooling2D,
@@ -56,7 +57,6 @@ from zoo_keras.layers.pooling import (
     MaxPooling1D,
     MaxPooling2D,
 )
-from zoo_keras.layers.op_call import OpCall as _OpCall  # noqa: F401  (its hook lets ops take KerasTensors)
 from zoo_keras.layers.regularization import (
     ActivityRegularization,
     Dropout,

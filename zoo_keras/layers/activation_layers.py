@@ -159,7 +159,7 @@ class PReLU(Layer):
             found = standard_axes(self, "shared_axes", shared_axes)
             self.shared_axes = found if isinstance(found, list) else [found]
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Any = None) -> None:
         """Make alpha."""
         shared = {a % len(input_shape) for a in self.shared_axes or []}
         rest = range(1, len(input_shape))

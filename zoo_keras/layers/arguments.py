@@ -14,7 +14,9 @@ from zoo_keras import config
 from zoo_keras.errors import ConfigError, UnsupportedError
 
 
-def argument_error(layer: Any, argument: str, expected: str, value: Any, advice: str) -> ConfigError:
+def argument_error(
+    layer: Any, argument: str, expected: str, value: Any, advice: str
+) -> ConfigError:
     """A ConfigError in three parts: what and where, what was received, what to do."""
     return ConfigError(
         f'{type(layer).__name__} "{layer.name}": {argument} must be {expected}. Received: '
@@ -64,7 +66,7 @@ def one_of(layer: Any, argument: str, value: Any, allowed: Sequence[str]) -> str
 
 
 def data_format(layer: Any, value: Any) -> str:
-    """"channels_last" or "channels_first"; None means config.image_data_format()."""
+    """ "channels_last" or "channels_first"; None means config.image_data_format()."""
     if value is None:
         return config.image_data_format()
     return one_of(layer, "data_format", value, ("channels_last", "channels_first"))

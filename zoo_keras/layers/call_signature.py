@@ -85,8 +85,10 @@ class CallSignature:
 
 
 def _has_shape(value: Any) -> bool:
-    return isinstance(value, (Tensor, KerasTensor)) or hasattr(value, "__array_interface__") or (
-        getattr(type(value), "is_zk_variable", False)
+    return (
+        isinstance(value, (Tensor, KerasTensor))
+        or hasattr(value, "__array_interface__")
+        or (getattr(type(value), "is_zk_variable", False))
     )
 
 

@@ -35,7 +35,7 @@ class TrackedList(list):
         for item in items:
             self.append(item)
 
-    def __iadd__(self, items: Iterable[Any]) -> TrackedList:  # type: ignore[override, misc]
+    def __iadd__(self, items: Iterable[Any]) -> TrackedList:  # type: ignore[misc]
         self.extend(items)
         return self
 

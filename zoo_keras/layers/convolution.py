@@ -1,7 +1,7 @@
 """Conv1D and Conv2D: learned filters slid along 1 or 2 axes.
 
-In: (batch, *spatial, channels), or channels first. Out: (batch, *places, filters). Convolution, bias
-and activation become one instruction of the engine.
+In: (batch, *spatial, channels), or channels first. Out: (batch, *places, filters). Convolution,
+bias and activation become one instruction of the engine.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from typing import Any
 from zoo_keras import ops
 from zoo_keras.layers.arguments import (
     argument_error,
-    data_format as standard_data_format,
     int_tuple,
     one_of,
     positive,
     refuse,
+)
+from zoo_keras.layers.arguments import (
+    data_format as standard_data_format,
 )
 from zoo_keras.layers.channels import channel_axis, from_last, to_last
 from zoo_keras.layers.input_spec import InputSpec
@@ -93,7 +95,7 @@ class BaseConv(Layer):
                 "Use strides or dilation, not both.",
             )  # fmt: skip
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Any = None) -> None:
         """Make kernel (*kernel_size, channels // groups, filters) and bias (filters,)."""
         axis = channel_axis(self.data_format)
         channels = known_size(self, input_shape, axis)

@@ -66,7 +66,7 @@ class Dense(Layer):
         self.input_spec = InputSpec(min_ndim=2)
         self.supports_masking = True
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Any = None) -> None:
         """Make kernel and bias for inputs of this shape."""
         features = known_size(self, input_shape, -1)
         self.kernel = add_weight(self, "kernel", (features, self.units))

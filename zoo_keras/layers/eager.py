@@ -42,11 +42,10 @@ def call_on_arrays(layer: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
 
 def _lists_as_arrays(args: tuple) -> tuple:
     """A plain list of numbers is one array; a list of arrays is several inputs."""
-    if args and isinstance(args[0], (list, tuple)):
-        if not any(isinstance(leaf, np.ndarray) for leaf in flatten(args[0])):
-            return (np.asarray(args[0], np.float32), *args[1:])
-    if args and isinstance(args[0], (int, float)):
-        return (np.asarray(args[0], np.float32), *args[1:])
+    first = args[0] if args else None
+    plain = isinstance(first, (list, tuple, int, float))
+    if plain and not any(isinstance(leaf, np.ndarray) for leaf in flatten(first)):
+        return (np.asarray(first, np.float32), *args[1:])
     return args
 
 

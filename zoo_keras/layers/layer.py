@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import initializers
-from zoo_keras.layers.call_signature import CallSignature
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import Tensor, current_scope, current_trace, not_tracing, scope
 from zoo_keras.layers.call_context import calling, current_training, mask_of, set_mask
+from zoo_keras.layers.call_signature import CallSignature
 from zoo_keras.layers.eager import call_on_arrays
 from zoo_keras.layers.input_spec import InputSpec, check_inputs
 from zoo_keras.layers.operation import CallNode, free_batch, symbolic_outputs
@@ -44,6 +44,8 @@ class Layer(Tracked):
     ...     def call(self, x):
     ...         return x * self.scale
     """
+
+    _init_arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         made = super().__new__(cls)
@@ -300,8 +302,8 @@ class Layer(Tracked):
             from zoo_keras import regularizers
 
             config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
-        if type(self).get_config is Layer.get_config:
-            config.update(_captured_arguments(self))
+        if type(self).get_config.__module__ in _DEFAULT_CONFIG:
+            return _accepted(type(self), {**config, **_captured_arguments(self)})
         return config
 
     @classmethod
@@ -423,9 +425,13 @@ def _regularizer(identifier: Any) -> Any:
     return regularizers.get(identifier)
 
 
-@functools.lru_cache(maxsize=None)
-def _signature_of(cls: type) -> CallSignature:
-    return CallSignature(cls.call, cls.build)  # type: ignore[attr-defined]
+_signatures: dict[Any, CallSignature] = {}
+
+
+def _signature_of(cls: Any) -> CallSignature:
+    if cls not in _signatures:
+        _signatures[cls] = CallSignature(cls.call, cls.build)
+    return _signatures[cls]
 
 
 def _only_call(layer: Layer, side: str) -> Any:
@@ -437,6 +443,20 @@ def _only_call(layer: Layer, side: str) -> Any:
         )
     tensors = nodes[0].inputs if side == "input" else nodes[0].outputs
     return tensors[0] if len(tensors) == 1 else pack_as(tensors, tensors)
+
+
+# Where get_config is defined when a user's class does not define it.
+_DEFAULT_CONFIG = ("zoo_keras.layers.layer", "zoo_keras.models.model")
+_BASE_ARGUMENTS = ("name", "trainable", "dtype", "activity_regularizer")
+
+
+def _accepted(cls: type, config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration without base arguments that the class's __init__ does not take."""
+    parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        return config
+    known = {p.name for p in parameters}
+    return {k: v for k, v in config.items() if k in known or k not in _BASE_ARGUMENTS}
 
 
 def _captured_arguments(layer: Layer) -> dict[str, Any]:
@@ -452,7 +472,7 @@ def _captured_arguments(layer: Layer) -> dict[str, Any]:
                 f"{type(layer).__name__} does not define get_config and its argument {key} is no "
                 f"plain value. Received: {value!r}. Define get_config in the class."
             )
-    return {k: v for k, v in found.items() if k not in ("name", "trainable", "dtype")}
+    return {k: v for k, v in found.items() if k not in _BASE_ARGUMENTS}
 
 
 def known_size(layer: Layer, shape: Any, axis: int) -> int:

@@ -23,7 +23,7 @@ class Merge(Layer):
         super().__init__(**kwargs)
         self.supports_masking = True
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Any = None) -> None:
         """Check the shapes; there are no weights."""
         if is_shape(input_shape) or not input_shape:
             raise shape_error(
@@ -36,7 +36,10 @@ class Merge(Layer):
         """ShapeError unless the rows broadcast to one shape and the batches are equal."""
         rows = [s[1:] for s in shapes]
         sizes = zip(*[_padded(r, max(map(len, rows))) for r in rows], strict=True)
-        if any(len(set(d) - {None, 1}) > 1 for d in sizes) or len({s[0] for s in shapes} - {None}) > 1:
+        if (
+            any(len(set(d) - {None, 1}) > 1 for d in sizes)
+            or len({s[0] for s in shapes} - {None}) > 1
+        ):
             raise shape_error(
                 self, "the inputs must broadcast to one shape and have one batch size",
                 f"shapes {shapes}", "Reshape them, or use Concatenate.",

@@ -85,7 +85,7 @@ class BatchNormalization(Layer):
         self.gamma: Variable | None = None
         self.beta: Variable | None = None
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Any = None) -> None:
         """Make the weights, one number per channel."""
         channels = known_size(self, input_shape, self.axis)
         if self.scale:
@@ -120,7 +120,8 @@ class BatchNormalization(Layer):
         return y
 
     def _follow(self, moving: Variable, batch: Any) -> None:
-        moving.assign(moving * self.momentum + ops.stop_gradient(batch) * (1.0 - self.momentum))
+        share = ops.multiply(ops.stop_gradient(batch), 1.0 - self.momentum)
+        moving.assign(ops.add(ops.multiply(moving, self.momentum), share))
 
     def _scaled(self, x: Any, mean: Any, variance: Any) -> Any:
         scale = ops.rsqrt(ops.add(variance, self.epsilon))
@@ -209,7 +210,7 @@ class LayerNormalization(Layer):
         self.gamma: Variable | None = None
         self.beta: Variable | None = None
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Any = None) -> None:
         """Make gamma and beta, shaped like the normalised axes."""
         self.axis = sorted(self.axis) if isinstance(self.axis, list) else [self.axis]
         shape = tuple(known_size(self, input_shape, a) for a in self.axis)

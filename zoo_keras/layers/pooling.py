@@ -164,7 +164,7 @@ class GlobalMaxPooling1D(BaseGlobalPooling):
 
 
 class GlobalMaxPooling2D(BaseGlobalPooling):
-    """The largest value over rows and columns: (batch, rows, columns, channels) -> (batch, channels).
+    """The largest value over rows and columns: (batch, *spatial, channels) -> (batch, channels).
 
     https://keras.io/api/layers/pooling_layers/global_max_pooling2d/
 
@@ -209,7 +209,7 @@ class GlobalAveragePooling1D(BaseGlobalPooling):
 
 
 class GlobalAveragePooling2D(BaseGlobalPooling):
-    """The mean over rows and columns: (batch, rows, columns, channels) -> (batch, channels).
+    """The mean over rows and columns: (batch, *spatial, channels) -> (batch, channels).
 
     https://keras.io/api/layers/pooling_layers/global_average_pooling2d/
 

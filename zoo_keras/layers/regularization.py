@@ -135,7 +135,9 @@ class SpatialDropout2D(_SpatialDropout):
 
     def _noise_shape_for(self, inputs: Any) -> Any:
         batch, second, _, last = inputs.shape
-        return (batch, second, 1, 1) if self.data_format == "channels_first" else (batch, 1, 1, last)
+        return (
+            (batch, second, 1, 1) if self.data_format == "channels_first" else (batch, 1, 1, last)
+        )
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -201,7 +203,7 @@ class GaussianDropout(_Random):
 
 
 class ActivityRegularization(Layer):
-    """Passes its inputs on and adds l1 * sum |x| + l2 * sum x * x, over the batch size, to the loss.
+    """Adds (l1 * sum |x| + l2 * sum x * x) / batch size to the loss, and passes x on.
 
     https://keras.io/api/layers/regularization_layers/activity_regularization/
 

@@ -69,7 +69,10 @@ class Reshape(Layer):
 
     def call(self, inputs: Any) -> Any:
         """The same numbers in the other shape."""
-        size, known = math.prod(inputs.shape[1:]), math.prod(d for d in self.target_shape if d != -1)
+        size, known = (
+            math.prod(inputs.shape[1:]),
+            math.prod(d for d in self.target_shape if d != -1),
+        )
         fits = size == known if -1 not in self.target_shape else known and size % known == 0
         if not fits:
             raise shape_error(
@@ -185,7 +188,7 @@ class UpSampling2D(Layer):
         if self.interpolation != "nearest":
             raise UnsupportedError(
                 f'UpSampling2D "{self.name}": only interpolation="nearest" is supported. Received: '
-                f"interpolation={interpolation!r}. Use \"nearest\", or a Conv2D behind it."
+                f'interpolation={interpolation!r}. Use "nearest", or a Conv2D behind it.'
             )
         self.input_spec = InputSpec(ndim=4)
 

@@ -12,7 +12,6 @@ from zoo_keras.layers.containers import tracked
 from zoo_keras.nest import flatten
 from zoo_keras.weights import Variable
 
-
 # What the base classes keep for themselves; it neither is nor holds a user's sublayer.
 _INTERNAL = frozenset(
     "_variables _layers _metrics _inbound_nodes _own_losses _build_shapes _stack _function "
@@ -24,6 +23,9 @@ class Tracked:
     """An object whose attributes may be Variables, layers, metrics, or lists and dicts of them."""
 
     _trainable = True
+    _variables: list[Variable]
+    _layers: list[Any]
+    _metrics: list[Any]
 
     def __init__(self) -> None:
         self.__dict__.setdefault("_variables", [])

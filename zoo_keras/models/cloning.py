@@ -7,9 +7,9 @@ from typing import Any
 
 from zoo_keras.errors import ConfigError
 from zoo_keras.layers.input_layer import Input, InputLayer
+from zoo_keras.layers.op_call import OpCall
 from zoo_keras.models.function_graph import FunctionGraph
 from zoo_keras.models.model import Functional, Model
-from zoo_keras.layers.op_call import OpCall
 from zoo_keras.models.sequential import Sequential
 from zoo_keras.nest import flatten, pack_as
 from zoo_keras.ops.symbolic import KerasTensor
@@ -47,7 +47,7 @@ def clone_model(
     else:
         made = _from_config(model, input_tensors, clone_function, call_function)
     if getattr(model, "compiled", False) and not getattr(made, "compiled", False):
-        made.compile_from_config(model.get_compile_config())
+        made.compile_from_config(model.get_compile_config() or {})
     return made
 
 
@@ -76,9 +76,7 @@ class _Cloner:
 
     def _new(self, layer: Any) -> Any:
         if isinstance(layer, OpCall):
-            made = OpCall(layer.function, layer.name)
-            made._constants = dict(layer._constants)
-            return made
+            return layer.copy()
         if self.recursive and isinstance(layer, Sequential):
             return self.sequential(layer, None)
         if self.recursive and isinstance(layer, Model) and layer._function is not None:

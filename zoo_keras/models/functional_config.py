@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo_keras import ops
 from zoo_keras.errors import ConfigError
-from zoo_keras.graph import operators
+from zoo_keras.layers.op_call import OpCall
+from zoo_keras.layers.op_names import op_function
 from zoo_keras.layers.operation import CallNode
 from zoo_keras.models.function_graph import FunctionGraph
-from zoo_keras.layers.op_call import OpCall
-from zoo_keras.naming import to_snake_case
 from zoo_keras.nest import map_structure
 from zoo_keras.ops.symbolic import KerasTensor
 from zoo_keras.saving.serialization import (
@@ -57,7 +55,7 @@ def _ends(structure: Any, where: dict[int, History]) -> Any:
 
 def _layer_config(graph: FunctionGraph, operation: Any, where: dict[int, History]) -> Any:
     if isinstance(operation, OpCall):
-        config = {
+        config: dict[str, Any] = {
             "module": operation.module,
             "class_name": operation.class_name,
             "config": {k: _serialize(v, where) for k, v in operation.get_config().items()},
@@ -67,7 +65,7 @@ def _layer_config(graph: FunctionGraph, operation: Any, where: dict[int, History
         config = serialize_keras_object(operation)
     config["name"] = operation.name
     is_input = type(operation).__name__ == "InputLayer"
-    nodes = [] if is_input else graph.nodes_of(operation)
+    nodes: list[CallNode] = [] if is_input else graph.nodes_of(operation)
     config["inbound_nodes"] = [
         {
             "args": [_serialize(a, where) for a in node.args],
@@ -160,7 +158,11 @@ class _Builder:
             return False
         layer = self.layers[name]
         args = [self._value(a) for a in node["args"]]
-        if isinstance(layer, OpCall) and layer.class_name == "GetItem" and isinstance(args[1], list):
+        if (
+            isinstance(layer, OpCall)
+            and layer.class_name == "GetItem"
+            and isinstance(args[1], list)
+        ):
             args[1] = tuple(args[1])  # JSON made a list of x[:, 1:]'s key
         kwargs = {k: self._value(v) for k, v in node["kwargs"].items()}
         layer(*args, **kwargs)
@@ -209,26 +211,20 @@ def _tensor_histories(value: Any) -> list[Any]:
 
 def op_call_from_config(config: dict[str, Any]) -> OpCall:
     """The op of a Keras configuration, found by its class name among zoo_keras.ops."""
-    function = _op_function(config["class_name"])
+    function = op_function(config["class_name"])
     if function is None:
         raise ConfigError(
             f"The model uses the op {config['class_name']!r}, which zoo_keras does not have. "
             "Replace it by a layer, or cut the model before it."
         )
     constants = dict(config["config"])
-    call = OpCall(function, constants.pop("name", None))
-    call._constants = constants
-    return call
-
-
-def _op_function(class_name: str) -> Any:
-    name = to_snake_case(class_name)
-    return operators["getitem"] if name == "get_item" else getattr(ops, name, None)
+    name = constants.pop("name", None)
+    return OpCall(function, constants, name)
 
 
 def _find_op(module: str, name: str) -> Any:
     """For the check that all classes of a configuration are known."""
-    return OpCall if _is_op({"module": module}) and _op_function(name) else None
+    return OpCall if _is_op({"module": module}) and op_function(name) else None
 
 
 def _is_op(config: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Model: a Layer that can be trained, saved and summarised, built functionally or by subclassing."""
+"""Model: a Layer that can be trained, saved and summarised; functional, or a subclass."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Model(Trainer, Layer):
             prefix = "functional" if type(self) in (Model, Functional) else type(self).__name__
             super().__init__(name=name or auto_name(prefix), **kwargs)
             self._function = FunctionGraph(inputs, outputs, self.name)
-            self._layers = [op for op in self._function.operations]
+            self._layers = list(self._function.operations)
             self.built = True
 
     # ---- the functional graph ------------------------------------------------------------------
@@ -204,7 +204,7 @@ def _new_functional(cls: type, *args: Any, **kwargs: Any) -> Any:
     return Layer.__new__(target, *args, **kwargs)
 
 
-Model.__new__ = _new_functional  # type: ignore[assignment]
+Model.__new__ = _new_functional  # type: ignore[method-assign]
 
 
 def fit_to_input(value: Any, tensor: Any) -> Any:
@@ -237,4 +237,3 @@ def _is_plain_functional(cls: type) -> bool:
         return True
     parameters = list(inspect.signature(cls.__init__).parameters)[1:]  # type: ignore[misc]
     return parameters[:2] == ["inputs", "outputs"]
-

@@ -26,9 +26,7 @@ class Sequential(Model):
     https://keras.io/api/models/sequential/.
     """
 
-    def __init__(
-        self, layers: Any = None, trainable: bool = True, name: str | None = None
-    ) -> None:
+    def __init__(self, layers: Any = None, trainable: bool = True, name: str | None = None) -> None:
         super().__init__(trainable=trainable, name=name or auto_name("sequential"))
         self._stack: list[Any] = []
         for layer in layers or []:
@@ -52,10 +50,9 @@ class Sequential(Model):
             )
         if isinstance(layer, InputLayer) and self._stack:
             raise ConfigError(f'Sequential "{self.name}": an Input must come first.')
-        if not self._stack and not isinstance(layer, InputLayer):
-            if layer._input_shape_argument is not None:
-                shape = layer._input_shape_argument
-                self._stack.append(Input(shape).history[0].operation)
+        shape = layer._input_shape_argument
+        if not self._stack and not isinstance(layer, InputLayer) and shape is not None:
+            self._stack.append(Input(shape).history[0].operation)
         self._stack.append(layer)
         if rebuild:
             self._rebuild()
@@ -90,7 +87,7 @@ class Sequential(Model):
         self._build_shapes = tuple(self._stack[0].batch_shape)
         self.built = True
 
-    @property
+    @property  # type: ignore[misc]
     def layers(self) -> list[Any]:
         """The layers, without the InputLayer."""
         return [layer for layer in self._stack if not isinstance(layer, InputLayer)]
@@ -107,10 +104,6 @@ class Sequential(Model):
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         return super().call(inputs, training=training, mask=mask)
-
-    @property
-    def input_shape(self) -> Any:
-        return super().input_shape
 
     def get_config(self) -> dict[str, Any]:
         config: dict[str, Any] = {

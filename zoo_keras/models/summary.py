@@ -5,6 +5,7 @@ In: a model. Out: text for print, or for the function of the user. Nothing of th
 
 from __future__ import annotations
 
+import itertools
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -27,9 +28,7 @@ def print_summary(
     layer_range: Any = None,
 ) -> None:
     """Print a table of layers and the numbers of parameters; arguments are Model.summary's."""
-    text = summary_text(
-        model, line_length, positions, expand_nested, show_trainable, layer_range
-    )
+    text = summary_text(model, line_length, positions, expand_nested, show_trainable, layer_range)
     (print_fn or print)(text)
 
 
@@ -146,7 +145,7 @@ class _Layout:
 
 
 def _rule(signs: str, widths: Sequence[int]) -> str:
-    left, line, cross, right = signs
+    left, line, cross, right = list(signs)
     return left + cross.join(line * (w + 2) for w in widths) + right
 
 
@@ -158,7 +157,7 @@ def _widths(stops: Sequence[float], length: int, columns: int) -> list[int]:
             f"positions={list(stops)}. Pass fractions of the line that end with 1."
         )
     edges = [0, *[int(p * length) if p <= 1 else int(p) for p in stops]]
-    widths = [b - a - 3 for a, b in zip(edges, edges[1:], strict=False)]
+    widths = [b - a - 3 for a, b in itertools.pairwise(edges)]
     if min(widths) < 4:
         raise ConfigError(
             f"summary: the columns are too narrow. Received: line_length={length}. "

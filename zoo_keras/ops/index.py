@@ -219,7 +219,7 @@ def _at_places(x: Spec, indices: Spec) -> tuple[int, ...]:
 
 @op(
     shape=lambda x, indices: Spec(_at_places(x, indices), x.dtype),
-    grad=lambda g, y, x, indices: (scatter_add(x * 0, indices, g), None),
+    grad=lambda g, y, x, indices: (gather_nd_grad(g, indices, shape=x.shape), None),
     samples=[
         Sample(
             (),
@@ -230,6 +230,24 @@ def _at_places(x: Spec, indices: Spec) -> tuple[int, ...]:
 def gather_nd(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """Slices of x: indices (..., k) name a place in x's first k axes -> (...) + x.shape[k:]."""
     return x[_places(indices, x.shape)]
+
+
+@op(
+    shape=lambda g, indices, *, shape: Spec(tuple(shape), g.dtype),
+    grad=lambda g, y, g0, indices, *, shape: (gather_nd(g, indices), None),
+    samples=[
+        Sample(
+            (),
+            {"shape": (4, 4, 2)},
+            make=lambda rng: [rng.normal(size=(3, 2)).astype("f4"), _ids(rng, 4, (3, 2))],
+        )
+    ],
+)
+def gather_nd_grad(g: np.ndarray, indices: np.ndarray, *, shape: Sequence[int]) -> np.ndarray:
+    """Zeros of `shape` to which g is added at the places that gather_nd reads."""
+    result = np.zeros(tuple(shape), g.dtype)
+    np.add.at(result, _places(indices, shape), g)
+    return result
 
 
 def _updated(x: Spec, indices: Spec, updates: Spec) -> Spec:
@@ -256,7 +274,8 @@ def scatter_add(x: np.ndarray, indices: np.ndarray, updates: np.ndarray) -> np.n
 
 
 def _scatter_update_grad(g: Any, y: Any, x: Any, indices: Any, updates: Any) -> tuple[Any, ...]:
-    return scatter_update(g, indices, updates * 0), None, gather_nd(g, indices)
+    zeros = np.zeros(updates.shape, updates.dtype)
+    return scatter_update(g, indices, zeros), None, gather_nd(g, indices)
 
 
 @op(

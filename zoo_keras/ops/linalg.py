@@ -14,7 +14,10 @@ import numpy as np
 from zoo_keras.dtypes import promote
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import Spec
-from zoo_keras.ops.op import Sample, broadcast_shapes, op, registry
+from zoo_keras.ops.math import multiply, relu_grad, subtract
+from zoo_keras.ops.op import Sample, broadcast_shapes, op
+from zoo_keras.ops.reduce import reduce_sum
+from zoo_keras.ops.shape import reshape
 
 PANEL = 16  # columns of a packed panel, in every build of the engine
 
@@ -44,8 +47,7 @@ def activate(y: np.ndarray, name: str) -> np.ndarray:
 def activation_grad(g: Any, y: Any, name: str) -> Any:
     """Gradient before a fused activation, from the gradient g after it and its output y."""
     if name == "relu":
-        return registry["relu_grad"](g, y)
-    multiply, subtract = registry["multiply"], registry["subtract"]
+        return relu_grad(g, y)
     if name == "tanh":
         return multiply(g, subtract(1.0, multiply(y, y)))
     if name == "sigmoid":
@@ -84,7 +86,7 @@ def _flat_rows(x: Any) -> Any:
     if len(x.shape) == 2:
         return x
     rows = int(np.prod(x.shape[:-1], dtype=np.int64))
-    return registry["reshape"](x, shape=(rows, x.shape[-1]))
+    return reshape(x, shape=(rows, x.shape[-1]))
 
 
 def sum_to_shape(g: Any, shape: Sequence[int]) -> Any:
@@ -94,8 +96,8 @@ def sum_to_shape(g: Any, shape: Sequence[int]) -> Any:
         return g
     extra = len(g.shape) - len(shape)
     stretched = [i + extra for i, d in enumerate(shape) if d == 1 and g.shape[i + extra] != 1]
-    g = registry["reduce_sum"](g, axes=(*range(extra), *stretched), keepdims=True)
-    return registry["reshape"](g, shape=shape)
+    g = reduce_sum(g, axes=(*range(extra), *stretched), keepdims=True)
+    return reshape(g, shape=shape)
 
 
 def _turns(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
@@ -191,8 +193,8 @@ def _dense_grad(g: Any, y: Any, x: Any, w: Any, b: Any, *, activation: str = "li
     rows, g_rows = _flat_rows(x), _flat_rows(before)
     dx = matmul(g_rows, w, transpose_a=False, transpose_b=True)
     dw = matmul(rows, g_rows, transpose_a=True, transpose_b=False)
-    db = registry["reduce_sum"](g_rows, axes=(0,), keepdims=False)
-    return registry["reshape"](dx, shape=tuple(x.shape)), dw, db
+    db = reduce_sum(g_rows, axes=(0,), keepdims=False)
+    return reshape(dx, shape=tuple(x.shape)), dw, db
 
 
 def _code(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:

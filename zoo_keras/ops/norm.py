@@ -13,7 +13,7 @@ import numpy as np
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.ops.op import Sample, op
-from zoo_keras.ops.shape import named, reshape
+from zoo_keras.ops.shape import broadcast_to, named, reshape
 
 
 def _check_channels(x: Spec, *vectors: Spec) -> None:
@@ -48,7 +48,7 @@ def _batch_backward(
         more = (x - mean) * (gvariance * (2.0 / rows))
         dx = more if dx is None else dx + more
     if gmean is not None:
-        more = x * 0.0 + gmean * (1.0 / rows)
+        more = broadcast_to(gmean * (1.0 / rows), shape=x.shape)
         dx = more if dx is None else dx + more
     return dx, dgamma, dbeta
 
@@ -131,11 +131,12 @@ def _layer_backward(
         dx, dgamma, dbeta = layer_norm_grad(gy, x, gamma, mean, rstd)
     column = (*x.shape[:-1], 1)
     if grstd is not None:  # rstd = (variance + epsilon) ** -0.5
-        factor = reshape(grstd * rstd * rstd * rstd * (-1.0 / x.shape[-1]), shape=column)
+        factor = reshape(grstd * rstd * rstd * rstd * (-1.0 / max(x.shape[-1], 1)), shape=column)
         more = (x - reshape(mean, shape=column)) * factor
         dx = more if dx is None else dx + more
     if gmean is not None:
-        more = x * 0.0 + reshape(gmean * (1.0 / x.shape[-1]), shape=column)
+        mean_part = reshape(gmean * (1.0 / max(x.shape[-1], 1)), shape=column)
+        more = broadcast_to(mean_part, shape=x.shape)
         dx = more if dx is None else dx + more
     return dx, dgamma, dbeta
 

@@ -1,29 +1,30 @@
-"""zoo_keras.saving: the names of keras.saving."""
+"""zoo_keras.saving: the names of keras.saving. They are loaded when first used, because layers
+import the low-level modules of this package."""
 
-from zoo_keras.saving.api import load_model, load_weights, model_from_json, save_model, save_weights
-from zoo_keras.saving.object_registration import (
-    CustomObjectScope,
-    get_custom_objects,
-    get_registered_name,
-    get_registered_object,
-    register_keras_serializable,
-)
-from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
+from __future__ import annotations
 
-custom_object_scope = CustomObjectScope
+import importlib
+from typing import Any
 
-__all__ = [
-    "CustomObjectScope",
-    "custom_object_scope",
-    "deserialize_keras_object",
-    "get_custom_objects",
-    "get_registered_name",
-    "get_registered_object",
-    "load_model",
-    "load_weights",
-    "model_from_json",
-    "register_keras_serializable",
-    "save_model",
-    "save_weights",
-    "serialize_keras_object",
-]
+_WHERE = {
+    "api": ["load_model", "load_weights", "model_from_json", "save_model", "save_weights"],
+    "object_registration": [
+        "CustomObjectScope",
+        "get_custom_objects",
+        "get_registered_name",
+        "get_registered_object",
+        "register_keras_serializable",
+    ],
+    "serialization": ["deserialize_keras_object", "serialize_keras_object"],
+}
+_MODULES = {name: module for module, names in _WHERE.items() for name in names}
+_MODULES["custom_object_scope"] = "object_registration"
+
+__all__ = sorted(_MODULES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'zoo_keras.saving' has no attribute {name!r}")
+    module = importlib.import_module(f"zoo_keras.saving.{_MODULES[name]}")
+    return getattr(module, "CustomObjectScope" if name == "custom_object_scope" else name)

@@ -10,7 +10,7 @@ rank's `progress`. Knows blocks, not models.
     board.share("weights", [region.part(0, 4096)])   # live memory, no copy
 
     remote = RemoteBoard(bridge, peer, "job-control")
-    remote.read()               # Record(version, values, facts) or None when nothing is written yet
+    remote.read()               # Record(version, values, facts); None before the first write
     remote.fetch("program")     # np.ndarray of uint8
 """
 
@@ -87,7 +87,7 @@ class Board:
         self._bytes = self._region.array(0, BOARD_BYTES, np.uint8)
         self._version = 0
         self._values = np.zeros(0)
-        self._facts: Mapping[str, Any] = {}
+        self._facts: Mapping[str, Any] | None = None
         self._blobs: dict[str, tuple[str, int]] = {}
         self._regions: dict[str, Region] = {}
         self._published = 0
@@ -178,7 +178,7 @@ class RemoteBoard:
         self._read_at = -1e9
 
     def read(self, *, max_age: float = 0.0) -> Record | None:
-        """The newest record, or None when nothing has been written yet. One read is about a
+        """The newest record, or None before the first `write`. One read is about a
         millisecond on a network; with `max_age` seconds a record that young is not read again.
 
         Raises:
@@ -207,7 +207,8 @@ class RemoteBoard:
             return None
         content = json.loads(text)
         self._blobs = {name: (block, size) for name, (block, size) in content["blobs"].items()}
-        return Record(version, values, content["facts"])
+        facts = content["facts"]
+        return None if facts is None else Record(version, values, facts)
 
     def blobs(self) -> dict[str, int]:
         """Names and sizes in bytes of the blobs, as of the last `read`."""

@@ -345,7 +345,8 @@ def _folders() -> list[str]:
 
 # The driver's side: making the Java classes known to a running session.
 
-_loaders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+_loaders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # by gateway
+_installed: weakref.WeakSet[Any] = weakref.WeakSet()  # SparkContexts
 
 
 def install(sc: Any) -> Any:
@@ -355,19 +356,24 @@ def install(sc: Any) -> Any:
     Raises:
         ConfigError: the jar is not in the installed package.
     """
-    if sc not in _loaders:
-        if not JAR.exists():
-            raise ConfigError(
-                f"The Java bridge is missing from this installation of zoo_keras. Received: no "
-                f"file {JAR}. Install the wheel, or run `python csrc/build.py --jar-only`."
-            )
+    if not JAR.exists():
+        raise ConfigError(
+            f"The Java bridge is missing from this installation of zoo_keras. Received: no "
+            f"file {JAR}. Install the wheel, or run `python csrc/build.py --inplace --jar-only`."
+        )
+    if sc not in _installed:
         sc._jsc.addJar(str(JAR))
-        jvm = sc._jvm
-        urls = sc._gateway.new_array(jvm.java.net.URL, 1)
-        urls[0] = jvm.java.io.File(str(JAR)).toURI().toURL()
-        parent = sc._jsc.sc().getClass().getClassLoader()
-        _loaders[sc] = jvm.java.net.URLClassLoader(urls, parent)
-    return _loaders[sc]
+        _installed.add(sc)
+    gateway = sc._gateway
+    if gateway not in _loaders:  # one for all sessions of a JVM: py4j caches methods by class name
+        _loaders[gateway] = _class_loader(sc)
+    return _loaders[gateway]
+
+
+def _class_loader(sc: Any) -> Any:
+    urls = sc._gateway.new_array(sc._jvm.java.net.URL, 1)
+    urls[0] = sc._jvm.java.io.File(str(JAR)).toURI().toURL()
+    return sc._jvm.java.net.URLClassLoader(urls, sc._jsc.sc().getClass().getClassLoader())
 
 
 def call_java(sc: Any, name: str, method: str, *arguments: Any) -> Any:

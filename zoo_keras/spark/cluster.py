@@ -80,7 +80,12 @@ def executors(sc: Any) -> list[Executor]:
 
 def slots(sc: Any) -> int:
     """How many tasks can run at once: each executor's cores // spark.task.cpus, added up."""
-    return sum(executor.cores // task_cpus(sc) for executor in executors(sc))
+    return _slots(sc, executors(sc))
+
+
+def _slots(sc: Any, found: list[Executor]) -> int:
+    cpus = task_cpus(sc)
+    return sum(executor.cores // cpus for executor in found)
 
 
 def wait_for_slots(sc: Any, ranks: int, *, timeout: float = 60.0) -> None:
@@ -95,9 +100,9 @@ def wait_for_slots(sc: Any, ranks: int, *, timeout: float = 60.0) -> None:
     """
     end = time.monotonic() + timeout
     expected = _expected_executors(sc)
-    while slots(sc) < ranks:
-        if time.monotonic() > end or len(executors(sc)) >= expected:
-            raise _too_few(sc, ranks)
+    while _slots(sc, found := executors(sc)) < ranks:
+        if time.monotonic() > end or len(found) >= expected:
+            raise _too_few(sc, ranks, found)
         time.sleep(_LOOK_EVERY)
 
 
@@ -111,13 +116,13 @@ def _expected_executors(sc: Any) -> float:
     return float(sc.getConf().get("spark.executor.instances", "inf"))
 
 
-def _too_few(sc: Any, ranks: int) -> ClusterError:
-    found, cpus = executors(sc), task_cpus(sc)
+def _too_few(sc: Any, ranks: int, found: list[Executor]) -> ClusterError:
     cores = ", ".join(f"{e.id} on {e.host}: {e.cores} cores" for e in found) or "no executors"
+    slots = _slots(sc, found)
     return ClusterError(
-        f"Training needs {ranks} task slots at once, one for each partition. Received: "
-        f"{slots(sc)} slots ({cores}; spark.task.cpus={cpus}). Repartition the data to at most "
-        f"{max(1, slots(sc))} partitions, or give the application more executors or cores."
+        f"Training needs {ranks} task slots at once, one for each partition. Received: {slots} "
+        f"slots ({cores}; spark.task.cpus={task_cpus(sc)}). Repartition the data to at most "
+        f"{max(1, slots)} partitions, or give the application more executors or cores."
     )
 
 

@@ -135,6 +135,15 @@ class Columns:
             raise DataError(f"Partition {self.partition}: {error}") from None
         return [store.array() for store in self._stores]
 
+    def chunk(self, records: list[Any], supervised: bool) -> list[np.ndarray]:
+        """These records as arrays, checked; nothing is kept."""
+        leaves = [self._leaves(record, supervised) for record in records]
+        first = self.rows - len(records)
+        return [
+            self._column([record[i] for record in leaves], leaf, first)
+            for i, leaf in enumerate(self.layout.leaves)
+        ]
+
     def _spill_over(self) -> None:
         if sum(store.nbytes for store in self._stores) > self.budget:
             for store in self._stores:

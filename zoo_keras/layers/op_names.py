@@ -1,0 +1,79 @@
+"""The names by which Keras files know ops: class, module, and which arguments belong to a call.
+
+In: a public op function. Out: strings. `keras.src.ops.numpy.Mean(axis=1)` is `ops.mean(x, axis=1)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from zoo_keras import ops
+from zoo_keras.graph import operators
+from zoo_keras.naming import to_snake_case
+
+# Arguments of Keras' op classes at the call; all others are the op's configuration.
+CALL_ARGUMENTS = frozenset(
+    "a array atol b bias bins choicelist condition condlist constant_values data default "
+    "depthwise_kernel fill_value indices inputs kernel key mask operands output pointwise_kernel "
+    "predictions q query rtol scale segment_ids start start_indices step stop target targets "
+    "updates value values variable weights x x1 x2 xs y".split()
+)
+# Classes that are not simply CamelCase of the function.
+_CLASSES = {
+    "allclose": "AllClose",
+    "batch_normalization": "BatchNorm",
+    "cdist": "CDist",
+    "fft": "FFT",
+    "fft2": "FFT2",
+    "ifft2": "IFFT2",
+    "irfft": "IRFFT",
+    "isin": "IsIn",
+    "layer_normalization": "LayerNorm",
+    "psnr": "PSNR",
+    "rfft": "RFFT",
+    "rms_normalization": "RMSNorm",
+    "searchsorted": "SearchSorted",
+    "svd": "SVD",
+}
+_ALIASES = {"abs": "Absolute", "hard_swish": "HardSilu", "swish": "Silu"}
+_FUNCTIONS = {name: function for function, name in _CLASSES.items()}
+_FAMILIES = {"api_nn": "nn", "api_conv": "nn", "api_core": "core", "api_control": "core"}
+# Classes in another module than the rest of their family.
+_MODULES = {
+    name: module
+    for module, names in {
+        "core": "Scatter ScatterUpdate Slice SliceUpdate Unstack",
+        "linalg": "Cholesky CholeskyInverse Det Eigh Inv Lstsq MatrixRank Norm Pinv Qr SVD Solve "
+        "SolveTriangular",
+        "math": "CDist Erf Erfc Erfinv ExtractSequences FFT FFT2 IFFT2 IRFFT InTopK Logdet "
+        "Logsumexp RFFT Rsqrt SegmentMax SegmentMin SegmentProd SegmentSum TopK",
+        "nn": "Moments MultiHot Normalize OneHot PSNR",
+        "numpy": "Copy Size View",
+    }.items()
+    for name in names.split()
+}
+
+
+def class_name(function: Callable[..., Any]) -> str:
+    """The class of an op in Keras files."""
+    name = function.__name__.strip("_")
+    known = _CLASSES.get(name) or _ALIASES.get(name)
+    return known or "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def module_name(function: Callable[..., Any]) -> str:
+    """The module of that class."""
+    family = function.__module__.rsplit(".", 1)[-1]
+    module = _MODULES.get(class_name(function)) or _FAMILIES.get(family, "numpy")
+    return f"keras.src.ops.{module}"
+
+
+def op_function(name: str) -> Callable[..., Any] | None:
+    """The public op of a class name in a Keras file, or None."""
+    if name == "GetItem":
+        return operators["getitem"]
+    found: Callable[..., Any] | None = getattr(
+        ops, _FUNCTIONS.get(name) or to_snake_case(name), None
+    )
+    return found

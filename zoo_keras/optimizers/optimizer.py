@@ -1,0 +1,447 @@
+"""Base of optimizers: slots, learning rate, clipping, weight decay, moving averages.
+
+In: gradients and Variables. Out: Variables assigned anew, at once on arrays, as graph updates in a
+trace. The engine traces the steps below on one flat Variable that holds all weights, so an
+update_step must be elementwise (`elementwise = True`). Knows no model and no runtime.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo_keras import initializers, ops
+from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
+from zoo_keras.naming import auto_name
+from zoo_keras.ops.convert import as_dtype
+from zoo_keras.optimizers.schedules import LearningRateSchedule
+from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
+from zoo_keras.weights import Variable
+
+_BASE_CONFIG = (
+    "weight_decay", "clipnorm", "global_clipnorm", "clipvalue", "use_ema", "ema_momentum",
+    "ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps",
+)  # fmt: skip
+
+
+class Optimizer:
+    """Base of optimizers: override `build`, `update_step` and `get_config`.
+
+    Args:
+        learning_rate: a number or a LearningRateSchedule.
+        weight_decay: this share of each weight, times the learning rate, is taken off per step.
+        clipnorm, clipvalue, global_clipnorm: limits of each gradient's norm, of its entries, of
+            the norm of all gradients; at most one of them.
+        use_ema, ema_momentum, ema_overwrite_frequency: keep a moving average of the weights, and
+            put it in their place every so many steps (None: when training ends).
+
+    Source: https://keras.io/api/optimizers.
+    """
+
+    elementwise = True
+
+    def __init__(
+        self,
+        learning_rate: Any,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if kwargs:
+            raise ConfigError(
+                f"{type(self).__name__}: unknown arguments. Received: {sorted(kwargs)}. "
+                "Use the arguments of Keras 3 (learning_rate, not lr; no decay)."
+            )
+        self.name = name or auto_name(type(self).__name__)
+        self.weight_decay = weight_decay
+        self.clipnorm, self.global_clipnorm, self.clipvalue = clipnorm, global_clipnorm, clipvalue
+        self.use_ema, self.ema_momentum = use_ema, ema_momentum
+        self.ema_overwrite_frequency = ema_overwrite_frequency
+        self.loss_scale_factor = loss_scale_factor
+        self.gradient_accumulation_steps = gradient_accumulation_steps
+        self._check_arguments()
+        self.built = False
+        self._variables: list[Variable] = []
+        self._trainable_variables: list[Variable] = []
+        self._index: dict[int, int] = {}
+        self._slots: dict[str, list[Variable]] = {}
+        self._undecayed: set[int] = set()
+        self._undecayed_names: re.Pattern[str] | None = None
+        self._iterations = self.add_variable((), dtype="int32", name="iteration")
+        self._learning_rate = self._rate_from(learning_rate)
+
+    def _check_arguments(self) -> None:
+        name = type(self).__name__
+        limits = {k: getattr(self, k) for k in ("clipnorm", "clipvalue", "global_clipnorm")}
+        if sum(v is not None for v in limits.values()) > 1:
+            raise ConfigError(
+                f"{name}: only one of clipnorm, clipvalue and global_clipnorm may be given. "
+                f"Received: {limits}. Drop the others."
+            )
+        if self.use_ema and not 0 <= self.ema_momentum <= 1:
+            raise ConfigError(
+                f"{name}: ema_momentum must lie in 0..1. Received: {self.ema_momentum}. "
+                "A usual value is 0.99."
+            )
+        every = self.ema_overwrite_frequency
+        if self.use_ema and every is not None and (not isinstance(every, int) or every < 1):
+            raise ConfigError(
+                f"{name}: ema_overwrite_frequency must be a whole number above 0 or None. "
+                f"Received: {every!r}. Pass the number of steps."
+            )
+        if self.loss_scale_factor not in (None, 1, 1.0):
+            raise UnsupportedError(
+                f"{name}: losses are not scaled, for everything is float32. Received: "
+                f"loss_scale_factor={self.loss_scale_factor}. Leave it out."
+            )
+        if self.gradient_accumulation_steps is not None:
+            raise UnsupportedError(
+                f"{name}: gradients are not accumulated over steps. Received: "
+                f"gradient_accumulation_steps={self.gradient_accumulation_steps}. Use a batch_size "
+                "that many times as large; on a cluster it is spread over the ranks."
+            )
+
+    # ---- learning rate ---------------------------------------------------------------------------
+
+    def _rate_from(self, given: Any) -> Any:
+        if isinstance(given, LearningRateSchedule):
+            return given
+        if isinstance(given, bool) or not isinstance(given, (int, float, np.number)):
+            raise ConfigError(
+                f"{type(self).__name__}: learning_rate must be a number or a LearningRateSchedule. "
+                f"Received: {given!r}. Write a schedule class for a rate that changes."
+            )
+        start = initializers.Constant(float(given))
+        return self.add_variable((), start, dtype="float32", name="learning_rate")
+
+    @property
+    def learning_rate(self) -> Any:
+        """The Variable that holds the rate, or the schedule's value at the present step."""
+        if isinstance(self._learning_rate, LearningRateSchedule):
+            return self._learning_rate(self._iterations)
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        fixed = isinstance(self._learning_rate, Variable)
+        if isinstance(value, LearningRateSchedule):
+            if self.built and fixed:
+                raise ConfigError(
+                    f"{self.name}: an optimizer in use keeps the kind of its learning rate. "
+                    f"Received: {value}. Compile the model with a new optimizer."
+                )
+            self._variables = [v for v in self._variables if v is not self._learning_rate]
+            self._learning_rate = value
+        elif not fixed:
+            raise ConfigError(
+                f"{self.name}: the learning rate comes from {type(self._learning_rate).__name__} "
+                f"and cannot be set. Received: {value!r}. Make the optimizer with a number."
+            )
+        else:
+            self._learning_rate.assign(value)
+
+    def current_learning_rate(self) -> Any:
+        """The rate of this step as a float32 scalar (in a trace: a tensor)."""
+        return as_dtype(self.learning_rate, "float32")
+
+    def rate_array(self) -> np.ndarray:
+        """The array () in which the learning rate lives; zeros when a schedule computes it."""
+        if isinstance(self._learning_rate, Variable):
+            return np.asarray(self._learning_rate)
+        return np.zeros((), np.float32)
+
+    # ---- variables -------------------------------------------------------------------------------
+
+    @property
+    def iterations(self) -> Any:
+        """The Variable that counts the updates done, int32."""
+        return self._iterations
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All Variables of the optimizer, in Keras' order."""
+        return list(self._variables)
+
+    def slots(self) -> dict[str, list[Variable]]:
+        """Slot name -> one Variable for each weight, in the weights' order."""
+        count = len(self._trainable_variables)
+        return {name: made for name, made in self._slots.items() if len(made) == count}
+
+    def build(self, variables: Sequence[Variable]) -> None:
+        """Make the slots for these weights. Slots are made by overriding this method."""
+        if self.use_ema:
+            self._averages = self.add_optimizer_variables(variables, "average")
+        self._trainable_variables = list(variables)
+        self._index = {id(v): i for i, v in enumerate(variables)}
+        self.built = True
+
+    def _already_built(self, variables: Sequence[Variable]) -> bool:
+        """Whether build may return at once; ConfigError when it was called for other weights."""
+        if self.built and [id(v) for v in variables] != [id(v) for v in self._trainable_variables]:
+            raise ConfigError(
+                f"{self.name}: the optimizer was built for other weights. Received: "
+                f"{[v.path for v in variables]}. Compile the model with a new optimizer."
+            )
+        return self.built
+
+    def add_variable(
+        self,
+        shape: Sequence[int],
+        initializer: Any = "zeros",
+        dtype: Any = None,
+        aggregation: str = "none",
+        layout: Any = None,
+        name: str | None = None,
+    ) -> Variable:
+        """A new Variable of the optimizer."""
+        first = initializers.get(initializer)
+        made = Variable(
+            first, shape, dtype, trainable=False, aggregation=aggregation, name=name
+        )
+        made.path = f"{self.name}/{made.name}"
+        self._variables.append(made)
+        return made
+
+    def add_variable_from_reference(
+        self, reference_variable: Variable, name: str | None = None, initializer: Any = "zeros"
+    ) -> Variable:
+        """A slot: a Variable of a weight's shape and dtype, named after it."""
+        slot = name or "var"
+        full = f"{reference_variable.path.replace('/', '_')}_{slot}"
+        kind = reference_variable.dtype
+        made = self.add_variable(reference_variable.shape, initializer, kind, name=full)
+        self._slots.setdefault(slot, []).append(made)
+        return made
+
+    def add_optimizer_variables(
+        self, trainable_variables: Iterable[Variable], name: Any, initializer: Any = "zeros"
+    ) -> Any:
+        """Slots for all weights: a list for one slot name, a tuple of lists for several."""
+        names = [name] if isinstance(name, str) else list(name)
+        starts = initializer if isinstance(initializer, list) else [initializer] * len(names)
+        made: tuple[list[Variable], ...] = tuple([] for _ in names)
+        for variable in trainable_variables:
+            for column, slot, start in zip(made, names, starts, strict=True):
+                column.append(self.add_variable_from_reference(variable, slot, start))
+        return made[0] if isinstance(name, str) else made
+
+    def _get_variable_index(self, variable: Variable) -> int:
+        return self._index[id(variable)]
+
+    # ---- one step --------------------------------------------------------------------------------
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Variable]]) -> Any:
+        """apply() for (gradient, Variable) pairs; returns `iterations`."""
+        grads, variables = zip(*grads_and_vars, strict=True)
+        self.apply(grads, variables)
+        return self._iterations
+
+    def apply(
+        self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None
+    ) -> None:
+        """One update of the Variables by their gradients."""
+        if not len(grads):
+            return
+        if trainable_variables is None:
+            trainable_variables = self._trainable_variables
+        variables = list(trainable_variables)
+        if len(grads) != len(variables):
+            raise ShapeError(
+                f"{self.name}: one gradient is needed for each variable. Received: {len(grads)} "
+                f"gradients and {len(variables)} variables. Call build(variables) first."
+            )
+        if not self.built:
+            self.build(variables)
+        self._check_known(variables)
+        grads, variables = self._with_gradient(grads, variables)
+        grads = self.clip_gradients(grads)
+        self.apply_weight_decay(variables)
+        rate = self.current_learning_rate()
+        for gradient, variable in zip(grads, variables, strict=True):
+            self.update_step(gradient, variable, rate)
+        self._average_and_constrain(variables)
+        self._iterations.assign_add(1)
+
+    def _average_and_constrain(self, variables: Sequence[Variable]) -> None:
+        if self.use_ema:
+            self.update_model_variables_moving_average(self._trainable_variables)
+            every = self.ema_overwrite_frequency
+            if every:
+                done = ops.equal(ops.mod(ops.add(self._iterations, 1), every), 0)
+                for variable, average in zip(self._trainable_variables, self._averages):
+                    variable.assign(ops.where(done, average, variable))
+        for variable in variables:
+            if variable.constraint is not None:
+                variable.assign(variable.constraint(variable))
+
+    def _check_known(self, variables: Sequence[Variable]) -> None:
+        unknown = [v.path for v in variables if id(v) not in self._index]
+        if unknown:
+            raise ConfigError(
+                f"{self.name}: the optimizer was built for other variables. Received: {unknown}. "
+                "Make a new optimizer for them."
+            )
+
+    def _with_gradient(
+        self, grads: Sequence[Any], variables: list[Variable]
+    ) -> tuple[list[Any], list[Variable]]:
+        pairs = list(zip(grads, variables, strict=True))
+        without = [v.path for g, v in pairs if g is None]
+        if len(without) == len(pairs):
+            raise ConfigError(
+                f"{self.name}: no variable has a gradient. Received: None for {without}. "
+                "Check that the loss depends on the weights."
+            )
+        if without:
+            warnings.warn(f"No gradient for {without}: they stay as they are.", stacklevel=3)
+        kept = [(g, v) for g, v in pairs if g is not None]
+        return [g for g, _ in kept], [v for _, v in kept]
+
+    def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
+        """Assign one Variable and its slots anew. Must be elementwise."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must define update_step(self, gradient, variable, "
+            "learning_rate)."
+        )
+
+    def assign(self, variable: Variable, value: Any) -> None:
+        """variable = value."""
+        variable.assign(value)
+
+    def assign_add(self, variable: Variable, value: Any) -> None:
+        """variable += value."""
+        variable.assign(ops.add(variable, value))
+
+    def assign_sub(self, variable: Variable, value: Any) -> None:
+        """variable -= value."""
+        variable.assign(ops.subtract(variable, value))
+
+    def clip_gradients(self, grads: Sequence[Any]) -> list[Any]:
+        """The gradients within the limits that clipnorm, global_clipnorm or clipvalue set."""
+        if self.clipnorm:
+            limit = float(self.clipnorm)
+            return [_shrunk(g, ops.sum(ops.square(g)), limit) for g in grads]
+        if self.global_clipnorm:
+            squares = [ops.sum(ops.square(g)) for g in grads]
+            whole = ops.sum(ops.stack(squares))
+            return [_shrunk(g, whole, float(self.global_clipnorm)) for g in grads]
+        if self.clipvalue:
+            limit = float(self.clipvalue)
+            return [ops.clip(g, -limit, limit) for g in grads]
+        return list(grads)
+
+    # ---- weight decay ----------------------------------------------------------------------------
+
+    def exclude_from_weight_decay(
+        self,
+        var_list: Iterable[Variable] | None = None,
+        var_names: Iterable[str] | None = None,
+    ) -> None:
+        """Leave Variables out of weight decay, by themselves or by parts of their names."""
+        self._undecayed = {id(v) for v in var_list or ()}
+        patterns = list(var_names or ())
+        self._undecayed_names = re.compile("|".join(patterns)) if patterns else None
+
+    def decays(self, variable: Variable) -> bool:
+        """Whether weight decay applies to the Variable."""
+        named = self._undecayed_names is not None and self._undecayed_names.search(variable.name)
+        return id(variable) not in self._undecayed and not named
+
+    def apply_weight_decay(self, variables: Iterable[Variable]) -> None:
+        """Take weight_decay * learning_rate of each Variable off it."""
+        if self.weight_decay is None:
+            return
+        share = ops.multiply(self.current_learning_rate(), float(self.weight_decay))
+        for variable in variables:
+            if self.decays(variable):
+                variable.assign(ops.subtract(variable, ops.multiply(variable, share)))
+
+    # ---- moving average of the weights -----------------------------------------------------------
+
+    def update_model_variables_moving_average(self, variables: Sequence[Variable]) -> None:
+        """Move the averages towards the Variables; the first step copies them."""
+        if not self.use_ema:
+            return
+        later = as_dtype(ops.not_equal(self._iterations, 0), "float32")
+        keep = ops.multiply(later, float(self.ema_momentum))
+        for variable, average in zip(variables, self._averages, strict=True):
+            fresh = ops.multiply(ops.subtract(1.0, keep), variable)
+            average.assign(ops.add(ops.multiply(keep, average), fresh))
+
+    def overwrite_with_average(self, variables: Sequence[Variable]) -> None:
+        """Put the moving averages in place of the Variables."""
+        for variable, average in zip(variables, self._averages, strict=True):
+            variable.assign(average.value)
+
+    def finalize_variable_values(self, var_list: Sequence[Variable]) -> None:
+        """The end of training: with use_ema the averages become the weights."""
+        if self.use_ema:
+            self.overwrite_with_average(var_list)
+
+    # ---- saving ----------------------------------------------------------------------------------
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Assign all Variables of the optimizer, in the order of `variables`."""
+        if not self.built or len(weights) != len(self._variables):
+            raise ConfigError(
+                f"{self.name}: set_weights needs a built optimizer and one array for each of its "
+                f"{len(self._variables)} variables. Received: {len(weights)} arrays, built="
+                f"{self.built}. Call build(model.trainable_variables) first."
+            )
+        for variable, weight in zip(self._variables, weights, strict=True):
+            variable.assign(weight)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Write all Variables into a store under "0", "1", ..."""
+        for i, variable in enumerate(self._variables):
+            store[str(i)] = variable.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Read all Variables from a store; with another number of them, warn and read none."""
+        if len(store.keys()) != len(self._variables):
+            warnings.warn(
+                f"{self.name}: the saved optimizer has {len(store.keys())} variables, this one "
+                f"{len(self._variables)}; it starts afresh.",
+                stacklevel=2,
+            )
+            return
+        for i, variable in enumerate(self._variables):
+            variable.assign(np.asarray(store[str(i)]))
+
+    def get_config(self) -> dict[str, Any]:
+        rate = self._learning_rate
+        fixed = isinstance(rate, Variable)
+        learning_rate = float(rate.numpy()) if fixed else serialize_keras_object(rate)
+        base = {key: getattr(self, key) for key in _BASE_CONFIG}
+        return {"name": self.name, "learning_rate": learning_rate, **base}
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Optimizer:
+        rate = config.get("learning_rate")
+        if isinstance(rate, dict):
+            rate = deserialize_keras_object(rate, custom_objects=custom_objects)
+            config = {**config, "learning_rate": rate}
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}>"
+
+
+def _shrunk(gradient: Any, square_sum: Any, limit: float) -> Any:
+    """The gradient scaled so that the norm whose square is given becomes at most `limit`."""
+    scale = ops.divide(limit, ops.maximum(ops.sqrt(square_sum), limit))
+    return ops.multiply(gradient, scale)

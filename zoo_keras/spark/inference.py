@@ -1,0 +1,158 @@
+"""Running a model inside any Spark task: the parcel that travels, and the worker that unpacks it.
+
+In (driver): a Model and what one record looks like. Out: a Parcel of programs and weights, plain
+data that pickles once into a broadcast. In (executor): the Parcel. Out: results batch by batch.
+No barrier is needed: tasks do not know of each other.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zoo_keras import native
+from zoo_keras.execute import Runner
+from zoo_keras.graph import Spec
+from zoo_keras.program import Program
+from zoo_keras.spark.plan import engine_fingerprint
+from zoo_keras.spark.rank import check_engine
+from zoo_keras.spark.rows import Layout
+
+KEPT = 2  # models that a Python worker keeps ready between tasks
+
+
+class Parcel(NamedTuple):
+    """Programs for some batch sizes, the spaces they run on, and the layout of records.
+
+    Attributes:
+        uid: names the parcel in the worker's cache.
+        programs: batch size -> Program.
+        spaces: weights and state by space name.
+        outputs: Specs of one record's outputs (without the batch axis).
+    """
+
+    uid: str
+    programs: dict[int, Program]
+    spaces: dict[str, np.ndarray]
+    layout: Layout
+    outputs: tuple[Spec, ...]
+    kernels: str
+
+
+def batch_sizes(batch_size: int) -> list[int]:
+    """Sizes of which any number of rows is a short sum, so that no batch needs padding.
+
+    >>> batch_sizes(32)
+    [32, 6, 1]
+    """
+    return sorted({batch_size, max(1, round(batch_size**0.5)), 1}, reverse=True)
+
+
+def make_parcel(
+    spaces: dict[str, np.ndarray],
+    layout: Layout,
+    compile_for: Callable[[int], Program],
+    batch_size: int,
+    threads: int,
+    outputs: Sequence[Spec] = (),
+) -> Parcel:
+    """Compile for all sizes with the threads of a Spark task."""
+    with native.using_threads(threads):
+        programs = {n: compile_for(n) for n in batch_sizes(batch_size)}
+    copies = {name: np.array(array) for name, array in spaces.items()}
+    return Parcel(uuid.uuid4().hex, programs, copies, layout, tuple(outputs), engine_fingerprint())
+
+
+class Worker:
+    """A Parcel made ready in one Python process."""
+
+    def __init__(self, parcel: Parcel) -> None:
+        check_engine(parcel.kernels)
+        self.parcel = parcel
+        self.sizes = sorted(parcel.programs, reverse=True)
+        self.spaces = {name: _writable(array) for name, array in parcel.spaces.items()}
+        self.lock = threading.Lock()
+        self._runners: dict[int, Runner] = {}
+
+    def runner(self, rows: int) -> Runner:
+        """The runner for batches of so many rows."""
+        if rows not in self._runners:
+            runner = Runner(self.parcel.programs[rows])
+            for name, array in self.spaces.items():
+                runner.set(name, array)
+            runner.set("rng", np.zeros(2, np.int64))
+            self._runners[rows] = runner
+        return self._runners[rows]
+
+    def pieces(self, rows: int) -> Iterator[tuple[int, int]]:
+        """[first, last) of the pieces into which so many rows are cut."""
+        first = 0
+        for size in self.sizes:
+            while rows - first >= size:
+                yield first, first + size
+                first += size
+
+    def feed(self, runner: Runner, columns: Sequence[np.ndarray], rows: slice) -> None:
+        """Give the runner these rows of the columns."""
+        for letter, arrays in zip("xyw", self.parcel.layout.split(columns), strict=True):
+            for i, array in enumerate(arrays):
+                runner.set(f"{letter}{i}", np.ascontiguousarray(array[rows]))
+
+    def predict(self, columns: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Outputs for all rows of the columns."""
+        rows = len(columns[0])
+        results = [np.empty((rows, *s.shape), s.dtype) for s in self.parcel.outputs]
+        with self.lock:
+            for first, last in self.pieces(rows):
+                runner = self.runner(last - first)
+                self.feed(runner, columns, slice(first, last))
+                for i, result in enumerate(results):
+                    runner.set(f"out{i}", result[first:last])
+                runner.run(version=0)
+        return results
+
+    def measure(self, columns: Sequence[np.ndarray]) -> None:
+        """Add all rows to the space `metrics`."""
+        with self.lock:
+            for first, last in self.pieces(len(columns[0])):
+                runner = self.runner(last - first)
+                self.feed(runner, columns, slice(first, last))
+                runner.run()
+
+
+def _writable(array: np.ndarray) -> np.ndarray:
+    copy = native.aligned(array.nbytes).view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+_workers: OrderedDict[str, Worker] = OrderedDict()
+_lock = threading.Lock()
+
+
+def worker_for(parcel: Parcel) -> Worker:
+    """The Worker of a parcel; this process keeps the last few, so tasks need not unpack again."""
+    with _lock:
+        if parcel.uid not in _workers:
+            _workers[parcel.uid] = Worker(parcel)
+            while len(_workers) > KEPT:
+                _workers.popitem(last=False)
+        _workers.move_to_end(parcel.uid)
+        return _workers[parcel.uid]
+
+
+def in_chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of `size` items, the last one shorter."""
+    chunk: list[Any] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
