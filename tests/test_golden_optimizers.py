@@ -17,7 +17,10 @@ EMA = [n for n, case in GOLDEN.cases.items() if case["kwargs"].get("use_ema")]
 
 def made(name):
     case = GOLDEN.cases[name]
-    return getattr(zk.optimizers, case["class"])(**case["kwargs"])
+    kwargs = deepcopy(case["kwargs"])
+    if isinstance(kwargs.get("learning_rate"), dict):
+        kwargs["learning_rate"] = zk.optimizers.schedules.deserialize(kwargs["learning_rate"])
+    return getattr(zk.optimizers, case["class"])(**kwargs)
 
 
 def variables(arrays):

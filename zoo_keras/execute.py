@@ -67,6 +67,15 @@ class Runner:
         self.arrays[space] = array
         self._table[number] = native.pointer(array)
 
+    def space_number(self, space: str) -> int:
+        """The number of a space, for `point`; -1 when the program does not use it."""
+        return self._number.get(space, -1)
+
+    def point(self, number: int, array: np.ndarray) -> None:
+        """`set` without checks: the array is contiguous, writable and large enough."""
+        if number >= 0:
+            self._table[number] = native.buffer_pointer(array)
+
     def run(self, version: Any = None, seconds: np.ndarray | None = None) -> None:
         """Run once. When `version` is not that of the last run, weights have changed and the
         prologue runs first. seconds: one float64 for each instruction, to which time is added."""
@@ -76,16 +85,18 @@ class Runner:
         if self._prologue is not None and (version is None or version != self._fresh):
             self._prologue.run(self._table, self._host, self._where, times)
             self._fresh = version
-        first = self.program.prologue
-        self._body.run(
-            self._table,
-            lambda i: self._host(first + i),
-            lambda i: self._where(first + i),
-            times if seconds is None else times + first,
-        )
+        if seconds is not None:
+            times += self.program.prologue
+        self._body.run(self._table, self._body_host, self._body_where, times)
 
     def _where(self, instruction: int) -> str:
         return self.program.labels[instruction]
+
+    def _body_where(self, instruction: int) -> str:
+        return self._where(self.program.prologue + instruction)
+
+    def _body_host(self, instruction: int) -> None:
+        self._host(self.program.prologue + instruction)
 
     def _host(self, instruction: int) -> None:
         name, attrs = self.program.host[instruction]
@@ -107,6 +118,24 @@ class Runner:
         flat = space.reshape(-1).view(np.uint8)
         start = int(arg["offset"])
         return flat[start : start + size * dtype.itemsize].view(dtype).reshape(shape)
+
+
+class Predictor:
+    """A Runner behind a plain call for one contiguous input array: about 3 us over the C call."""
+
+    def __init__(self, runner: Runner, outputs: Sequence[Spec]) -> None:
+        self._runner, self._outputs = runner, [(s.shape, np.dtype(s.dtype)) for s in outputs]
+        self._numbers = [runner.space_number(f"out{i}") for i in range(len(outputs))]
+        self._input = runner.space_number("x0")
+
+    def __call__(self, x: np.ndarray, version: int) -> list[np.ndarray]:
+        """Outputs for an input of the shape and dtype that the program was compiled for."""
+        outs = [np.empty(*spec) for spec in self._outputs]
+        self._runner.point(self._input, x)
+        for number, out in zip(self._numbers, outs, strict=True):
+            self._runner.point(number, out)
+        self._runner.run(version)
+        return outs
 
 
 def run_graph(

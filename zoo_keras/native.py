@@ -127,7 +127,6 @@ class Executable:
         if handle == ffi.NULL:
             raise ProgramError(f"The engine refused the program: {ffi.string(err).decode()}.")
         self._handle = ffi.gc(handle, lib.zk_program_free)
-        self._result = ffi.new("zk_result *")
         self.size = len(instrs)
 
     def run(
@@ -135,13 +134,14 @@ class Executable:
         seconds: Any = ffi.NULL,
     ) -> None:  # fmt: skip
         """Run to the end; `host(i)` computes instruction i, `where(i)` names it in an error."""
-        at = lib.zk_run(self._handle, pointers, 0, self._result, seconds)
+        result = ffi.new("zk_result *")
+        at = lib.zk_run(self._handle, pointers, 0, result, seconds)
         while at != self.size:
             if at < 0:
-                message = ffi.string(self._result.message).decode()
-                raise DataError(f"{where(self._result.instr)}: {message}")
+                message = ffi.string(result.message).decode()
+                raise DataError(f"{where(result.instr)}: {message}")
             host(at)
-            at = lib.zk_run(self._handle, pointers, at + 1, self._result, seconds)
+            at = lib.zk_run(self._handle, pointers, at + 1, result, seconds)
 
 
 def pointer(array: np.ndarray) -> Any:

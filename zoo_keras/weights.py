@@ -18,6 +18,17 @@ from zoo_keras.graph import current_trace, install_operators
 
 _numbers = itertools.count()
 _version = 0
+_structure = 0
+
+
+def structure() -> int:
+    """Grows whenever a Variable is made or its `trainable` is set: programs may be out of date."""
+    return _structure
+
+
+def _restructure() -> None:
+    global _structure
+    _structure += 1
 
 
 def version() -> int:
@@ -58,12 +69,22 @@ class Variable:
     ) -> None:
         self.name = name or f"variable_{next(_numbers)}"
         self.path = self.name
-        self.trainable = trainable
-        self.trainable_when_made = trainable
+        self._trainable = self.trainable_when_made = trainable
+        _restructure()
         self.aggregation = aggregation
         self.regularizer, self.constraint = regularizer, constraint
         self._value = _first_value(initializer, shape, dtype)
         self.dtype = self._value.dtype.name
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the values."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        _restructure()
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -31,6 +31,8 @@ def make() -> None:
         add_regularizer(writer, f"regularizer-{name}-{i}", name, kwargs)
     for i, (name, kwargs, shape) in enumerate(table.CONSTRAINTS):
         add_constraint(writer, f"constraint-{name}-{i}", name, kwargs, shape)
+    for i, (name, kwargs) in enumerate(table.SCHEDULES):
+        add_schedule(writer, f"schedule-{name}-{i}", name, kwargs)
     writer.write()
 
 
@@ -94,3 +96,12 @@ def add_constraint(writer: Writer, case: str, name: str, kwargs: dict, shape: tu
         "config": plain(keras.constraints.serialize(made)),
     }
     writer.add(case, info, {"x": x, "y": np.asarray(made(tf.constant(x)))})
+
+
+def add_schedule(writer: Writer, case: str, name: str, kwargs: dict) -> None:
+    made = getattr(keras.optimizers.schedules, name)(**kwargs)
+    config = plain(keras.optimizers.schedules.serialize(made))
+    info = {"kind": "schedule", "name": name, "kwargs": kwargs, "config": config}
+    info["steps"] = table.SCHEDULE_STEPS
+    rates = [float(made(step)) for step in table.SCHEDULE_STEPS]
+    writer.add(case, info, {"y": np.asarray(rates)})

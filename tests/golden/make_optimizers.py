@@ -28,7 +28,10 @@ def golden(case: table.Case) -> tuple[dict[str, Any], dict[str, Any]]:
     arrays = {k: v.astype(np.float32) for k, v in arrays.items()}
     kernel = keras.Variable(arrays["kernel"], name="kernel")
     bias = keras.Variable(arrays["bias"], name="bias")
-    optimizer = getattr(keras.optimizers, case.optimizer)(**case.kwargs)
+    kwargs = dict(case.kwargs)
+    if isinstance(kwargs.get("learning_rate"), dict):
+        kwargs["learning_rate"] = keras.optimizers.schedules.deserialize(kwargs["learning_rate"])
+    optimizer = getattr(keras.optimizers, case.optimizer)(**kwargs)
     for step in range(STEPS):
         grads = gradients(case, rng, step)
         optimizer.apply([keras.ops.convert_to_tensor(g) for g in grads], [kernel, bias])

@@ -466,13 +466,14 @@ def _captured_arguments(layer: Layer) -> dict[str, Any]:
         return {}
     names = list(inspect.signature(type(layer).__init__).parameters)[1:]
     found = {**dict(zip(names, args, strict=False)), **kwargs}
+    found = {k: v for k, v in found.items() if k not in _BASE_ARGUMENTS}
     for key, value in found.items():
-        if not isinstance(value, (str, int, float, bool, type(None), list, tuple, dict)):
+        if not all(isinstance(v, (str, int, float, type(None))) for v in flatten(value)):
             raise NotImplementedError(
                 f"{type(layer).__name__} does not define get_config and its argument {key} is no "
                 f"plain value. Received: {value!r}. Define get_config in the class."
             )
-    return {k: v for k, v in found.items() if k not in _BASE_ARGUMENTS}
+    return found
 
 
 def known_size(layer: Layer, shape: Any, axis: int) -> int:

@@ -75,7 +75,7 @@ def executors(sc: Any) -> list[Executor]:
     lines = call_java(sc, "Watch", "executors", sc._jsc.sc()).splitlines()
     fields = [line.split("\t") for line in lines]
     found = [Executor(id, at.rpartition(":")[0], int(cores)) for id, at, cores in fields]
-    return [executor for executor in found if executor.cores > 0]
+    return [executor for executor in found if executor.cores > 0 and executor.host]
 
 
 def slots(sc: Any) -> int:

@@ -99,7 +99,9 @@ class CompiledMetrics:
     @property
     def all(self) -> list[tuple[str, Any]]:
         """(name in logs, metric) of all, unweighted ones first within each output."""
-        found = []
+        found: list[tuple[str, Any]] = []
+        if not self.built:
+            return found
         for name, plain, weighted in zip(self.names, self.metrics, self.weighted, strict=True):
             for metric in [*plain, *weighted]:
                 label = metric.name if len(self.names) == 1 else f"{name}_{metric.name}"

@@ -341,7 +341,9 @@ class Trainer:
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs of one batch, without progress bar or batching."""
-        return self._local().predict(self._arranged(batch_of(x)))
+        runtime = self._local()
+        found = runtime.predict_quickly(x)
+        return runtime.predict(self._arranged(batch_of(x))) if found is None else found
 
     def _train_batch(self, batch: Batch) -> None:
         self.__dict__["_trained"] = True

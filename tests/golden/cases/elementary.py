@@ -77,3 +77,23 @@ CONSTRAINTS: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("MinMaxNorm", {}, (5, 4)),
     ("MinMaxNorm", {"min_value": 0.5, "max_value": 1.0, "rate": 0.7, "axis": 1}, (5, 4)),
 ]
+
+SCHEDULES: list[tuple[str, dict[str, Any]]] = [
+    ("ExponentialDecay", {"initial_learning_rate": 0.1, "decay_steps": 10, "decay_rate": 0.7}),
+    ("ExponentialDecay", {"initial_learning_rate": 0.1, "decay_steps": 4, "decay_rate": 0.5,
+                          "staircase": True}),
+    ("PiecewiseConstantDecay", {"boundaries": [3, 10], "values": [1.0, 0.5, 0.1]}),
+    ("PolynomialDecay", {"initial_learning_rate": 0.5, "decay_steps": 12}),
+    ("PolynomialDecay", {"initial_learning_rate": 0.5, "decay_steps": 5, "power": 2.0,
+                         "end_learning_rate": 0.01, "cycle": True}),
+    ("InverseTimeDecay", {"initial_learning_rate": 0.3, "decay_steps": 5, "decay_rate": 0.9}),
+    ("InverseTimeDecay", {"initial_learning_rate": 0.3, "decay_steps": 5, "decay_rate": 0.9,
+                          "staircase": True}),
+    ("CosineDecay", {"initial_learning_rate": 0.2, "decay_steps": 20, "alpha": 0.1}),
+    ("CosineDecay", {"initial_learning_rate": 0.0, "decay_steps": 15, "warmup_target": 0.4,
+                     "warmup_steps": 5}),
+    ("CosineDecayRestarts", {"initial_learning_rate": 0.2, "first_decay_steps": 6}),
+    ("CosineDecayRestarts", {"initial_learning_rate": 0.2, "first_decay_steps": 6, "t_mul": 1.5,
+                             "m_mul": 0.8, "alpha": 0.05}),
+]
+SCHEDULE_STEPS = [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 19, 20, 37]

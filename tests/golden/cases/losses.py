@@ -87,3 +87,16 @@ add("KLDivergence", "hard", "onehot", "hard", (5, 3))
 add("CosineSimilarity", "plain", "real", "real", (5, 4))
 add("CosineSimilarity", "axis_1", "real", "real", (2, 4, 3), axis=1)
 add("CosineSimilarity", "zero_row", "real_zero_row", "real", (4, 3))
+
+add("BinaryFocalCrossentropy", "prob", "binary", "prob", (5, 3))
+add("BinaryFocalCrossentropy", "balanced_logits", "binary", "logits", (4, 2), from_logits=True,
+    apply_class_balancing=True, alpha=0.4, gamma=1.5)
+add("CategoricalFocalCrossentropy", "prob", "onehot", "dist", (5, 4))
+add("CategoricalFocalCrossentropy", "logits", "onehot", "logits", (4, 3), from_logits=True,
+    alpha=0.5, gamma=3.0, label_smoothing=0.1)
+add("CategoricalGeneralizedCrossEntropy", "plain", "classes", "dist", (5, 4))
+add("CategoricalGeneralizedCrossEntropy", "q", "classes", "dist", (5, 3), q=0.9)
+add("Dice", "plain", "binary", "prob", (4, 5))
+add("Dice", "axes", "binary", "prob", (2, 3, 4, 1), axis=[1, 2, 3])
+add("Tversky", "plain", "binary", "prob", (4, 5))
+add("Tversky", "axes", "binary", "prob", (2, 3, 4, 1), axis=[1, 2, 3], alpha=0.3, beta=0.8)

@@ -53,7 +53,31 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 
+# Optimizers without a row in VARIANTS each: some of their arguments with the common ones.
+OTHERS: dict[str, dict[str, dict[str, Any]]] = {
+    "AdamW": {"plain": {}, "decay": {"weight_decay": 0.1, "amsgrad": True, "clipnorm": 0.5}},
+    "Adagrad": {"plain": {}, "options": {"learning_rate": 0.1, "initial_accumulator_value": 0.5,
+                                         "weight_decay": 0.05}},
+    "Adadelta": {"plain": {}, "options": {"learning_rate": 1.0, "rho": 0.8, "clipvalue": 0.5}},
+    "Adamax": {"plain": {}, "options": {"learning_rate": 0.05, "beta_2": 0.9, "use_ema": True}},
+    "Lion": {"plain": {}, "options": {"learning_rate": 0.01, "beta_1": 0.8,
+                                      "weight_decay": 0.1}},
+    "Ftrl": {
+        "plain": {"learning_rate": 0.1},
+        "options": {"learning_rate": 0.1, "l1_regularization_strength": 0.01,
+                    "l2_regularization_strength": 0.02, "beta": 0.1},
+        "shrinkage": {"learning_rate": 0.1, "l2_shrinkage_regularization_strength": 0.05,
+                      "learning_rate_power": -0.7},
+    },
+}
+# A learning rate given as a dict is a serialized schedule.
+SCHEDULED = {"class_name": "ExponentialDecay",
+             "config": {"initial_learning_rate": 0.2, "decay_steps": 2, "decay_rate": 0.5}}
+
 CASES: list[Case] = []
+for _optimizer, _rows in OTHERS.items():
+    for _label, _kwargs in _rows.items():
+        CASES.append(Case(_optimizer, _label, _kwargs))
 for _optimizer, _rows in OWN.items():
     for _label, _kwargs in _rows.items():
         CASES.append(Case(_optimizer, _label, _kwargs))
@@ -65,3 +89,5 @@ CASES.append(Case("SGD", "momentum_zero_rows", {"momentum": 0.9}, zero_rows=True
 CASES.append(Case("SGD", "momentum_clip_ema", {"momentum": 0.9, "global_clipnorm": 1.0,
                                                "use_ema": True}, scale=3.0))
 CASES.append(Case("Adam", "amsgrad_decay", {"amsgrad": True, "weight_decay": 0.1}))
+CASES.append(Case("SGD", "schedule", {"learning_rate": SCHEDULED, "momentum": 0.5}))
+CASES.append(Case("Adam", "schedule", {"learning_rate": SCHEDULED}))
