@@ -1,7 +1,9 @@
-/* Convolution forward: raw weights, fused with bias and activation, and on packed weights. Chooses
- * the algorithm by shape; the algorithms live in conv_direct.h and conv_depthwise.h. */
+/* Convolution forward: raw weights, fused with bias and activation, and on
+ * packed weights. Chooses the algorithm by shape; the algorithms live in
+ * conv_direct.h and conv_depthwise.h. */
 #include "conv_depthwise.h"
 #include "conv_direct.h"
+#include "conv_pack.h"
 
 /* The convolution x -> y of this call; attr as in conv.h. */
 static zk_conv forward(const zk_call *c, int64_t kernel_rows, int64_t kernel_cols) {
@@ -10,9 +12,12 @@ static zk_conv forward(const zk_call *c, int64_t kernel_rows, int64_t kernel_col
     return (zk_conv){
         .v = forward_axis(c, 0, cells_of(x, 0), cells_of(y, 0), kernel_rows),
         .h = forward_axis(c, 1, cells_of(x, 1), cells_of(y, 1), kernel_cols),
-        .images = x->dims[0], .groups = groups, .ci = x->dims[x->ndim - 1] / groups,
+        .images = x->dims[0],
+        .groups = groups,
+        .ci = x->dims[x->ndim - 1] / groups,
         .co = filters / groups,
-        .in = c->p ? c->p[1] : NULL, .out = c->p ? c->p[0] : NULL,
+        .in = c->p ? c->p[1] : NULL,
+        .out = c->p ? c->p[0] : NULL,
     };
 }
 
@@ -38,10 +43,12 @@ static void run_raw(const zk_call *c, const float *bias, int activation) {
 }
 
 /* conv: y = correlation of x with w.
- * out y(n, oh, ow, o)  in x(n, h, w, c) w(kh, kw, c / groups, o); 1-D: without h, oh, kh */
+ * out y(n, oh, ow, o)  in x(n, h, w, c) w(kh, kw, c / groups, o); 1-D: without
+ * h, oh, kh */
 static void conv(const zk_call *c) { run_raw(c, NULL, 0); }
 
-/* conv_fused: y = activation(conv(x, w) + b).  out y  in x w as for conv, b(o) */
+/* conv_fused: y = activation(conv(x, w) + b).  out y  in x w as for conv, b(o)
+ */
 static void conv_fused(const zk_call *c) { run_raw(c, c->p[3], (int)conv_attr(c, 7)); }
 
 /* attr of conv_packed: 8, 9 kernel rows and columns */
@@ -55,7 +62,8 @@ static int64_t conv_packed_scratch(const zk_call *c) {
 }
 
 /* conv_packed: y = activation(conv(x, w) + b) with w from pack_conv.
- * out y(n, oh, ow, o)  in x(n, h, w, c) w(groups * panels, taps, c / groups, 16) b(o) */
+ * out y(n, oh, ow, o)  in x(n, h, w, c) w(groups * panels, taps, c / groups,
+ * 16) b(o) */
 static void conv_packed(const zk_call *c) {
     zk_conv p = packed_forward(c);
     int activation = (int)conv_attr(c, 7);
@@ -63,14 +71,17 @@ static void conv_packed(const zk_call *c) {
     else run_direct(c, &p, c->p[2], c->p[3], activation, c->scratch);
 }
 
-/* pack_conv.  out packed(groups * panels, taps, c, 16)  in w(kh, kw, c, o); attr: groups.
- * Depthwise weights are copied. */
+/* pack_conv.  out packed(groups * panels, taps, c, 16)  in w(kh, kw, c, o);
+ * attr: groups. Depthwise weights are copied. */
 static void pack_conv(const zk_call *c) {
     const zk_arg *w = c->a + 1;
     int64_t groups = conv_attr(c, 0);
     zk_axis v = {.taps = kernel_cells(w, 0), .dindex = 1};
     zk_axis h = {.taps = kernel_cells(w, 1), .dindex = 1};
-    zk_conv p = {.v = v, .h = h, .groups = groups, .ci = w->dims[w->ndim - 2],
+    zk_conv p = {.v = v,
+                 .h = h,
+                 .groups = groups,
+                 .ci = w->dims[w->ndim - 2],
                  .co = w->dims[w->ndim - 1] / groups};
     if (is_depthwise(&p)) memcpy(c->p[0], c->p[1], (size_t)zk_count(w) * 4);
     else pack_weights(c, &p, c->p[1], h.taps, 0, c->p[0]);

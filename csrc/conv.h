@@ -1,15 +1,14 @@
-/* The geometry of a convolution: axes, taps, and bands of outputs with the window of input that
- * each needs. Forward and both gradients are described by the same few numbers; nothing here
- * computes a product. Arrays are NHWC; a 1-D convolution is a 2-D one with one row. */
+/* The geometry of a convolution: axes, taps, and bands of outputs with the
+ * window of input that each needs. Forward and both gradients are described by
+ * the same few numbers; nothing here computes a product. Arrays are NHWC; a 1-D
+ * convolution is a 2-D one with one row. */
 #ifndef ZK_CONV_H
 #define ZK_CONV_H
 #include "vec.h"
 
-/* Keeps the compiler from loading a tile's rows all at once, for which there are no registers. */
-#define IN_ORDER __asm__ volatile("" ::: "memory")
-
 /* One spatial axis. Output i meets kernel cell index + t * dindex at input cell
- * i * step + shift + t * dshift, for every tap t; it is stored at cell first + i * every. */
+ * i * step + shift + t * dshift, for every tap t; it is stored at cell first +
+ * i * every. */
 typedef struct {
     int64_t outs, first, every;
     int64_t taps, index, dindex;
@@ -18,14 +17,14 @@ typedef struct {
 } zk_axis;
 
 typedef struct {
-    zk_axis v, h; /* vertical, horizontal */
+    zk_axis v, h;                   /* vertical, horizontal */
     int64_t images, groups, ci, co; /* ci, co: channels of one group, in and out */
     const float *in;
     float *out;
 } zk_conv;
 
-/* A rectangle of outputs of one or more images: either whole images, or whole rows of one image,
- * or a part of one row. */
+/* A rectangle of outputs of one or more images: either whole images, or whole
+ * rows of one image, or a part of one row. */
 typedef struct {
     int64_t image, images, row, rows, col, cols;
 } zk_band;
@@ -35,8 +34,9 @@ typedef struct {
     int64_t nimages, nrows, ncols; /* bands along each axis */
 } zk_bands;
 
-/* Where a band finds its input: cell (image, row, column) of the window of the band's first output
- * is base + image * image_pitch + row * row_pitch + column * pitch. */
+/* Where a band finds its input: cell (image, row, column) of the window of the
+ * band's first output is base + image * image_pitch + row * row_pitch + column
+ * * pitch. */
 typedef struct {
     const float *base;
     int64_t image_pitch, row_pitch, pitch;
@@ -51,8 +51,8 @@ static inline int is_depthwise(const zk_conv *p) {
 /* attr: strides 0 1, low padding 2 3, dilation 4 5, groups 6, activation 7 */
 ZK_INLINE int64_t conv_attr(const zk_call *c, int i) { return (int64_t)c->attr[i]; }
 
-/* Cells of spatial axis 0 (rows) or 1 (columns) of an activation or of weights; `tail` axes
- * follow the spatial ones. */
+/* Cells of spatial axis 0 (rows) or 1 (columns) of an activation or of weights;
+ * `tail` axes follow the spatial ones. */
 ZK_INLINE int64_t spatial_cells(const zk_arg *a, int axis, int spatial, int tail) {
     int at = a->ndim - tail - 2 + axis;
     return at < a->ndim - tail - spatial ? 1 : a->dims[at];
@@ -66,16 +66,25 @@ ZK_INLINE int64_t kernel_cells(const zk_arg *w, int axis) {
 
 static inline zk_axis forward_axis(const zk_call *c, int axis, int64_t in, int64_t out,
                                    int64_t kernel) {
-    return (zk_axis){.outs = out, .first = 0, .every = 1, .taps = kernel, .index = 0, .dindex = 1,
-                     .step = conv_attr(c, axis), .shift = -conv_attr(c, 2 + axis),
-                     .dshift = conv_attr(c, 4 + axis), .in = in, .out = out};
+    return (zk_axis){.outs = out,
+                     .first = 0,
+                     .every = 1,
+                     .taps = kernel,
+                     .index = 0,
+                     .dindex = 1,
+                     .step = conv_attr(c, axis),
+                     .shift = -conv_attr(c, 2 + axis),
+                     .dshift = conv_attr(c, 4 + axis),
+                     .in = in,
+                     .out = out};
 }
 
 static inline int64_t gcd(int64_t a, int64_t b) { return b ? gcd(b, a % b) : a; }
 
-/* Gradient with respect to the input, phase p: the input cells p, p + stride, ... Each is a sum
- * over the kernel cells that reach it, so a phase is a convolution of stride 1 over the gradient
- * with those kernel cells in descending order. */
+/* Gradient with respect to the input, phase p: the input cells p, p + stride,
+ * ... Each is a sum over the kernel cells that reach it, so a phase is a
+ * convolution of stride 1 over the gradient with those kernel cells in
+ * descending order. */
 static inline zk_axis phase_axis(const zk_call *c, int axis, int64_t phase, int64_t gradient,
                                  int64_t input, int64_t kernel) {
     int64_t stride = conv_attr(c, axis), dilation = conv_attr(c, 4 + axis);
@@ -83,15 +92,30 @@ static inline zk_axis phase_axis(const zk_call *c, int axis, int64_t phase, int6
     while (k < every && (at - k * dilation) % stride) k++;
     int64_t taps = k < every && k < kernel ? (kernel - 1 - k) / every + 1 : 0;
     int64_t last = k + (taps - 1) * every;
-    return (zk_axis){.outs = input > phase ? (input - phase - 1) / stride + 1 : 0, .first = phase,
-                     .every = stride, .taps = taps, .index = last, .dindex = -every, .step = 1,
+    return (zk_axis){.outs = input > phase ? (input - phase - 1) / stride + 1 : 0,
+                     .first = phase,
+                     .every = stride,
+                     .taps = taps,
+                     .index = last,
+                     .dindex = -every,
+                     .step = 1,
                      .shift = taps ? (at - last * dilation) / stride : 0,
-                     .dshift = every * dilation / stride, .in = gradient, .out = input};
+                     .dshift = every * dilation / stride,
+                     .in = gradient,
+                     .out = input};
 }
 
 /* Input cells from the first to the last that `outs` outputs in a row meet. */
 static inline int64_t reach(const zk_axis *a, int64_t outs) {
     return (outs - 1) * a->step + (a->taps - 1) * a->dshift + 1;
+}
+
+/* Taps of an axis that lie on the input for the output whose first tap is at
+ * cell `at`. */
+static inline void taps_inside(const zk_axis *a, int64_t at, int64_t *from, int64_t *to) {
+    *from = at < 0 ? zk_min(zk_ceil(-at, a->dshift), a->taps) : 0;
+    *to = at < a->in ? zk_min(zk_ceil(a->in - at, a->dshift), a->taps) : 0;
+    if (*to < *from) *to = *from;
 }
 
 static inline zk_bands cut_bands(const zk_conv *p, int64_t pixels) {
@@ -138,8 +162,9 @@ static inline void copy_row(float *to, const float *row, int64_t from, int64_t n
     memset(to + z * ci, 0, (size_t)((n - z) * ci) * 4);
 }
 
-/* The window of a band, channels of one group: the input itself where the band touches no padding
- * (unless it must be copied), else a copy of it with zeros around. */
+/* The window of a band, channels of one group: the input itself where the band
+ * touches no padding (unless it must be copied), else a copy of it with zeros
+ * around. */
 static inline zk_window band_window(const zk_conv *p, const zk_band *b, int64_t group,
                                     int must_copy, float *copy) {
     int64_t pitch = p->groups * p->ci, rows = reach(&p->v, b->rows), cols = reach(&p->h, b->cols);
@@ -159,8 +184,8 @@ static inline zk_window band_window(const zk_conv *p, const zk_band *b, int64_t 
     return w;
 }
 
-/* Offsets in a window of the runs of floats that one pixel meets, and their length: the channels
- * of neighbouring taps join into one run. */
+/* Offsets in a window of the runs of floats that one pixel meets, and their
+ * length: the channels of neighbouring taps join into one run. */
 static inline int64_t tap_runs(const zk_conv *p, const zk_window *w, int64_t *taps,
                                int64_t *ntaps) {
     int64_t down = p->v.taps, across = p->h.taps, run = p->ci;

@@ -1,7 +1,8 @@
-/* Depthwise convolution, one filter a channel: every output vector is a sum of products of vectors
- * of channels. In: a zk_conv whose `groups` is the number of channels, weights (kh, kw, channels)
- * as they are. Out: its output pixels, with bias and activation. Reads the input where it lies:
- * a pixel near the border takes the taps that meet the input. */
+/* Depthwise convolution, one filter a channel: every output vector is a sum of
+ * products of vectors of channels. In: a zk_conv whose `groups` is the number
+ * of channels, weights (kh, kw, channels) as they are. Out: its output pixels,
+ * with bias and activation. Reads the input where it lies: a pixel near the
+ * border takes the taps that meet the input. */
 #ifndef ZK_CONV_DEPTHWISE_H
 #define ZK_CONV_DEPTHWISE_H
 #include "conv.h"
@@ -22,15 +23,9 @@ typedef struct {
     int64_t v0, v1, h0, h1;
 } zk_taps;
 
-/* Taps of an axis that lie on the input for the output whose first tap is at cell `at`. */
-static inline void taps_inside(const zk_axis *a, int64_t at, int64_t *from, int64_t *to) {
-    *from = at < 0 ? zk_min(zk_ceil(-at, a->dshift), a->taps) : 0;
-    *to = at < a->in ? zk_min(zk_ceil(a->in - at, a->dshift), a->taps) : 0;
-    if (*to < *from) *to = *from;
-}
-
-/* x: where the first tap of pixel 0 would be, y: pixel 0; step, every: floats from one pixel to the
- * next. Channels [c, c + vectors * VL) of `pixels` pixels. */
+/* x: where the first tap of pixel 0 would be, y: pixel 0; step, every: floats
+ * from one pixel to the next. Channels [c, c + vectors * VL) of `pixels`
+ * pixels. */
 ZK_INLINE void depthwise_tile(const zk_depthwise *d, const zk_taps *k, const float *x, float *y,
                               int64_t step, int64_t every, int64_t c, const int pixels,
                               const int vectors) {
@@ -54,11 +49,11 @@ ZK_INLINE void depthwise_tile(const zk_depthwise *d, const zk_taps *k, const flo
         }
     for (int r = 0; r < pixels; r++)
         for (int q = 0; q < vectors; q++)
-            vf_store(y + r * every + c + q * VL,
-                     conv_activate(s[r * vectors + q], d->activation));
+            vf_store(y + r * every + c + q * VL, conv_activate(s[r * vectors + q], d->activation));
 }
 
-/* One channel of one pixel, for inputs with fewer channels than a vector holds. */
+/* One channel of one pixel, for inputs with fewer channels than a vector holds.
+ */
 static inline void depthwise_one(const zk_depthwise *d, const zk_taps *k, const float *x, float *y,
                                  int64_t c) {
     const zk_axis *v = &d->p->v, *h = &d->p->h;

@@ -1,6 +1,7 @@
-/* Gradient of a depthwise convolution with respect to its weights: for each tap, the sum over
- * output pixels of x times g, channel by channel. Rows of output are shared out over a fixed number
- * of pieces that are added in order. Reads the input where it lies. */
+/* Gradient of a depthwise convolution with respect to its weights: for each
+ * tap, the sum over output pixels of x times g, channel by channel. Rows of
+ * output are shared out over a fixed number of pieces that are added in order.
+ * Reads the input where it lies. */
 #ifndef ZK_CONV_DEPTHWISE_GRAD_H
 #define ZK_CONV_DEPTHWISE_GRAD_H
 #include "conv.h"
@@ -37,8 +38,7 @@ static void dot_rows(const float *x, const float *g, int64_t cols, int64_t step,
 }
 
 /* One row of output: adds to sum (taps, channels). */
-static void depthwise_grad_row(const zk_depthwise_grad *d, int64_t image, int64_t row,
-                               float *sum) {
+static void depthwise_grad_row(const zk_depthwise_grad *d, int64_t image, int64_t row, float *sum) {
     const zk_conv *p = d->p;
     const zk_axis *v = &p->v, *h = &p->h;
     int64_t channels = p->groups;
@@ -60,7 +60,8 @@ static void depthwise_grad_row(const zk_depthwise_grad *d, int64_t image, int64_
 
 static void depthwise_grad_task(void *ctx, int64_t piece, int thread) {
     const zk_depthwise_grad *d = ctx;
-    int64_t rows = d->p->v.outs, all = d->p->images * rows, floats = count_taps(d->p) * d->p->groups;
+    int64_t rows = d->p->v.outs, all = d->p->images * rows,
+            floats = count_taps(d->p) * d->p->groups;
     (void)thread;
     for (int64_t at = all * piece / d->pieces; at < all * (piece + 1) / d->pieces; at++)
         depthwise_grad_row(d, at / rows, at % rows, d->sums + piece * floats);

@@ -1,7 +1,8 @@
-/* Gradient of a convolution with respect to its weights: for each tap, the sum over output pixels
- * of (input channels) x (gradient channels). Bands of pixels are shared out over a number of
- * pieces that depends on the shapes alone; each piece sums its bands in order, and the pieces are
- * added in order, so no result depends on the number of threads. */
+/* Gradient of a convolution with respect to its weights: for each tap, the sum
+ * over output pixels of (input channels) x (gradient channels). Bands of pixels
+ * are shared out over a number of pieces that depends on the shapes alone; each
+ * piece sums its bands in order, and the pieces are added in order, so no
+ * result depends on the number of threads. */
 #include "conv_depthwise_grad.h"
 #include "conv_outer.h"
 
@@ -26,8 +27,8 @@ typedef struct {
 static const int64_t g_bytes = GRAD_PIXELS * PANEL * 4;
 
 /* Gradient pixels of a band, one panel of filters: g(pixels, 16). */
-static const float *gradient_panel(const kernel_grad *k, const zk_band *b, int64_t filter,
-                                   int cols, float *copy) {
+static const float *gradient_panel(const kernel_grad *k, const zk_band *b, int64_t filter, int cols,
+                                   float *copy) {
     const zk_conv *p = &k->p;
     int64_t pitch = p->groups * p->co, first = (b->image * p->v.outs + b->row) * p->h.outs + b->col;
     const float *g = k->g + first * pitch + filter;
@@ -38,7 +39,8 @@ static const float *gradient_panel(const kernel_grad *k, const zk_band *b, int64
     return copy;
 }
 
-/* All tiles of one panel: `flat`, where a run of floats holds the channels of several taps. */
+/* All tiles of one panel: `flat`, where a run of floats holds the channels of
+ * several taps. */
 static void flat_rows(const kernel_grad *k, const zk_window *w, int64_t *taps, outer_job *j,
                       float *dw) {
     const zk_conv *p = &k->p;
@@ -52,7 +54,8 @@ static void flat_rows(const kernel_grad *k, const zk_window *w, int64_t *taps, o
         }
 }
 
-/* The same where the input is packed (channels / OUTER_ROWS, images, rows, cols, OUTER_ROWS). */
+/* The same where the input is packed (channels / OUTER_ROWS, images, rows,
+ * cols, OUTER_ROWS). */
 static void packed_rows(const kernel_grad *k, const zk_window *w, outer_job *j, float *dw) {
     const zk_conv *p = &k->p;
     int64_t panel_floats = panel_distance(w, j->images);
@@ -74,8 +77,12 @@ static void band_gradient(const kernel_grad *k, const zk_band *b, int64_t group,
     int64_t *taps = (int64_t *)(scratch + g_bytes);
     float *copy = (float *)(scratch + g_bytes + k->tap_bytes);
     zk_window w = k->flat ? flat_window(p, b, group, copy) : packed_window(p, b, group, copy);
-    outer_job j = {.pixel = p->h.step * w.pitch, .row = p->v.step * w.row_pitch,
-                   .image = w.image_pitch, .images = b->images, .rows = b->rows, .cols = b->cols,
+    outer_job j = {.pixel = p->h.step * w.pitch,
+                   .row = p->v.step * w.row_pitch,
+                   .image = w.image_pitch,
+                   .images = b->images,
+                   .rows = b->rows,
+                   .cols = b->cols,
                    .pitch = p->groups * p->co};
     join_pixels(&j);
     for (int64_t o = from; o < to; o++) {
@@ -104,15 +111,19 @@ static void grad_task(void *ctx, int64_t task, int thread) {
     }
 }
 
-/* The convolution x -> g.  out dw(kh, kw, c / groups, o)  in x(n, h, w, c) g(n, oh, ow, o) */
+/* The convolution x -> g.  out dw(kh, kw, c / groups, o)  in x(n, h, w, c) g(n,
+ * oh, ow, o) */
 static zk_conv gradient_of(const zk_call *c) {
     const zk_arg *w = c->a, *x = c->a + 1, *g = c->a + 2;
     int64_t groups = conv_attr(c, 6);
     return (zk_conv){
         .v = forward_axis(c, 0, cells_of(x, 0), cells_of(g, 0), kernel_cells(w, 0)),
         .h = forward_axis(c, 1, cells_of(x, 1), cells_of(g, 1), kernel_cells(w, 1)),
-        .images = x->dims[0], .groups = groups, .ci = x->dims[x->ndim - 1] / groups,
-        .co = w->dims[w->ndim - 1] / groups, .in = c->p ? c->p[1] : NULL,
+        .images = x->dims[0],
+        .groups = groups,
+        .ci = x->dims[x->ndim - 1] / groups,
+        .co = w->dims[w->ndim - 1] / groups,
+        .in = c->p ? c->p[1] : NULL,
     };
 }
 
@@ -140,7 +151,8 @@ static int64_t conv_grad_kernel_scratch(const zk_call *c) {
     return partial_bytes(&k) + c->threads * k.own_scratch;
 }
 
-/* conv_grad_kernel.  out dw(kh, kw, c / groups, o)  in x(n, h, w, c) g(n, oh, ow, o) */
+/* conv_grad_kernel.  out dw(kh, kw, c / groups, o)  in x(n, h, w, c) g(n, oh,
+ * ow, o) */
 static void conv_grad_kernel(const zk_call *c) {
     kernel_grad k = plan_gradient(c);
     k.g = c->p[2];

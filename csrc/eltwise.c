@@ -7,8 +7,10 @@
 enum {
     ROOM = 1024,         /* floats that a register holds */
     STRIDE = ROOM + 48,  /* between registers: not a whole page, so they do not evict each other */
-    MAX_REGISTERS = 256, /* as in chain_code.py */
-    SHARE = 1 << 17      /* least work of a task, in elements times weight */
+    MAX_REGISTERS = 256, /* these three as in chain_code.py */
+    MAX_ROWS = 200,
+    MAX_INPUTS = 64,
+    SHARE = 1 << 17 /* least work of a task, in elements times weight */
 };
 
 /* One tile function at work: d[i] = f(s0[i], s1[i], s2[i]). The step of a source is VL floats, or
@@ -159,8 +161,11 @@ typedef struct {
     const zk_call *c;
     int64_t n, tile, piece; /* elements in all, in a tile, in a task */
     int numbers, rows, registers;
-    const double *bits, *code;
-    pattern in[MAX_REGISTERS];
+    const double *bits;
+    pattern in[MAX_INPUTS];
+    struct {
+        int16_t tile, d, s[3];
+    } code[MAX_ROWS];
     uint8_t late[MAX_REGISTERS]; /* outputs that are written when the tile is done */
 } chain;
 
@@ -252,21 +257,23 @@ static void close_output(const bench *b, int reg, int64_t at, int64_t n) {
 }
 
 static void run_rows(const bench *b, int64_t n) {
-    for (int i = 0; i < b->h->rows; i++) {
-        const double *code = b->h->code + 5 * i;
-        row r = {.d = b->at[(int)code[1]]};
+    const chain *h = b->h;
+    for (int i = 0; i < h->rows; i++) {
+        row r = {.d = b->at[h->code[i].d]};
         for (int k = 0; k < 3; k++) {
-            r.s[k] = b->at[(int)code[2 + k]];
-            r.step[k] = b->step[(int)code[2 + k]];
+            r.s[k] = b->at[h->code[i].s[k]];
+            r.step[k] = b->step[h->code[i].s[k]];
         }
-        functions[(int)code[0]](&r, (n + VL - 1) / VL * VL);
+        functions[h->code[i].tile](&r, (n + VL - 1) / VL * VL);
     }
 }
 
 static void run_piece(void *ctx, int64_t task, int thread) {
     const chain *h = ctx;
     const zk_call *c = h->c;
-    bench b = {.h = h, .memory = (float *)c->scratch + (int64_t)thread * h->registers * STRIDE};
+    bench b; /* not cleared: it is large */
+    b.h = h;
+    b.memory = (float *)c->scratch + (int64_t)thread * h->registers * STRIDE;
     int64_t start = task * h->piece, end = zk_min(start + h->piece, h->n);
     for (int reg = c->nout + c->nin; reg < h->registers; reg++) {
         b.at[reg] = own_memory(&b, reg);
@@ -313,48 +320,61 @@ static void choose_tile(chain *h) {
 static int must_wait(const chain *h, int reg) {
     const zk_call *c = h->c;
     if (size_of(c->a[reg].dtype) == 1) return 1;
-    if ((int)h->code[5 * (h->rows - 1) + 1] == reg) return 0;
+    if (h->code[h->rows - 1].d == reg) return 0;
     for (int k = 0; k < c->nin; k++)
         if (c->p[reg] == c->p[c->nout + k]) return 1;
     return 0;
 }
 
 /* Elements of a task; what is computed for an element does not depend on it. */
-static int64_t choose_piece(const chain *h) {
+static void choose_piece(chain *h) {
     int64_t weight = h->c->nin + h->c->nout;
-    for (int i = 0; i < h->rows; i++) weight += h->code[5 * i] < number_divide ? 1 : 10;
+    for (int i = 0; i < h->rows; i++) weight += h->code[i].tile < number_divide ? 1 : 10;
     int64_t share = zk_max(SHARE / weight, zk_ceil(h->n, 4 * (int64_t)h->c->threads));
-    return zk_ceil(share, h->tile) * h->tile;
+    h->piece = zk_ceil(share, h->tile) * h->tile;
 }
 
-static chain decode(const zk_call *c) {
-    const double *patterns = c->attr + 3;
-    chain h = {.c = c, .n = zk_count(c->a)};
-    h.numbers = (int)c->attr[0];
-    h.rows = (int)c->attr[2];
-    h.registers = c->nout + c->nin + h.numbers + (int)c->attr[1];
-    h.bits = patterns + 2 * c->nin;
-    h.code = h.bits + h.numbers;
-    for (int k = 0; k < c->nin; k++) {
-        int64_t repeat = (int64_t)patterns[2 * k], period = (int64_t)patterns[2 * k + 1];
-        h.in[k] = (pattern){period == 1 ? zk_max(h.n, 1) : repeat, period, 0};
+/* How many numbers, rows and registers there are. */
+static void count(chain *h, const zk_call *c) {
+    h->c = c;
+    h->numbers = (int)c->attr[0];
+    h->rows = (int)c->attr[2];
+    h->registers = c->nout + c->nin + h->numbers + (int)c->attr[1];
+}
+
+static void decode(chain *h) {
+    const zk_call *c = h->c;
+    const double *a = c->attr + 3;
+    for (int k = 0; k < c->nin; k++, a += 2) {
+        int64_t repeat = (int64_t)a[0], period = (int64_t)a[1];
+        h->in[k] = (pattern){period == 1 ? h->n : repeat, period, 0};
     }
-    return h;
+    h->bits = a;
+    a += h->numbers;
+    for (int i = 0; i < h->rows; i++, a += 5) {
+        h->code[i].tile = (int16_t)a[0];
+        h->code[i].d = (int16_t)a[1];
+        for (int k = 0; k < 3; k++) h->code[i].s[k] = (int16_t)a[2 + k];
+    }
 }
 
 /* chain: out y0(n) y1(n)...  in x0 x1..., each broadcast to n by its pattern. Any of float32,
  * int32, uint8, bool. An output may take the memory of an input of n elements of its size. */
 static void run_chain(const zk_call *c) {
-    chain h = decode(c);
+    chain h; /* not cleared: it is large */
+    count(&h, c);
+    h.n = zk_count(c->a);
     if (h.n == 0) return;
+    decode(&h);
     choose_tile(&h);
-    h.piece = choose_piece(&h);
+    choose_piece(&h);
     for (int reg = 0; reg < c->nout; reg++) h.late[reg] = (uint8_t)must_wait(&h, reg);
     zk_parallel(c, zk_ceil(h.n, h.piece), run_piece, &h);
 }
 
 static int64_t chain_scratch(const zk_call *c) {
-    chain h = decode(c);
+    chain h;
+    count(&h, c);
     return (int64_t)c->threads * h.registers * STRIDE * 4;
 }
 

@@ -1,6 +1,7 @@
-/* Maximum and average pooling of NHWC arrays and their gradients, vectors of channels at a time.
- * Padded cells take part in nothing. A 1-D array is a 2-D one with one row. Gradients go image by
- * image, so that overlapping windows add up in one order. */
+/* Maximum and average pooling of NHWC arrays and their gradients, vectors of
+ * channels at a time. Padded cells take part in nothing. A 1-D array is a 2-D
+ * one with one row. Gradients go image by image, so that overlapping windows
+ * add up in one order. */
 #include "vmath.h"
 
 #define TASK_FLOATS (1 << 14) /* input floats of a task, about */
@@ -46,7 +47,8 @@ ZK_INLINE vi first_lanes(int n) {
 
 /* --- forward */
 
-/* n channels (at most VL) of one window; x: channel of cell (0, 0), pitch: floats of a row. */
+/* n channels (at most VL) of one window; x: channel of cell (0, 0), pitch:
+ * floats of a row. */
 ZK_INLINE vf pool_cells_of(const float *x, const pool_cells *k, int64_t pitch, int64_t channels,
                            int n, const float *end, const int average) {
     vf s = average ? (vf){0} : vf_set(-INFINITY);
@@ -60,7 +62,8 @@ ZK_INLINE vf pool_cells_of(const float *x, const pool_cells *k, int64_t pitch, i
     return s;
 }
 
-/* The same; reads whole vectors unless the last of them would leave the input. */
+/* The same; reads whole vectors unless the last of them would leave the input.
+ */
 ZK_INLINE vf pool_window(const float *x, const pool_cells *k, int64_t pitch, int64_t channels,
                          int n, const float *end, const int average) {
     const float *last = x + (k->v1 - 1) * pitch + (k->h1 - 1) * channels;
@@ -69,8 +72,8 @@ ZK_INLINE vf pool_window(const float *x, const pool_cells *k, int64_t pitch, int
     return pool_cells_of(x, k, pitch, channels, n, end, average);
 }
 
-/* A row of output. A short last vector spills into the next pixel, which is written after it;
- * `stop` is where the task's output ends. */
+/* A row of output. A short last vector spills into the next pixel, which is
+ * written after it; `stop` is where the task's output ends. */
 ZK_INLINE void pool_row(const pooling *p, int64_t image, int64_t row, const float *stop,
                         const int average) {
     int64_t channels = p->channels, pitch = p->h.in * channels;
@@ -112,11 +115,12 @@ typedef struct {
     float *dx;
     int64_t from, to;
     int apart; /* no two windows share a cell */
-    int spill; /* a vector may be stored beyond its last channel, into cells written later */
+    int spill; /* a vector may be stored beyond its last channel, into cells
+                  written later */
 } spreading;
 
-/* Adds the gradient g of n channels from c of one window to the cells it goes to: the first that
- * equals y, or (average) all of them. */
+/* Adds the gradient g of n channels from c of one window to the cells it goes
+ * to: the first that equals y, or (average) all of them. */
 ZK_INLINE void spread_window(const spreading *s, const pool_cells *k, int64_t c, vf g, vf y, int n,
                              const int average) {
     int64_t channels = s->p->channels, pitch = s->p->h.in * channels;
@@ -155,7 +159,8 @@ ZK_INLINE void spread_row(const spreading *s, int64_t row, pool_cells *k, const 
 static void zero_rows(const spreading *s, int64_t from, int64_t to) {
     int64_t channels = s->p->channels, cols = s->p->h.in, some = s->to - s->from;
     if (some == channels) {
-        if (from < to) memset(s->dx + from * cols * channels, 0, (size_t)((to - from) * cols * some) * 4);
+        if (from < to)
+            memset(s->dx + from * cols * channels, 0, (size_t)((to - from) * cols * some) * 4);
         return;
     }
     for (int64_t i = from * cols; i < to * cols; i++)
@@ -165,10 +170,16 @@ static void zero_rows(const spreading *s, int64_t from, int64_t to) {
 ZK_INLINE void spread_task(const pooling *p, int64_t task, const int average) {
     int64_t image = task / p->blocks, from = task % p->blocks * BLOCK, channels = p->channels;
     int64_t cells = p->v.in * p->h.in * channels, places = p->v.out * p->h.out * channels;
-    spreading s = {.p = p, .g = p->g + image * places, .x = p->x + image * cells,
-                   .y = p->y + image * places, .g_end = p->g + p->images * places,
-                   .x_end = p->x + p->images * cells, .y_end = p->y + p->images * places,
-                   .dx = p->to + image * cells, .from = from, .to = channels};
+    spreading s = {.p = p,
+                   .g = p->g + image * places,
+                   .x = p->x + image * cells,
+                   .y = p->y + image * places,
+                   .g_end = p->g + p->images * places,
+                   .x_end = p->x + p->images * cells,
+                   .y_end = p->y + p->images * places,
+                   .dx = p->to + image * cells,
+                   .from = from,
+                   .to = channels};
     if (p->blocks > 1) s.to = zk_min(from + BLOCK, channels);
     s.apart = p->v.stride >= p->v.window && p->h.stride >= p->h.window;
     s.spill = p->blocks == 1 && (!s.apart || channels < VL);
@@ -204,8 +215,12 @@ static pool_axis axis_of(const zk_call *c, int i, const zk_arg *in, const zk_arg
 }
 
 static pooling pooling_of(const zk_call *c, const zk_arg *in, const zk_arg *out) {
-    pooling p = {.v = axis_of(c, 0, in, out), .h = axis_of(c, 1, in, out), .images = in->dims[0],
-                 .channels = in->dims[in->ndim - 1], .to = c->p[0], .blocks = 1};
+    pooling p = {.v = axis_of(c, 0, in, out),
+                 .h = axis_of(c, 1, in, out),
+                 .images = in->dims[0],
+                 .channels = in->dims[in->ndim - 1],
+                 .to = c->p[0],
+                 .blocks = 1};
     int64_t row = p.h.out * p.channels * p.v.window * p.h.window;
     p.rows = zk_ceil(TASK_FLOATS, zk_max(row, 1));
     if (p.images < FEW_IMAGES) p.blocks = zk_max(zk_ceil(p.channels, BLOCK), 1);
@@ -224,7 +239,8 @@ static void max_pool(const zk_call *c) { pool_forward(c, max_task); }
 /* avg_pool.  out y(n, oh, ow, c)  in x(n, h, w, c) */
 static void avg_pool(const zk_call *c) { pool_forward(c, average_task); }
 
-/* max_pool_grad.  out dx(n, h, w, c)  in g(n, oh, ow, c) x(n, h, w, c) y(n, oh, ow, c) */
+/* max_pool_grad.  out dx(n, h, w, c)  in g(n, oh, ow, c) x(n, h, w, c) y(n, oh,
+ * ow, c) */
 static void max_pool_grad(const zk_call *c) {
     pooling p = pooling_of(c, c->a, c->a + 1);
     p.g = c->p[1], p.x = c->p[2], p.y = c->p[3];

@@ -148,10 +148,17 @@ typedef struct {
 /* A unit is one chunk of rows in one block of columns. */
 ZK_INLINE void reduce_unit(int op, const job *h, int64_t unit) {
     const stage *s = &h->s;
-    int64_t column = unit % h->blocks * COLUMNS, part = unit / h->blocks;
-    int64_t first = part % s->chunks * s->chunk, rows = zk_min(s->chunk, s->length - first);
-    int64_t width = zk_min(COLUMNS, s->inner - column);
-    const float *x = h->x + (part / s->chunks * s->length + first) * s->inner + column;
+    int64_t column = 0, part = unit, first = 0;
+    if (h->blocks > 1) {
+        column = unit % h->blocks * COLUMNS;
+        part = unit / h->blocks;
+    }
+    const float *x = h->x + part * s->length * s->inner + column;
+    if (s->chunks > 1) {
+        first = part % s->chunks * s->chunk;
+        x = h->x + (part / s->chunks * s->length + first) * s->inner + column;
+    }
+    int64_t rows = zk_min(s->chunk, s->length - first), width = zk_min(COLUMNS, s->inner - column);
     float *y = h->y + part * s->inner + column;
     if (s->inner == 1) reduce_row(op, x, rows, y);
     else if (s->inner < NARROW) reduce_narrow(op, x, rows, width, y);

@@ -15,41 +15,72 @@ ZK_INLINE void store_some(float *y, vf v, int64_t n) {
     else vf_store_first(y, v, n);
 }
 
+/* Runs the statements for every vector of n elements: i is its first, m its number of elements. */
+#define VECTORS(n, ...)                  \
+    do {                                 \
+        int64_t i = 0;                   \
+        for (; i + VL <= (n); i += VL) { \
+            const int64_t m = VL;        \
+            __VA_ARGS__                  \
+        }                                \
+        if (i < (n)) {                   \
+            const int64_t m = (n) - i;   \
+            __VA_ARGS__                  \
+        }                                \
+    } while (0)
+
 /* ---- one contiguous row of n elements ---- */
 
 /* The largest element; a NaN may be missed, the exponentials find it. */
 static float largest(const float *x, int64_t n) {
-    vf m[4];
-    int64_t i = 0;
-    for (int k = 0; k < 4; k++) m[k] = vf_set(-__builtin_inff());
-    for (; i + 4 * VL <= n; i += 4 * VL)
-        for (int k = 0; k < 4; k++) m[k] = vf_at_least(vf_load(x + i + k * VL), m[k]);
-    for (; i < n; i += VL) m[0] = vf_at_least(load_some(x + i, n - i, -__builtin_inff()), m[0]);
-    return vf_top(vf_at_least(vf_at_least(m[0], m[1]), vf_at_least(m[2], m[3])))[0];
+    vf top[4];
+    for (int k = 0; k < 4; k++) top[k] = vf_set(-INFINITY);
+    for (; n >= 4 * VL; n -= 4 * VL, x += 4 * VL)
+        for (int k = 0; k < 4; k++) top[k] = vf_at_least(vf_load(x + k * VL), top[k]);
+    VECTORS(n, top[0] = vf_at_least(load_some(x + i, m, -INFINITY), top[0]););
+    top[0] = vf_at_least(top[0], top[1]);
+    return vf_top(vf_at_least(top[0], vf_at_least(top[2], top[3])))[0];
 }
 
 /* Sum of exp(x - max); y, unless NULL, receives the exponentials. */
 ZK_INLINE float exponentials(const float *x, float max, int64_t n, float *y) {
-    vf sum[2] = {vf_set(0), vf_set(0)};
-    int64_t i = 0;
-    for (; i + 2 * VL <= n; i += 2 * VL)
-        for (int k = 0; k < 2; k++) {
-            vf e = vf_exp_flush(vf_load(x + i + k * VL) - max);
-            if (y) vf_store(y + i + k * VL, e);
-            sum[k] += e;
-        }
-    for (; i < n; i += VL) {
-        vf e = vf_exp_flush(load_some(x + i, n - i, -__builtin_inff()) - max);
-        if (y) store_some(y + i, e, n - i);
-        sum[0] += e;
+    vf sum = vf_set(0), more = vf_set(0);
+    for (; n >= 2 * VL; n -= 2 * VL, x += 2 * VL) {
+        vf a = vf_exp_flush(vf_load(x) - max), b = vf_exp_flush(vf_load(x + VL) - max);
+        sum += a;
+        more += b;
+        if (!y) continue;
+        vf_store(y, a);
+        vf_store(y + VL, b);
+        y += 2 * VL;
     }
-    return vf_total(sum[0] + sum[1])[0];
+    VECTORS(n, {
+        vf e = vf_exp_flush(load_some(x + i, m, -INFINITY) - max);
+        sum += e;
+        if (y) store_some(y + i, e, m);
+    });
+    return vf_total(sum + more)[0];
+}
+
+/* A row of at most two vectors never leaves the registers. */
+static void softmax_short(const float *x, int64_t n, float *y) {
+    vf a = load_some(x, n, -INFINITY), b = vf_set(-INFINITY);
+    if (n > VL) b = load_some(x + VL, n - VL, -INFINITY);
+    vf top = vf_top(vf_at_least(a, b));
+    a = vf_exp_flush(a - top);
+    b = vf_exp_flush(b - top);
+    vf scale = 1.f / vf_total(a + b);
+    store_some(y, a * scale, n);
+    if (n > VL) store_some(y + VL, b * scale, n - VL);
 }
 
 static void softmax_row(const float *x, int64_t n, float *y) {
+    if (n <= 2 * VL) {
+        softmax_short(x, n, y);
+        return;
+    }
     float scale = 1 / exponentials(x, largest(x, n), n, y);
-    for (int64_t i = 0; i < n; i += VL)
-        store_some(y + i, load_some(y + i, n - i, 0) * scale, n - i);
+    VECTORS(n, store_some(y + i, load_some(y + i, m, 0) * scale, m););
 }
 
 /* max + log(sum(exp(x - max))) as two numbers, so that x - max - log keeps its accuracy. */
@@ -60,35 +91,39 @@ static float log_of_sum(const float *x, int64_t n, float *max) {
 
 static void log_softmax_row(const float *x, int64_t n, float *y) {
     float max, log = log_of_sum(x, n, &max);
-    for (int64_t i = 0; i < n; i += VL)
-        store_some(y + i, (load_some(x + i, n - i, 0) - max) - log, n - i);
+    VECTORS(n, store_some(y + i, (load_some(x + i, m, 0) - max) - log, m););
 }
 
-/* Sum of a row, or of the product of two rows. */
+/* Sums of a row, and of the product of two rows. */
+static float sum_of(const float *x, int64_t n) {
+    vf sum = vf_set(0);
+    VECTORS(n, sum += load_some(x + i, m, 0););
+    return vf_total(sum)[0];
+}
 static float dot(const float *a, const float *b, int64_t n) {
-    vf sum[2] = {vf_set(0), vf_set(0)};
-    for (int64_t i = 0, k = 0; i < n; i += VL, k ^= 1) {
-        vf v = load_some(a + i, n - i, 0);
-        if (b) v *= load_some(b + i, n - i, 0);
-        sum[k] += v;
+    vf sum = vf_set(0), more = vf_set(0);
+    for (; n >= 2 * VL; n -= 2 * VL, a += 2 * VL, b += 2 * VL) {
+        sum += vf_load(a) * vf_load(b);
+        more += vf_load(a + VL) * vf_load(b + VL);
     }
-    return vf_total(sum[0] + sum[1])[0];
+    VECTORS(n, sum += load_some(a + i, m, 0) * load_some(b + i, m, 0););
+    return vf_total(sum + more)[0];
 }
 
 static void softmax_grad_row(const float *g, const float *y, int64_t n, float *dx) {
     float sum = dot(g, y, n);
-    for (int64_t i = 0; i < n; i += VL) {
-        vf v = load_some(y + i, n - i, 0) * (load_some(g + i, n - i, 0) - sum);
-        store_some(dx + i, v, n - i);
-    }
+    VECTORS(n, {
+        vf v = load_some(y + i, m, 0) * (load_some(g + i, m, 0) - sum);
+        store_some(dx + i, v, m);
+    });
 }
 
 static void log_softmax_grad_row(const float *g, const float *y, int64_t n, float *dx) {
-    float sum = dot(g, NULL, n);
-    for (int64_t i = 0; i < n; i += VL) {
-        vf v = load_some(g + i, n - i, 0) - vf_exp_flush(load_some(y + i, n - i, 0)) * sum;
-        store_some(dx + i, v, n - i);
-    }
+    float sum = sum_of(g, n);
+    VECTORS(n, {
+        vf v = load_some(g + i, m, 0) - vf_exp_flush(load_some(y + i, m, 0)) * sum;
+        store_some(dx + i, v, m);
+    });
 }
 
 /* ---- up to VL columns of an array (length, inner): x, y at the first row, w columns ---- */
@@ -104,7 +139,7 @@ ZK_INLINE void put(float *y, columns s, int64_t r, vf v) { store_some(y + r * s.
 
 /* The column's maximum, and the sum of exp(x - max); y, unless NULL, receives these. */
 ZK_INLINE vf column_exponentials(const float *x, columns s, vf *max, float *y) {
-    vf m = vf_set(-__builtin_inff()), sum = vf_set(0);
+    vf m = vf_set(-INFINITY), sum = vf_set(0);
     for (int64_t r = 0; r < s.length; r++) m = vf_at_least(get(x, s, r), m);
     for (int64_t r = 0; r < s.length; r++) {
         vf e = vf_exp_flush(get(x, s, r) - m);
@@ -221,26 +256,24 @@ typedef struct {
 } loss;
 
 static float dense_loss(const loss *h, int64_t r) {
-    const float *x = h->x + r * h->classes, *t = h->target + r * h->classes;
-    float max, log = log_of_sum(x, h->classes, &max);
+    int64_t n = h->classes;
+    const float *x = h->x + r * n, *t = h->target + r * n;
+    float max, log = log_of_sum(x, n, &max);
     vf sum = vf_set(0);
-    for (int64_t i = 0; i < h->classes; i += VL) {
-        vf p = (load_some(x + i, h->classes - i, 0) - max) - log;
-        sum += load_some(t + i, h->classes - i, 0) * p;
-    }
+    VECTORS(n, sum += load_some(t + i, m, 0) * ((load_some(x + i, m, 0) - max) - log););
     return -vf_total(sum)[0];
 }
 
 /* dx = g * (softmax(x) * sum(target) - target) */
 static void dense_grad(const loss *h, int64_t r) {
     int64_t n = h->classes;
-    const float *x = h->x + r * n, *t = h->target + r * n;
-    float *dx = h->y + r * n, g = h->g[r];
-    float scale = dot(t, NULL, n) / exponentials(x, largest(x, n), n, dx);
-    for (int64_t i = 0; i < n; i += VL) {
-        vf p = load_some(dx + i, n - i, 0) * scale;
-        store_some(dx + i, (p - load_some(t + i, n - i, 0)) * g, n - i);
-    }
+    const float *t = h->target + r * n;
+    float *dx = h->y + r * n, g = h->g[r], whole = sum_of(t, n);
+    softmax_row(h->x + r * n, n, dx);
+    VECTORS(n, {
+        vf v = load_some(dx + i, m, 0) * whole - load_some(t + i, m, 0);
+        store_some(dx + i, v * g, m);
+    });
 }
 
 static float sparse_loss(const loss *h, int64_t r) {
@@ -251,14 +284,11 @@ static float sparse_loss(const loss *h, int64_t r) {
 
 /* dx = g * (softmax(x) - one_hot(label)) */
 static void sparse_grad(const loss *h, int64_t r) {
-    float *dx = h->y + r * h->classes, g = h->g[r];
-    const float *x = h->x + r * h->classes;
-    softmax_row(x, h->classes, dx);
-    dx[h->labels[r]] -= 1;
-    for (int64_t i = 0; i < h->classes; i += VL) {
-        int64_t n = h->classes - i;
-        store_some(dx + i, load_some(dx + i, n, 0) * g, n);
-    }
+    int64_t n = h->classes;
+    float *dx = h->y + r * n, g = h->g[r];
+    softmax_row(h->x + r * n, n, dx);
+    VECTORS(n, store_some(dx + i, load_some(dx + i, m, 0) * g, m););
+    dx[h->labels[r]] -= g;
 }
 
 static int is_class(const loss *h, int64_t r) {

@@ -216,8 +216,8 @@ def test_arguments_that_are_no_plain_values_need_a_get_config():
 
 
 def test_a_configuration_that_does_not_fit_names_the_class():
-    with pytest.raises(ConfigError, match="Dense: cannot be made.*bogus"):
-        layers.Dense.from_config({"units": 3, "bogus": 1, "activation": None, "too": {}})
+    with pytest.raises(ConfigError, match="Plain: cannot be made.*bogus"):
+        Plain.from_config({"size": 3, "bogus": 1})
 
 
 def test_input_and_output_are_those_of_the_only_call():

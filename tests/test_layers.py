@@ -245,7 +245,7 @@ class AppendMask(layers.Layer):
 @pytest.mark.parametrize("name", ["Add", "Multiply", "Average", "Maximum", "Minimum"])
 def test_merged_masks_are_the_union(name):
     inputs = [zk.Input((3, 1)) for _ in range(2)]
-    merged = getattr(layers, name)([layers.Masking()(x) for x in inputs])
+    merged = getattr(layers, name)()([layers.Masking()(x) for x in inputs])
     model = zk.Model(inputs, AppendMask()(merged))
     a, b = np.array([[[1.0], [0], [0]]]), np.array([[[2.0], [5], [0]]])
     y = model([a, b])

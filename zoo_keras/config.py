@@ -4,6 +4,7 @@ multiplies matrices. In: names and numbers. Knows no model; nothing is loaded at
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from contextlib import suppress
 from typing import Any
@@ -117,7 +118,7 @@ def find_mkl() -> str | None:
     with suppress(importlib.metadata.PackageNotFoundError):
         for file in importlib.metadata.files("mkl") or ():
             if file.name.startswith("libmkl_rt.so"):
-                return str(file.locate())
+                return os.path.normpath(str(file.locate()))
     return None
 
 

@@ -28,7 +28,8 @@ def golden(case: table.Case) -> tuple[dict[str, Any], dict[str, Any]]:
     arrays = {k: v.astype(np.float32) for k, v in arrays.items()}
     kernel = keras.Variable(arrays["kernel"], name="kernel")
     bias = keras.Variable(arrays["bias"], name="bias")
-    kwargs = dict(case.kwargs)
+    named = {"name": case.optimizer.lower()} | case.kwargs
+    kwargs = dict(named)
     if isinstance(kwargs.get("learning_rate"), dict):
         kwargs["learning_rate"] = keras.optimizers.schedules.deserialize(kwargs["learning_rate"])
     optimizer = getattr(keras.optimizers, case.optimizer)(**kwargs)
@@ -42,7 +43,7 @@ def golden(case: table.Case) -> tuple[dict[str, Any], dict[str, Any]]:
     optimizer.finalize_variable_values([kernel, bias])
     arrays |= {"kernel_final": kernel.numpy(), "bias_final": bias.numpy()}
     config = plain(keras.optimizers.serialize(optimizer))
-    info = {"class": case.optimizer, "kwargs": case.kwargs, "slots": slots, "steps": STEPS}
+    info = {"class": case.optimizer, "kwargs": named, "slots": slots, "steps": STEPS}
     return info | {"config": config}, arrays
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from zoo_keras import dtypes
 from zoo_keras.errors import ConfigError, UnsupportedError
+from zoo_keras.layers.arguments import is_whole
 from zoo_keras.layers.layer import Layer
 from zoo_keras.layers.operation import CallNode
 from zoo_keras.naming import auto_name
@@ -73,18 +74,18 @@ def _batch_shape(shape: Any, batch_size: int | None, batch_shape: Any) -> tuple[
             "Input: give either `shape` or `batch_shape`. Received: "
             f"shape={shape}, batch_shape={batch_shape}."
         )
-    full = tuple(batch_shape) if batch_shape is not None else (batch_size, *_tuple(shape))
-    if any(d is not None and (not isinstance(d, int) or d < 0) for d in full):
+    full = _tuple(batch_shape) if batch_shape is not None else (batch_size, *_tuple(shape))
+    if any(d is not None and (not is_whole(d) or d < 0) for d in full):
         raise ConfigError(
             f"Input: sizes must be whole numbers or None. Received: {full}. Check `shape`."
         )
-    return full
+    return tuple(None if d is None else int(d) for d in full)
 
 
-def _tuple(shape: Any) -> tuple[int | None, ...]:
-    if isinstance(shape, int):
+def _tuple(shape: Any) -> tuple[Any, ...]:
+    if is_whole(shape):
         raise ConfigError(f"Input: shape must be a tuple. Received: {shape}. Write ({shape},).")
-    return tuple(None if d is None else int(d) for d in shape)
+    return tuple(shape)
 
 
 def Input(

@@ -10,12 +10,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Tensor, input_tensor, tracing
+from zoo_keras.layers.call_context import mask_of, set_mask
 from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.ops.symbolic import KerasTensor
 
+# What the mask of a KerasTensor looks like, when one travels with it.
+_masks: WeakKeyDictionary[KerasTensor, KerasTensor | None] = WeakKeyDictionary()
 # Two sets of sizes for unknown dimensions: large enough for any window, and never equal.
 _TRIALS = ((89, 97, 101, 103, 107, 109), (127, 131, 137, 139, 149, 151))
 
@@ -58,11 +62,17 @@ def symbolic_outputs(function: Callable[..., Any], args: tuple, kwargs: dict[str
     leaves = [t for t in flatten((args, kwargs)) if isinstance(t, KerasTensor)]
     dynamic = any(d is None for t in leaves for d in t.shape)
     trials = [_trial(function, args, kwargs, sizes) for sizes in _TRIALS[: 1 + dynamic]]
-    shapes = [_common_shape(*ts) for ts in zip(*[flatten(t) for t in trials], strict=True)]
-    outputs = [
-        KerasTensor(s, t.dtype) for s, t in zip(shapes, flatten(trials[0]), strict=True)
-    ]  # fmt: skip
-    return pack_as(trials[0], outputs)
+    outputs = [_merged(*ts) for ts in zip(*[leaves for _, leaves in trials], strict=True)]
+    return pack_as(trials[0][0], outputs)
+
+
+def _merged(*trials: tuple[Tensor, Tensor | None]) -> KerasTensor:
+    """A KerasTensor, with one for its mask, from (tensor, mask) of each trial."""
+    tensors = [tensor for tensor, _ in trials]
+    made = KerasTensor(_common_shape(*tensors), tensors[0].dtype)
+    masks = [mask for _, mask in trials if mask is not None]
+    _masks[made] = KerasTensor(_common_shape(*masks), masks[0].dtype) if masks else None
+    return made
 
 
 def _common_shape(first: Tensor, second: Tensor | None = None) -> tuple[int | None, ...]:
@@ -78,15 +88,20 @@ def _common_shape(first: Tensor, second: Tensor | None = None) -> tuple[int | No
 
 def _trial(
     function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], sizes: Sequence[int]
-) -> Any:
+) -> tuple[Any, list[tuple[Tensor, Tensor | None]]]:
+    """The outputs for these sizes, and their leaves with their masks."""
+
     def stand_in(leaf: Any) -> Any:
         if not isinstance(leaf, KerasTensor):
             return leaf
-        return input_tensor(leaf.name, concrete_shape(leaf.shape, sizes), leaf.dtype)
+        tensor = input_tensor(leaf.name, concrete_shape(leaf.shape, sizes), leaf.dtype)
+        set_mask(tensor, stand_in(_masks.get(leaf)))
+        return tensor
 
     with tracing(), _trying(sizes):
         outputs = function(*map_structure(stand_in, args), **map_structure(stand_in, kwargs))
-    return map_structure(_as_tensor, outputs)
+        outputs = map_structure(_as_tensor, outputs)
+        return outputs, [(tensor, mask_of(tensor)) for tensor in flatten(outputs)]
 
 
 @contextmanager

@@ -86,9 +86,9 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
     step = 1 if step is None else step
     if dtype is None:
         dtype = common_dtype(start, step, *([] if stop is None else [stop]))
-    numbers = [None if v is None else known_array(v, "arange").item() for v in (start, stop, step)]
-    first, last = (0, numbers[0]) if numbers[1] is None else numbers[:2]
-    return np.arange(first, last, numbers[2]).astype(dtypes.standardize(dtype))
+    first, last = (0, start) if stop is None else (start, stop)
+    bounds = [known_array(v, "arange").item() for v in (first, last, step)]
+    return np.arange(*bounds).astype(dtypes.standardize(dtype))
 
 
 @public

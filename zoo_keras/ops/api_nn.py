@@ -442,7 +442,7 @@ def dot_product_attention(
     scores = m.multiply(einsum("btnh,bsnh->bnts", query, key), scale)
     scores = scores if bias is None else m.add(scores, as_float(bias))
     if is_causal:
-        past = np.tri(*scores.shape[-2:], dtype=bool)
+        past = np.tri(scores.shape[-2], scores.shape[-1]) > 0
         mask = past if mask is None else m.logical_and(as_dtype(mask, "bool"), past)
     if mask is not None:
         scores = m.where(as_dtype(mask, "bool"), scores, -0.7 * float(np.finfo("float32").max))

@@ -21,6 +21,7 @@ Row = tuple[str, tuple[int, ...], tuple[tuple[str, Any], ...]]
 
 KINDS = {"float32": "f", "int32": "i", "uint8": "i", "bool": "b"}
 DTYPES = tuple(KINDS)
+MAX_REGISTERS, MAX_ROWS, MAX_INPUTS = 256, 200, 64  # as in csrc/eltwise.c
 
 # Tile name -> its number in C; filled in by whoever loads the C engine.
 tile_numbers: dict[str, int] = {}
@@ -264,6 +265,12 @@ def encode(
     for i, value in enumerate(literals):
         value.register = base + i
     between = _allocate(rows, base + len(literals))
+    registers = base + len(literals) + between
+    if registers > MAX_REGISTERS or len(rows) > MAX_ROWS or len(patterns) > MAX_INPUTS:
+        raise ProgramError(
+            f"chain: too long for one instruction. Received: {len(rows)} rows, {len(patterns)} "
+            f"inputs, {registers} registers. Gather fewer nodes."
+        )
     found: list[float] = [len(literals), between, len(rows)]
     found += [n for pattern in patterns for n in pattern]
     found += [v.bits for v in literals if v.bits is not None]

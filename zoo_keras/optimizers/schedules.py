@@ -223,7 +223,8 @@ class CosineDecayRestarts(_Schedule):
             part = ops.subtract(part, restarts)
         else:
             grown = ops.add(ops.multiply(part, self.t_mul - 1.0), 1.0)
-            restarts = ops.floor(ops.multiply(ops.log(grown), 1.0 / math.log(self.t_mul)))
+            turns = ops.multiply(ops.log(grown), 1.0 / math.log(self.t_mul))
+            restarts = ops.floor(ops.add(turns, 1e-6))  # a restart must not be missed by rounding
             length = ops.power(float(self.t_mul), restarts)
             begin = ops.multiply(ops.subtract(length, 1.0), 1.0 / (self.t_mul - 1.0))
             part = ops.divide(ops.subtract(part, begin), length)

@@ -11,7 +11,9 @@ that says which setting to change. Knows no blocks and no models.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -209,6 +211,8 @@ def init_session(
     if running is not None:
         _check_running(running, asked)
         return running
+    if (master or "").startswith("local"):  # executors here: the same interpreter and packages
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(app_name)
     builder = builder.master(master) if master else builder
     for key, value in {**_DEFAULTS, **asked}.items():

@@ -217,21 +217,13 @@ def map_in_arrow(frame: Any, function: Any, schema: Any) -> Any:
     if cluster.is_connect(frame):
         return frame.mapInArrow(function, schema)
     from pyspark.sql.dataframe import DataFrame
-    from pyspark.sql.functions import udf
+    from pyspark.sql.udf import _create_udf
     from pyspark.util import PythonEvalType
 
-    made = udf(function, returnType=schema)
-    made.evalType = PythonEvalType.SQL_MAP_ARROW_ITER_UDF
+    made = _create_udf(function, schema, PythonEvalType.SQL_MAP_ARROW_ITER_UDF)
     column = made(*[frame[c] for c in frame.columns])
-    java = frame._jdf
-    if hasattr(column._jc, "expr") and not _takes_column(java):
-        result = java.pythonMapInArrow(column._jc.expr(), False)
+    if hasattr(column._jc, "expr"):  # Spark 3.5
+        result = frame._jdf.pythonMapInArrow(column._jc.expr(), False)
     else:
-        result = java.mapInArrow(column._jc, False, None)
+        result = frame._jdf.mapInArrow(column._jc, False, None)
     return DataFrame(result, frame.sparkSession)
-
-
-def _takes_column(java: Any) -> bool:
-    names = {m.getName() for m in java.getClass().getMethods()}
-    return "mapInArrow" in names and "pythonMapInArrow" not in names
-

@@ -1,0 +1,59 @@
+/* Weights in the order in which direct convolution reads them: [group][panel][tap][channel][16].
+ * In: raw weights of this convolution, or of the one whose gradient it is. */
+#ifndef ZK_CONV_PACK_H
+#define ZK_CONV_PACK_H
+#include "conv.h"
+
+static inline int64_t packed_floats(const zk_conv *p) {
+    return p->groups * zk_ceil(p->co, PANEL) * count_taps(p) * p->ci * PANEL;
+}
+
+typedef struct {
+    const zk_conv *p;
+    const float *w; /* (kernel rows, kernel columns, ...) */
+    float *packed;
+    int64_t columns;             /* kernel columns */
+    int64_t tap, in, out, group; /* distance in w of taps, input channels, filters, groups */
+} zk_packing;
+
+/* One tap of one panel, (ci, 16), zero beyond the last filter. */
+static inline void pack_tap(const zk_packing *k, const float *w, int64_t cols, float *to) {
+    for (int64_t c = 0; c < k->p->ci; c++, w += k->in, to += PANEL) {
+        if (k->out == 1) memcpy(to, w, (size_t)cols * 4);
+        else
+            for (int64_t o = 0; o < cols; o++) to[o] = w[o * k->out];
+        for (int64_t o = cols; o < PANEL; o++) to[o] = 0;
+    }
+}
+
+static void pack_panel(void *ctx, int64_t task, int thread) {
+    const zk_packing *k = ctx;
+    const zk_conv *p = k->p;
+    int64_t panels = zk_ceil(p->co, PANEL), panel = task % panels;
+    int64_t cols = zk_min(PANEL, p->co - panel * PANEL);
+    const float *w = k->w + task / panels * k->group + panel * PANEL * k->out;
+    float *to = k->packed + task * count_taps(p) * p->ci * PANEL;
+    (void)thread;
+    for (int64_t i = 0; i < p->v.taps; i++)
+        for (int64_t j = 0; j < p->h.taps; j++, to += p->ci * PANEL) {
+            int64_t row = p->v.index + i * p->v.dindex, col = p->h.index + j * p->h.dindex;
+            pack_tap(k, w + (row * k->columns + col) * k->tap, cols, to);
+        }
+}
+
+/* Packs raw weights (kh, kw, ci, groups * co), or those of the convolution
+ * whose gradient this is (turned), (kh, kw, co, groups * ci). */
+static inline void pack_weights(const zk_call *c, const zk_conv *p, const float *w, int64_t columns,
+                                int turned, float *packed) {
+    int64_t filters = p->groups * (turned ? p->ci : p->co);
+    zk_packing k = {p,
+                    w,
+                    packed,
+                    columns,
+                    (turned ? p->co : p->ci) * filters,
+                    turned ? 1 : filters,
+                    turned ? filters : 1,
+                    turned ? p->ci : p->co};
+    zk_parallel(c, p->groups * zk_ceil(p->co, PANEL), pack_panel, &k);
+}
+#endif

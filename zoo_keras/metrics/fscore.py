@@ -1,0 +1,118 @@
+"""The F-score: the harmonic mean of precision and recall, for each class or over all.
+
+In: y_true one-hot or multi-hot, y_pred scores, both (batch, classes). Out: one number, or one a
+class. Source: https://keras.io/api/metrics/classification_metrics/#f1score-class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from zoo_keras import ops
+from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.metrics.metric import Metric
+from zoo_keras.ops.convert import EPSILON, as_dtype
+
+_AVERAGES = (None, "micro", "macro", "weighted")
+_COUNTS = ("true_positives", "false_positives", "false_negatives", "intermediate_weights")
+
+
+class FBetaScore(Metric):
+    """(1 + beta**2) * precision * recall / (beta**2 * precision + recall).
+
+    Without a threshold the largest score of a row is the prediction.
+    """
+
+    _direction = "up"
+
+    def __init__(
+        self,
+        average: str | None = None,
+        beta: float = 1.0,
+        threshold: float | None = None,
+        name: str | None = "fbeta_score",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        fits = threshold is None or 0 < threshold <= 1
+        if average not in _AVERAGES or beta <= 0 or not fits:
+            raise ConfigError(
+                f"{type(self).__name__}: average must be one of {_AVERAGES}, beta above 0, "
+                f"threshold above 0 and at most 1, or None. Received: {average!r}, {beta}, "
+                f"{threshold}. Change them."
+            )
+        self.average, self.beta, self.threshold = average, beta, threshold
+        self.axis = None if average == "micro" else 0
+        self._built = False
+
+    def build(self, y_true_shape: Sequence[int], y_pred_shape: Sequence[int]) -> None:
+        if self._built:
+            return
+        if len(y_true_shape) != 2 or len(y_pred_shape) != 2:
+            raise ShapeError(
+                f"{type(self).__name__}: y_true and y_pred must have the shape (batch, classes). "
+                f"Received: {tuple(y_true_shape)} and {tuple(y_pred_shape)}. Use one-hot rows."
+            )
+        shape = () if self.average == "micro" else (y_pred_shape[-1],)
+        for name in _COUNTS:
+            setattr(self, name, self.add_variable(shape, dtype=self.dtype, name=name))
+        self._built = True
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        y_true, y_pred = as_dtype(y_true, self.dtype), as_dtype(y_pred, self.dtype)
+        self.build(y_true.shape, y_pred.shape)
+        if self.threshold is None:
+            largest = ops.greater_equal(y_pred, ops.max(y_pred, axis=-1, keepdims=True))
+            chosen = ops.logical_and(largest, ops.greater(ops.absolute(y_pred), 1e-9))
+        else:
+            chosen = ops.greater(y_pred, self.threshold)
+        chosen = as_dtype(chosen, self.dtype)
+        wrong, missed = ops.subtract(1.0, y_true), ops.subtract(1.0, chosen)
+        found = (
+            ops.multiply(chosen, y_true), ops.multiply(chosen, wrong),
+            ops.multiply(missed, y_true), y_true,
+        )  # fmt: skip
+        for name, values in zip(_COUNTS, found, strict=True):
+            variable = getattr(self, name)
+            variable.assign(ops.add(variable, self._sum(values, sample_weight)))
+
+    def _sum(self, values: Any, sample_weight: Any) -> Any:
+        if sample_weight is not None:
+            column = ops.expand_dims(as_dtype(sample_weight, self.dtype), 1)
+            values = ops.multiply(values, column)
+        return ops.sum(values, axis=self.axis)
+
+    def result(self) -> Any:
+        tp, fp, fn, weights = (getattr(self, name).value for name in _COUNTS)
+        precision = ops.divide(tp, ops.add(ops.add(tp, fp), EPSILON))
+        recall = ops.divide(tp, ops.add(ops.add(tp, fn), EPSILON))
+        below = ops.add(ops.add(ops.multiply(precision, self.beta**2), recall), EPSILON)
+        score = ops.divide(ops.multiply(precision, recall), below)
+        score = ops.multiply(score, 1 + self.beta**2)
+        if self.average == "weighted":
+            shares = ops.divide(weights, ops.add(ops.sum(weights), EPSILON))
+            return ops.sum(ops.multiply(score, shares))
+        return score if self.average is None else ops.mean(score)
+
+    def get_config(self) -> dict[str, Any]:
+        own = ("average", "beta", "threshold")
+        return {**super().get_config(), **{key: getattr(self, key) for key in own}}
+
+
+class F1Score(FBetaScore):
+    """The harmonic mean of precision and recall."""
+
+    def __init__(
+        self,
+        average: str | None = None,
+        threshold: float | None = None,
+        name: str | None = "f1_score",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(average, 1.0, threshold, name, dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.pop("beta")
+        return config

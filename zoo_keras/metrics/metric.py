@@ -1,0 +1,179 @@
+"""Base of metrics: state in Variables, updated batch by batch, read as a result.
+
+In: batches as arrays, or as tensors in a trace (then updates of the graph are noted). Out: the
+result so far. Every Variable is a sum over samples unless its aggregation says otherwise, so the
+states of several ranks are added up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from zoo_keras import dtypes, initializers
+from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.graph import Tensor, current_trace
+from zoo_keras.naming import auto_name
+from zoo_keras.weights import Variable
+
+
+class Metric:
+    """Base of metrics: override `update_state` and `result`, make state with `add_weight`.
+
+    A metric whose state depends on shapes makes it in `build`, which is called before the first
+    batch. Source: https://keras.io/api/metrics/base_metric.
+
+    >>> class Count(Metric):
+    ...     def __init__(self, name="count"):
+    ...         super().__init__(name=name)
+    ...         self.total = self.add_weight(name="total")
+    ...     def update_state(self, y_true, y_pred, sample_weight=None):
+    ...         self.total.assign_add(ops.cast(ops.shape(y_true)[0], "float32"))
+    ...     def result(self):
+    ...         return self.total.value
+    """
+
+    _variables: list[Variable]
+    _metrics: list[Metric]
+
+    def __init__(self, dtype: Any = None, name: str | None = None) -> None:
+        self.__dict__["_variables"] = []
+        self.__dict__["_metrics"] = []
+        self.name = name or auto_name(type(self).__name__)
+        self._dtype = dtypes.standardize(getattr(dtype, "compute_dtype", dtype))
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the metric's state and result."""
+        return self._dtype
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_variables" not in self.__dict__:
+            raise ConfigError(
+                f"{type(self).__name__}.__init__ must call super().__init__() first. Received: "
+                f"an attribute {name!r} before that. Move the call to the top."
+            )
+        if isinstance(value, Variable) and not any(v is value for v in self._variables):
+            self._variables.append(value)
+        if isinstance(value, Metric) and not any(m is value for m in self._metrics):
+            self._metrics.append(value)
+        super().__setattr__(name, value)
+
+    def add_variable(
+        self,
+        shape: Sequence[int],
+        initializer: Any = None,
+        dtype: Any = None,
+        aggregation: str = "sum",
+        name: str | None = None,
+    ) -> Variable:
+        """New state; ranks add theirs up unless `aggregation` is another than "sum"."""
+        first = initializers.get("zeros" if initializer is None else initializer)
+        made = Variable(
+            first, tuple(shape), dtype or "float32", trainable=False, aggregation=aggregation,
+            name=name,
+        )  # fmt: skip
+        made.path = f"{self.name}/{made.name}"
+        self._variables.append(made)
+        return made
+
+    def add_weight(
+        self,
+        shape: Sequence[int] = (),
+        initializer: Any = None,
+        dtype: Any = None,
+        name: str | None = None,
+    ) -> Variable:
+        """New state: a sum over all samples."""
+        return self.add_variable(shape, initializer, dtype, name=name)
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The state, that of metrics held as attributes included."""
+        return [*self._variables, *(v for m in self._metrics for v in m.variables)]
+
+    def build(self, y_true_shape: Sequence[int], y_pred_shape: Sequence[int]) -> None:
+        """Make state whose shape depends on the data's; called once, before the first update."""
+
+    def reset_state(self) -> None:
+        """Forget all batches."""
+        for variable in self.variables:
+            variable.assign(np.zeros(variable.shape, variable.dtype))
+
+    def update_state(self, *args: Any, **kwargs: Any) -> Any:
+        """Add a batch."""
+        raise NotImplementedError(f"{type(self).__name__} must define update_state.")
+
+    def result(self) -> Any:
+        """The value for all batches so far."""
+        raise NotImplementedError(f"{type(self).__name__} must define result(self).")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Add a batch; the value so far."""
+        self.update_state(*args, **kwargs)
+        return self.result()
+
+    # ---- with the state handed in and out --------------------------------------------------------
+
+    @contextmanager
+    def _holding(self, values: Sequence[Any]) -> Iterator[None]:
+        """Inside, the state has these values; afterwards its own again."""
+        mine = self.variables
+        if len(values) != len(mine):
+            raise ShapeError(
+                f"{self.name}: one value is needed for each of the {len(mine)} variables. "
+                f"Received: {len(values)}. Pass a list like `metric.variables`."
+            )
+        trace = current_trace()
+        updates = dict(trace.updates) if trace else {}
+        before = [] if trace else [v.numpy() for v in mine]
+        try:
+            for variable, value in zip(mine, values, strict=True):
+                variable.assign(value)
+            yield
+        finally:
+            if trace:
+                trace.updates = updates
+            else:
+                for variable, value in zip(mine, before, strict=True):
+                    variable.assign(value)
+
+    def _values(self) -> list[Any]:
+        traced = current_trace() is not None
+        return [v.value if traced else v.numpy() for v in self.variables]
+
+    def stateless_update_state(self, metric_variables: Sequence[Any], *args: Any, **kw: Any) -> Any:
+        """The state after a batch, from the state before it; the metric itself stays as it is."""
+        with self._holding(metric_variables):
+            self.update_state(*args, **kw)
+            return self._values()
+
+    def stateless_result(self, metric_variables: Sequence[Any]) -> Any:
+        """The result for a state."""
+        with self._holding(metric_variables):
+            return self.result()
+
+    def stateless_reset_state(self) -> list[Any]:
+        """The state before any batch."""
+        return [np.zeros(v.shape, v.dtype) for v in self.variables]
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "dtype": self.dtype}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Metric:
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}>"
+
+
+def mask_of(tensor: Any) -> Any:
+    """The mask that travels with a tensor of the running trace, or None."""
+    trace = current_trace()
+    if trace is None or not isinstance(tensor, Tensor):
+        return None
+    return trace.masks.get((id(tensor.node), tensor.index), (None, None))[1]
