@@ -22,7 +22,7 @@ static setter set_threads; /* of the calling thread; returns the number before *
 static int choice;
 
 /* Where MKL beats our kernels: Intel's CPUs, by instruction set, from this many rows, columns and
- * steps on. On AMD's CPUs it won at no shape that was measured. */
+ * steps on. On AMD's (Zen 3 measured) it is no quicker at any shape that matters. */
 typedef struct {
     const char *isa;
     int64_t m, n, k;

@@ -26,9 +26,7 @@ class Gated(layers.Layer):
             shape=(input_shape[-1], self.units), initializer="glorot_uniform", name="kernel"
         )
         self.gate = self.add_weight(shape=(self.units,), initializer="zeros", name="gate")
-        self.steps = self.add_weight(
-            shape=(), initializer="zeros", trainable=False, name="steps"
-        )
+        self.steps = self.add_weight(shape=(), initializer="zeros", trainable=False, name="steps")
 
     def call(self, x, training=False):
         if training:
@@ -145,9 +143,7 @@ def test_functions_of_users_serve_as_loss_metric_and_activation():
     def clipped(y_true, y_pred):
         return ops.mean(ops.minimum(ops.abs(y_true - y_pred), 1.0), axis=-1)
 
-    model = zk.Sequential(
-        [zk.Input((4,)), layers.Dense(1, activation=lambda x: ops.tanh(x) * 2.0)]
-    )
+    model = zk.Sequential([zk.Input((4,)), layers.Dense(1, activation=lambda x: ops.tanh(x) * 2.0)])
     model.compile("sgd", clipped, metrics=[clipped])
     logs = model.test_on_batch(X, Y, return_dict=True)
     kernel, bias = model.get_weights()

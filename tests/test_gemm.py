@@ -198,6 +198,28 @@ def test_mkl_results_do_not_depend_on_the_thread_count(mkl, rng):
     assert all(np.array_equal(results[0], y) for y in results[1:])
 
 
+def scratch_bytes(m: int, n: int, k: int, turn_a: bool) -> int:
+    """Scratch memory that a matmul of these sizes asks for."""
+    shapes = ((m, n), (k, m) if turn_a else (m, k), (k, n))
+    args, instr = np.zeros(3, native.ARG), np.zeros(1, native.INSTR)
+    for row, shape in zip(args, shapes, strict=True):
+        native.fill_arg(row, 1, 0, shape, "float32")
+    instr[0] = (native.KERNELS["matmul"], 1, 2, 0, 0, 2, 0)
+    return native.scratch_bytes(instr, args, np.array([turn_a, False], np.float64), 2)
+
+
+@pytest.mark.parametrize("turn_a", [False, True])
+def test_a_program_stays_valid_when_the_choice_changes(mkl, turn_a):
+    wanted = set()
+    for choice in ("mkl", "native", "auto"):
+        config.set_gemm(choice)
+        wanted.add(scratch_bytes(64, 96, 2100, turn_a))
+    for name in instruction_sets():
+        native.set_instruction_set(name)
+        wanted.add(scratch_bytes(64, 96, 2100, turn_a))
+    assert len(wanted) == 1
+
+
 @pytest.mark.parametrize(
     "function,shapes,attrs",
     [

@@ -11,6 +11,7 @@ import zoo_keras as zk
 
 KERAS3 = Golden("files")
 KERAS2 = Golden("keras2")
+TORCH = Golden("torch")
 every_model = pytest.mark.parametrize("name", KERAS3.cases)
 every_old_model = pytest.mark.parametrize("name", KERAS2.cases)
 WHOLE = [f"{name}{suffix}" for name in KERAS3.cases for suffix in (".h5", ".keras")]
@@ -72,6 +73,14 @@ def test_weights_of_keras_3_load_into_the_same_model(name, suffix):
     want = series(arrays, "weight")
     assert_all_close(model.get_weights(), want, 0.0, [w.path for w in model.weights])
     assert_predicts(model, arrays)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_file_written_on_torch_opens_and_trains_on(suffix):
+    arrays, logs = TORCH.arrays("mlp_torch"), TORCH.cases["mlp_torch"]["continued"]
+    model = zk.saving.load_model(DATA / "files" / f"mlp_torch{suffix}")
+    assert_predicts(model, arrays)
+    assert_trains_on(model, arrays, logs)
 
 
 @every_old_model

@@ -98,7 +98,7 @@ def test_set_weights_checks_every_array_before_setting_any():
     with pytest.raises(ShapeError, match=r"bias.*shape \(2,\).*Received.*\(3,\)"):
         layer.set_weights([np.zeros((3, 2)), np.zeros(3)])
     np.testing.assert_array_equal(layer.get_weights()[0], before[0])
-    with pytest.raises(ShapeError, match="expected 2 arrays. Received: 1"):
+    with pytest.raises(ShapeError, match=r"expected 2 arrays. Received: 1"):
         layer.set_weights(before[:1])
 
 
@@ -211,12 +211,12 @@ def test_a_class_without_get_config_is_remade_from_its_plain_arguments():
 
 def test_arguments_that_are_no_plain_values_need_a_get_config():
     layer = Plain(np.ones(2))
-    with pytest.raises(NotImplementedError, match="Plain does not define get_config.*size"):
+    with pytest.raises(NotImplementedError, match=r"Plain does not define get_config.*size"):
         layer.get_config()
 
 
 def test_a_configuration_that_does_not_fit_names_the_class():
-    with pytest.raises(ConfigError, match="Plain: cannot be made.*bogus"):
+    with pytest.raises(ConfigError, match=r"Plain: cannot be made.*bogus"):
         Plain.from_config({"size": 3, "bogus": 1})
 
 

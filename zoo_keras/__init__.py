@@ -29,9 +29,9 @@ _OBJECTS = {
     "show_config": "config",
 }
 _MODULES = (
-    "activations", "callbacks", "config", "constraints", "dtype_policies", "initializers", "layers",
-    "losses", "metrics", "models", "ops", "optimizers", "random", "regularizers", "saving", "spark",
-    "utils",
+    "activations", "backend", "callbacks", "config", "constraints", "dtype_policies",
+    "initializers", "layers", "losses", "metrics", "models", "ops", "optimizers", "random",
+    "regularizers", "saving", "spark", "utils",
 )  # fmt: skip
 
 __all__ = [*sorted(_OBJECTS), *_MODULES, "__version__", "version"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -47,7 +47,21 @@ class Node:
         return f"<Node {self.op.name} {self.specs}>"
 
 
-class Tensor:
+class Operators:
+    """What type checkers see of the operators that `install_operators` gives a class."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, key: Any) -> Any: ...
+        def __add__(self, other: Any) -> Any: ...
+        def __sub__(self, other: Any) -> Any: ...
+        def __mul__(self, other: Any) -> Any: ...
+        def __truediv__(self, other: Any) -> Any: ...
+
+
+class Tensor(Operators):
     """One output of a node. Arithmetic on it calls the ops in `zoo_keras.ops`."""
 
     __slots__ = ("index", "node")

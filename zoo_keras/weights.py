@@ -14,7 +14,7 @@ import numpy as np
 
 from zoo_keras import dtypes
 from zoo_keras.errors import ShapeError
-from zoo_keras.graph import current_trace, install_operators
+from zoo_keras.graph import Operators, current_trace, install_operators
 
 _numbers = itertools.count()
 _version = 0
@@ -42,7 +42,7 @@ def touch() -> None:
     _version += 1
 
 
-class Variable:
+class Variable(Operators):
     """A named array with an optional regularizer and constraint, as keras.Variable.
 
     Args:

@@ -7,12 +7,10 @@ Needs a Python with keras >= 3.15, tensorflow (CPU), torch and tf-keras:
     cd tests && python -m golden.make layers     # one area
 
 Areas: layers, elementary (activations, initializers, regularizers, constraints, schedules),
-losses, metrics, optimizers, models, files (.h5, .keras, .weights.h5 by Keras 3), keras2 (.h5 by
-Keras 2). The tests themselves read only data/ and need none of these packages. Inputs come from
-numpy generators seeded by the case's name, so an area made again differs only by rounding.
-
-Whole models run on Keras' torch backend: on TensorFlow the gradient of an embedding is a list of
-rows, and Keras squares the rows of an id that occurs twice one by one, which is not Adam.
+losses, metrics, optimizers, models, files (.h5, .keras, .weights.h5 by Keras 3 on TensorFlow),
+torch (the same of one model on torch), keras2 (.h5 by Keras 2). The tests themselves read only
+data/ and need none of these packages. Inputs come from numpy generators seeded by the case's
+name, so an area made again differs only by rounding.
 """
 
 from __future__ import annotations
@@ -28,8 +26,9 @@ MAKERS = {
     "losses": "tensorflow",
     "metrics": "tensorflow",
     "optimizers": "tensorflow",
-    "models": "torch",
-    "files": "torch",
+    "models": "tensorflow",
+    "files": "tensorflow",
+    "torch": "torch",
     "keras2": "tensorflow",
 }
 

@@ -14,7 +14,15 @@ import keras
 import numpy as np
 
 from .cases import models as table
-from .make_models import as_list, batch, floats, joined, numbered, prepared
+from .make_models import (
+    as_list,
+    batch,
+    floats,
+    joined,
+    make_gradients_dense,
+    numbered,
+    prepared,
+)
 from .store import DATA, Writer
 
 FILES = DATA / "files"
@@ -22,6 +30,7 @@ FILES = DATA / "files"
 
 def make() -> None:
     FILES.mkdir(parents=True, exist_ok=True)
+    make_gradients_dense()
     writer = Writer("files")
     for name, spec in table.MODELS.items():
         writer.add(name, *golden(name, spec))

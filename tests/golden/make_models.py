@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from .arrays import array, generator
 from .cases import models as table
@@ -17,10 +18,22 @@ from .store import Writer
 
 
 def make() -> None:
+    make_gradients_dense()
     writer = Writer("models")
     for name, spec in table.MODELS.items():
         writer.add(name, *golden(name, spec))
     writer.write()
+
+
+def make_gradients_dense() -> None:
+    """On TensorFlow an embedding's gradient is a list of rows, and Keras squares the rows of an
+    id that occurs twice one by one: not Adam, nor what Keras does on its other backends."""
+    original = tf.GradientTape.gradient
+
+    def dense_gradient(*args: Any, **kwargs: Any) -> list[Any]:
+        return [None if g is None else tf.convert_to_tensor(g) for g in original(*args, **kwargs)]
+
+    tf.GradientTape.gradient = dense_gradient
 
 
 def prepared(k: Any, name: str, spec: table.Model) -> tuple[Any, np.random.Generator]:

@@ -17,6 +17,17 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import keras
 import numpy as np
+import tensorflow as tf
+
+
+def make_gradients_dense() -> None:
+    """As in golden/make_models.py: Adam on a list of rows is not Adam where an id repeats."""
+    original = tf.GradientTape.gradient
+
+    def dense_gradient(*args: object) -> list:
+        return [None if g is None else tf.convert_to_tensor(g) for g in original(*args)]
+
+    tf.GradientTape.gradient = dense_gradient
 
 
 def joined(items: list) -> object:
@@ -45,6 +56,7 @@ def results(job: dict, arrays: dict) -> dict[str, np.ndarray]:
 
 
 def main(jobs: Path, out: Path) -> None:
+    make_gradients_dense()
     with np.load(jobs.with_suffix(".npz")) as stored:
         arrays = dict(stored)
     made = {}

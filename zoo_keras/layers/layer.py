@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -272,6 +272,11 @@ class Layer(Tracked):
         outputs = symbolic_outputs(self._call_traced, (inputs,), {})
         return map_structure_shapes(outputs)
 
+    @property
+    def metrics(self) -> list[Any]:
+        """Metrics set as attributes of this layer and of those below it."""
+        return [m for layer in self._flatten_layers() for m in layer._metrics]
+
     # ---- losses --------------------------------------------------------------------------------
 
     def add_loss(self, loss: Any) -> None:
@@ -334,13 +339,6 @@ class Layer(Tracked):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
-
-    # ---- saving of what is not a weight --------------------------------------------------------
-
-    def _walk_state(self) -> Iterator[tuple[str, Any]]:
-        """(attribute name, sublayer, list or Variable) in Keras' .weights.h5 order."""
-        found = self._tracked_attributes().items()
-        yield from sorted(found, key=lambda pair: pair[0].replace("_", "~", pair[0][0] == "_"))
 
 
 def map_structure_shapes(tensors: Any) -> Any:

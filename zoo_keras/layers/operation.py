@@ -26,7 +26,7 @@ _TRIALS = ((89, 97, 101, 103, 107, 109), (127, 131, 137, 139, 149, 151))
 
 class _Local(threading.local):
     def __init__(self) -> None:
-        self.batches: list[int] = []
+        self.sizes: list[Sequence[int]] = []
 
 
 _local = _Local()
@@ -106,21 +106,26 @@ def _trial(
 
 @contextmanager
 def _trying(sizes: Sequence[int]) -> Iterator[None]:
-    _local.batches.append(sizes[0])
+    _local.sizes.append(sizes)
     try:
         yield
     finally:
-        _local.batches.pop()
+        _local.sizes.pop()
+
+
+def is_tried(size: int) -> bool:
+    """Whether a size only stands in for an unknown one while output shapes are looked for."""
+    return any(size in sizes for sizes in _local.sizes)
 
 
 def free_batch(shape: Any) -> Any:
     """A shape, or a structure of shapes, with None for a batch size that is only tried out."""
     if isinstance(shape, dict):
         return {k: free_batch(v) for k, v in shape.items()}
-    if not isinstance(shape, (list, tuple)) or not shape or not _local.batches:
+    if not isinstance(shape, (list, tuple)) or not shape:
         return shape
     if isinstance(shape[0], int):
-        return (None, *shape[1:]) if shape[0] in _local.batches else shape
+        return (None, *shape[1:]) if is_tried(shape[0]) else shape
     return [free_batch(s) for s in shape]
 
 

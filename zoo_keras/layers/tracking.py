@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras.errors import ShapeError
+from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.layers.containers import tracked
 from zoo_keras.nest import flatten
 from zoo_keras.weights import Variable
@@ -54,16 +54,6 @@ class Tracked:
 
     def _track_variable(self, variable: Variable) -> None:
         _add(self._variables, variable)
-
-    def _tracked_attributes(self) -> dict[str, Any]:
-        """Attributes that hold Variables, layers or metrics, by name."""
-        found = {}
-        for name, value in self.__dict__.items():
-            if name not in _INTERNAL and any(
-                isinstance(leaf, (Variable, Tracked)) for leaf in _leaves(value)
-            ):
-                found[name] = value
-        return found
 
     def _flatten_layers(self) -> Iterator[Any]:
         """This object and every layer below it, each once."""
@@ -157,7 +147,12 @@ class Tracked:
             variable.assign(array)
 
     def count_params(self) -> int:
-        """The number of scalars in all weights."""
+        """The number of scalars in all weights. ConfigError when they are not made yet."""
+        if not getattr(self, "built", True):
+            raise ConfigError(
+                f'count_params: "{getattr(self, "name", "")}" is not built. Received: no shape. '
+                "Call it on data, or build(input_shape) first."
+            )
         return sum(int(np.prod(v.shape)) for v in self.weights)
 
 

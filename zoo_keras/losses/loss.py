@@ -50,7 +50,7 @@ def masked_weights(sample_weight: Any, mask: Any, dtype: str) -> Any:
     """Sample weights that are 0 where the mask is; None when there is neither."""
     if mask is None:
         return None if sample_weight is None else as_dtype(sample_weight, dtype)
-    mask = as_dtype(as_dtype(mask, "bool"), dtype)
+    mask = as_dtype(as_dtype(mask, "bool"), dtype)  # through bool: any number but 0 counts as 1
     if sample_weight is None:
         return mask
     mask, sample_weight = same_rank(mask, as_dtype(sample_weight, dtype))
@@ -58,9 +58,8 @@ def masked_weights(sample_weight: Any, mask: Any, dtype: str) -> Any:
 
 
 def _both(first: Any, second: Any) -> Any:
-    if first is None or second is None:
-        return first if second is None else second
-    return ops.logical_and(first, second)
+    masks = [as_dtype(mask, "bool") for mask in (first, second) if mask is not None]
+    return ops.logical_and(*masks) if len(masks) == 2 else masks[0] if masks else None
 
 
 class Loss:
@@ -145,7 +144,7 @@ class Loss:
             return _at_least_something(ops.sum(weights))
         if mask is None or self.reduction == "mean_with_sample_weight":
             return np.asarray(max(count, 1), self._dtype)
-        valid = ops.sum(as_dtype(as_dtype(mask, "bool"), self._dtype))
+        valid = ops.sum(as_dtype(mask, self._dtype))
         return _at_least_something(ops.multiply(valid, count / math.prod(mask.shape)))
 
     def get_config(self) -> dict[str, Any]:

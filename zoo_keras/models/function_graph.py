@@ -10,8 +10,9 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from zoo_keras import ops
 from zoo_keras.errors import ConfigError, ShapeError
-from zoo_keras.layers.operation import CallNode
+from zoo_keras.layers.operation import CallNode, is_tried
 from zoo_keras.nest import flatten, pack_as
 from zoo_keras.ops.symbolic import KerasTensor
 
@@ -103,7 +104,8 @@ class FunctionGraph:
 
     def run(self, inputs: Any) -> Any:
         """Outputs for inputs given as a list, dict or nest like the model's own inputs."""
-        return self.run_with(self.arrange(inputs), lambda op, args, kwargs: op(*args, **kwargs))
+        given = self.fitted(self.arrange(inputs))
+        return self.run_with(given, lambda op, args, kwargs: op(*args, **kwargs))
 
     def run_with(self, given: Sequence[Any], call: Callable[..., Any]) -> Any:
         """Outputs for inputs in the order of `self.inputs`, by call(operation, args, kwargs)."""
@@ -139,6 +141,30 @@ class FunctionGraph:
                 f"Pass a dict with the keys {names}."
             )
         return [inputs[n] for n in names]
+
+    def fitted(self, given: Sequence[Any]) -> list[Any]:
+        """The inputs in the dtypes of the Inputs, with a last axis of size 1 added or cut.
+
+        Raises ShapeError for an input that has not its Input's shape.
+        """
+        return [self._fitted(v, t) for v, t in zip(given, self.inputs, strict=True)]
+
+    def _fitted(self, value: Any, tensor: KerasTensor) -> Any:
+        value, rank = ops.cast(value, tensor.dtype), len(tensor.shape)
+        if len(value.shape) == rank - 1 and tensor.shape[-1] == 1:
+            value = ops.expand_dims(value, -1)
+        elif len(value.shape) == rank + 1 and value.shape[-1] == 1:
+            value = ops.squeeze(value, -1)
+        pairs = zip(value.shape[1:], tensor.shape[1:], strict=False)
+        if len(value.shape) != rank or any(
+            b not in (None, a) and not is_tried(a) for a, b in pairs
+        ):
+            raise ShapeError(
+                f'Input "{self.input_name(tensor)}" of model "{self.name}" has shape '
+                f"{tensor.shape}. Received: data of shape {tuple(value.shape)}. "
+                "Reshape the data, or change the Input."
+            )
+        return value
 
     @staticmethod
     def input_name(tensor: KerasTensor) -> str:

@@ -103,12 +103,7 @@ class Model(Trainer, Layer):
                 f"{type(self).__name__} does not define `call`, and has no input and output "
                 "tensors. Define call(self, inputs) or build the model from Input(...)."
             )
-        graph = self._function
-        values = [
-            fit_to_input(v, t) for v, t in zip(graph.arrange(inputs), graph.inputs, strict=True)
-        ]
-        return graph.run(values if not isinstance(graph.inputs_structure, dict) else dict(
-            zip(sorted(graph.inputs_structure), values, strict=True)))  # fmt: skip
+        return self._function.run(inputs)
 
     def build(self, input_shape: Any = None) -> None:
         """Make the weights of a subclassed model for inputs of this shape."""
@@ -205,18 +200,6 @@ def _new_functional(cls: type, *args: Any, **kwargs: Any) -> Any:
 
 
 Model.__new__ = _new_functional  # type: ignore[method-assign]
-
-
-def fit_to_input(value: Any, tensor: Any) -> Any:
-    """A given input in the dtype of the model's Input, with a last axis of size 1 added or cut."""
-    from zoo_keras import ops
-
-    value = ops.cast(value, tensor.dtype)
-    if len(value.shape) == len(tensor.shape) - 1 and tensor.shape[-1] == 1:
-        return ops.expand_dims(value, -1)
-    if len(value.shape) == len(tensor.shape) + 1 and value.shape[-1] == 1:
-        return ops.squeeze(value, -1)
-    return value
 
 
 def _functional_arguments(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:

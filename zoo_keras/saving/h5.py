@@ -125,7 +125,7 @@ def _compile(file: Any, model: Any, custom_objects: Any) -> None:
     group = hdf5.child(file, "optimizer_weights", "group")
     names = hdf5.read_names(group, "weight_names")
     if len(names) == len(optimizer.variables):
-        _assign(group, names, optimizer.variables, skip_mismatch=True)
+        _assign(group, names, optimizer.variables, skip=True)
 
 
 def read_weights(group: Any, model: Any, skip_mismatch: bool = False, by_name: bool = False) -> None:

@@ -49,8 +49,8 @@ def _object(value: Any) -> Any:
         return value
     if "class_name" not in value or "config" not in value:
         return {k: _object(v) for k, v in value.items()}
-    name = RENAMED_CLASSES.get(value["class_name"], value["class_name"])
-    if str(name).startswith("__"):
+    name = RENAMED_CLASSES.get(value["class_name"], str(value["class_name"]))
+    if name.startswith("__"):
         return value
     if name in MODULES:
         return _model(name, value)

@@ -22,7 +22,7 @@ from zoo_keras.spark.frames import Records, records_of
 from zoo_keras.spark.job import BarrierJob, JobError
 from zoo_keras.spark.plan import FitPlan, engine_fingerprint
 from zoo_keras.spark.rank import MAX_BOARD_METRICS, train_rank
-from zoo_keras.training.trainer import next_shuffle_seed
+from zoo_keras.training.loop import next_shuffle_seed
 
 POLL = 0.02  # seconds between looks at the ranks' boards
 
@@ -121,7 +121,7 @@ class SparkFit:
     def run(self) -> History:
         first, last = self.args["initial_epoch"], self.args["epochs"]
         self.model.stop_training = False
-        self.model.__dict__["_trained"] = True
+        self.model._note(_trained=True)
         self.bars.on_train_begin()
         self.epoch, self.logs = first, {}
         self.snapshot = self.compiler.snapshot()

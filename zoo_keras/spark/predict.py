@@ -222,7 +222,7 @@ def map_in_arrow(frame: Any, function: Any, schema: Any) -> Any:
 
     made = _create_udf(function, schema, PythonEvalType.SQL_MAP_ARROW_ITER_UDF)
     column = made(*[frame[c] for c in frame.columns])
-    if hasattr(column._jc, "expr"):  # Spark 3.5
+    if frame.sparkSession.version.startswith("3."):
         result = frame._jdf.pythonMapInArrow(column._jc.expr(), False)
     else:
         result = frame._jdf.mapInArrow(column._jc, False, None)

@@ -80,7 +80,8 @@ class CompiledMetrics:
 
     def __init__(self, metrics: Any, weighted: Any, names: Sequence[str]) -> None:
         self.names = list(names)
-        self._given = [_lists(metrics, names, "metrics"), _lists(weighted, names, "weighted_metrics")]
+        given = {"metrics": metrics, "weighted_metrics": weighted}
+        self._given = [_lists(items, names, what) for what, items in given.items()]
         self.built = False
         self.metrics: list[list[Any]] = []
         self.weighted: list[list[Any]] = []

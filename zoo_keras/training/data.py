@@ -60,7 +60,7 @@ def _narrow(array: np.ndarray) -> np.ndarray:
     """float64 becomes float32 and wide integers int32 (checked), as the engine computes so."""
     if array.dtype == np.float64 or array.dtype == np.float16:
         return array.astype(np.float32)
-    if array.dtype.kind in "iu" and array.dtype.itemsize > 4 or array.dtype == np.uint32:
+    if (array.dtype.kind in "iu" and array.dtype.itemsize > 4) or array.dtype == np.uint32:
         if array.size and (array.max() > 2**31 - 1 or array.min() < -(2**31)):
             raise DataError(
                 f"Integers must fit into 32 bits. Received: a value up to {array.max()}. "

@@ -2,43 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo_keras import metrics as metrics_module
 from zoo_keras import optimizers as optimizers_module
 from zoo_keras.callbacks.callback import CallbackList, History
-from zoo_keras.errors import ConfigError, NonFiniteLossError, NotCompiledError
+from zoo_keras.errors import ConfigError, NotCompiledError
 from zoo_keras.nest import flatten, map_structure
 from zoo_keras.training.compiled import CompiledLosses, CompiledMetrics
 from zoo_keras.training.data import (
     ArrayData,
     Batch,
     batch_of,
-    epoch_order,
     make_data,
     unpack_x_y_sample_weight,
 )
 from zoo_keras.training.local import LocalRuntime
+from zoo_keras.training.loop import FitLoop
 
 
 class Trainer:
     """The training half of Model. https://keras.io/api/models/model_training_apis/"""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.__dict__["_compile_arguments"] = None
-        self.__dict__["_runtime"] = None
-        self.__dict__["_trained"] = False
-        self.__dict__["optimizer"] = None
-        self.__dict__["_losses"] = None
-        self.__dict__["_metrics_of_outputs"] = None
-        self.__dict__["_loss_tracker"] = None
-        self.__dict__["_output_trackers"] = []
-        self.__dict__["_shuffle_seed"] = None
-        super().__init__(*args, **kwargs)
-        self.stop_training = False
-        self.compiled = False
+    # Class-level defaults: a fresh model is not compiled. They are set through `_note`, past the
+    # tracking of attributes, so that compiled metrics do not count as the model's own.
+    optimizer: Any = None
+    compiled = False
+    stop_training = False
+    _compile_arguments: dict[str, Any] | None = None
+    _losses: Any = None
+    _metrics_of_outputs: Any = None
+    _loss_tracker: Any = None
+    _output_trackers: tuple[Any, ...] = ()
+    _runtime: LocalRuntime | None = None
+    _trained = False
+
+    if TYPE_CHECKING:  # what Model brings
+        name: str
+        built: bool
+        output_names: list[str]
+        trainable_variables: list[Any]
+        _function: Any
+        _flatten_layers: Any
+
+    def _note(self, **values: Any) -> None:
+        self.__dict__.update(values)
 
     # ---- compile -------------------------------------------------------------------------------
 
@@ -61,8 +71,8 @@ class Trainer:
         del jit_compile, auto_scale_loss
         if run_eagerly:
             raise ConfigError("compile: run_eagerly=True is not supported; models are compiled.")
-        self.__dict__["optimizer"] = optimizers_module.get(optimizer)
-        self.__dict__["_compile_arguments"] = {
+        self._note(optimizer=optimizers_module.get(optimizer))
+        arguments = {
             "optimizer": self.optimizer,
             "loss": loss,
             "loss_weights": loss_weights,
@@ -73,10 +83,11 @@ class Trainer:
             "jit_compile": False,
         }
         self._check_names(loss, metrics, weighted_metrics)
-        self.__dict__.update(_losses=None, _metrics_of_outputs=None, _output_trackers=[])
-        self.__dict__["_loss_tracker"] = metrics_module.Mean(name="loss")
-        self.__dict__["_runtime"] = None
-        self.stop_training, self.compiled = False, True
+        self._note(
+            _compile_arguments=arguments, _losses=None, _metrics_of_outputs=None,
+            _output_trackers=(), _loss_tracker=metrics_module.Mean(name="loss"), _runtime=None,
+            stop_training=False, compiled=True,
+        )  # fmt: skip
         if self.output_names:
             self._make_losses(self.output_names)
 
@@ -94,22 +105,23 @@ class Trainer:
                 metrics_module.get(item)
 
     def _make_losses(self, names: list[str]) -> None:
-        if self._losses is None:
-            given = self._compile_arguments
-            self.__dict__["_losses"] = CompiledLosses(given["loss"], given["loss_weights"], names)
-            self.__dict__["_metrics_of_outputs"] = CompiledMetrics(
-                given["metrics"], given["weighted_metrics"], names
-            )
-            if len(names) > 1:
-                self.__dict__["_output_trackers"] = [
-                    metrics_module.Mean(name=f"{name}_loss")
-                    for name, item in zip(names, self._losses.losses, strict=True)
-                    if item is not None
-                ]
+        given = self._compile_arguments
+        if self._losses is not None or given is None:
+            return
+        losses = CompiledLosses(given["loss"], given["loss_weights"], names)
+        metrics = CompiledMetrics(given["metrics"], given["weighted_metrics"], names)
+        self._note(_losses=losses, _metrics_of_outputs=metrics)
+        if len(names) > 1:
+            trackers = [
+                metrics_module.Mean(name=f"{name}_loss")
+                for name, item in zip(names, losses.losses, strict=True)
+                if item is not None
+            ]
+            self._note(_output_trackers=tuple(trackers))
 
     def _resolve_outputs(self, batch: Batch | None) -> None:
         """Make losses and metrics for the outputs, once a batch shows their shapes."""
-        if self._losses is not None and self._metrics_of_outputs.built or batch is None:
+        if batch is None or (self._losses is not None and self._metrics_of_outputs.built):
             return
         from zoo_keras.training import steps
 
@@ -171,9 +183,9 @@ class Trainer:
             )
 
     def _local(self) -> LocalRuntime:
-        if self._runtime is None:
-            self.__dict__["_runtime"] = LocalRuntime(self)
-        return self._runtime
+        runtime = self._runtime or LocalRuntime(self)
+        self._note(_runtime=runtime)
+        return runtime
 
     def _has_trained(self) -> bool:
         return self._trained
@@ -235,7 +247,7 @@ class Trainer:
             callbacks, add_history=True, add_progbar=bool(_verbosity(verbose)), model=self,
             verbose=_verbosity(verbose), epochs=epochs, steps=steps,
         )  # fmt: skip
-        loop = _FitLoop(self, data, validation, bars, shuffle, steps_per_epoch, validation_steps,
+        loop = FitLoop(self, data, validation, bars, shuffle, steps_per_epoch, validation_steps,
                         validation_freq)  # fmt: skip
         return loop.run(initial_epoch, epochs)
 
@@ -346,7 +358,7 @@ class Trainer:
         return runtime.predict(self._arranged(batch_of(x))) if found is None else found
 
     def _train_batch(self, batch: Batch) -> None:
-        self.__dict__["_trained"] = True
+        self._note(_trained=True)
         self._local().train(self._arranged(batch))
 
     def _arranged(self, batch: Batch) -> Batch:
@@ -369,7 +381,7 @@ class Trainer:
         """The arguments of compile, serialised."""
         from zoo_keras.saving.serialization import serialize_keras_object
 
-        if not self.compiled:
+        if self._compile_arguments is None:
             return None
         return {k: serialize_keras_object(v) for k, v in self._compile_arguments.items()}
 
@@ -381,96 +393,6 @@ class Trainer:
         self.compile(**{k: deserialize_keras_object(config[k]) for k in known if k in config})
         if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
-
-
-class _FitLoop:
-    """Epochs over local data."""
-
-    def __init__(self, model: Any, data: Any, validation: Any, bars: CallbackList, shuffle: Any,
-                 steps: int | None, validation_steps: int | None, validation_freq: Any) -> None:
-        self.model, self.data, self.validation, self.bars = model, data, validation, bars
-        self.shuffle, self.steps = shuffle, steps
-        self.validation_steps, self.validation_freq = validation_steps, validation_freq
-        self._left: Any = None
-        self.seed = next_shuffle_seed()
-        self.stops_on_nan = any(type(c).__name__ == "TerminateOnNaN" for c in bars.callbacks)
-
-    def run(self, first: int, last: int) -> History:
-        model, bars = self.model, self.bars
-        model.stop_training = False
-        bars.on_train_begin()
-        logs: dict[str, Any] = {}
-        for epoch in range(first, last):
-            model._reset()
-            bars.on_epoch_begin(epoch)
-            logs = self._epoch(epoch)
-            if self._validates(epoch):
-                found = model._evaluate(self.validation, bars, self.validation_steps)
-                logs.update({f"val_{k}": v for k, v in found.items()})
-            bars.on_epoch_end(epoch, logs)
-            if model.stop_training:
-                break
-        bars.on_train_end(logs)
-        if bars.history is None:
-            raise ConfigError("fit lost its History callback.")
-        return bars.history
-
-    def _epoch(self, epoch: int) -> dict[str, Any]:
-        step = -1
-        for step, batch in enumerate(self._batches(epoch)):
-            self.bars.on_train_batch_begin(step)
-            self.model._train_batch(batch)
-            self._check_loss(epoch, step)
-            if self.bars.needs_batch_logs:
-                self.bars.on_train_batch_end(step, self.model._logs())
-            if self.model.stop_training:
-                break
-        if step < 0:
-            raise ConfigError("fit: the data held no batch. Received: an empty source.")
-        return self.model._logs()
-
-    def _batches(self, epoch: int) -> Any:
-        order = None
-        if isinstance(self.data, ArrayData):
-            order = epoch_order(self.data.rows, self.shuffle, self.seed, epoch,
-                                self.data.batch_size)  # fmt: skip
-        elif self.shuffle and self.data.steps is not None:
-            order = epoch_order(self.data.steps, True, self.seed, epoch)
-        if self.steps is None:
-            yield from self.data.batches(order)
-            return
-        for _ in range(self.steps):  # goes on where the last epoch ended, as Keras does
-            if self._left is None:
-                self._left = iter(self.data.batches(order))
-            batch = next(self._left, None)
-            if batch is None:
-                self._left = iter(self.data.batches(order))
-                batch = next(self._left, None)
-            if batch is None:
-                return
-            yield batch
-
-    def _check_loss(self, epoch: int, step: int) -> None:
-        if not self.stops_on_nan and not np.isfinite(float(self.model._loss_tracker.total)):
-            raise NonFiniteLossError(
-                f"The loss is no longer finite. Received: {self.model._logs()['loss']} at epoch "
-                f"{epoch + 1}, step {step + 1}. Check the data for NaN, lower the learning rate, "
-                "or use callbacks.TerminateOnNaN to stop without an error."
-            )
-
-    def _validates(self, epoch: int) -> bool:
-        if self.validation is None:
-            return False
-        if isinstance(self.validation_freq, int):
-            return (epoch + 1) % self.validation_freq == 0
-        return (epoch + 1) in self.validation_freq
-
-
-def next_shuffle_seed() -> int:
-    """A seed for the order of rows; follows zoo_keras.random.set_random_seed."""
-    from zoo_keras.random import make_default_seed
-
-    return make_default_seed()
 
 
 def _validation_parts(data: Any) -> tuple[Any, Any, Any]:
