@@ -1,6 +1,5 @@
-/* Convolution forward: raw weights, fused with bias and activation, and on
- * packed weights. Chooses the algorithm by shape; the algorithms live in
- * conv_direct.h and conv_depthwise.h. */
+/* Convolution forward: raw weights, fused with bias and activation, and on packed weights. Chooses
+ * the algorithm by shape; the algorithms live in conv_direct.h and conv_depthwise.h. */
 #include "conv_depthwise.h"
 #include "conv_direct.h"
 #include "conv_pack.h"
@@ -43,8 +42,7 @@ static void run_raw(const zk_call *c, const float *bias, int activation) {
 }
 
 /* conv: y = correlation of x with w.
- * out y(n, oh, ow, o)  in x(n, h, w, c) w(kh, kw, c / groups, o); 1-D: without
- * h, oh, kh */
+ * out y(n, oh, ow, o)  in x(n, h, w, c) w(kh, kw, c / groups, o); 1-D: without h, oh, kh */
 static void conv(const zk_call *c) { run_raw(c, NULL, 0); }
 
 /* conv_fused: y = activation(conv(x, w) + b).  out y  in x w as for conv, b(o)
@@ -62,8 +60,7 @@ static int64_t conv_packed_scratch(const zk_call *c) {
 }
 
 /* conv_packed: y = activation(conv(x, w) + b) with w from pack_conv.
- * out y(n, oh, ow, o)  in x(n, h, w, c) w(groups * panels, taps, c / groups,
- * 16) b(o) */
+ * out y(n, oh, ow, o)  in x(n, h, w, c) w(groups * panels, taps, c / groups, 16) b(o) */
 static void conv_packed(const zk_call *c) {
     zk_conv p = packed_forward(c);
     int activation = (int)conv_attr(c, 7);
@@ -71,8 +68,8 @@ static void conv_packed(const zk_call *c) {
     else run_direct(c, &p, c->p[2], c->p[3], activation, c->scratch);
 }
 
-/* pack_conv.  out packed(groups * panels, taps, c, 16)  in w(kh, kw, c, o);
- * attr: groups. Depthwise weights are copied. */
+/* pack_conv.  out packed(groups * panels, taps, c, 16)  in w(kh, kw, c, o); attr: groups. Depthwise
+ * weights are copied. */
 static void pack_conv(const zk_call *c) {
     const zk_arg *w = c->a + 1;
     int64_t groups = conv_attr(c, 0);

@@ -1,5 +1,5 @@
-/* Activations that a convolution applies as it stores its result; their numbers
- * are those of zoo_keras/ops/linalg.py. */
+/* Activations that a convolution applies as it stores its result; their numbers are those of
+ * zoo_keras/ops/linalg.py. */
 #ifndef ZK_CONV_ACT_H
 #define ZK_CONV_ACT_H
 #include "vmath.h"

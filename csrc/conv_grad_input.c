@@ -1,13 +1,11 @@
-/* Gradient of a convolution with respect to its input. Each phase of the
- * strides is a convolution of stride 1 over the gradient, with turned weights,
- * whose pixels are `stride` cells apart: every cell of the result is written
- * once, by one task. */
+/* Gradient of a convolution with respect to its input. Each phase of the strides is a convolution
+ * of stride 1 over the gradient, with turned weights, whose pixels are `stride` cells apart: every
+ * cell of the result is written once, by one task. */
 #include "conv_depthwise.h"
 #include "conv_direct.h"
 #include "conv_pack.h"
 
-/* Phase (row, col) of this call.  dx(n, h, w, c)  g(n, oh, ow, o) w(kh, kw, c /
- * groups, o) */
+/* Phase (row, col) of this call.  dx(n, h, w, c)  g(n, oh, ow, o) w(kh, kw, c / groups, o) */
 static zk_conv phase_of(const zk_call *c, int64_t row, int64_t col) {
     const zk_arg *dx = c->a, *g = c->a + 1, *w = c->a + 2;
     int64_t groups = conv_attr(c, 6);
@@ -47,8 +45,7 @@ static void run_phase(const zk_call *c, const zk_conv *p) {
     run_direct(c, p, packed, NULL, CONV_LINEAR, c->scratch + zk_align(packed_floats(p) * 4));
 }
 
-/* conv_grad_input.  out dx(n, h, w, c)  in g(n, oh, ow, o) w(kh, kw, c /
- * groups, o) */
+/* conv_grad_input.  out dx(n, h, w, c)  in g(n, oh, ow, o) w(kh, kw, c / groups, o) */
 static void conv_grad_input(const zk_call *c) {
     for (int64_t row = 0; row < conv_attr(c, 0); row++)
         for (int64_t col = 0; col < conv_attr(c, 1); col++) {

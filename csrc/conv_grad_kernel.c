@@ -1,10 +1,10 @@
-/* Gradient of a convolution with respect to its weights: for each tap, the sum
- * over output pixels of (input channels) x (gradient channels). Bands of pixels
- * are shared out over a number of pieces that depends on the shapes alone; each
- * piece sums its bands in order, and the pieces are added in order, so no
- * result depends on the number of threads. */
+/* Gradient of a convolution with respect to its weights: for each tap, the sum over output pixels
+ * of (input channels) x (gradient channels). Bands of pixels are shared out over a number of pieces
+ * that depends on the shapes alone; each piece sums its bands in order, and the pieces are added in
+ * order, so no result depends on the number of threads. */
 #include "conv_depthwise_grad.h"
 #include "conv_outer.h"
+#include "conv_pieces.h"
 
 #define FLAT_CHANNELS 32         /* up to here the channels of neighbouring cells form one run */
 #define GRAD_PIXELS 192          /* most pixels of a band */
@@ -39,8 +39,7 @@ static const float *gradient_panel(const kernel_grad *k, const zk_band *b, int64
     return copy;
 }
 
-/* All tiles of one panel: `flat`, where a run of floats holds the channels of
- * several taps. */
+/* All tiles of one panel: `flat`, where a run of floats holds the channels of several taps. */
 static void flat_rows(const kernel_grad *k, const zk_window *w, int64_t *taps, outer_job *j,
                       float *dw) {
     const zk_conv *p = &k->p;
@@ -54,8 +53,7 @@ static void flat_rows(const kernel_grad *k, const zk_window *w, int64_t *taps, o
         }
 }
 
-/* The same where the input is packed (channels / OUTER_ROWS, images, rows,
- * cols, OUTER_ROWS). */
+/* The same where the input is packed (channels / OUTER_ROWS, images, rows, cols, OUTER_ROWS). */
 static void packed_rows(const kernel_grad *k, const zk_window *w, outer_job *j, float *dw) {
     const zk_conv *p = &k->p;
     int64_t panel_floats = panel_distance(w, j->images);
@@ -76,7 +74,8 @@ static void band_gradient(const kernel_grad *k, const zk_band *b, int64_t group,
     const zk_conv *p = &k->p;
     int64_t *taps = (int64_t *)(scratch + g_bytes);
     float *copy = (float *)(scratch + g_bytes + k->tap_bytes);
-    zk_window w = k->flat ? flat_window(p, b, group, copy) : packed_window(p, b, group, copy);
+    zk_window w =
+        k->flat ? flat_window(p, &k->bands, b, group, copy) : packed_window(p, b, group, copy);
     outer_job j = {.pixel = p->h.step * w.pitch,
                    .row = p->v.step * w.row_pitch,
                    .image = w.image_pitch,
@@ -111,8 +110,7 @@ static void grad_task(void *ctx, int64_t task, int thread) {
     }
 }
 
-/* The convolution x -> g.  out dw(kh, kw, c / groups, o)  in x(n, h, w, c) g(n,
- * oh, ow, o) */
+/* The convolution x -> g.  out dw(kh, kw, c / groups, o)  in x(n, h, w, c) g(n, oh, ow, o) */
 static zk_conv gradient_of(const zk_call *c) {
     const zk_arg *w = c->a, *x = c->a + 1, *g = c->a + 2;
     int64_t groups = conv_attr(c, 6);
@@ -151,8 +149,7 @@ static int64_t conv_grad_kernel_scratch(const zk_call *c) {
     return partial_bytes(&k) + c->threads * k.own_scratch;
 }
 
-/* conv_grad_kernel.  out dw(kh, kw, c / groups, o)  in x(n, h, w, c) g(n, oh,
- * ow, o) */
+/* conv_grad_kernel.  out dw(kh, kw, c / groups, o)  in x(n, h, w, c) g(n, oh, ow, o) */
 static void conv_grad_kernel(const zk_call *c) {
     kernel_grad k = plan_gradient(c);
     k.g = c->p[2];

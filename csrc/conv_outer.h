@@ -1,14 +1,9 @@
-/* Sums of outer products over the pixels of a band, a register tile of input
- * channels x 16 filters at a time, and the two forms in which such a tile can
- * read the input: flat (as it lies, or a padded copy) and packed in panels of
- * OUTER_ROWS channels. Used by the weight gradient. */
+/* Sums of outer products over the pixels of a band, a register tile of input channels x 16 filters
+ * at a time, and the two forms in which such a tile can read the input: flat (as it lies, or a
+ * padded copy) and packed in panels of OUTER_ROWS channels. Used by the weight gradient. */
 #ifndef ZK_CONV_OUTER_H
 #define ZK_CONV_OUTER_H
-#include "conv.h"
-
-#ifndef IN_ORDER
-#define IN_ORDER __asm__ volatile("" ::: "memory")
-#endif
+#include "conv_window.h"
 
 #define OUTER_ROWS (VL == 16 ? 12 : VL == 4 ? 3 : 6) /* input channels of a register tile */
 
@@ -103,8 +98,7 @@ static inline void outer_panel(const outer_job *j, float *dw) {
     }
 }
 
-/* Copies `wanted` floats, or for speed up to `room` where the source goes on so
- * far. */
+/* Copies `wanted` floats, or for speed up to `room` where the source goes on so far. */
 ZK_INLINE void copy_some(float *to, const float *from, int64_t wanted, const int room,
                          const float *end) {
     if (from + room > end) memcpy(to, from, (size_t)wanted * 4);
@@ -113,8 +107,8 @@ ZK_INLINE void copy_some(float *to, const float *from, int64_t wanted, const int
         for (int v = 0; v < room; v += VL) vf_store(to + v, vf_load(from + v));
 }
 
-/* Floats of the input of a band in either form, with room for what a tile or
- * copy_some touches beyond. */
+/* Floats of the input of a band in either form, with room for what a tile or copy_some touches
+ * beyond. */
 static inline int64_t operand_floats(const zk_conv *p, const zk_bands *b, int flat) {
     int64_t cells = b->images * reach(&p->v, b->rows) * reach(&p->h, b->cols);
     int64_t channels = flat ? p->ci : zk_ceil(p->ci, OUTER_ROWS) * OUTER_ROWS;
@@ -122,22 +116,20 @@ static inline int64_t operand_floats(const zk_conv *p, const zk_bands *b, int fl
     return count_bands(b) ? cells * channels + room : 0;
 }
 
-/* Flat: a tile reads OUTER_ROWS floats of a run, so shorter runs are copied to
- * where that many can be read. */
-static inline zk_window flat_window(const zk_conv *p, const zk_band *b, int64_t group,
-                                    float *copy) {
+/* Flat: a tile reads OUTER_ROWS floats of a run, so shorter runs are copied to where that many can
+ * be read. */
+static inline zk_window flat_window(const zk_conv *p, const zk_bands *bands, const zk_band *b,
+                                    int64_t group, float *copy) {
     int64_t run = p->h.dshift == 1 ? p->ci * p->h.taps : p->ci;
-    return band_window(p, b, group, p->groups > 1 || run < OUTER_ROWS, copy);
+    return band_window(p, bands, b, group, p->groups > 1 || run < OUTER_ROWS, copy);
 }
 
-/* Floats from one packed panel of channels to the next: copy_some may touch a
- * few behind each. */
+/* Floats from one packed panel of channels to the next: copy_some may touch a few behind each. */
 static inline int64_t panel_distance(const zk_window *w, int64_t images) {
     return images * w->image_pitch + PANEL;
 }
 
-/* Packed: (channels / OUTER_ROWS, images, rows, cols, OUTER_ROWS), zero outside
- * the input. */
+/* Packed: (channels / OUTER_ROWS, images, rows, cols, OUTER_ROWS), zero outside the input. */
 static inline zk_window packed_window(const zk_conv *p, const zk_band *b, int64_t group,
                                       float *to) {
     int64_t rows = reach(&p->v, b->rows), cols = reach(&p->h, b->cols);

@@ -41,8 +41,8 @@ static void pack_panel(void *ctx, int64_t task, int thread) {
         }
 }
 
-/* Packs raw weights (kh, kw, ci, groups * co), or those of the convolution
- * whose gradient this is (turned), (kh, kw, co, groups * ci). */
+/* Packs raw weights (kh, kw, ci, groups * co), or those of the convolution whose gradient this is
+ * (turned), (kh, kw, co, groups * ci). */
 static inline void pack_weights(const zk_call *c, const zk_conv *p, const float *w, int64_t columns,
                                 int turned, float *packed) {
     int64_t filters = p->groups * (turned ? p->ci : p->co);

@@ -3,20 +3,8 @@
  * bias and activation. Knows nothing of shapes, bands or threads. */
 #ifndef ZK_CONV_TILE_H
 #define ZK_CONV_TILE_H
+#include "conv.h"
 #include "conv_act.h"
-
-/* Keeps the compiler from loading a tile's rows all at once, for which there are no registers. */
-#define IN_ORDER __asm__ volatile("" ::: "memory")
-
-/* Pixels of a tile, by its vectors of filters: as the sums fit the vector registers and the pixels'
- * pointers the others. */
-#if defined(__aarch64__)
-#define TILE_ROWS(vectors) ((vectors) > 2 ? 6 : 8)
-#else
-#define TILE_ROWS(vectors) ((vectors) > 1 ? 12 / (vectors) : 8)
-#endif
-#define MOST_ROWS 8
-#define MOST_SUMS 24
 
 /* One panel of filters for a list of pixels. */
 typedef struct {
@@ -30,12 +18,20 @@ typedef struct {
     int dense;            /* the pixels' filters follow each other in memory, in order */
 } zk_panel;
 
+/* Most pixels of a tile, by its vectors of filters: as many as leave room for the sums in the
+ * vector registers, and for the pixels' pointers in the others. */
+#if defined(__aarch64__)
+#define TILE_ROWS(vectors) ((vectors) > 2 ? 6 : 8)
+#else
+#define TILE_ROWS(vectors) ((vectors) > 1 ? 12 / (vectors) : 8)
+#endif
+#define MOST_ROWS 8
+#define MOST_SUMS 24
+
 /* The first `cols` of a row's sums. */
 static inline void store_cols(float *to, const vf *sums, int vectors, int cols) {
     float t[PANEL], *s = t;
-    for (int v = 0; v < vectors; v++)
-        vf_store(cols == vectors * VL ? to + v * VL : t + v * VL, sums[v]);
-    if (cols == vectors * VL) return;
+    for (int v = 0; v < vectors; v++) vf_store(t + v * VL, sums[v]);
 #define STORE_PART(n) \
     if (cols & n) memcpy(to, s, n * 4), to += n, s += n;
     STORE_PART(8) STORE_PART(4) STORE_PART(2) STORE_PART(1)
@@ -67,13 +63,12 @@ ZK_INLINE void tile_sum(const zk_panel *t, const int64_t *in, vf *s, const int r
     }
 }
 
-/* `rows` pixels x `vectors` vectors of filters; pixels from `left` on are not stored. In a dense
- * output whole vectors are stored where that stays among the pixels left: what they spill into the
- * next pixel is overwritten by it. */
+/* `rows` pixels x `vectors` vectors of filters. In a dense output whole vectors are stored where
+ * that stays among the `left` pixels still to do: what they spill into the next pixel is
+ * overwritten by it. */
 ZK_INLINE void tile(const zk_panel *t, const int64_t *in, const int64_t *out, int64_t left,
                     const int rows, const int vectors) {
-    int64_t room = left * t->cols - ((rows - 1) * t->cols + vectors * VL);
-    int whole = left >= rows && (t->cols == vectors * VL || (t->dense && room >= 0));
+    int spill = t->dense && (left - rows + 1) * t->cols >= vectors * VL;
     vf s[MOST_SUMS];
 #pragma GCC unroll 24
     for (int i = 0; i < rows * vectors; i++) s[i] = vf_load(t->bias + i % vectors * VL);
@@ -81,50 +76,49 @@ ZK_INLINE void tile(const zk_panel *t, const int64_t *in, const int64_t *out, in
     if (t->activation)
 #pragma GCC unroll 24
         for (int i = 0; i < rows * vectors; i++) s[i] = conv_activate(s[i], t->activation);
-    if (whole)
+    if (t->cols == vectors * VL || spill)
 #pragma GCC unroll 24
         for (int i = 0; i < rows * vectors; i++)
             vf_store(t->out + out[i / vectors] + i % vectors * VL, s[i]);
     else
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++)
-            if (r < left) store_cols(t->out + out[r], s + r * vectors, vectors, t->cols);
+            store_cols(t->out + out[r], s + r * vectors, vectors, t->cols);
 }
 
-/* All pixels. Offsets are read up to MOST_ROWS - 1 past the last of them. */
-#define TILE_LOOP(vectors)                                                                         \
-    static __attribute__((noinline)) void tiles_of_##vectors(const zk_panel *t, const int64_t *in, \
-                                                             const int64_t *out, int64_t pixels) { \
-        for (int64_t i = 0; i < pixels; i += TILE_ROWS(vectors))                                   \
-            tile(t, in + i, out + i, pixels - i, TILE_ROWS(vectors), vectors);                     \
+#define TO_3(X, v) X(v, 1) X(v, 2) X(v, 3)
+#define TO_4(X, v) TO_3(X, v) X(v, 4)
+#define TO_6(X, v) TO_4(X, v) X(v, 5) X(v, 6)
+#define TO_8(X, v) TO_6(X, v) X(v, 7) X(v, 8)
+#if PV == 1
+#define EACH_TILE(X) TO_8(X, 1)
+#elif PV == 2
+#define EACH_TILE(X) TO_8(X, 1) TO_6(X, 2)
+#elif defined(__aarch64__)
+#define EACH_TILE(X) TO_8(X, 1) TO_8(X, 2) TO_6(X, 3) TO_6(X, 4)
+#else
+#define EACH_TILE(X) TO_8(X, 1) TO_6(X, 2) TO_4(X, 3) TO_3(X, 4)
+#endif
+#define DEFINE_TILE(vectors, rows)                                                \
+    static __attribute__((noinline)) void tile_##vectors##_##rows(                \
+        const zk_panel *t, const int64_t *in, const int64_t *out, int64_t left) { \
+        tile(t, in, out, left, rows, vectors);                                    \
     }
-TILE_LOOP(1)
-#if PV > 1
-TILE_LOOP(2)
-#endif
-#if PV > 2
-TILE_LOOP(3)
-TILE_LOOP(4)
-#endif
-#undef TILE_LOOP
+#define TILE_ENTRY(vectors, rows) [vectors - 1][rows - 1] = tile_##vectors##_##rows,
+EACH_TILE(DEFINE_TILE)
 
+typedef void (*zk_tile)(const zk_panel *, const int64_t *in, const int64_t *out, int64_t left);
+static const zk_tile tiles[PV][MOST_ROWS] = {EACH_TILE(TILE_ENTRY)};
+
+/* All pixels, in tiles of about equal size. */
 static void run_tiles(const zk_panel *t, const int64_t *in, const int64_t *out, int64_t pixels) {
-    switch ((t->cols + VL - 1) / VL) {
-    case 1:
-        tiles_of_1(t, in, out, pixels);
-        break;
-#if PV > 1
-    case 2:
-        tiles_of_2(t, in, out, pixels);
-        break;
-#endif
-#if PV > 2
-    case 3:
-        tiles_of_3(t, in, out, pixels);
-        break;
-    default:
-        tiles_of_4(t, in, out, pixels);
-#endif
+    int vectors = (t->cols + VL - 1) / VL, most = TILE_ROWS(vectors);
+    int64_t count = zk_ceil(pixels, most), rows = pixels / zk_max(count, 1);
+    int64_t larger = pixels - rows * count; /* so many tiles have one row more */
+    for (int64_t i = 0, at = 0; i < count; i++) {
+        int64_t some = rows + (i < larger);
+        tiles[vectors - 1][some - 1](t, in + at, out + at, pixels - at);
+        at += some;
     }
 }
 #endif

@@ -330,8 +330,8 @@ static int must_wait(const chain *h, int reg) {
 static void choose_piece(chain *h) {
     int64_t weight = h->c->nin + h->c->nout;
     for (int i = 0; i < h->rows; i++) weight += h->code[i].tile < number_divide ? 1 : 10;
-    int64_t share = zk_max(SHARE / weight, zk_ceil(h->n, 4 * (int64_t)h->c->threads));
-    h->piece = zk_ceil(share, h->tile) * h->tile;
+    int64_t tasks = zk_min(h->n * weight / SHARE, 4 * (int64_t)h->c->threads);
+    h->piece = zk_ceil(zk_ceil(h->n, zk_max(tasks, 1)), h->tile) * h->tile;
 }
 
 /* How many numbers, rows and registers there are. */

@@ -1,7 +1,6 @@
-/* Maximum and average pooling of NHWC arrays and their gradients, vectors of
- * channels at a time. Padded cells take part in nothing. A 1-D array is a 2-D
- * one with one row. Gradients go image by image, so that overlapping windows
- * add up in one order. */
+/* Maximum and average pooling of NHWC arrays and their gradients, vectors of channels at a time.
+ * Padded cells take part in nothing. A 1-D array is a 2-D one with one row. Gradients go image by
+ * image, so that overlapping windows add up in one order. */
 #include "vmath.h"
 
 #define TASK_FLOATS (1 << 14) /* input floats of a task, about */
@@ -47,8 +46,7 @@ ZK_INLINE vi first_lanes(int n) {
 
 /* --- forward */
 
-/* n channels (at most VL) of one window; x: channel of cell (0, 0), pitch:
- * floats of a row. */
+/* n channels (at most VL) of one window; x: channel of cell (0, 0), pitch: floats of a row. */
 ZK_INLINE vf pool_cells_of(const float *x, const pool_cells *k, int64_t pitch, int64_t channels,
                            int n, const float *end, const int average) {
     vf s = average ? (vf){0} : vf_set(-INFINITY);
@@ -72,8 +70,8 @@ ZK_INLINE vf pool_window(const float *x, const pool_cells *k, int64_t pitch, int
     return pool_cells_of(x, k, pitch, channels, n, end, average);
 }
 
-/* A row of output. A short last vector spills into the next pixel, which is
- * written after it; `stop` is where the task's output ends. */
+/* A row of output. A short last vector spills into the next pixel, which is written after it;
+ * `stop` is where the task's output ends. */
 ZK_INLINE void pool_row(const pooling *p, int64_t image, int64_t row, const float *stop,
                         const int average) {
     int64_t channels = p->channels, pitch = p->h.in * channels;
@@ -111,7 +109,7 @@ static void average_task(void *ctx, int64_t task, int thread) {
 typedef struct {
     const pooling *p;
     const float *g, *x, *y; /* of this image; x, y are not read for averages */
-    const float *g_end, *x_end, *y_end;
+    const float *g_end, *y_end;
     float *dx;
     int64_t from, to;
     int apart; /* no two windows share a cell */
@@ -119,25 +117,36 @@ typedef struct {
                   written later */
 } spreading;
 
-/* Adds the gradient g of n channels from c of one window to the cells it goes
- * to: the first that equals y, or (average) all of them. */
+/* Adds the gradient g to the cells of one window that it goes to: the first that equals y, or
+ * (average) all of them. From channel c on; `lanes` are the channels that exist, n the floats that
+ * may be read and written. */
+ZK_INLINE void spread_cells(const spreading *s, const pool_cells *k, int64_t c, vf g, vf y,
+                            vi lanes, int n, const int average) {
+    int64_t channels = s->p->channels, pitch = s->p->h.in * channels;
+    for (int64_t i = k->v0; i < k->v1; i++)
+        for (int64_t j = k->h0; j < k->h1; j++) {
+            int64_t at = i * pitch + j * channels + c;
+            vi here = lanes;
+            if (!average) here &= (n == VL ? vf_load(s->x + at) : vf_load_n(s->x + at, n)) == y;
+            if (!average) lanes &= ~here;
+            vf add = (vf)((vi)g & here);
+            float *dx = s->dx + at;
+            if (!s->apart) add += n == VL ? vf_load(dx) : vf_load_n(dx, n);
+            if (n == VL) vf_store(dx, add);
+            else vf_store_n(dx, add, n);
+        }
+}
+
+/* The same for n channels: in whole vectors where what they touch beyond is written later, or keeps
+ * its value. */
 ZK_INLINE void spread_window(const spreading *s, const pool_cells *k, int64_t c, vf g, vf y, int n,
                              const int average) {
     int64_t channels = s->p->channels, pitch = s->p->h.in * channels;
-    vi open = first_lanes(n);
+    vi lanes = first_lanes(n);
     if (average) g = g / vf_set((float)((k->v1 - k->v0) * (k->h1 - k->h0)));
-    for (int64_t i = k->v0; i < k->v1; i++) {
-        const float *stop = s->spill ? s->dx + (i + 1) * pitch : s->dx;
-        for (int64_t j = k->h0; j < k->h1; j++) {
-            int64_t at = i * pitch + j * channels + c;
-            vi here = open;
-            if (!average) here &= load_some(s->x + at, n, s->x_end) == y;
-            if (!average) open &= ~here;
-            vf add = (vf)((vi)g & here);
-            if (!s->apart) add += load_some(s->dx + at, n, stop);
-            store_some(s->dx + at, add, n, stop);
-        }
-    }
+    if (s->spill && (k->h1 - 1) * channels + c + VL <= pitch) n = VL;
+    if (n == VL) spread_cells(s, k, c, g, y, lanes, VL, average);
+    else spread_cells(s, k, c, g, y, lanes, n, average);
 }
 
 /* All windows of one row of output. */
@@ -175,7 +184,6 @@ ZK_INLINE void spread_task(const pooling *p, int64_t task, const int average) {
                    .x = p->x + image * cells,
                    .y = p->y + image * places,
                    .g_end = p->g + p->images * places,
-                   .x_end = p->x + p->images * cells,
                    .y_end = p->y + p->images * places,
                    .dx = p->to + image * cells,
                    .from = from,
@@ -239,8 +247,7 @@ static void max_pool(const zk_call *c) { pool_forward(c, max_task); }
 /* avg_pool.  out y(n, oh, ow, c)  in x(n, h, w, c) */
 static void avg_pool(const zk_call *c) { pool_forward(c, average_task); }
 
-/* max_pool_grad.  out dx(n, h, w, c)  in g(n, oh, ow, c) x(n, h, w, c) y(n, oh,
- * ow, c) */
+/* max_pool_grad.  out dx(n, h, w, c)  in g(n, oh, ow, c) x(n, h, w, c) y(n, oh, ow, c) */
 static void max_pool_grad(const zk_call *c) {
     pooling p = pooling_of(c, c->a, c->a + 1);
     p.g = c->p[1], p.x = c->p[2], p.y = c->p[3];

@@ -17,6 +17,7 @@ from zoo_keras.errors import ProgramError
 from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Leaf, Node, Spec, Tensor
 from zoo_keras.ops import chain_code
 from zoo_keras.ops.op import registry
+from zoo_keras.passes.fuse import frozen_nodes
 from zoo_keras.passes.plan import Buffer, padded, plan
 
 chain_code.tile_numbers.update(native.TILES)
@@ -134,7 +135,8 @@ class _Lowering:
         self.blob_size = 0
         work = [n for n in graph.nodes() if not isinstance(n.op, Leaf)]
         work = [n for n in work if n.op is not registry["reshape"]]
-        self.frozen = _frozen(graph) if freeze else set()
+        quiet = frozen_nodes(graph) if freeze else set()
+        self.frozen = {id(n) for n in work if id(n) in quiet}
         self.order = sorted(work, key=lambda n: id(n) not in self.frozen)  # stable: prologue first
         self.step_of = {id(n): i for i, n in enumerate(self.order)}
         self.end = len(self.order)
@@ -185,7 +187,20 @@ class _Lowering:
         reads = readers.get(place, [])
         if any(r > made for r in reads):
             return True
-        return made in reads and not _may_overwrite(source.node, source.index)
+        return made in reads and not self._may_overwrite(source, place)
+
+    def _may_overwrite(self, source: Tensor, place: Place) -> bool:
+        """Whether the node may write where it reads: it reads the same elements in step."""
+        node = source.node
+        here = [j for j, t in enumerate(node.inputs) if self._parameter_place(t) == place]
+        if node.op.elementwise:
+            return all(node.inputs[j].shape == source.shape for j in here)
+        taken = node.op.inplace[source.index] if source.index < len(node.op.inplace) else None
+        return here == [taken]
+
+    def _parameter_place(self, tensor: Tensor) -> Place | None:
+        base = root(tensor).node
+        return self.parameter(base.attrs["variable"]) if base.op is PARAMETER else None
 
     def _protect(self, readers: dict[Place, list[int]]) -> None:
         """A copy that reads a parameter which another copy overwrites first takes a snapshot."""
@@ -277,10 +292,7 @@ class _Lowering:
     def _emit(self) -> Program:
         tables = _Tables(self.steps)
         for i, step in enumerate(self.steps):
-            size = native.scratch_bytes(tables.instrs[i : i + 1], tables.args, tables.attrs,
-                                        self.threads) if i not in tables.host else 0  # fmt: skip
-            if size < 0:
-                raise ProgramError(f"{tables.labels[i]}: the engine cannot size its scratch memory.")
+            size = tables.scratch_bytes(i, self.threads)
             step.scratch = Buffer(size, i, i) if size else None
         spaces = self._place_all()
         tables.locate(self.steps, spaces)
@@ -324,7 +336,8 @@ class _Tables:
         for i, step in enumerate(steps):
             kernel, attrs = self._kernel(i, step)
             count = len(step.outs) + len(step.ins)
-            self.instrs[i] = (kernel, len(step.outs), len(step.ins), at, len(numbers), len(attrs), 0)
+            sizes = len(step.outs), len(step.ins)
+            self.instrs[i] = (kernel, *sizes, at, len(numbers), len(attrs), 0)
             for row, spec in zip(self.args[at : at + count], self._specs(step), strict=True):
                 native.fill_arg(row, 0, 0, spec.shape, spec.dtype)
             numbers += attrs
@@ -342,6 +355,15 @@ class _Tables:
             return native.KERNELS[op.kernel], [float(n) for n in numbers]
         self.host[i] = (op.name, step.node.attrs)
         return -1, []
+
+    def scratch_bytes(self, i: int, threads: int) -> int:
+        """Scratch memory of instruction i."""
+        if i in self.host:
+            return 0
+        size = native.scratch_bytes(self.instrs[i : i + 1], self.args, self.attrs, threads)
+        if size < 0:
+            raise ProgramError(f"{self.labels[i]}: the engine cannot size its scratch memory.")
+        return size
 
     def locate(self, steps: Sequence[_Step], spaces: Sequence[str]) -> None:
         at = 0
@@ -372,30 +394,11 @@ def _label(node: Node) -> str:
     return f'layer "{node.scope}", {node.op.name}' if node.scope else str(node.op.name)
 
 
-def _frozen(graph: Graph) -> set[int]:
-    """Nodes that depend on parameters and constants only."""
-    frozen: set[int] = set()
-    quiet: set[int] = set()
-    for node in graph.nodes():
-        if node.op in (PARAMETER, CONSTANT):
-            quiet.add(id(node))
-        elif not isinstance(node.op, Leaf) and not node.op.random:
-            if all(id(t.node) in quiet for t in node.inputs):
-                quiet.add(id(node))
-                if node.op is not registry["reshape"]:
-                    frozen.add(id(node))
-    return frozen
-
-
 def _candidates(node: Node, index: int) -> Sequence[int]:
     """Inputs whose memory this output may take over."""
     if node.op.elementwise:
         return [j for j, t in enumerate(node.inputs) if t.shape == node.specs[index].shape]
     return [node.op.inplace[index]] if index < len(node.op.inplace) else []
-
-
-def _may_overwrite(node: Node, index: int) -> bool:
-    return bool(node.op.elementwise or index < len(node.op.inplace))
 
 
 def join(first: Program, second: Program, renamed: Mapping[str, str] | None = None) -> Program:

@@ -193,7 +193,7 @@ def as_tensors(args: Sequence[Any]) -> list[Tensor]:
 
 
 def _as_tensor(value: Any) -> Any:
-    if isinstance(value, Tensor) or isinstance(value, (bool, int, float)):
+    if isinstance(value, (Tensor, bool, int, float)):
         return value
     if _is_variable(value):
         trace = current_trace()
@@ -257,7 +257,8 @@ def same(*specs: Spec, **attrs: Any) -> Spec:
 
 def broadcast(*specs: Spec, **attrs: Any) -> Spec:
     """Shape rule: numpy broadcasting, promoted dtype."""
-    return Spec(broadcast_shapes(*[s.shape for s in specs]), dtypes.promote(*[s.dtype for s in specs]))
+    shape = broadcast_shapes(*[s.shape for s in specs])
+    return Spec(shape, dtypes.promote(*[s.dtype for s in specs]))
 
 
 def compare(*specs: Spec, **attrs: Any) -> Spec:

@@ -28,15 +28,18 @@ def fuse_products(graph: Graph) -> Graph:
 
 
 def fold_scales(graph: Graph) -> Graph:
-    """A per-channel scale or offset after a product moves into its weights (frozen weights only)."""
+    """A frozen scale or offset of each channel after a product moves into its weights."""
     frozen = frozen_nodes(graph)
 
     def rule(node: Node, inputs: tuple[Tensor, ...], alone: Callable[[int], bool]) -> Outputs:
-        for i in (0, 1):
-            if node.op.name in ("multiply", "add", "subtract") and alone(i):
-                if (node.op.name != "subtract" or i == 0) and id(node.inputs[1 - i].node) in frozen:
-                    if folded := _folded(node, inputs[i], inputs[1 - i]):
-                        return [folded]
+        name = node.op.name
+        if name not in ("multiply", "add", "subtract"):
+            return None
+        for i in (0,) if name == "subtract" else (0, 1):
+            if alone(i) and id(node.inputs[1 - i].node) in frozen:
+                folded = _folded(node, inputs[i], inputs[1 - i])
+                if folded is not None:
+                    return [folded]
         return None
 
     return rewrite(graph, _single_use(graph, rule))
@@ -48,10 +51,12 @@ def pack_weights(graph: Graph) -> Graph:
 
     def rule(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
         name = node.op.name
-        if name in ("matmul", "conv") and id(node.inputs[1].node) in frozen:
+        if len(inputs) < 2 or id(node.inputs[1].node) not in frozen:
+            return None
+        if name in LINEAR and _is_product(node.outputs[0]):
             node = _with_bias(node, inputs, None).node
             name, inputs = node.op.name, node.inputs
-        elif name not in PACKED or id(node.inputs[1].node) not in frozen:
+        elif name not in PACKED:
             return None
         return _pack(name, node, inputs)
 
@@ -165,6 +170,6 @@ def _pack(name: str, node: Node, inputs: Sequence[Tensor]) -> Outputs:
         attrs["units"] = w.shape[-1]
         weights = registry[pack](w)
     else:
-        weights, more = registry["conv_fused"].pack(w, attrs)  # type: ignore[attr-defined]
-        attrs.update(more)
+        weights = registry[pack](w, groups=attrs.get("groups", 1))
+        attrs["kernel_shape"] = w.shape
     return Node(registry[packed], [x, weights, b], attrs, node.specs, node.scope).outputs

@@ -20,7 +20,7 @@ def rewrite(graph: Graph, rule: Rule) -> Graph:
     for node in graph.nodes():
         inputs = tuple(now(t) for t in node.inputs)
         replaced = rule(node, inputs)
-        outputs = with_inputs(node, inputs).outputs if replaced is None else replaced
+        outputs = list(with_inputs(node, inputs).outputs if replaced is None else replaced)
         for i, tensor in enumerate(outputs):
             made[id(node), i] = tensor
     inputs = [made.get((id(t.node), t.index), t) for t in graph.inputs]

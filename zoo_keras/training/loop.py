@@ -1,4 +1,4 @@
-"""Epochs over local data: shuffling, validation, callbacks, and the check that the loss is finite."""
+"""Epochs over local data: shuffling, validation, callbacks, and the check for finite losses."""
 
 from __future__ import annotations
 

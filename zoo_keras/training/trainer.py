@@ -42,7 +42,10 @@ class Trainer:
     if TYPE_CHECKING:  # what Model brings
         name: str
         built: bool
-        output_names: list[str]
+
+        @property
+        def output_names(self) -> list[str]: ...
+
         trainable_variables: list[Any]
         _function: Any
         _flatten_layers: Any
