@@ -198,9 +198,7 @@ def test_einsum_is_that_of_numpy(spec):
 
 def test_operators_work_on_tensors_and_variables():
     v = Variable(B)
-    got = in_program(
-        lambda a: (1 - a) / v**2 + (a > v) * a - (-a) % 2.0 + abs(a) // 1, A
-    )
+    got = in_program(lambda a: (1 - a) / v**2 + (a > v) * a - (-a) % 2.0 + abs(a) // 1, A)
     np.testing.assert_allclose(
         got, (1 - A) / B**2 + (A > B) * A - np.mod(-A, 2) + np.abs(A) // 1, rtol=1e-4, atol=1e-5
     )
@@ -228,9 +226,7 @@ def test_convolution_pads_same_as_keras_does():
 
 def test_cross_entropy_goes_back_to_the_logits():
     logits, target = np.float32([[200, 0, -200]]), np.float32([[0, 0, 1]])
-    loss = in_program(
-        lambda x, t: ops.categorical_crossentropy(t, ops.softmax(x)), logits, target
-    )
+    loss = in_program(lambda x, t: ops.categorical_crossentropy(t, ops.softmax(x)), logits, target)
     assert loss == pytest.approx([400])
     sparse = in_program(
         lambda x: ops.sparse_categorical_crossentropy(np.int32([2]), ops.softmax(x)), logits

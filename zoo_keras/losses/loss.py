@@ -152,7 +152,13 @@ class Loss:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Loss:
-        return cls(**config)
+        return cls(**_of_keras_3(config))
+
+
+def _of_keras_3(config: dict[str, Any]) -> dict[str, Any]:
+    """Keras 2 wrote the reduction "auto", which meant the mean over the batch."""
+    auto = config.get("reduction") == "auto"
+    return {**config, "reduction": "sum_over_batch_size"} if auto else config
 
 
 def _at_least_something(denominator: Any) -> Any:
@@ -184,6 +190,7 @@ class LossFunctionWrapper(Loss):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Loss:
+        config = _of_keras_3(config)
         return cls(**(deserialize_keras_object(config) if "fn" in config else config))
 
     def __repr__(self) -> str:
@@ -197,6 +204,11 @@ class NamedLoss(LossFunctionWrapper):
 
     def get_config(self) -> dict[str, Any]:
         return {**Loss.get_config(self), **{key: self._fn_kwargs[key] for key in self.own}}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Loss:
+        known = {key: value for key, value in config.items() if key != "fn"}  # Keras 2 wrote it
+        return cls(**_of_keras_3(known))
 
     def __getattr__(self, name: str) -> Any:
         kwargs = self.__dict__.get("_fn_kwargs", {})

@@ -28,8 +28,7 @@ def threshold_list(thresholds: Any, default: float) -> list[float]:
     found = list(thresholds) if isinstance(thresholds, (list, tuple)) else [thresholds]
     if any(t is None or not 0 <= t <= 1 for t in found):
         raise ConfigError(
-            f"Thresholds must lie in 0..1. Received: thresholds={thresholds}. "
-            "Pass probabilities."
+            f"Thresholds must lie in 0..1. Received: thresholds={thresholds}. Pass probabilities."
         )
     return found
 
@@ -101,9 +100,7 @@ class ConditionCount(Metric):
 
     kind: str
 
-    def __init__(
-        self, thresholds: Any = None, name: str | None = None, dtype: Any = None
-    ) -> None:
+    def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
         self.init_thresholds = thresholds
         self.thresholds = threshold_list(thresholds, 0.5)
@@ -171,9 +168,7 @@ class _Ratio(Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         kind, name = self.other
         counts = {"tp": self.true_positives, kind: getattr(self, name)}
-        count(
-            counts, y_true, y_pred, self.thresholds, sample_weight, self.top_k, self.class_id
-        )
+        count(counts, y_true, y_pred, self.thresholds, sample_weight, self.top_k, self.class_id)
 
     def result(self) -> Any:
         other = getattr(self, self.other[1])

@@ -16,6 +16,7 @@ from zoo_keras.missing import missing
 from zoo_keras.ops import bitwise, chain, host, host_linalg, index, linalg, math, nn  # noqa: F401
 from zoo_keras.ops import pool, random_ops, reduce, special, update  # noqa: F401
 from zoo_keras.ops import conv as _conv, norm as _norm, scan as _scan, shape as _shape  # noqa: F401
+
 # Only now the public names: conv, norm, scan and shape become functions, and were modules above.
 from zoo_keras.ops import api_control, api_conv, api_core, api_create, api_index, api_linalg
 from zoo_keras.ops import api_math, api_nn, api_reduce, api_shape, api_sort, api_special

@@ -56,9 +56,7 @@ def det(x: np.ndarray) -> np.ndarray:
 
 @op(
     shape=lambda x: (_scalar(x), _scalar(x)),
-    grad=lambda g, y, x: (
-        None if g[1] is None else multiply(_as_matrix(g[1]), _turned(inv(x))),
-    ),
+    grad=lambda g, y, x: (None if g[1] is None else multiply(_as_matrix(g[1]), _turned(inv(x))),),
     samples=_DEFINITE,
 )
 def slogdet(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -201,9 +199,7 @@ _TRANSFORMS: dict[str, Any] = {
     shape=lambda real, imaginary, *, kind: (real, imaginary),
     samples=[Sample([(4, 6), (4, 6)], {"kind": kind}) for kind in _TRANSFORMS],
 )
-def fourier(
-    real: np.ndarray, imaginary: np.ndarray, *, kind: str
-) -> tuple[np.ndarray, np.ndarray]:
+def fourier(real: np.ndarray, imaginary: np.ndarray, *, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """(real, imaginary) of the Fourier transform of the last axis, or of the last two."""
     return _parts(_TRANSFORMS[kind](_complex(real, imaginary)))
 
@@ -226,4 +222,3 @@ def rfft(x: np.ndarray, *, length: int) -> tuple[np.ndarray, np.ndarray]:
 def irfft(real: np.ndarray, imaginary: np.ndarray, *, length: int) -> np.ndarray:
     """The real numbers whose rfft is given."""
     return np.fft.irfft(_complex(real, imaginary), length)
-

@@ -207,9 +207,7 @@ class Optimizer:
     ) -> Variable:
         """A new Variable of the optimizer."""
         first = initializers.get(initializer)
-        made = Variable(
-            first, shape, dtype, trainable=False, aggregation=aggregation, name=name
-        )
+        made = Variable(first, shape, dtype, trainable=False, aggregation=aggregation, name=name)
         made.path = f"{self.name}/{made.name}"
         self._variables.append(made)
         return made

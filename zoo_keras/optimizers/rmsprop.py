@@ -72,9 +72,7 @@ class RMSprop(Optimizer):
         if self.momentum > 0:
             slots.append(self._momentums[at])
             how["momentum"] = float(self.momentum)
-            update = (
-                rmsprop_centered_momentum_update if self.centered else rmsprop_momentum_update
-            )
+            update = rmsprop_centered_momentum_update if self.centered else rmsprop_momentum_update
         made = update(variable, gradient, *slots, rate, **how)
         for target, value in zip([variable, *slots], made, strict=True):
             target.assign(value)

@@ -39,6 +39,7 @@ _KERAS_MODULES = {
     ("models", "Sequential"): "keras",
     ("models", "Functional"): "keras.src.models.functional",
     ("layers", "Layer"): "keras",
+    ("losses", "LossFunctionWrapper"): "keras.src.losses.losses",
     ("policies", "DTypePolicy"): "keras",
 }
 
@@ -172,13 +173,14 @@ def _inner_config(obj: Any) -> Any:
 
 
 def public_names(cls: type) -> dict[str, Any]:
-    """"module", "class_name" and "registered_name" under which a config names the class."""
+    """ "module", "class_name" and "registered_name" under which a config names the class."""
     parts = cls.__module__.split(".")
     registered = get_registered_name(cls)
     if parts[0] == "zoo_keras" and registered == cls.__name__:
         family = "optimizers.schedules" if parts[-1] == "schedules" else parts[1]
         module = _KERAS_MODULES.get((family, cls.__name__), f"keras.{family}")
-        return {"module": module, "class_name": cls.__name__, "registered_name": None}
+        inside = cls.__name__ if module.startswith("keras.src") else None
+        return {"module": module, "class_name": cls.__name__, "registered_name": inside}
     outside = None if cls.__module__ == "__main__" else cls.__module__
     return {"module": outside, "class_name": cls.__name__, "registered_name": registered}
 
@@ -392,7 +394,9 @@ def _builtin(module: Any, name: str) -> Any:
     below = parts[2:] if parts[1:2] == ["src"] else parts[1:]
     if not below:
         return next(filter(None, (_public(f, name) for f in FAMILIES)), None)
-    if below[0] not in FAMILIES:
+    if below[0] == "backend":  # a class of one backend, as torch's Adam: the family comes later
+        below = [part for part in below if part in FAMILIES]
+    if not below or below[0] not in FAMILIES:
         return None
     family = "optimizers.schedules" if below[:2] == ["optimizers", "schedules"] else below[0]
     return _public(family, name)

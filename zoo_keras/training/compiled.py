@@ -150,6 +150,7 @@ def _metric(given: Any, y: Any, y_pred: Any) -> Any:
         return getattr(metrics_module, _CROSSENTROPY[_kind(y, y_pred)])(name=name)
     found = metrics_module.get(given)
     if isinstance(found, metrics_module.Metric):
+        found.name = name or found.name  # logs use the name that the user wrote
         return found
     if isinstance(found, losses_module.Loss):
         return metrics_module.MeanMetricWrapper(found.call, name=given if name else found.name)

@@ -342,8 +342,9 @@ class Trainer:
 
     def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None,
                        class_weight: Any = None, return_dict: bool = False) -> Any:  # fmt: skip
-        """One gradient step on one batch; returns the logs since metrics were last reset."""
+        """One gradient step on one batch; returns its loss and metrics."""
         self._require_compiled("train_on_batch")
+        self._reset()
         self._train_batch(batch_of((x, y, sample_weight), class_weight))
         return self._logs() if return_dict else _flat_logs(self._logs())
 
@@ -351,6 +352,7 @@ class Trainer:
                       return_dict: bool = False) -> Any:  # fmt: skip
         """Loss and metrics of one batch."""
         self._require_compiled("test_on_batch")
+        self._reset()
         self._local().test(self._arranged(batch_of((x, y, sample_weight))))
         return self._logs() if return_dict else _flat_logs(self._logs())
 
@@ -380,12 +382,12 @@ class Trainer:
 
     # ---- saving of the training state ----------------------------------------------------------
 
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """The arguments of compile, serialised."""
+    def get_compile_config(self) -> dict[str, Any]:
+        """The arguments of compile, serialised; empty before compile."""
         from zoo_keras.saving.serialization import serialize_keras_object
 
         if self._compile_arguments is None:
-            return None
+            return {}
         return {k: serialize_keras_object(v) for k, v in self._compile_arguments.items()}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
