@@ -10,6 +10,7 @@
 #define STACK_IMAGES 24        /* of a band of stacked images: full tiles of 6 and of 8 */
 #define STACK_PIXELS 1024      /* most pixels of such a band, about */
 #define STACK_FLOATS (1 << 14) /* largest image to stack */
+#define STACK_RUN 16           /* shortest run of floats to stack */
 #define STACK_SHARE 0.95       /* stack if at most this share of the taps meets the input */
 
 /* How a band's pixels find their input: the offset of each pixel, and of its runs of floats. */
@@ -129,7 +130,7 @@ static inline double share_inside(const zk_axis *a) {
 /* Small padded maps of many images. */
 static inline int worth_stacking(const zk_conv *p) {
     return p->groups == 1 && p->h.dshift == 1 && p->images >= MOST_ROWS / 2 && count_taps(p) > 1 &&
-           p->v.in * p->h.in * p->ci <= STACK_FLOATS &&
+           p->h.taps * p->ci >= STACK_RUN && p->v.in * p->h.in * p->ci <= STACK_FLOATS &&
            share_inside(&p->v) * share_inside(&p->h) < STACK_SHARE;
 }
 

@@ -38,28 +38,33 @@ static inline void store_cols(float *to, const vf *sums, int vectors, int cols) 
 #undef STORE_PART
 }
 
+/* s(rows, vectors) += x(rows, float c) w(c, vectors) */
+ZK_INLINE void tile_step(const float *const *x, int64_t c, const float *w, vf *s, const int rows,
+                         const int vectors) {
+    vf b[PV];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) b[v] = vf_load(w + v * VL);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) {
+        vf a = vf_set(x[r][c]);
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) s[r * vectors + v] += a * b[v];
+        IN_ORDER;
+    }
+}
+
 /* s(rows, vectors) += the products of all runs */
 ZK_INLINE void tile_sum(const zk_panel *t, const int64_t *in, vf *s, const int rows,
                         const int vectors) {
-    const float *x[MOST_ROWS];
+    const float *x[MOST_ROWS], *w = t->w;
+    const int64_t *last = t->taps + t->ntaps;
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) x[r] = t->base + in[r];
-    for (int64_t k = 0; k < t->ntaps; k++) {
-        const float *w = t->w + k * t->w_step;
-        int64_t end = t->taps[k] + t->run;
+    for (const int64_t *tap = t->taps; tap < last; tap++, w += t->w_step) {
+        const float *v = w;
+        int64_t end = *tap + t->run;
 #pragma GCC unroll 2
-        for (int64_t c = t->taps[k]; c < end; c++, w += PANEL) {
-            vf b[PV];
-#pragma GCC unroll 4
-            for (int v = 0; v < vectors; v++) b[v] = vf_load(w + v * VL);
-#pragma GCC unroll 8
-            for (int r = 0; r < rows; r++) {
-                vf a = vf_set(x[r][c]);
-#pragma GCC unroll 4
-                for (int v = 0; v < vectors; v++) s[r * vectors + v] += a * b[v];
-                IN_ORDER;
-            }
-        }
+        for (int64_t c = *tap; c < end; c++, v += PANEL) tile_step(x, c, v, s, rows, vectors);
     }
 }
 

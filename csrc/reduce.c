@@ -67,21 +67,22 @@ ZK_INLINE vf load_some(const float *x, int64_t n) {
     return n >= VL ? vf_load(x) : vf_load_first(x, n, vf_set(0));
 }
 
-/* x(n) contiguous -> every lane. Long rows go in blocks, whose results are combined one by one. */
+/* Contiguous x(n) -> VL partial results. */
 ZK_INLINE vf reduce_block(int op, const float *x, int64_t n) {
     vf a[4] = {identity(op), identity(op), identity(op), identity(op)};
     for (; n >= 4 * VL; n -= 4 * VL, x += 4 * VL)
         for (int i = 0; i < 4; i++) a[i] = combine(op, a[i], vf_load(x + i * VL));
     for (; n >= VL; n -= VL, x += VL) a[0] = combine(op, a[0], vf_load(x));
     if (n) a[1] = combine(op, a[1], vf_load_first(x, n, identity(op)));
-    return across(op, combine(op, combine(op, a[0], a[1]), combine(op, a[2], a[3])));
+    return combine(op, combine(op, a[0], a[1]), combine(op, a[2], a[3]));
 }
+/* Contiguous x(n) -> y(1), in blocks: their results are combined one by one. */
 ZK_INLINE void reduce_row(int op, const float *x, int64_t n, float *y) {
-    const int64_t block = 4096;
+    const int64_t block = 1024;
     vf all = reduce_block(op, x, zk_min(n, block));
     for (int64_t i = block; i < n; i += block)
         all = combine(op, all, reduce_block(op, x + i, zk_min(n - i, block)));
-    *y = all[0];
+    *y = across(op, all)[0];
 }
 
 /* Columns of x(rows, width) -> y(width), rows `stride` apart; eight rows are added before y. */

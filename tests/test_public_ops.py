@@ -8,6 +8,7 @@ from traced import in_program
 
 from zoo_keras import ops, random
 from zoo_keras.errors import ConfigError, DataError, ShapeError, UnsupportedError
+from zoo_keras.execute import value_and_grad
 from zoo_keras.graph import input_tensor, topological, tracing
 from zoo_keras.weights import Variable
 
@@ -241,6 +242,34 @@ def test_cross_entropy_of_another_softmax_axis_stays_with_probabilities():
         x = input_tensor("x", (3, 3))
         loss = ops.categorical_crossentropy(np.eye(3, dtype="float32"), ops.softmax(x, axis=0))
     assert "softmax" in [node.op.name for node in topological([loss.node])]
+
+
+SLOPES = [
+    lambda a, b: ops.logaddexp(a, b) + ops.logaddexp(a, a), lambda a, b: ops.fmod(a, P),
+    lambda a, b: ops.take(a, IDS, axis=1) * ops.take(b, IDS - 3, axis=1),
+    lambda a, b: a[:, IDS, None] + b[::-1, :3, None], lambda a, b: ops.cumsum(a, 1) * b,
+    lambda a, b: ops.slice_update(a, (1, 1), b[:2, :2]), lambda a, b: ops.sparsemax(a) * b,
+    lambda a, b: ops.einsum("ij,kj,lj->ikl", a, b, a), lambda a, b: ops.kron(a, b),
+    lambda a, b: ops.pad(a, 1, "symmetric"), lambda a, b: ops.std(a, axis=1) * ops.norm(b),
+    lambda a, b: ops.dot_product_attention(a[None, :, None], b[None, :, None], a[None, :, None]),
+    lambda a, b: ops.normalize(a) * ops.gelu(b), lambda a, b: ops.roll(a, 1, 1) * ops.tril(b),
+    lambda a, b: ops.solve(a[:, :3] + 3 * np.eye(3, dtype="f4"), b),
+    lambda a, b: ops.segment_sum(a, IDS % 2, 2), lambda a, b: ops.sort(a, 1) * ops.top_k(b, 4)[0],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("function", SLOPES)
+def test_gradients_of_composed_ops_are_slopes(function):
+    weights = real(*np.shape(function(A, B)))
+    total = lambda a, b: ops.sum(function(a, b) * weights)  # noqa: E731
+    _, gradients, _ = value_and_grad(total, [A, B], [])
+    for i, gradient in enumerate(gradients):
+        step = real(3, 4)
+        up, down = ([A, B], [A, B])
+        up[i], down[i] = up[i] + 1e-3 * step, down[i] - 1e-3 * step
+        slope = (float(total(*up)) - float(total(*down))) / 2e-3
+        got = 0.0 if gradient is None else float((gradient * step).sum())
+        assert got == pytest.approx(slope, rel=3e-2, abs=3e-2)
 
 
 SHAPE_ERRORS = [

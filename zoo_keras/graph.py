@@ -66,6 +66,7 @@ class Tensor(Operators):
 
     __slots__ = ("index", "node")
     __array_priority__ = 100
+    __array_ufunc__ = None  # numpy leaves `array + tensor` to us
 
     def __init__(self, node: Node, index: int) -> None:
         self.node = node

@@ -145,9 +145,12 @@ class CallbackList:
             names.append(hook.replace("train_", ""))
         bound = [function for name in names for function in self._with(name)]
 
-        def call(*args: Any, **kwargs: Any) -> None:
+        expected = 2 if "batch" in hook or "epoch" in hook else 1
+
+        def call(*args: Any) -> None:
+            padded = (*args, None)[:expected]  # logs are always passed, as Keras does
             for function in bound:
-                function(*args, **kwargs)
+                function(*padded)
 
         self.__dict__[hook] = call
         return call

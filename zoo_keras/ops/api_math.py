@@ -269,8 +269,10 @@ def log10(x: Any) -> Any:
 def logaddexp(x1: Any, x2: Any) -> Any:
     """log(exp(x1) + exp(x2)) without overflow."""
     x1, x2 = as_float(x1), as_float(x2)
-    apart = m.where(m.equal(x1, x2), 0.0, m.abs(m.subtract(x1, x2)))
-    return m.add(m.maximum(x1, x2), m.log1p(m.exp(m.negative(apart))))
+    top = m.stop_gradient(m.maximum(x1, x2))
+    top = m.where(m.isfinite(top), top, 0.0)
+    total = m.add(m.exp(m.subtract(x1, top)), m.exp(m.subtract(x2, top)))
+    return m.add(m.log(total), top)
 
 
 @public

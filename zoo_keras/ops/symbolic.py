@@ -25,6 +25,7 @@ class KerasTensor:
     """
 
     __array_priority__ = 100
+    __array_ufunc__ = None
 
     def __init__(
         self, shape: Iterable[int | None], dtype: str = "float32", name: str | None = None

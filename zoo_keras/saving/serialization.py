@@ -104,9 +104,8 @@ def serialize_keras_object(obj: Any) -> Any:
     if obj is None or isinstance(obj, (str, int, float, bool)):
         return obj
     if isinstance(obj, (list, tuple)):
-        return type(obj)(map(serialize_keras_object, obj)) if type(obj) in (list, tuple) else [
-            serialize_keras_object(x) for x in obj
-        ]  # fmt: skip
+        items = [serialize_keras_object(item) for item in obj]
+        return tuple(items) if type(obj) is tuple else items
     if isinstance(obj, dict):
         return {key: serialize_keras_object(value) for key, value in obj.items()}
     special = _serialize_special(obj)

@@ -1,7 +1,8 @@
 """Arrow record batches of a DataFrame -> numpy columns, with nulls and ragged rows refused.
 
-In: batches as bytes or pyarrow objects. Out: arrays of shape (rows, ...). pyarrow is imported when
-something is decoded. Knows no model; pandas is not needed.
+In: batches as bytes or pyarrow objects, and groups of columns: each group is one leaf, and several
+scalar columns make a vector. Out: arrays of shape (rows, ...). pyarrow is imported when something
+is decoded. Knows no model; pandas is not needed.
 """
 
 from __future__ import annotations
@@ -13,13 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras.errors import DataError, UnsupportedError
-from zoo_keras.spark.rows import Leaf
-
-
-class LeafColumns(NamedTuple):
-    """Columns that make one leaf; several scalar columns make a vector."""
-
-    names: tuple[str, ...]
+from zoo_keras.spark.rows import Leaf, fits
 
 
 _PRIMITIVES = {
@@ -30,13 +25,27 @@ _PRIMITIVES = {
 
 def plain_column(frame: Any, name: str, kind: Any) -> Any:
     """The column, turned into an array of floats when it holds Spark ML vectors."""
-    column = frame[name]
-    if type(kind).__name__ == "VectorUDT":
+    column = frame[f"`{name}`"]
+    if _is_vector(kind):
         from pyspark.ml.functions import vector_to_array
+        from pyspark.sql.functions import when
 
-        return vector_to_array(column, dtype="float32").alias(name)
+        array = vector_to_array(column, dtype="float32")
+        return when(column.isNotNull(), array).alias(name)  # a null would fail without a row
     _type_name(kind, name)
     return column
+
+
+def _is_vector(kind: Any) -> bool:
+    return type(kind).__name__ == "VectorUDT"
+
+
+def number_type(kind: Any, name: str) -> str:
+    """The numpy dtype of the numbers that a column of this Spark type holds."""
+    found = ["list", "float32"] if _is_vector(kind) else _type_name(kind, name)
+    while isinstance(found, list):
+        found = found[1]
+    return str(found)
 
 
 def _type_name(kind: Any, name: str) -> Any:
@@ -72,7 +81,7 @@ def arrow_schema(text: str) -> Any:
 class Decoder(NamedTuple):
     """Turns a partition's Arrow batches into chunks: one array for each leaf."""
 
-    columns: tuple[LeafColumns, ...]
+    groups: tuple[tuple[str, ...], ...]
     leaves: tuple[Leaf, ...]
     schema: str
 
@@ -83,12 +92,12 @@ class Decoder(NamedTuple):
         first = 0
         for item in items:
             batch = pa.ipc.read_record_batch(pa.py_buffer(item), schema)
-            yield leaves_of_batch(batch, self.columns, self.leaves, first)
+            yield leaves_of_batch(batch, self.groups, self.leaves, first)
             first += batch.num_rows
 
 
 def leaves_of_batch(
-    batch: Any, columns: Sequence[LeafColumns], leaves: Sequence[Leaf], first: int = 0
+    batch: Any, groups: Sequence[Sequence[str]], leaves: Sequence[Leaf], first: int = 0
 ) -> list[np.ndarray]:
     """One array for each leaf of a pyarrow RecordBatch.
 
@@ -97,8 +106,8 @@ def leaves_of_batch(
     """
     names = batch.schema.names
     found = []
-    for group, leaf in zip(columns, leaves, strict=True):
-        parts = [numpy_column(batch.column(names.index(n)), n, first) for n in group.names]
+    for group, leaf in zip(groups, leaves, strict=True):
+        parts = [numpy_column(batch.column(names.index(n)), n, first) for n in group]
         if len(parts) > 1:
             array = np.concatenate([p.reshape(batch.num_rows, -1) for p in parts], axis=1)
         else:
@@ -109,18 +118,29 @@ def leaves_of_batch(
 
 def _fit(array: np.ndarray, leaf: Leaf, first: int) -> np.ndarray:
     rows = len(array)
-    if rows and array.size != rows * int(np.prod(leaf.shape, dtype=np.int64)):
+    size = int(np.prod(leaf.shape, dtype=np.int64))
+    if rows and array.size != rows * size:
         raise DataError(
-            f"Row {first}: column {leaf.name}: expected {int(np.prod(leaf.shape))} numbers a row "
-            f"(shape {leaf.shape}). Received: {array.size // rows}. Pad or cut the rows."
+            f"Row {first}: column {leaf.name}: expected {size} numbers a row (shape {leaf.shape}). "
+            f"Received: {array.size // rows}. Pad or cut the rows."
         )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        row = int(np.argwhere(~np.isfinite(array.reshape(rows, -1)).all(axis=1))[0, 0])
-        raise DataError(
-            f"Row {first + row}: column {leaf.name}: expected finite numbers. Received: NaN or "
-            "infinity. Fill or drop such rows."
-        )
+    flat = array.reshape(rows, size)
+    if array.dtype.kind == "f":
+        _refuse_at(~np.isfinite(flat), "finite numbers", "NaN or infinity", leaf, first)
+    elif np.dtype(leaf.dtype).kind in "iu" and not fits(array, leaf.dtype):
+        wide = np.abs(flat.astype(np.float64)) > np.iinfo(leaf.dtype).max
+        _refuse_at(wide, f"integers that fit into {leaf.dtype}", "a larger one", leaf, first)
     return np.ascontiguousarray(array.reshape(rows, *leaf.shape), dtype=leaf.dtype)
+
+
+def _refuse_at(bad: np.ndarray, expected: str, received: str, leaf: Leaf, first: int) -> None:
+    """DataError for the first row that has a bad value, if there is one."""
+    if bad.any():
+        row = int(np.argmax(bad.any(axis=1)))
+        raise DataError(
+            f"Row {first + row}: column {leaf.name}: expected {expected}. Received: {received}. "
+            "Fill or drop such rows."
+        )
 
 
 def numpy_column(column: Any, name: str, first: int) -> np.ndarray:

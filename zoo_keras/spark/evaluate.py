@@ -10,11 +10,10 @@ import numpy as np
 from zoo_keras.errors import DataError
 from zoo_keras.spark import cluster, frames
 from zoo_keras.spark.inference import Parcel, in_chunks, make_parcel, worker_for
-from zoo_keras.spark.rank import check_labels
 from zoo_keras.spark.rows import Columns
 from zoo_keras.training import steps
 from zoo_keras.training.data import Batch, check_batch_size
-from zoo_keras.training.labels import class_counts
+from zoo_keras.training.labels import check_labels, class_counts
 
 
 def evaluate_on_spark(

@@ -1,109 +1,157 @@
 """RDDs and DataFrames as records for training: which columns are inputs, targets and weights.
 
-In: an RDD of (x, y[, weight]), arrays for validation, or a DataFrame and column names. Out: Records:
-one partition for each rank, the layout of one record, and how a rank decodes what it receives.
+In: an RDD of (x, y[, weight]), or a DataFrame and column names; for validation, arrays too. Out:
+Records: the layout of one record, one partition for each rank, and how a rank decodes what it gets.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from zoo_keras.errors import ConfigError, DataError
-from zoo_keras.spark import arrow
-from zoo_keras.spark.rows import Layout, Leaf, layout_of
-from zoo_keras.training.data import ArrayData, unpack_x_y_sample_weight
+from zoo_keras.spark import arrow, partitions
+from zoo_keras.spark.partitions import is_frame
+from zoo_keras.spark.rows import Layout, Leaf, layout_of, narrow
+from zoo_keras.training.data import ArrayData, template, unpack_x_y_sample_weight
 
-
-def is_frame(x: Any) -> bool:
-    """Whether x is a DataFrame."""
-    return hasattr(x, "schema") and hasattr(x, "select")
+Shape = tuple[int | None, ...]
 
 
 class Records(NamedTuple):
     """Distributed training records.
 
     Attributes:
-        rdd: an RDD of records, or a DataFrame with just the columns needed.
-        columns: for a DataFrame, its columns for each leaf; None for an RDD.
+        source: an RDD of records, or a DataFrame with just the columns needed.
+        groups: for a DataFrame, its columns for each leaf; None for an RDD.
         counts: numbers of leaves in x, y and weight (DataFrame).
+        structure: how x, y and weight nest (DataFrame).
     """
 
-    rdd: Any
-    columns: tuple[arrow.LeafColumns, ...] | None = None
+    source: Any
+    groups: tuple[tuple[str, ...], ...] | None = None
     counts: tuple[int, int, int] = (0, 0, 0)
-
-    @property
-    def partitions(self) -> int:
-        frame = self.columns is not None
-        return int((self.rdd.rdd if frame else self.rdd).getNumPartitions())
+    structure: tuple[Any, Any, Any] = (None, None, None)
 
     def spread(self, ranks: int) -> Records:
-        """The same records in that many partitions (moved by a shuffle when needed)."""
-        if self.partitions == ranks:
-            return self
-        return self._replace(rdd=self.rdd.repartition(ranks))
+        """The same records in that many partitions."""
+        return self._replace(source=partitions.spread(self.source, ranks))
 
-    def layout(self, model: Any) -> Layout:
+    def layout(self, model: Any, method: str) -> Layout:
         """The layout that one record shows; a DataFrame's flat columns take the Inputs' shapes.
 
         Raises DataError when there is no record.
         """
-        if self.columns is None:
-            found = self.rdd.take(1)
-            if not found:
-                raise DataError("fit: the RDD holds no records. Received: 0 rows.")
-            return layout_of(found[0], supervised=True)
-        rows = self.rdd.limit(1).collect()
-        if not rows:
-            raise DataError("fit: the DataFrame holds no records. Received: 0 rows.")
-        shapes = input_shapes(model)
+        frame = self.groups is not None
+        found = self.source.limit(1).collect() if frame else self.source.take(1)
+        if not found:
+            raise DataError(
+                f"{method}: the {'DataFrame' if frame else 'RDD'} holds no records. Received: 0 "
+                "rows. Check the filters that made it."
+            )
+        if self.groups is None:
+            return _float_inputs(layout_of(found[0], supervised=True), model).arranged(model)
+        shapes = self._input_shapes(model)
         leaves = [
-            _leaf(columns, [rows[0][c] for c in columns.names],
-                  shapes[i] if i < min(self.counts[0], len(shapes)) else None)
-            for i, columns in enumerate(self.columns)
-        ]  # fmt: skip
-        return Layout(tuple(leaves), self.counts, _structure(self.counts))
+            _leaf(group, [found[0][c] for c in group], leaf_dtype(self.source.schema, group), shape)
+            for group, shape in zip(self.groups, shapes, strict=True)
+        ]
+        return Layout(tuple(leaves), self.counts, self.structure).arranged(model)
+
+    def _input_shapes(self, model: Any) -> list[Shape | None]:
+        """The Input's shape for each leaf of x, None for the other leaves."""
+        shapes = dict(enumerate(inputs_of(model, self.structure[0])))
+        return [shapes.get(i, (None, None))[0] for i in range(sum(self.counts))]
 
     def decoder(self, layout: Layout) -> Any:
         """What turns a rank's items into chunks of columns; None for records."""
-        if self.columns is None:
+        if self.groups is None:
             return None
-        return arrow.Decoder(self.columns, tuple(layout.leaves), arrow.schema_text(self.rdd.schema))
+        schema = arrow.schema_text(self.source.schema)
+        return arrow.Decoder(self.groups, tuple(layout.leaves), schema)
 
 
-def _structure(counts: tuple[int, int, int]) -> tuple[Any, Any, Any]:
-    def nest(count: int) -> Any:
-        return None if count == 0 else (0 if count == 1 else list(range(count)))
+class Held(NamedTuple):
+    """Validation data that the driver holds as arrays."""
 
-    return nest(counts[0]), nest(counts[1]), nest(counts[2])
+    columns: list[np.ndarray]
+    known: Layout
+
+    def layout(self, model: Any) -> Layout:
+        """Shapes and dtypes of one row."""
+        return self.known.arranged(model)
+
+    def part(self, rank: int, ranks: int) -> list[np.ndarray]:
+        """A rank's rows."""
+        rows = len(self.columns[0])
+        return [c[rank * rows // ranks : (rank + 1) * rows // ranks] for c in self.columns]
 
 
-def input_shapes(model: Any) -> list[tuple[int | None, ...]]:
-    """Shapes of the model's inputs without the batch axis; empty when they are not known."""
+def held_arrays(given: Any) -> Held:
+    """validation_data=(x, y[, sample_weight]) of arrays."""
+    data = ArrayData(*unpack_x_y_sample_weight(tuple(given)))
+    names = ("x", "y", "sample_weight")
+    groups = (data.x, data.y, data.weights)
+    leaves = [
+        Leaf(f"validation_data {name}", a.shape[1:], a.dtype.name)
+        for name, group in zip(names, groups, strict=True)
+        for a in group
+    ]
+    counts = (len(data.x), len(data.y), len(data.weights))
+    return Held([*data.x, *data.y, *data.weights], Layout(tuple(leaves), counts, data.structure))
+
+
+def inputs_of(model: Any, structure: Any) -> list[tuple[Shape, str]]:
+    """(shape without the batch axis, dtype) of the model's Input for each leaf of x.
+
+    Empty when the model has no known inputs. Leaves of a dict find their Inputs by name.
+    """
     graph = getattr(model, "_function", None)
-    return [tuple(t.shape[1:]) for t in graph.inputs] if graph is not None else []
+    if graph is None:
+        return []
+    inputs = [(tuple(t.shape[1:]), t.dtype) for t in graph.inputs]
+    if isinstance(structure, dict):
+        named = dict(zip(map(graph.input_name, graph.inputs), inputs, strict=True))
+        inputs = [named[key] for key in sorted(structure) if key in named]
+    return inputs
 
 
-def _leaf(columns: arrow.LeafColumns, values: list[Any], shape: Any) -> Leaf:
-    """Name, shape and dtype of a leaf from the first row; `shape` is what the Input wants."""
-    arrays = [_sample(v, name) for v, name in zip(values, columns.names, strict=True)]
+def _float_inputs(layout: Layout, model: Any) -> Layout:
+    """Python's whole numbers are floats where the Input takes floats: other rows may hold some."""
+    leaves = list(layout.leaves)
+    for i, (_, dtype) in enumerate(inputs_of(model, layout.structure[0])[: layout.counts[0]]):
+        if dtype.startswith("float") and leaves[i].dtype == "int32":
+            leaves[i] = leaves[i]._replace(dtype="float32")
+    return layout._replace(leaves=tuple(leaves))
+
+
+def leaf_dtype(schema: Any, names: Sequence[str]) -> str:
+    """The dtype of the leaf that these columns make."""
+    types = {field.name: field.dataType for field in schema.fields}
+    return narrow(np.result_type(*[arrow.number_type(types[n], n) for n in names]))
+
+
+def _leaf(names: Sequence[str], values: list[Any], dtype: str, shape: Shape | None) -> Leaf:
+    """A leaf as the first row shows it; `shape` is what the Input wants."""
+    arrays = [_sample(v, name) for v, name in zip(values, names, strict=True)]
     array = arrays[0] if len(arrays) == 1 else np.concatenate([a.reshape(-1) for a in arrays])
-    dtype = {"float64": "float32", "int64": "int32"}.get(array.dtype.name, array.dtype.name)
-    label = ", ".join(columns.names)
-    if shape is None or tuple(shape) == array.shape:
+    label = ", ".join(names)
+    if shape is None or array.ndim == len(shape) and _matches(array.shape, shape):
         return Leaf(label, array.shape, dtype)
-    known = [d for d in shape if d is not None]
+    known = tuple(d for d in shape if d is not None)
     if len(known) == len(shape) and int(np.prod(known)) == array.size:
-        return Leaf(label, tuple(known), dtype)
-    if len(shape) == array.ndim and all(a in (None, b) for a, b in zip(shape, array.shape)):
-        return Leaf(label, array.shape, dtype)
+        return Leaf(label, known, dtype)
     raise DataError(
-        f"Column {label}: expected {int(np.prod(known))} numbers a row for an Input of shape "
-        f"{tuple(shape)}. Received: {array.size} (shape {array.shape}). Choose other feature_cols "
-        "or change the Input."
+        f"Column {label}: expected {' x '.join(map(str, shape))} numbers a row for an Input of "
+        f"shape {tuple(shape)}. Received: {array.size} (shape {array.shape}). Choose other "
+        "feature_cols, or change the Input."
     )
+
+
+def _matches(shape: Sequence[int], wanted: Shape) -> bool:
+    return all(b in (None, a) for a, b in zip(shape, wanted, strict=True))
 
 
 def _sample(value: Any, name: str) -> np.ndarray:
@@ -117,8 +165,8 @@ def _sample(value: Any, name: str) -> np.ndarray:
         array = np.asarray(None)
     if array.dtype.kind not in "fiub":
         raise DataError(
-            f"Column {name}: expected numbers or arrays of numbers. Received: "
-            f"{type(value).__name__}. Convert the column first."
+            f"Column {name}, first row: expected numbers in a regular shape. Received: nulls or "
+            "lists of different lengths. Fill, pad or drop such rows."
         )
     return array
 
@@ -128,81 +176,74 @@ def records_of(
     feature_cols: Any = None,
     label_cols: Any = None,
     weight_col: str | None = None,
-    sc: Any = None,
-    like: Records | None = None,
+    model: Any = None,
 ) -> Records:
-    """Records from an RDD, a DataFrame, or (for validation) arrays."""
+    """Records from an RDD or a DataFrame."""
     if is_frame(x):
-        return _frame_records(x, feature_cols, label_cols, weight_col)
-    if hasattr(x, "getNumPartitions"):
-        if feature_cols or label_cols or weight_col:
-            raise ConfigError(
-                "feature_cols, label_cols and weight_col belong to a DataFrame. Received: an RDD. "
-                "Give (x, y[, weight]) records without them."
-            )
-        return Records(x)
-    if isinstance(x, (tuple, list)) and sc is not None:
-        return _array_records(x, sc, like)
-    raise ConfigError(
-        f"Training data on Spark must be an RDD or a DataFrame. Received: {type(x).__name__}."
-    )
-
-
-def _array_records(x: Any, sc: Any, like: Records | None) -> Records:
-    """Validation arrays, cut into records."""
-    if like is not None and like.columns is not None:
+        return _frame_records(x, feature_cols, label_cols, weight_col, model)
+    if not hasattr(x, "getNumPartitions"):
         raise ConfigError(
-            "fit on a DataFrame takes a DataFrame as validation_data. Received: arrays. "
-            "Make a DataFrame of them with the same columns."
+            f"Training data on Spark must be an RDD or a DataFrame. Received: {type(x).__name__}. "
+            "Make an RDD of (x, y) records with sc.parallelize."
         )
-    xs, ys, ws = unpack_x_y_sample_weight(tuple(x))
-    data = ArrayData(xs, ys, ws)
-    records = []
-    for i in range(data.rows):
-        parts = [[a[i] for a in group] for group in (data.x, data.y, data.weights)]
-        nested = [p[0] if len(p) == 1 else p for p in parts if p]
-        records.append(tuple(nested))
-    return Records(sc.parallelize(records, like.partitions if like else None))
+    if feature_cols or label_cols or weight_col:
+        raise ConfigError(
+            "feature_cols, label_cols and weight_col belong to a DataFrame. Received: an RDD. "
+            "Give (x, y[, weight]) records without them."
+        )
+    return Records(x)
 
 
-def _frame_records(frame: Any, feature_cols: Any, label_cols: Any, weight: Any) -> Records:
+def _frame_records(
+    frame: Any, feature_cols: Any, label_cols: Any, weight_col: Any, model: Any
+) -> Records:
     if feature_cols is None or label_cols is None:
         raise ConfigError(
             "A DataFrame needs feature_cols and label_cols. Received: "
             f"feature_cols={feature_cols!r}, label_cols={label_cols!r}. "
             f"The columns are {frame.columns}."
         )
-    features, labels = column_groups(feature_cols), column_groups(label_cols)
-    weights = column_groups(weight) if weight else []
-    groups = [*features, *labels, *weights]
+    outputs = len(getattr(model, "output_names", None) or [0])
+    features, x = column_groups(feature_cols, len(inputs_of(model, None)))
+    labels, y = column_groups(label_cols, outputs)
+    weights, w = column_groups(weight_col) if weight_col else ([], None)
+    groups = (*features, *labels, *weights)
     selected = select(frame, [c for group in groups for c in group])
-    leaves = tuple(arrow.LeafColumns(tuple(group)) for group in groups)
-    return Records(selected, leaves, (len(features), len(labels), len(weights)))
+    return Records(selected, groups, (len(features), len(labels), len(weights)), (x, y, w))
 
 
-def column_groups(cols: Any) -> list[list[str]]:
-    """Columns of each input: "a" or ["a", "b"] is one input; lists in the list, or a dict, several.
+def column_groups(cols: Any, wanted: int = 1) -> tuple[list[tuple[str, ...]], Any]:
+    """Columns of each input, and how the inputs nest.
+
+    "a" or ["a", "b"] is one input; lists in the list, or a dict by input name, several. As many
+    columns as there are inputs `wanted` (more than one) are one input each.
 
     >>> column_groups(["age", "income"]), column_groups([["age"], ["words"]])
-    ([['age', 'income']], [['age'], ['words']])
+    (([('age', 'income')], 0), ([('age',), ('words',)], [0, 1]))
     """
-    if isinstance(cols, str):
-        return [[cols]]
     if isinstance(cols, dict):
-        return [_names(cols[k]) for k in sorted(cols)]
-    if any(isinstance(c, (list, tuple)) for c in cols):
-        return [_names(c) for c in cols]
-    return [_names(cols)]
+        return [_names(cols[key]) for key in sorted(cols)], template(dict.fromkeys(cols))
+    if not isinstance(cols, (str, list, tuple)):
+        raise ConfigError(
+            f"Columns must be given by name. Received: {cols!r}. Pass a name or a list of names."
+        )
+    several = not isinstance(cols, str) and (
+        any(isinstance(c, (list, tuple)) for c in cols) or 1 < wanted == len(cols)
+    )
+    groups = [_names(c) for c in cols] if several else [_names(cols)]
+    return groups, 0 if len(groups) == 1 else list(range(len(groups)))
 
 
-def _names(cols: Any) -> list[str]:
-    names = [cols] if isinstance(cols, str) else list(cols)
+def _names(cols: Any) -> tuple[str, ...]:
+    names = (cols,) if isinstance(cols, str) else tuple(cols)
     if not names or not all(isinstance(c, str) for c in names):
-        raise ConfigError(f"Columns must be given by name. Received: {cols!r}.")
+        raise ConfigError(
+            f"Columns must be given by name. Received: {cols!r}. Pass a name or a list of names."
+        )
     return names
 
 
-def select(frame: Any, names: list[str]) -> Any:
+def select(frame: Any, names: Sequence[str]) -> Any:
     """Just these columns, vectors as arrays of floats. ConfigError names a missing one."""
     missing = [n for n in names if n not in frame.columns]
     if missing:
@@ -213,5 +254,3 @@ def select(frame: Any, names: list[str]) -> Any:
     types = {field.name: field.dataType for field in frame.schema.fields}
     unique = list(dict.fromkeys(names))
     return frame.select(*[arrow.plain_column(frame, n, types[n]) for n in unique])
-
-

@@ -22,6 +22,7 @@ from zoo_keras.spark.plan import FitPlan, engine_fingerprint
 from zoo_keras.spark.rows import Columns
 from zoo_keras.spark.schedule import Schedule, make_schedule
 from zoo_keras.training.data import class_weights_of, epoch_order
+from zoo_keras.training.labels import check_labels
 
 REPORT_EVERY = 0.05  # seconds between progress records
 GATE_PAUSE = 0.002
@@ -93,18 +94,6 @@ class RankData:
         _, _, vs = plan.layout.split(self.validation)
         unit = vs or [np.ones(self.validation_rows, np.float32)]
         self.validation = [*self.validation[:keep], *unit]
-
-
-def check_labels(y: np.ndarray, classes: int, where: str = "") -> None:
-    """Class numbers must lie in [0, classes); the error names the first row that does not."""
-    bad = (y < 0) | (y >= classes)
-    if bad.any():
-        row = int(np.argwhere(bad.reshape(len(y), -1).any(axis=1))[0, 0])
-        raise DataError(
-            f"{where}row {row}: labels must lie in 0..{classes - 1}, since the model has {classes} "
-            f"outputs. Received: {y.reshape(len(y), -1)[row].tolist()}. Renumber the labels from 0 "
-            "or give the last layer more units."
-        )
 
 
 class RankWorker:
@@ -387,4 +376,3 @@ def _pickled(value: Any) -> np.ndarray:
     return np.frombuffer(pickle.dumps(value, protocol=5), np.uint8)
 
 
-__all__ = ["RankData", "RankWorker", "Schedule", "check_labels", "train_rank"]

@@ -15,7 +15,7 @@ import numpy as np
 
 from zoo_keras.errors import DataError
 from zoo_keras.nest import flatten
-from zoo_keras.training.data import template
+from zoo_keras.training.data import Batch, template
 
 CHUNK = 1024  # records turned into arrays at a time
 
@@ -29,16 +29,33 @@ class Leaf(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Columns of the records: numbers of leaves in x, y and weight, and how they nest."""
+    """Columns of the records: numbers of leaves in x, y and weight, and how they nest.
+
+    Attributes:
+        targets: which leaves of y the model takes, in its own order; None: all as they are.
+    """
 
     leaves: tuple[Leaf, ...]
     counts: tuple[int, int, int]
     structure: tuple[Any, Any, Any]
+    targets: tuple[int, ...] | None = None
 
     def split(self, columns: Sequence[np.ndarray]) -> tuple[list, list, list]:
-        """Columns of x, y and weights."""
+        """Columns of x, y (in the model's order) and weights."""
         a, b = self.counts[0], self.counts[0] + self.counts[1]
-        return list(columns[:a]), list(columns[a:b]), list(columns[b:])
+        order = range(b - a) if self.targets is None else self.targets
+        return list(columns[:a]), [columns[a + i] for i in order], list(columns[b:])
+
+    def zeros(self, rows: int) -> Batch:
+        """A batch of zeros in these shapes."""
+        columns = [np.zeros((rows, *leaf.shape), leaf.dtype) for leaf in self.leaves]
+        return Batch(*self.split(columns), self.structure)
+
+    def arranged(self, model: Any) -> Layout:
+        """The same with targets that were given by name in the order of the model's outputs."""
+        numbers = list(range(self.counts[1]))
+        found = model._arranged(Batch([], numbers, [], self.structure))
+        return self._replace(targets=tuple(found.y), structure=found.structure)
 
 
 def layout_of(record: Any, supervised: bool) -> Layout:
@@ -55,8 +72,13 @@ def layout_of(record: Any, supervised: bool) -> Layout:
         for name, group in zip(names, groups, strict=True)
         for i, value in enumerate(group)
     ]
+    inputs, weights = len(groups[0]), len(groups[2])
+    for i in range(len(leaves) - weights, len(leaves)):
+        leaves[i] = leaves[i]._replace(dtype="float32")
+    if not inputs:
+        raise DataError("x in the first record: expected numbers. Received: a null. Drop it.")
     structure = tuple(template(p) if p is not None else None for p in parts)
-    counts = (len(groups[0]), len(groups[1]), len(groups[2]))
+    counts = (inputs, len(groups[1]), weights)
     return Layout(tuple(leaves), counts, structure)  # type: ignore[arg-type]
 
 
@@ -74,15 +96,24 @@ def _parts(record: Any, supervised: bool) -> tuple[Any, Any, Any]:
 
 
 def _as_leaf(part: Any) -> Any:
-    """A plain list of numbers is one vector; a list of arrays is several inputs."""
-    vector = isinstance(part, list) and all(not hasattr(v, "shape") for v in flatten(part))
-    return np.asarray(part) if vector else part
+    """A list of plain numbers is one vector; a list of arrays is several inputs."""
+    if not isinstance(part, (list, tuple)) or any(map(_is_array, flatten(part))):
+        return part
+    try:
+        return np.asarray(part)
+    except ValueError:
+        raise DataError(
+            f"expected numbers of one shape. Received: a ragged list ({str(part)[:60]}). Pad it."
+        ) from None
+
+
+def _is_array(value: Any) -> bool:
+    return getattr(value, "ndim", 0) > 0 or hasattr(value, "toArray")
 
 
 def _leaf(value: Any, name: str) -> Leaf:
     array = _number_array(value, name, "in the first record")
-    dtype = {"float64": "float32", "float16": "float32", "int64": "int32"}
-    return Leaf(name, array.shape, dtype.get(array.dtype.name, array.dtype.name))
+    return Leaf(name, array.shape, narrow(array.dtype))
 
 
 def _number_array(value: Any, name: str, where: str) -> np.ndarray:
@@ -99,6 +130,44 @@ def _number_array(value: Any, name: str, where: str) -> np.ndarray:
     return array
 
 
+def _stacked(values: list[Any], leaf: Leaf) -> np.ndarray | None:
+    """The values as one array, when they are alike; None otherwise."""
+    if not values:
+        return np.empty((0, *leaf.shape), leaf.dtype)
+    try:
+        alike = isinstance(values[0], np.ndarray)
+        array = np.stack(values) if alike else np.asarray(values)
+    except (ValueError, TypeError):
+        return None
+    return array if array.shape == (len(values), *leaf.shape) else None
+
+
+def _is_clean(array: np.ndarray, leaf: Leaf) -> bool:
+    """Whether values pass all checks and fit into the leaf's dtype."""
+    wanted, kind = np.dtype(leaf.dtype), array.dtype.kind
+    if kind == "f":
+        return wanted.kind == "f" and bool(np.isfinite(array).all())
+    if kind == "b" or wanted.kind == "f":
+        return kind in "iub"
+    return kind in "iu" and wanted.kind != "b" and fits(array, wanted)
+
+
+def fits(array: np.ndarray, wanted: Any) -> bool:
+    """Whether all integers lie within the range of an integer dtype."""
+    if np.can_cast(array.dtype, wanted) or not array.size:
+        return True
+    info = np.iinfo(wanted)
+    return bool(array.min() >= info.min and array.max() <= info.max)
+
+
+def narrow(dtype: Any) -> str:
+    """The dtype in which the engine takes such numbers: no wide floats, no wide integers."""
+    dtype = np.dtype(dtype)
+    if dtype.kind == "f":
+        return "float32"
+    return "int32" if dtype.itemsize > 4 or dtype == np.uint32 else dtype.name
+
+
 class Columns:
     """Collects records into one growing array for each leaf.
 
@@ -111,7 +180,7 @@ class Columns:
     def __init__(self, layout: Layout, partition: int, budget: int = 1 << 62) -> None:
         self.layout, self.partition, self.budget = layout, partition, budget
         self._stores = [_Store(leaf) for leaf in layout.leaves]
-        self.rows = 0
+        self.rows = 0  # read so far
 
     def read(self, records: Iterable[Any], supervised: bool) -> list[np.ndarray]:
         """All records as arrays of shape (rows, ...)."""
@@ -155,13 +224,15 @@ class Columns:
             parts = _parts(record, supervised)
         except DataError as error:
             raise DataError(f"Partition {self.partition}, row {row}: {error}") from None
-        leaves = [leaf for p in parts if p is not None for leaf in flatten(p)]
-        if len(leaves) != len(self.layout.leaves):
+        groups = [flatten(p) if p is not None else [] for p in parts]
+        if tuple(map(len, groups)) != self.layout.counts:
+            names = ("x", "y", "sample_weight")
             raise DataError(
-                f"Partition {self.partition}, row {row}: expected {len(self.layout.leaves)} "
-                f"arrays as in the first record. Received: {len(leaves)}. Give every record the "
-                "same parts."
+                f"Partition {self.partition}, row {row}: expected as many arrays as in the first "
+                f"record ({_counted(names, self.layout.counts)}). Received: "
+                f"{_counted(names, map(len, groups))}. Give every record the same parts."
             )
+        leaves = [leaf for group in groups for leaf in group]
         self.rows += 1
         return leaves
 
@@ -174,39 +245,43 @@ class Columns:
 
     def _column(self, values: list[Any], leaf: Leaf, first: int) -> np.ndarray:
         """The chunk's values of one leaf as an array, checked."""
-        arrays = [
-            _number_array(v, leaf.name, f"in partition {self.partition}, row {first + i}")
-            for i, v in enumerate(values)
-        ]
-        for i, array in enumerate(arrays):
-            self._check(array, leaf, first + i)
-        if not arrays:
-            return np.empty((0, *leaf.shape), leaf.dtype)
-        return np.stack(arrays).astype(leaf.dtype, copy=False)
+        array = _stacked(values, leaf)
+        if array is None or not _is_clean(array, leaf):
+            array = self._row_by_row(values, leaf, first)
+        return array.astype(leaf.dtype, copy=False)
+
+    def _row_by_row(self, values: list[Any], leaf: Leaf, first: int) -> np.ndarray:
+        """The same for values of odd types; finds the row of a wrong one."""
+        arrays = []
+        for row, value in enumerate(values, first):
+            where = f"in partition {self.partition}, row {row}"
+            arrays.append(_number_array(value, leaf.name, where))
+            self._check(arrays[-1], leaf, row)
+        return np.stack(arrays)
 
     def _check(self, array: np.ndarray, leaf: Leaf, row: int) -> None:
         where = f"Partition {self.partition}, row {row}: {leaf.name}"
         if array.shape != leaf.shape:
             raise DataError(
-                f"{where}: expected shape {leaf.shape} as in the first record. Received: shape "
+                f"{where}: expected shape {leaf.shape}, as the others have. Received: shape "
                 f"{array.shape}. Pad or cut the records to one shape."
             )
-        kinds = array.dtype.kind, np.dtype(leaf.dtype).kind
-        if kinds[0] == "f" and kinds[1] != "f":
-            raise DataError(
-                f"{where}: expected whole numbers as in the first record ({leaf.dtype}). "
-                f"Received: dtype {array.dtype}. Use one dtype for all records."
-            )
-        if kinds == ("i", "i") and array.dtype.itemsize > 4 and np.abs(array).max(initial=0) >> 31:
-            raise DataError(
-                f"{where}: integers must fit into 32 bits. Received: {int(np.abs(array).max())}. "
-                "Map ids to a smaller range first."
-            )
-        if kinds[0] == "f" and not np.isfinite(array).all():
+        if _is_clean(array, leaf):
+            return
+        if array.dtype.kind == "f" and leaf.dtype == "float32":
             raise DataError(
                 f"{where}: expected finite numbers. Received: NaN or infinity (a null becomes "
                 "NaN). Fill or drop such records."
             )
+        raise DataError(
+            f"{where}: expected {leaf.dtype} as in the first record. Received: dtype "
+            f"{array.dtype}, values {array.min()} to {array.max()}. Use one dtype for all records, "
+            "such as float32, or numbers that fit."
+        )
+
+
+def _counted(names: Sequence[str], counts: Iterable[int]) -> str:
+    return ", ".join(f"{name}: {count}" for name, count in zip(names, counts, strict=True))
 
 
 class _Store:

@@ -95,6 +95,10 @@ class CompiledMetrics:
             for g in self._given
         ]
         self.metrics, self.weighted = made
+        for group in made:
+            for items, target, pred in zip(group, y, y_pred, strict=True):
+                for metric in items:
+                    _build(metric, target, pred)
         self.built = True
 
     @property
@@ -116,6 +120,12 @@ class CompiledMetrics:
                 metric.update_state(target, pred)
             for metric in self.weighted[i]:
                 metric.update_state(target, pred, sample_weight=weights[i])
+
+
+def _build(metric: Any, y: Any, y_pred: Any) -> None:
+    """Some metrics have one state a class: they need the shapes before their Variables exist."""
+    if y is not None and hasattr(metric, "build") and not getattr(metric, "built", False):
+        metric.build(tuple(y.shape), tuple(y_pred.shape))
 
 
 def _lists(given: Any, names: Sequence[str], what: str) -> list[list[Any]]:

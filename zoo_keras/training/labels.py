@@ -1,22 +1,41 @@
-"""How many classes integer labels may have, from the losses and the shapes of the outputs."""
+"""Which integer labels a model's sparse losses can take, and a check of arrays of labels.
+
+In: the losses and the shapes of the outputs. Out: a Classes for each array of targets; a DataError
+that names the first row with a label outside.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from zoo_keras.errors import DataError
 from zoo_keras.training import steps
 
 
-def class_counts(model: Any, shapes: steps.Shapes, structure: Any) -> tuple[int | None, ...]:
-    """For each array of targets the number of classes under sparse crossentropy, else None."""
+class Classes(NamedTuple):
+    """Labels 0 .. count - 1 are allowed, and the one that the loss ignores, if any."""
+
+    count: int
+    ignored: int | None = None
+
+
+def class_counts(model: Any, shapes: steps.Shapes, structure: Any) -> tuple[Classes | None, ...]:
+    """For each array of targets the labels that sparse crossentropy takes; None for other losses.
+
+    Shapes without targets are allowed: then there is nothing to check.
+    """
     preds = steps.ensure_built(model, shapes, structure)
     targets = steps.target_tensors(shapes)
     placed = steps.targets_for(model._losses, targets)
-    found: list[int | None] = [None] * len(targets)
+    found: list[Classes | None] = [None] * len(targets)
     for target, pred, loss in zip(placed, preds, model._losses.losses, strict=True):
         if target is not None and is_sparse(loss):
             number = next(i for i, t in enumerate(targets) if t is target)
-            found[number] = pred.shape[-1]
+            found[number] = Classes(
+                pred.shape[getattr(loss, "axis", -1)], getattr(loss, "ignore_class", None)
+            )
     return tuple(found)
 
 
@@ -25,3 +44,37 @@ def is_sparse(loss: Any) -> bool:
     return type(loss).__name__ == "SparseCategoricalCrossentropy" or (
         getattr(getattr(loss, "fn", None), "__name__", "") == "sparse_categorical_crossentropy"
     )
+
+
+def check_labels(y: np.ndarray, classes: Classes, where: str = "", first: int = 0) -> None:
+    """Raises DataError for a label that the model has no output for, naming its row.
+
+    Args:
+        y: labels, (rows, ...).
+        where: what the rows belong to, for the message.
+        first: number of y's first row.
+    """
+    bad = (y < 0) | (y >= classes.count)
+    if classes.ignored is not None:
+        bad &= y != classes.ignored
+    if bad.any():
+        row = int(np.argwhere(bad.reshape(len(y), -1).any(axis=1))[0, 0])
+        received = y.reshape(len(y), -1)[row]
+        raise DataError(
+            f"{where}row {first + row}: labels must lie in 0..{classes.count - 1}, since the model "
+            f"has {classes.count} outputs. Received: {received[bad.reshape(len(y), -1)[row]][0]}. "
+            "Renumber the labels from 0, or give the last layer more units."
+        )
+
+
+def check_all(model: Any, data: Any) -> None:
+    """Check the labels of ArrayData before the first step. DataError names the first bad row."""
+    sample = next(data.batches(), None)
+    if sample is None or not data.y:
+        return
+    batch = model._arranged(sample)
+    model._resolve_outputs(batch)
+    counts = class_counts(model, steps.shapes_of(batch), batch.structure)
+    for y, classes in zip(data.y, counts, strict=True):
+        if classes is not None:
+            check_labels(y, classes, "y, ")

@@ -1,7 +1,8 @@
 """The programs of a model: gradient, update, evaluation and prediction, for given batch shapes.
 
 In: a model with its State and the shapes and dtypes of a batch. Out: Programs over the spaces
-x0.., y0.., w0.. (the batch), rng (step, first row), share, out0.., and those of State.
+x0.., y0.., w0.. (the batch), rng (step, first row), share and counts (of a batch that is part of
+a global one), out0.., and those of State.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.program import Place, Program, compile_graph
 from zoo_keras.training.data import Batch
+from zoo_keras.training.shares import Part, added, counted
 
 
 class Shapes(NamedTuple):
@@ -89,11 +91,6 @@ def _add_rng(feeds: _Feeds, trace: Trace) -> None:
         feeds.places[trace.rng] = Place("rng")
 
 
-class _Losses(NamedTuple):
-    total: Tensor  # what is differentiated
-    rows: int
-
-
 def _weights_for(losses: Any, given: Sequence[Tensor]) -> list[Any]:
     """A sample-weight tensor for every output; one given weight serves all."""
     count = len(losses.names)
@@ -131,57 +128,74 @@ def target_tensors(shapes: Shapes) -> list[Tensor]:
     return _Feeds().leaves("y", shapes.y)
 
 
+class _Traced(NamedTuple):
+    """A call of the model and what its outputs are compared with, one entry for each output."""
+
+    targets: list[Any]
+    preds: list[Tensor]
+    weights: list[Any]
+    masks: list[Any]
+
+
+def _trace_call(
+    model: Any, feeds: _Feeds, shapes: Shapes, structure: Any, training: bool
+) -> _Traced:
+    xs, ys = feeds.leaves("x", shapes.x), feeds.leaves("y", shapes.y)
+    preds = _call(model, xs, structure[0], training)
+    weights = _weights_for(model._losses, feeds.leaves("w", shapes.weights))
+    return _Traced(targets_for(model._losses, ys), preds, weights, [mask_of(p) for p in preds])
+
+
 def _trace_losses(
     model: Any, feeds: _Feeds, shapes: Shapes, structure: Any, trace: Trace, training: bool,
-    share: Tensor | None,
-) -> _Losses:  # fmt: skip
-    """Trace the call, the losses and the metrics; share: this rank's part of the global batch."""
-    xs, ys = feeds.leaves("x", shapes.x), feeds.leaves("y", shapes.y)
-    rows = shapes.x[0][0][0]
-    preds = _call(model, xs, structure[0], training)
+    part: Part | None,
+) -> Tensor:  # fmt: skip
+    """Trace the call, the losses and the metrics; returns what is differentiated.
+
+    Args:
+        part: how this batch counts in the global one; None when it is all of it.
+    """
+    found = _trace_call(model, feeds, shapes, structure, training)
     losses, metrics = model._losses, model._metrics_of_outputs
-    weights = _weights_for(losses, feeds.leaves("w", shapes.weights))
-    targets = targets_for(losses, ys)
-    masks = [mask_of(p) for p in preds]
-    total = _total(model, losses.parts([t for t, item in zip(targets, losses.losses, strict=True)
-                                        if item is not None], preds, weights, masks),
-                   rows, trace, share)  # fmt: skip
-    scored = [(t, p, w) for t, p, w in zip(targets, preds, weights, strict=True)]
-    metrics.update([t for t, _, _ in scored], [p for _, p, _ in scored], [w for _, _, w in scored])
-    return _Losses(total, rows)
+    given = [t for t, loss in zip(found.targets, losses.losses, strict=True) if loss is not None]
+    parts = losses.parts(given, found.preds, found.weights, found.masks)
+    total = _total(model, parts, shapes.x[0][0][0], trace, part)
+    metrics.update(found.targets, found.preds, found.weights)
+    return total
 
 
 def _total(
-    model: Any, parts: Sequence[Any], rows: int, trace: Trace, share: Tensor | None
+    model: Any, parts: Sequence[Any], rows: int, trace: Trace, part: Part | None
 ) -> Tensor:
     """The weighted sum of all losses; also feeds the loss trackers."""
     total: Any = None
     trackers = iter(model._output_trackers)
-    scaled: Any = None
-    for part in parts:
-        if part is None:
+    for i, item in enumerate(parts):
+        if item is None:
             continue
-        _, weight, value, count = part
+        _, weight, value, count = item
         loss = value if count is None else value / count
+        if part is not None:
+            loss = added(model._losses.losses[i], value, count, part, i)
         if len(model._losses.names) > 1:
-            next(trackers).update_state(loss, sample_weight=float(rows))
-        shared = loss if share is None or count is None else loss * share
+            next(trackers).update_state(_whole(loss, part), sample_weight=float(rows))
         total = _plus(total, loss * weight if weight != 1.0 else loss)
-        scaled = _plus(scaled, shared * weight if weight != 1.0 else shared)
-    extra: Any = None
     for loss in [*trace.losses, *model.regularization_losses()]:
-        extra = _plus(extra, ops.sum(loss) if len(getattr(loss, "shape", ())) else loss)
-    if extra is not None:
-        total = _plus(total, extra)
-        scaled = _plus(scaled, extra if share is None else extra * share)
+        loss = ops.sum(loss) if len(getattr(loss, "shape", ())) else loss
+        total = _plus(total, loss if part is None else loss * part.share)
     if total is None:
         raise ConfigError(
             f'Model "{model.name}" has no loss to train with. Received: loss=None and no '
             "add_loss. Pass a loss to compile."
         )
-    model._loss_tracker.update_state(total, sample_weight=float(rows))
-    result: Tensor = as_tensors([scaled])[0]
+    model._loss_tracker.update_state(_whole(total, part), sample_weight=float(rows))
+    result: Tensor = as_tensors([total])[0]
     return result
+
+
+def _whole(loss: Any, part: Part | None) -> Any:
+    """A part's loss, scaled so that the mean over all rows is the loss of the global batch."""
+    return loss if part is None else loss / part.share
 
 
 def _plus(a: Any, b: Any) -> Any:
@@ -206,12 +220,41 @@ def updated_variables(model: Any, shapes: Shapes, structure: Any) -> list[Any]:
     return [variable for variable, _ in trace.updates.values()]
 
 
-def evaluate_program(model: Any, state: Any, shapes: Shapes, structure: Any) -> Program:
-    """Adds a batch to the loss trackers and metrics."""
+def _part(feeds: _Feeds, model: Any, shared: bool) -> Part | None:
+    """The spaces `share` and `counts`, for a batch that is part of a global one."""
+    if not shared:
+        return None
+    return Part(feeds.add("share", ()), feeds.add("counts", (len(model._losses.names),)))
+
+
+def evaluate_program(
+    model: Any, state: Any, shapes: Shapes, structure: Any, shared: bool = False
+) -> Program:
+    """Adds a batch (shared: a part of one, see `gradient_program`) to loss trackers and metrics."""
     feeds = _Feeds()
     with tracing() as trace:
-        _trace_losses(model, feeds, shapes, structure, trace, False, None)
+        part = _part(feeds, model, shared)
+        _trace_losses(model, feeds, shapes, structure, trace, False, part)
     return _finish(state, feeds, trace, [], [])
+
+
+def counts_program(model: Any, state: Any, shapes: Shapes, structure: Any) -> Program | None:
+    """What this part's rows add to each output's denominator, into out0 (float32, one for each
+    output). None when no loss needs it: the number of rows says all."""
+    feeds = _Feeds()
+    with tracing() as trace:
+        found = _trace_call(model, feeds, shapes, structure, False)
+        counts = [
+            None if loss is None else counted(loss, *each)
+            for loss, *each in zip(model._losses.losses, *found, strict=True)
+        ]
+        if all(count is None for count in counts):
+            return None
+        zero = constant(np.float32(0))
+        result = ops.stack([zero if c is None else ops.cast(c, "float32") for c in counts])
+    _add_rng(feeds, trace)
+    graph = optimise(Graph(feeds.places, as_tensors([result])))
+    return compile_graph(graph, feeds.places, [Place("out0")], state.place)
 
 
 def gradient_program(
@@ -220,22 +263,22 @@ def gradient_program(
     """Forward and backward: fills the space grads, updates metrics and layer state.
 
     Args:
-        shared: the batch is one of several parts of a global batch; its part is read from the
-            float32 scalar in the space `share`.
+        shared: the batch is one of several parts of a global batch. How it counts is read from the
+            spaces `share` and `counts`: see `shares.Part`.
     """
     feeds = _Feeds()
     with tracing() as trace:
-        share = feeds.add("share", ()) if shared else None
-        found = _trace_losses(model, feeds, shapes, structure, trace, True, share)
-        if found.total.shape != ():
+        part = _part(feeds, model, shared)
+        total = _trace_losses(model, feeds, shapes, structure, trace, True, part)
+        if total.shape != ():
             raise ShapeError(
                 f"The loss must be one number for the whole batch. Received: a loss of shape "
-                f"{found.total.shape}. Use a reduction other than 'none'."
+                f"{total.shape}. Use a reduction other than 'none'."
             )
         variables = state.weights.variables
         tensors = [trace.parameters[id(v)][1] if id(v) in trace.parameters else None
                    for v in variables]  # fmt: skip
-        grads = iter(gradients(found.total, [t for t in tensors if t is not None]))
+        grads = iter(gradients(total, [t for t in tensors if t is not None]))
         results = [_gradient(v, next(grads) if t is not None else None)
                    for v, t in zip(variables, tensors, strict=True)]  # fmt: skip
     offsets = state.weights.offsets

@@ -19,6 +19,7 @@ from zoo_keras.training.data import (
     make_data,
     unpack_x_y_sample_weight,
 )
+from zoo_keras.training.labels import check_all
 from zoo_keras.training.local import LocalRuntime
 from zoo_keras.training.loop import FitLoop
 
@@ -245,6 +246,9 @@ class Trainer:
         if validation_data is not None:
             vx, vy, vw = _validation_parts(validation_data)
             validation = make_data(vx, vy, vw, validation_batch_size or batch_size)
+        for part in (data, validation):
+            if isinstance(part, ArrayData):
+                check_all(self, part)
         steps = steps_per_epoch or data.steps
         bars = CallbackList(
             callbacks, add_history=True, add_progbar=bool(_verbosity(verbose)), model=self,

@@ -1,0 +1,163 @@
+"""Callbacks: when they are called, what they see, and what they change."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+
+import zoo_keras as keras
+from zoo_keras import callbacks
+from zoo_keras.errors import ConfigError
+from zoo_keras.layers import Dense
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.random((32, 4), np.float32), RNG.random((32, 1), np.float32)
+
+
+def regression(rate=0.1):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), Dense(1)])
+    model.compile(keras.optimizers.SGD(rate), "mse")
+    return model
+
+
+def fit(model, *given, epochs=3, **more):
+    return model.fit(X, Y, batch_size=16, epochs=epochs, verbose=0, callbacks=list(given), **more)
+
+
+class Recorder(callbacks.Callback):
+    """Notes every call with its first argument."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def on_train_begin(self, logs=None):
+        self.calls.append("train")
+
+    def on_train_end(self, logs=None):
+        self.calls.append("end")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.calls.append(f"epoch {epoch}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.calls.append(f"done {epoch} {sorted(logs)}")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.calls.append(f"batch {batch}")
+
+    def on_test_end(self, logs=None):
+        self.calls.append("test")
+
+
+def test_hooks_are_called_in_keras_order():
+    recorder = Recorder()
+    fit(regression(), recorder, epochs=2, validation_data=(X, Y))
+    epoch = ["batch 0", "batch 1", "test"]
+    want = ["train"]
+    for i in range(2):
+        want += [f"epoch {i}", *epoch, f"done {i} ['loss', 'val_loss']"]
+    assert recorder.calls == [*want, "end"]
+
+
+def test_history_has_one_value_an_epoch_and_real_epoch_numbers():
+    history = fit(regression(), epochs=4, initial_epoch=1)
+    assert history.epoch == [1, 2, 3]
+    assert len(history.history["loss"]) == 3
+    assert history.history["loss"][-1] < history.history["loss"][0]
+
+
+def test_early_stopping_stops_and_restores_the_best_weights():
+    class Worse(callbacks.Callback):
+        seen = []
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.seen.append(self.model.get_weights()[0].copy())
+            logs["score"] = [1.0, 0.5, 0.7, 0.8, 0.9][epoch]
+
+    worse = Worse()
+    stop = callbacks.EarlyStopping("score", patience=2, restore_best_weights=True, mode="min")
+    model = regression()
+    history = fit(model, worse, stop, epochs=5)
+    assert history.epoch == [0, 1, 2, 3]
+    assert stop.best_epoch == 1
+    np.testing.assert_array_equal(model.get_weights()[0], worse.seen[1])
+
+
+def test_stop_training_in_a_batch_ends_the_epoch():
+    class Stop(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = True
+
+    recorder = Recorder()
+    fit(regression(), Stop(), recorder)
+    assert [c for c in recorder.calls if c.startswith("batch")] == ["batch 0"]
+
+
+def test_checkpoint_writes_the_best_model_under_a_formatted_name(tmp_path):
+    path = str(tmp_path / "m{epoch:02d}-{loss:.3f}.keras")
+    history = fit(regression(), callbacks.ModelCheckpoint(path, "loss", save_best_only=True))
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names == [f"m{i + 1:02d}-{v:.3f}.keras" for i, v in enumerate(history.history["loss"])]
+    loaded = keras.saving.load_model(tmp_path / names[-1])
+    assert loaded.predict(X, verbose=0).shape == (32, 1)
+
+
+def test_checkpoint_of_weights_needs_the_right_ending():
+    with pytest.raises(ConfigError, match=r"\.weights\.h5"):
+        callbacks.ModelCheckpoint("best.keras", save_weights_only=True)
+
+
+def test_scheduler_sets_the_rate_before_each_epoch():
+    seen = []
+    model = regression()
+    rate = callbacks.LearningRateScheduler(lambda epoch, lr: 0.1 / (epoch + 1))
+    note = callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: seen.append(float(model.optimizer.learning_rate))
+    )
+    history = fit(model, rate, note)
+    assert seen == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.1 / 3, 0.1 / 3])
+    assert history.history["learning_rate"] == pytest.approx([0.1, 0.05, 0.1 / 3])
+
+
+def test_plateau_lowers_the_rate_when_nothing_improves():
+    plateau = callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=10.0)
+    model = regression()
+    fit(model, plateau, epochs=4)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.1 * 0.5**3)
+
+
+def test_a_monitored_metric_that_is_missing_warns():
+    with pytest.warns(UserWarning, match="val_loss"):
+        fit(regression(), callbacks.EarlyStopping(), epochs=1)
+
+
+def test_csv_logger_writes_a_row_an_epoch_and_appends(tmp_path):
+    path = tmp_path / "log.csv"
+    fit(regression(), callbacks.CSVLogger(path), epochs=2)
+    fit(regression(), callbacks.CSVLogger(path, append=True), epochs=1)
+    with open(path) as file:
+        rows = list(csv.DictReader(file))
+    assert [r["epoch"] for r in rows] == ["0", "1", "0"]
+    assert float(rows[1]["loss"]) < float(rows[0]["loss"])
+
+
+def test_terminate_on_nan_stops_without_an_error(capsys):
+    model = regression(rate=1e30)
+    history = fit(model, callbacks.TerminateOnNaN(), epochs=5)
+    assert len(history.epoch) < 5
+    assert "Invalid loss" in capsys.readouterr().out
+
+
+def test_progress_bar_shows_metrics_and_verbose_2_prints_lines(capsys):
+    model = regression()
+    model.fit(X, Y, batch_size=16, epochs=2, verbose=1)
+    shown = capsys.readouterr().out
+    assert "Epoch 1/2" in shown and "loss" in shown and "2/2" in shown
+    model.fit(X, Y, epochs=1, verbose=2)
+    assert capsys.readouterr().out.startswith("Epoch 1/1 - ")
+    model.fit(X, Y, epochs=1, verbose=0)
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,158 @@
+"""Data given to fit, evaluate and predict: kinds, order, splits, weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import zoo_keras as keras
+from zoo_keras.errors import ConfigError, DataError
+from zoo_keras.layers import Add, Dense
+from zoo_keras.training.data import ArrayData, epoch_order, make_data
+
+RNG = np.random.default_rng(0)
+
+
+def seen_rows(data, order=None):
+    return np.concatenate([b.x[0][:, 0] for b in data.batches(order)])
+
+
+@pytest.mark.parametrize("shuffle", [True, "batch"])
+@pytest.mark.parametrize("rows", [1, 7, 64, 65])
+def test_every_row_is_used_once_an_epoch(rows, shuffle):
+    data = ArrayData(np.arange(rows)[:, None], batch_size=8)
+    order = epoch_order(rows, shuffle, 3, 0, 8)
+    assert sorted(seen_rows(data, order)) == list(range(rows))
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    a, b = epoch_order(50, True, 1, 2), epoch_order(50, True, 1, 2)
+    assert (a == b).all()
+    assert (a != epoch_order(50, True, 1, 3)).any()
+    assert (a != epoch_order(50, True, 2, 2)).any()
+
+
+def test_batch_shuffle_keeps_rows_together():
+    order = epoch_order(20, "batch", 1, 0, 5)
+    assert all((np.diff(order[i : i + 5]) == 1).all() for i in range(0, 20, 5))
+
+
+def test_the_last_batch_is_shorter():
+    data = ArrayData(np.zeros((10, 2)), batch_size=4)
+    assert [b.rows for b in data.batches()] == [4, 4, 2]
+    assert data.steps == 3
+
+
+def test_validation_split_takes_the_last_rows():
+    train, test = ArrayData(np.arange(10)[:, None]).split(0.3)
+    assert seen_rows(train).tolist() == list(range(7))
+    assert seen_rows(test).tolist() == [7, 8, 9]
+
+
+def test_class_weights_multiply_sample_weights():
+    y, w = np.array([0, 1, 2]), np.array([1.0, 2.0, 3.0])
+    data = ArrayData(np.zeros((3, 1)), y, w, class_weight={1: 10.0})
+    assert data.weights[0].tolist() == [1.0, 20.0, 3.0]
+
+
+def test_class_weights_of_one_hot_labels():
+    data = ArrayData(np.zeros((2, 1)), np.eye(3)[[2, 0]], class_weight={2: 5.0})
+    assert data.weights[0].tolist() == [5.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("given", "dtype"),
+    [(np.float64, "float32"), (np.float16, "float32"), (np.int64, "int32"), (np.uint8, "uint8")],
+)
+def test_wide_types_are_narrowed(given, dtype):
+    assert ArrayData(np.ones((2, 2), given)).x[0].dtype == dtype
+
+
+def test_y_beside_a_generator_is_refused():
+    with pytest.raises(ConfigError, match="generator"):
+        make_data(iter([]), np.zeros(3))
+
+
+def sums():
+    model = keras.Sequential([keras.Input((2,)), Dense(1)])
+    model.compile(keras.optimizers.SGD(0.05), "mse", metrics=["mae"])
+    model.set_weights([np.array([[0.5], [-0.5]]), np.zeros(1)])
+    return model
+
+
+X, Y = RNG.random((24, 2), np.float32), RNG.random((24, 1), np.float32)
+
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        rows = slice(8 * index, 8 * index + 8)
+        return X[rows], Y[rows]
+
+
+def generator():
+    for i in range(3):
+        yield X[8 * i : 8 * i + 8], Y[8 * i : 8 * i + 8]
+
+
+@pytest.mark.parametrize("source", [generator, Batches])
+def test_generators_and_datasets_train_like_arrays(source):
+    arrays, other = sums(), sums()
+    arrays.fit(X, Y, batch_size=8, shuffle=False, verbose=0)
+    other.fit(source(), shuffle=False, verbose=0)
+    np.testing.assert_array_equal(arrays.get_weights()[0], other.get_weights()[0])
+
+
+def test_steps_per_epoch_goes_on_where_the_last_epoch_ended():
+    whole, parts = sums(), sums()
+    whole.fit(X, Y, batch_size=8, shuffle=False, verbose=0)
+    parts.fit(X, Y, batch_size=8, shuffle=False, verbose=0, epochs=3, steps_per_epoch=1)
+    np.testing.assert_array_equal(whole.get_weights()[0], parts.get_weights()[0])
+
+
+def test_weights_of_zero_leave_rows_out():
+    used, weighted = sums(), sums()
+    weights = np.r_[np.ones(12), np.zeros(12)]
+    used.fit(X[:12], Y[:12], batch_size=12, shuffle=False, verbose=0)
+    loss = weighted.fit(X, Y, sample_weight=weights * 2, batch_size=24, shuffle=False, verbose=0)
+    np.testing.assert_allclose(used.get_weights()[0], weighted.get_weights()[0], rtol=1e-5)
+    assert loss.history["loss"][0] > 0
+
+
+def two_inputs():
+    a, b = keras.Input((2,), name="a"), keras.Input((2,), name="b")
+    model = keras.Model({"a": a, "b": b}, Add()([Dense(1, name="left")(a), Dense(1)(b)]))
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_dicts_go_by_input_name_whatever_their_order():
+    model = two_inputs()
+    straight = model.predict({"a": X, "b": Y.repeat(2, 1)}, verbose=0)
+    turned = model.predict({"b": Y.repeat(2, 1), "a": X}, verbose=0)
+    np.testing.assert_array_equal(straight, turned)
+    model.fit({"b": X, "a": X}, Y, verbose=0)
+
+
+def test_several_outputs_take_lists_and_dicts_of_targets_and_losses():
+    x = keras.Input((2,))
+    model = keras.Model(x, [Dense(1, name="p")(x), Dense(1, name="q")(x)])
+    model.compile("sgd", {"p": "mse", "q": "mae"}, loss_weights={"q": 0.5}, metrics={"q": ["mse"]})
+    lists = model.evaluate(X, [Y, 2 * Y], verbose=0, return_dict=True)
+    dicts = model.evaluate(X, {"q": 2 * Y, "p": Y}, verbose=0, return_dict=True)
+    assert lists == pytest.approx(dicts)
+    assert set(lists) == {"loss", "p_loss", "q_loss", "q_mse"}
+    assert lists["loss"] == pytest.approx(lists["p_loss"] + 0.5 * lists["q_loss"], rel=1e-5)
+
+
+def test_predict_joins_batches_in_order():
+    model = sums()
+    want = X @ np.array([[0.5], [-0.5]], np.float32)
+    np.testing.assert_allclose(model.predict(X, batch_size=7, verbose=0), want, atol=1e-6)
+
+
+def test_ragged_lists_name_the_array():
+    with pytest.raises(DataError, match=r"x\[1\]"):
+        make_data([np.zeros((2, 2)), [[1, 2], [3]]])
