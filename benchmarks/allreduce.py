@@ -140,19 +140,28 @@ def run_ours(rank, nbytes, count, wire):
 
 
 class Ours:
-    name = "zoo_keras"
+    """With `same_host` as users get it on one machine; without, as between machines."""
 
-    def __init__(self, options):
-        from zoo_keras.spark.cluster import init_session
+    spark = None
+
+    def __init__(self, options, name, same_host):
+        self.name, self.options = name, options
+        context = self.session(options)
         from zoo_keras.spark.job import BarrierJob
+
+        rows = context.parallelize(range(options.ranks), options.ranks)
+        self.job = BarrierJob(rows, serve_ours, same_host=same_host)
+
+    @classmethod
+    def session(cls, options):
+        from zoo_keras.spark.cluster import init_session
 
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         conf = {"spark.ui.enabled": "false", "spark.executorEnv.PYTHONPATH": root}
-        self.spark = init_session(f"local-cluster[{options.ranks},1,1024]", conf=conf)
-        self.spark.sparkContext.setLogLevel("ERROR")
-        rows = self.spark.sparkContext.parallelize(range(options.ranks), options.ranks)
-        self.job, self.options = BarrierJob(rows, serve_ours), options
+        cls.spark = init_session(f"local-cluster[{options.ranks},2,1024]", conf=conf)
+        cls.spark.sparkContext.setLogLevel("ERROR")
+        return cls.spark.sparkContext
 
     def run(self, nbytes, count):
         version = self.job.control.write([nbytes, count], {"wire": self.options.wire})
@@ -168,7 +177,6 @@ class Ours:
         self.job.control.write([0, 0])
         self.job.result()
         self.job.close()
-        self.spark.stop()
 
 
 def measure(sides, options):
@@ -208,7 +216,7 @@ def main():
     if options.gloo_rank is not None:
         serve_gloo(options)
         return
-    sides = [Ours(options)]
+    sides = [Ours(options, "one machine", True), Ours(options, "network", False)]
     if has_torch(options.peer_python):
         sides.append(Gloo(options))
     else:
@@ -218,6 +226,7 @@ def main():
     finally:
         for side in sides:
             side.close()
+        Ours.spark.stop()
 
 
 if __name__ == "__main__":

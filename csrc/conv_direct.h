@@ -56,7 +56,7 @@ static void band_panels(const zk_direct *d, const zk_band *b, int64_t group, int
                         int64_t to, float *copy) {
     const zk_conv *p = d->p;
     float bias[PANEL];
-    zk_window w = band_window(p, &d->bands, b, group, 0, copy);
+    zk_window w = band_window(p, &d->bands, b, group, copy);
     const zk_reading *r = w.base == copy ? &d->copied : &d->in_place;
     zk_panel t = {.base = w.base, .taps = r->taps, .ntaps = r->ntaps, .run = r->run};
     t.w_step = t.run * PANEL;

@@ -7,9 +7,9 @@
 #include "conv_pieces.h"
 
 #define FLAT_CHANNELS 32         /* up to here the channels of neighbouring cells form one run */
-#define GRAD_PIXELS 192          /* most pixels of a band */
+#define GRAD_PIXELS 256          /* most pixels of a band */
 #define TASKS 16                 /* parallel tasks aimed at */
-#define CHUNK_PANELS 4           /* most panels of filters of a task: they share a packed input */
+#define CHUNK_PANELS 8           /* most panels of filters of a task: they share a packed input */
 #define PARTIAL_FLOATS (4 << 20) /* most memory of all partial sums */
 
 typedef struct {
@@ -34,37 +34,31 @@ static const float *gradient_panel(const kernel_grad *k, const zk_band *b, int64
     const float *g = k->g + first * pitch + filter;
     const float *end = k->g + p->images * p->v.outs * p->h.outs * pitch;
     if (pitch == PANEL) return g;
-    for (int64_t i = 0, n = band_pixels(b); i < n; i++, g += pitch)
-        copy_some(copy + i * PANEL, g, cols, PANEL, end);
+    copy_cells(copy, g, pitch, band_pixels(b), cols, PANEL, PANEL, end);
     return copy;
 }
 
 /* All tiles of one panel: `flat`, where a run of floats holds the channels of several taps. */
 static void flat_rows(const kernel_grad *k, const zk_window *w, int64_t *taps, outer_job *j,
                       float *dw) {
-    const zk_conv *p = &k->p;
-    int64_t ntaps, run = tap_runs(p, w, taps, &ntaps);
+    int64_t ntaps, run = tap_runs(&k->p, w, taps, &ntaps), tiles = zk_ceil(run, OUTER_ROWS);
     for (int64_t t = 0; t < ntaps; t++)
-        for (int64_t r = 0; r < run; r += OUTER_ROWS) {
-            int64_t at = zk_max(zk_min(r, run - OUTER_ROWS), 0);
+        for (int64_t i = 0; i < tiles; i++) {
+            int64_t at = run * i / tiles, end = run * (i + 1) / tiles;
             j->x = w->base + taps[t] + at;
-            j->from = (int)(r - at), j->to = (int)zk_min(OUTER_ROWS, run - at);
-            outer_panel(j, dw + (t * run + at) * j->pitch);
+            outer_rows(j, dw + (t * run + at) * j->pitch, end - at);
         }
 }
 
 /* The same where the input is packed (channels / OUTER_ROWS, images, rows, cols, OUTER_ROWS). */
-static void packed_rows(const kernel_grad *k, const zk_window *w, outer_job *j, float *dw) {
+static void packed_rows(const kernel_grad *k, const zk_window *w, int64_t panel_floats,
+                        outer_job *j, float *dw) {
     const zk_conv *p = &k->p;
-    int64_t panel_floats = panel_distance(w, j->images);
     for (int64_t t = 0; t < count_taps(p); t++) {
-        const float *x = w->base + t / p->h.taps * p->v.dshift * w->row_pitch +
-                         t % p->h.taps * p->h.dshift * w->pitch;
-        for (int64_t c = 0; c < p->ci; c += OUTER_ROWS, x += panel_floats) {
-            j->x = x;
-            j->from = 0, j->to = (int)zk_min(OUTER_ROWS, p->ci - c);
-            outer_panel(j, dw + (t * p->ci + c) * j->pitch);
-        }
+        j->x = w->base + t / p->h.taps * p->v.dshift * w->row_pitch +
+               t % p->h.taps * p->h.dshift * w->pitch;
+        for (int64_t c = 0; c < p->ci; c += OUTER_ROWS, j->x += panel_floats)
+            outer_rows(j, dw + (t * p->ci + c) * j->pitch, zk_min(OUTER_ROWS, p->ci - c));
     }
 }
 
@@ -75,7 +69,7 @@ static void band_gradient(const kernel_grad *k, const zk_band *b, int64_t group,
     int64_t *taps = (int64_t *)(scratch + g_bytes);
     float *copy = (float *)(scratch + g_bytes + k->tap_bytes);
     zk_window w =
-        k->flat ? flat_window(p, &k->bands, b, group, copy) : packed_window(p, b, group, copy);
+        k->flat ? band_window(p, &k->bands, b, group, copy) : packed_window(p, b, group, copy);
     outer_job j = {.pixel = p->h.step * w.pitch,
                    .row = p->v.step * w.row_pitch,
                    .image = w.image_pitch,
@@ -89,7 +83,7 @@ static void band_gradient(const kernel_grad *k, const zk_band *b, int64_t group,
         j.filters = (int)zk_min(PANEL, p->co - o * PANEL);
         j.g = gradient_panel(k, b, filter, j.filters, (float *)scratch);
         if (k->flat) flat_rows(k, &w, taps, &j, dw + filter);
-        else packed_rows(k, &w, &j, dw + filter);
+        else packed_rows(k, &w, panel_distance(&w, b->images), &j, dw + filter);
     }
 }
 
@@ -125,15 +119,18 @@ static zk_conv gradient_of(const zk_call *c) {
     };
 }
 
-/* How the work is cut: by the shapes alone. */
+/* How the work is cut: by the shapes alone. Into parts of the panels, which all pack the same
+ * input, and pieces of the bands, which all need memory for a whole dw. */
 static kernel_grad plan_gradient(const zk_call *c) {
     kernel_grad k = {.p = gradient_of(c), .floats = zk_count(c->a)};
     k.flat = k.p.ci <= FLAT_CHANNELS;
     k.bands = cut_bands(&k.p, GRAD_PIXELS);
     k.panels = zk_ceil(k.p.co, PANEL);
-    k.chunks = zk_max(zk_ceil(k.p.groups * k.panels, CHUNK_PANELS), 1);
-    int64_t pieces = zk_min(zk_ceil(TASKS, k.chunks), count_bands(&k.bands));
-    k.pieces = zk_max(zk_min(pieces, PARTIAL_FLOATS / zk_max(k.floats, 1)), 1);
+    int64_t all = zk_max(k.p.groups * k.panels, 1);
+    int64_t most = zk_min(PARTIAL_FLOATS / zk_max(k.floats, 1), count_bands(&k.bands));
+    most = zk_max(most, 1);
+    k.chunks = zk_max(zk_min(zk_ceil(TASKS, most), zk_ceil(all, 2)), zk_ceil(all, CHUNK_PANELS));
+    k.pieces = zk_min(zk_ceil(TASKS, k.chunks), most);
     k.tap_bytes = zk_align(count_taps(&k.p) * 8);
     k.own_scratch = g_bytes + k.tap_bytes + zk_align(operand_floats(&k.p, &k.bands, k.flat) * 4);
     return k;

@@ -5,7 +5,18 @@
 #define ZK_CONV_OUTER_H
 #include "conv_window.h"
 
-#define OUTER_ROWS (VL == 16 ? 12 : VL == 4 ? 3 : 6) /* input channels of a register tile */
+/* Input channels of a register tile, and the floats by which they are copied. */
+#if VL == 16
+#define OUTER_ROWS 12
+#elif VL == 8 || defined(__aarch64__)
+#define OUTER_ROWS 6
+#else
+#define OUTER_ROWS 3
+#endif
+#define OUTER_ROOM ((OUTER_ROWS + VL - 1) / VL * VL)
+
+#define SOME_CELLS 8 /* packed at a time */
+#define OUTER_SUMS (OUTER_ROWS * PV)
 
 /* One panel of filters. The distances are in floats. */
 typedef struct {
@@ -14,7 +25,7 @@ typedef struct {
     int64_t pixel, row, image;  /* from one pixel, row of pixels, image to the next in x */
     int64_t images, rows, cols; /* of pixels */
     int64_t pitch;              /* from one row of dw to the next */
-    int from, to, filters;      /* rows and columns of the tile that are wanted */
+    int filters;                /* of this panel */
 } outer_job;
 
 /* Neighbouring rows of pixels without a gap become one. */
@@ -23,91 +34,103 @@ static inline void join_pixels(outer_job *j) {
     if (j->rows == 1 && j->image == j->cols * j->pixel) j->cols *= j->images, j->images = 1;
 }
 
-/* s(OUTER_ROWS, vectors) = sum over pixels of x(pixel, row) g(pixel, filter) */
-ZK_INLINE void outer_sum(const outer_job *j, vf *s, const int vectors) {
+/* s(rows, vectors) += x(row) g(filter) of one pixel */
+ZK_INLINE void outer_step(const float *x, const float *g, vf *s, const int rows,
+                          const int vectors) {
+    vf b[PV];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) b[v] = vf_load(g + v * VL);
+#pragma GCC unroll 12
+    for (int i = 0; i < rows; i++) {
+        vf a = vf_set(x[i]);
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) s[i * vectors + v] += a * b[v];
+        IN_ORDER;
+    }
+}
+
+/* s(rows, vectors) = sum over all pixels. Few sums are kept twice, for even and odd pixels: one set
+ * alone would wait for itself. */
+ZK_INLINE void outer_sum(const outer_job *j, vf *s, const int rows, const int vectors) {
+    const int n = rows * vectors, twice = 2 * n <= OUTER_SUMS;
     const float *g = j->g;
 #pragma GCC unroll 24
-    for (int i = 0; i < OUTER_ROWS * vectors; i++) s[i] = (vf){0};
-    for (int64_t n = 0; n < j->images; n++)
+    for (int i = 0; i < n << twice; i++) s[i] = (vf){0};
+    for (int64_t m = 0; m < j->images; m++)
         for (int64_t r = 0; r < j->rows; r++) {
-            const float *x = j->x + n * j->image + r * j->row;
-            for (int64_t c = 0; c < j->cols; c++, x += j->pixel, g += PANEL) {
-                vf b[PV];
-#pragma GCC unroll 4
-                for (int v = 0; v < vectors; v++) b[v] = vf_load(g + v * VL);
-#pragma GCC unroll 12
-                for (int i = 0; i < OUTER_ROWS; i++) {
-                    vf a = vf_set(x[i]);
-#pragma GCC unroll 4
-                    for (int v = 0; v < vectors; v++) s[i * vectors + v] += a * b[v];
-                    IN_ORDER;
-                }
+            const float *x = j->x + m * j->image + r * j->row;
+            int64_t c = j->cols;
+            for (; twice && c > 1; c -= 2, x += 2 * j->pixel, g += 2 * PANEL) {
+                outer_step(x, g, s, rows, vectors);
+                outer_step(x + j->pixel, g + PANEL, s + n, rows, vectors);
             }
+            for (; c > 0; c--, x += j->pixel, g += PANEL) outer_step(x, g, s, rows, vectors);
         }
+    if (twice)
+#pragma GCC unroll 24
+        for (int i = 0; i < n; i++) s[i] += s[i + n];
 }
 
-/* Adds the wanted part of a tile's sums to dw. */
-ZK_INLINE void outer_tile(const outer_job *j, float *dw, const int vectors) {
-    vf s[OUTER_ROWS * PV];
-    outer_sum(j, s, vectors);
-#pragma GCC unroll 12
-    for (int i = 0; i < OUTER_ROWS; i++) {
-        float *to = dw + i * j->pitch, t[PANEL] = {0};
-        if (i < j->from || i >= j->to) continue;
-        if (j->filters == vectors * VL)
-            for (int v = 0; v < vectors; v++)
-                vf_store(to + v * VL, vf_load(to + v * VL) + s[i * vectors + v]);
-        else {
-            for (int v = 0; v < vectors; v++) vf_store(t + v * VL, s[i * vectors + v]);
-            for (int k = 0; k < j->filters; k++) to[k] += t[k];
+/* Adds the sums of `rows` input channels to dw. */
+ZK_INLINE void outer_tile(const outer_job *j, float *dw, const int rows, const int vectors) {
+    vf s[OUTER_SUMS];
+    outer_sum(j, s, rows, vectors);
+    if (j->filters == vectors * VL)
+#pragma GCC unroll 24
+        for (int i = 0; i < rows * vectors; i++) {
+            float *to = dw + i / vectors * j->pitch + i % vectors * VL;
+            vf_store(to, vf_load(to) + s[i]);
         }
-    }
-}
-
-#define OUTER_PANEL(vectors)                                                                     \
-    static __attribute__((noinline)) void outer_panel_##vectors(const outer_job *j, float *dw) { \
-        outer_tile(j, dw, vectors);                                                              \
-    }
-OUTER_PANEL(1)
-#if PV > 1
-OUTER_PANEL(2)
-#endif
-#if PV > 2
-OUTER_PANEL(3)
-OUTER_PANEL(4)
-#endif
-#undef OUTER_PANEL
-
-static inline void outer_panel(const outer_job *j, float *dw) {
-    switch ((j->filters + VL - 1) / VL) {
-    case 1:
-        outer_panel_1(j, dw);
-        break;
-#if PV > 1
-    case 2:
-        outer_panel_2(j, dw);
-        break;
-#endif
-#if PV > 2
-    case 3:
-        outer_panel_3(j, dw);
-        break;
-    default:
-        outer_panel_4(j, dw);
-#endif
-    }
-}
-
-/* Copies `wanted` floats, or for speed up to `room` where the source goes on so far. */
-ZK_INLINE void copy_some(float *to, const float *from, int64_t wanted, const int room,
-                         const float *end) {
-    if (from + room > end) memcpy(to, from, (size_t)wanted * 4);
     else
-#pragma GCC unroll 4
-        for (int v = 0; v < room; v += VL) vf_store(to + v, vf_load(from + v));
+#pragma GCC unroll 12
+        for (int i = 0; i < rows; i++) {
+            float t[PANEL] = {0};
+            for (int v = 0; v < vectors; v++) vf_store(t + v * VL, s[i * vectors + v]);
+            for (int k = 0; k < j->filters; k++) dw[i * j->pitch + k] += t[k];
+        }
 }
 
-/* Floats of the input of a band in either form, with room for what a tile or copy_some touches
+#define OUTER_3(X, v) X(v, 1) X(v, 2) X(v, 3)
+#define OUTER_6(X, v) OUTER_3(X, v) X(v, 4) X(v, 5) X(v, 6)
+#define OUTER_12(X, v) OUTER_6(X, v) X(v, 7) X(v, 8) X(v, 9) X(v, 10) X(v, 11) X(v, 12)
+#if OUTER_ROWS == 12
+#define OUTER_EACH(X) OUTER_12(X, 1)
+#elif PV == 2
+#define OUTER_EACH(X) OUTER_6(X, 1) OUTER_6(X, 2)
+#elif OUTER_ROWS == 6
+#define OUTER_EACH(X) OUTER_6(X, 1) OUTER_6(X, 2) OUTER_6(X, 3) OUTER_6(X, 4)
+#else
+#define OUTER_EACH(X) OUTER_3(X, 1) OUTER_3(X, 2) OUTER_3(X, 3) OUTER_3(X, 4)
+#endif
+#define OUTER_DEFINE(vectors, rows)                                                    \
+    static __attribute__((noinline)) void outer_##vectors##_##rows(const outer_job *j, \
+                                                                   float *dw) {        \
+        outer_tile(j, dw, rows, vectors);                                              \
+    }
+#define OUTER_ENTRY(vectors, rows) [vectors - 1][rows - 1] = outer_##vectors##_##rows,
+OUTER_EACH(OUTER_DEFINE)
+static void (*const outer_tiles[PV][OUTER_ROWS])(const outer_job *,
+                                                 float *) = {OUTER_EACH(OUTER_ENTRY)};
+
+/* `rows` input channels from j->x, at most OUTER_ROWS. */
+static inline void outer_rows(const outer_job *j, float *dw, int64_t rows) {
+    outer_tiles[(j->filters + VL - 1) / VL - 1][rows - 1](j, dw);
+}
+
+/* The first floats of n cells that lie `pitch` floats apart, to cells of `width`: `wanted` of each,
+ * or for speed up to `room` where the source goes on so far. */
+ZK_INLINE void copy_cells(float *to, const float *from, int64_t pitch, int64_t n, int64_t wanted,
+                          const int width, const int room, const float *end) {
+    if (n > 0 && from + (n - 1) * pitch + room <= end)
+        for (; n > 0; n--, from += pitch, to += width)
+#pragma GCC unroll 4
+            for (int v = 0; v < room; v += VL) vf_store(to + v, vf_load(from + v));
+    else
+        for (; n > 0; n--, from += pitch, to += width)
+            for (int64_t i = 0; i < wanted; i++) to[i] = from[i];
+}
+
+/* Floats of the input of a band in either form, with room for what a tile or copy_cells touches
  * beyond. */
 static inline int64_t operand_floats(const zk_conv *p, const zk_bands *b, int flat) {
     int64_t cells = b->images * reach(&p->v, b->rows) * reach(&p->h, b->cols);
@@ -116,41 +139,47 @@ static inline int64_t operand_floats(const zk_conv *p, const zk_bands *b, int fl
     return count_bands(b) ? cells * channels + room : 0;
 }
 
-/* Flat: a tile reads OUTER_ROWS floats of a run, so shorter runs are copied to where that many can
- * be read. */
-static inline zk_window flat_window(const zk_conv *p, const zk_bands *bands, const zk_band *b,
-                                    int64_t group, float *copy) {
-    int64_t run = p->h.dshift == 1 ? p->ci * p->h.taps : p->ci;
-    return band_window(p, bands, b, group, p->groups > 1 || run < OUTER_ROWS, copy);
-}
-
-/* Floats from one packed panel of channels to the next: copy_some may touch a few behind each. */
+/* Floats from one packed panel of channels to the next: copy_cells may touch a few behind each. */
 static inline int64_t panel_distance(const zk_window *w, int64_t images) {
     return images * w->image_pitch + PANEL;
+}
+
+/* One line of packed cells, `distance` floats from panel to panel: cells [a, z) come from x, where
+ * cell 0 would be, the others are zero. A few cells at a time go to all panels, so that what is
+ * read stays in the first-level cache. */
+static inline void pack_line(const zk_conv *p, const float *x, int64_t a, int64_t z, int64_t cols,
+                             float *to, int64_t distance) {
+    int64_t pitch = p->groups * p->ci, zeros = cols - z;
+    const float *end = p->in + p->images * p->v.in * p->h.in * pitch;
+    float *at = to;
+    for (int64_t c = 0; c < p->ci; c += OUTER_ROWS, at += distance)
+        memset(at, 0, (size_t)(a * OUTER_ROWS) * 4);
+    for (int64_t k = a; k < z; k += SOME_CELLS) {
+        at = to + k * OUTER_ROWS;
+        for (int64_t c = 0; c < p->ci; c += OUTER_ROWS, at += distance)
+            copy_cells(at, x + k * pitch + c, pitch, zk_min(SOME_CELLS, z - k),
+                       zk_min(OUTER_ROWS, p->ci - c), OUTER_ROWS, OUTER_ROOM, end);
+    }
+    at = to + z * OUTER_ROWS;
+    for (int64_t c = 0; c < p->ci; c += OUTER_ROWS, at += distance)
+        memset(at, 0, (size_t)(zeros * OUTER_ROWS) * 4);
 }
 
 /* Packed: (channels / OUTER_ROWS, images, rows, cols, OUTER_ROWS), zero outside the input. */
 static inline zk_window packed_window(const zk_conv *p, const zk_band *b, int64_t group,
                                       float *to) {
-    int64_t rows = reach(&p->v, b->rows), cols = reach(&p->h, b->cols);
+    int64_t rows = reach(&p->v, b->rows), cols = reach(&p->h, b->cols), line = cols * OUTER_ROWS;
     int64_t top = b->row * p->v.step + p->v.shift, left = b->col * p->h.step + p->h.shift;
-    int64_t pitch = p->groups * p->ci, lines = b->images * rows, line = cols * OUTER_ROWS;
     int64_t a = zk_min(zk_max(-left, 0), cols), z = zk_max(zk_min(cols, p->h.in - left), a);
-    const float *end = p->in + p->images * p->v.in * p->h.in * pitch;
-    zk_window w = {to, rows * line, line, OUTER_ROWS};
-    for (int64_t i = 0; i < lines; i++) {
-        int64_t row = top + i % rows, inside = row >= 0 && row < p->v.in;
-        int64_t image = b->image + i / rows;
-        const float *x = p->in + ((image * p->v.in + row) * p->h.in + left) * pitch + group * p->ci;
-        for (int64_t c = 0; c < p->ci; c += OUTER_ROWS) {
-            float *at = to + c / OUTER_ROWS * panel_distance(&w, b->images) + i * line;
-            int64_t wanted = zk_min(OUTER_ROWS, p->ci - c), first = inside ? a : cols;
-            memset(at, 0, (size_t)(first * OUTER_ROWS) * 4);
-            for (int64_t k = first; k < (inside ? z : 0); k++)
-                copy_some(at + k * OUTER_ROWS, x + k * pitch + c, wanted, VL, end);
-            if (inside) memset(at + z * OUTER_ROWS, 0, (size_t)((cols - z) * OUTER_ROWS) * 4);
+    zk_window in = input_pitches(p), w = {to, rows * line, line, OUTER_ROWS};
+    in.base += b->image * in.image_pitch + left * in.pitch + group * p->ci;
+    int64_t distance = panel_distance(&w, b->images);
+    for (int64_t n = 0; n < b->images; n++)
+        for (int64_t r = top; r < top + rows; r++, to += line) {
+            int outside = r < 0 || r >= p->v.in;
+            const float *x = in.base + n * in.image_pitch + r * in.row_pitch;
+            pack_line(p, x, outside ? cols : a, outside ? cols : z, cols, to, distance);
         }
-    }
     return w;
 }
 #endif

@@ -60,13 +60,13 @@ static inline void copy_row(const zk_conv *p, float *to, const float *row, int64
     zero_floats(to + z * ci, (cols - z) * ci);
 }
 
-/* A window of `group`; the copy (window_floats) is used if it is needed, or `must` be. */
+/* A window of `group`; the copy (window_floats) is made if it is needed. */
 static inline zk_window band_window(const zk_conv *p, const zk_bands *bands, const zk_band *b,
-                                    int64_t group, int must, float *copy) {
+                                    int64_t group, float *copy) {
     int64_t top = b->row * p->v.step + p->v.shift, left = b->col * p->h.step + p->h.shift;
     zk_window in = input_pitches(p), w = copy_pitches(p, bands);
     in.base += b->image * in.image_pitch + group * p->ci;
-    if (!must && touches_no_padding(p, b)) {
+    if (touches_no_padding(p, b)) {
         in.base += top * in.row_pitch + left * in.pitch;
         return in;
     }

@@ -8,7 +8,21 @@
 #include <string.h>
 #include "zk.h"
 
-enum { ZK_F32, ZK_F64, ZK_I32, ZK_I64, ZK_U8, ZK_BOOL, ZK_I8, ZK_I16, ZK_U16, ZK_BF16, ZK_F16 };
+enum {
+    ZK_F32,
+    ZK_F64,
+    ZK_I32,
+    ZK_I64,
+    ZK_U8,
+    ZK_BOOL,
+    ZK_I8,
+    ZK_I16,
+    ZK_U16,
+    ZK_U32,
+    ZK_U64,
+    ZK_BF16,
+    ZK_F16
+};
 
 /* One running instruction. Arguments: outputs first, then inputs. */
 typedef struct {

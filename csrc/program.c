@@ -20,9 +20,9 @@ struct zk_program {
 static const struct {
     const char *name;
     int64_t size;
-} dtypes[] = {{"float32", 4}, {"float64", 8}, {"int32", 4}, {"int64", 8},
-              {"uint8", 1},   {"bool", 1},    {"int8", 1},  {"int16", 2},
-              {"uint16", 2},  {"bfloat16", 2}, {"float16", 2}};
+} dtypes[] = {{"float32", 4}, {"float64", 8},  {"int32", 4},  {"int64", 8},  {"uint8", 1},
+              {"bool", 1},    {"int8", 1},     {"int16", 2},  {"uint16", 2}, {"uint32", 4},
+              {"uint64", 8},  {"bfloat16", 2}, {"float16", 2}};
 #define NDTYPES ((int)(sizeof dtypes / sizeof *dtypes))
 
 const char *zk_dtype_name(int i) { return i < 0 || i >= NDTYPES ? NULL : dtypes[i].name; }
@@ -37,8 +37,7 @@ static zk_call call_of(const zk_instr *in, const zk_arg *args, const double *att
                      .threads = threads};
 }
 
-int64_t zk_scratch_bytes(const zk_instr *in, const zk_arg *args, const double *attrs,
-                         int threads) {
+int64_t zk_scratch_bytes(const zk_instr *in, const zk_arg *args, const double *attrs, int threads) {
     const zk_kernel *k = zk_kernel_at(in->kernel);
     if (!k || !k->scratch) return 0;
     zk_call c = call_of(in, args, attrs, threads);
@@ -166,8 +165,14 @@ int zk_slice(const char *name, void *dst, const void *src, int64_t n, double num
     zk_arg args[2] = {{.ndim = 1, .dims = {n}}, {.ndim = 1, .dims = {n}}};
     void *ptr[2] = {dst, (void *)(uintptr_t)src};
     zk_result result = {-1, NULL};
-    zk_call c = {.p = ptr, .a = args, .attr = &number, .nattr = 1, .nout = 1, .nin = 1,
-                 .threads = threads, .result = &result};
+    zk_call c = {.p = ptr,
+                 .a = args,
+                 .attr = &number,
+                 .nattr = 1,
+                 .nout = 1,
+                 .nin = 1,
+                 .threads = threads,
+                 .result = &result};
     k->run(&c);
     return result.message ? -1 : 0;
 }

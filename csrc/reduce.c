@@ -24,9 +24,9 @@ ZK_INLINE vf combine(int op, vf a, vf b) {
     case MIN:
         return vf_minimum(a, b);
     case SUM_INT:
-        return (vf)((vi)a + (vi)b);
+        return (vf)((vu)a + (vu)b);
     case PROD_INT:
-        return (vf)((vi)a * (vi)b);
+        return (vf)((vu)a * (vu)b);
     case MAX_INT:
         return vf_blend((vi)a > (vi)b, a, b);
     default:

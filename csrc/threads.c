@@ -43,15 +43,14 @@ static void work(int thread) {
         void *ctx = __atomic_load_n(&pool.ctx, __ATOMIC_RELAXED);
         if (task >= __atomic_load_n(&pool.n, __ATOMIC_RELAXED)) return;
         if (thread >= __atomic_load_n(&pool.threads, __ATOMIC_RELAXED)) return;
+        atomic_thread_fence(memory_order_acquire); /* with the fence in publish */
         if (!atomic_compare_exchange_weak(&pool.ticket, &t, t + 1)) continue;
         fn(ctx, task, thread);
         atomic_fetch_add_explicit(&pool.done, 1, memory_order_acq_rel);
     }
 }
 
-static int changed(uint64_t seen) {
-    return atomic_load(&pool.ticket) >> 32 != seen >> 32;
-}
+static int changed(uint64_t seen) { return atomic_load(&pool.ticket) >> 32 != seen >> 32; }
 
 static void wait_for_job(uint64_t seen) {
     for (int i = 0; i < SPINS; i++) {
@@ -76,6 +75,7 @@ static void *worker(void *arg) {
     return NULL;
 }
 
+/* The parent's workers do not exist in the child, and any of its locks may be held. */
 static void child_starts_empty(void) {
     pool.workers = 0;
     atomic_store(&pool.ticket, 0);
@@ -85,9 +85,12 @@ static void child_starts_empty(void) {
     pthread_cond_init(&pool.wake, NULL);
 }
 
+__attribute__((constructor)) static void watch_forks(void) {
+    pthread_atfork(NULL, NULL, child_starts_empty);
+}
+
 static void start_workers(int wanted) {
-    static int registered;
-    if (!registered) registered = !pthread_atfork(NULL, NULL, child_starts_empty);
+    if (pool.workers >= wanted) return;
     sigset_t all, old;
     sigfillset(&all); /* signals belong to the threads of Python */
     pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -105,6 +108,7 @@ static void publish(int threads, int64_t n, zk_task fn, void *ctx) {
     /* no task can be claimed while the fields change: the old job's counter stands at its n, and
      * the largest counter value bars a thread that has read the new n already */
     atomic_store(&pool.ticket, generation << 32 | 0xffffffffu);
+    atomic_thread_fence(memory_order_release); /* who reads a new field cannot claim the old way */
     __atomic_store_n(&pool.fn, fn, __ATOMIC_RELAXED);
     __atomic_store_n(&pool.ctx, ctx, __ATOMIC_RELAXED);
     __atomic_store_n(&pool.n, n, __ATOMIC_RELAXED);

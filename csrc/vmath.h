@@ -9,6 +9,9 @@
 #define ZK_VMATH_H
 #include "vec.h"
 
+/* Whole numbers that may wrap around. */
+typedef uint32_t vu __attribute__((vector_size(VL * 4), aligned(4), may_alias));
+
 /* VL doubles are wider than a register, which matters to the calling convention
  * only: all of this is inlined. */
 #pragma GCC diagnostic ignored "-Wpsabi"
@@ -185,8 +188,8 @@ ZK_INLINE vf vf_log_parts(vf f, vf k) {
 /* Splits x > 0 (no denormal) into m in [sqrt(1/2), sqrt(2)] and k: x = m * 2^k.
  */
 ZK_INLINE vf vf_split(vf x, vi *k) {
-    *k = ((vi)x - 0x3f3504f3) >> 23;
-    return (vf)((vi)x - (*k << 23));
+    *k = (vi)((vu)x - 0x3f3504f3) >> 23;
+    return (vf)((vu)x - ((vu)*k << 23));
 }
 
 /* log(x): below 1.5 ulp; -inf at 0, NaN below 0. */
@@ -296,10 +299,10 @@ ZK_INLINE vf vf_cos(vf x) { return vf_sine(x, 1); }
 /* log(a) for normal a > 0, to about 1e-12. Exponents become doubles as low bits
  * of 2^52, since AVX2 cannot convert 64-bit integers. */
 ZK_INLINE vd vd_log(vd a) {
-    const int64_t root = 0x3fe6a09e667f3bcdLL, one = 0x3ff0000000000000LL; /* sqrt(1/2), 1 */
-    vl k = (vl)((vul)((vl)a - root + one) >> 52);                          /* exponent + 1023 */
-    vd m = (vd)((vl)a - (k << 52) + one);
-    vd exponent = (vd)(k | 0x4330000000000000LL) - (0x1p52 + 1023);
+    const uint64_t root = 0x3fe6a09e667f3bcd, one = 0x3ff0000000000000; /* sqrt(1/2), 1 */
+    vul k = ((vul)a - root + one) >> 52;                                /* exponent + 1023 */
+    vd m = (vd)((vul)a - (k << 52) + one);
+    vd exponent = (vd)(k | 0x4330000000000000) - (0x1p52 + 1023);
     vd s = (m - 1.0) / (m + 1.0), z = s * s; /* log(m) = 2 atanh(s) */
     vd p = z * (1.0 / 13) + 1.0 / 11;
     p = p * z + 1.0 / 9;
@@ -321,7 +324,7 @@ ZK_INLINE vd vd_exp(vd x) {
     p = p * r + 1.0 / 6;
     p = p * r + 0.5;
     p = p * r * r + r + 1.0;
-    return p * (vd)(((vl)t << 52) + 0x3ff0000000000000LL);
+    return p * (vd)(((vul)t << 52) + 0x3ff0000000000000);
 }
 
 /* a to the power of b: below 1 ulp; special values as in C99. Computed in

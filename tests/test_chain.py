@@ -157,10 +157,13 @@ def test_pairs_of_tiles_become_one_tile_unless_the_middle_is_read():
     assert rows_of(check([a, b], kept)) == ["add", "relu"]
 
 
-@pytest.mark.parametrize("exponent, tile", [(2.0, "square"), (0.5, "sqrt"), (3.0, "power")])
-def test_common_powers_have_tiles_of_their_own(exponent, tile):
+@pytest.mark.parametrize(
+    "exponent, tiles",
+    [(2.0, ["square"]), (0.5, ["sqrt"]), (3.0, ["square", "multiply"]), (2.5, ["power"])],
+)
+def test_common_powers_have_tiles_of_their_own(exponent, tiles):
     node = check([np.abs(floats(40)) + 0.1], lambda x: R["power"](x, exponent))
-    assert rows_of(node) == [tile]
+    assert rows_of(node) == tiles
 
 
 def test_long_chains_need_few_registers():
@@ -247,7 +250,7 @@ def random_value(rng: np.random.Generator, values: Sequence[Tensor]) -> Tensor:
 @pytest.mark.parametrize("seed", range(40))
 def test_random_chains_compute_the_reference(seed):
     rng = np.random.default_rng(seed)
-    shape = tuple(int(d) for d in rng.choice([1, 2, 7, 16, 130], size=3))
+    shape = tuple(int(d) for d in rng.choice([1, 2, 7, 16, 60], size=3))
     arrays = [floats(*shape, seed=seed), (floats(*shape[-1:]) * 9).astype(np.int32),
               floats(*shape[:1], 1, 1) > 0, floats(seed=seed)]  # fmt: skip
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 from golden.cases.models import MODELS
-from golden.compare import OUTPUT, STEP, assert_all_close
+from golden.compare import OUTPUT, STEP, assert_all_close, assert_close
 from golden.store import DATA, Golden, series
 
 import zoo_keras as zk
 
+# Keras 2 divides by n - 1 for the moving variance of images, Keras 3 and zoo_keras by n.
+KERAS2_VARIANCE = 1e-2
 KERAS3 = Golden("files")
 KERAS2 = Golden("keras2")
 TORCH = Golden("torch")
@@ -30,13 +32,14 @@ def assert_predicts(model, arrays):
     assert_all_close(predicted, series(arrays, "predicted"), OUTPUT, range(len(predicted)))
 
 
-def assert_trains_on(model, arrays, logs):
+def assert_trains_on(model, arrays, logs, variance=STEP):
     """One more step ends where Keras ended: the optimizer's state was in the file."""
     x, y = joined(series(arrays, "x")), joined(series(arrays, "y"))
     ours = model.train_on_batch(x, y, return_dict=True)
     assert ours["loss"] == pytest.approx(logs["loss"], rel=STEP)
-    paths = [w.path for w in model.weights]
-    assert_all_close(model.get_weights(), series(arrays, "continued"), STEP, paths)
+    for weight, want in zip(model.weights, series(arrays, "continued"), strict=True):
+        tolerance = variance if weight.name == "moving_variance" else STEP
+        assert_close(weight.numpy(), want, tolerance, weight.path)
 
 
 @pytest.mark.parametrize("file", WHOLE)
@@ -101,7 +104,8 @@ def test_weights_of_keras_2_load_into_the_same_model(name):
 @every_old_model
 def test_whole_model_of_keras_2_trains_on(name):
     model = zk.saving.load_model(DATA / "keras2" / f"{name}.h5")
-    assert_trains_on(model, KERAS2.arrays(name), KERAS2.cases[name]["continued"])
+    continued = KERAS2.cases[name]["continued"]
+    assert_trains_on(model, KERAS2.arrays(name), continued, KERAS2_VARIANCE)
 
 
 @every_model

@@ -13,6 +13,8 @@ from zoo_keras.execute import value_and_grad
 
 GOLDEN = Golden("losses")
 REDUCTIONS = ("sum_over_batch_size", "sum", "none", "mean", "mean_with_sample_weight")
+# The gradients of the other two are these times a number.
+DIFFERENT = ("sum_over_batch_size", "none", "mean_with_sample_weight")
 RUNS = [
     (name, kind, reduction)
     for name, case in GOLDEN.cases.items()
@@ -41,7 +43,7 @@ def test_value_on_arrays(name, kind, reduction):
     assert_close(value, arrays[f"{kind}.{reduction}"], OUTPUT)
 
 
-@pytest.mark.parametrize(("name", "kind", "reduction"), RUNS)
+@pytest.mark.parametrize(("name", "kind", "reduction"), [r for r in RUNS if r[2] in DIFFERENT])
 def test_value_and_gradient_in_a_program(name, kind, reduction):
     arrays = GOLDEN.arrays(name)
     loss, weight = made(name, reduction=reduction), arrays.get(f"{kind}_weight")

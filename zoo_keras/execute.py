@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import native
-from zoo_keras.errors import ProgramError
+from zoo_keras.errors import DataError, ProgramError
 from zoo_keras.graph import Graph, Spec, Tensor, input_tensor, tracing
 from zoo_keras.ops.op import as_tensors, registry
 from zoo_keras.passes.grad import gradients
@@ -36,6 +36,8 @@ class Runner:
         self._table = native.pointer_table(len(program.spaces))
         self._number = {name: i for i, name in enumerate(program.spaces)}
         self._need = dict(zip(program.spaces, program.space_bytes, strict=True))
+        self._fresh: Any = None  # the version of the weights from which `packed` was made
+        self._complete = False
         self._split()
         need = self._need[ARENA]
         self.set(ARENA, arena if arena is not None and arena.nbytes >= need
@@ -44,7 +46,6 @@ class Runner:
         constants = native.aligned(program.constants.nbytes)
         constants[:] = program.constants
         self.set(CONSTANTS, constants)
-        self._fresh: Any = None
 
     def _split(self) -> None:
         p = self.program
@@ -52,6 +53,7 @@ class Runner:
             np.ascontiguousarray(part), p.args, p.attrs, p.space_bytes, p.threads
         )
         self._prologue = make(p.instrs[: p.prologue]) if p.prologue else None
+        self._frozen = _spaces_read(p, p.prologue)
         self._body = make(p.instrs[p.prologue :])
 
     def set(self, space: str, array: np.ndarray) -> None:
@@ -64,6 +66,8 @@ class Runner:
                 f'Space "{space}" needs {self._need[space]} contiguous bytes. '
                 f"Received: {array.nbytes} bytes, contiguous: {array.flags.c_contiguous}."
             )
+        if space in self._frozen and self.arrays.get(space) is not array:
+            self._fresh = None
         self.arrays[space] = array
         self._table[number] = native.pointer(array)
 
@@ -79,6 +83,8 @@ class Runner:
     def run(self, version: Any = None, seconds: np.ndarray | None = None) -> None:
         """Run once. When `version` is not that of the last run, weights have changed and the
         prologue runs first. seconds: one float64 for each instruction, to which time is added."""
+        if not self._complete:
+            self._check_spaces()
         times = native.ffi.NULL
         if seconds is not None:
             times = native.ffi.cast("double *", native.pointer(seconds))
@@ -88,6 +94,15 @@ class Runner:
         if seconds is not None:
             times += self.program.prologue
         self._body.run(self._table, self._body_host, self._body_where, times)
+
+    def _check_spaces(self) -> None:
+        for name, address in zip(self.program.spaces, self._table, strict=True):
+            if address == native.ffi.NULL:
+                raise ProgramError(
+                    f'Space "{name}" has no memory. Received: run() before set("{name}", array). '
+                    "Set every space of the program first."
+                )
+        self._complete = True
 
     def _where(self, instruction: int) -> str:
         return self.program.labels[instruction]
@@ -105,19 +120,25 @@ class Runner:
                  for i in range(row["nout"] + row["nin"])]  # fmt: skip
         outs, ins = views[: row["nout"]], views[row["nout"] :]
         specs = [Spec(v.shape, v.dtype.name) for v in outs]
-        for out, value in zip(outs, registry[name].compute(ins, attrs, specs), strict=True):
+        try:
+            values = registry[name].compute(ins, attrs, specs)
+        except DataError as error:
+            raise DataError(f"{self._where(instruction)}: {error}") from None
+        for out, value in zip(outs, values, strict=True):
             out[...] = value
 
     def _view(self, arg: np.ndarray) -> np.ndarray:
-        space = self.arrays[self.program.spaces[arg["space"]]]
         dtype = np.dtype(_DTYPE_NAMES[int(arg["dtype"])])
         shape = tuple(arg["dims"][: arg["ndim"]].tolist())
-        size = int(np.prod(shape, dtype=np.int64))
-        if space.size == 0 or size == 0:
-            return np.empty(shape, dtype)
-        flat = space.reshape(-1).view(np.uint8)
-        start = int(arg["offset"])
-        return flat[start : start + size * dtype.itemsize].view(dtype).reshape(shape)
+        return native.array_at(self._table[arg["space"]], int(arg["offset"]), shape, dtype)
+
+
+def _spaces_read(program: Program, count: int) -> set[str]:
+    """Outside spaces that the first `count` instructions use."""
+    rows = program.instrs[:count]
+    used = [program.args["space"][r["arg0"] : r["arg0"] + r["nout"] + r["nin"]] for r in rows]
+    names = {program.spaces[i] for part in used for i in part}
+    return names - {ARENA, CONSTANTS, PACKED}
 
 
 class Predictor:

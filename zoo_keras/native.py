@@ -6,6 +6,7 @@ with C's tables, and decides how many threads are used. Knows no graph and no mo
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,9 +24,10 @@ except ImportError as error:  # a source checkout that was never built, or a bro
         f"({error}). Install the wheel, or run `python csrc/build.py --inplace` in a checkout."
     ) from error
 
+MAX_DIMS = 8
 ARG = np.dtype(
     [("space", "i4"), ("dtype", "i4"), ("ndim", "i4"), ("unused", "i4"), ("offset", "i8"),
-     ("dims", "i8", (8,))]
+     ("dims", "i8", (MAX_DIMS,))]
 )  # fmt: skip
 INSTR = np.dtype(
     [("kernel", "i4"), ("nout", "i4"), ("nin", "i4"), ("arg0", "i4"), ("attr0", "i4"),
@@ -149,6 +151,15 @@ def pointer(array: np.ndarray) -> Any:
     return ffi.cast("void *", array.__array_interface__["data"][0])
 
 
+def array_at(address: Any, offset: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """The array at an address plus so many bytes; valid while the memory is."""
+    count = math.prod(shape)
+    if not count:
+        return np.empty(shape, dtype)
+    raw = ffi.buffer(ffi.cast("char *", address) + offset, count * dtype.itemsize)
+    return np.frombuffer(raw, dtype).reshape(shape)
+
+
 def buffer_pointer(array: Any) -> Any:
     """Like `pointer`, through the buffer protocol: quicker, for contiguous writable arrays."""
     return ffi.from_buffer(array)
@@ -174,11 +185,16 @@ def slice_op(kernel: str, dst: np.ndarray, src: np.ndarray, number: float = 0.0)
         raise ProgramError(f"{kernel}: no such kernel, or it failed.")
 
 
-def fill_arg(row: np.ndarray, space: int, offset: int, shape: Sequence[int], dtype: str) -> None:
+def arg_row(space: int, offset: int, shape: Sequence[int], dtype: str) -> tuple[Any, ...]:
+    """One row of an argument table, as a tuple."""
+    dims = (*shape, *[0] * (MAX_DIMS - len(shape)))
+    return space, DTYPES[dtype], len(shape), 0, offset, dims
+
+
+def fill_arg(row: Any, space: int, offset: int, shape: Sequence[int], dtype: str) -> None:
     """Write one row of an argument table."""
-    row["space"], row["offset"], row["dtype"] = space, offset, DTYPES[dtype]
-    row["ndim"] = len(shape)
-    row["dims"][: len(shape)] = shape
+    for field, value in zip(ARG.names or (), arg_row(space, offset, shape, dtype), strict=True):
+        row[field] = value
 
 
 def call_kernel(

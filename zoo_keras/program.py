@@ -6,6 +6,7 @@ is arrays and plain data only, so it may cross process borders. Knows no model a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras import native
-from zoo_keras.errors import ProgramError
+from zoo_keras.errors import ProgramError, ShapeError
 from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Leaf, Node, Spec, Tensor
 from zoo_keras.ops import chain_code
 from zoo_keras.ops.op import registry
@@ -115,7 +116,12 @@ def root(tensor: Tensor) -> Tensor:
 
 def nbytes(spec: Spec) -> int:
     """Bytes of a dense array."""
-    return int(np.prod(spec.shape, dtype=np.int64)) * np.dtype(spec.dtype).itemsize
+    return math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
+
+
+def _copy_step(tensor: Tensor, source: _Storage, target: _Storage) -> _Step:
+    copy = Node(registry["reshape"], [tensor], {"shape": tensor.shape}, [tensor.spec])
+    return _Step(copy, [target], [(source, tensor.spec)], out_specs=copy.specs)
 
 
 class _Lowering:
@@ -156,28 +162,25 @@ class _Lowering:
 
     def _designate(self, places: Sequence[Place]) -> None:
         """Let outputs be computed where they are wanted; what cannot is copied at the end."""
-        wanted = list(zip(self.graph.outputs, places, strict=True))
-        readers = self._parameter_readers()
-        for tensor, place in wanted:
+        readers = self._outside_readers()
+        for tensor, place in zip(self.graph.outputs, places, strict=True):
             source = root(tensor)
             if isinstance(source.node.op, Leaf) or self._must_copy(source, place, readers):
                 self.copies.append((tensor, place))
-                self.last[_key(source)] = self.end + len(wanted)
+                self.last[_key(source)] = self.end + 2 * len(places)
             else:
                 self.storage[_key(source)] = _Storage(place)
-        self.copies.sort(key=lambda c: c[1].space in {p.space for p in readers})
-        self._protect(readers)
+        self.copies = [c for c in self.copies if self._outside(c[0]) != c[1]]
+        self.copies.sort(key=lambda c: self._outside(c[0]) is None)
 
-    def _parameter_readers(self) -> dict[Place, list[int]]:
-        """The steps that read each parameter; an output that is a parameter counts as the end."""
+    def _outside_readers(self) -> dict[Place, list[int]]:
+        """The steps that read each input or parameter; being an output counts as the end."""
         readers: dict[Place, list[int]] = {}
-        for i, node in enumerate(self.order):
-            for t in map(root, node.inputs):
-                if t.node.op is PARAMETER:
-                    readers.setdefault(self.parameter(t.node.attrs["variable"]), []).append(i)
-        for t in map(root, self.graph.outputs):
-            if t.node.op is PARAMETER:
-                readers.setdefault(self.parameter(t.node.attrs["variable"]), []).append(self.end)
+        reads = [(i, t) for i, node in enumerate(self.order) for t in node.inputs]
+        for i, tensor in [*reads, *[(self.end, t) for t in self.graph.outputs]]:
+            place = self._outside(tensor)
+            if place is not None:
+                readers.setdefault(place, []).append(i)
         return readers
 
     def _must_copy(self, source: Tensor, place: Place, readers: dict[Place, list[int]]) -> bool:
@@ -192,28 +195,18 @@ class _Lowering:
     def _may_overwrite(self, source: Tensor, place: Place) -> bool:
         """Whether the node may write where it reads: it reads the same elements in step."""
         node = source.node
-        here = [j for j, t in enumerate(node.inputs) if self._parameter_place(t) == place]
+        here = [j for j, t in enumerate(node.inputs) if self._outside(t) == place]
         if node.op.elementwise:
             return all(node.inputs[j].shape == source.shape for j in here)
         taken = node.op.inplace[source.index] if source.index < len(node.op.inplace) else None
         return here == [taken]
 
-    def _parameter_place(self, tensor: Tensor) -> Place | None:
-        base = root(tensor).node
-        return self.parameter(base.attrs["variable"]) if base.op is PARAMETER else None
-
-    def _protect(self, readers: dict[Place, list[int]]) -> None:
-        """A copy that reads a parameter which another copy overwrites first takes a snapshot."""
-        written = {place for _, place in self.copies}
-        for t, place in self.copies:
-            base = root(t).node
-            if base.op is PARAMETER and place in readers:
-                source = self.parameter(base.attrs["variable"])
-                if source in written and source != place:
-                    raise ProgramError(
-                        f'Variables are swapped: "{base.attrs["variable"].path}" is assigned to '
-                        "another variable while it is itself assigned. Assign a copy (x + 0)."
-                    )
+    def _outside(self, tensor: Tensor) -> Place | None:
+        """The place of a graph input or parameter; None for other tensors."""
+        base = root(tensor)
+        if base.node.op is PARAMETER:
+            return self.parameter(base.node.attrs["variable"])
+        return self._of(base).place if base.node.op is INPUT else None
 
     # ---- storage -----------------------------------------------------------------------------
 
@@ -241,14 +234,14 @@ class _Lowering:
         return offset
 
     def _outputs(self, node: Node, step: int) -> list[_Storage]:
-        return [self._output(node, i, step) for i in range(len(node.specs))]
-
-    def _output(self, node: Node, index: int, step: int) -> _Storage:
-        key = (id(node), index)
-        if key not in self.storage:
-            taken = self._taken_over(node, index, step)
-            self.storage[key] = taken or self._new_buffer(node, index, step)
-        return self.storage[key]
+        made: list[_Storage] = []
+        for i in range(len(node.specs)):
+            key = (id(node), i)
+            if key not in self.storage:
+                taken = self._taken_over(node, i, step, made)
+                self.storage[key] = taken or self._new_buffer(node, i, step)
+            made.append(self.storage[key])
+        return made
 
     def _new_buffer(self, node: Node, index: int, step: int) -> _Storage:
         last = max(self.last.get((id(node), index), step), step)
@@ -257,12 +250,16 @@ class _Lowering:
         buffer = Buffer(nbytes(node.specs[index]), step, last)
         return _Storage(None, buffer, PACKED if id(node) in self.frozen else ARENA)
 
-    def _taken_over(self, node: Node, index: int, step: int) -> _Storage | None:
-        """The buffer of an input that dies here and may be overwritten."""
+    def _taken_over(
+        self, node: Node, index: int, step: int, made: Sequence[_Storage]
+    ) -> _Storage | None:
+        """The buffer of an input that dies here and may be overwritten; `made`: earlier outputs."""
         for j in _candidates(node, index):
             tensor = root(node.inputs[j])
             held = self.storage.get(_key(tensor))
             if held is None or held.buffer is None or held.space != ARENA:
+                continue
+            if any(held is other for other in made):
                 continue
             fits = held.buffer.size == nbytes(node.specs[index])
             reads = [root(t) for t in node.inputs]
@@ -280,14 +277,26 @@ class _Lowering:
             made = _Step(node, [], ins, frozen=id(node) in self.frozen, out_specs=node.specs)
             made.outs = self._outputs(node, i)
             self.steps.append(made)
-        for i, (tensor, place) in enumerate(self.copies):
-            self.steps.append(self._copy_step(tensor, place, self.end + i))
+        sources = self._snapshots()
+        for (tensor, place), source in zip(self.copies, sources, strict=True):
+            self.steps.append(_copy_step(tensor, source, _Storage(place)))
         return self._emit()
 
-    def _copy_step(self, tensor: Tensor, place: Place, step: int) -> _Step:
-        copy = Node(registry["reshape"], [tensor], {"shape": tensor.shape}, [tensor.spec])
-        return _Step(copy, [_Storage(place)], [(self._of(tensor), tensor.spec)],
-                     out_specs=copy.specs)  # fmt: skip
+    def _snapshots(self) -> list[_Storage]:
+        """What each copy reads. What an earlier copy overwrites (variables that are swapped) is
+        saved in the arena first."""
+        written: set[Place] = set()
+        found = []
+        for tensor, place in self.copies:
+            source = self._of(tensor)
+            if source.place in written:
+                step, last = len(self.steps), self.end + 2 * len(self.copies)
+                kept = _Storage(buffer=Buffer(nbytes(tensor.spec), step, last))
+                self.steps.append(_copy_step(tensor, source, kept))
+                source = kept
+            found.append(source)
+            written.add(place)
+        return found
 
     def _emit(self) -> Program:
         tables = _Tables(self.steps)
@@ -295,8 +304,7 @@ class _Lowering:
             size = tables.scratch_bytes(i, self.threads)
             step.scratch = Buffer(size, i, i) if size else None
         spaces = self._place_all()
-        tables.locate(self.steps, spaces)
-        sizes = tables.extents(spaces, self.steps)
+        sizes = tables.locate(self.steps, spaces)
         blob = np.zeros(max(self.blob_size, 1), np.uint8)
         at = 0
         for value in self.blob:
@@ -326,27 +334,30 @@ class _Tables:
     """The arrays of a Program while they are filled."""
 
     def __init__(self, steps: Sequence[_Step]) -> None:
-        nargs = sum(len(s.outs) + len(s.ins) for s in steps)
-        self.instrs = np.zeros(len(steps), native.INSTR)
-        self.args = np.zeros(max(nargs, 1), native.ARG)
         self.labels = [_label(s.node) for s in steps]
         self.host: dict[int, tuple[str, dict[str, Any]]] = {}
+        self.specs: list[Spec] = []  # of all arguments
         numbers: list[float] = []
-        at = 0
+        instrs = []
         for i, step in enumerate(steps):
             kernel, attrs = self._kernel(i, step)
-            count = len(step.outs) + len(step.ins)
             sizes = len(step.outs), len(step.ins)
-            self.instrs[i] = (kernel, *sizes, at, len(numbers), len(attrs), 0)
-            for row, spec in zip(self.args[at : at + count], self._specs(step), strict=True):
-                native.fill_arg(row, 0, 0, spec.shape, spec.dtype)
+            instrs.append((kernel, *sizes, len(self.specs), len(numbers), len(attrs), 0))
+            self.specs += [*step.out_specs, *[spec for _, spec in step.ins]]
+            self._check_ranks(i, self.specs[instrs[i][3] :])
             numbers += attrs
-            at += count
+        self.instrs = np.array(instrs, native.INSTR)
+        rows = [native.arg_row(0, 0, *spec) for spec in self.specs or [Spec((), "float32")]]
+        self.args = np.array(rows, native.ARG)
         self.attrs = np.array([*numbers, 0.0], np.float64)
 
-    @staticmethod
-    def _specs(step: _Step) -> list[Spec]:
-        return [*step.out_specs, *[spec for _, spec in step.ins]]
+    def _check_ranks(self, i: int, specs: Sequence[Spec]) -> None:
+        highest = max(specs, key=lambda s: len(s.shape))
+        if len(highest.shape) > native.MAX_DIMS:
+            raise ShapeError(
+                f"{self.labels[i]}: a tensor has at most {native.MAX_DIMS} dimensions. Received: "
+                f"shape {highest.shape}. Merge some axes with ops.reshape."
+            )
 
     def _kernel(self, i: int, step: _Step) -> tuple[int, list[float]]:
         op, specs = step.node.op, [spec for _, spec in step.ins]
@@ -365,27 +376,20 @@ class _Tables:
             raise ProgramError(f"{self.labels[i]}: the engine cannot size its scratch memory.")
         return size
 
-    def locate(self, steps: Sequence[_Step], spaces: Sequence[str]) -> None:
-        at = 0
+    def locate(self, steps: Sequence[_Step], spaces: Sequence[str]) -> list[int]:
+        """Write down where everything is; returns how many bytes of each space are touched."""
+        number = {name: i for i, name in enumerate(spaces)}
+        sizes = [0] * len(spaces)
+        stores = [store for step in steps for store in (*step.outs, *[s for s, _ in step.ins])]
+        places = [store.where() for store in stores]
+        for place, spec in zip(places, self.specs, strict=True):
+            i = number[place.space]
+            sizes[i] = max(sizes[i], place.offset + nbytes(spec))
+        self.args["space"][: len(places)] = [number[p.space] for p in places]
+        self.args["offset"][: len(places)] = [p.offset for p in places]
         for i, step in enumerate(steps):
-            for store in [*step.outs, *[s for s, _ in step.ins]]:
-                place = store.where()
-                self.args["space"][at] = spaces.index(place.space)
-                self.args["offset"][at] = place.offset
-                at += 1
             if step.scratch:
                 self.instrs["scratch"][i] = step.scratch.offset
-
-    def extents(self, spaces: Sequence[str], steps: Sequence[_Step]) -> list[int]:
-        """How many bytes of each space are touched."""
-        sizes = [0] * len(spaces)
-        at = 0
-        for step in steps:
-            for spec in self._specs(step):
-                row = self.args[at]
-                sizes[row["space"]] = max(sizes[row["space"]], int(row["offset"]) + nbytes(spec))
-                at += 1
-            if step.scratch:
                 sizes[0] = max(sizes[0], step.scratch.end)
         return sizes
 
@@ -411,8 +415,9 @@ def join(first: Program, second: Program, renamed: Mapping[str, str] | None = No
         raise ProgramError("Programs with a prologue cannot be joined.")
     renamed = renamed or {}
     theirs = [renamed.get(name, name) for name in second.spaces]
-    spaces = [*first.spaces, *[name for name in theirs if name not in first.spaces]]
-    sizes = [max(first.bytes_of(n), _bytes_of(second, theirs, n)) for n in spaces]
+    spaces = list(dict.fromkeys([*first.spaces, *theirs]))
+    needs = [*zip(first.spaces, first.space_bytes), *zip(theirs, second.space_bytes)]
+    sizes = [max(size for name, size in needs if name == space) for space in spaces]
     shift = padded(first.constants.nbytes)
     sizes[spaces.index(CONSTANTS)] = shift + second.constants.nbytes
     args, instrs = second.args.copy(), second.instrs.copy()
@@ -427,9 +432,5 @@ def join(first: Program, second: Program, renamed: Mapping[str, str] | None = No
     return Program(
         np.concatenate([first.instrs, instrs]), np.concatenate([first.args, args]),
         np.concatenate([first.attrs, second.attrs]), tuple(spaces), tuple(sizes), constants,
-        first.labels + second.labels, host, 0, first.threads,
+        first.labels + second.labels, host, 0, min(first.threads, second.threads),
     )  # fmt: skip
-
-
-def _bytes_of(program: Program, names: Sequence[str], name: str) -> int:
-    return program.space_bytes[names.index(name)] if name in names else 0

@@ -274,12 +274,14 @@ def test_any_other_error_is_told_with_its_trace(local2):
     assert not caught.value.restartable
 
 
-def test_a_wait_has_an_end_and_names_who_is_late(local2):
-    with pytest.raises(JobError, match=r"rank 0 waited too long for rank 1 \(host .*executor"):
-        run_barrier_job(local2.parallelize(range(4), 2), _raise_when_late)
+@pytest.mark.parametrize("same_host", [False, True])
+def test_a_wait_has_an_end_and_names_who_is_late(local2, same_host):
+    rows = local2.parallelize(range(4), 2)
+    with pytest.raises(JobError, match=r"waited too long for rank 1 \(host .*executor"):
+        run_barrier_job(rows, _late, same_host=same_host)
 
 
-def _raise_when_late(rank):
+def _late(rank):
     rank.gather()
     rank.group.timeout = 1.0
     if rank.rank == 1:
@@ -295,10 +297,11 @@ def _leave(rank):
     rank.barrier()
 
 
-def test_a_rank_that_has_gone_is_noticed(local2):
+@pytest.mark.parametrize("same_host", [False, True])
+def test_a_rank_that_has_gone_is_noticed(local2, same_host):
     start = time.monotonic()
-    with pytest.raises(JobError, match=r"rank 0 lost rank 1") as caught:
-        run_barrier_job(local2.parallelize(range(4), 2), _leave)
+    with pytest.raises(JobError, match=r"lost rank 1") as caught:
+        run_barrier_job(local2.parallelize(range(4), 2), _leave, same_host=same_host)
     assert caught.value.restartable
     assert time.monotonic() - start < 30
 

@@ -136,6 +136,9 @@ def _float_form(name: str, xs: Sequence[Value], numbers: Sequence[Value]) -> Val
         exponent = float(np.int32(xs[1].bits).view(np.float32))
         if exponent in _POWERS:
             return Value("f", _POWERS[exponent], (xs[0],))
+        if exponent in (3.0, 4.0):
+            square = Value("f", "square", (xs[0],))
+            return Value("f", "multiply", (square, xs[0] if exponent == 3.0 else square))
     return Value("f", registry[name].tile or "", (*xs, *numbers))
 
 

@@ -91,9 +91,7 @@ def _best(node: Node, group_of: dict[int, _Group], positions: dict[int, int]) ->
     return None
 
 
-def _emit(
-    group: _Group, readers: dict[Key, list[Node | None]], made: dict[Key, Tensor]
-) -> None:
+def _emit(group: _Group, readers: dict[Key, list[Node | None]], made: dict[Key, Tensor]) -> None:
     """Make the chain, in pieces when it has more outputs than one chain may have."""
     for nodes in _pieces(group.nodes, readers):
         members = {id(n) for n in nodes}
@@ -111,15 +109,11 @@ def _emit(
         made.update({(id(n), 0): t for n, t in zip(wanted, outputs, strict=True)})
 
 
-def _read_outside(
-    node: Node, members: set[int], readers: dict[Key, list[Node | None]]
-) -> bool:
+def _read_outside(node: Node, members: set[int], readers: dict[Key, list[Node | None]]) -> bool:
     return any(r is None or id(r) not in members for r in readers.get((id(node), 0), []))
 
 
-def _pieces(
-    nodes: Sequence[Node], readers: dict[Key, list[Node | None]]
-) -> list[Sequence[Node]]:
+def _pieces(nodes: Sequence[Node], readers: dict[Key, list[Node | None]]) -> list[Sequence[Node]]:
     """Halve until no piece has too many outputs."""
     members = {id(n) for n in nodes}
     if sum(_read_outside(n, members, readers) for n in nodes) <= MAX_OUTPUTS:

@@ -24,7 +24,7 @@ def gradients(loss: Tensor, wrt: Sequence[Tensor]) -> list[Tensor | None]:
     active = _depends_on(order, {id(t.node) for t in wrt})
     cotangents: Cotangents = {(id(loss.node), loss.index): _ones(loss)}
     for node in reversed(order):
-        if id(node) in active and node.inputs:
+        if any(id(t.node) in active for t in node.inputs):
             _through(node, active, cotangents)
     return [cotangents.get((id(t.node), t.index)) for t in wrt]
 
@@ -47,9 +47,10 @@ def _through(node: Node, active: set[int], cotangents: Cotangents) -> None:
     if all(g is None for g in outs):
         return
     if node.op.grad is None:
+        where = f' in layer "{node.scope}"' if node.scope else ""
         raise UnsupportedError(
-            f'The op {node.op.name} in layer "{node.scope}" has no gradient, but the loss depends '
-            "on weights through it. Use another op, or ops.stop_gradient before it."
+            f"The op {node.op.name}{where} has no gradient. Received: a loss that depends on "
+            "weights through it. Use another op, or ops.stop_gradient before it."
         )
     single = len(outs) == 1
     g, y = (outs[0], node.outputs[0]) if single else (tuple(outs), node.outputs)
@@ -68,16 +69,14 @@ def _accumulate(cotangents: Cotangents, tensor: Tensor, gradient: Tensor) -> Non
 
 def sum_to_shape(gradient: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Undo broadcasting: sum over the axes that were stretched or put in front."""
-    if gradient.shape == shape:
-        return gradient
-    if gradient.size == int(np.prod(shape)) and gradient.ndim >= len(shape):
-        return registry["reshape"](gradient, shape=shape)
-    if len(gradient.shape) < len(shape) or gradient.size < int(np.prod(shape)):
-        return registry["broadcast_to"](gradient, shape=shape)
     extra = gradient.ndim - len(shape)
     stretched = [
-        i for i in range(gradient.ndim)
-        if i < extra or (shape[i - extra] == 1 and gradient.shape[i] != 1)
-    ]  # fmt: skip
-    summed = registry["reduce_sum"](gradient, axes=tuple(stretched), keepdims=False)
-    return registry["reshape"](summed, shape=shape) if summed.shape != shape else summed
+        i for i, d in enumerate(gradient.shape) if d != 1 and (i < extra or shape[i - extra] == 1)
+    ]
+    if stretched:
+        gradient = registry["reduce_sum"](gradient, axes=tuple(stretched), keepdims=True)
+    if extra > 0:
+        gradient = registry["reshape"](gradient, shape=gradient.shape[extra:])
+    if gradient.shape != shape:  # a rule may give one number for all elements
+        gradient = registry["broadcast_to"](gradient, shape=shape)
+    return gradient

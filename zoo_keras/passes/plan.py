@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 ALIGN = 64
 
 
@@ -37,18 +39,19 @@ def plan(buffers: Sequence[Buffer]) -> int:
     Greedy by size: the largest first, each at the lowest place free during its whole life
     (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020).
     """
-    placed: list[Buffer] = []
-    for buffer in sorted(buffers, key=lambda b: (-b.size, b.first)):
-        buffer.offset = _lowest_gap(buffer, placed)
-        placed.append(buffer)
-    return max((b.end for b in placed), default=0)
+    table = np.zeros((4, len(buffers)), np.int64)  # first, last, offset, end; sorted by offset
+    for count, buffer in enumerate(sorted(buffers, key=lambda b: (-b.size, b.first))):
+        buffer.offset = _lowest_gap(buffer, table[:, :count])
+        at = np.searchsorted(table[2, :count], buffer.offset)
+        table[:, at + 1 : count + 1] = table[:, at:count].copy()
+        table[:, at] = buffer.first, buffer.last, buffer.offset, buffer.end
+    return max((b.end for b in buffers), default=0)
 
 
-def _lowest_gap(buffer: Buffer, placed: Sequence[Buffer]) -> int:
-    rivals = [b for b in placed if b.first <= buffer.last and buffer.first <= b.last]
-    offset = 0
-    for rival in sorted(rivals, key=lambda b: b.offset):
-        if rival.offset >= offset + padded(buffer.size):
-            break
-        offset = max(offset, rival.end)
-    return offset
+def _lowest_gap(buffer: Buffer, placed: np.ndarray) -> int:
+    first, last, offsets, ends = placed
+    rivals = (first <= buffer.last) & (last >= buffer.first)
+    # free_from[i]: where memory is free above the first i rivals
+    free_from = np.maximum.accumulate(np.concatenate([[0], ends[rivals]]))
+    gaps = np.flatnonzero(offsets[rivals] - free_from[:-1] >= padded(buffer.size))
+    return int(free_from[gaps[0]] if gaps.size else free_from[-1])

@@ -23,8 +23,8 @@ def rewrite(graph: Graph, rule: Rule) -> Graph:
         outputs = list(with_inputs(node, inputs).outputs if replaced is None else replaced)
         for i, tensor in enumerate(outputs):
             made[id(node), i] = tensor
-    inputs = [made.get((id(t.node), t.index), t) for t in graph.inputs]
-    return Graph(inputs, [now(t) for t in graph.outputs])
+    feeds = [made.get((id(t.node), t.index), t) for t in graph.inputs]
+    return Graph(feeds, [now(t) for t in graph.outputs])
 
 
 def with_inputs(node: Node, inputs: tuple[Tensor, ...]) -> Node:

@@ -6,6 +6,7 @@ graph is what its outputs need.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ def _tidy(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
 def _fold(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
     if not inputs or node.op.random or any(t.node.op is not CONSTANT for t in inputs):
         return None
-    if sum(int(np.prod(s.shape)) for s in node.specs) > FOLD_LIMIT:
+    if sum(math.prod(s.shape) for s in node.specs) > FOLD_LIMIT:
         return None
     arrays = [t.node.attrs["value"] for t in inputs]
     return [constant(a) for a in node.op.compute(arrays, node.attrs, node.specs)]
@@ -71,7 +72,7 @@ def _reshape(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
         return [inputs[0]]
     before = inputs[0].node
     if before.op.name == "reshape":
-        return [registry["reshape"](before.inputs[0], shape=node.attrs["shape"])]
+        return [registry["reshape"](before.inputs[0], shape=node.specs[0].shape)]
     return None
 
 
@@ -127,5 +128,12 @@ def _key(node: Node, inputs: tuple[Tensor, ...]) -> Any:
     if node.op is CONSTANT:
         value = node.attrs["value"]
         return None if value.size > 64 else (value.shape, value.dtype.name, value.tobytes())
-    attrs = tuple((k, repr(v)) for k, v in sorted(node.attrs.items()))
-    return node.op.name, tuple((id(t.node), t.index) for t in inputs), attrs
+    attrs = tuple((k, _text(v)) for k, v in sorted(node.attrs.items()))
+    return node.op, tuple((id(t.node), t.index) for t in inputs), attrs
+
+
+def _text(value: Any) -> Any:
+    """Equal for equal attributes only; numpy's repr leaves out the middle of long arrays."""
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.name, value.tobytes()
+    return tuple(map(_text, value)) if isinstance(value, (list, tuple)) else repr(value)

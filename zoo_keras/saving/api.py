@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import zipfile
+import json
 from typing import Any
 
 from zoo_keras.errors import ConfigError, FileError
-from zoo_keras.saving import files, h5, hdf5, keras_archive, weights_tree
-from zoo_keras.saving.serialization import deserialize_keras_object
+from zoo_keras.saving import (
+    config_json,
+    files,
+    h5,
+    hdf5,
+    keras_archive,
+    layer_groups,
+    weights_tree,
+)
+from zoo_keras.saving.legacy import modern_config
 
 _H5 = (".h5", ".hdf5")
 
@@ -19,12 +26,23 @@ def save_model(
 ) -> None:  # fmt: skip
     """Save architecture, weights and training state as `.keras` or `.h5`.
 
-    The path may be local or of any Hadoop file system (`hdfs://`, `s3a://`, ...) while a Spark
-    session runs. The file appears under its name only when it is complete.
+    Args:
+        filepath: local, or of any Hadoop file system (`hdfs://`, `s3a://`, ...) while a Spark
+            session runs. The file appears under its name only when it is complete.
+        overwrite: False refuses when the file exists.
+        include_optimizer: keep the training state, in `.h5`.
+
+    Raises ConfigError for a path of another kind or a model without weights, FileError when the
+    file cannot be written. Source: keras.saving.save_model.
+
+    >>> model.save("model.keras")
     """
     if kwargs or zipped is False:
-        raise ConfigError(f"save_model: unsupported arguments. Received: {sorted(kwargs)}.")
-    path = os.fspath(filepath)
+        raise ConfigError(
+            f"save_model: unsupported arguments. Received: {sorted(kwargs)}, zipped={zipped}. "
+            "Leave them out."
+        )
+    path = files.path_text(filepath)
     _require_built(model)
     if path.endswith(".keras"):
         with files.writable(path, overwrite) as local:
@@ -42,37 +60,56 @@ def save_model(
 def load_model(
     filepath: Any, custom_objects: Any = None, compile: bool = True, safe_mode: bool = True
 ) -> Any:
-    """The model in a `.keras` or `.h5` file, written by any Keras from 2 on, or by zoo_keras.
+    """The model in a `.keras` or `.h5` file, written by Keras 2 or 3, or by zoo_keras.
 
     Args:
         custom_objects: classes and functions of your own by name.
         compile: restore the training state too.
         safe_mode: refuse files that would run Python code of theirs (Lambda layers).
 
-    Raises FileError for what is no model, ConfigError naming unknown layers.
+    Raises FileError for what is no model, ConfigError naming all unknown layers, losses and
+    metrics. Source: keras.saving.load_model.
+
+    >>> model = load_model("model.keras", custom_objects={"MyLayer": MyLayer})
     """
-    name = os.fspath(filepath)
-    with files.readable(filepath) as path:
-        if zipfile.is_zipfile(path):
-            return keras_archive.load(path, name, custom_objects, compile, safe_mode)
-        if name.endswith(".keras"):
-            raise FileError(
-                f"{name}: not a .keras archive (a zip file). The file is cut off or of another "
-                "kind."
-            )
-        return h5.load(path, name, custom_objects, compile, safe_mode)
+    label = files.path_text(filepath)
+    with files.readable(label) as path:
+        load = keras_archive.load if _is_zip(path, label) else h5.load
+        return load(path, label, custom_objects, compile, safe_mode)
+
+
+def _is_zip(path: str, label: str) -> bool:
+    """Which of the two kinds a file is, by its first bytes. FileError for any other."""
+    import h5py
+
+    with open(path, "rb") as file:
+        start = file.read(8)
+    if start.startswith(b"PK"):
+        return True
+    if h5py.is_hdf5(path):
+        return False
+    raise FileError(
+        f"{label}: neither a .keras archive nor an HDF5 file. Received: "
+        f"{'an empty file' if not start else f'a file that begins with {start!r}'}. "
+        "The file is cut off, damaged, or of another kind; get a fresh copy."
+    )
 
 
 def save_weights(model: Any, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
-    """Save the weights alone, as `.weights.h5`."""
-    path = os.fspath(filepath)
-    if kwargs:
-        raise ConfigError(f"save_weights: unsupported arguments. Received: {sorted(kwargs)}.")
-    if not path.endswith(".weights.h5"):
-        raise ConfigError(f"save_weights: the path must end in .weights.h5. Received: {path!r}.")
-    _require_built(model)
+    """Save the weights alone, as `.weights.h5`. Paths and errors are those of save_model."""
     import h5py
 
+    path = files.path_text(filepath)
+    if kwargs:
+        raise ConfigError(
+            f"save_weights: unsupported arguments. Received: {sorted(kwargs)}. Leave them out."
+        )
+    if not path.endswith(".weights.h5"):
+        raise ConfigError(
+            f"save_weights: the path must end in .weights.h5. Received: {path!r}. Use save_model "
+            "for whole models."
+        )
+    _require_built(model)
     with files.writable(path, overwrite) as local, h5py.File(local, "w") as file:
         weights_tree.write(model, file)
 
@@ -80,25 +117,40 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True, **kwargs: An
 def load_weights(
     model: Any, filepath: Any, skip_mismatch: bool = False, by_name: bool = False, **kwargs: Any
 ) -> None:
-    """Set the weights from `.weights.h5`, a whole-model `.h5`, or `.keras`. Nothing is changed when
-    anything does not fit, unless skip_mismatch."""
+    """Set the weights from `.weights.h5`, a whole-model `.h5`, or `.keras`.
+
+    Args:
+        skip_mismatch: leave out layers that do not fit, with a warning.
+        by_name: match the layers of an `.h5` by their names, not by their order.
+
+    Raises FileError when something does not fit; nothing is changed then. Source:
+    keras.Model.load_weights.
+    """
     if kwargs:
-        raise ConfigError(f"load_weights: unsupported arguments. Received: {sorted(kwargs)}.")
-    name = os.fspath(filepath)
+        raise ConfigError(
+            f"load_weights: unsupported arguments. Received: {sorted(kwargs)}. Leave them out."
+        )
+    label = files.path_text(filepath)
     _require_built(model)
-    with files.readable(filepath) as path:
-        if zipfile.is_zipfile(path):
-            with keras_archive.open_archive(path, name) as archive:
-                keras_archive.read_weights(archive, name, model, skip_mismatch)
-            return
-        with hdf5.open_for_reading(path, name) as file:
-            if "layer_names" in file.attrs or "layer_names0" in file.attrs:
-                h5.read_weights(file, model, skip_mismatch, by_name)
-            elif "model_weights" in file:
-                group = hdf5.child(file, "model_weights", "group")
-                h5.read_weights(group, model, skip_mismatch, by_name)
-            else:
-                weights_tree.read(model, file, skip_mismatch)
+    with files.readable(label) as path:
+        if _is_zip(path, label):
+            plan = keras_archive.weights_plan(path, label, model, skip_mismatch)
+        else:
+            plan = _hdf5_plan(path, label, model, skip_mismatch, by_name)
+    layer_groups.assign(plan)
+
+
+def _hdf5_plan(path: str, label: str, model: Any, skip: bool, by_name: bool) -> layer_groups.Plan:
+    with hdf5.open_for_reading(path, label) as file:
+        whole = hdf5.find(file, "model_weights")
+        if whole is not None or hdf5.has_attribute(file, "layer_names"):
+            return layer_groups.plan(file if whole is None else whole, model, skip, by_name)
+        if by_name:
+            raise FileError(
+                "by_name works with the .h5 layout of layers only. Received: a .weights.h5 file. "
+                "Leave by_name out."
+            )
+        return weights_tree.plan(file, model, skip)
 
 
 def _require_built(model: Any) -> None:
@@ -110,13 +162,18 @@ def _require_built(model: Any) -> None:
 
 
 def model_from_json(json_string: str, custom_objects: Any = None) -> Any:
-    """A model with the configuration that `to_json` gave; weights are new."""
-    import json
+    """A model with the configuration that `to_json` gave; weights are new.
 
-    from zoo_keras.saving.legacy import modern_config
-
-    try:
-        config = json.loads(json_string)
-    except (json.JSONDecodeError, TypeError) as error:
-        raise ConfigError(f"model_from_json: not JSON ({error}). Pass what to_json gave.") from None
-    return deserialize_keras_object(modern_config(config, 3), custom_objects)
+    Raises ConfigError for JSON that describes no model, naming all unknown classes.
+    """
+    label = "model_from_json"
+    with config_json.custom_names(custom_objects, safe_mode=True), config_json.reading(label):
+        try:
+            config = json.loads(json_string)
+        except (ValueError, TypeError) as error:
+            raise ConfigError(
+                f"the argument is no JSON. Received: {error}. Pass what to_json gave."
+            ) from None
+        config = modern_config(config, 3)
+        config_json.check_names(config)
+        return config_json.make_model(config)

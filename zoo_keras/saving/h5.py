@@ -1,32 +1,25 @@
-"""Whole models and weights in the `.h5` layout of Keras 1 to 3.
+"""Whole models in the `.h5` layout of Keras 2 and 3.
 
-In: a model, or a file. Out: the file, or the model's weights, loaded layer by layer in order. The
-architecture is the JSON attribute `model_config`.
+In: a model, or a file. Out: the file, or the model. The architecture is the JSON attribute
+`model_config`, the training state `training_config` and the group `optimizer_weights`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
+import warnings
+from typing import Any, NamedTuple
 
 from zoo_keras.errors import FileError
-from zoo_keras.saving import hdf5
-from zoo_keras.saving.legacy import modern_config, modern_training_config
-from zoo_keras.saving.serialization import (
-    deserialize_keras_object,
-    safe_mode_scope,
-    serialize_keras_object,
-)
+from zoo_keras.saving import config_json, hdf5, layer_groups
+from zoo_keras.saving.layer_groups import KERAS_VERSION, Plan
+from zoo_keras.saving.legacy import modern_config
+from zoo_keras.saving.legacy_training import modern_training_config, optimizer_order
+from zoo_keras.saving.serialization import serialize_keras_object
+from zoo_keras.saving.weights_tree import seed_generators
 
-KERAS_VERSION = "3.15.1"  # the version whose layout is written
-
-
-def legacy_weights(layer: Any) -> list[Any]:
-    """Weights in the order of `.h5` files: all trainable ones first."""
-    return [*layer.trainable_weights, *layer.non_trainable_weights]
+# Seeds of Dropout and the like have no place in Keras' layout; Keras passes over this group.
+SEEDS = "seed_generators"
 
 
 def save(model: Any, path: str, include_optimizer: bool = True) -> None:
@@ -34,147 +27,124 @@ def save(model: Any, path: str, include_optimizer: bool = True) -> None:
     import h5py
 
     with h5py.File(path, "w") as file:
-        file.attrs["keras_version"] = KERAS_VERSION.encode()
-        file.attrs["backend"] = b"tensorflow"
-        config = {"class_name": type(model).__name__, "config": model.get_config()}
-        serialized = serialize_keras_object(config)
-        file.attrs["model_config"] = json.dumps(serialized).encode()
-        write_weights(file.create_group("model_weights"), model)
+        file.attrs["keras_version"] = KERAS_VERSION
+        file.attrs["backend"] = "tensorflow"
+        config = {k: v for k, v in serialize_keras_object(model).items() if k not in _NOT_IN_H5}
+        file.attrs["model_config"] = json.dumps(config)
+        layer_groups.write(file.create_group("model_weights"), model)
+        _write_seeds(file, model)
         if include_optimizer and model.compiled:
             _write_training(file, model)
 
 
+_NOT_IN_H5 = ("build_config", "compile_config")
+
+
 def _write_training(file: Any, model: Any) -> None:
-    given = model._compile_arguments
-    config = {
-        "loss": serialize_keras_object(given["loss"]),
-        "metrics": serialize_keras_object(given["metrics"]),
-        "weighted_metrics": serialize_keras_object(given["weighted_metrics"]),
-        "loss_weights": given["loss_weights"],
-        "optimizer_config": serialize_keras_object(model.optimizer),
-    }
-    file.attrs["training_config"] = json.dumps(config).encode()
-    variables = model.optimizer.variables
-    if model.optimizer.built and variables:
-        _write_arrays(file.create_group("optimizer_weights"), variables)
+    config = dict(model.get_compile_config())
+    config["optimizer_config"] = config.pop("optimizer")
+    config["loss"] = _full_names(config["loss"])
+    file.attrs["training_config"] = json.dumps(config)
+    if model.optimizer.built:
+        group = file.create_group("optimizer_weights")
+        layer_groups.write_arrays(group, model.optimizer.variables)
 
 
-def write_weights(group: Any, model: Any) -> None:
-    """Write the weights of every layer into its own group."""
-    hdf5.write_names(group, "layer_names", [layer.name for layer in model.layers])
-    group.attrs["backend"] = b"tensorflow"
-    group.attrs["keras_version"] = KERAS_VERSION.encode()
-    for layer in sorted(model.layers, key=lambda item: item.name):
-        _write_arrays(group.create_group(layer.name), legacy_weights(layer))
-    _write_arrays(group.create_group("top_level_model_weights"), _top_level(model))
+def _full_names(loss: Any) -> Any:
+    """Names such as "mse" in full: real Keras does not know the short ones in `.h5` files."""
+    from zoo_keras import losses
+
+    if isinstance(loss, str):
+        return getattr(losses.get(loss), "__name__", loss)
+    if isinstance(loss, dict) and "class_name" not in loss:
+        return {k: _full_names(v) for k, v in loss.items()}
+    return [_full_names(v) for v in loss] if isinstance(loss, list) else loss
 
 
-def _top_level(model: Any) -> list[Any]:
-    own = model._variables
-    return [v for v in own if v.trainable] + [v for v in own if not v.trainable]
+def _write_seeds(file: Any, model: Any) -> None:
+    for path, generator in seed_generators(model):
+        file.require_group(SEEDS)[path] = generator.state.numpy()
 
 
-def _write_arrays(group: Any, variables: Sequence[Any]) -> None:
-    hdf5.write_names(group, "weight_names", [v.path for v in variables])
-    for variable in variables:
-        group.create_dataset(variable.path, data=np.asarray(variable.numpy()))
+# ---- loading -------------------------------------------------------------------------------------
 
 
-def load(path: str, name: str, custom_objects: Any, compile: bool, safe_mode: bool) -> Any:
-    """The model of an `.h5` file. `name` is what messages call the file."""
-    with hdf5.open_for_reading(path, name) as file:
-        config = _model_config(file, name)
-        with safe_mode_scope(safe_mode):
-            model = deserialize_keras_object(
-                modern_config(config, _version(file)), custom_objects=custom_objects,
-                safe_mode=safe_mode,
-            )  # fmt: skip
-        read_weights(hdf5.child(file, "model_weights", "group"), model)
-        if compile and "training_config" in file.attrs:
-            _compile(file, model, custom_objects)
+class _Texts(NamedTuple):
+    """What an `.h5` file says of its model in JSON, and the major version of its Keras."""
+
+    model: str
+    training: str | None
+    version: int
+
+
+def load(path: str, label: str, custom_objects: Any, compile: bool, safe_mode: bool) -> Any:
+    """The model of an `.h5` file. `label` is what messages call the file."""
+    texts = _read_texts(path, label)
+    config = config_json.parse(texts.model, label, "model_config")
+    training = config_json.parse(texts.training or "null", label, "training_config")
+    with config_json.custom_names(custom_objects, safe_mode), config_json.reading(label):
+        config = modern_config(config, texts.version)
+        training = modern_training_config(training) if training and compile else {}
+        config_json.check_names(config, training)
+        model = config_json.make_model(config)
+        if training:
+            model.compile(**{k: config_json.make(v) for k, v in training.items()})
+            model.optimizer.build(model.trainable_variables)
+    with hdf5.open_for_reading(path, label) as file:
+        plan = layer_groups.plan(hdf5.child(file, "model_weights", "group"), model)
+        plan += _seeds_plan(file, model)
+        if training and hdf5.find(file, "optimizer_weights") is not None:
+            plan += _optimizer_plan(file, model.optimizer, label)
+    layer_groups.assign(plan)
     return model
 
 
-def _model_config(file: Any, name: str) -> Any:
-    if "model_config" not in file.attrs:
-        kind = "only weights" if "layer_names" in file.attrs else "no Keras model"
-        raise FileError(
-            f"{name}: the file holds {kind}: there is no `model_config`. Build the model in code "
-            "and use model.load_weights(path)."
+def _read_texts(path: str, label: str) -> _Texts:
+    with hdf5.open_for_reading(path, label) as file:
+        if "model_config" not in file.attrs:
+            kind = "no Keras model"
+            if hdf5.has_attribute(file, "layer_names") or any(map(file.__contains__, _TREE)):
+                kind = "only weights"
+            raise FileError(
+                f"the file holds {kind}: there is no `model_config`. Build the model in code "
+                "and use model.load_weights(path)."
+            )
+        given = "training_config" in file.attrs
+        return _Texts(
+            hdf5.read_text(file, "model_config"),
+            hdf5.read_text(file, "training_config") if given else None,
+            _version(file),
         )
-    try:
-        return json.loads(hdf5.text(file.attrs["model_config"]))
-    except json.JSONDecodeError as error:
-        raise FileError(f"{name}: `model_config` is no JSON ({error}). The file is damaged.") from None
+
+
+_TREE = ("layers", "vars", "_layer_checkpoint_dependencies")
 
 
 def _version(file: Any) -> int:
-    found = hdf5.text(file.attrs.get("keras_version", "1"))
+    found = hdf5.read_text(file, "keras_version") if "keras_version" in file.attrs else "1"
     return int(found.split(".")[0]) if found[:1].isdigit() else 1
 
 
-def _compile(file: Any, model: Any, custom_objects: Any) -> None:
-    config = modern_training_config(json.loads(hdf5.text(file.attrs["training_config"])))
-    arguments = {k: deserialize_keras_object(v, custom_objects=custom_objects)
-                 for k, v in config.items()}  # fmt: skip
-    model.compile(**arguments)
-    if "optimizer_weights" not in file:
-        return
-    optimizer = model.optimizer
-    optimizer.build(model.trainable_variables)
+def _seeds_plan(file: Any, model: Any) -> Plan:
+    group = hdf5.find(file, SEEDS)
+    generators = [] if group is None else seed_generators(model)
+    return [
+        (generator.state, hdf5.read_array(group, path, (2,)))
+        for path, generator in generators
+        if hdf5.find(group, path) is not None
+    ]
+
+
+def _optimizer_plan(file: Any, optimizer: Any, label: str) -> Plan:
     group = hdf5.child(file, "optimizer_weights", "group")
     names = hdf5.read_names(group, "weight_names")
-    if len(names) == len(optimizer.variables):
-        _assign(group, names, optimizer.variables, skip=True)
-
-
-def read_weights(group: Any, model: Any, skip_mismatch: bool = False, by_name: bool = False) -> None:
-    """Load the weights of all layers, in order or by layer name. All is checked before any is set."""
-    stored = [n for n in hdf5.read_names(group, "layer_names") if _weight_names(group, n)]
-    layers = [layer for layer in model.layers if layer.weights]
-    if by_name:
-        wanted = {layer.name: layer for layer in layers}
-        pairs = [(wanted[n], n) for n in stored if n in wanted]
-    else:
-        if len(stored) != len(layers) and not skip_mismatch:
-            raise FileError(
-                f"{group.file.filename}: the file has weights for {len(stored)} layers, the model "
-                f"has {len(layers)} layers with weights. Received: {stored[:8]}. Use the model "
-                "that the file was written from, or by_name=True."
-            )
-        pairs = list(zip(layers, stored, strict=False))
-    for check in (True, False):
-        for layer, name in pairs:
-            inner = hdf5.child(group, name, "group")
-            _assign(inner, _weight_names(group, name), legacy_weights(layer), skip_mismatch, check)
-    if "top_level_model_weights" in group and model._variables and not by_name:
-        names = _weight_names(group, "top_level_model_weights")
-        inner = hdf5.child(group, "top_level_model_weights", "group")
-        _assign(inner, names, _top_level(model), skip_mismatch)
-
-
-def _weight_names(group: Any, layer: str) -> list[str]:
-    return hdf5.read_names(hdf5.child(group, layer, "group"), "weight_names")
-
-
-def _assign(
-    group: Any, names: Sequence[str], variables: Sequence[Any], skip: bool, check_only: bool = False
-) -> None:
-    if len(names) != len(variables):
-        if skip:
-            return
-        raise FileError(
-            f"{group.file.filename}: {group.name} holds {len(names)} weights, the layer has "
-            f"{len(variables)}. Received: {list(names)[:8]}. The file belongs to another model."
+    order = optimizer_order(names, optimizer)
+    if order is None:
+        warnings.warn(
+            f"{label}: the stored optimizer state ({len(names)} arrays) does not fit the optimizer "
+            f"{optimizer.name}, which starts afresh.",
+            stacklevel=5,
         )
-    for name, variable in zip(names, variables, strict=True):
-        stored = hdf5.child(group, name, "dataset").shape
-        if tuple(stored) != tuple(variable.shape):
-            if skip:
-                continue
-            raise FileError(
-                f"{group.file.filename}: weight {name!r} has shape {tuple(stored)}, "
-                f'"{variable.path}" has {variable.shape}. The file belongs to another model.'
-            )
-        if not check_only:
-            variable.assign(hdf5.read_array(group, name, variable.shape))
+        return []
+    pairs = [(n, v) for n, v in zip(names, order, strict=True) if v is not None]
+    return [(v, hdf5.read_array(group, n, v.shape)) for n, v in pairs]

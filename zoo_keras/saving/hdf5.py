@@ -1,6 +1,7 @@
 """HDF5 files opened with care: what a hostile or truncated file could do ends in a FileError.
 
-In: paths and groups. Out: arrays of the expected shape, lists of names. Knows no model.
+In: paths and groups. Out: arrays and texts no larger than the file can hold, lists of names.
+Nothing outside the file is ever read. Knows no model.
 """
 
 from __future__ import annotations
@@ -12,110 +13,149 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras.errors import FileError
+from zoo_keras.errors import FileError, ZooKerasError
 
 ATTRIBUTE_LIMIT = 64512  # bytes that one HDF5 attribute may have
+_REFERENCE = 16  # bytes of the attribute that a text of variable length takes
+_LARGEST_CHUNK = 1 << 28  # bytes that one chunk of a dataset may unpack to
 
 
 @contextmanager
-def open_for_reading(path: Any, name: str = "") -> Iterator[Any]:
-    """An h5py.File; anything that is no HDF5 file, or cut off, is a FileError."""
+def open_for_reading(source: Any, label: str) -> Iterator[Any]:
+    """An h5py.File; whatever is wrong with the file is a FileError that calls it `label`.
+
+    Only reading belongs into the block: any other exception there means a damaged file.
+    """
     import h5py
 
-    label = name or str(path)
     try:
-        file = h5py.File(path, "r")
-    except OSError as error:
+        with h5py.File(source, "r") as file:
+            yield file
+    except ZooKerasError as error:
+        raise type(error)(f"{label}: {error}") from None
+    except Warning:
+        raise
+    except Exception as error:
         raise FileError(
             f"{label}: not a readable HDF5 file. Received: {_short(error)}. The file is cut off, "
-            "damaged, or of another kind."
+            "damaged, or of another kind; get a fresh copy."
         ) from None
-    try:
-        with file:
-            yield file
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, FileError):
-            raise
-        raise FileError(f"{label}: damaged HDF5 file. Received: {_short(error)}.") from None
 
 
 def _short(error: Exception) -> str:
-    return str(error).split("\n")[0][:200]
+    return f"{type(error).__name__}: {error}".split("\n")[0][:200]
 
 
-def child(group: Any, name: str, kind: str) -> Any:
-    """A group or dataset inside the file itself; links that lead out of the file are refused."""
+def find(group: Any, name: str) -> Any:
+    """The group or dataset of a path, or None; it must lie inside the file itself.
+
+    Links that lead elsewhere, to other files above all, are a FileError.
+    """
     import h5py
 
-    link = group.get(name, getlink=True)
-    if link is None:
-        raise FileError(f"{group.file.filename}: {group.name} holds no {kind} named {name!r}.")
-    for part in _prefixes(name):
-        if isinstance(group.get(part, getlink=True), h5py.ExternalLink):
+    found = group
+    for part in filter(None, name.split("/")):
+        link = found.get(part, getlink=True) if isinstance(found, h5py.Group) else None
+        if link is None:
+            return None
+        if not isinstance(link, h5py.HardLink):
             raise FileError(
-                f"{group.file.filename}: {name!r} is a link to another file, which is refused. "
-                "Copy the data into one file."
+                f"{name!r} is a link to another place or file, which is refused. Copy the data "
+                "into one file."
             )
-    found = group[name]
-    if not isinstance(found, h5py.Group if kind == "group" else h5py.Dataset):
-        raise FileError(f"{group.file.filename}: {name!r} is not a {kind}. The file is damaged.")
+        found = found[part]
     return found
 
 
-def _prefixes(name: str) -> list[str]:
-    parts = name.split("/")
-    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
+def child(group: Any, name: str, kind: str) -> Any:
+    """What `find` finds. FileError when there is none, or it is not of the kind."""
+    import h5py
+
+    found = find(group, name)
+    if found is None:
+        raise FileError(f"{group.name} holds no {kind} {name!r}. The file is of another kind.")
+    if not isinstance(found, h5py.Group if kind == "group" else h5py.Dataset):
+        raise FileError(f"{name!r} is no {kind}. The file is damaged.")
+    return found
 
 
-def read_array(group: Any, name: str, shape: Sequence[int] | None = None) -> np.ndarray:
-    """A dataset's values. Its size is checked before memory is taken.
+def read_array(group: Any, name: str, shape: Sequence[int]) -> np.ndarray:
+    """A dataset's values; what it claims is checked before memory is taken.
 
     Args:
-        shape: what it must be; None accepts any shape that the file really holds.
+        shape: what it must be; FileError otherwise.
     """
     dataset = child(group, name, "dataset")
-    if dataset.external:
-        raise FileError(f"{group.file.filename}: {name!r} keeps its data in other files; refused.")
-    if shape is not None and tuple(dataset.shape) != tuple(shape):
+    if dataset.shape is None or tuple(dataset.shape) != tuple(shape):
         raise FileError(
-            f"{group.file.filename}: {dataset.name} has shape {tuple(dataset.shape)}, expected "
-            f"{tuple(shape)}. The file belongs to another model."
+            f"{dataset.name} has shape {dataset.shape}, expected {tuple(shape)}. The file belongs "
+            "to another model."
         )
-    if shape is None and dataset.nbytes > max(dataset.id.get_storage_size() * 1100, 1 << 20):
-        raise FileError(
-            f"{group.file.filename}: {dataset.name} claims {dataset.nbytes} bytes but stores "
-            f"{dataset.id.get_storage_size()}. The file is damaged or hostile."
-        )
-    if dataset.dtype.kind not in "fiub":
-        raise FileError(f"{group.file.filename}: {dataset.name} holds {dataset.dtype}, no numbers.")
+    _check_storage(dataset)
     return np.asarray(dataset[()])
 
 
-def text(value: Any) -> str:
+def _check_storage(dataset: Any) -> None:
+    if dataset.external or dataset.is_virtual:
+        raise FileError(f"{dataset.name} keeps its data in other files, which is refused.")
+    if dataset.dtype.kind not in "fiub" or dataset.dtype.itemsize > 16:
+        raise FileError(f"{dataset.name} holds {dataset.dtype}, no numbers. The file is damaged.")
+    chunk = int(np.prod(dataset.chunks or (), dtype=np.float64)) * dataset.dtype.itemsize
+    if chunk > max(_LARGEST_CHUNK, 2 * dataset.nbytes):
+        raise FileError(f"{dataset.name} has chunks of {chunk} bytes. The file is hostile.")
+
+
+def _attribute(group: Any, name: str) -> Any:
+    """An attribute's value, which cannot be larger than the file is."""
+    claim = group.attrs.get_id(name)
+    size = float(np.prod(claim.shape or (), dtype=np.float64)) * claim.dtype.itemsize
+    if size > file_size(group):
+        raise FileError(f"The attribute {name!r} claims {size:.0f} bytes. The file is damaged.")
+    return group.attrs[name]
+
+
+def file_size(group: Any) -> int:
+    """The bytes of the file that a group lies in."""
+    return int(group.file.id.get_filesize())
+
+
+def has_attribute(group: Any, name: str) -> bool:
+    """Whether the attribute is there, whole or cut in numbered pieces."""
+    return name in group.attrs or f"{name}0" in group.attrs
+
+
+def read_text(group: Any, name: str) -> str:
     """An attribute as str; files hold str, bytes or numpy strings."""
+    return _text(_attribute(group, name))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    if not isinstance(value, (bytes, str)):
+        raise FileError(f"A text was expected. Received: {type(value)}. The file is damaged.")
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 
 def read_names(group: Any, name: str) -> list[str]:
-    """A list of names kept as an attribute, perhaps cut in numbered pieces."""
+    """A list of names kept as an attribute, perhaps cut in numbered pieces; [] if absent."""
     if name in group.attrs:
-        return [text(n) for n in group.attrs[name]]
+        return [_text(n) for n in np.ravel(_attribute(group, name))]
     found: list[str] = []
     for piece in itertools.count():
         if f"{name}{piece}" not in group.attrs:
             return found
-        found += [text(n) for n in group.attrs[f"{name}{piece}"]]
+        found += [_text(n) for n in np.ravel(_attribute(group, f"{name}{piece}"))]
     return found
 
 
 def write_names(group: Any, name: str, names: Sequence[str]) -> None:
     """Write names as an attribute, in numbered pieces when they are too long for one."""
-    data = np.asarray([n.encode() for n in names]) if names else np.asarray([])
-    pieces = 1
-    while any(p.nbytes > ATTRIBUTE_LIMIT for p in np.array_split(data, pieces)):
-        pieces += 1
-    if pieces == 1:
-        group.attrs[name] = data
+    texts = [n.encode() for n in names]
+    size = max([_REFERENCE, *map(len, texts)])
+    count = -(-size * len(texts) // ATTRIBUTE_LIMIT)
+    if count <= 1:
+        group.attrs[name] = texts
         return
-    for i, part in enumerate(np.array_split(data, pieces)):
+    for i, part in enumerate(np.array_split(np.asarray(texts), count)):
         group.attrs[f"{name}{i}"] = part

@@ -1,4 +1,8 @@
-"""`.keras` files: a zip of metadata.json, config.json and model.weights.h5."""
+"""`.keras` files: a zip of metadata.json, config.json and model.weights.h5.
+
+In: a model, or a file. Out: the file, or the model. Members are read by these three names into
+memory, never unpacked to disk.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,19 @@ import datetime
 import io
 import json
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from zoo_keras.errors import FileError
-from zoo_keras.saving import hdf5, weights_tree
-from zoo_keras.saving.h5 import KERAS_VERSION
-from zoo_keras.saving.serialization import (
-    deserialize_keras_object,
-    safe_mode_scope,
-    serialize_keras_object,
-)
+from zoo_keras.errors import FileError, ZooKerasError
+from zoo_keras.saving import config_json, hdf5, weights_tree
+from zoo_keras.saving.layer_groups import KERAS_VERSION, Plan, assign
+from zoo_keras.saving.legacy import modern_config
+from zoo_keras.saving.serialization import object_sharing, serialize_keras_object
 
+WEIGHTS = "model.weights.h5"
 MAX_JSON = 256 << 20  # bytes of config.json
-MAX_RATIO = 200  # unpacked to packed size of a member; deflate cannot be honest far beyond
+MAX_RATIO = 200  # unpacked to packed size of a member; honest weights do not shrink so far
 
 
 def save(model: Any, path: str) -> None:
@@ -27,72 +31,84 @@ def save(model: Any, path: str) -> None:
 
     saved = datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
     metadata = {"keras_version": KERAS_VERSION, "date_saved": saved}
+    with object_sharing():
+        config = json.dumps(serialize_keras_object(model))
     weights = io.BytesIO()
     with h5py.File(weights, "w") as file:
         weights_tree.write(model, file)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", json.dumps(metadata))
-        archive.writestr("config.json", json.dumps(serialize_keras_object(model)))
-        archive.writestr("model.weights.h5", weights.getvalue())
+        archive.writestr("config.json", config)
+        archive.writestr(WEIGHTS, weights.getbuffer())
 
 
-def load(path: str, name: str, custom_objects: Any, compile: bool, safe_mode: bool) -> Any:
+def load(path: str, label: str, custom_objects: Any, compile: bool, safe_mode: bool) -> Any:
     """The model of an archive. Code in the file runs only with safe_mode=False."""
-    with open_archive(path, name) as archive:
-        config = _json(archive, "config.json", name)
-        if not isinstance(config, dict):
-            raise FileError(f"{name}: config.json does not describe a model. Received: {config!r}.")
-        if not compile:
+    with _reading(path, label) as archive:
+        config = config_json.parse(_member(archive, "config.json", MAX_JSON), label, "config.json")
+        metadata = config_json.parse(_metadata(archive), label, "metadata.json")
+        weights = _member(archive, WEIGHTS)
+    with config_json.custom_names(custom_objects, safe_mode), config_json.reading(label):
+        config = _modern(config, metadata)
+        if not compile and isinstance(config, dict):
             config = {k: v for k, v in config.items() if k != "compile_config"}
-        with safe_mode_scope(safe_mode):
-            model = deserialize_keras_object(config, custom_objects, safe_mode=safe_mode)
-        read_weights(archive, name, model, weights_only=not compile)
+        config_json.check_names(config)
+        model = config_json.make_model(config)
+    assign(_plan(weights, label, model, state=compile))
     return model
 
 
-def read_weights(
-    archive: Any, name: str, model: Any, skip_mismatch: bool = False, weights_only: bool = True
-) -> None:
-    """Set the variables from the archive's weights."""
-    data = io.BytesIO(_member(archive, "model.weights.h5", name))
-    with hdf5.open_for_reading(data, name) as file:
-        weights_tree.read(model, file, skip_mismatch, weights_only)
+def weights_plan(path: str, label: str, model: Any, skip_mismatch: bool) -> Plan:
+    """The stored array for each variable of a model that exists already."""
+    with _reading(path, label) as archive:
+        weights = _member(archive, WEIGHTS)
+    return _plan(weights, label, model, skip_mismatch)
 
 
-def open_archive(path: str, name: str) -> zipfile.ZipFile:
-    """The archive, opened; FileError when it is none."""
+def _plan(weights: bytes, label: str, model: Any, skip: bool = False, state: bool = True) -> Plan:
+    with hdf5.open_for_reading(io.BytesIO(weights), label) as file:
+        return weights_tree.plan(file, model, skip, state)
+
+
+def _modern(config: Any, metadata: Any) -> Any:
+    """Keras 2.12 to 2.15 wrote archives too, with configurations of their own."""
+    version = str(metadata.get("keras_version", "3")) if isinstance(metadata, dict) else "3"
+    return modern_config(config, 2) if version.startswith("2.") else config
+
+
+# ---- the archive ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def _reading(path: str, label: str) -> Iterator[zipfile.ZipFile]:
+    """The archive, opened; whatever is wrong with it is a FileError."""
     try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except ZooKerasError as error:
+        raise type(error)(f"{label}: {error}" if label not in str(error) else str(error)) from None
+    except Exception as error:  # zipfile lets errors of its decompressors and of struct through
         raise FileError(
-            f"{name}: not a .keras archive. Received: {error}. The file is cut off or of another "
-            "kind."
+            f"{label}: not a readable .keras archive. Received: {error!r}. The file is cut off, "
+            "damaged, or of another kind; get a fresh copy."
         ) from None
 
 
-def _json(archive: Any, member: str, name: str) -> Any:
-    try:
-        return json.loads(_member(archive, member, name, MAX_JSON))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise FileError(f"{name}: {member} is no JSON ({error}). The file is damaged.") from None
-
-
-def _member(archive: Any, member: str, name: str, limit: int | None = None) -> bytes:
+def _member(archive: zipfile.ZipFile, name: str, limit: int | None = None) -> bytes:
     """A member's bytes; claims about its size are checked before memory is taken."""
-    try:
-        info = archive.getinfo(member)
-    except KeyError:
-        raise FileError(
-            f"{name}: the archive holds no {member}. Received: {archive.namelist()[:8]}. "
-            "It is no Keras model."
-        ) from None
+    names = archive.namelist()
+    if name not in names:
+        raise FileError(f"the archive holds no {name}. Received: {names[:8]}. It is no model.")
+    info = archive.getinfo(name)
     too_dense = info.file_size > MAX_RATIO * max(info.compress_size, 1) + (1 << 20)
     if too_dense or (limit and info.file_size > limit):
         raise FileError(
-            f"{name}: {member} claims {info.file_size} bytes out of {info.compress_size}. The "
-            "archive is damaged or hostile."
+            f"{name} claims {info.file_size} bytes out of {info.compress_size}. The archive is "
+            "damaged or hostile."
         )
-    try:
-        return bytes(archive.read(info))
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise FileError(f"{name}: {member} cannot be read ({error}). The file is damaged.") from None
+    return archive.read(info)
+
+
+def _metadata(archive: zipfile.ZipFile) -> bytes:
+    present = "metadata.json" in archive.namelist()
+    return _member(archive, "metadata.json", MAX_JSON) if present else b"{}"

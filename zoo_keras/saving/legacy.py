@@ -1,4 +1,4 @@
-"""Configurations of older Keras versions -> those of Keras 3, which everything else reads.
+"""Model configurations of older Keras versions -> those of Keras 3, which everything else reads.
 
 In: the JSON of a file written by Keras 2 (or by Keras 3 in its `.h5` form). Out: the same model in
 Keras 3's layout: modules named, InputLayers explicit, calls as args and kwargs, unknown keys gone.
@@ -6,20 +6,27 @@ Keras 3's layout: modules named, InputLayers explicit, calls as args and kwargs,
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from typing import Any
 
-from zoo_keras.errors import FileError, UnsupportedError
+from zoo_keras.errors import ConfigError, UnsupportedError
+from zoo_keras.layers.op_names import op_function
+from zoo_keras.saving import keras2
 
-FAMILIES = ("layers", "initializers", "regularizers", "constraints", "optimizers", "losses",
-            "metrics")  # fmt: skip
+FAMILIES = ("layers", "initializers", "regularizers", "constraints", "optimizers",
+            "optimizers.schedules", "losses", "metrics")  # fmt: skip
 RENAMED_CLASSES = {"Model": "Functional", "BatchNormalizationV1": "BatchNormalization",
                    "BatchNormalizationV2": "BatchNormalization"}  # fmt: skip
-# (class, old key) -> new key; None drops the key
 RENAMED_KEYS = {
     ("LeakyReLU", "alpha"): "negative_slope",
     ("InputLayer", "batch_input_shape"): "batch_shape",
 }
+# Arguments of layers that Keras 3 has no more and that change no result.
+HARMLESS = frozenset(
+    "batch_input_shape input_dtype input_length input_shape fused virtual_batch_size fn "
+    "implementation quantization_config optional sparse ragged".split()
+)
 MODULES = {"Sequential": "keras", "Functional": "keras.src.models.functional"}
 
 
@@ -28,176 +35,162 @@ def modern_config(config: Any, version: int) -> Any:
 
     Args:
         version: major version of the Keras that wrote the file.
+
+    Raises UnsupportedError for Keras 1, ConfigError for what does not describe a model.
     """
-    if version < 2 and not _has_module(config):
-        raise UnsupportedError(
-            "Files of Keras 1 are not supported. Received: keras_version 1. Load the file with "
-            "Keras 2.2 and save it again."
+    if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
+        raise ConfigError(
+            f"The configuration describes no model. Received: {str(config)[:80]!r}. Pass what "
+            "to_json() of a model, or a file of Keras, holds."
         )
-    return _object(config)
+    if version < 2 and "module" not in config:
+        raise UnsupportedError(
+            "Files of Keras 1 are not supported. Received: keras_version 1, or none. Load the "
+            "file with Keras 2.2 and save it again."
+        )
+    modern = modern_object(config)
+    return keras2.with_old_functions(modern) if version < 3 else modern
 
 
-def _has_module(config: Any) -> bool:
-    return isinstance(config, dict) and "module" in config
-
-
-def _object(value: Any) -> Any:
-    """Any part of a configuration."""
+def modern_object(value: Any) -> Any:
+    """Any part of a configuration in Keras 3's layout."""
     if isinstance(value, list):
-        return [_object(v) for v in value]
+        return [modern_object(v) for v in value]
     if not isinstance(value, dict):
         return value
-    if "class_name" not in value or "config" not in value:
-        return {k: _object(v) for k, v in value.items()}
-    name = RENAMED_CLASSES.get(value["class_name"], str(value["class_name"]))
+    if not isinstance(value.get("class_name"), str) or "config" not in value:
+        return {k: modern_object(v) for k, v in value.items()}
+    name: str = RENAMED_CLASSES.get(value["class_name"]) or value["class_name"]
     if name.startswith("__"):
         return value
-    if name in MODULES:
+    if _holds_layers(value["config"], name):
         return _model(name, value)
     found = dict(value, class_name=name)
     if "module" not in found:
-        found.update(module=_module(name), registered_name=None if _module(name) else name)
-        found["config"] = _known_keys(name, found["config"])
-    found["config"] = _object(found["config"])
+        found = _with_module(found)
+    found["config"] = modern_object(found["config"])
     return found
+
+
+def _holds_layers(config: Any, name: str) -> bool:
+    if isinstance(config, dict):
+        layers = config.get("layers")
+        return name in MODULES or (isinstance(layers, list) and "input_layers" in config)
+    return name == "Sequential" and isinstance(config, list)
+
+
+def _with_module(found: dict[str, Any]) -> dict[str, Any]:
+    name = found["class_name"].removeprefix("Custom>")  # Keras 2.11 called its own Adam so
+    module = module_of(name)
+    if name == "Lambda":
+        found["config"] = keras2.lambda_config(found["config"])
+    if module is None:
+        return {**found, "module": None, "registered_name": found["class_name"]}
+    config = _known_keys(name, module, found["config"])
+    return {**found, "class_name": name, "module": module, "registered_name": None,
+            "config": config}  # fmt: skip
+
+
+# ---- models --------------------------------------------------------------------------------------
 
 
 def _model(name: str, value: dict[str, Any]) -> dict[str, Any]:
     inner = value["config"]
     if isinstance(inner, list):  # Sequential up to Keras 2.2.2
-        inner = {"name": "sequential", "layers": inner}
-    inner = dict(inner)
+        inner = {"layers": inner}
     if not isinstance(inner.get("layers"), list):
-        raise FileError(
+        raise ConfigError(
             f"The configuration of a {name} model holds no list of layers. Received: "
             f"{type(inner.get('layers')).__name__}. The file is damaged."
         )
-    if name == "Sequential":
-        inner["layers"] = _sequential_layers(inner["layers"])
-    else:
-        inner["layers"] = [_functional_layer(layer) for layer in inner["layers"]]
-    found = {k: v for k, v in value.items() if k not in ("class_name", "config")}
-    registered = "Functional" if name == "Functional" else None
-    return {**found, "module": MODULES[name], "class_name": name, "config": inner,
-            "registered_name": registered}  # fmt: skip
+    is_stack = name == "Sequential" or "input_layers" not in inner
+    inner = {**inner, "layers": (_stack if is_stack else _graph)(inner["layers"])}
+    if not is_stack:
+        keras2.renumber_calls(inner)
+    known = {"module": MODULES.get(name), "registered_name": None if is_stack else name}
+    return {**known, **value, "class_name": name, "config": inner}
 
 
-def _sequential_layers(layers: list[Any]) -> list[Any]:
+def _stack(layers: list[Any]) -> list[Any]:
     """Layers with the InputLayer that older files leave to the first layer's config."""
-    made = []
-    for i, layer in enumerate(layers):
-        config = layer.get("config", {})
-        shape = config.get("batch_input_shape") if isinstance(config, dict) else None
-        if i == 0 and shape and layer["class_name"] not in ("InputLayer", *MODULES):
-            entry = {"batch_shape": shape, "dtype": _plain(config.get("dtype")),
-                     "name": f"{config.get('name', 'first')}_input"}  # fmt: skip
-            made.append({"module": "keras.layers", "class_name": "InputLayer", "config": entry,
-                         "registered_name": None})  # fmt: skip
-        made.append(_object(layer))
+    made = [modern_object(layer) for layer in layers]
+    config = layers[0]["config"] if layers else {}
+    shape = config.get("batch_input_shape") if isinstance(config, dict) else None
+    if shape and layers[0]["class_name"] not in ("InputLayer", *MODULES):
+        dtype = config.get("dtype")
+        entry = {"batch_shape": shape, "dtype": dtype if isinstance(dtype, str) else "float32",
+                 "name": f"{config.get('name', 'first')}_input"}  # fmt: skip
+        made.insert(0, {"module": "keras.layers", "class_name": "InputLayer", "config": entry,
+                        "registered_name": None})  # fmt: skip
     return made
 
 
-def _plain(dtype: Any) -> str:
-    return dtype if isinstance(dtype, str) else "float32"
+def _graph(layers: list[Any]) -> list[Any]:
+    names = {layer.get("name") or layer["config"]["name"] for layer in layers}
+    return [_graph_layer(layer, names) for layer in layers]
 
 
-def _functional_layer(layer: dict[str, Any]) -> dict[str, Any]:
-    found = _object({k: v for k, v in layer.items() if k != "inbound_nodes"})
+def _graph_layer(layer: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    rest = {k: v for k, v in layer.items() if k not in ("inbound_nodes", "name")}
+    found: dict[str, Any] = _op(rest) if _is_op(rest) else modern_object(rest)
     found["name"] = layer.get("name") or layer["config"]["name"]
-    found["inbound_nodes"] = [_call(node) for node in layer.get("inbound_nodes", [])]
+    calls = layer.get("inbound_nodes", [])
+    found["inbound_nodes"] = [
+        call if isinstance(call, dict) else keras2.modern_call(call, names) for call in calls
+    ]
     return found
 
 
-def _call(node: Any) -> dict[str, Any]:
-    """One call: Keras 2 lists [layer, call, output, kwargs] for every input tensor."""
-    if isinstance(node, dict):
-        return node
-    items = [node] if node and isinstance(node[0], str) else node
-    tensors = [_tensor(item) for item in items]
-    kwargs = items[0][3] if items and len(items[0]) > 3 else {}
-    return {"args": [tensors[0] if len(tensors) == 1 else tensors],
-            "kwargs": {k: v for k, v in (kwargs or {}).items() if k != "training"}}  # fmt: skip
+def _is_op(layer: dict[str, Any]) -> bool:
+    """Whether a graph's entry is an op: Keras 3 writes `x + y` into .h5 as "Add" without module."""
+    config = layer.get("config")
+    plain = isinstance(config, dict) and "trainable" not in config and "dtype" not in config
+    return plain and "module" not in layer and op_function(layer["class_name"]) is not None
 
 
-def _tensor(item: list[Any]) -> dict[str, Any]:
-    return {"class_name": "__keras_tensor__", "config": {"keras_history": list(item[:3])}}
+def _op(layer: dict[str, Any]) -> dict[str, Any]:
+    return {**layer, "module": "keras.src.ops", "registered_name": layer["class_name"]}
 
 
-def _module(name: str) -> str | None:
+# ---- classes and their arguments -----------------------------------------------------------------
+
+
+def module_of(name: str) -> str | None:
     """keras.<family> of a built-in class, None for a custom one."""
-    return next((f"keras.{f}" for f in FAMILIES if _builtin(f, name) is not None), None)
+    return next((f"keras.{f}" for f in FAMILIES if _class(f"keras.{f}", name)), None)
 
 
-def _builtin(family: str, name: str) -> Any:
-    import importlib
-
-    try:
-        return getattr(importlib.import_module(f"zoo_keras.{family}"), name, None)
-    except (UnsupportedError, AttributeError):
-        return None
+def _class(module: str, name: str) -> Any:
+    family = importlib.import_module(module.replace("keras", "zoo_keras", 1))
+    found = getattr(family, name, None)
+    return found if isinstance(found, type) else None
 
 
-def _known_keys(name: str, config: Any) -> Any:
+def _known_keys(name: str, module: str, config: Any) -> Any:
     """The config with old keys renamed, and keys dropped that the class does not take."""
     if not isinstance(config, dict):
         return config
-    renamed = {RENAMED_KEYS.get((name, k), k): v for k, v in config.items()}
+    renamed = {RENAMED_KEYS.get((name, k)) or k: v for k, v in config.items()}
     if name == "BatchNormalization" and isinstance(renamed.get("axis"), list):
         renamed["axis"] = renamed["axis"][0]
-    module = _module(name)
-    if module is None:
-        return renamed
-    cls = _builtin(module.split(".")[1], name)
-    accepted = set(inspect.signature(cls.__init__).parameters) | {"name", "trainable", "dtype"}
-    if module != "keras.layers":
-        accepted -= {"trainable"} - set(inspect.signature(cls.__init__).parameters)
-    return {k: v for k, v in renamed.items() if k in accepted}
+    if renamed.get("reduction") == "auto":
+        renamed["reduction"] = "sum_over_batch_size"
+    accepted = set(inspect.signature(_class(module, name).__init__).parameters)
+    if module == "keras.layers":
+        accepted |= {"name", "trainable", "dtype", "activity_regularizer"}
+        _check_dropped(name, renamed, accepted)
+    return {k: v for k, v in renamed.items() if k in accepted and not _is_default(k, v)}
 
 
-def modern_training_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of compile from the `training_config` of an `.h5` file."""
-    metrics = config.get("metrics")
-    found = {
-        "optimizer": _optimizer(config.get("optimizer_config")),
-        "loss": _object(config.get("loss")),
-        "metrics": _metrics(metrics),
-        "loss_weights": config.get("loss_weights"),
-        "weighted_metrics": _metrics(config.get("weighted_metrics")),
-    }
-    return {k: v for k, v in found.items() if v is not None}
+def _is_default(key: str, value: Any) -> bool:
+    return key == "epsilon" and value is None  # Keras up to 2.2: the backend's 1e-7
 
 
-def _optimizer(config: Any) -> Any:
-    if not isinstance(config, dict) or "module" in config:
-        return config
-    inner = dict(config["config"])
-    if "lr" in inner:
-        inner["learning_rate"] = inner.pop("lr")
-    decay = inner.pop("decay", None)
-    if decay:
-        inner["learning_rate"] = {
-            "module": "keras.optimizers.schedules", "class_name": "InverseTimeDecay",
-            "config": {"initial_learning_rate": inner["learning_rate"], "decay_steps": 1,
-                       "decay_rate": decay}, "registered_name": None,
-        }  # fmt: skip
-    return _object({"class_name": config["class_name"], "config": inner})
-
-
-def _metrics(metrics: Any) -> Any:
-    if isinstance(metrics, dict):
-        if "class_name" in metrics:
-            return _metric(metrics)
-        return {k: _metrics(v) for k, v in metrics.items()}
-    if isinstance(metrics, list):
-        inner = [_metrics(m) for m in metrics]
-        return inner[0] if len(inner) == 1 and isinstance(inner[0], list) else inner
-    return metrics
-
-
-def _metric(config: dict[str, Any]) -> Any:
-    """Keras 2 wraps named metrics; the name of the function is enough."""
-    inner = config["config"]
-    if config["class_name"] == "MeanMetricWrapper" and isinstance(inner.get("fn"), str):
-        named = inner.get("name")
-        return named if named in ("accuracy", "acc") else inner["fn"]
-    return _object(config)
+def _check_dropped(name: str, config: dict[str, Any], accepted: set[str]) -> None:
+    """An argument of a layer that is not known here may be dropped only if it says nothing."""
+    lost = {k: v for k, v in config.items() if k not in accepted | HARMLESS and v}
+    if lost:
+        raise UnsupportedError(
+            f'{name} "{config.get("name")}": the file sets arguments that zoo_keras does not have. '
+            f"Received: {lost}. Save the model again without them."
+        )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import threading
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,7 +52,7 @@ class _State(threading.local):
     def __init__(self) -> None:
         self.safe_mode: bool | None = None
         self.depth = 0
-        self.configs: dict[int, dict[str, Any]] | None = None
+        self.configs: dict[int, tuple[Any, dict[str, Any]]] | None = None
         self.objects: dict[int, Any] | None = None
 
 
@@ -187,7 +187,7 @@ def public_names(cls: type) -> dict[str, Any]:
 def _note_shared(obj: Any, config: dict[str, Any]) -> None:
     if _state.configs is None:
         return
-    first = _state.configs.setdefault(id(obj), config)
+    _, first = _state.configs.setdefault(id(obj), (obj, config))  # obj stays alive, its id its own
     if first is not config:
         config["shared_object_id"] = first["shared_object_id"] = id(obj)
 
@@ -212,7 +212,7 @@ def deserialize_keras_object(
     safe = safe_mode if _state.safe_mode is None else _state.safe_mode
     custom = {**(custom_objects or {}), **scoped_objects(), **get_custom_objects()}
     if _state.depth == 0:
-        _raise_unknown(config, custom)
+        raise_if_unknown(_unknown(config, custom))
     _state.depth += 1
     try:
         return _Reader(custom, safe, module_objects).read(config)
@@ -296,7 +296,7 @@ class _Reader:
                 )
             return load_function(inner["value"])
         if name in ("__numpy__", "__tensor__"):
-            return np.array(inner["value"], dtype=inner["dtype"])
+            return np.array(inner["value"], dtype=_number_dtype(inner["dtype"]))
         if name == "__bytes__":
             return inner["value"].encode("utf-8")
         if name == "__ellipsis__":
@@ -343,6 +343,17 @@ def _from_config(cls: Any, config: dict[str, Any]) -> Any:
         ) from error
 
 
+def _number_dtype(name: Any) -> np.dtype:
+    """A dtype of numbers; one of text could ask for any amount of memory."""
+    dtype = np.dtype(str(name))
+    if dtype.kind not in "fiub":
+        raise ConfigError(
+            f"An array in a config must hold numbers. Received: dtype={name!r}. "
+            "The file or config is damaged, or was not written by Keras."
+        )
+    return dtype
+
+
 def _read_keras_tensor(inner: dict[str, Any]) -> Any:
     from zoo_keras.ops.symbolic import KerasTensor
 
@@ -359,6 +370,11 @@ def find_object(config: dict[str, Any], custom: dict[str, Any]) -> Any:
     """The class or function that a config with "class_name" names; None if it is not known."""
     name, module = config["class_name"], config.get("module")
     registered = config.get("registered_name") or name
+    if not isinstance(name, str) or not isinstance(registered, str):
+        raise ConfigError(
+            f"The names in a config must be strings. Received: class_name={name!r}, "
+            f"registered_name={registered!r}. The file or config is damaged."
+        )
     if name == "function":
         return _find_function(config["config"], module, custom)
     found = get_registered_object(registered, custom_objects=custom)
@@ -407,19 +423,25 @@ def _public(family: str, name: str) -> Any:
         found = getattr(importlib.import_module(f"zoo_keras.{family}"), name, None)
     except (ModuleNotFoundError, UnsupportedError):
         return None
-    usable = hasattr(found, "from_config") or isinstance(found, types.FunctionType)
+    plain = isinstance(found, types.FunctionType) and family in _FUNCTION_FAMILIES
+    usable = plain or hasattr(found, "from_config")
     own = str(getattr(found, "__module__", "")).startswith("zoo_keras.")
     return found if usable and own else None
 
 
-def _raise_unknown(config: Any, custom: dict[str, Any]) -> None:
-    missing = list(dict.fromkeys(_unknown(config, custom)))
+def unknown_objects(config: Any, custom_objects: dict[str, Any] | None = None) -> Iterator[str]:
+    """Descriptions of all classes and functions in the config that nothing is known of."""
+    return _unknown(config, {**(custom_objects or {}), **scoped_objects(), **get_custom_objects()})
+
+
+def raise_if_unknown(described: Iterable[str]) -> None:
+    """UnknownObjectError with all of the descriptions, if there are any."""
+    missing = list(dict.fromkeys(described))
     if missing:
         raise UnknownObjectError(_unknown_message(missing))
 
 
 def _unknown(config: Any, custom: dict[str, Any]) -> Iterator[str]:
-    """Descriptions of all classes and functions in the config that nothing is known of."""
     if isinstance(config, (list, tuple)):
         for value in config:
             yield from _unknown(value, custom)

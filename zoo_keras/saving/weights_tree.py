@@ -1,34 +1,41 @@
 """The tree layout of Keras 3 weights (`.weights.h5`, and inside `.keras`): groups named after
 attributes and class names, arrays `vars/0`, `vars/1`, ...
 
-In: a model and an open HDF5 file. Out: the file filled, or the model's variables set.
+In: a model and an open HDF5 file. Out: the file filled, or a plan: the array for each variable,
+read and checked before anything is set.
 """
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
-from zoo_keras.errors import FileError
-from zoo_keras.layers.tracking import Tracked
+from zoo_keras.layers.layer import Layer
 from zoo_keras.naming import to_snake_case
+from zoo_keras.optimizers.optimizer import Optimizer
+from zoo_keras.random import SeedGenerator
 from zoo_keras.saving import hdf5
+from zoo_keras.saving.layer_groups import Plan, report, top_level
+
+# Attributes of models that are walked although all models have them.
+_OF_MODELS = frozenset({"layers", "optimizer"})
 
 
 def own_variables(node: Any) -> list[Any]:
-    """Variables that a layer, optimizer or metric keeps itself, in file order."""
-    if isinstance(node, Tracked):
-        own = node._variables
-        return [v for v in own if v.trainable_when_made] + [
-            v for v in own if not v.trainable_when_made
-        ]
-    return list(node.variables)
+    """Variables that a layer, optimizer or seed generator keeps itself, in file order."""
+    if isinstance(node, Layer):
+        return top_level(node)
+    return [node.state] if isinstance(node, SeedGenerator) else list(node.variables)
 
 
 def walk(node: Any, path: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Any]]:
-    """(path, layer, optimizer or seed generator) of everything that is saved, each once."""
+    """(path, layer, optimizer or seed generator) of everything that is saved, each once.
+
+    The order decides under which attribute a layer is filed: as in Keras the layers of functional
+    and Sequential models first, then all attributes by name, those with an underscore last.
+    """
     seen = set() if seen is None else seen
     if id(node) in seen:
         return
@@ -38,54 +45,61 @@ def walk(node: Any, path: str = "", seen: set[int] | None = None) -> Iterator[tu
         yield from _walk_value(value, f"{path}/{name}" if path else name, seen)
 
 
+def seed_generators(model: Any) -> list[tuple[str, Any]]:
+    """(path, generator) of all seed generators of the layers."""
+    return [(path, node) for path, node in walk(model) if isinstance(node, SeedGenerator)]
+
+
 def _children(node: Any) -> Iterator[tuple[str, Any]]:
-    if hasattr(node, "layers") and hasattr(node, "compiled") and node._function is not None:
-        yield "layers", _all_layers(node)
-    if not isinstance(node, Tracked):
+    if not isinstance(node, Layer):
         return
-    attributes = {k: v for k, v in node.__dict__.items() if not k.startswith("__")}
-    optimizer = attributes.get("optimizer")
-    for name in sorted(attributes, key=lambda k: k.lstrip("_").lower()):
-        if name.startswith("_") and name not in _PRIVATE_CHILDREN:
+    if getattr(node, "_function", None) is not None:
+        yield "layers", node.layers  # type: ignore[attr-defined]
+    names = set(dir(node)) - _base_attributes(_is_model(node))
+    for name in sorted(names, key=lambda n: f"~{n}" if n.startswith("_") else n):
+        if name.startswith("__"):
             continue
-        value = attributes[name]
-        if value is optimizer and name == "optimizer":
-            if value is not None and value.built:
-                yield name, value
-        elif _is_saveable(value) or isinstance(value, (list, tuple, dict)):
+        try:
+            value = getattr(node, name)
+        except Exception:  # a property that cannot be had now holds nothing to save
+            continue
+        if _is_saveable(value) or isinstance(value, (list, tuple, dict)):
             yield name, value
 
 
-# Attributes that begin with an underscore and hold sublayers all the same.
-_PRIVATE_CHILDREN = frozenset(
-    "_query_dense _key_dense _value_dense _output_dense _softmax _dropout_layer".split()
-)
+def _is_model(node: Any) -> bool:
+    return hasattr(node, "compiled") and hasattr(node, "layers")
 
 
-def _all_layers(model: Any) -> list[Any]:
-    if type(model).__name__ == "Sequential":
-        return list(model.layers)
-    return [layer for layer in model._layers if isinstance(layer, Tracked)]
+@functools.cache
+def _base_attributes(of_model: bool) -> frozenset[str]:
+    """What every layer, or every model, has: none of it is a sublayer to be saved."""
+    from zoo_keras.models import Sequential
+
+    found = set(dir(Layer(name="layer")))
+    if of_model:
+        found |= set(dir(Sequential(name="model"))) - _OF_MODELS
+    return frozenset(found)
 
 
 def _is_saveable(value: Any) -> bool:
-    return isinstance(value, Tracked) or type(value).__name__ == "SeedGenerator"
+    return isinstance(value, (Layer, Optimizer, SeedGenerator))
 
 
 def _walk_value(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
     if not isinstance(value, (list, tuple, dict)):
         yield from walk(value, path, seen)
         return
+    if id(value) in seen:
+        return
+    seen.add(id(value))
     used: dict[str, int] = {}
     for item in value.values() if isinstance(value, dict) else value:
         if _is_saveable(item):
-            yield from walk(item, f"{path}/{_unique(to_snake_case(_class_name(item)), used)}", seen)
+            name = _unique(to_snake_case(type(item).__name__), used)
+            yield from walk(item, f"{path}/{name}", seen)
         elif isinstance(item, (list, tuple, dict)):
             yield from _walk_value(item, f"{path}/{_unique('container', used)}", seen)
-
-
-def _class_name(item: Any) -> str:
-    return str(getattr(item, "class_name", None) or type(item).__name__)
 
 
 def _unique(name: str, used: dict[str, int]) -> str:
@@ -96,61 +110,70 @@ def _unique(name: str, used: dict[str, int]) -> str:
 def write(model: Any, file: Any) -> None:
     """Write all variables."""
     for path, node in walk(model):
-        variables = own_variables(node)
-        named = isinstance(getattr(node, "name", None), str)
-        if not variables and not named:
-            continue
         group = file.create_group(f"{path}/vars" if path else "vars")
-        if named:
+        if not isinstance(node, SeedGenerator):
             group.attrs["name"] = node.name
-        for i, variable in enumerate(variables):
-            group[str(i)] = np.asarray(variable.numpy())
+        for i, variable in enumerate(own_variables(node)):
+            group[str(i)] = variable.numpy()
 
 
-def read(model: Any, file: Any, skip_mismatch: bool = False, weights_only: bool = True) -> None:
-    """Set all variables; everything is checked before anything is set."""
-    plans = []
+def plan(file: Any, model: Any, skip_mismatch: bool = False, state: bool = True) -> Plan:
+    """The stored array for each variable.
+
+    Args:
+        skip_mismatch: leave out what does not fit, with a warning, instead of a FileError.
+        state: also that of the optimizer, if the file has it, and of seed generators.
+    """
+    found: Plan = []
+    problems: list[str] = []
     for path, node in walk(model):
-        variables = own_variables(node)
-        is_layer = isinstance(node, Tracked)
-        if not variables or (weights_only and not is_layer):
-            continue
         group = _group(file, path)
-        if group is None or len(group) != len(variables):
-            if skip_mismatch or not is_layer:
-                continue
-            raise FileError(_mismatch(file, path, node, variables, group))
-        plans += _checked(file, group, variables, skip_mismatch)
-    for group, name, variable in plans:
-        variable.assign(hdf5.read_array(group, name, variable.shape))
+        if isinstance(node, Layer):
+            made, problem = _layer_plan(group, path, node)
+            problems += problem
+        else:
+            made = _state_plan(group, node) if state and group is not None else []
+        found += made
+    report(problems, skip_mismatch)
+    return found
 
 
 def _group(file: Any, path: str) -> Any:
     name = f"{path}/vars" if path else "vars"
-    if name not in file:
-        older = name.replace("layers/", "_layer_checkpoint_dependencies/")
-        return hdf5.child(file, older, "group") if older in file else None
-    return hdf5.child(file, name, "group")
+    found = hdf5.find(file, name)
+    if found is None:  # Keras 2.12 to 2.15
+        found = hdf5.find(file, name.replace("layers/", "_layer_checkpoint_dependencies/"))
+    return found
 
 
-def _checked(file: Any, group: Any, variables: list[Any], skip: bool) -> list[tuple]:
-    plans = []
+def _layer_plan(group: Any, path: str, layer: Any) -> tuple[Plan, list[str]]:
+    variables = own_variables(layer)
+    count = 0 if group is None else len(group)
+    if count != len(variables):
+        where = f'layer "{layer.name}" ({path or "the model itself"})'
+        return [], [f"{where} has {len(variables)} weights, the file {count}"]
+    found: Plan = []
+    problems = []
     for i, variable in enumerate(variables):
-        stored = tuple(hdf5.child(group, str(i), "dataset").shape)
-        if stored == tuple(variable.shape):
-            plans.append((group, str(i), variable))
-        elif not skip:
-            raise FileError(
-                f"{file.filename}: {group.name}/{i} has shape {stored}, "
-                f'"{variable.path}" has {variable.shape}. The file belongs to another model.'
+        shape = hdf5.child(group, str(i), "dataset").shape
+        if shape == variable.shape:
+            found.append((variable, hdf5.read_array(group, str(i), shape)))
+        else:
+            problems.append(f"{variable.path} has shape {variable.shape}, in the file {shape}")
+    return found, problems
+
+
+def _state_plan(group: Any, node: Any) -> Plan:
+    """The state of an optimizer or seed generator. One that does not fit is left as it is."""
+    variables = own_variables(node)
+    count = len(group)
+    if isinstance(node, Optimizer) and count != len(variables):
+        if node.built and count > 2:  # 2: the step and the rate of one that never trained
+            warnings.warn(
+                f"The stored optimizer state ({count} arrays) does not fit the optimizer "
+                f"{node.name} ({len(variables)} variables), which stays as it is.",
+                stacklevel=6,
             )
-    return plans
-
-
-def _mismatch(file: Any, path: str, node: Any, variables: list[Any], group: Any) -> str:
-    held = "nothing" if group is None else f"{len(group)} arrays"
-    return (
-        f"{file.filename}: expected {len(variables)} arrays for layer "
-        f'"{getattr(node, "name", path)}" under {path or "/"}/vars. Received: {held}. '
-        "The file belongs to another model."
-    )
+            return []
+        variables = variables[:count] if node.built else []
+    return [(v, hdf5.read_array(group, str(i), v.shape)) for i, v in enumerate(variables)]

@@ -1,10 +1,8 @@
 """All-reduce of one float32 vector over Spark's block managers.
 
-In: a bridge, this rank's number, and a way to tell the others one's address (`gather`). Out: a
-gradient vector and a weight vector in shared memory, and the exchanges between them. Knows blocks,
-not models.
+In: the group of ranks. Out: a gradient vector and a weight vector in shared memory, and the
+exchanges between them. Knows blocks, not models.
 
-    group = Group(bridge, "job", rank, size, gather=gather)     # gather: dict -> list of dicts
     ring = AllReduce(group, count, wire="float32")
     ring.gradient[:] = ...                     # `count` floats, written by the engine
     notes = ring.reduce_scatter([loss, rows])  # ring.gradient[lo:hi] is now the sum over ranks;
@@ -12,7 +10,7 @@ not models.
     ring.weights[lo:hi] -= ...                 # lo, hi = ring.bounds
     ring.all_gather()                          # every rank's slice of ring.weights, everywhere
     ring.all_sum([norm])                       # up to 512 float64, summed over ranks
-    ring.close(); group.close()
+    ring.close()
 
 Sums are taken in rank order, so they are the same bits in every run. What may be overwritten when:
 `gradient` after the next exchange that follows reduce_scatter, `weights[lo:hi]` after the next
@@ -23,90 +21,19 @@ rank must make the same calls in the same order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from zoo_keras.errors import ConfigError
-from zoo_keras.spark.bridge import Bridge, Part, Peer, Region
-from zoo_keras.spark.wire import WIRE_TYPES, from_wire, sum_in_order, to_wire
+from zoo_keras.spark.bridge import Part, Region
+from zoo_keras.spark.group import Group
+from zoo_keras.spark.neighbours import Foreign
+from zoo_keras.spark.wire import WIRE_TYPES, add, sum_in_order, to_wire
 
 SUM_VALUES = 512
 NOTE_VALUES = 64
 _ALIGN = 16  # floats: a cache line
 _LARGEST_BLOCK = 1 << 30
-
-Gather = Callable[[dict[str, Any]], list[dict[str, Any]]]
-
-
-class Group:
-    """The ranks of one job, able to exchange blocks with each other.
-
-    Args:
-        bridge: the connection to this executor's JVM.
-        job: a name that no job has had before.
-        rank, size: which of how many.
-        gather: tells everyone's dict to everyone, in rank order; called once, after all that the
-            others may ask of this rank is in place.
-        facts: what to tell the others besides the address.
-        timeout: seconds to wait for the slowest rank in an exchange.
-
-    Attributes:
-        facts: what every rank has told, in rank order.
-        peers: every rank's address, in rank order.
-    """
-
-    def __init__(
-        self,
-        bridge: Bridge,
-        job: str,
-        rank: int,
-        size: int,
-        *,
-        gather: Gather,
-        facts: dict[str, Any] | None = None,
-        timeout: float = 600.0,
-    ) -> None:
-        self.bridge, self.job, self.rank, self.size, self.timeout = bridge, job, rank, size, timeout
-        self._handle = bridge.new_group(job, rank, size)
-        told = gather({"address": list(bridge.here()), "facts": facts or {}})
-        self.peers = [Peer(*each["address"]) for each in told]
-        self.facts = [each["facts"] for each in told]
-        bridge.join(self._handle, self.peers)
-        self._number = 0
-        self._rings = 0
-        self._nothing = self.plan({})
-
-    def others(self) -> list[int]:
-        """The other ranks, the next one first, so that not all ask the same one at once."""
-        return [(self.rank + i) % self.size for i in range(1, self.size)]
-
-    def plan(self, wanted: dict[int, list[tuple[str, list[Part]]]]) -> int:
-        """Prepares an exchange that fetches blocks, by name, from ranks."""
-        return self.bridge.plan(self._handle, [(r, wanted.get(r, [])) for r in self.others()])
-
-    def exchange(self, plan: int) -> None:
-        """Tells all peers that this rank's data are in place and fetches theirs.
-
-        Raises:
-            BridgeTimeoutError, PeerLostError, TaskCancelledError: each names the peer.
-        """
-        if self.size > 1:
-            self._number += 1
-            self.bridge.exchange(self._handle, plan, self._number, self.timeout)
-
-    def barrier(self) -> None:
-        """Returns when every rank has called it: about a millisecond, no data."""
-        self.exchange(self._nothing)
-
-    def next_ring(self) -> str:
-        """A name for the next ring, the same on every rank."""
-        self._rings += 1
-        return f"{self.job}-{self._rings}"
-
-    def close(self) -> None:
-        """The last barrier: nobody leaves while another may still read from it."""
-        self.barrier()
 
 
 class AllReduce:
@@ -136,6 +63,8 @@ class AllReduce:
         if count < 0:
             raise ConfigError(f"AllReduce: count must not be negative. Received: count={count}.")
         self.count, self.wire = count, wire
+        self._kind = WIRE_TYPES[wire]
+        self._item = np.dtype(self._kind).itemsize
         self._group = group
         self._name = group.next_ring()
         self._slice = -(-count // (group.size * _ALIGN)) * _ALIGN
@@ -145,25 +74,26 @@ class AllReduce:
         self._shadow: np.ndarray | None = None
         self._blocks: list[str] = []
         self._sum_turn = 0
+        self._foreign: dict[int, Foreign] = {}
         if group.size > 1:
             self._publish()
             self._make_plans()
-            group.barrier()
+            self._foreign = group.show(self._region)
+        self._look_up()
 
     def _slice_bounds(self, rank: int) -> tuple[int, int]:
         lo = min(rank * self._slice, self.count)
         return lo, min(lo + self._slice, self.count)
 
-    # Memory: each name is a byte offset into one region.
+    # Memory: each name is a byte offset into one region, laid out alike on every rank.
 
     def _lay_out(self) -> None:
         size, others, full = self._group.size, self._group.size - 1, self._slice * self._group.size
-        item = np.dtype(WIRE_TYPES[self.wire]).itemsize
-        narrow = item * self._slice if self.wire != "float32" else 0
+        narrow = self._item * self._slice if self.wire != "float32" else 0
         sizes = {
             "gradient": 4 * full,
             "weights": 4 * full,
-            "incoming": item * self._slice * others,
+            "incoming": self._item * self._slice * others,
             "outgoing": narrow * others,
             "change": narrow,
             "note": 8 * NOTE_VALUES * 2,
@@ -175,34 +105,46 @@ class AllReduce:
         for name, nbytes in sizes.items():
             self._at[name], end = end, end + nbytes
         self._region = Region(self._group.bridge, end)
-        self._make_views()
+        self.gradient = self._region.array(self._at["gradient"], self.count)
+        self.weights = self._region.array(self._at["weights"], self.count)
+        self._note = self._table(self._region, "note", 2, NOTE_VALUES)
+        self._notes = self._table(self._region, "notes", size, NOTE_VALUES)
+        self._spare = np.empty(self._length(self._group.rank), np.float32)  # touched when used
+        self._sum = self._table(self._region, "sum", 2, SUM_VALUES)
+        self._sums = self._table(self._region, "sums", size, SUM_VALUES)
 
-    def _make_views(self) -> None:
-        region, at, group = self._region, self._at, self._group
-        kind = WIRE_TYPES[self.wire]
-        self.gradient = region.array(at["gradient"], self.count)
-        self.weights = region.array(at["weights"], self.count)
-        item = np.dtype(kind).itemsize * self._slice
-        rows = {rank: i for i, rank in enumerate(group.others())}
-        self._incoming_at = {rank: at["incoming"] + i * item for rank, i in rows.items()}
-        self._outgoing_at = {rank: at["outgoing"] + i * item for rank, i in rows.items()}
-        mine, narrow = self._length(group.rank), self.wire != "float32"
-        self._incoming = {r: region.array(o, mine, kind) for r, o in self._incoming_at.items()}
-        self._outgoing = {
-            rank: region.array(offset, self._length(rank), kind)
-            for rank, offset in self._outgoing_at.items()
-            if narrow
-        }
-        self._note = region.array(at["note"], 2 * NOTE_VALUES, np.float64).reshape(2, -1)
-        self._notes = region.array(at["notes"], group.size * NOTE_VALUES, np.float64)
-        self._notes = self._notes.reshape(group.size, -1)
-        self._sum = region.array(at["sum"], 2 * SUM_VALUES, np.float64).reshape(2, -1)
-        self._sums = region.array(at["sums"], group.size * SUM_VALUES, np.float64)
-        self._sums = self._sums.reshape(group.size, -1)
+    def _table(self, region: Region | Foreign, name: str, rows: int, columns: int) -> np.ndarray:
+        return region.array(self._at[name], rows * columns, np.float64).reshape(rows, columns)
 
     def _length(self, rank: int) -> int:
         lo, hi = self._bounds[rank]
         return hi - lo
+
+    def _row(self, name: str, owner: int, other: int) -> int:
+        """Where `owner` keeps what it has for, or has from, another rank."""
+        return self._at[name] + (other - owner - 1) % self._group.size * self._item * self._slice
+
+    def _look_up(self) -> None:
+        """Views of what the exchanges bring: fetched from afar, or in a neighbour's own memory."""
+        me = self._group.rank
+        self._gradients, self._changes, self._outgoing = {}, {}, {}
+        for rank in self._group.others():
+            foreign = self._foreign.get(rank)
+            region, mine, theirs = foreign or self._region, self._length(me), self._length(rank)
+            gradient = change = self._row("incoming", me, rank)
+            if foreign:
+                gradient, change = self._gradient_at(rank, me), self._at["change"]
+            self._gradients[rank] = region.array(gradient, mine, self._kind)
+            if self.wire != "float32":
+                self._changes[rank] = region.array(change, theirs, self._kind)
+                out = self._row("outgoing", me, rank)
+                self._outgoing[rank] = self._region.array(out, theirs, self._kind)
+
+    def _gradient_at(self, owner: int, other: int) -> int:
+        """Where a rank keeps its gradient of another rank's slice, as it goes on the wire."""
+        if self.wire != "float32":
+            return self._row("outgoing", owner, other)
+        return self._at["gradient"] + 4 * self._bounds[other][0]
 
     # Blocks: what this rank publishes, and what it wants from the others.
 
@@ -235,19 +177,17 @@ class AllReduce:
         return [(block, [piece]) for block, piece in zip(names, pieces)]
 
     def _gradient_parts(self, rank: int) -> list[Part]:
-        if self.wire != "float32":
-            return [self._region.part(self._outgoing_at[rank], 2 * self._length(rank))]
-        offset = self._at["gradient"] + 4 * self._bounds[rank][0]
-        return [self._region.part(offset, 4 * self._length(rank))]
+        at = self._gradient_at(self._group.rank, rank)
+        return [self._region.part(at, self._item * self._length(rank))]
 
     def _weight_parts(self, rank: int) -> list[Part]:
         offset = self._at["weights"] + 4 * self._bounds[rank][0]
         return [self._region.part(offset, 4 * self._length(rank))]
 
     def _change_parts(self, rank: int) -> list[Part]:
-        mine = rank == self._group.rank
-        offset = self._at["change"] if mine else self._incoming_at[rank]
-        return [self._region.part(offset, 2 * self._length(rank))]
+        me = self._group.rank
+        offset = self._at["change"] if rank == me else self._row("incoming", me, rank)
+        return [self._region.part(offset, self._item * self._length(rank))]
 
     def _note_part(self, kind: int) -> Part:
         return self._region.part(self._at["note"] + kind * 8 * NOTE_VALUES, 8 * NOTE_VALUES)
@@ -256,15 +196,13 @@ class AllReduce:
         return self._region.part(self._at["notes"] + rank * 8 * NOTE_VALUES, 8 * NOTE_VALUES)
 
     def _make_plans(self) -> None:
-        me, item = self._group.rank, np.dtype(WIRE_TYPES[self.wire]).itemsize
+        me, mine = self._group.rank, self._item * self._length(self._group.rank)
         self._reduce_plan = self._plan(
-            lambda r: (
-                f"g{r}-{me}",
-                [self._region.part(self._incoming_at[r], item * self._length(me))],
-            )
+            lambda r: (f"g{r}-{me}", [self._region.part(self._row("incoming", me, r), mine)])
         )
         self._gather_plan = self._plan(lambda r: (f"w{r}", self._weight_parts(r)))
-        self._change_plan = self._plan(lambda r: (f"d{r}", self._change_parts(r)))
+        if self.wire != "float32":
+            self._change_plan = self._plan(lambda r: (f"d{r}", self._change_parts(r)))
         self._sum_plans = [self._sum_plan(turn) for turn in range(2)]
 
     def _plan(self, wanted: Callable[[int], tuple[str, list[Part]]]) -> int:
@@ -292,16 +230,19 @@ class AllReduce:
         Returns:
             Every rank's note: float64, shape (ranks, len(note)).
         """
-        lo, hi = self.bounds
         self._write_note(0, note)
         for rank, slots in self._outgoing.items():
             to_wire(self.gradient[slice(*self._bounds[rank])], slots)
         if self._group.size > 1:
             self._group.exchange(self._reduce_plan)
-            mine = self.gradient[lo:hi]
-            ranks = range(self._group.size)
-            sum_in_order([self._incoming.get(rank, mine) for rank in ranks], mine)
-        return self._read_notes(len(note))
+            self._sum_gradients()
+        return self._read_notes(0, len(note))
+
+    def _sum_gradients(self) -> None:
+        me, came = self._group.rank, self._gradients
+        before = [came[rank] for rank in range(me)]
+        after = [came[rank] for rank in range(me + 1, self._group.size)]
+        sum_in_order(before, self.gradient[slice(*self.bounds)], after, self._spare)
 
     def all_gather(self, note: Sequence[float] = (), *, exact: bool = False) -> np.ndarray:
         """Brings every rank's own slice of `weights` to every rank.
@@ -316,28 +257,27 @@ class AllReduce:
         self._write_note(1, note)
         if self._group.size > 1:
             if self._shadow is None or exact:
-                self._group.exchange(self._gather_plan)
-                self._keep_shadow()
+                self._gather_weights()
             else:
                 self._gather_changes(self._shadow)
-        return self._read_notes(len(note))
+        return self._read_notes(1, len(note))
 
-    def _keep_shadow(self) -> None:
-        """What the others now hold as this rank's slice: the base of the changes to come."""
-        if self.wire != "float32":
+    def _gather_weights(self) -> None:
+        self._group.exchange(self._gather_plan)
+        for rank, foreign in self._foreign.items():
+            lo, hi = self._bounds[rank]
+            self.weights[lo:hi] = foreign.array(self._at["weights"] + 4 * lo, hi - lo)
+        if self.wire != "float32":  # what the others now hold, the base of the changes to come
             self._shadow = self.weights[slice(*self.bounds)].copy()
 
     def _gather_changes(self, shadow: np.ndarray) -> None:
         lo, hi = self.bounds
-        change = self._region.array(self._at["change"], hi - lo, WIRE_TYPES[self.wire])
+        change = self._region.array(self._at["change"], hi - lo, self._kind)
         to_wire(self.weights[lo:hi] - shadow, change)
-        shadow += from_wire(change)
+        add(shadow, change)
         self._group.exchange(self._change_plan)
-        for rank in self._group.others():
-            came = self._region.array(
-                self._incoming_at[rank], self._length(rank), WIRE_TYPES[self.wire]
-            )
-            self.weights[slice(*self._bounds[rank])] += from_wire(came)
+        for rank, came in self._changes.items():
+            add(self.weights[slice(*self._bounds[rank])], came)
 
     def all_sum(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
         """The sum over ranks, in rank order, of up to 512 float64; same shape as given."""
@@ -348,6 +288,8 @@ class AllReduce:
         mine = self._sum[self._sum_turn]
         mine[: values.size] = values.ravel()
         self._group.exchange(self._sum_plans[self._sum_turn])
+        for rank, foreign in self._foreign.items():
+            self._sums[rank] = self._table(foreign, "sum", 2, SUM_VALUES)[self._sum_turn]
         self._sum_turn ^= 1
         self._sums[self._group.rank] = mine
         total = self._sums[0, : values.size].copy()
@@ -360,7 +302,9 @@ class AllReduce:
         self._note[kind, : len(note)] = note
         self._notes[self._group.rank, : len(note)] = note
 
-    def _read_notes(self, length: int) -> np.ndarray:
+    def _read_notes(self, kind: int, length: int) -> np.ndarray:
+        for rank, foreign in self._foreign.items() if length else ():
+            self._notes[rank] = self._table(foreign, "note", 2, NOTE_VALUES)[kind]
         return self._notes[:, :length].copy()
 
     def part(self, name: str, lo: int, hi: int) -> Part:

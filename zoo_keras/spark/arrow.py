@@ -16,7 +16,6 @@ import numpy as np
 from zoo_keras.errors import DataError, UnsupportedError
 from zoo_keras.spark.rows import Leaf, fits
 
-
 _PRIMITIVES = {
     "FloatType": "float32", "DoubleType": "float64", "ByteType": "int8", "ShortType": "int16",
     "IntegerType": "int32", "LongType": "int64", "BooleanType": "bool",
@@ -149,26 +148,39 @@ def numpy_column(column: Any, name: str, first: int) -> np.ndarray:
 
     shape: list[int] = [len(column)]
     while pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        _no_nulls(column, name, first)
-        lengths = np.diff(np.asarray(column.offsets))
-        if lengths.size and (lengths != lengths[0]).any():
-            row = int(np.argmax(lengths != lengths[0]))
-            raise DataError(
-                f"Row {first + row}: column {name}: expected lists of {lengths[0]} numbers as in "
-                f"the rows before. Received: {lengths[row]}. Pad or cut them to one length."
-            )
-        shape.append(int(lengths[0]) if lengths.size else 0)
+        _no_nulls(column, name, first, shape)
+        shape.append(_common_length(np.diff(np.asarray(column.offsets)), name, first, shape))
         column = column.flatten()
-    _no_nulls(column, name, first)
+    _no_nulls(column, name, first, shape)
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
             or pa.types.is_boolean(column.type)):  # fmt: skip
-        raise UnsupportedError(f"Column {name}: Arrow type {column.type} is not supported.")
+        raise UnsupportedError(
+            f"Column {name}: expected numbers. Received: Arrow type {column.type}. Cast the column."
+        )
     return np.asarray(column.to_numpy(zero_copy_only=False)).reshape(shape)
 
 
-def _no_nulls(column: Any, name: str, first: int) -> None:
+def _common_length(lengths: np.ndarray, name: str, first: int, shape: list[int]) -> int:
+    if not lengths.size:
+        return 0
+    usual = int(np.bincount(lengths).argmax())
+    if (lengths != usual).any():
+        at = int(np.argmax(lengths != usual))
+        raise DataError(
+            f"Row {first + _row(at, shape)}: column {name}: expected lists of {usual} as in most "
+            f"rows. Received: a list of {lengths[at]}. Pad or cut them to one length."
+        )
+    return usual
+
+
+def _row(index: int, shape: list[int]) -> int:
+    """The row to which an element of the flattened column belongs."""
+    return index // int(np.prod(shape[1:], dtype=np.int64))
+
+
+def _no_nulls(column: Any, name: str, first: int, shape: list[int]) -> None:
     if column.null_count:
-        row = int(np.argmax(np.asarray(column.is_null())))
+        row = _row(int(np.argmax(np.asarray(column.is_null()))), shape)
         raise DataError(
             f"Row {first + row}: column {name}: expected numbers. Received: null. Fill or drop "
             "such rows."

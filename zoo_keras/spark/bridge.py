@@ -210,6 +210,14 @@ class Bridge:
         body = _text(who) + _peer(peer) + wait + _text(name) + _parts(parts)
         self.call(b"F", body, timeout + COMMAND_TIMEOUT)
 
+    def check(self) -> None:
+        """Raises when Spark wants this task to stop.
+
+        Raises:
+            TaskCancelledError: the job failed elsewhere, or was cancelled.
+        """
+        self.call(b"C")
+
     def new_group(self, job: str, rank: int, size: int) -> int:
         """Hangs up this rank's bells for a job; returns the group's number."""
         answer = self.call(b"G", _text(job) + struct.pack(">ii", rank, size))
@@ -223,7 +231,7 @@ class Bridge:
     def plan(
         self, group: int, wanted: Iterable[tuple[int, Sequence[tuple[str, Sequence[Part]]]]]
     ) -> int:
-        """Prepares an exchange: for each peer's rank, block names and where they go."""
+        """Prepares an exchange with some peers: their ranks, block names and where they go."""
         wanted = list(wanted)
         body = struct.pack(">ii", group, len(wanted))
         for rank, blocks in wanted:
@@ -275,6 +283,9 @@ class Region:
         bridge: the connection it is shared through.
         nbytes: its size; rounded up to whole pages.
 
+    Attributes:
+        nbytes: its size. number: its number in the JVM. fd: its file, until it is closed.
+
     Raises:
         ClusterError: there is no room for it.
     """
@@ -282,15 +293,17 @@ class Region:
     def __init__(self, bridge: Bridge, nbytes: int) -> None:
         self.nbytes = -(-max(nbytes, 1) // _PAGE) * _PAGE
         self._bridge = bridge
-        self._memory, self.number = self._share()
+        self._memory, self.number, self.fd = self._share()
+        self._close_fd = weakref.finalize(self, os.close, self.fd)
 
-    def _share(self) -> tuple[mmap.mmap, int]:
+    def _share(self) -> tuple[mmap.mmap, int, int]:
         reasons = []
         for make in (_anonymous_file, *(_file_in(folder) for folder in _folders())):
             try:
                 with make() as (fd, path):
                     os.posix_fallocate(fd, 0, self.nbytes)  # else a full /dev/shm is a SIGBUS later
-                    return mmap.mmap(fd, self.nbytes), self._bridge.map(path, self.nbytes)
+                    number = self._bridge.map(path, self.nbytes)
+                    return mmap.mmap(fd, self.nbytes), number, os.dup(fd)
             except (OSError, AttributeError) as error:
                 reasons.append(str(error))
             except BridgeError as error:
@@ -311,6 +324,7 @@ class Region:
 
     def close(self) -> None:
         """Gives the JVM's share back; ours goes with the last array."""
+        self._close_fd()
         with contextlib.suppress(BridgeError):
             self._bridge.unmap(self.number)
 

@@ -1,19 +1,21 @@
 """The driver's compiler for a fit on Spark: programs by name, and the model's flat state.
 
-In: a compiled Model and the layout of the records. Out: the plan for the ranks, the programs they
-ask for (train:<rows>, test:<rows>, update:<rank>, norm:<rank>, constraints), and blobs of weights
-and slots; takes back what the ranks have trained.
+In: a compiled Model and the layouts of the records. Out: the plan for the ranks, the programs they
+ask for (train:<rows>, test:<rows>, count:<rows>, test-count:<rows>, update:<rank>, norm:<rank>,
+constraints), and blobs of weights and slots; takes back what the ranks have trained.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from zoo_keras import native
-from zoo_keras.errors import UnsupportedError
+from zoo_keras.errors import ConfigError, UnsupportedError
 from zoo_keras.program import Program
+from zoo_keras.spark.measures import Measured, merged_logs, metric_others
 from zoo_keras.spark.plan import FitPlan
 from zoo_keras.spark.rows import Layout
 from zoo_keras.training import steps
@@ -31,40 +33,46 @@ class Snapshot(NamedTuple):
 
 
 class FitCompiler:
-    """Compiles for one model and one layout of records."""
+    """Compiles for one model and one layout of records.
 
-    def __init__(self, model: Any, layout: Layout, class_weighted: bool, threads: int) -> None:
-        self.model, self.layout, self.threads = model, layout, threads
-        self.weighted = class_weighted
-        batch = self._sample(2)
+    Args:
+        layout, test_layout: of the records to train on and to validate on.
+        class_weighted: whether class weights become sample weights.
+        threads: of each rank.
+    """
+
+    def __init__(
+        self, model: Any, layout: Layout, test_layout: Layout, class_weighted: bool, threads: int
+    ) -> None:
+        self.model, self.threads = model, threads
+        self.layout, self.test_layout = layout, test_layout
+        batch = _weighted(layout.zeros(2), class_weighted)
         self.state = model._local().prepare(batch, training=True)
         _require_flat(model.optimizer)
         self.shapes, self.structure = steps.shapes_of(batch), batch.structure
+        tests = test_layout.zeros(2)
+        self.test_shapes, self.test_structure = steps.shapes_of(tests), tests.structure
         self.updated = steps.updated_variables(model, self.shapes, self.structure)
-        self.weights_count = len(self.state.weights.variables)
-
-    def _sample(self, rows: int) -> Batch:
-        """A batch of zeros in the layout's shapes."""
-        columns = [np.zeros((rows, *leaf.shape), leaf.dtype) for leaf in self.layout.leaves]
-        xs, ys, ws = self.layout.split(columns)
-        structure = self.layout.structure
-        if self.weighted:
-            ws, structure = [np.ones(rows, np.float32)], (*structure[:2], 0)
-        return self.model._arranged(Batch(xs, ys, ws, structure))
+        self._compiled: dict[str, Program | None] = {}
 
     def plan(self, checks_loss: bool, **given: Any) -> FitPlan:
         """The plan for one job."""
-        state, optimizer = self.state, self.model.optimizer
-        place = state.place(self.model._loss_tracker.total)
+        state, optimizer, model = self.state, self.model.optimizer, self.model
+        place = state.place(model._loss_tracker.total)
         constrained = any(v.constraint is not None for v in state.weights.variables)
         every = optimizer.ema_overwrite_frequency if optimizer.use_ema else None
         return FitPlan(
-            layout=self.layout, weights=state.weights.size, state=state.state.size,
-            metrics=state.metrics.size, averaged=self._averaged(), slots=tuple(state.slots),
-            iterations=int(optimizer.iterations), clips=clips_by_norm(optimizer),
-            constrained=constrained, average_every=every,
+            layout=self.layout, test_layout=self.test_layout, weights=state.weights.size,
+            variables=len(state.weights.variables), outputs=len(model._losses.names),
+            state=state.state.size, metrics=state.metrics.size, averaged=self._averaged(),
+            metric_others=metric_others(model, state),
+            slots=tuple(state.slots), iterations=int(optimizer.iterations),
+            clips=clips_by_norm(optimizer), constrained=constrained, average_every=every,
+            counts=self.program("count:2") is not None,
+            test_counts=self.program("test-count:2") is not None,
             loss_index=place.offset // 4 if checks_loss else -1,
-            labels=class_counts(self.model, self.shapes, self.structure),
+            labels=class_counts(model, self.shapes, self.structure),
+            test_labels=class_counts(model, self.test_shapes, self.test_structure),
             others=tuple(np.array(v.value) for v in state.others), **given,
         )  # fmt: skip
 
@@ -73,23 +81,37 @@ class FitCompiler:
         spans = zip(flat.variables, flat.offsets, flat.offsets[1:], strict=False)
         return tuple((lo, hi) for v, lo, hi in spans if any(v is u for u in self.updated))
 
-    def program(self, name: str, own: list[int]) -> Program | None:
-        """The program of that name; None when an update has nothing to do."""
-        kind, _, number = name.partition(":")
-        with native.using_threads(self.threads):
-            if kind == "train":
-                return steps.gradient_program(self.model, self.state,
-                                              self.shapes.with_rows(int(number)), self.structure,
-                                              shared=True)  # fmt: skip
-            if kind == "test":
-                return steps.evaluate_program(self.model, self.state,
-                                              self.shapes.with_rows(int(number)),
-                                              self.structure)  # fmt: skip
-            if kind == "constraints":
-                return constraint_program(self.state)
-            return self._slice_program(kind, own)
+    # ---- programs ------------------------------------------------------------------------------
 
-    def _slice_program(self, kind: str, own: list[int]) -> Program | None:
+    def program(self, name: str, own: Sequence[int] = (0, 0)) -> Program | None:
+        """The program of that name; None when there is nothing to do.
+
+        Args:
+            own: [lo, hi) of the weights that the rank updates.
+        """
+        kind, _, number = name.partition(":")
+        if kind in ("update", "norm"):
+            with native.using_threads(self.threads):
+                return self._slice_program(kind, own)
+        if name not in self._compiled:
+            with native.using_threads(self.threads):
+                self._compiled[name] = self._batch_program(kind, int(number or 0))
+        return self._compiled[name]
+
+    def _batch_program(self, kind: str, rows: int) -> Program | None:
+        model, state = self.model, self.state
+        if kind == "constraints":
+            return constraint_program(state)
+        test = kind.startswith("test")
+        shapes = (self.test_shapes if test else self.shapes).with_rows(rows)
+        structure = self.test_structure if test else self.structure
+        if kind == "train":
+            return steps.gradient_program(model, state, shapes, structure, shared=True)
+        if kind == "test":
+            return steps.evaluate_program(model, state, shapes, structure, shared=True)
+        return steps.counts_program(model, state, shapes, structure)
+
+    def _slice_program(self, kind: str, own: Sequence[int]) -> Program | None:
         part = Slice(own[0], own[1], tuple(self.state.weights.offsets))
         if part.size == 0:
             return None
@@ -99,17 +121,19 @@ class FitCompiler:
         decayed = [optimizer.decays(v) for v in self.state.weights.variables]
         return update_program(optimizer, part, decayed)
 
+    # ---- state ---------------------------------------------------------------------------------
+
     def blobs(self) -> dict[str, np.ndarray]:
         """What the ranks load before the first step."""
-        state = self.state
-        found = {"weights": np.concatenate([state.weights.array, state.state.array])}
-        found.update({f"slot:{name}": flat.array for name, flat in state.slots.items()})
-        return found
+        found = {f"slot:{name}": flat.array for name, flat in self.state.slots.items()}
+        return {"weights": self.weights(), **found}
 
-    def take(
-        self, weights: np.ndarray, slots: dict[str, Any], others: list[np.ndarray], count: int
-    ) -> None:
-        """Put what the ranks have trained into the model."""
+    def weights(self) -> np.ndarray:
+        """Weights and state, end to end."""
+        return np.concatenate([self.state.weights.array, self.state.state.array])
+
+    def take(self, weights: np.ndarray, slots: dict[str, Any], iterations: int) -> None:
+        """Put what the ranks have trained into the model; `iterations` is their step count."""
         state, size = self.state, self.state.weights.size
         state.weights.array[:] = weights[:size]
         at = size
@@ -119,14 +143,18 @@ class FitCompiler:
         for name, parts in slots.items():
             for lo, hi, values in parts:
                 state.slots[name].array[lo:hi] = values
-        for variable, value in zip(state.others, others, strict=True):
-            variable.assign(value)
-        optimizer = self.model.optimizer
-        optimizer.iterations.assign(int(optimizer.iterations) + count)
+        self.model.optimizer.iterations.assign(iterations)
 
-    def logs(self, metrics: np.ndarray) -> dict[str, Any]:
-        """Logs from summed metric state."""
-        self.state.metrics.array[:] = metrics
+    def logs(self, measured: Sequence[Measured]) -> dict[str, Any]:
+        """Logs from what every rank has measured."""
+        return merged_logs(self.model, self.state, measured)
+
+    def quick_logs(self, metrics: np.ndarray) -> dict[str, Any]:
+        """Logs while an epoch runs; with only the head of the metrics, just the loss."""
+        array = self.state.metrics.array
+        array[: len(metrics)] = metrics
+        if len(metrics) < len(array):
+            return {"loss": float(self.model._loss_tracker.result())}
         logs: dict[str, Any] = self.model._logs()
         return logs
 
@@ -148,6 +176,19 @@ class FitCompiler:
         for i, variable in enumerate(state.others):
             variable.assign(snapshot.arrays[f"var{i}"])
         self.model.optimizer.iterations.assign(snapshot.iterations)
+
+
+def _weighted(batch: Batch, class_weighted: bool) -> Batch:
+    """The batch with the sample weights that class weights become."""
+    if not class_weighted:
+        return batch
+    if len(batch.y) != 1:
+        raise ConfigError(
+            f"class_weight works for models with one output. Received: {len(batch.y)} arrays of "
+            "targets. Put weights into the records instead."
+        )
+    ones = np.ones(len(batch.x[0]), np.float32)
+    return batch._replace(weights=[ones], structure=(*batch.structure[:2], 0))
 
 
 def _require_flat(optimizer: Any) -> None:

@@ -138,7 +138,7 @@ def _leaf(names: Sequence[str], values: list[Any], dtype: str, shape: Shape | No
     arrays = [_sample(v, name) for v, name in zip(values, names, strict=True)]
     array = arrays[0] if len(arrays) == 1 else np.concatenate([a.reshape(-1) for a in arrays])
     label = ", ".join(names)
-    if shape is None or array.ndim == len(shape) and _matches(array.shape, shape):
+    if shape is None or (array.ndim == len(shape) and _matches(array.shape, shape)):
         return Leaf(label, array.shape, dtype)
     known = tuple(d for d in shape if d is not None)
     if len(known) == len(shape) and int(np.prod(known)) == array.size:

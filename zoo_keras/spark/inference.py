@@ -86,6 +86,7 @@ class Worker:
             for name, array in self.spaces.items():
                 runner.set(name, array)
             runner.set("rng", np.zeros(2, np.int64))
+            runner.set("share", np.asarray(rows / self.sizes[0], np.float32))
             self._runners[rows] = runner
         return self._runners[rows]
 

@@ -43,10 +43,12 @@ from zoo_keras import errors
 from zoo_keras.errors import ClusterError, ConfigError
 from zoo_keras.spark import bridge as bridges
 from zoo_keras.spark import cluster
-from zoo_keras.spark.allreduce import AllReduce, Group
+from zoo_keras.spark.allreduce import AllReduce
 from zoo_keras.spark.board import Board, Record, RemoteBoard
 from zoo_keras.spark.bridge import Bridge, BridgeError, Peer, PeerLostError
+from zoo_keras.spark.group import Group
 
+SAME_HOST = "spark.zookeras.sameHost"  # "false": all data go through Spark's block transfer
 _MARK = "zookeras-failure:"
 _LOOK_EVERY = 0.1
 _PROGRESS_TIMEOUT = 2.0
@@ -92,6 +94,7 @@ class _Spec(NamedTuple):
     size: int
     timeout: float
     paired: bool
+    same_host: bool
 
 
 class RankContext:
@@ -143,6 +146,7 @@ class RankContext:
             gather=self._all_gather,
             facts=facts,
             timeout=self._spec.timeout,
+            same_host=self._spec.same_host,
         )
         return self._group.facts
 
@@ -182,13 +186,15 @@ class RankContext:
         self.group.barrier()
 
     def close(self) -> None:
-        """Leaves together with all others; needed only when no exception is on its way."""
+        """Leaves together with all others."""
         if self._group is not None:
             self._group.close()
-        self.hang_up()
+        self.bridge.close()
 
     def hang_up(self) -> None:
-        """Leaves at once: the others will fail if they still wait for this rank."""
+        """Leaves at once: the others will fail if they wait for this rank."""
+        if self._group is not None:
+            self._group.leave()
         self.bridge.close()
 
 
@@ -213,9 +219,8 @@ def _run_rank(spec: _Spec, body: Callable[[RankContext], Any], items: Iterator[A
         result = body(rank)
         rank.close()
     except Exception as error:
-        raise RuntimeError(_describe(rank.rank, error)) from error
-    finally:
         rank.hang_up()
+        raise RuntimeError(_describe(rank.rank, error)) from error
     yield result
 
 
@@ -242,6 +247,8 @@ class BarrierJob:
         name: shown in Spark's UI.
         timeout: seconds a rank waits for the slowest other one in an exchange.
         wait: seconds to wait for executors before starting.
+        same_host: whether ranks of one machine may read each other's memory; None takes it from
+            spark.zookeras.sameHost, which is true by default.
 
     Attributes:
         control: the driver's board, which the ranks read.
@@ -259,6 +266,7 @@ class BarrierJob:
         name: str = "fit",
         timeout: float = 600.0,
         wait: float = 60.0,
+        same_host: bool | None = None,
     ) -> None:
         self._sc = cluster.spark_context(rows)
         rows = _as_rdd(rows)
@@ -271,6 +279,8 @@ class BarrierJob:
         self._error: BaseException | None = None
         self._results: list[Any] = []
         self._cancelled = False
+        if same_host is None:
+            same_host = self._sc.getConf().get(SAME_HOST, "true").lower() == "true"
         data = bridges.with_bridge(rows, validation)
         with contextlib.ExitStack() as undo:
             self._bridge = undo.enter_context(contextlib.closing(bridges.driver_bridge(self._sc)))
@@ -278,7 +288,14 @@ class BarrierJob:
             sc = self._sc
             self._watch = bridges.call_java(sc, "Watch", "begin", sc._jsc.sc())
             undo.callback(self._watch.stop)
-            spec = _Spec(self.job, self._bridge.here(), self.size, timeout, validation is not None)
+            spec = _Spec(
+                job=self.job,
+                driver=self._bridge.here(),
+                size=self.size,
+                timeout=timeout,
+                paired=validation is not None,
+                same_host=same_host,
+            )
             self._thread = self._start(data, spec, body)
             self._undo = undo.pop_all()
 

@@ -8,46 +8,56 @@ import numpy as np
 
 from zoo_keras import native
 from zoo_keras.spark.rows import Layout
+from zoo_keras.training.labels import Classes
 
 
 class FitPlan(NamedTuple):
     """One barrier job of a fit.
 
     Attributes:
-        layout: columns of the records.
+        layout: columns of the records. test_layout: of the validation records.
         batch_size: rows of the global batch of one update.
-        epochs: [first, last) epoch of this job.
-        steps: at most so many steps an epoch, or None.
-        shuffle, seed: the order of rows within a rank depends on (seed, epoch, rank).
-        validation: fraction of each rank's rows held back (0: none).
+        epochs: [first, last) epoch of this job. origin: the first epoch of the whole fit.
+        steps: steps of an epoch, or None for one pass over the records.
+        shuffle, seed: the order of rows within a rank depends on (seed, pass, rank).
+        validation_split: fraction of each rank's rows held back (0: none).
+        held: whether the driver publishes the validation rows (as blobs).
         validation_batch: rows of the global batch of an evaluation step.
         validation_epochs: epochs after which validation runs.
         class_weight: label -> weight.
         weights, state, metrics: lengths of the flat vectors.
+        variables: how many Variables lie in `weights`.
+        outputs: how many outputs the model has.
         averaged: (lo, hi) of the parts of `state` that layers update, averaged over ranks.
         slots: names of the optimizer's slots.
         iterations: the optimizer's step count at the start.
         clips: whether gradients are clipped by norm. constrained: whether weights have constraints.
+        counts: whether data decide by what losses are divided; test_counts: in validation.
         average_every: steps after which EMA weights replace the weights, or None.
         loss_index: where in `metrics` the summed loss stands, or -1 not to check it.
-        labels: number of classes that integer labels must stay below, for each y, or None.
+        labels, test_labels: what integer labels may be, for each array of targets.
         wire: dtype in which gradients travel.
-        others: Variables that are not float32.
+        others: Variables that are not float32. metric_others: which of them belong to metrics.
         budget: bytes of data a rank keeps in memory.
         kernels: the engine the programs were compiled for.
     """
 
     layout: Layout
+    test_layout: Layout
     batch_size: int
     epochs: tuple[int, int]
+    origin: int
     steps: int | None
     shuffle: bool
     seed: int
-    validation: float
+    validation_split: float
+    held: bool
     validation_batch: int
     validation_epochs: tuple[int, ...]
     class_weight: dict[int, float] | None
     weights: int
+    variables: int
+    outputs: int
     state: int
     metrics: int
     averaged: tuple[tuple[int, int], ...]
@@ -55,11 +65,15 @@ class FitPlan(NamedTuple):
     iterations: int
     clips: bool
     constrained: bool
+    counts: bool
+    test_counts: bool
     average_every: int | None
     loss_index: int
-    labels: tuple[int | None, ...]
+    labels: tuple[Classes | None, ...]
+    test_labels: tuple[Classes | None, ...]
     wire: str
     others: tuple[np.ndarray, ...]
+    metric_others: tuple[int, ...]
     budget: int
     kernels: str
 
@@ -72,5 +86,3 @@ def engine_fingerprint() -> str:
 
     names = ",".join([*native.KERNELS, *native.TILES])
     return f"{__version__}-{zlib.crc32(names.encode()):08x}"
-
-

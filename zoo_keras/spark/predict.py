@@ -1,6 +1,6 @@
-"""predict on an RDD (an RDD of outputs, same order) or DataFrame (one more column, all others kept).
+"""predict on an RDD (an RDD of outputs, same order) or DataFrame (columns added, all others kept).
 
-Lazy, as Spark users expect: nothing runs until the result is used.
+Lazy, as Spark users expect: at most one record is looked at before the result is used.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from zoo_keras.graph import Spec
 from zoo_keras.nest import flatten
 from zoo_keras.spark import arrow, cluster, frames
 from zoo_keras.spark.inference import Parcel, in_chunks, make_parcel, worker_for
-from zoo_keras.spark.rows import Columns, Layout, Leaf, layout_of
+from zoo_keras.spark.partitions import is_frame
+from zoo_keras.spark.rows import Columns, Layout, Leaf, in_partition, layout_of
 from zoo_keras.training import steps
-from zoo_keras.training.data import Batch, check_batch_size
+from zoo_keras.training.data import check_batch_size
 
 HIDDEN = "__zoo_keras_"  # prefix of columns that exist only on the way
 
@@ -28,6 +29,7 @@ def predict_on_spark(
     batch_size: int | None = None,
     feature_cols: Any = None,
     output_col: str | list[str] = "prediction",
+    **local: Any,
 ) -> Any:
     """Model.predict for an RDD of inputs, or a DataFrame.
 
@@ -35,20 +37,28 @@ def predict_on_spark(
         batch_size: rows that one call of the engine takes.
         feature_cols: columns of a DataFrame that are the model's inputs.
         output_col: name of the new column, or one for each output. An output of one number a row
-            becomes a float column, others arrays of floats.
+            becomes a column of numbers, others arrays of numbers.
+        local: arguments of Model.predict that make no sense here; refused unless None.
     """
+    given = sorted(name for name, value in local.items() if value is not None)
+    if given:
+        raise ConfigError(
+            f"predict on Spark: these arguments are unknown, or not for an RDD or DataFrame. "
+            f"Received: {given}. Known ones are batch_size, feature_cols and output_col."
+        )
     size = check_batch_size(batch_size or 128)
-    if frames.is_frame(x):
+    if is_frame(x):
         return _predict_frame(model, x, size, feature_cols, output_col)
     if feature_cols is not None:
-        raise ConfigError("predict: feature_cols belongs to a DataFrame. Received: an RDD.")
+        raise ConfigError(
+            "predict: feature_cols belongs to a DataFrame. Received: an RDD. Leave it out."
+        )
     return _predict_rdd(model, x, size)
 
 
 def parcel_for(model: Any, layout: Layout, size: int, threads: int) -> tuple[Parcel, Any]:
     """(Parcel for prediction, nesting of the outputs)."""
-    sample = Batch([np.zeros((2, *leaf.shape), leaf.dtype) for leaf in layout.leaves], [], [],
-                   layout.structure)  # fmt: skip
+    sample = layout.zeros(2)
     runtime = model._local()
     state = runtime.prepare(sample, training=model._has_trained())
     shapes = steps.shapes_of(sample)
@@ -60,8 +70,11 @@ def parcel_for(model: Any, layout: Layout, size: int, threads: int) -> tuple[Par
         found["outputs"] = outputs
         return program
 
-    spaces = {n: a for n, a in state.arrays().items() if n in ("weights", "state") or n[:3] == "var"}
-    parcel = make_parcel(spaces, layout, compile_for, size, threads)
+    needed = {
+        name: array for name, array in state.arrays().items()
+        if name in ("weights", "state") or name.startswith("var")
+    }  # fmt: skip
+    parcel = make_parcel(needed, layout, compile_for, size, threads)
     specs = tuple(Spec(t.shape[1:], t.dtype) for t in flatten(found["outputs"]))
     return parcel._replace(outputs=specs), found["outputs"]
 
@@ -70,10 +83,7 @@ def parcel_for(model: Any, layout: Layout, size: int, threads: int) -> tuple[Par
 
 
 def _predict_rdd(model: Any, rdd: Any, size: int) -> Any:
-    sample = rdd.take(1)
-    if not sample:
-        raise DataError("predict: the RDD holds no records. Received: 0 rows.")
-    layout = layout_of(sample[0], supervised=False)
+    layout = _known_layout(model) or _first_layout(rdd)
     parcel, structure = parcel_for(model, layout, size, cluster.task_cpus(rdd.ctx))
     single = not isinstance(structure, (list, tuple, dict))
     keys = sorted(structure) if isinstance(structure, dict) else None
@@ -82,7 +92,27 @@ def _predict_rdd(model: Any, rdd: Any, size: int) -> Any:
     def run(partition: int, items: Iterator[Any]) -> Iterator[Any]:
         return predict_records(sent.value, partition, items, size, single, keys)
 
-    return rdd.mapPartitionsWithIndex(run, preservesPartitioning=True)
+    return rdd.mapPartitionsWithIndex(run)
+
+
+def _known_layout(model: Any) -> Layout | None:
+    """The layout of a model with one Input of floats whose shape leaves nothing open."""
+    inputs = frames.inputs_of(model, None)
+    if len(inputs) != 1:
+        return None
+    shape, dtype = tuple(d for d in inputs[0][0] if d is not None), inputs[0][1]
+    if not shape or len(shape) < len(inputs[0][0]) or dtype != "float32":
+        return None
+    return Layout((Leaf("x", shape, dtype),), (1, 0, 0), (0, None, None))
+
+
+def _first_layout(rdd: Any) -> Layout:
+    sample = rdd.take(1)
+    if not sample:
+        raise DataError(
+            "predict: the RDD holds no records. Received: 0 rows. Check the filters that made it."
+        )
+    return layout_of(sample[0], supervised=False)
 
 
 def predict_records(
@@ -110,7 +140,6 @@ def _predict_frame(
             "predict on a DataFrame needs feature_cols. Received: None. "
             f"The columns are {frame.columns}."
         )
-    groups = frames.column_groups(feature_cols)
     names = [output_col] if isinstance(output_col, str) else list(output_col)
     taken = [n for n in names if n in frame.columns]
     if taken:
@@ -118,56 +147,72 @@ def _predict_frame(
             f"predict: the DataFrame has a column {taken} already. Received: output_col="
             f"{output_col!r}. Choose another output_col."
         )
-    layout, columns = _frame_layout(model, frame, groups)
+    wanted = len(frames.inputs_of(model, None))
+    groups, structure = frames.column_groups(feature_cols, wanted)
+    layout = _frame_layout(model, frame, groups, structure)
     connect = cluster.is_connect(frame)
     cpus = 1 if connect else cluster.task_cpus(frame.sparkSession.sparkContext)
-    parcel, structure = parcel_for(model, layout, size, cpus)
-    if len(names) != len(flatten(structure)):
+    parcel, outputs = parcel_for(model, layout, size, cpus)
+    if len(names) != len(flatten(outputs)):
         raise ConfigError(
-            f"predict: the model has {len(flatten(structure))} outputs. Received: output_col="
+            f"predict: the model has {len(flatten(outputs))} outputs. Received: output_col="
             f"{output_col!r}. Give one name for each."
         )
-    return _map_batches(frame, columns, parcel, names)
+    return _map_batches(frame, groups, parcel, names)
 
 
 def _frame_layout(
-    model: Any, frame: Any, groups: list[list[str]]
-) -> tuple[Layout, tuple[arrow.LeafColumns, ...]]:
+    model: Any, frame: Any, groups: list[tuple[str, ...]], structure: Any
+) -> Layout:
+    """Shapes from the Inputs; without known Inputs, from the first row."""
     selected = frames.select(frame, [c for group in groups for c in group])
-    columns = tuple(arrow.LeafColumns(tuple(group)) for group in groups)
     counts = (len(groups), 0, 0)
-    shapes = frames.input_shapes(model)
-    if shapes and all(d is not None for s in shapes for d in s) and len(shapes) == len(groups):
-        dtypes = [t.dtype for t in model._function.inputs]
-        leaves = [Leaf(", ".join(g), tuple(s), d)  # type: ignore[arg-type]
-                  for g, s, d in zip(groups, shapes, dtypes, strict=True)]  # fmt: skip
-        structure = (0 if len(groups) == 1 else list(range(len(groups))), None, None)
-        return Layout(tuple(leaves), counts, structure), columns
-    return frames.Records(selected, columns, counts).layout(model), columns
+    inputs = frames.inputs_of(model, structure)
+    if len(inputs) != len(groups) or any(None in shape for shape, _ in inputs):
+        nested = (structure, None, None)
+        return frames.Records(selected, tuple(groups), counts, nested).layout(model, "predict")
+    leaves = [
+        Leaf(", ".join(group), tuple(d or 0 for d in shape), frames.leaf_dtype(frame.schema, group))
+        for group, (shape, _) in zip(groups, inputs, strict=True)
+    ]
+    return Layout(tuple(leaves), counts, (structure, None, None))
 
 
-def _map_batches(frame: Any, columns: Any, parcel: Parcel, names: list[str]) -> Any:
+def _map_batches(frame: Any, groups: Any, parcel: Parcel, names: list[str]) -> Any:
     """The frame with the outputs appended, by way of Arrow batches."""
-    from pyspark.sql.types import ArrayType, FloatType, StructField, StructType
+    from pyspark.sql.types import StructField, StructType
 
     types = {f.name: f.dataType for f in frame.schema.fields}
-    wanted = list(dict.fromkeys(n for leaf in columns for n in leaf.names))
+    wanted = list(dict.fromkeys(n for group in groups for n in group))
     extra = [arrow.plain_column(frame, n, types[n]).alias(HIDDEN + n) for n in wanted]
-    hidden = tuple(arrow.LeafColumns(tuple(HIDDEN + n for n in leaf.names)) for leaf in columns)
-    fields = []
-    for name, spec in zip(names, parcel.outputs, strict=True):
-        kind: Any = FloatType()
-        for _ in _listed(spec.shape):
-            kind = ArrayType(kind)
-        fields.append(StructField(name, kind))
-    schema = StructType([*frame.schema.fields, *fields])
+    hidden = tuple(tuple(HIDDEN + n for n in group) for group in groups)
+    fields = [StructField(name, _spark_type(spec))
+              for name, spec in zip(names, parcel.outputs, strict=True)]  # fmt: skip
     kept = list(frame.columns)
     send = _sender(frame, parcel)
 
     def run(batches: Iterator[Any]) -> Iterator[Any]:
         return predict_batches(send(), hidden, kept, names, batches)
 
+    schema = StructType([*frame.schema.fields, *fields])
     return map_in_arrow(frame.select("*", *extra), run, schema)
+
+
+def _spark_type(spec: Spec) -> Any:
+    """The column type of an output: a number, or lists of them."""
+    from pyspark.sql import types
+
+    kinds = {"float32": types.FloatType, "float64": types.DoubleType, "int32": types.IntegerType,
+             "int64": types.LongType, "bool": types.BooleanType}  # fmt: skip
+    if spec.dtype not in kinds:
+        raise ConfigError(
+            f"predict on a DataFrame: outputs must be one of {', '.join(kinds)}. Received: "
+            f"{spec.dtype}. Cast the model's output."
+        )
+    kind: Any = kinds[spec.dtype]()
+    for _ in _listed(spec.shape):
+        kind = types.ArrayType(kind)
+    return kind
 
 
 def _sender(frame: Any, parcel: Parcel) -> Any:
@@ -184,26 +229,34 @@ def _listed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def predict_batches(
-    parcel: Parcel, columns: Any, kept: list[str], names: list[str], batches: Iterator[Any]
+    parcel: Parcel, groups: Any, kept: list[str], names: list[str], batches: Iterator[Any]
 ) -> Iterator[Any]:
     """Arrow batches with the outputs appended and the hidden columns dropped."""
     import pyarrow as pa
 
     worker, first = worker_for(parcel), 0
     for batch in batches:
-        inputs = arrow.leaves_of_batch(batch, columns, parcel.layout.leaves, first)
+        with in_partition(_partition()):
+            inputs = arrow.leaves_of_batch(batch, groups, parcel.layout.leaves, first)
         outputs = [_arrow_array(r) for r in worker.predict(inputs)]
         first += batch.num_rows
         arrays = [*batch.columns[: len(kept)], *outputs]
         yield pa.RecordBatch.from_arrays(arrays, [*kept, *names])
 
 
+def _partition() -> int:
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    return int(context.partitionId()) if context else 0
+
+
 def _arrow_array(values: np.ndarray) -> Any:
-    """(rows, ...) floats as an Arrow array of floats or nested lists."""
+    """(rows, ...) numbers as an Arrow array of numbers or nested lists."""
     import pyarrow as pa
 
     shape = _listed(values.shape[1:])
-    array = pa.array(values.reshape(-1).astype(np.float32, copy=False))
+    array = pa.array(values.reshape(-1))
     sizes = [len(values), *shape]
     for axis in range(len(shape), 0, -1):
         count = int(np.prod(sizes[:axis], dtype=np.int64))

@@ -14,27 +14,34 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import native
-from zoo_keras.errors import ClusterError, DataError, NonFiniteLossError
+from zoo_keras.errors import ClusterError, NonFiniteLossError
 from zoo_keras.execute import Runner
+from zoo_keras.spark.allreduce import SUM_VALUES
 from zoo_keras.spark.bridge import Region
 from zoo_keras.spark.job import RankContext
 from zoo_keras.spark.plan import FitPlan, engine_fingerprint
-from zoo_keras.spark.rows import Columns
-from zoo_keras.spark.schedule import Schedule, make_schedule
-from zoo_keras.training.data import class_weights_of, epoch_order
-from zoo_keras.training.labels import check_labels
+from zoo_keras.spark.rank_data import PAUSE, RankData, wait_for_blob
+from zoo_keras.spark.rows import Layout
+from zoo_keras.spark.schedule import make_schedule
+from zoo_keras.training.data import epoch_order
 
 REPORT_EVERY = 0.05  # seconds between progress records
-GATE_PAUSE = 0.002
-MAX_BOARD_METRICS = 700  # more metric values than this travel as a blob
+MAX_BOARD_METRICS = 1000  # of more metric values only the first ones are shown during an epoch
 
 
-def train_rank(rank: RankContext, plan: FitPlan, decode: Any = None) -> int:
-    """The body of the barrier job; `decode` turns items into columns. Returns the number of rows that this rank held."""
+def train_rank(
+    rank: RankContext, plan: FitPlan, decode: Any = None, decode_tests: Any = None
+) -> int:
+    """The body of the barrier job; returns the number of rows that this rank held.
+
+    Args:
+        decode, decode_tests: turn items (to train on, to validate on) into columns; None for
+            records.
+    """
     check_engine(plan.kernels)
     native.set_threads(rank.cores)
-    data = RankData(rank, plan, decode)
-    facts = rank.gather({"rows": data.rows, "validation": data.validation_rows})
+    data = RankData(rank, plan, decode, decode_tests)
+    facts = rank.gather({"rows": data.rows, "tests": data.test_rows})
     worker = RankWorker(rank, plan, data, facts)
     for epoch in range(*plan.epochs):
         if not worker.gate(epoch):
@@ -55,47 +62,6 @@ def check_engine(wanted: str) -> None:
         )
 
 
-class RankData:
-    """This rank's columns for training and validation."""
-
-    def __init__(self, rank: RankContext, plan: FitPlan, decode: Any = None) -> None:
-        read = self._read(rank, plan, rank.rows, decode)
-        self.columns = read
-        self.rows = len(read[0])
-        self.validation = self._read(rank, plan, rank.validation, decode)
-        if plan.validation:
-            kept = int(self.rows * (1 - plan.validation))
-            self.validation = [c[kept:] for c in read]
-            self.columns, self.rows = [c[:kept] for c in read], kept
-        self.validation_rows = len(self.validation[0])
-        self._check_labels(plan, rank.rank)
-        if plan.class_weight is not None:
-            self._weigh(plan)
-
-    @staticmethod
-    def _read(rank: RankContext, plan: FitPlan, items: Any, decode: Any) -> list[np.ndarray]:
-        columns = Columns(plan.layout, rank.rank, plan.budget)
-        if decode is not None:
-            return columns.read_chunks(decode(items))
-        return columns.read(items, supervised=True)
-
-    def _check_labels(self, plan: FitPlan, partition: int) -> None:
-        for columns in (self.columns, self.validation):
-            _, ys, _ = plan.layout.split(columns)
-            for y, classes in zip(ys, plan.labels, strict=True):
-                if classes is not None and y.size:
-                    check_labels(y, classes, f"Partition {partition}, ")
-
-    def _weigh(self, plan: FitPlan) -> None:
-        _, ys, ws = plan.layout.split(self.columns)
-        weights = class_weights_of(ys, ws, plan.class_weight or {})
-        keep = plan.layout.counts[0] + plan.layout.counts[1]
-        self.columns = [*self.columns[:keep], weights]
-        _, _, vs = plan.layout.split(self.validation)
-        unit = vs or [np.ones(self.validation_rows, np.float32)]
-        self.validation = [*self.validation[:keep], *unit]
-
-
 class RankWorker:
     """Runs the steps of one rank."""
 
@@ -104,11 +70,14 @@ class RankWorker:
     ) -> None:
         self.rank, self.plan, self.data = rank, plan, data
         self.schedule = make_schedule([f["rows"] for f in facts], plan.batch_size)
-        self.tests = make_schedule([f["validation"] for f in facts], plan.validation_batch)
-        self.facts: dict[str, Any] = {"rows": data.rows, "done": plan.epochs[0] - 1}
+        self.tests = make_schedule([f["tests"] for f in facts], plan.validation_batch)
+        self.facts: dict[str, Any] = {
+            "rows": data.rows, "tests": data.test_rows, "done": plan.epochs[0] - 1,
+        }  # fmt: skip
         self.runners: dict[str, Runner] = {}
         self._reported = 0.0
         self._weights_version = 0
+        self._pass: tuple[int, np.ndarray | None] = (-1, None)
         self._allocate()
         self._announce()
         self._load()
@@ -129,27 +98,31 @@ class RankWorker:
         }
         self.state = native.aligned(4 * plan.state).view(np.float32)
         self.metrics = native.aligned(4 * plan.metrics).view(np.float32)
+        self.others = [array.copy() for array in plan.others]
         self.constrained = self.ring.weights[: plan.weights].copy() if plan.constrained else None
         self.rng, self.share = np.zeros(2, np.int64), np.zeros((), np.float32)
-        self.lr, self.iterations = np.zeros((), np.float32), np.array(plan.iterations)
-        self.norms = np.zeros(1, np.float32)
+        self.counts = np.ones(max(plan.outputs, 1), np.float32)
+        self.lr, self.iterations = np.zeros((), np.float32), np.array(plan.iterations, np.int32)
+        self.norms = np.zeros(max(plan.variables, 1), np.float32)
 
     def _spaces(self) -> dict[str, np.ndarray]:
         weights = self.ring.weights if self.constrained is None else self.constrained
         found = {
             "weights": weights, "grads": self.ring.gradient, "state": self.state,
-            "metrics": self.metrics, "rng": self.rng, "share": self.share, "lr": self.lr,
+            "metrics": self.metrics, "rng": self.rng, "share": self.share, "counts": self.counts,
+            "lr": self.lr, "iterations": self.iterations, "norms": self.norms,
         }  # fmt: skip
         found.update({f"slot:{name}": array for name, array in self.slots.items()})
-        found.update({f"var{i}": array for i, array in enumerate(self.plan.others)})
+        found.update({f"var{i}": array for i, array in enumerate(self.others)})
         return found
 
     def _announce(self) -> None:
         """Tell the driver which programs this rank needs, and where its memory can be read."""
-        rank = self.rank.rank
-        need = [f"train:{n}" for n in self.schedule.sizes(rank)]
-        if self.data.validation_rows:
-            need += [f"test:{n}" for n in self.tests.sizes(rank)]
+        rank, plan = self.rank.rank, self.plan
+        sizes, tests = self.schedule.sizes(rank), self.tests.sizes(rank)
+        need = [f"train:{n}" for n in sizes] + [f"count:{n}" for n in sizes if plan.counts]
+        need += [f"test:{n}" for n in tests]
+        need += [f"test-count:{n}" for n in tests if plan.test_counts]
         self.facts["need"] = need
         self.facts["slice"] = list(self.own)
         size = self.own[1] - self.own[0]
@@ -164,8 +137,7 @@ class RankWorker:
 
     def _load(self) -> None:
         """Take over weights, state and slots from the driver."""
-        weights = self._blob("weights").view(np.float32)
-        self._take_weights(weights)
+        self._take_weights(self._blob("weights").view(np.float32))
         size, (lo, hi) = self.plan.weights, self.own
         for name, array in self.slots.items():
             if hi > lo:
@@ -175,31 +147,23 @@ class RankWorker:
         p = self.plan.weights
         self.ring.weights[:p] = flat[:p]
         self.state[:] = flat[p : p + self.plan.state]
-        self._pack_state(self.ring.weights, 1.0)
+        for mine, (lo, hi) in self._tail_spans():
+            self.ring.weights[mine] = self.state[lo:hi]
         if self.constrained is not None:
             self.constrained[:] = flat[:p]
 
-    def _pack_state(self, vector: np.ndarray, share: float) -> None:
-        at = self.plan.weights
+    def _tail_spans(self) -> list[tuple[slice, tuple[int, int]]]:
+        """Where each averaged part of the state lies behind the weights."""
+        found, at = [], self.plan.weights
         for lo, hi in self.plan.averaged:
-            np.multiply(self.state[lo:hi], np.float32(share), out=vector[at : at + hi - lo])
+            found.append((slice(at, at + hi - lo), (lo, hi)))
             at += hi - lo
-
-    def _unpack_state(self) -> None:
-        at = self.plan.weights
-        for lo, hi in self.plan.averaged:
-            self.state[lo:hi] = self.ring.weights[at : at + hi - lo]
-            at += hi - lo
+        return found
 
     # ---- talking to the driver -----------------------------------------------------------------
 
     def _blob(self, name: str) -> np.ndarray:
-        """A blob of the driver's, waiting until it is published."""
-        while True:
-            self.rank.control.read()
-            if name in self.rank.control.blobs():
-                return self.rank.control.fetch(name)
-            time.sleep(GATE_PAUSE)
+        return wait_for_blob(self.rank, name)
 
     def _runner(self, name: str) -> Runner:
         if name not in self.runners:
@@ -210,10 +174,9 @@ class RankWorker:
             self.runners[name] = runner
         return self.runners[name]
 
-    def _write(self, step: int, values: np.ndarray | None = None) -> None:
-        small = self.plan.metrics <= MAX_BOARD_METRICS
-        shown = values if values is not None else self.metrics
-        self.rank.progress.write([step, *(shown if small else ())], self.facts)
+    def _write(self, step: int) -> None:
+        shown = self.metrics[:MAX_BOARD_METRICS]
+        self.rank.progress.write([step, *shown], self.facts)
         self._reported = time.monotonic()
 
     def gate(self, epoch: int) -> bool:
@@ -225,7 +188,7 @@ class RankWorker:
                 return False
             if facts.get("go", -1) >= epoch:
                 break
-            time.sleep(GATE_PAUSE)
+            time.sleep(PAUSE)
         if facts.get("weights_version", 0) != self._weights_version:
             self._weights_version = facts["weights_version"]
             self._take_weights(self._blob("weights").view(np.float32))
@@ -236,39 +199,91 @@ class RankWorker:
 
     def epoch(self, epoch: int) -> None:
         """All steps of one epoch, then validation and the report."""
-        self.metrics[:] = 0
-        order = self._order(epoch)
-        steps = min(self.schedule.steps, self.plan.steps or self.schedule.steps)
-        for step in range(steps):
-            stopped = self._step(epoch, step, order)
-            if stopped:
+        self._reset_metrics()
+        self.facts["epoch"] = epoch
+        self._write(-1)
+        for step in range(self.plan.steps or self.schedule.steps):
+            if self._step(epoch, step):
                 break
+        if self.plan.wire != "float32":  # whoever starts from here has the owners' very weights
+            self.ring.all_gather(exact=True)
+            self._after_gather()
         self._finish(epoch, step)
 
-    def _order(self, epoch: int) -> np.ndarray | None:
-        seed = self.plan.seed * 1_000_003 + self.rank.rank
-        return epoch_order(self.data.rows, self.plan.shuffle, seed, epoch)
+    def _reset_metrics(self) -> None:
+        self.metrics[:] = 0
+        for i in self.plan.metric_others:
+            self.others[i][...] = 0
 
-    def _step(self, epoch: int, step: int, order: np.ndarray | None) -> bool:
+    def _place(self, epoch: int, step: int) -> tuple[int, np.ndarray | None]:
+        """(step within a pass over the records, order of rows in that pass).
+
+        With steps_per_epoch an epoch goes on where the last one ended.
+        """
+        passed = epoch
+        if self.plan.steps is not None:
+            done = (epoch - self.plan.origin) * self.plan.steps + step
+            passes, step = divmod(done, self.schedule.steps)
+            passed = self.plan.origin + passes
+        if self._pass[0] != passed:
+            seed = self.plan.seed * 1_000_003 + self.rank.rank
+            order = epoch_order(self.data.rows, self.plan.shuffle, seed, passed)
+            self._pass = passed, order
+        return step, self._pass[1]
+
+    def _step(self, epoch: int, number: int) -> bool:
         """One global batch; True when the driver wants to stop."""
-        rank, plan, ring = self.rank.rank, self.plan, self.ring
+        rank, ring = self.rank.rank, self.ring
+        step, order = self._place(epoch, number)
+        if not self.schedule.batch(step):
+            return False
         lo, hi = self.schedule.slice_of(rank, step)
-        share = (hi - lo) / max(self.schedule.batch(step), 1)
+        rows = slice(lo, hi) if order is None else order[lo:hi]
+        self._prepare("", rows, hi - lo, self.schedule.batch(step))
+        self.rng[:] = int(self.iterations), self.schedule.first_row(rank, step)
         if hi > lo:
-            rows = slice(lo, hi) if order is None else order[lo:hi]
-            self._gradient(rows, hi - lo, share, self.schedule.first_row(rank, step))
-            self._check_loss(epoch, step)
+            self._run(f"train:{hi - lo}", rows)
+            self._check_loss(epoch, number)
         else:
             ring.gradient[:] = 0
-        self._pack_state(ring.gradient, share)
+        for mine, (a, b) in self._tail_spans():
+            ring.gradient[mine] = (self.state[a:b] - ring.weights[mine]) * self.share
         notes = ring.reduce_scatter(self._wishes())
         self.lr[...] = notes[0, 1]
         self._update()
-        ring.all_gather()
+        ring.all_gather(exact=number == 0)
         self._after_gather()
         if time.monotonic() - self._reported > REPORT_EVERY:
-            self._write(step)
+            self._write(number)
         return bool(notes[0, 0])
+
+    def _prepare(self, kind: str, rows: Any, count: int, whole: int) -> None:
+        """How the rank's part counts in the global batch of `whole` rows."""
+        self.share[...] = count / max(whole, 1)
+        if not (self.plan.test_counts if kind else self.plan.counts):
+            return
+        mine = np.zeros_like(self.counts)
+        if count:
+            self._runner(f"{kind}count:{count}").set("out0", mine)
+            self._run(f"{kind}count:{count}", rows)
+        total = self._sum(mine)
+        self.counts[:] = np.where(total == 0, 1, total)
+
+    def _run(self, name: str, rows: Any) -> None:
+        """Run a program on rows of this rank."""
+        tests = name.startswith("test")
+        layout, columns = self.plan.layout, self.data.columns
+        if tests:
+            layout, columns = self.plan.test_layout, self.data.tests
+        runner = self._runner(name)
+        self._feed(runner, layout, columns, rows)
+        runner.run()
+
+    @staticmethod
+    def _feed(runner: Runner, layout: Layout, columns: list[np.ndarray], rows: Any) -> None:
+        for letter, arrays in zip("xyw", layout.split(columns), strict=True):
+            for i, array in enumerate(arrays):
+                runner.set(f"{letter}{i}", np.ascontiguousarray(array[rows]))
 
     def _wishes(self) -> list[float]:
         """(stop, learning rate); rank 0 asks the driver and its answer counts."""
@@ -278,21 +293,8 @@ class RankWorker:
         facts = record.facts if record else {}
         return [float(bool(facts.get("stop"))), float(facts.get("lr", self.lr))]
 
-    def _gradient(self, rows: Any, count: int, share: float, first: int) -> None:
-        runner = self._runner(f"train:{count}")
-        self.rng[:] = int(self.iterations), first
-        self.share[...] = share
-        self._feed(runner, self.data.columns, rows)
-        runner.run()
-
-    def _feed(self, runner: Runner, columns: list[np.ndarray], rows: Any) -> None:
-        xs, ys, ws = self.plan.layout.split(columns)
-        for letter, arrays in (("x", xs), ("y", ys), ("w", ws)):
-            for i, array in enumerate(arrays):
-                runner.set(f"{letter}{i}", np.ascontiguousarray(array[rows]))
-
     def _update(self) -> None:
-        """The optimizer on this rank's slice; averaged layer state is taken as it is."""
+        """The optimizer on this rank's slice, and the ranks' average of the layers' state."""
         ring, (lo, hi), (a, b) = self.ring, self.own, self.tail
         if self.constrained is not None:
             ring.weights[lo:hi] = self.constrained[lo:hi]
@@ -301,28 +303,30 @@ class RankWorker:
         if hi > lo:
             runner = self._runner(f"update:{self.rank.rank}")
             runner.set("weights", ring.weights)
-            runner.set("norms", self.norms)
-            runner.set("iterations", self.iterations)
             runner.run()
         self.iterations[...] += 1
         every = self.plan.average_every
         if every and int(self.iterations) % every == 0 and hi > lo:
             ring.weights[lo:hi] = self.slots["average"]
-        ring.weights[a:b] = ring.gradient[a:b]
+        ring.weights[a:b] += ring.gradient[a:b]
 
     def _sum_norms(self) -> None:
         """Sums of squares of each weight's gradient over all ranks."""
-        lo, hi = self.own
-        count = int(self.rank.control.read(max_age=1e9).facts["weights_count"])  # type: ignore[union-attr]
-        sums = np.zeros(max(count, 1), np.float32)
-        if hi > lo:
+        sums = np.zeros_like(self.norms)
+        if self.own[1] > self.own[0]:
             runner = self._runner(f"norm:{self.rank.rank}")
             runner.set("out0", sums)
             runner.run()
-        self.norms = self.ring.all_sum(sums).astype(np.float32)
+        self.norms[:] = self._sum(sums)
+
+    def _sum(self, values: np.ndarray) -> np.ndarray:
+        """Sums over ranks of any number of values."""
+        parts = [values[i : i + SUM_VALUES] for i in range(0, len(values), SUM_VALUES)]
+        return np.concatenate([self.ring.all_sum(part) for part in parts])
 
     def _after_gather(self) -> None:
-        self._unpack_state()
+        for mine, (lo, hi) in self._tail_spans():
+            self.state[lo:hi] = self.ring.weights[mine]
         if self.constrained is not None:
             self.constrained[:] = self.ring.weights[: self.plan.weights]
             self._runner("constraints").run()
@@ -340,39 +344,37 @@ class RankWorker:
     # ---- the end of an epoch -------------------------------------------------------------------
 
     def _finish(self, epoch: int, step: int) -> None:
-        trained = self.metrics.copy()
+        """Publish what was measured, and the weights where they are not live in shared memory."""
+        trained = self._measured(self.data.rows)
         tested = self._validate(epoch)
-        self.metrics[:] = trained
-        if self.rank.rank == 0:
-            if self.constrained is not None:
-                tail = self.ring.weights[self.plan.weights :]
-                self.rank.progress.publish("weights", np.concatenate([self.constrained, tail]))
-            self.rank.progress.publish("others", _pickled(list(self.plan.others)))
-        blob = trained if tested is None else np.concatenate([trained, tested])
-        self.rank.progress.publish("metrics", blob)
-        self.facts.update(done=epoch, steps=step + 1, validated=tested is not None)
+        self.metrics[:] = trained[0]
+        if self.rank.rank == 0 and self.constrained is not None:
+            tail = self.ring.weights[self.plan.weights :]
+            self.rank.progress.publish("weights", np.concatenate([self.constrained, tail]))
+        self.rank.progress.publish("measured", pickle.dumps((trained, tested)))
+        self.facts.update(done=epoch, steps=step + 1, iterations=int(self.iterations))
         self._write(step)
 
-    def _validate(self, epoch: int) -> np.ndarray | None:
+    def _measured(self, rows: int) -> tuple[np.ndarray, list[np.ndarray], int]:
+        return self.metrics.copy(), [array.copy() for array in self.others], rows
+
+    def _validate(self, epoch: int) -> tuple[np.ndarray, list[np.ndarray], int] | None:
         """Metrics of this rank's validation rows, or None when it is not the epoch for it."""
         if epoch not in self.plan.validation_epochs:
             return None
-        self.metrics[:] = 0
+        before = [array.copy() for array in self.others]
+        self._reset_metrics()
         for step in range(self.tests.steps):
             lo, hi = self.tests.slice_of(self.rank.rank, step)
+            self._prepare("test-", slice(lo, hi), hi - lo, self.tests.batch(step))
             if hi > lo:
-                runner = self._runner(f"test:{hi - lo}")
-                self._feed(runner, self.data.validation, slice(lo, hi))
-                runner.run()
-        return self.metrics.copy()
+                self._run(f"test:{hi - lo}", slice(lo, hi))
+        found = self._measured(self.data.test_rows)
+        for array, value in zip(self.others, before, strict=True):
+            array[...] = value
+        return found
 
     def close(self) -> None:
         """Leave together with the others."""
         self.ring.close()
         self.slot_region.close()
-
-
-def _pickled(value: Any) -> np.ndarray:
-    return np.frombuffer(pickle.dumps(value, protocol=5), np.uint8)
-
-

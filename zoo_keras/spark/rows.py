@@ -7,8 +7,9 @@ record; the ranks hold every record to them, and name partition and row of one t
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,9 +54,9 @@ class Layout(NamedTuple):
 
     def arranged(self, model: Any) -> Layout:
         """The same with targets that were given by name in the order of the model's outputs."""
-        numbers = list(range(self.counts[1]))
+        numbers = [np.array(i) for i in range(self.counts[1])]
         found = model._arranged(Batch([], numbers, [], self.structure))
-        return self._replace(targets=tuple(found.y), structure=found.structure)
+        return self._replace(targets=tuple(map(int, found.y)), structure=found.structure)
 
 
 def layout_of(record: Any, supervised: bool) -> Layout:
@@ -64,7 +65,10 @@ def layout_of(record: Any, supervised: bool) -> Layout:
     Args:
         supervised: records are (x, y) or (x, y, weight); otherwise they are x alone.
     """
-    parts = _parts(record, supervised)
+    try:
+        parts = _parts(record, supervised)
+    except DataError as error:
+        raise DataError(f"First record: {error}") from None
     groups = [flatten(p) if p is not None else [] for p in parts]
     names = ("x", "y", "sample_weight")
     leaves = [
@@ -87,7 +91,7 @@ def _parts(record: Any, supervised: bool) -> tuple[Any, Any, Any]:
         return _as_leaf(record), None, None
     if not isinstance(record, tuple) or not 2 <= len(record) <= 3:
         raise DataError(
-            "A record of the RDD must be a tuple (x, y) or (x, y, sample_weight). Received: "
+            "a record must be a tuple (x, y) or (x, y, sample_weight). Received: "
             f"{type(record).__name__}{f' of {len(record)}' if isinstance(record, tuple) else ''}. "
             "Map the RDD to such tuples first."
         )
@@ -194,14 +198,12 @@ class Columns:
 
     def read_chunks(self, chunks: Iterable[list[np.ndarray]]) -> list[np.ndarray]:
         """All chunks (one array for each leaf, checked already) as arrays of shape (rows, ...)."""
-        try:
+        with in_partition(self.partition):
             for chunk in chunks:
                 self.rows += len(chunk[0])
                 for store, array in zip(self._stores, chunk, strict=True):
                     store.add(array)
                 self._spill_over()
-        except DataError as error:
-            raise DataError(f"Partition {self.partition}: {error}") from None
         return [store.array() for store in self._stores]
 
     def chunk(self, records: list[Any], supervised: bool) -> list[np.ndarray]:
@@ -278,6 +280,15 @@ class Columns:
             f"{array.dtype}, values {array.min()} to {array.max()}. Use one dtype for all records, "
             "such as float32, or numbers that fit."
         )
+
+
+@contextlib.contextmanager
+def in_partition(number: int) -> Iterator[None]:
+    """Adds the partition's number to what a DataError says."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"Partition {number}: {error}") from None
 
 
 def _counted(names: Sequence[str], counts: Iterable[int]) -> str:

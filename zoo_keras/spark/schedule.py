@@ -12,6 +12,11 @@ from typing import NamedTuple
 class Schedule(NamedTuple):
     """Steps of one epoch over ranks that hold rows[0], rows[1], ... records.
 
+    Each rank spreads its n rows evenly over the S steps, rank r of R a share r/R of a row ahead:
+    before step s it has taken floor(s*n/S + r/R). With equal n the global batches are then those
+    of one rank, floor((s+1)*N/S) - floor(s*N/S) rows (Hermite's identity); else they differ from
+    them by less than R rows.
+
     >>> plan = Schedule((5, 0, 3), steps=2)
     >>> [plan.slice_of(0, s) for s in range(2)]
     [(0, 2), (2, 5)]
@@ -22,21 +27,24 @@ class Schedule(NamedTuple):
 
     def slice_of(self, rank: int, step: int) -> tuple[int, int]:
         """[first, last) row of a rank's own order in a step; may be empty."""
-        n = self.rows[rank]
-        return step * n // self.steps, (step + 1) * n // self.steps
+        return self._taken(rank, step), self._taken(rank, step + 1)
 
-    def count(self, rank: int, step: int) -> int:
+    def _taken(self, rank: int, step: int) -> int:
+        ranks = len(self.rows)
+        return (step * self.rows[rank] * ranks + rank * self.steps) // (self.steps * ranks)
+
+    def rows_of(self, rank: int, step: int) -> int:
         """How many rows a rank takes in a step."""
         first, last = self.slice_of(rank, step)
         return last - first
 
     def batch(self, step: int) -> int:
-        """Rows of the global batch of a step."""
-        return sum(self.count(rank, step) for rank in range(len(self.rows)))
+        """Rows of the global batch of a step; 0 may occur with fewer rows in a batch than ranks."""
+        return sum(self.rows_of(rank, step) for rank in range(len(self.rows)))
 
     def first_row(self, rank: int, step: int) -> int:
         """Rows of the global batch that come before this rank's."""
-        return sum(self.count(r, step) for r in range(rank))
+        return sum(self.rows_of(r, step) for r in range(rank))
 
     def sizes(self, rank: int) -> list[int]:
         """The different batch sizes that a rank meets, largest first."""
@@ -45,5 +53,5 @@ class Schedule(NamedTuple):
 
 
 def make_schedule(rows: Sequence[int], batch_size: int) -> Schedule:
-    """The schedule in which no global batch is larger than batch_size."""
+    """The schedule whose global batches have batch_size rows, or a little fewer: all alike."""
     return Schedule(tuple(rows), max(1, -(-sum(rows) // batch_size)))

@@ -3,36 +3,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from zoo_keras.native import slice_op
+
 WIRE_TYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": np.uint16}
+_SUFFIX = {np.dtype(np.float32): "", np.dtype(np.float16): "_f16", np.dtype(np.uint16): "_bf16"}
 
 
 def to_wire(source: np.ndarray, out: np.ndarray) -> None:
-    """Rounds float32 values to `out`'s type, to the nearest, ties to even."""
-    if out.dtype == np.uint16:
-        bits = source.view(np.uint32)
-        rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-        out[:] = np.where(np.isnan(source), (bits >> 16) | 0x40, rounded)
+    """Rounds float32 values to `out`'s 16-bit type, to the nearest, ties to even."""
+    slice_op("slice_to" + _SUFFIX[out.dtype], out, source)
+
+
+def from_wire(source: np.ndarray, out: np.ndarray) -> None:
+    """Widens wire values to float32."""
+    if source.dtype == np.float32:
+        out[:] = source
     else:
-        with np.errstate(over="ignore"):
-            out[:] = source
+        slice_op("slice_from" + _SUFFIX[source.dtype], out, source)
 
 
-def from_wire(source: np.ndarray) -> np.ndarray:
-    """Wire values as float32; float32 values as they are."""
-    if source.dtype == np.uint16:
-        return (source.astype(np.uint32) << 16).view(np.float32)
-    return source.astype(np.float32, copy=False)
+def add(out: np.ndarray, source: np.ndarray) -> None:
+    """Adds wire values to float32 values."""
+    slice_op("slice_add" + _SUFFIX[source.dtype], out, source)
 
 
-def sum_in_order(parts: list[np.ndarray], out: np.ndarray) -> None:
-    """Adds parts[0], parts[1], ... in that order; `out` may be one of the parts."""
-    if len(parts) == 1:
-        out[:] = from_wire(parts[0])
-        return
-    total = from_wire(parts[0])
-    last = len(parts) - 1
-    for i in range(1, last + 1):
-        spare = None if total is parts[0] else total
-        total = np.add(total, from_wire(parts[i]), out=out if i == last else spare)
+def sum_in_order(
+    before: Sequence[np.ndarray], own: np.ndarray, after: Sequence[np.ndarray], spare: np.ndarray
+) -> None:
+    """own = ((before[0] + before[1]) + ... + own) + after[0] + ..., each sum rounded to float32.
+
+    `spare` is float32 memory of own's size.
+    """
+    if len(before) == 1:
+        add(own, before[0])
+    elif before:
+        from_wire(before[0], spare)
+        for part in before[1:]:
+            add(spare, part)
+        add(own, spare)
+    for part in after:
+        add(own, part)

@@ -15,9 +15,9 @@ from zoo_keras.training import steps
 
 
 class Classes(NamedTuple):
-    """Labels 0 .. count - 1 are allowed, and the one that the loss ignores, if any."""
+    """Labels 0 .. number - 1 are allowed, and the one that the loss ignores, if any."""
 
-    count: int
+    number: int
     ignored: int | None = None
 
 
@@ -54,16 +54,17 @@ def check_labels(y: np.ndarray, classes: Classes, where: str = "", first: int = 
         where: what the rows belong to, for the message.
         first: number of y's first row.
     """
-    bad = (y < 0) | (y >= classes.count)
+    bad = (y < 0) | (y >= classes.number)
     if classes.ignored is not None:
         bad &= y != classes.ignored
     if bad.any():
         row = int(np.argwhere(bad.reshape(len(y), -1).any(axis=1))[0, 0])
         received = y.reshape(len(y), -1)[row]
         raise DataError(
-            f"{where}row {first + row}: labels must lie in 0..{classes.count - 1}, since the model "
-            f"has {classes.count} outputs. Received: {received[bad.reshape(len(y), -1)[row]][0]}. "
-            "Renumber the labels from 0, or give the last layer more units."
+            f"{where}row {first + row}: labels must lie in 0..{classes.number - 1}, since the "
+            f"model has {classes.number} outputs. Received: "
+            f"{received[bad.reshape(len(y), -1)[row]][0]}. Renumber the labels from 0, or give the "
+            "last layer more units."
         )
 
 
@@ -75,6 +76,7 @@ def check_all(model: Any, data: Any) -> None:
     batch = model._arranged(sample)
     model._resolve_outputs(batch)
     counts = class_counts(model, steps.shapes_of(batch), batch.structure)
-    for y, classes in zip(data.y, counts, strict=True):
+    order = model._arranged(sample._replace(y=list(range(len(data.y))))).y
+    for number, classes in zip(order, counts, strict=True):
         if classes is not None:
-            check_labels(y, classes, "y, ")
+            check_labels(data.y[number], classes, "y, ")

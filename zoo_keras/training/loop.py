@@ -38,6 +38,8 @@ class FitLoop:
             bars.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
+        if last:
+            model.optimizer.finalize_variable_values(model.trainable_variables)
         bars.on_train_end(logs)
         if bars.history is None:
             raise ConfigError("fit lost its History callback.")

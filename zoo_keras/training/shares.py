@@ -22,11 +22,12 @@ class Part(NamedTuple):
     Attributes:
         share: rows of this part / rows of the global batch, shape ().
         counts: for each output, what its loss is divided by over the global batch; only read where
-            the data decide that (sample weights, masks). Shape (outputs,).
+            the data decide that (sample weights, masks). Shape (outputs,). None: nobody has
+            counted, and each part is divided by its own count.
     """
 
     share: Tensor
-    counts: Tensor
+    counts: Tensor | None
 
 
 def added(loss: Any, total: Any, count: Any, part: Part, output: int) -> Any:
@@ -35,7 +36,7 @@ def added(loss: Any, total: Any, count: Any, part: Part, output: int) -> Any:
         return total
     if count is None:
         return total * part.share
-    if isinstance(count, Tensor):
+    if isinstance(count, Tensor) and part.counts is not None:
         return total / part.counts[output]
     return total / count * part.share
 

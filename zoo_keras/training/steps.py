@@ -220,20 +220,26 @@ def updated_variables(model: Any, shapes: Shapes, structure: Any) -> list[Any]:
     return [variable for variable, _ in trace.updates.values()]
 
 
-def _part(feeds: _Feeds, model: Any, shared: bool) -> Part | None:
+def _part(feeds: _Feeds, model: Any, counted: bool = True) -> Part:
     """The spaces `share` and `counts`, for a batch that is part of a global one."""
-    if not shared:
-        return None
-    return Part(feeds.add("share", ()), feeds.add("counts", (len(model._losses.names),)))
+    counts = feeds.add("counts", (len(model._losses.names),)) if counted else None
+    return Part(feeds.add("share", ()), counts)
 
 
 def evaluate_program(
-    model: Any, state: Any, shapes: Shapes, structure: Any, shared: bool = False
-) -> Program:
-    """Adds a batch (shared: a part of one, see `gradient_program`) to loss trackers and metrics."""
+    model: Any, state: Any, shapes: Shapes, structure: Any, shared: bool = False,
+    counted: bool = True,
+) -> Program:  # fmt: skip
+    """Adds a batch to loss trackers and metrics.
+
+    Args:
+        shared: the batch is a part of a global one, see `gradient_program`.
+        counted: somebody has counted what losses are divided by over the global batch; else the
+            part's own count serves.
+    """
     feeds = _Feeds()
     with tracing() as trace:
-        part = _part(feeds, model, shared)
+        part = _part(feeds, model, counted) if shared else None
         _trace_losses(model, feeds, shapes, structure, trace, False, part)
     return _finish(state, feeds, trace, [], [])
 
@@ -268,7 +274,7 @@ def gradient_program(
     """
     feeds = _Feeds()
     with tracing() as trace:
-        part = _part(feeds, model, shared)
+        part = _part(feeds, model) if shared else None
         total = _trace_losses(model, feeds, shapes, structure, trace, True, part)
         if total.shape != ():
             raise ShapeError(

@@ -187,8 +187,10 @@ class Trainer:
             )
 
     def _local(self) -> LocalRuntime:
-        runtime = self._runtime or LocalRuntime(self)
-        self._note(_runtime=runtime)
+        runtime = self._runtime
+        if runtime is None:
+            runtime = LocalRuntime(self)
+            self._note(_runtime=runtime)
         return runtime
 
     def _has_trained(self) -> bool:
@@ -275,7 +277,9 @@ class Trainer:
         if _is_spark(x):
             from zoo_keras.spark.evaluate import evaluate_on_spark
 
-            logs = evaluate_on_spark(self, x, batch_size=batch_size, **spark)
+            logs = evaluate_on_spark(self, x, batch_size=batch_size, y=y, steps=steps,
+                                     sample_weight=sample_weight, callbacks=callbacks,
+                                     **spark)  # fmt: skip
             return logs if return_dict else _flat_logs(logs)
         _refuse(spark, "evaluate")
         data = make_data(x, y, sample_weight, batch_size)
@@ -320,7 +324,8 @@ class Trainer:
         if _is_spark(x):
             from zoo_keras.spark.predict import predict_on_spark
 
-            return predict_on_spark(self, x, batch_size=batch_size, **spark)
+            return predict_on_spark(self, x, batch_size=batch_size, steps=steps,
+                                    callbacks=callbacks, **spark)  # fmt: skip
         _refuse(spark, "predict")
         data = make_data(x, None, None, batch_size)
         bars = CallbackList(callbacks, add_progbar=_verbosity(verbose) == 1, model=self,

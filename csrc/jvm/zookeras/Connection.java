@@ -100,6 +100,7 @@ final class Connection {
       case 'J' -> join(request);
       case 'T' -> plan(request, answer);
       case 'X' -> exchange(request);
+      case 'C' -> checkTask();
       default -> throw new IOException("unknown command");
     }
   }
@@ -239,7 +240,7 @@ final class Connection {
     group.join(peers);
   }
 
-  /** Remembers what an exchange fetches: for each peer of the group, blocks and where they go. */
+  /** Remembers whom an exchange is with, and for each of them blocks and where they go. */
   private void plan(Request request, DataOutputStream answer) throws IOException {
     int size = group(request.number()).peers.length;
     int count = request.count(8);
@@ -256,6 +257,13 @@ final class Connection {
     }
     plans.put(++lastHandle, all);
     answer.writeInt(lastHandle);
+  }
+
+  private void checkTask() throws BridgeException {
+    String reason = lease.cancelled();
+    if (reason != null) {
+      throw new BridgeException(BridgeException.CANCELLED, "Spark has stopped this rank: " + reason);
+    }
   }
 
   private void exchange(Request request) throws BridgeException, InterruptedException {

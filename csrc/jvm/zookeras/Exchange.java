@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
 
 /**
  * One round of a group. Rings at every peer ("my data are in place"), fetches from each peer as
@@ -19,6 +20,7 @@ final class Exchange {
   private final Lease lease;
   private final long number;
   private final List<Plan> waiting;
+  private final List<Integer> peers;
   private final List<Target> targets = new ArrayList<>();
   private final boolean[] heard;
   private final boolean[] served;
@@ -27,12 +29,13 @@ final class Exchange {
   private Throwable error;
   private int faulty;
 
-  /** {@code plans}: one for each peer, empty where nothing is to be fetched. */
+  /** {@code plans}: one for each peer it is with, empty where nothing is to be fetched. */
   Exchange(Group group, Lease lease, long number, List<Plan> plans) {
     this.group = group;
     this.lease = lease;
     this.number = number;
     waiting = new ArrayList<>(plans);
+    peers = plans.stream().map(Plan::peer).toList();
     heard = new boolean[group.peers.length];
     served = new boolean[group.peers.length];
     open = 2 * plans.size();
@@ -52,9 +55,8 @@ final class Exchange {
   }
 
   private void ringEverywhere() {
-    int size = group.peers.length;
-    for (int step = 1; step < size; step++) {
-      int peer = (group.rank + step) % size;
+    for (Plan plan : waiting) {
+      int peer = plan.peer();
       try {
         Fetch fetch = group.ring(peer, number, e -> done(peer, heard, e));
         if (fetch == null) {
@@ -184,12 +186,9 @@ final class Exchange {
 
   /** The peers that are still missing. */
   private String late() {
-    List<String> names = new ArrayList<>();
-    for (int i = 0; i < group.peers.length; i++) {
-      if (i != group.rank && !(heard[i] && served[i])) {
-        names.add(group.peers[i].toString());
-      }
-    }
-    return String.join(", ", names);
+    return peers.stream()
+        .filter(peer -> !(heard[peer] && served[peer]))
+        .map(peer -> group.peers[peer].toString())
+        .collect(Collectors.joining(", "));
   }
 }

@@ -1,0 +1,135 @@
+"""The JSON that describes a model, read with care: whatever is wrong with it is a typed error.
+
+In: text from a file or a user. Out: parsed configurations, and objects made from them. Foreign code
+is never run here, except that of classes the caller registered. Knows no file format.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from zoo_keras import activations, losses, metrics
+from zoo_keras.errors import ConfigError, FileError, ZooKerasError
+from zoo_keras.saving.object_registration import CustomObjectScope, scoped_objects
+from zoo_keras.saving.serialization import (
+    deserialize_keras_object,
+    object_sharing,
+    raise_if_unknown,
+    safe_mode_scope,
+    unknown_objects,
+)
+
+_CHOSEN_BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")
+
+
+def parse(text: str | bytes, label: str, what: str) -> Any:
+    """The value of a JSON text. FileError naming the file `label` and its part `what`."""
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise FileError(
+            f"{label}: {what} is no JSON that can be read. Received: {error}. The file is damaged; "
+            "get a fresh copy."
+        ) from None
+
+
+@contextmanager
+def reading(label: str) -> Iterator[None]:
+    """Inside, any failure to make sense of a configuration is a ConfigError that names it."""
+    try:
+        yield
+    except ZooKerasError as error:
+        raise _labelled(error, label) from error
+    except Exception as error:
+        kind = "it is nested too deeply" if isinstance(error, RecursionError) else repr(error)
+        raise ConfigError(
+            f"{label}: nothing can be made from the configuration. Received: {kind[:300]}. "
+            "The file is damaged, or __init__ or from_config of a custom class fails."
+        ) from error
+
+
+def _labelled(error: ZooKerasError, label: str) -> ZooKerasError:
+    try:
+        return type(error)(f"{label}: {error}")
+    except TypeError:  # a subclass with other arguments
+        return ConfigError(f"{label}: {error}")
+
+
+@contextmanager
+def custom_names(custom_objects: dict[str, Any] | None, safe_mode: bool) -> Iterator[None]:
+    """Inside, configurations may name these objects too; code by value only if not safe_mode."""
+    known = {**scoped_objects(), **(custom_objects or {})}
+    with CustomObjectScope(known), safe_mode_scope(safe_mode):
+        yield
+
+
+def check_names(config: Any, training: dict[str, Any] | None = None) -> None:
+    """UnknownObjectError listing every class and function that is known nowhere.
+
+    Args:
+        training: arguments of compile, whose losses and metrics may be bare names.
+    """
+    training = training or {}
+    found = [*unknown_objects(config), *unknown_objects(list(training.values()))]
+    found += [f"activation {name!r}" for name in _activations(config)
+              if not _is_known(name, activations)]  # fmt: skip
+    found += [f"loss {name!r}" for name in _bare_names(training.get("loss"))
+              if not _is_known(name, losses)]  # fmt: skip
+    for key in ("metrics", "weighted_metrics"):
+        names = set(_bare_names(training.get(key))) - set(_CHOSEN_BY_SHAPE)
+        found += [f"metric {name!r}" for name in sorted(names) if not _is_known(name, metrics)]
+    raise_if_unknown(found)
+
+
+def _bare_names(value: Any) -> list[str]:
+    if isinstance(value, dict) and "class_name" in value:
+        return []
+    if isinstance(value, dict):
+        value = list(value.values())
+    items = value if isinstance(value, list) else [value]
+    nested = [n for item in items if isinstance(item, (list, dict)) for n in _bare_names(item)]
+    return nested + [item for item in items if isinstance(item, str)]
+
+
+def _activations(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _activations(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(item, str) and str(key).endswith("activation"):
+                yield item
+            else:
+                yield from _activations(item)
+
+
+def _is_known(name: str, family: Any) -> bool:
+    if name in scoped_objects():
+        return True
+    try:
+        family.get(name)
+    except ConfigError:
+        return False
+    return True
+
+
+def make(config: Any) -> Any:
+    """The object of a configuration; objects it names twice are made once."""
+    with object_sharing():
+        return deserialize_keras_object(config)
+
+
+def make_model(config: Any) -> Any:
+    """The model of a configuration. ConfigError when it describes something else."""
+    from zoo_keras.models import Model
+
+    made = make(config)
+    if not isinstance(made, Model):
+        raise ConfigError(
+            f"The configuration describes no model. Received: {str(made)[:80]}. "
+            "Pass what to_json() of a model, or a file of Keras, holds."
+        )
+    return made

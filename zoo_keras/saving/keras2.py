@@ -1,0 +1,118 @@
+"""What Keras 2 wrote in another form than Keras 3: calls of layers, lambdas, one activation.
+
+In: parts of a Keras 2 configuration. Out: the same in Keras 3's layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from zoo_keras import ops
+from zoo_keras.ops.symbolic import public
+from zoo_keras.saving.object_registration import register_keras_serializable
+
+
+@register_keras_serializable("keras2")
+@public
+def hard_sigmoid(x: Any) -> Any:
+    """clip(0.2 x + 0.5, 0, 1): what Keras 1 and 2 call hard_sigmoid. Keras 3's is another."""
+    return ops.clip(ops.add(ops.multiply(x, 0.2), 0.5), 0.0, 1.0)
+
+
+_OLD_FUNCTIONS = {
+    "hard_sigmoid": {"module": "builtins", "class_name": "function",
+                     "config": "keras2>hard_sigmoid", "registered_name": "function"},
+}  # fmt: skip
+
+
+def with_old_functions(value: Any, key: str = "") -> Any:
+    """The configuration with activations named so that they compute what Keras 2 computed."""
+    if isinstance(value, dict):
+        return {k: with_old_functions(v, k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [with_old_functions(v) for v in value]
+    if key.endswith("activation") and isinstance(value, str):
+        return _OLD_FUNCTIONS.get(value, value)
+    return value
+
+
+def modern_call(call: Any, names: set[str]) -> dict[str, Any]:
+    """One call of a layer: Keras 2 lists [layer, call, output, kwargs] for every input tensor.
+
+    Args:
+        names: of all layers; a list that begins with one of them is a tensor.
+    """
+    items = [call] if call and isinstance(call[0], str) else call
+    tensors = [_tensor(item) for item in items]
+    given = (items[0][3] if items and len(items[0]) > 3 else {}) or {}
+    kwargs = {k: _argument(v, names) for k, v in given.items() if v is not None}
+    return {"args": [tensors[0] if len(tensors) == 1 else tensors], "kwargs": kwargs}
+
+
+def _tensor(item: list[Any]) -> dict[str, Any]:
+    return {"class_name": "__keras_tensor__", "config": {"keras_history": list(item[:3])}}
+
+
+def _argument(value: Any, names: set[str]) -> Any:
+    if not isinstance(value, list):
+        return value
+    if len(value) >= 3 and isinstance(value[0], str) and value[0] in names:
+        return _tensor(value)
+    return [_argument(v, names) for v in value]
+
+
+def renumber_calls(model: dict[str, Any]) -> None:
+    """Number the calls of nested models from 0.
+
+    Keras 2 counted the nested model's own construction as its first call, yet left it out of the
+    list of calls, so that references to the last one point behind the list.
+    """
+    counts = {layer["name"]: len(layer["inbound_nodes"]) for layer in model["layers"]}
+    histories = list(_histories(model))
+    shifted = {h[0] for h in histories if counts.get(h[0], 0) and h[1] >= counts[h[0]]}
+    for history in histories:
+        if history[0] in shifted:
+            history[1] -= 1
+
+
+def _histories(model: dict[str, Any]) -> Iterator[list[Any]]:
+    """All references to tensors: [layer, call, output]."""
+    for layer in model["layers"]:
+        yield from _references(layer["inbound_nodes"])
+    for side in ("input_layers", "output_layers"):
+        yield from _ends(model[side])
+
+
+def _references(value: Any) -> Iterator[list[Any]]:
+    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+        yield value["config"]["keras_history"]
+    elif isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _references(item)
+
+
+def _ends(value: Any) -> Iterator[list[Any]]:
+    if isinstance(value, list) and value and isinstance(value[0], str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _ends(item)
+
+
+def lambda_config(config: Any) -> Any:
+    """A Lambda's function as Keras 3 keeps it: bytecode by value, or a name."""
+    if not isinstance(config, dict):
+        return config
+    kept = {k: v for k, v in config.items() if k not in _LAMBDA_KEYS}
+    function = config.get("function")
+    if isinstance(function, list):
+        value = dict(zip(("code", "defaults", "closure"), function, strict=False))
+        kept["function"] = {"class_name": "__lambda__", "config": value}
+    elif isinstance(function, str):
+        kept["function"] = {"module": None, "class_name": "function", "config": function,
+                            "registered_name": "function"}  # fmt: skip
+    return kept
+
+
+_LAMBDA_KEYS = ("module", "function_type", "output_shape_type", "output_shape_module")

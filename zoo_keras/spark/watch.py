@@ -1,0 +1,198 @@
+"""The driver's eye on the ranks of a running fit: programs out, progress in, epochs closed.
+
+In: the boards of a BarrierJob and the fit's compiler and callbacks. Out: programs and control
+records for the ranks; logs for the callbacks; after each epoch the trained state in the model.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zoo_keras import weights as weights_module
+from zoo_keras.errors import ConfigError, DataError, UnsupportedError
+from zoo_keras.spark.bridge import BridgeError
+from zoo_keras.spark.job import BarrierJob
+from zoo_keras.spark.measures import Measured
+from zoo_keras.spark.plan import FitPlan
+
+
+class _Results(NamedTuple):
+    """What the ranks have made in an epoch."""
+
+    trained: list[Measured]
+    tested: list[Measured] | None
+    weights: np.ndarray
+    slots: dict[str, list[tuple[int, int, np.ndarray]]]
+
+
+class Watcher:
+    """One job of a fit. `fit` is the SparkFit: its epoch, logs and snapshot are kept up to date."""
+
+    def __init__(self, fit: Any, job: BarrierJob, plan: FitPlan) -> None:
+        self.fit, self.job, self.plan = fit, job, plan
+        self.model, self.bars, self.compiler = fit.model, fit.bars, fit.compiler
+        self.served: set[str] = set()
+        self.facts: dict[str, Any] = {}
+        self.slices: dict[int, list[int]] = {}
+        self.step = -1
+        self.steps: int | None = None  # of an epoch, once the ranks have counted their rows
+        self.weights_version = 0
+        self.ended = False
+
+    def start(self) -> None:
+        """Publish the model and open the first epoch."""
+        for rank in range(self.job.size if self.plan.held else 0):
+            part = self.fit.validation.part(rank, self.job.size)
+            self.job.control.publish(f"held:{rank}", pickle.dumps(part, protocol=5))
+        self.bars.on_epoch_begin(self.fit.epoch)
+        self.fit.snapshot = self.compiler.snapshot()
+        for name, array in self.compiler.blobs().items():
+            self.job.control.publish(name, array)
+        self._open()
+
+    def _open(self) -> None:
+        self.step = -1
+        self._tell(go=self.fit.epoch, stop=False)
+
+    def _tell(self, **facts: Any) -> None:
+        rate = float(self.model.optimizer.learning_rate)
+        self.facts.update(facts, lr=rate, weights_version=self.weights_version)
+        self.job.control.write((), self.facts)
+
+    def look(self) -> None:
+        """One look at all boards."""
+        records = [self.job.progress(rank) for rank in range(self.job.size)]
+        if self.ended or any(r is None for r in records):
+            return
+        self._count(records)
+        for rank, record in enumerate(records):
+            self._serve(rank, record.facts)  # type: ignore[union-attr]
+        done = [r.facts["done"] for r in records]  # type: ignore[union-attr]
+        if min(done) >= self.fit.epoch:
+            self._close_epoch(records)
+        elif max(done) < self.fit.epoch:
+            self._show(records)
+
+    def _count(self, records: list[Any]) -> None:
+        """Once row counts are known: refuse empty data, and tell the progress bar its length."""
+        if self.steps is not None:
+            return
+        rows, tests = (sum(r.facts[key] for r in records) for key in ("rows", "tests"))
+        if rows == 0 or (tests == 0 and self.plan.validation_split):
+            raise DataError(
+                f"fit: there must be rows to train on, and to validate on if asked for. Received: "
+                f"{rows} and {tests} rows, with validation_split={self.plan.validation_split}. Use "
+                "more rows, or another split."
+            )
+        self.steps = self.plan.steps or -(-rows // self.plan.batch_size)
+        for callback in self.bars.callbacks:
+            callback.params["steps"] = self.steps
+            if getattr(callback, "_bar", None) is not None:
+                callback._bar.total = self.steps
+
+    def _serve(self, rank: int, facts: dict[str, Any]) -> None:
+        self.slices[rank] = facts["slice"]
+        wanted = [*facts["need"], f"update:{rank}"]
+        wanted += [f"norm:{rank}"] * self.plan.clips + ["constraints"] * self.plan.constrained
+        for name in wanted:
+            if name not in self.served:
+                self.served.add(name)
+                program = self.compiler.program(name, self.slices[rank])
+                if program is not None:
+                    self.job.control.publish(name, pickle.dumps(program, protocol=5))
+
+    # ---- while an epoch runs -------------------------------------------------------------------
+
+    def _show(self, records: list[Any]) -> None:
+        step = int(min(r.values[0] for r in records))
+        if step <= self.step or any(r.facts.get("epoch") != self.fit.epoch for r in records):
+            return
+        self.step = step
+        if self.bars.needs_batch_logs:
+            self._end_batch(step, self.compiler.quick_logs(sum(r.values[1:] for r in records)))
+            if self.model.stop_training:
+                self._tell(stop=True)
+            elif self.facts["lr"] != float(self.model.optimizer.learning_rate):
+                self._tell()
+
+    def _end_batch(self, step: int, logs: dict[str, Any]) -> None:
+        before = weights_module.version()
+        self.bars.on_train_batch_end(step, logs)
+        if weights_module.version() != before and self._weights_differ():
+            raise UnsupportedError(
+                "fit on Spark: a callback has set weights in on_train_batch_end. Received: weights "
+                f"that differ after step {step + 1} of epoch {self.fit.epoch + 1}. Set them in "
+                "on_epoch_end, when the ranks wait; steps_per_epoch makes epochs shorter."
+            )
+
+    def _weights_differ(self) -> bool:
+        """Whether the model's weights are other ones than at the last snapshot."""
+        now, state = self.fit.snapshot.arrays, self.compiler.state
+        same = [np.array_equal(now["weights"], state.weights.array, equal_nan=True)]
+        same.append(np.array_equal(now["state"], state.state.array, equal_nan=True))
+        return not all(same)
+
+    # ---- the end of an epoch -------------------------------------------------------------------
+
+    def _close_epoch(self, records: list[Any]) -> None:
+        """Every rank waits at the gate: fetch what it made, run the callbacks, open the next."""
+        found = self._fetch()
+        if found is None:
+            return
+        fit, steps = self.fit, int(records[0].facts["steps"])
+        self.compiler.take(found.weights, found.slots, int(records[0].facts["iterations"]))
+        fit.logs = self.compiler.logs(found.trained)
+        fit.snapshot = self.compiler.snapshot()
+        if self.bars.needs_batch_logs and self.step < steps - 1:
+            self._end_batch(steps - 1, dict(fit.logs))
+        if found.tested is not None:
+            self._end_tests(found)
+        self.bars.on_epoch_end(fit.epoch, fit.logs)
+        fit.epoch += 1
+        self._next()
+
+    def _end_tests(self, found: _Results) -> None:
+        self.bars.on_test_begin()
+        tested = self.compiler.logs(found.tested or [])
+        self.bars.on_test_end(tested)
+        self.fit.logs.update({f"val_{name}": value for name, value in tested.items()})
+
+    def _next(self) -> None:
+        """Open the next epoch with the weights that callbacks may have set."""
+        fit = self.fit
+        self.ended = fit.epoch >= self.plan.epochs[1] or self.model.stop_training
+        if not self.ended:
+            self.bars.on_epoch_begin(fit.epoch)
+        changed = self._weights_differ()
+        fit.snapshot = self.compiler.snapshot()
+        if self.ended:
+            self._tell(end=True)
+            return
+        if changed:
+            self.weights_version += 1
+            self.job.control.publish("weights", self.compiler.weights())
+        self._open()
+
+    def _fetch(self) -> _Results | None:
+        """What the ranks have published; None when one of them is gone: the job will say why."""
+        ranks = range(self.job.size)
+        try:
+            parts = [pickle.loads(self.job.fetch(r, "measured").tobytes()) for r in ranks]
+            weights = self.job.fetch(0, "weights").view(np.float32)
+            slots = {name: [self._slot(name, r) for r in ranks if self._owns(r)]
+                     for name in self.plan.slots}  # fmt: skip
+        except (BridgeError, ConfigError):  # ConfigError: the rank's board has gone
+            return None
+        tested = [Measured(*t) for _, t in parts if t is not None]
+        return _Results([Measured(*t) for t, _ in parts], tested or None, weights, slots)
+
+    def _owns(self, rank: int) -> bool:
+        lo, hi = self.slices[rank]
+        return hi > lo
+
+    def _slot(self, name: str, rank: int) -> tuple[int, int, np.ndarray]:
+        lo, hi = self.slices[rank]
+        return lo, hi, self.job.fetch(rank, f"slot:{name}").view(np.float32)
