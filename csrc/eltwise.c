@@ -180,33 +180,45 @@ typedef struct {
 static int64_t size_of(int dtype) { return dtype == ZK_U8 || dtype == ZK_BOOL ? 1 : 4; }
 static float *own_memory(const bench *b, int reg) { return b->memory + (int64_t)reg * STRIDE; }
 
-/* Bytes at the very end of a register become 32-bit values from its start on. */
-static void widen(float *reg, int64_t n, int dtype) {
-    const uint8_t *from = (const uint8_t *)(reg + ROOM) - ROOM;
-    int32_t *to = (int32_t *)reg;
-    for (int64_t i = 0; i < n; i++) to[i] = dtype == ZK_BOOL ? -(from[i] != 0) : from[i];
+/* Bytes become 32-bit values: bools masks, others whole numbers. */
+static void widen(int32_t *to, const uint8_t *from, int64_t n, int dtype) {
+    if (dtype == ZK_BOOL)
+        for (int64_t i = 0; i < n; i++) to[i] = -(from[i] != 0);
+    else
+        for (int64_t i = 0; i < n; i++) to[i] = from[i];
 }
 
 /* Elements [at, at + n) of an input go to `to`. */
 static void spread(char *to, const char *from, int64_t size, pattern p, int64_t at, int64_t n) {
-    for (int64_t end = at + n, run; at < end; at += run, to += run * size) {
-        int64_t place = at / p.repeat % p.period;
-        run = zk_min(p.repeat == 1 ? p.period - place : p.repeat - at % p.repeat, end - at);
+    int64_t place = at / p.repeat % p.period, skip = at % p.repeat;
+    while (n > 0) {
+        int64_t run = zk_min(p.repeat == 1 ? p.period - place : p.repeat - skip, n);
         const char *source = from + place * size;
         if (p.repeat == 1) memcpy(to, source, (size_t)(run * size));
         else if (size == 1) memset(to, *source, (size_t)run);
         else
             for (int64_t i = 0; i < run; i++) memcpy(to + 4 * i, source, 4);
+        place = p.repeat == 1 || place + 1 == p.period ? 0 : place + 1;
+        skip = 0;
+        to += run * size;
+        n -= run;
     }
 }
 
 static void fill_register(const bench *b, int k, int64_t at, int64_t n) {
     const zk_call *c = b->h->c;
+    pattern p = b->h->in[k];
     int reg = c->nout + k, dtype = c->a[reg].dtype;
     float *memory = own_memory(b, reg);
-    char *to = size_of(dtype) == 4 ? (char *)memory : (char *)(memory + ROOM) - ROOM;
-    spread(to, c->p[reg], size_of(dtype), b->h->in[k], at, n);
-    if (size_of(dtype) == 1) widen(memory, n, dtype);
+    if (size_of(dtype) == 4) {
+        spread((char *)memory, c->p[reg], 4, p, at, n);
+    } else if (p.repeat == 1 && at % p.period + n <= p.period) {
+        widen((int32_t *)memory, (const uint8_t *)c->p[reg] + at % p.period, n, dtype);
+    } else {
+        uint8_t bytes[ROOM];
+        spread((char *)bytes, c->p[reg], 1, p, at, n);
+        widen((int32_t *)memory, bytes, n, dtype);
+    }
 }
 
 /* One value for the whole tile. */

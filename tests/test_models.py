@@ -163,7 +163,7 @@ def test_to_json_and_back_keeps_the_computation():
 
 @pytest.mark.parametrize("text", ["", "[1"])
 def test_text_that_is_no_json_is_refused(text):
-    with pytest.raises(ConfigError, match="not JSON"):
+    with pytest.raises(ConfigError, match="no JSON"):
         zk.models.model_from_json(text)
 
 

@@ -140,17 +140,18 @@ def unregistered(y_true, y_pred):
 
 
 COMPILED = [
-    {"loss": "mae", "metrics": ["mse", "accuracy"]},
-    {"loss": zk.losses.BinaryCrossentropy(label_smoothing=0.3), "metrics": [zk.metrics.MeanAbsoluteError(name="m")]},
-    {"loss": unregistered, "metrics": [unregistered], "weighted_metrics": ["mse"]},
-    {"loss": ["mse"], "metrics": [["mae"]], "loss_weights": [0.5]},
-]
+    lambda: {"loss": "mae", "metrics": ["mse", "accuracy"]},
+    lambda: {"loss": zk.losses.BinaryCrossentropy(label_smoothing=0.3),
+             "metrics": [zk.metrics.MeanAbsoluteError(name="m")]},
+    lambda: {"loss": unregistered, "metrics": [unregistered], "weighted_metrics": ["mse"]},
+    lambda: {"loss": ["mse"], "metrics": [["mae"]], "loss_weights": [0.5]},
+]  # fmt: skip
 
 
 @WHOLE
 @pytest.mark.parametrize("arguments", COMPILED, ids=range(len(COMPILED)))
 def test_compile_arguments_return(arguments, suffix, tmp_path):
-    model = sequential(**arguments)
+    model = sequential(**arguments())
     want = model.evaluate(X, Y, verbose=0, return_dict=True)
     path = saved(model, tmp_path / f"model{suffix}")
     again = zk.saving.load_model(path, custom_objects={"unregistered": unregistered})
@@ -265,8 +266,6 @@ def subclassed():
 @ANY
 @pytest.mark.parametrize("make", [functional, subclassed])
 def test_models_of_custom_layers_return(make, suffix, tmp_path):
-    if make is subclassed and suffix == ".h5":
-        pytest.skip("a subclassed model has no build configuration in .h5")
     model = make()
     model.compile("adam", "mse")
     model.fit(X, Y, batch_size=4, epochs=1, verbose=0)
@@ -320,7 +319,7 @@ def test_frozen_layers_stay_frozen(suffix, tmp_path):
     model.fit(X, Y, epochs=1, verbose=0)
     again = zk.saving.load_model(saved(model, tmp_path / f"model{suffix}"))
     assert_same_weights(model, again)
-    assert [w.path for w in again.trainable_weights] == [w.path for w in model.trainable_weights]
+    assert [w.name for w in again.trainable_weights] == [w.name for w in model.trainable_weights]
     assert_goes_on_the_same(model, again)
 
 
@@ -359,14 +358,17 @@ def test_tree_of_groups_is_that_of_keras(name, suffix, tmp_path):
 
 def test_sublayers_are_filed_where_keras_looks_for_them(tmp_path):
     model = subclassed()
-    found = {n for n, (shape, _) in groups(saved(model, tmp_path / "a.weights.h5")).items() if shape}
+    tree = groups(saved(model, tmp_path / "a.weights.h5"))
+    found = {name for name, (shape, _) in tree.items() if shape is not None}
     block = "block/_norm block/_steps/dense block/_steps/dense_1 block/by_name/dense".split()
     nested = "block/by_name/container/dense end/layers/dense end/layers/dense_1".split()
     hidden = "layers/dense layers/dense_1".split()  # _hidden comes after `layers`
     two = {f"{path}/vars/{i}" for path in (*block, *nested, *hidden) for i in (0, 1)}
     seed = {"block/Drop/seed_generator/vars/0"}
-    one = {"end/layers/p_re_lu/vars/0", "layers/scale/vars/0", "block/by_name/container/scale/vars/0"}
-    assert found == two | seed | one
+    scales = "end/layers/p_re_lu layers/scale block/by_name/container/scale".split()
+    assert found == two | seed | {f"{path}/vars/0" for path in scales} | {
+        f"{path}/vars/1" for path in scales[1:]
+    }
 
 
 def test_long_lists_of_names_are_cut_in_pieces(tmp_path):
@@ -379,7 +381,7 @@ def test_long_lists_of_names_are_cut_in_pieces(tmp_path):
 
 
 def test_h5_of_many_layers_with_long_names_returns(tmp_path):
-    stack = [layers.Dense(1, name=f"dense_{i}_{'long' * 100}") for i in range(180)]
+    stack = [layers.Dense(1, name=f"dense_{i}_{'long' * 400}") for i in range(45)]
     model = zk.Sequential([layers.Input((1,)), *stack])
     again = zk.saving.load_model(saved(model, tmp_path / "model.h5"))
     with h5py.File(tmp_path / "model.h5") as file:
@@ -392,13 +394,13 @@ def test_h5_of_many_layers_with_long_names_returns(tmp_path):
 
 
 def test_weights_by_name_go_to_layers_of_that_name(tmp_path):
-    first = zk.Sequential([layers.Input((4,)), layers.Dense(3, name="a"), layers.Dense(2, name="b")])
+    first = zk.Sequential([layers.Input((4,)), layers.Dense(3, name="a"), layers.Dense(2)])
     first.save(tmp_path / "model.h5")
-    second = zk.Sequential([layers.Input((4,)), layers.Dense(3, name="a"), layers.Dense(5, name="c")])
-    kept = second.get_layer("c").get_weights()
+    second = zk.Sequential([layers.Input((4,)), layers.Dense(3, name="a"), layers.Dense(5)])
+    kept = second.layers[1].get_weights()
     second.load_weights(tmp_path / "model.h5", by_name=True)
     assert_same_weights(second.get_layer("a"), first.get_layer("a"))
-    for a, b in zip(second.get_layer("c").get_weights(), kept, strict=True):
+    for a, b in zip(second.layers[1].get_weights(), kept, strict=True):
         np.testing.assert_array_equal(a, b)
 
 

@@ -67,7 +67,6 @@ class Tensor(Operators):
 
     __slots__ = ("index", "node")
     __array_priority__ = 100
-    __array_ufunc__ = None  # numpy leaves `array + tensor` to us
 
     def __init__(self, node: Node, index: int) -> None:
         self.node = node
@@ -107,6 +106,9 @@ class Tensor(Operators):
             "`and`, `or` or `not` on a tensor. Use zoo_keras.ops.where or ops.logical_and/or/not."
         )
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return ufunc_operator(ufunc, method, inputs)
+
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
             "A symbolic tensor has no values yet, so numpy cannot take it. Use the functions of "
@@ -115,6 +117,25 @@ class Tensor(Operators):
 
     def __repr__(self) -> str:
         return f"<Tensor {self.node.op.name} shape={self.shape} dtype={self.dtype}>"
+
+
+# numpy's functions for Python's operators: `array + tensor` reaches us as np.add.
+_UFUNCS = {
+    "add": "add", "subtract": "sub", "multiply": "mul", "divide": "truediv", "power": "pow",
+    "floor_divide": "floordiv", "remainder": "mod", "matmul": "matmul", "less": "lt",
+    "less_equal": "le", "greater": "gt", "greater_equal": "ge", "equal": "eq", "not_equal": "ne",
+}  # fmt: skip
+
+
+def ufunc_operator(ufunc: Any, method: str, inputs: tuple[Any, ...]) -> Any:
+    """What np.add(array, tensor) and the like mean; TypeError for numpy's other functions."""
+    name = _UFUNCS.get(ufunc.__name__)
+    if method != "__call__" or name is None:
+        raise TypeError(
+            f"A symbolic tensor has no values yet, so numpy cannot take it. Received: np."
+            f"{ufunc.__name__} of a tensor. Use zoo_keras.ops.{ufunc.__name__} inside `call`."
+        )
+    return operators[name](*inputs)
 
 
 # Filled in by zoo_keras.ops: Python's operator name -> op function.

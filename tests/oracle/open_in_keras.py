@@ -1,8 +1,9 @@
 """Opens files in real Keras and writes down what they predict and how they train on.
 
-Run by test_keras_opens_ours.py in a Python that has keras: open_in_keras.py JOBS.json RESULTS.npz.
-JOBS lists {"file", "inputs", "targets", "weights_of"}; inputs and targets are keys of jobs.npz
-beside it, weights_of is the model file whose architecture takes a weights file.
+Run by the tests beside it in a Python that has keras: open_in_keras.py JOBS.json RESULTS.npz.
+JOBS lists {"file", "inputs", "targets", "weights_of", "write"}; inputs and targets are keys of
+jobs.npz beside it, weights_of is the model file whose architecture takes a weights file. A job
+with "write" makes that model of custom_models.py, trains it for a step, and writes the files.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
+import custom_models
 import keras
 import numpy as np
 import tensorflow as tf
@@ -43,20 +45,30 @@ def opened(job: dict) -> keras.Model:
     return model
 
 
+def written(job: dict, x: object, y: object) -> keras.Model:
+    model = custom_models.MODELS[job["write"]](keras)
+    model.train_on_batch(x, y)
+    for path in job["files"]:
+        (model.save_weights if path.endswith(".weights.h5") else model.save)(path)
+    return model
+
+
 def results(job: dict, arrays: dict) -> dict[str, np.ndarray]:
-    model = opened(job)
-    x = joined([arrays[k] for k in job["inputs"]])
+    x, y = (joined([arrays[k] for k in job[key]]) for key in ("inputs", "targets"))
+    model = written(job, x, y) if "write" in job else opened(job)
     predicted = model.predict_on_batch(x)
     predicted = predicted if isinstance(predicted, (list, tuple)) else [predicted]
     found = {f"predicted{i}": p for i, p in enumerate(predicted)}
     if job["train"]:
-        model.train_on_batch(x, joined([arrays[k] for k in job["targets"]]))
+        model.train_on_batch(x, y)
         found |= {f"continued{i}": w for i, w in enumerate(model.get_weights())}
     return found
 
 
 def main(jobs: Path, out: Path) -> None:
     make_gradients_dense()
+    for make in (custom_models.scale_layer, custom_models.block_layer, custom_models.subclassed):
+        make(keras)  # registers the classes
     with np.load(jobs.with_suffix(".npz")) as stored:
         arrays = dict(stored)
     made = {}

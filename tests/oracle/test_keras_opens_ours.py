@@ -6,33 +6,17 @@ conftest.py). The files are written in this process and opened in that one.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-from pathlib import Path
-
-import numpy as np
 import pytest
 from golden.cases.models import MODELS, compile_arguments
 from golden.compare import OUTPUT, STEP, assert_all_close
 from golden.store import Golden, series
+from keras_process import as_list, found_series, joined, run_keras
 
 import zoo_keras as zk
 
 GOLDEN = Golden("files")
 NAMES = list(GOLDEN.cases)
-# Keras cannot read the loss "mse" back from a legacy .h5, not even from its own.
-H5_CASES = [n for n in NAMES if MODELS[n].compile["loss"] != "mse"]
-FILES = (
-    [f"{n}.keras" for n in NAMES]
-    + [f"{n}.h5" for n in H5_CASES]
-    + [f"{n}.weights.h5" for n in NAMES]
-)
-SCRIPT = Path(__file__).with_name("open_in_keras.py")
-
-
-def joined(items):
-    return items[0] if len(items) == 1 else list(items)
+FILES = [f"{n}{suffix}" for n in NAMES for suffix in (".keras", ".h5", ".weights.h5")]
 
 
 def trained(name):
@@ -43,10 +27,6 @@ def trained(name):
     model.compile(**compile_arguments(zk, MODELS[name]))
     model.train_on_batch(joined(series(arrays, "x")), joined(series(arrays, "y")))
     return model, arrays
-
-
-def as_list(value):
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 @pytest.fixture(scope="module")
@@ -70,23 +50,7 @@ def expected_and_found(tmp_path_factory):
         expected[name] = {"predicted": as_list(model.predict_on_batch(joined(x)))}
         model.train_on_batch(joined(x), joined(y))
         expected[name]["continued"] = model.get_weights()
-    (folder / "jobs.json").write_text(json.dumps(jobs))
-    np.savez(folder / "jobs.npz", **stored)
-    return expected, run_keras(folder)
-
-
-def run_keras(folder):
-    python = os.environ["KERAS_PYTHON"]
-    command = [python, str(SCRIPT), str(folder / "jobs.json"), str(folder / "found.npz")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    with np.load(folder / "found.npz") as found:
-        return dict(found)
-
-
-def found_series(found, file, prefix):
-    return series({k.partition("/")[2]: v for k, v in found.items() if k.startswith(f"{file}/")},
-                  prefix)  # fmt: skip
+    return expected, run_keras(folder, jobs, stored)
 
 
 @pytest.mark.parametrize("file", FILES)

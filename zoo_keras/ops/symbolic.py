@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from zoo_keras import dtypes
-from zoo_keras.graph import install_operators
+from zoo_keras.graph import install_operators, ufunc_operator
 
 _numbers = itertools.count()
 _hook: Callable[..., Any] | None = None
@@ -25,7 +25,6 @@ class KerasTensor:
     """
 
     __array_priority__ = 100
-    __array_ufunc__ = None
 
     def __init__(
         self, shape: Iterable[int | None], dtype: str = "float32", name: str | None = None
@@ -47,6 +46,9 @@ class KerasTensor:
             "A symbolic KerasTensor has no truth value. Received: an `if`, `and`, `or` or `not` "
             "on it. Use zoo_keras.ops functions, or put the condition into a Layer's `call`."
         )
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return ufunc_operator(ufunc, method, inputs)
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(

@@ -29,15 +29,13 @@ def save(model: Any, path: str, include_optimizer: bool = True) -> None:
     with h5py.File(path, "w") as file:
         file.attrs["keras_version"] = KERAS_VERSION
         file.attrs["backend"] = "tensorflow"
-        config = {k: v for k, v in serialize_keras_object(model).items() if k not in _NOT_IN_H5}
+        config = serialize_keras_object(model)
+        config.pop("compile_config", None)  # it goes into training_config
         file.attrs["model_config"] = json.dumps(config)
         layer_groups.write(file.create_group("model_weights"), model)
         _write_seeds(file, model)
         if include_optimizer and model.compiled:
             _write_training(file, model)
-
-
-_NOT_IN_H5 = ("build_config", "compile_config")
 
 
 def _write_training(file: Any, model: Any) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import threading
 import types
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -52,7 +53,8 @@ class _State(threading.local):
     def __init__(self) -> None:
         self.safe_mode: bool | None = None
         self.depth = 0
-        self.configs: dict[int, tuple[Any, dict[str, Any]]] | None = None
+        self.written: dict[int, tuple[Any, int]] | None = None
+        self.writing = False
         self.objects: dict[int, Any] | None = None
 
 
@@ -88,12 +90,12 @@ def enable_unsafe_deserialization() -> None:
 @contextmanager
 def object_sharing() -> Iterator[None]:
     """Inside, an object met twice is written and made once ("shared_object_id")."""
-    before = _state.configs, _state.objects
-    _state.configs, _state.objects = {}, {}
+    before = _state.written, _state.objects
+    _state.written, _state.objects = {}, {}
     try:
         yield
     finally:
-        _state.configs, _state.objects = before
+        _state.written, _state.objects = before
 
 
 def serialize_keras_object(obj: Any) -> Any:
@@ -101,6 +103,16 @@ def serialize_keras_object(obj: Any) -> Any:
 
     Raises ConfigError for an object without `get_config`. See keras.saving.
     """
+    if _state.written is None or _state.writing:
+        return _serialize(obj)
+    _state.writing = True
+    try:
+        return _without_single_ids(_serialize(obj))
+    finally:
+        _state.writing = False
+
+
+def _serialize(obj: Any) -> Any:
     if obj is None or isinstance(obj, (str, int, float, bool)):
         return obj
     if isinstance(obj, (list, tuple)):
@@ -185,11 +197,27 @@ def public_names(cls: type) -> dict[str, Any]:
 
 
 def _note_shared(obj: Any, config: dict[str, Any]) -> None:
-    if _state.configs is None:
-        return
-    _, first = _state.configs.setdefault(id(obj), (obj, config))  # obj stays alive, its id its own
-    if first is not config:
-        config["shared_object_id"] = first["shared_object_id"] = id(obj)
+    if _state.written is not None:  # obj is kept alive, so that its id stays its own
+        _, number = _state.written.setdefault(id(obj), (obj, len(_state.written) + 1))
+        config["shared_object_id"] = number
+
+
+def _without_single_ids(config: Any) -> Any:
+    """The config with the ids of those objects alone that it holds more than once."""
+    found = list(_with_id(config))
+    counts = Counter(c["shared_object_id"] for c in found)
+    for inner in found:
+        if counts[inner["shared_object_id"]] == 1:
+            del inner["shared_object_id"]
+    return config
+
+
+def _with_id(config: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(config, dict) and "shared_object_id" in config:
+        yield config
+    if isinstance(config, (dict, list, tuple)):
+        for value in config.values() if isinstance(config, dict) else config:
+            yield from _with_id(value)
 
 
 def deserialize_keras_object(

@@ -30,16 +30,18 @@ def own_variables(node: Any) -> list[Any]:
     return [node.state] if isinstance(node, SeedGenerator) else list(node.variables)
 
 
-def walk(node: Any, path: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Any]]:
+def walk(
+    node: Any, path: str = "", seen: dict[int, Any] | None = None
+) -> Iterator[tuple[str, Any]]:
     """(path, layer, optimizer or seed generator) of everything that is saved, each once.
 
     The order decides under which attribute a layer is filed: as in Keras the layers of functional
     and Sequential models first, then all attributes by name, those with an underscore last.
     """
-    seen = set() if seen is None else seen
+    seen = {} if seen is None else seen  # by id; the objects stay alive, and their ids their own
     if id(node) in seen:
         return
-    seen.add(id(node))
+    seen[id(node)] = node
     yield path, node
     for name, value in _children(node):
         yield from _walk_value(value, f"{path}/{name}" if path else name, seen)
@@ -86,13 +88,13 @@ def _is_saveable(value: Any) -> bool:
     return isinstance(value, (Layer, Optimizer, SeedGenerator))
 
 
-def _walk_value(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+def _walk_value(value: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, Any]]:
     if not isinstance(value, (list, tuple, dict)):
         yield from walk(value, path, seen)
         return
     if id(value) in seen:
         return
-    seen.add(id(value))
+    seen[id(value)] = value
     used: dict[str, int] = {}
     for item in value.values() if isinstance(value, dict) else value:
         if _is_saveable(item):

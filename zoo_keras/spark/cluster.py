@@ -207,6 +207,7 @@ def init_session(
     }
     asked = {key: str(value) for key, value in named.items() if value is not None}
     asked |= conf or {}
+    asked |= {"spark.master": master} if master else {}
     running = SparkSession.getActiveSession()
     if running is not None:
         _check_running(running, asked)
@@ -214,7 +215,6 @@ def init_session(
     if (master or "").startswith("local"):  # executors here: the same interpreter and packages
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(app_name)
-    builder = builder.master(master) if master else builder
     for key, value in {**_DEFAULTS, **asked}.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
@@ -225,7 +225,7 @@ def _check_running(session: Any, asked: Mapping[str, str]) -> None:
     wrong = {key: conf.get(key) for key, value in asked.items() if conf.get(key) != value}
     if wrong:
         raise ClusterError(
-            f"init_session: a session is running already with other settings. Received: {wrong} "
-            f"where {dict(asked)} was asked for. Stop it first (spark.stop())."
+            f"init_session: a session is running already with other settings: {wrong}. Received: "
+            f"{ {key: asked[key] for key in wrong} }. Stop it first (spark.stop())."
         )
     _check_dynamic_allocation(spark_context(session))

@@ -145,15 +145,15 @@ class Neighbour:
                 continue
             if now - look > _LOOK_EVERY:
                 look = now
-                self._look(number, now - start > timeout, who, check)
+                try:
+                    self._look(number, now - start > timeout, who, check)
+                except TaskCancelledError as error:
+                    raise TaskCancelledError(f"{error}, while it waited for {who}") from None
             time.sleep(nap)
             nap = min(nap * 1.2, _LONGEST_NAP)
 
     def _look(self, number: int, late: bool, who: str, check: Callable[[], None]) -> None:
-        try:
-            check()
-        except TaskCancelledError as error:
-            raise TaskCancelledError(f"{error}, while it waited for {who}") from None
+        check()
         if late:
             raise BridgeTimeoutError(f"Exchange {number}: this rank waited too long for {who}")
         if self.is_gone() and not self.has_reached(number):

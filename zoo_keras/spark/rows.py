@@ -322,9 +322,12 @@ class _Store:
                 self.file.write(np.ascontiguousarray(chunk).data)
 
     def array(self) -> np.ndarray:
+        """All rows; nothing can be added any more."""
         shape = (self.rows, *self.leaf.shape)
         if self.file is None:
             return np.concatenate([np.empty((0, *self.leaf.shape), self.leaf.dtype), *self.chunks])
-        self.file.flush()
-        return np.memmap(self.file, self.leaf.dtype, "r", shape=shape) if self.rows else np.empty(
-            shape, self.leaf.dtype)  # fmt: skip
+        with self.file:
+            self.file.flush()
+            empty = 0 in shape
+            return np.empty(shape, self.leaf.dtype) if empty else np.memmap(
+                self.file, self.leaf.dtype, "r", shape=shape)  # fmt: skip

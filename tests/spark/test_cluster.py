@@ -1,0 +1,80 @@
+"""What is checked before a job is sent, and sessions that pass."""
+
+from __future__ import annotations
+
+import pytest
+
+from zoo_keras.errors import ClusterError, ConfigError
+from zoo_keras.spark import cluster
+from zoo_keras.spark.job import BarrierJob
+
+pytestmark = pytest.mark.spark
+
+
+def test_too_many_ranks_are_refused_with_the_numbers(local2):
+    rows = local2.parallelize(range(6), 3)
+    with pytest.raises(ClusterError, match=r"needs 3 task slots .* Received: 2 slots .*driver on"):
+        BarrierJob(rows, len)
+
+
+def test_data_without_partitions_are_refused(local2):
+    with pytest.raises(ConfigError, match="0 partitions"):
+        BarrierJob(local2.emptyRDD(), len)
+
+
+def test_slots_are_cores_over_task_cpus(sessions):
+    sc = sessions.get("local[5]", **{"spark.task.cpus": "2"}).sparkContext
+    assert cluster.task_cpus(sc) == 2
+    assert cluster.slots(sc) == 2
+    cluster.check_barrier(sc, 2)
+    with pytest.raises(ClusterError, match=r"5 cores; spark.task.cpus=2"):
+        cluster.check_barrier(sc, 3)
+
+
+def test_dynamic_allocation_is_refused_by_name(sessions):
+    conf = {"spark.dynamicAllocation.enabled": "true"}
+    sc = sessions.get("local[2]", **conf).sparkContext
+    with pytest.raises(ClusterError, match=r"Received: spark.dynamicAllocation.enabled=true"):
+        BarrierJob(sc.parallelize(range(2), 2), len)
+
+
+class _Fake:
+    """Stands for a class of Spark Connect, which needs packages that we do not."""
+
+    __module__ = "pyspark.sql.connect.dataframe"
+
+
+def test_spark_connect_is_refused():
+    assert cluster.is_connect(_Fake())
+    with pytest.raises(ClusterError, match="classic Spark session"):
+        cluster.spark_context(_Fake())
+
+
+def test_the_context_is_found_from_whatever_is_at_hand(local2):
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession(local2)
+    for thing in (local2, spark, local2.parallelize([1]), spark.range(1)):
+        assert cluster.spark_context(thing) is local2
+
+
+class _Old:
+    version = "3.4.2"
+
+
+def test_old_spark_is_refused():
+    with pytest.raises(ClusterError, match=r"Spark 3.5 or newer. Received: Spark 3.4.2"):
+        cluster.check_barrier(_Old(), 1)
+
+
+def test_init_session_suits_training(local2):
+    conf = cluster.init_session().sparkContext.getConf()
+    assert conf.get("spark.dynamicAllocation.enabled") == "false"
+    assert cluster.init_session("local[2]").sparkContext is local2
+
+
+def test_init_session_does_not_hand_out_an_unsuitable_one(local2):
+    with pytest.raises(ClusterError, match=r"spark.task.cpus.*Stop it first"):
+        cluster.init_session(task_cpus=3)
+    with pytest.raises(ClusterError, match=r"spark.master.*local\[2\].*local\[3\]"):
+        cluster.init_session("local[3]")

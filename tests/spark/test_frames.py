@@ -1,0 +1,192 @@
+"""DataFrames and RDDs as records: columns, Arrow batches, and partitions for ranks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import zoo_keras as keras
+from zoo_keras.errors import ConfigError, DataError
+from zoo_keras.layers import Concatenate, Dense
+from zoo_keras.spark import arrow, partitions
+from zoo_keras.spark.frames import column_groups, held_arrays, records_of
+from zoo_keras.spark.rows import Leaf
+
+
+@pytest.mark.parametrize(
+    ("cols", "wanted", "groups", "nest"),
+    [
+        ("a", 1, [("a",)], 0),
+        (["a", "b"], 1, [("a", "b")], 0),
+        (["a", "b"], 2, [("a",), ("b",)], [0, 1]),
+        ([["a", "b"], "c"], 1, [("a", "b"), ("c",)], [0, 1]),
+        ({"y": "a", "x": ["b", "c"]}, 2, [("b", "c"), ("a",)], {"y": 1, "x": 0}),
+    ],
+)
+def test_columns_make_inputs(cols, wanted, groups, nest):
+    assert column_groups(cols, wanted) == (groups, nest)
+
+
+@pytest.mark.parametrize("cols", [3, [], [1], ["a", [2]], {"x": []}])
+def test_columns_go_by_name(cols):
+    with pytest.raises(ConfigError, match=r"by name. Received: .*\. Pass"):
+        column_groups(cols)
+
+
+def batch(**columns):
+    import pyarrow as pa
+
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def decoded(leaf, *groups, first=0, **columns):
+    return arrow.leaves_of_batch(batch(**columns), groups, [leaf], first)[0]
+
+
+def test_scalar_columns_make_a_vector():
+    found = decoded(Leaf("a, b", (2,), "float32"), ("a", "b"), a=[1, 2], b=[0.5, 1.5])
+    assert found.dtype == np.float32
+    assert found.tolist() == [[1, 0.5], [2, 1.5]]
+
+
+def test_lists_take_the_leafs_shape():
+    flat, nested = [[1, 2, 3, 4]] * 3, [[[1, 2], [3, 4]]] * 3
+    for column in (flat, nested):
+        found = decoded(Leaf("a", (2, 2, 1), "int32"), ("a",), a=column)
+        assert found.shape == (3, 2, 2, 1)
+    assert decoded(Leaf("a", (4,), "float32"), ("a",), a=flat[:0] or batch(a=flat)["a"][:0]).shape
+
+
+def test_slices_of_a_batch_are_read_from_their_own_start():
+    whole = batch(a=[[1, 2], [3, 4], [5, 6]]).slice(1, 2)
+    (found,) = arrow.leaves_of_batch(whole, [("a",)], [Leaf("a", (2,), "int32")])
+    assert found.tolist() == [[3, 4], [5, 6]]
+
+
+WRONG = [
+    ({"a": [1.0, None]}, (), "Row 11: column a: expected numbers. Received: null"),
+    ({"a": [[1.0, 2.0], None]}, (2,), "Row 11: column a: expected numbers. Received: null"),
+    ({"a": [[1.0, 2.0], [3.0, None]]}, (2,), "Row 11: column a: expected numbers. Received: null"),
+    ({"a": [[1.0, 2.0]] * 3 + [[1.0]]}, (2,), "Row 13: column a: expected lists of 2 as in most"),
+    ({"a": [[[1, 2]], [[3, 4, 5]]]}, (2,), "Row 11: column a: expected lists of 2"),
+    ({"a": [[1.0, 2.0]] * 2}, (3,), "Row 10: column a: expected 3 numbers a row"),
+    ({"a": [1.0, float("nan")]}, (), "Row 11: column a: expected finite numbers"),
+    ({"a": [1, 1 << 40]}, (), "Row 11: column a: expected integers that fit into int32"),
+    ({"a": ["x", "y"]}, (), "Column a: expected numbers. Received: Arrow type string"),
+]
+
+
+@pytest.mark.parametrize(("columns", "shape", "message"), WRONG)
+def test_a_wrong_row_is_named(columns, shape, message):
+    dtype = "int32" if isinstance(columns["a"][0], int) else "float32"
+    with pytest.raises((DataError, NotImplementedError), match=message):
+        decoded(Leaf("a", shape, dtype), ("a",), first=10, **columns)
+
+
+def test_validation_arrays_are_cut_into_one_part_a_rank():
+    x, y = np.arange(14.0).reshape(7, 2), np.arange(7)
+    held = held_arrays((x, y))
+    parts = [held.part(rank, 3) for rank in range(3)]
+    assert np.concatenate([p[0] for p in parts]).tolist() == x.tolist()
+    assert np.concatenate([p[1] for p in parts]).tolist() == y.tolist()
+    with pytest.raises(DataError, match="same number of rows"):
+        held_arrays((x, y[:3]))
+
+
+# ---- with a session ------------------------------------------------------------------------------
+
+
+def two_inputs():
+    a, b = keras.Input((2, 2), name="a"), keras.Input((1,), dtype="int32", name="b")
+    hidden = Concatenate()([keras.layers.Flatten()(a), keras.ops.cast(b, "float32")])
+    model = keras.Model([b, a], [Dense(1, name="p")(hidden), Dense(2, name="q")(hidden)])
+    model.compile("sgd", ["mse", "mse"])
+    return model
+
+
+@pytest.fixture
+def spark(local2, sessions):
+    return sessions.get("local[2]")
+
+
+@pytest.mark.spark
+def test_columns_take_the_shapes_of_their_inputs(spark):
+    frame = spark.createDataFrame(
+        [([1.0, 2.0, 3.0, 4.0], 7, 0.5, 1.0, 2.0, 3.0)],
+        "f array<double>, i long, p float, q double, r double, w float",
+    )
+    model = two_inputs()
+    features = {"a": "f", "b": "i"}  # by name, whatever the order of the model's inputs
+    records = records_of(frame, features, {"q": ["q", "r"], "p": "p"}, "w", model)
+    layout = records.layout(model, "fit")
+    shapes = [((2, 2), "float32"), ((1,), "int32"), ((), "float32"), ((2,), "float32")]
+    assert [leaf[1:] for leaf in layout.leaves] == [*shapes, ((), "float32")]
+    assert layout.counts == (2, 2, 1)
+    assert layout.targets == (0, 1)
+    listed = records_of(frame, ["i", "f"], ["p", ["q", "r"]], None, model).layout(model, "fit")
+    assert [leaf.name for leaf in listed.leaves] == ["i", "f", "p", "q, r"]
+
+
+@pytest.mark.spark
+def test_targets_by_name_go_in_the_models_order(spark):
+    frame = spark.createDataFrame([(1.0, 2.0, 3.0, 4, 5.0)], "x double, y double, z double, i int, f float")
+    model = two_inputs()
+    model.output_names  # noqa: B018
+    records = records_of(frame.selectExpr("array(x,x,x,x) f", "i", "y", "z"), {"a": "f", "b": "i"},
+                         {"q": ["y", "z"], "p": "y"}, None, model)  # fmt: skip
+    assert records.layout(model, "fit").targets == (0, 1)
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(
+    ("row", "kind", "message"),
+    [
+        (([1.0, 2.0],), "a array<double>", r"expected 3 numbers a row.*Received: 2"),
+        ((None,), "a array<double>", "first row: expected numbers. Received: null"),
+        (([1.0, None, 2.0],), "a array<double>", "first row: expected numbers in a regular shape"),
+        (("x",), "a string", "Received: StringType. Cast or encode"),
+        (({"x": 1},), "a map<string,int>", "Received: MapType"),
+    ],
+)
+def test_wrong_columns_are_refused_before_any_job(spark, row, kind, message):
+    model = keras.Sequential([keras.Input((3,)), Dense(1)])
+    model.compile("sgd", "mse")
+    frame = spark.createDataFrame([(*row, 1.0)], f"{kind}, y double")
+    with pytest.raises((DataError, ConfigError), match=message):
+        records_of(frame, "a", "y", None, model).layout(model, "fit")
+
+
+def contents(rdd):
+    return rdd.glom().collect()
+
+
+@pytest.mark.spark
+def test_records_are_moved_only_when_needed_and_always_alike(local2):
+    rdd = local2.parallelize(range(23), 5)
+    assert partitions.spread(rdd, 5) is rdd
+    first, second = (contents(partitions.spread(rdd, 2)) for _ in range(2))
+    assert first == second
+    assert sorted(sum(first, [])) == list(range(23))
+    assert max(map(len, first)) - min(map(len, first)) <= 5
+    assert sorted(sum(contents(partitions.spread(rdd, 8)), [])) == list(range(23))
+
+
+@pytest.mark.spark
+def test_unions_and_coalesced_data_are_moved_since_barrier_stages_refuse_them(local2):
+    rdd = local2.parallelize(range(8), 4)
+    union, narrow = rdd.union(local2.parallelize(range(8), 2)), rdd.coalesce(2)
+    assert partitions.one_to_one(rdd.map(str))
+    for wrong, ranks in ((union, 6), (narrow, 2)):
+        assert not partitions.one_to_one(wrong)
+        assert partitions.one_to_one(partitions.spread(wrong, ranks))
+    assert partitions.one_to_one(rdd.repartition(3))
+
+
+@pytest.mark.spark
+def test_frames_are_spread_in_one_order(spark):
+    frame = spark.range(50, numPartitions=3).selectExpr("id", "id * 2 as y")
+    found = [contents(partitions.spread(frame, 2).rdd) for _ in range(2)]
+    assert found[0] == found[1]
+    assert sorted(row.id for row in sum(found[0], [])) == list(range(50))
+    assert abs(len(found[0][0]) - len(found[0][1])) <= 3
+    assert partitions.count(partitions.spread(frame.coalesce(2), 2)) == 2
