@@ -38,7 +38,7 @@ def block_layer(k: Any) -> Any:
             super().__init__(**kwargs)
             self.units = units
             self._steps = [k.layers.Dense(units) for _ in range(2)]
-            self.by_name = {"z": k.layers.Dense(units), "more": [k.layers.Dense(units), Scale()]}
+            self.by_name = {"a": k.layers.Dense(units), "z": [k.layers.Dense(units), Scale()]}
             self._norm = k.layers.LayerNormalization()
             self.Drop = k.layers.Dropout(0.5, seed=3)
 
@@ -49,7 +49,7 @@ def block_layer(k: Any) -> Any:
                 shape = (*tuple(shape)[:-1], self.units)
 
         def _order(self) -> list[Any]:
-            return [*self._steps, self.by_name["z"], *self.by_name["more"], self._norm]
+            return [*self._steps, self.by_name["a"], *self.by_name["z"], self._norm]
 
         def call(self, x: Any) -> Any:
             for layer in self._order():

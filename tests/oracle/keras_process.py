@@ -39,4 +39,5 @@ def run_keras(folder, jobs, arrays):
 
 def found_series(found, file, prefix):
     mine = {k.partition("/")[2]: v for k, v in found.items() if k.startswith(f"{file}/")}
+    assert "failed" not in mine, mine["failed"]
     return series(mine, prefix)

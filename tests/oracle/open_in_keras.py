@@ -1,6 +1,7 @@
 """Opens files in real Keras and writes down what they predict and how they train on.
 
 Run by the tests beside it in a Python that has keras: open_in_keras.py JOBS.json RESULTS.npz.
+A job that fails leaves its error as the result "failed".
 JOBS lists {"file", "inputs", "targets", "weights_of", "write"}; inputs and targets are keys of
 jobs.npz beside it, weights_of is the model file whose architecture takes a weights file. A job
 with "write" makes that model of custom_models.py, trains it for a step, and writes the files.
@@ -73,8 +74,11 @@ def main(jobs: Path, out: Path) -> None:
         arrays = dict(stored)
     made = {}
     for job in json.loads(jobs.read_text()):
-        for key, value in results(job, arrays).items():
-            made[f"{Path(job['file']).name}/{key}"] = np.asarray(value)
+        try:
+            found = results(job, arrays)
+        except Exception as error:
+            found = {"failed": f"{type(error).__name__}: {error}"[:2000]}
+        made |= {f"{Path(job['file']).name}/{k}": np.asarray(v) for k, v in found.items()}
     np.savez(out, **made)
 
 

@@ -23,7 +23,8 @@ from zoo_keras.ops.linalg import (
     activation_code,
     activation_grad,
 )
-from zoo_keras.ops.op import Sample, op, registry
+from zoo_keras.ops.op import Sample, op
+from zoo_keras.ops.reduce import reduce_sum
 
 Padding = tuple[tuple[int, int], ...]
 
@@ -323,7 +324,7 @@ def _conv_fused_grad(
 ) -> Any:
     before = activation_grad(g, y, activation)
     axes = tuple(range(len(before.shape) - 1))
-    db = registry["reduce_sum"](before, axes=axes, keepdims=False)
+    db = reduce_sum(before, axes=axes, keepdims=False)
     return (*_conv_grad(before, y, x, w, **how), db)
 
 

@@ -64,7 +64,7 @@ abstract class Door implements Closeable {
       folder =
           Files.createTempDirectory(
               parent,
-              PREFIX,
+              PREFIX + ProcessHandle.current().pid() + "-",
               PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
       file = folder.resolve("s");
       try {
