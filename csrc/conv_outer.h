@@ -55,7 +55,7 @@ ZK_INLINE void outer_sum(const outer_job *j, vf *s, const int rows, const int ve
     const int n = rows * vectors, twice = 2 * n <= OUTER_SUMS;
     const float *g = j->g;
 #pragma GCC unroll 24
-    for (int i = 0; i < n << twice; i++) s[i] = (vf){0};
+    for (int i = 0; i < OUTER_SUMS; i++) s[i] = (vf){0};
     for (int64_t m = 0; m < j->images; m++)
         for (int64_t r = 0; r < j->rows; r++) {
             const float *x = j->x + m * j->image + r * j->row;

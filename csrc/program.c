@@ -60,7 +60,7 @@ static const char *bad_arg(const zk_arg *a, const int64_t *space_bytes, int nspa
     if (a->offset < 0 || __builtin_add_overflow(a->offset, n, &end) ||
         (n && end > space_bytes[a->space]))
         return "an argument ends outside its space";
-    return NULL;
+    return a->offset % zk_dtype_size(a->dtype) ? "an argument is not aligned" : NULL;
 }
 
 static const char *bad_instr(const zk_instr *in, int64_t nargs, int64_t nattrs) {
@@ -86,6 +86,7 @@ static const char *check(const zk_program *p, int64_t nargs, int64_t nattrs,
         if (in->scratch < 0 || scratch < 0 ||
             (scratch && (p->nspaces < 1 || in->scratch > space_bytes[0] - scratch)))
             return "scratch memory outside the arena";
+        if (scratch && in->scratch % 64) return "scratch memory is not aligned";
     }
     return NULL;
 }

@@ -1,10 +1,8 @@
-/* Elementary functions over float vectors. In: vf, out: vf; NaN gives NaN,
- * infinities as in C99 unless said otherwise. The bounds in ulp hold against
- * the exact value of the float argument, in every instruction set, with or
- * without fused multiply-add; tests/test_vmath.py checks them. Polynomials are
- * minimax fits of our own, their coefficients rounded to float one after
- * another.
- */
+/* Elementary functions over float vectors. In: vf, out: vf; NaN gives NaN, infinities as in C99
+ * unless said otherwise. The bounds in ulp hold against the exact value of the float argument,
+ * in every instruction set, with or without fused multiply-add; tests/test_vmath.py checks them.
+ * Polynomials are minimax fits of our own, their coefficients rounded to float one after
+ * another. */
 #ifndef ZK_VMATH_H
 #define ZK_VMATH_H
 #include "vec.h"
@@ -14,140 +12,120 @@ typedef uint32_t vu __attribute__((vector_size(VL * 4), aligned(4), may_alias));
 
 /* Half a vector in double precision. */
 typedef double vd __attribute__((vector_size(VL * 4), aligned(8), may_alias));
-typedef uint64_t vul
-    __attribute__((vector_size(VL * 4), aligned(8), may_alias));
+typedef uint64_t vul __attribute__((vector_size(VL * 4), aligned(8), may_alias));
 typedef int64_t vl __attribute__((vector_size(VL * 4), aligned(8), may_alias));
-typedef float vf_half
-    __attribute__((vector_size(VL * 2), aligned(4), may_alias));
-typedef int32_t vi_half
-    __attribute__((vector_size(VL * 2), aligned(4), may_alias));
+typedef float vf_half __attribute__((vector_size(VL * 2), aligned(4), may_alias));
+typedef int32_t vi_half __attribute__((vector_size(VL * 2), aligned(4), may_alias));
 
-/* x, but not below (above) the bound; NaN stays NaN. mask ? a : b where mask is
- * all ones or zero. The first n floats of an array (0 < n <= VL), the other
- * lanes from `rest`; and to store them. */
+/* x, but not below (above) the bound; NaN stays NaN. mask ? a : b where mask is all ones or
+ * zero. The first n floats of an array (0 < n <= VL), the other lanes from `rest`; and to store
+ * them. */
 #if defined(ZK_ISA_AVX512)
 #include <immintrin.h>
-ZK_INLINE vf vf_at_least(vf x, vf low) {
-  return (vf)_mm512_max_ps((__m512)low, (__m512)x);
-}
-ZK_INLINE vf vf_at_most(vf x, vf high) {
-  return (vf)_mm512_min_ps((__m512)high, (__m512)x);
-}
+ZK_INLINE vf vf_at_least(vf x, vf low) { return (vf)_mm512_max_ps((__m512)low, (__m512)x); }
+ZK_INLINE vf vf_at_most(vf x, vf high) { return (vf)_mm512_min_ps((__m512)high, (__m512)x); }
 ZK_INLINE vf vf_blend(vi mask, vf a, vf b) {
-  return (vf)_mm512_ternarylogic_epi32((__m512i)mask, (__m512i)a, (__m512i)b,
-                                       0xca);
+    return (vf)_mm512_ternarylogic_epi32((__m512i)mask, (__m512i)a, (__m512i)b, 0xca);
 }
 ZK_INLINE vf vf_sqrt(vf x) { return (vf)_mm512_sqrt_ps((__m512)x); }
+ZK_INLINE int vi_any(vi mask) { return _mm512_movepi32_mask((__m512i)mask) != 0; }
 ZK_INLINE vf vf_load_first(const float *p, int64_t n, vf rest) {
-  return (vf)_mm512_mask_loadu_ps((__m512)rest,
-                                  (__mmask16)(0xffffu >> (VL - n)), p);
+    return (vf)_mm512_mask_loadu_ps((__m512)rest, (__mmask16)(0xffffu >> (VL - n)), p);
 }
 ZK_INLINE void vf_store_first(float *p, vf v, int64_t n) {
-  _mm512_mask_storeu_ps(p, (__mmask16)(0xffffu >> (VL - n)), (__m512)v);
+    _mm512_mask_storeu_ps(p, (__mmask16)(0xffffu >> (VL - n)), (__m512)v);
 }
 #elif defined(ZK_ISA_AVX2)
 #include <immintrin.h>
-ZK_INLINE vf vf_at_least(vf x, vf low) {
-  return (vf)_mm256_max_ps((__m256)low, (__m256)x);
-}
-ZK_INLINE vf vf_at_most(vf x, vf high) {
-  return (vf)_mm256_min_ps((__m256)high, (__m256)x);
-}
+ZK_INLINE vf vf_at_least(vf x, vf low) { return (vf)_mm256_max_ps((__m256)low, (__m256)x); }
+ZK_INLINE vf vf_at_most(vf x, vf high) { return (vf)_mm256_min_ps((__m256)high, (__m256)x); }
 ZK_INLINE vf vf_blend(vi mask, vf a, vf b) {
-  return (vf)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)mask);
+    return (vf)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)mask);
 }
 ZK_INLINE vf vf_sqrt(vf x) { return (vf)_mm256_sqrt_ps((__m256)x); }
-ZK_INLINE vi vi_first(int64_t n) {
-  return (vi){0, 1, 2, 3, 4, 5, 6, 7} < (int32_t)n;
-}
+ZK_INLINE int vi_any(vi mask) { return _mm256_movemask_ps((__m256)mask) != 0; }
+ZK_INLINE vi vi_first(int64_t n) { return (vi){0, 1, 2, 3, 4, 5, 6, 7} < (int32_t)n; }
 ZK_INLINE vf vf_load_first(const float *p, int64_t n, vf rest) {
-  vi mask = vi_first(n);
-  return vf_blend(mask, (vf)_mm256_maskload_ps(p, (__m256i)mask), rest);
+    vi mask = vi_first(n);
+    return vf_blend(mask, (vf)_mm256_maskload_ps(p, (__m256i)mask), rest);
 }
 ZK_INLINE void vf_store_first(float *p, vf v, int64_t n) {
-  _mm256_maskstore_ps(p, (__m256i)vi_first(n), (__m256)v);
+    _mm256_maskstore_ps(p, (__m256i)vi_first(n), (__m256)v);
 }
 #else
 ZK_INLINE vf vf_at_least(vf x, vf low) { return vf_select(x < low, low, x); }
 ZK_INLINE vf vf_at_most(vf x, vf high) { return vf_select(x > high, high, x); }
 ZK_INLINE vf vf_blend(vi mask, vf a, vf b) { return vf_select(mask, a, b); }
 ZK_INLINE vf vf_sqrt(vf x) {
-  for (int i = 0; i < VL; i++)
-    x[i] = sqrtf(x[i]);
-  return x;
+    for (int i = 0; i < VL; i++) x[i] = sqrtf(x[i]);
+    return x;
 }
+ZK_INLINE int vi_any(vi mask) { return (mask[0] | mask[1] | mask[2] | mask[3]) != 0; }
 ZK_INLINE vf vf_load_first(const float *p, int64_t n, vf rest) {
-  for (int i = 0; i < VL; i++)
-    if (i < n)
-      rest[i] = p[i];
-  return rest;
+    for (int i = 0; i < VL; i++)
+        if (i < n) rest[i] = p[i];
+    return rest;
 }
 ZK_INLINE void vf_store_first(float *p, vf v, int64_t n) {
-  for (int i = 0; i < VL; i++)
-    if (i < n)
-      p[i] = v[i];
+    for (int i = 0; i < VL; i++)
+        if (i < n) p[i] = v[i];
 }
 #endif
 
-/* v with lanes i and i ^ w swapped, for a constant w below VL. */
+/* VF_SWAP: v with lanes i and i ^ w swapped, for a constant w below VL. VF_JOIN: two halves. */
 #if VL == 16
-#define VF_LANES(w)                                                            \
-  (vi) {                                                                       \
-    0 ^ w, 1 ^ w, 2 ^ w, 3 ^ w, 4 ^ w, 5 ^ w, 6 ^ w, 7 ^ w, 8 ^ w, 9 ^ w,      \
-        10 ^ w, 11 ^ w, 12 ^ w, 13 ^ w, 14 ^ w, 15 ^ w                         \
-  }
+#define VF_JOIN(a, b) \
+    __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#define VF_LANES(w)                                                                           \
+    (vi) {                                                                                    \
+        0 ^ w, 1 ^ w, 2 ^ w, 3 ^ w, 4 ^ w, 5 ^ w, 6 ^ w, 7 ^ w, 8 ^ w, 9 ^ w, 10 ^ w, 11 ^ w, \
+            12 ^ w, 13 ^ w, 14 ^ w, 15 ^ w                                                    \
+    }
 #elif VL == 8
-#define VF_LANES(w)                                                            \
-  (vi) { 0 ^ w, 1 ^ w, 2 ^ w, 3 ^ w, 4 ^ w, 5 ^ w, 6 ^ w, 7 ^ w }
+#define VF_JOIN(a, b) __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7)
+#define VF_LANES(w) \
+    (vi) { 0 ^ w, 1 ^ w, 2 ^ w, 3 ^ w, 4 ^ w, 5 ^ w, 6 ^ w, 7 ^ w }
 #else
-#define VF_LANES(w)                                                            \
-  (vi) { 0 ^ w, 1 ^ w, 2 ^ w, 3 ^ w }
+#define VF_JOIN(a, b) __builtin_shufflevector(a, b, 0, 1, 2, 3)
+#define VF_LANES(w) \
+    (vi) { 0 ^ w, 1 ^ w, 2 ^ w, 3 ^ w }
 #endif
 #define VF_SWAP(v, w) __builtin_shuffle(v, VF_LANES(w))
 
 /* The sum of all lanes, in every lane, added in the same order always. */
 ZK_INLINE vf vf_total(vf v) {
-  if (VL > 8)
-    v += VF_SWAP(v, 8);
-  if (VL > 4)
-    v += VF_SWAP(v, 4);
-  v += VF_SWAP(v, 2);
-  return v + VF_SWAP(v, 1);
+    if (VL > 8) v += VF_SWAP(v, 8);
+    if (VL > 4) v += VF_SWAP(v, 4);
+    v += VF_SWAP(v, 2);
+    return v + VF_SWAP(v, 1);
 }
 /* The largest lane, in every lane; a NaN may be missed. */
 ZK_INLINE vf vf_top(vf v) {
-  if (VL > 8)
-    v = vf_at_least(v, VF_SWAP(v, 8));
-  if (VL > 4)
-    v = vf_at_least(v, VF_SWAP(v, 4));
-  v = vf_at_least(v, VF_SWAP(v, 2));
-  return vf_at_least(v, VF_SWAP(v, 1));
+    if (VL > 8) v = vf_at_least(v, VF_SWAP(v, 8));
+    if (VL > 4) v = vf_at_least(v, VF_SWAP(v, 4));
+    v = vf_at_least(v, VF_SWAP(v, 2));
+    return vf_at_least(v, VF_SWAP(v, 1));
 }
 
 ZK_INLINE vi vi_set(int32_t x) { return x - (vi){0}; }
 ZK_INLINE vf vf_from_int(vi x) { return __builtin_convertvector(x, vf); }
 ZK_INLINE vi vi_from_float(vf x) { return __builtin_convertvector(x, vi); }
 ZK_INLINE vf vf_copysign(vf size, vf sign) {
-  return (vf)(((vi)size & 0x7fffffff) | ((vi)sign & (int32_t)0x80000000));
+    return (vf)(((vi)size & 0x7fffffff) | ((vi)sign & (int32_t)0x80000000));
 }
 /* The larger and the smaller of two; NaN when either is NaN. */
-ZK_INLINE vf vf_maximum(vf a, vf b) {
-  return vf_blend((a > b) | (a != a), a, b);
-}
-ZK_INLINE vf vf_minimum(vf a, vf b) {
-  return vf_blend((a < b) | (a != a), a, b);
-}
+ZK_INLINE vf vf_maximum(vf a, vf b) { return vf_blend((a > b) | (a != a), a, b); }
+ZK_INLINE vf vf_minimum(vf a, vf b) { return vf_blend((a < b) | (a != a), a, b); }
 
-/* Nearest whole number, ties to even; exact. Above 2^23 every float is whole.
- */
+/* Nearest whole number, ties to even; exact. Above 2^23 every float is whole. */
 ZK_INLINE vf vf_round(vf x) {
-  vf a = vf_abs(x), r = a + 0x1p23f;
-  r = r - 0x1p23f;
-  return vf_blend(a < 0x1p23f, vf_copysign(r, x), x);
+    vf a = vf_abs(x), r = a + 0x1p23f;
+    r = r - 0x1p23f;
+    return vf_blend(a < 0x1p23f, vf_copysign(r, x), x);
 }
 ZK_INLINE vf vf_floor(vf x) {
-  vf r = vf_round(x);
-  return r - (vf)((r > x) & (vi)vf_set(1));
+    vf r = vf_round(x);
+    return r - (vf)((r > x) & (vi)vf_set(1));
 }
 ZK_INLINE vf vf_ceil(vf x) { return -vf_floor(-x); }
 
@@ -156,266 +134,235 @@ ZK_INLINE vf vf_exp2i(vi n) { return (vf)((n + 127) << 23); }
 
 /* x = n * ln 2 + r with |r| <= 0.3467: returns r. For |x| < 2^20. */
 ZK_INLINE vf vf_reduce_ln2(vf x, vi *n) {
-  const float magic =
-      0x1.8p23f; /* adding it rounds to a whole number in the low bits */
-  vf t = x * 1.44269504f + magic;
-  *n = (vi)t - (vi)vf_set(magic);
-  vf k = t - magic;
-  return (x - k * 0.693359375f) + k * 2.12194440e-4f;
+    const float magic = 0x1.8p23f; /* adding it rounds to a whole number in the low bits */
+    vf t = x * 1.44269504f + magic;
+    *n = (vi)t - (vi)vf_set(magic);
+    vf k = t - magic;
+    return (x - k * 0.693359375f) + k * 2.12194440e-4f;
 }
 
 /* exp(r) - 1 for |r| <= 0.3467. */
 ZK_INLINE vf vf_expm1_small(vf r) {
-  vf p = 0.0013869854f * r + 0.008366447f;
-  p = p * r + 0.041667446f;
-  p = p * r + 0.16666545f;
-  p = p * r + 0.49999997f;
-  return p * (r * r) + r;
+    vf p = 0.0013869854f * r + 0.008366447f;
+    p = p * r + 0.041667446f;
+    p = p * r + 0.16666545f;
+    p = p * r + 0.49999997f;
+    return p * (r * r) + r;
 }
 
 /* exp(x): below 1.5 ulp, gradual underflow included. */
 ZK_INLINE vf vf_exp(vf x) {
-  vi n;
-  vf r = vf_reduce_ln2(vf_at_most(vf_at_least(x, vf_set(-104)), vf_set(88.8f)),
-                       &n);
-  vf y = vf_expm1_small(r) + 1.f;
-  vi half = n >> 1;
-  return y * vf_exp2i(half) * vf_exp2i(n - half);
+    vi n;
+    vf r = vf_reduce_ln2(vf_at_most(vf_at_least(x, vf_set(-104)), vf_set(88.8f)), &n);
+    vf y = vf_expm1_small(r) + 1.f;
+    vi half = n >> 1;
+    return y * vf_exp2i(half) * vf_exp2i(n - half);
 }
 
 /* exp(x) for x <= 88: below 1.5 ulp, but 0 below -87.3. */
 ZK_INLINE vf vf_exp_flush(vf x) {
-  vi n;
-  vf r = vf_reduce_ln2(vf_at_least(x, vf_set(-87.5f)), &n);
-  vf y = (vf_expm1_small(r) + 1.f) * vf_exp2i(n);
-  return (vf)((vi)y & ~(x < -87.3f));
+    vi n;
+    vf r = vf_reduce_ln2(vf_at_least(x, vf_set(-87.5f)), &n);
+    vf y = (vf_expm1_small(r) + 1.f) * vf_exp2i(n);
+    return (vf)((vi)y & ~(x < -87.3f));
 }
 
 /* exp(x) - 1: below 2.5 ulp. */
 ZK_INLINE vf vf_expm1(vf x) {
-  vi n;
-  vf r =
-      vf_reduce_ln2(vf_at_most(vf_at_least(x, vf_set(-18)), vf_set(88.8f)), &n);
-  vf half = vf_exp2i(n - 1); /* half the scale, since 2^128 is no float */
-  return 2.f * (half * vf_expm1_small(r) + (half - 0.5f));
+    vi n;
+    vf r = vf_reduce_ln2(vf_at_most(vf_at_least(x, vf_set(-18)), vf_set(88.8f)), &n);
+    vf half = vf_exp2i(n - 1); /* half the scale, since 2^128 is no float */
+    return 2.f * (half * vf_expm1_small(r) + (half - 0.5f));
 }
 
 /* log(m * 2^k) for 1 + f = m in [sqrt(1/2), sqrt(2)]. */
 ZK_INLINE vf vf_log_parts(vf f, vf k) {
-  vf p = -0.076357506f * f + 0.12761861f;
-  p = p * f - 0.13159683f;
-  p = p * f + 0.14201628f;
-  p = p * f - 0.16623408f;
-  p = p * f + 0.2000124f;
-  p = p * f - 0.2500082f;
-  p = p * f + 0.3333333f;
-  vf z = f * f;
-  vf y = p * (z * f) - k * 2.12194440e-4f;
-  return (f - 0.5f * z) + y + k * 0.693359375f;
+    vf p = -0.076357506f * f + 0.12761861f;
+    p = p * f - 0.13159683f;
+    p = p * f + 0.14201628f;
+    p = p * f - 0.16623408f;
+    p = p * f + 0.2000124f;
+    p = p * f - 0.2500082f;
+    p = p * f + 0.3333333f;
+    vf z = f * f;
+    vf y = p * (z * f) - k * 2.12194440e-4f;
+    return (f - 0.5f * z) + y + k * 0.693359375f;
 }
 
-/* Splits x > 0 (no denormal) into m in [sqrt(1/2), sqrt(2)] and k: x = m * 2^k.
- */
+/* Splits x > 0 (no denormal) into m in [sqrt(1/2), sqrt(2)] and k: x = m * 2^k. */
 ZK_INLINE vf vf_split(vf x, vi *k) {
-  *k = (vi)((vu)x - 0x3f3504f3) >> 23;
-  return (vf)((vu)x - ((vu)*k << 23));
+    *k = (vi)((vu)x - 0x3f3504f3) >> 23;
+    return (vf)((vu)x - ((vu)*k << 23));
 }
 
 /* log(x): below 1.5 ulp; -inf at 0, NaN below 0. */
 ZK_INLINE vf vf_log(vf x) {
-  vi k, tiny = x < 0x1p-126f;
-  vf m = vf_split(vf_blend(tiny, x * 0x1p23f, x), &k);
-  vf y = vf_log_parts(m - 1.f, vf_from_int(k + (tiny & -23)));
-  y = vf_blend(x == __builtin_inff(), x, y);
-  y = vf_blend(x == 0.f, vf_set(-__builtin_inff()), y);
-  return vf_blend((x < 0.f) | (x != x), vf_set(__builtin_nanf("")), y);
+    vi k, tiny = x < 0x1p-126f;
+    vf m = vf_split(vf_blend(tiny, x * 0x1p23f, x), &k);
+    vf y = vf_log_parts(m - 1.f, vf_from_int(k + (tiny & -23)));
+    y = vf_blend(x == __builtin_inff(), x, y);
+    y = vf_blend(x == 0.f, vf_set(-__builtin_inff()), y);
+    return vf_blend((x < 0.f) | (x != x), vf_set(__builtin_nanf("")), y);
 }
 
 /* log(1 + x) for finite x > -1: below 2 ulp. */
 ZK_INLINE vf vf_log1p_finite(vf x) {
-  vf u = x + 1.f, lost = x - (u - 1.f);
-  lost = (vf)((vi)lost & (u < 0x1p24f)); /* beyond, 1 is lost in x itself */
-  vi k;
-  vf m = vf_split(u, &k);
-  return vf_log_parts((m - 1.f) + lost * vf_exp2i(vi_set(0) - k),
-                      vf_from_int(k));
+    vf u = x + 1.f, lost = x - (u - 1.f);
+    lost = (vf)((vi)lost & (u < 0x1p24f)); /* beyond, 1 is lost in x itself */
+    vi k;
+    vf m = vf_split(u, &k);
+    return vf_log_parts((m - 1.f) + lost * vf_exp2i(vi_set(0) - k), vf_from_int(k));
 }
 
 /* log(1 + x): below 2 ulp; -inf at -1, NaN below. */
 ZK_INLINE vf vf_log1p(vf x) {
-  vf y = vf_log1p_finite(vf_at_most(x, vf_set(0x1p120f)));
-  y = vf_blend(x > 0x1p100f, vf_log(x), y);
-  y = vf_blend(x == -1.f, vf_set(-__builtin_inff()), y);
-  return vf_blend((x < -1.f) | (x != x), vf_set(__builtin_nanf("")), y);
+    vf y = vf_log1p_finite(vf_at_most(x, vf_set(0x1p120f)));
+    y = vf_blend(x > 0x1p100f, vf_log(x), y);
+    y = vf_blend(x == -1.f, vf_set(-__builtin_inff()), y);
+    return vf_blend((x < -1.f) | (x != x), vf_set(__builtin_nanf("")), y);
 }
 
 /* log(1 + exp(x)): below 3 ulp. */
 ZK_INLINE vf vf_softplus(vf x) {
-  vf y = vf_log1p_finite(vf_exp(-vf_abs(x))) + vf_at_least(x, vf_set(0));
-  return vf_blend(x != x, x, y);
+    vf y = vf_log1p_finite(vf_exp(-vf_abs(x))) + vf_at_least(x, vf_set(0));
+    return vf_blend(x != x, x, y);
 }
 
 /* tanh(x): below 3 ulp. */
 ZK_INLINE vf vf_tanh(vf x) {
-  vi n;
-  vf a =
-      vf_at_most(vf_abs(x), vf_set(9.02f)); /* from here on the result is 1 */
-  vf r = vf_reduce_ln2(a + a, &n);
-  vf scale = vf_exp2i(n);
-  vf t = scale * vf_expm1_small(r) + (scale - 1.f); /* exp(2a) - 1 */
-  return vf_copysign(t / (t + 2.f), x);
+    vi n;
+    vf a = vf_at_most(vf_abs(x), vf_set(9.02f)); /* from here on the result is 1 */
+    vf r = vf_reduce_ln2(a + a, &n);
+    vf scale = vf_exp2i(n);
+    vf t = scale * vf_expm1_small(r) + (scale - 1.f); /* exp(2a) - 1 */
+    return vf_copysign(t / (t + 2.f), x);
 }
 
 /* 1 / (1 + exp(-x)): below 3 ulp, but 0 below -88.4. */
 ZK_INLINE vf vf_sigmoid(vf x) {
-  vi n;
-  vf r = vf_reduce_ln2(vf_at_most(vf_at_least(-x, vf_set(-40)), vf_set(88.37f)),
-                       &n);
-  vf y = 1.f / ((vf_expm1_small(r) + 1.f) * vf_exp2i(n) + 1.f);
-  return (vf)((vi)y & ~(x < -88.37f));
+    vi n;
+    vf r = vf_reduce_ln2(vf_at_most(vf_at_least(-x, vf_set(-40)), vf_set(88.37f)), &n);
+    vf y = 1.f / ((vf_expm1_small(r) + 1.f) * vf_exp2i(n) + 1.f);
+    return (vf)((vi)y & ~(x < -88.37f));
 }
 
 /* The error function: below 2 ulp. */
 ZK_INLINE vf vf_erf(vf x) {
-  vf a = vf_at_most(vf_abs(x), vf_set(3.95f)), z = a * a;
-  vf q = 7.98824e-05f * z - 0.0008047565f; /* erf(a) / a - 1 for a < 0.95 */
-  q = q * z + 0.005192211f;
-  q = q * z - 0.026855664f;
-  q = q * z + 0.11283625f;
-  q = q * z - 0.3761263f;
-  q = q * z + 0.12837917f;
-  vf p = -0.00019821929f * a +
-         0.003065483f; /* -log(1 - erf(a)) for 0.9 < a < 3.95 */
-  p = p * a - 0.022315178f;
-  p = p * a + 0.104113616f;
-  p = p * a + 0.6369761f;
-  p = p * a + 1.1277972f;
-  p = p * a + 0.00016643933f;
-  vf y = vf_blend(a < 0.92f, a + a * q, 1.f - vf_exp_flush(-p));
-  return vf_copysign(y, x);
+    vf a = vf_at_most(vf_abs(x), vf_set(3.95f)), z = a * a;
+    vf q = 7.98824e-05f * z - 0.0008047565f; /* erf(a) / a - 1 for a < 0.95 */
+    q = q * z + 0.005192211f;
+    q = q * z - 0.026855664f;
+    q = q * z + 0.11283625f;
+    q = q * z - 0.3761263f;
+    q = q * z + 0.12837917f;
+    vf p = -0.00019821929f * a + 0.003065483f; /* -log(1 - erf(a)) for 0.9 < a < 3.95 */
+    p = p * a - 0.022315178f;
+    p = p * a + 0.104113616f;
+    p = p * a + 0.6369761f;
+    p = p * a + 1.1277972f;
+    p = p * a + 0.00016643933f;
+    vf y = vf_blend(a < 0.92f, a + a * q, 1.f - vf_exp_flush(-p));
+    return vf_copysign(y, x);
 }
 
-/* Whether any lane of a mask is set. */
-ZK_INLINE int vi_any(vi mask) {
-  int any = 0;
-  for (int i = 0; i < VL; i++)
-    any |= mask[i];
-  return any;
-}
-
-/* The lower (0) or upper (1) half of x in double precision; two halves as
- * floats or int32. */
+/* The lower (0) or upper (1) half of x in double precision; two halves as floats or int32. */
 ZK_INLINE vd vd_half(vf x, int upper) {
-  union {
-    vf whole;
-    vf_half half[2];
-  } u = {x};
-  return __builtin_convertvector(u.half[upper], vd);
+    union {
+        vf whole;
+        vf_half half[2];
+    } u = {x};
+    return __builtin_convertvector(u.half[upper], vd);
 }
 ZK_INLINE vf vf_join(vd lower, vd upper) {
-  union {
-    vf_half half[2];
-    vf whole;
-  } u = {{__builtin_convertvector(lower, vf_half),
-          __builtin_convertvector(upper, vf_half)}};
-  return u.whole;
+    vf_half a = __builtin_convertvector(lower, vf_half);
+    return VF_JOIN(a, __builtin_convertvector(upper, vf_half));
 }
 ZK_INLINE vi vi_join(vd lower, vd upper) {
-  union {
-    vi_half half[2];
-    vi whole;
-  } u = {{__builtin_convertvector(lower, vi_half),
-          __builtin_convertvector(upper, vi_half)}};
-  return u.whole;
+    vi_half a = __builtin_convertvector(lower, vi_half);
+    return VF_JOIN(a, __builtin_convertvector(upper, vi_half));
 }
 
 /* x = n * pi / 2 + r with |r| <= pi / 4: returns r. For |x| < 2^20. */
 ZK_INLINE vd vd_reduce_angle(vd x, vd *n) {
-  const double magic = 0x1.8p52; /* adding it rounds to a whole number */
-  vd t = x * 0.63661977236758134 + magic;
-  *n = t - magic;
-  return (x - *n * 1.5707963267341256) - *n * 6.0771005065061922e-11;
+    const double magic = 0x1.8p52; /* adding it rounds to a whole number */
+    vd t = x * 0.63661977236758134 + magic;
+    *n = t - magic;
+    return (x - *n * 1.5707963267341256) - *n * 6.0771005065061922e-11;
 }
 
-/* sin(x + turns * pi / 2): below 2 ulp. The angle is reduced in double, beyond
- * 2^20 by libm. */
+/* sin(x + turns * pi / 2): below 2 ulp. The angle is reduced in double, beyond 2^20 by libm. */
 ZK_INLINE vf vf_sine(vf x, int turns) {
-  vd n[2], low = vd_reduce_angle(vd_half(x, 0), n),
-           high = vd_reduce_angle(vd_half(x, 1), n + 1);
-  vf r = vf_join(low, high), z = r * r;
-  vi quadrant = vi_join(n[0], n[1]) + turns;
-  vf s = 2.8373654e-06f * z - 0.00019853504f;
-  s = (s * z + 0.00833338f) * z - 0.16666667f;
-  s = s * (z * r) + r;
-  vf c = 2.4430668e-05f * z - 0.0013887301f;
-  c = (c * z + 0.041666646f) * (z * z) + (1.f - 0.5f * z);
-  vf y = vf_blend((quadrant & 1) != 0, c, s);
-  y = (vf)((vi)y ^ ((quadrant & 2) << 30));
-  vi far = vf_abs(x) >= 0x1p20f;
-  if (__builtin_expect(vi_any(far), 0))
-    for (int i = 0; i < VL; i++)
-      if (far[i])
-        y[i] = turns ? cosf(x[i]) : sinf(x[i]);
-  return vf_blend(x != x, x, y);
+    vd n[2], low = vd_reduce_angle(vd_half(x, 0), n), high = vd_reduce_angle(vd_half(x, 1), n + 1);
+    vf r = vf_join(low, high), z = r * r;
+    vi quadrant = vi_join(n[0], n[1]) + turns;
+    vf s = 2.8373654e-06f * z - 0.00019853504f;
+    s = (s * z + 0.00833338f) * z - 0.16666667f;
+    s = s * (z * r) + r;
+    vf c = 2.4430668e-05f * z - 0.0013887301f;
+    c = (c * z + 0.041666646f) * (z * z) + (1.f - 0.5f * z);
+    vf y = vf_blend((quadrant & 1) != 0, c, s);
+    y = (vf)((vi)y ^ ((quadrant & 2) << 30));
+    vi far = vf_abs(x) >= 0x1p20f;
+    if (__builtin_expect(vi_any(far), 0))
+        for (int i = 0; i < VL; i++)
+            if (far[i]) y[i] = turns ? cosf(x[i]) : sinf(x[i]);
+    return vf_blend(x != x, x, y);
 }
 ZK_INLINE vf vf_sin(vf x) { return vf_sine(x, 0); }
 ZK_INLINE vf vf_cos(vf x) { return vf_sine(x, 1); }
 
-/* log(a) for normal a > 0, to about 1e-12. Exponents become doubles as low bits
- * of 2^52, since AVX2 cannot convert 64-bit integers. */
+/* log(a) for normal a > 0, to about 1e-12. Exponents become doubles as low bits of 2^52, since
+ * AVX2 cannot convert 64-bit integers. */
 ZK_INLINE vd vd_log(vd a) {
-  const uint64_t root = 0x3fe6a09e667f3bcd,
-                 one = 0x3ff0000000000000; /* sqrt(1/2), 1 */
-  vul k = ((vul)a - root + one) >> 52;     /* exponent + 1023 */
-  vd m = (vd)((vul)a - (k << 52) + one);
-  vd exponent = (vd)(k | 0x4330000000000000) - (0x1p52 + 1023);
-  vd s = (m - 1.0) / (m + 1.0), z = s * s; /* log(m) = 2 atanh(s) */
-  vd p = z * (1.0 / 13) + 1.0 / 11;
-  p = p * z + 1.0 / 9;
-  p = p * z + 1.0 / 7;
-  p = p * z + 1.0 / 5;
-  p = p * z + 1.0 / 3;
-  return (p * z * s + s) * 2.0 + exponent * 0.69314718055994531;
+    const uint64_t root = 0x3fe6a09e667f3bcd, one = 0x3ff0000000000000; /* sqrt(1/2), 1 */
+    vul k = ((vul)a - root + one) >> 52;                                /* exponent + 1023 */
+    vd m = (vd)((vul)a - (k << 52) + one);
+    vd exponent = (vd)(k | 0x4330000000000000) - (0x1p52 + 1023);
+    vd s = (m - 1.0) / (m + 1.0), z = s * s; /* log(m) = 2 atanh(s) */
+    vd p = z * (1.0 / 13) + 1.0 / 11;
+    p = p * z + 1.0 / 9;
+    p = p * z + 1.0 / 7;
+    p = p * z + 1.0 / 5;
+    p = p * z + 1.0 / 3;
+    return (p * z * s + s) * 2.0 + exponent * 0.69314718055994531;
 }
 
 /* exp(x) for |x| < 700, to about 1e-9. */
 ZK_INLINE vd vd_exp(vd x) {
-  const double magic = 0x1.8p52;
-  vd t = x * 1.4426950408889634 + magic;
-  vd r = x - (t - magic) * 0.69314718055994531;
-  vd p = r * (1.0 / 40320) + 1.0 / 5040;
-  p = p * r + 1.0 / 720;
-  p = p * r + 1.0 / 120;
-  p = p * r + 1.0 / 24;
-  p = p * r + 1.0 / 6;
-  p = p * r + 0.5;
-  p = p * r * r + r + 1.0;
-  return p * (vd)(((vul)t << 52) + 0x3ff0000000000000);
+    const double magic = 0x1.8p52;
+    vd t = x * 1.4426950408889634 + magic;
+    vd r = x - (t - magic) * 0.69314718055994531;
+    vd p = r * (1.0 / 40320) + 1.0 / 5040;
+    p = p * r + 1.0 / 720;
+    p = p * r + 1.0 / 120;
+    p = p * r + 1.0 / 24;
+    p = p * r + 1.0 / 6;
+    p = p * r + 0.5;
+    p = p * r * r + r + 1.0;
+    return p * (vd)(((vul)t << 52) + 0x3ff0000000000000);
 }
 
 ZK_INLINE vd vd_power(vd a, vd b) {
-  vd z = vd_log(a) * b;
-  z = (vd)(((vl)z & (z < 200.0)) | ((vl)(200.0 - (vd){0}) & (z >= 200.0)));
-  z = (vd)(((vl)z & (z > -200.0)) | ((vl)(-200.0 - (vd){0}) & (z <= -200.0)));
-  return vd_exp(z);
+    vd z = vd_log(a) * b;
+    z = (vd)(((vl)z & (z < 200.0)) | ((vl)(200.0 - (vd){0}) & (z >= 200.0)));
+    z = (vd)(((vl)z & (z > -200.0)) | ((vl)(-200.0 - (vd){0}) & (z <= -200.0)));
+    return vd_exp(z);
 }
 
-/* a to the power of b: below 1 ulp; special values as in C99. Computed in
- * double. */
+/* a to the power of b: below 1 ulp; special values as in C99. Computed in double. */
 ZK_INLINE vf vf_pow(vf a, vf b) {
-  const float inf = __builtin_inff();
-  vf size = vf_abs(a);
-  vi odd = (vf_floor(b * 0.5f) != b * 0.5f), whole = vf_floor(b) == b;
-  odd &= whole & (vf_abs(b) < 0x1p24f);
-  vf y = vf_join(vd_power(vd_half(size, 0), vd_half(b, 0)),
-                 vd_power(vd_half(size, 1), vd_half(b, 1)));
-  vi grows = ((size > 1.f) & (b > 0.f)) | ((size < 1.f) & (b < 0.f));
-  vi edge = (size == 0.f) | (size == inf) | (vf_abs(b) == inf);
-  y = vf_blend(edge, (vf)((vi)vf_set(inf) & grows), y);
-  y = (vf)((vi)y | ((vi)a & odd & (int32_t)0x80000000));
-  y = vf_blend((a < 0.f) & (a > -inf) & ~whole, vf_set(__builtin_nanf("")), y);
-  y = vf_blend((a != a) | (b != b), a + b, y);
-  return vf_blend((b == 0.f) | (a == 1.f) | ((a == -1.f) & (vf_abs(b) == inf)),
-                  vf_set(1), y);
+    const float inf = __builtin_inff();
+    vf size = vf_abs(a);
+    vi odd = (vf_floor(b * 0.5f) != b * 0.5f), whole = vf_floor(b) == b;
+    odd &= whole & (vf_abs(b) < 0x1p24f);
+    vf y = vf_join(vd_power(vd_half(size, 0), vd_half(b, 0)),
+                   vd_power(vd_half(size, 1), vd_half(b, 1)));
+    vi grows = ((size > 1.f) & (b > 0.f)) | ((size < 1.f) & (b < 0.f));
+    vi edge = (size == 0.f) | (size == inf) | (vf_abs(b) == inf);
+    y = vf_blend(edge, (vf)((vi)vf_set(inf) & grows), y);
+    y = (vf)((vi)y | ((vi)a & odd & (int32_t)0x80000000));
+    y = vf_blend((a < 0.f) & (a > -inf) & ~whole, vf_set(__builtin_nanf("")), y);
+    y = vf_blend((a != a) | (b != b), a + b, y);
+    return vf_blend((b == 0.f) | (a == 1.f) | ((a == -1.f) & (vf_abs(b) == inf)), vf_set(1), y);
 }
 #endif

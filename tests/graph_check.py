@@ -161,7 +161,9 @@ class RandomGraph:
             self.inputs.append(made)
             self.feeds[f"in{len(self.feeds)}"] = array
         elif kind == "parameter":
-            self.variables.append(Variable(array, name=f"var{len(self.variables)}", dtype=array.dtype))
+            self.variables.append(
+                Variable(array, name=f"var{len(self.variables)}", dtype=array.dtype)
+            )
             made = self.trace.read(self.variables[-1])
         else:
             made = constant(array)
@@ -304,7 +306,9 @@ class RandomGraph:
         self.keep(self._biased(self._product()))
 
     def _biased(self, product: Tensor) -> Tensor:
-        bias = self.leaf((*[1] * self.coin(0.2), product.shape[-1]), kind=self.pick(["parameter", "input"]))
+        bias = self.leaf(
+            (*[1] * self.coin(0.2), product.shape[-1]), kind=self.pick(["parameter", "input"])
+        )
         made: Tensor = R["add"](*([product, bias] if self.coin(0.7) else [bias, product]))
         if self.coin(0.3):
             self.keep(self.pick([product, made]))  # read by somebody else too
@@ -315,7 +319,9 @@ class RandomGraph:
         x = self.leaf((n, h, w, c), kind="input")
         groups = self.pick([g for g in (1, 2) if c % g == 0])
         kernel = self.leaf((2, 1, c // groups, 2 * groups), kind=self.pick(["parameter", "input"]))
-        y = R["conv"](x, kernel, strides=(1, 2), padding=((1, 0), (0, 0)), dilation=(1, 1), groups=groups)
+        y = R["conv"](
+            x, kernel, strides=(1, 2), padding=((1, 0), (0, 0)), dilation=(1, 1), groups=groups
+        )
         self.keep(self._biased(y) if self.coin(0.7) else y)
 
     def _scale(self) -> None:
@@ -359,7 +365,9 @@ class RandomGraph:
 
     def _host(self) -> None:
         x = self.some()
-        self.keep(R["arctan"](x) if self.coin() or not x.ndim else R["cumsum"](x, axis=0, reverse=False))
+        self.keep(
+            R["arctan"](x) if self.coin() or not x.ndim else R["cumsum"](x, axis=0, reverse=False)
+        )
 
     # ---- outputs
 

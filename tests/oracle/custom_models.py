@@ -133,16 +133,6 @@ def frozen(k: Any) -> Any:
     return model
 
 
-def shared_between_models(k: Any) -> Any:
-    layers = k.layers
-    start, shared = layers.Input((4,)), layers.Dense(4)
-    one = k.Model(start, layers.ReLU()(shared(start)))
-    other_start = layers.Input((4,))
-    other = k.Model(other_start, shared(other_start))
-    whole = layers.Input((4,))
-    return k.Model(whole, layers.Dense(2)(layers.Add()([one(whole), other(whole)])))
-
-
 def compiled(make: Any, **arguments: Any) -> Any:
     def model(k: Any) -> Any:
         made = make(k)
@@ -162,5 +152,4 @@ MODELS = {
     "subclassed": compiled(subclassed, optimizer="RMSprop"),
     "stack": compiled(stack, optimizer="SGD", schedule=True, loss="LogCosh"),
     "frozen": compiled(frozen, by_name=True),
-    "shared_between_models": compiled(shared_between_models, optimizer="Adagrad"),
 }

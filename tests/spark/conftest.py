@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+import pyspark
 import pytest
 
 HERE = Path(__file__).parent
@@ -32,6 +33,8 @@ class Sessions:
         if key != self._key:
             self.stop()
             conf["spark.ui.enabled"] = "false"
+            if pyspark.__version__ < "4":  # 3.5 hands out workers of cancelled tasks once more
+                conf["spark.python.worker.reuse"] = "false"
             conf["spark.executorEnv.PYTHONPATH"] = os.pathsep.join([str(ROOT), str(HERE)])
             self._session, self._key = init_session(master, "tests", conf=conf), key
             self._session.sparkContext.setLogLevel("OFF")

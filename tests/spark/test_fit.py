@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from global_batches import SPLITS, GlobalBatches, rdd_of, records_of
+from global_batches import SPLITS, GlobalBatches, places, rdd_of, records_of
 
 import zoo_keras as keras
 from zoo_keras import callbacks, ops, optimizers
@@ -186,3 +186,241 @@ def test_ranks_train_as_one(cluster4, case, ranks):
     found = fit_on(cluster4, together, data, SPLITS[ranks], **options)
     assert_same_history(found, expected)
     assert_same_state(together, alone)
+
+
+# ---- every record once, and the same bits --------------------------------------------------------
+
+
+class Total(keras.losses.Loss):
+    """Minus the sum of all outputs: the gradient of a weight counts how often it was used."""
+
+    def call(self, y_true, y_pred):
+        return ops.multiply(y_pred[..., 0], -1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "times"),
+    [
+        ({"epochs": 3}, 3),
+        ({"epochs": 3, "steps_per_epoch": 2}, 2),  # an epoch has 3 steps
+        ({"epochs": 4, "initial_epoch": 2}, 2),
+        ({"epochs": 2, "batch_size": 1}, 2),
+        ({"epochs": 2, "batch_size": 1000}, 2),
+    ],
+)
+def test_every_record_is_used_once_an_epoch(cluster4, options, times):
+    model = keras.Sequential([keras.Input((ROWS,)), Dense(1, False, use_bias=False)])
+    model.compile(optimizers.SGD(1.0), Total(reduction="sum"))
+    model.set_weights([np.zeros((ROWS, 1))])
+    data = np.eye(ROWS, dtype=np.float32), np.zeros(ROWS, np.float32)
+    fit_on(cluster4, model, data, SPLITS[4], shuffle=True, **options)
+    assert model.get_weights()[0].ravel().tolist() == [times] * ROWS
+
+
+def test_the_same_fit_gives_the_same_bits(cluster4):
+    """Also when records must be moved: 3 partitions on 2 ranks."""
+    found = []
+    for _ in range(2):
+        model = classifier("adam", extra=[BatchNormalization(), Dropout(0.2)])
+        rdd = cluster4.parallelize(list(zip(X, LABELS)), 3)
+        model.fit(rdd, batch_size=BATCH, epochs=3, num_ranks=2, verbose=0)
+        found.append([*model.get_weights(), *[v.numpy() for v in model.optimizer.variables]])
+    assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_moving_averages_are_averaged_by_rows(cluster4):
+    keras.utils.set_random_seed(5)
+    model = keras.Sequential([keras.Input((6,)), BatchNormalization(momentum=0.5), Dense(2)])
+    model.compile(optimizers.SGD(0.0), "mse")
+    fit_on(cluster4, model, (X, TARGETS), SPLITS[4], epochs=1, batch_size=ROWS)
+    mean, variance = model.layers[0].get_weights()[2:]
+    np.testing.assert_allclose(mean, 0.5 * X.mean(axis=0), rtol=1e-5, atol=1e-6)
+    parts = [X[rows] for rows in places(SPLITS[4]) if rows]
+    within = sum(len(p) * p.var(axis=0) for p in parts) / ROWS
+    np.testing.assert_allclose(variance, 0.5 + 0.5 * within, rtol=1e-5)
+
+
+@pytest.mark.parametrize("wire", ["bfloat16", "float16"])
+def test_narrow_wires_train_nearly_as_well(cluster4, wire):
+    models = [classifier(adam(), extra=[BatchNormalization()]) for _ in range(2)]
+    for model, options in zip(models, ({}, {"wire": wire})):
+        fit_on(cluster4, model, (X, LABELS), SPLITS[2], epochs=4, **options)
+    for ours, theirs in zip(models[1].get_weights(), models[0].get_weights(), strict=True):
+        assert np.abs(ours - theirs).max() < 0.02
+    assert not np.array_equal(models[1].get_weights()[0], models[0].get_weights()[0])
+
+
+# ---- validation and callbacks --------------------------------------------------------------------
+
+
+def validated(sc, model, given, **options):
+    return fit_on(sc, model, (X, LABELS), SPLITS[2], validation_data=given, **options)
+
+
+def test_validation_data_may_be_an_rdd_arrays_or_held_back(cluster4):
+    test = (X[::2], LABELS[::2], WEIGHTS[::2])
+    expected = fit_locally(classifier(), (X, LABELS), SPLITS[2], validation_data=test)
+    rdd = cluster4.parallelize(list(zip(*test)), 3)
+    for given in (test, rdd):
+        assert_same_history(validated(cluster4, classifier(), given), expected)
+    expected = fit_locally(classifier(), (X, LABELS), SPLITS[2], validation_data=test[:2])
+    assert_same_history(validated(cluster4, classifier(), test[:2]), expected)
+
+
+def test_validation_split_holds_back_the_last_rows_of_each_rank(cluster4):
+    first, second = np.split(np.arange(ROWS), [20])
+    kept = [*first[:15], *second[:17]]
+    tests = [*first[15:], *second[17:]]
+    expected = fit_locally(
+        classifier(), (X[kept], LABELS[kept]), (15, 17), validation_data=(X[tests], LABELS[tests])
+    )
+    found = fit_on(cluster4, classifier(), (X, LABELS), (20, 23), validation_split=0.25)
+    assert_same_history(found, expected)
+
+
+def test_validation_of_losses_whose_denominator_data_decide(cluster4):
+    given = (WORDS[::2], WORD_LABELS[::2])
+    expected = fit_locally(
+        masked(), (WORDS, WORD_LABELS), SPLITS[2], validation_data=given, validation_batch_size=50
+    )
+    for data in (given, cluster4.parallelize(list(zip(*given)), 2)):
+        found = fit_on(cluster4, masked(), (WORDS, WORD_LABELS), SPLITS[2], validation_data=data,
+                       validation_batch_size=50)  # fmt: skip
+        assert_same_history(found, expected)
+
+
+def test_validation_runs_after_the_epochs_asked_for(cluster4):
+    found = validated(cluster4, classifier(), (X, LABELS), epochs=4, validation_freq=[2, 4])
+    assert [len(found["loss"]), len(found["val_loss"])] == [4, 2]
+
+
+def frame_of(spark, rows=slice(None)):
+    columns = X[rows].tolist(), LABELS[rows].tolist(), WEIGHTS[rows].tolist()
+    rdd = spark.sparkContext.parallelize(list(zip(*columns)), 2)
+    return spark.createDataFrame(rdd, "f array<float>, y long, w float")
+
+
+def test_a_frame_trains_as_its_rows_do(cluster4, sessions):
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession(cluster4)
+    names = {"feature_cols": "f", "label_cols": "y", "weight_col": "w"}
+    options = {"batch_size": BATCH, "epochs": 2, "shuffle": False, "verbose": 0}
+    sizes = (ROWS // 2, ROWS - ROWS // 2)
+    arrays = X[::2], LABELS[::2], WEIGHTS[::2]
+    expected = fit_locally(classifier(), (X, LABELS, WEIGHTS), sizes, validation_data=arrays)
+    for validation in (frame_of(spark, slice(None, None, 2)), arrays):
+        found = classifier().fit(frame_of(spark), **names, **options, validation_data=validation)
+        assert_same_history(found.history, expected)
+
+
+def test_callbacks_run_on_the_driver_and_reach_the_ranks(cluster4, tmp_path):
+    given = lambda: [  # noqa: E731
+        callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.5),
+        callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=10.0),
+        callbacks.ModelCheckpoint(str(tmp_path / "{epoch}.weights.h5"), save_weights_only=True),
+        callbacks.CSVLogger(tmp_path / "log.csv"),
+    ]
+    models = [classifier(optimizers.SGD(0.4, momentum=0.9)) for _ in range(2)]
+    expected = fit_locally(models[0], (X, LABELS), SPLITS[2], callbacks=given())
+    found = fit_on(cluster4, models[1], (X, LABELS), SPLITS[2], callbacks=given())
+    assert_same_history(found, expected)
+    assert_same_state(*models)
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+    models[0].load_weights(tmp_path / "2.weights.h5")
+    assert all(map(np.array_equal, models[0].get_weights(), models[1].get_weights()))
+
+
+def test_early_stopping_restores_the_best_weights(cluster4):
+    models = [classifier(optimizers.SGD(5.0)) for _ in range(2)]
+    stop = lambda: callbacks.EarlyStopping(  # noqa: E731
+        "val_loss", patience=1, restore_best_weights=True
+    )
+    options = {"validation_data": (X[:5], LABELS[:5]), "epochs": 6}
+    expected = models[0].fit(
+        GlobalBatches((X, LABELS), SPLITS[2], BATCH), shuffle=False, verbose=0, callbacks=[stop()],
+        **options,
+    ).history  # fmt: skip
+    found = fit_on(cluster4, models[1], (X, LABELS), SPLITS[2], callbacks=[stop()], **options)
+    assert 1 < len(expected["loss"]) < 6
+    assert_same_history(found, expected)
+    for ours, theirs in zip(models[1].get_weights(), models[0].get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+class StopAfter(callbacks.Callback):
+    def __init__(self, step):
+        super().__init__()
+        self.step, self.steps = step, []
+
+    def on_train_batch_end(self, batch, logs=None):
+        assert np.isfinite(logs["loss"])
+        self.steps.append(batch)
+        self.model.stop_training = batch >= self.step
+
+
+def test_stopping_within_an_epoch_stops_every_rank_at_the_same_step(cluster4):
+    model, stop = regression(optimizers.SGD(1e-4), metrics=["mae"]), StopAfter(3)
+    fit_on(cluster4, model, (X, TARGETS), SPLITS[4], batch_size=1, epochs=1000, callbacks=[stop])
+    made, epochs = int(model.optimizer.iterations.numpy()), len(model.history.epoch)
+    assert (epochs - 1) * ROWS < made <= epochs * ROWS
+    assert 3 < made < 1000 * ROWS
+
+
+class SetsWeights(callbacks.Callback):
+    def __init__(self, hook):
+        super().__init__()
+        setattr(self, hook, self.zero)
+
+    def zero(self, *args):
+        self.model.set_weights([np.zeros_like(w) for w in self.model.get_weights()])
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_epoch_end", "on_train_begin"])
+def test_weights_set_by_a_callback_reach_the_ranks(cluster4, hook):
+    models = [regression() for _ in range(2)]
+    fit_locally(models[0], (X, TARGETS), SPLITS[2], callbacks=[SetsWeights(hook)])
+    fit_on(cluster4, models[1], (X, TARGETS), SPLITS[2], callbacks=[SetsWeights(hook)])
+    assert_same_state(*models)
+
+
+def test_weights_set_within_an_epoch_are_refused(cluster4):
+    with pytest.raises(
+        UnsupportedError, match=r"in on_train_batch_end. Received: .*\. Set them in"
+    ):
+        fit_on(cluster4, regression(), (X, TARGETS), SPLITS[2],
+               callbacks=[SetsWeights("on_train_batch_end")])  # fmt: skip
+
+
+def test_fit_goes_on_where_the_last_fit_ended(cluster4):
+    once, twice = (classifier(adam()) for _ in range(2))
+    data = X, LABELS
+    fit_on(cluster4, once, data, SPLITS[2], epochs=4)
+    fit_on(cluster4, twice, data, SPLITS[2], epochs=2)
+    twice.fit(GlobalBatches(data, SPLITS[2], BATCH), epochs=1, shuffle=False, verbose=0)
+    fit_on(cluster4, twice, data, SPLITS[2], epochs=4, initial_epoch=3)
+    assert_same_state(once, twice)
+
+
+def test_metrics_with_more_state_than_a_board_holds(cluster4):
+    models = [regression(metrics=[keras.metrics.AUC(num_thresholds=400)]) for _ in range(2)]
+    data = X, (TARGETS > 0).astype(np.float32)
+    for model in models:
+        model.layers[-1].activation = keras.activations.sigmoid
+    stop = StopAfter(10**9)
+    expected = fit_locally(models[0], data, SPLITS[4])
+    assert_same_history(fit_on(cluster4, models[1], data, SPLITS[4], callbacks=[stop]), expected)
+
+
+def test_a_bar_is_drawn_to_its_end(cluster4, capsys):
+    fit_on(cluster4, regression(), (X, TARGETS), SPLITS[2], verbose=1, epochs=1)
+    shown = capsys.readouterr().out
+    assert "Epoch 1/1: 100%" in shown
+    assert "3/3" in shown
+    assert "loss" in shown
+
+
+def test_by_default_there_are_as_many_ranks_as_slots(cluster4):
+    model = regression()
+    model.fit(cluster4.parallelize(list(zip(X, TARGETS)), 9), batch_size=4, verbose=0)
+    assert int(model.optimizer.iterations.numpy()) == 11

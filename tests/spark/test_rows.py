@@ -39,7 +39,7 @@ def test_ml_vectors_are_dense_rows():
     ],
 )  # fmt: skip
 def test_dtypes_are_kept_or_made_as_narrow_as_the_engine_wants(value, dtype):
-    assert [c.dtype.name for c in read([(np.full(2, value), 0)])][0] == dtype
+    assert next(c.dtype.name for c in read([(np.full(2, value), 0)])) == dtype
 
 
 def test_sample_weights_are_floats():
@@ -97,7 +97,7 @@ FIRST = [1, [1], (1,), (1, 2, 3, 4), (None, 1), ("a", 1), ([[1], []], 1)]
 
 @pytest.mark.parametrize("record", FIRST, ids=str)
 def test_a_wrong_first_record_is_refused_before_any_job(record):
-    with pytest.raises(DataError, match="first record|First record"):
+    with pytest.raises(DataError, match="irst record"):
         layout_of(record, True)
 
 

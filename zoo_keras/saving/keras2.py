@@ -100,6 +100,17 @@ def _ends(value: Any) -> Iterator[list[Any]]:
             yield from _ends(item)
 
 
+def without_modules(value: Any) -> Any:
+    """A configuration of Keras 2's archives in the form that its `.h5` files have."""
+    if isinstance(value, list):
+        return [without_modules(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    builtin = str(value.get("module")).split(".")[0] in ("keras", "tf_keras")
+    left_out = ("module", "registered_name", "build_config") if builtin else ()
+    return {k: without_modules(v) for k, v in value.items() if k not in left_out}
+
+
 def lambda_config(config: Any) -> Any:
     """A Lambda's function as Keras 3 keeps it: bytecode by value, or a name."""
     if not isinstance(config, dict):

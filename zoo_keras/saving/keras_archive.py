@@ -16,8 +16,10 @@ from typing import Any
 
 from zoo_keras.errors import FileError, ZooKerasError
 from zoo_keras.saving import config_json, hdf5, weights_tree
+from zoo_keras.saving.keras2 import without_modules
 from zoo_keras.saving.layer_groups import KERAS_VERSION, Plan, assign
 from zoo_keras.saving.legacy import modern_config
+from zoo_keras.saving.legacy_training import modern_training_config
 from zoo_keras.saving.serialization import object_sharing, serialize_keras_object
 
 WEIGHTS = "model.weights.h5"
@@ -71,9 +73,15 @@ def _plan(weights: bytes, label: str, model: Any, skip: bool = False, state: boo
 
 
 def _modern(config: Any, metadata: Any) -> Any:
-    """Keras 2.12 to 2.15 wrote archives too, with configurations of their own."""
+    """Keras 2.12 and later wrote archives too, with configurations of their own."""
     version = str(metadata.get("keras_version", "3")) if isinstance(metadata, dict) else "3"
-    return modern_config(config, 2) if version.startswith("2.") else config
+    if not version.startswith("2."):
+        return config
+    modern = modern_config(without_modules(config), 2)
+    if compiled := modern.get("compile_config"):
+        training = {**compiled, "optimizer_config": compiled.get("optimizer")}
+        modern["compile_config"] = modern_training_config(training)
+    return modern
 
 
 # ---- the archive ---------------------------------------------------------------------------------

@@ -168,14 +168,18 @@ def _layer_plan(group: Any, path: str, layer: Any) -> tuple[Plan, list[str]]:
 def _state_plan(group: Any, node: Any) -> Plan:
     """The state of an optimizer or seed generator. One that does not fit is left as it is."""
     variables = own_variables(node)
-    count = len(group)
-    if isinstance(node, Optimizer) and count != len(variables):
-        if node.built and count > 2:  # 2: the step and the rate of one that never trained
+    stored = [hdf5.child(group, str(i), "dataset").shape for i in range(len(group))]
+    if isinstance(node, Optimizer) and len(stored) <= _NEVER_TRAINED:
+        variables = variables[: len(stored)]
+    if stored != [v.shape for v in variables]:
+        if isinstance(node, Optimizer) and node.built:
             warnings.warn(
-                f"The stored optimizer state ({count} arrays) does not fit the optimizer "
+                f"The stored optimizer state ({len(stored)} arrays) does not fit the optimizer "
                 f"{node.name} ({len(variables)} variables), which stays as it is.",
                 stacklevel=6,
             )
-            return []
-        variables = variables[:count] if node.built else []
+        return []
     return [(v, hdf5.read_array(group, str(i), v.shape)) for i, v in enumerate(variables)]
+
+
+_NEVER_TRAINED = 2  # arrays: the step and the learning rate

@@ -50,6 +50,8 @@ from zoo_keras.spark.group import Group
 
 SAME_HOST = "spark.zookeras.sameHost"  # "false": all data go through Spark's block transfer
 _MARK = "zookeras-failure:"
+# The second comes from Spark 3.5, which may hand out a worker of a cancelled task once more.
+_WORKER_GONE = ("Python worker exited unexpectedly", "SocketException: Socket is closed")
 _LOOK_EVERY = 0.1
 _PROGRESS_TIMEOUT = 2.0
 _CANCEL_TIMEOUT = 30.0
@@ -400,7 +402,7 @@ class BarrierJob:
 
     def _cluster_error(self, text: str, failure: dict[str, Any] | None) -> JobError:
         broken = failure is not None and failure["type"] == PeerLostError.__name__
-        crashed = "Python worker exited unexpectedly" in text
+        crashed = any(words in text for words in _WORKER_GONE)
         if broken or crashed or "ExecutorLostFailure" in text:
             self._wait_for_loss()
         lost = self.lost()

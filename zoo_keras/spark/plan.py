@@ -79,10 +79,10 @@ class FitPlan(NamedTuple):
 
 
 def engine_fingerprint() -> str:
-    """Names an engine build by its kernels; driver and executors must agree."""
+    """Names an engine build by its kernels, and who multiplies matrices (config.gemm)."""
     import zlib
 
-    from zoo_keras import __version__
+    from zoo_keras import __version__, config
 
     names = ",".join([*native.KERNELS, *native.TILES])
-    return f"{__version__}-{zlib.crc32(names.encode()):08x}"
+    return f"{__version__}-{zlib.crc32(names.encode()):08x}-{config.gemm()}"

@@ -161,9 +161,7 @@ def _predict_frame(
     return _map_batches(frame, groups, parcel, names)
 
 
-def _frame_layout(
-    model: Any, frame: Any, groups: list[tuple[str, ...]], structure: Any
-) -> Layout:
+def _frame_layout(model: Any, frame: Any, groups: list[tuple[str, ...]], structure: Any) -> Layout:
     """Shapes from the Inputs; without known Inputs, from the first row."""
     selected = frames.select(frame, [c for group in groups for c in group])
     counts = (len(groups), 0, 0)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras import native
+from zoo_keras import config, native
 from zoo_keras.errors import ClusterError, NonFiniteLossError
 from zoo_keras.execute import Runner
 from zoo_keras.spark.allreduce import SUM_VALUES
@@ -53,7 +53,9 @@ def train_rank(
 
 
 def check_engine(wanted: str) -> None:
-    """Programs run only on the engine build that they were compiled for."""
+    """Programs run only on the engine build that they were compiled for; the driver's choice of
+    who multiplies matrices holds here too."""
+    config.set_gemm(wanted.rpartition("-")[2])
     own = engine_fingerprint()
     if own != wanted:
         raise ClusterError(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo_keras import config
 from zoo_keras import weights as weights_module
 from zoo_keras.execute import Predictor, Runner
 from zoo_keras.nest import flatten, pack_as
@@ -22,6 +23,7 @@ class LocalRuntime:
     """Compiles and runs a model's programs here, one set for each batch shape."""
 
     def __init__(self, model: Any) -> None:
+        config.load_mkl()
         self.model = model
         self.state: State | None = None
         self._signature: Any = None

@@ -164,9 +164,7 @@ def _trace_losses(
     return total
 
 
-def _total(
-    model: Any, parts: Sequence[Any], rows: int, trace: Trace, part: Part | None
-) -> Tensor:
+def _total(model: Any, parts: Sequence[Any], rows: int, trace: Trace, part: Part | None) -> Tensor:
     """The weighted sum of all losses; also feeds the loss trackers."""
     total: Any = None
     trackers = iter(model._output_trackers)

@@ -92,9 +92,7 @@ def update_program(optimizer: Any, part: Slice, decayed: Sequence[bool]) -> Prog
     places = _places(clone, flat, part)
     graph = optimise(Graph([gradient, norms], [t for _, t in updates]))
     feeds = {gradient: Place("grads", 4 * part.lo), norms: Place("norms")}
-    return compile_graph(
-        graph, feeds, [places[id(v)] for v, _ in updates], lambda v: places[id(v)]
-    )
+    return compile_graph(graph, feeds, [places[id(v)] for v, _ in updates], lambda v: places[id(v)])
 
 
 def _places(clone: Any, flat: Variable, part: Slice) -> dict[int, Place]:

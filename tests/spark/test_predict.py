@@ -1,0 +1,194 @@
+"""predict on RDDs and DataFrames gives what predict on arrays gives, in the same order."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import zoo_keras as keras
+from zoo_keras.errors import ConfigError, DataError
+from zoo_keras.layers import BatchNormalization, Dense, Flatten
+
+pytestmark = pytest.mark.spark
+
+RNG = np.random.default_rng(1)
+ROWS = 301
+X = RNG.standard_normal((ROWS, 2, 3)).astype(np.float32)
+FLAT = X.reshape(ROWS, 6)
+
+
+@pytest.fixture
+def spark(local2, sessions):
+    return sessions.get("local[2]")
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(1)
+    layers = [Flatten(), Dense(4, activation="relu"), BatchNormalization(), Dense(2)]
+    return keras.Sequential([keras.Input((2, 3)), *layers])
+
+
+@pytest.fixture(scope="module")
+def expected(model):
+    return model.predict(X, verbose=0)
+
+
+def two_inputs():
+    keras.utils.set_random_seed(2)
+    a, b = keras.Input((2,), name="a"), keras.Input((1,), name="b")
+    total = keras.layers.Concatenate()([a, b])
+    outputs = [Dense(1, name="one")(total), Dense(2, name="two")(total)]
+    return keras.Model([b, a], outputs)
+
+
+def test_an_rdd_keeps_its_order_and_partitions(spark, model, expected):
+    sizes = [0, 150, 1, 150]
+    ends = np.cumsum([0, *sizes])
+    parts = [list(X[lo:hi]) for lo, hi in itertools.pairwise(ends)]
+    rdd = spark.sparkContext.parallelize(parts, 4).flatMap(lambda part: part)
+    found = model.predict(rdd, batch_size=64).glom().collect()
+    assert [len(part) for part in found] == sizes
+    found = list(itertools.chain(*found))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def jobs(spark):
+    return len(spark.sparkContext.statusTracker().getJobIdsForGroup(None))
+
+
+def test_nothing_runs_before_the_result_is_used(spark, model):
+    frame = spark.createDataFrame([(FLAT[0].tolist(),)], "f array<float>")
+    before = jobs(spark)
+    lazy = model.predict(spark.sparkContext.parallelize(list(X), 2))
+    table = model.predict(frame, feature_cols="f")
+    assert jobs(spark) == before
+    assert lazy.count() == ROWS
+    assert table.count() == 1
+
+
+def test_several_inputs_and_outputs_of_an_rdd(spark):
+    model = two_inputs()
+    named = [{"a": x[:2], "b": x[2:3]} for x in FLAT[:20]]
+    ones, twos = model.predict([FLAT[:20, 2:3], FLAT[:20, :2]], verbose=0)
+    listed = [[x[2:3], x[:2]] for x in FLAT[:20]]
+    for records in (named, listed):
+        found = model.predict(spark.sparkContext.parallelize(records, 2)).collect()
+        np.testing.assert_allclose([one for one, _ in found], ones, rtol=1e-5)
+        np.testing.assert_allclose([two for _, two in found], twos, rtol=1e-5)
+
+
+def test_a_frame_keeps_its_order_and_all_its_columns(spark, model, expected):
+    from pyspark.ml.linalg import Vectors
+
+    rows = [
+        (i, f"name {i}", FLAT[i].tolist(), Vectors.dense([i, 1]), {"k": i}, None if i % 2 else 0.5)
+        for i in range(ROWS)
+    ]
+    frame = spark.createDataFrame(
+        spark.sparkContext.parallelize(rows, 3),
+        ["id", "name", "f", "vector", "map", "sometimes"],
+    )
+    made = model.predict(frame, feature_cols="f", output_col="score")
+    assert made.columns == [*frame.columns, "score"]
+    found = made.collect()
+    assert [tuple(row)[:-1] for row in found] == [tuple(row) for row in frame.collect()]
+    np.testing.assert_allclose([row.score for row in found], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_vectors_columns_and_nested_arrays_are_inputs(spark, model, expected):
+    from pyspark.ml.linalg import SparseVector, Vectors
+
+    rows = []
+    for i in range(9):
+        entries = {j: float(v) for j, v in enumerate(FLAT[i])}
+        vector = SparseVector(6, entries) if i % 2 else Vectors.dense(FLAT[i])
+        rows.append((*map(float, FLAT[i]), vector, X[i].tolist()))
+    names = [f"c{i}" for i in range(6)]
+    frame = spark.createDataFrame(rows, [*names, "vector", "nested"])
+    for cols in (names, "vector", "nested", ["vector"]):
+        found = model.predict(frame, feature_cols=cols).collect()
+        found = [row.prediction for row in found]
+        np.testing.assert_allclose(found, expected[:9], rtol=1e-5, atol=1e-6)
+
+
+def test_several_columns_are_added_for_several_outputs(spark):
+    model = two_inputs()
+    ones, twos = model.predict([FLAT[:7, 2:3], FLAT[:7, :2]], verbose=0)
+    rows = [(float(x[2]), x[:2].tolist()) for x in FLAT[:7]]
+    frame = spark.createDataFrame(rows, "s double, v array<float>")
+    for cols in (["s", "v"], {"a": "v", "b": "s"}):
+        found = model.predict(frame, feature_cols=cols, output_col=["p", "q"]).collect()
+        np.testing.assert_allclose([row.p for row in found], ones[:, 0], rtol=1e-5)
+        np.testing.assert_allclose([row.q for row in found], twos, rtol=1e-5)
+
+
+def test_outputs_keep_their_shape_and_dtype(spark):
+    ids = keras.Input((3,), dtype="int32")
+    model = keras.Model(ids, [keras.layers.Embedding(5, 2)(ids), keras.ops.sum(ids, axis=-1)])
+    frame = spark.createDataFrame([([0, 1, 2],), ([4, 4, 4],)], "i array<long>")
+    made = model.predict(frame, feature_cols="i", output_col=["e", "n"])
+    assert [f.dataType.simpleString() for f in made.schema][1:] == ["array<array<float>>", "int"]
+    rows = made.collect()
+    table = model.layers[1].get_weights()[0]
+    np.testing.assert_allclose(rows[0].e, table[:3])
+    assert [row.n for row in rows] == [3, 12]
+
+
+def test_new_weights_are_used_at_the_next_predict(spark):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((6,)), Dense(1, use_bias=False)])
+    rdd = spark.sparkContext.parallelize([np.ones(6, np.float32)], 1)
+    for value in (1.0, 2.0):
+        model.set_weights([np.full((6, 1), value)])
+        assert model.predict(rdd).collect()[0].tolist() == [6 * value]
+
+
+def test_a_stream_is_scored_as_it_comes(spark, model, expected, tmp_path):
+    source, target = str(tmp_path / "in"), str(tmp_path / "out")
+    rows = [(i, FLAT[i].tolist()) for i in range(10)]
+    spark.createDataFrame(rows, "id int, f array<float>").write.parquet(source)
+    stream = spark.readStream.schema("id int, f array<float>").parquet(source)
+    scored = model.predict(stream, feature_cols="f")
+    query = (
+        scored.writeStream.format("parquet").option("checkpointLocation", str(tmp_path / "c"))
+        .trigger(availableNow=True).start(target)
+    )  # fmt: skip
+    assert query.awaitTermination(120)
+    found = sorted(spark.read.parquet(target).collect(), key=lambda row: row.id)
+    np.testing.assert_allclose([r.prediction for r in found], expected[:10], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "needs feature_cols. Received: None"),
+        ({"feature_cols": "g"}, r"has no column \['g'\]"),
+        ({"feature_cols": "f", "output_col": "f"}, "has a column .* already"),
+        ({"feature_cols": "f", "output_col": ["p", "q"]}, "the model has 1 outputs"),
+        ({"feature_cols": "f", "batch_size": 0}, "batch_size must be"),
+        ({"feature_cols": "f", "colour": 1}, r"Received: \['colour'\]"),
+        ({"feature_cols": ["f", "g"]}, r"has no column \['g'\]"),
+        ({"feature_cols": "t"}, "Received: StringType"),
+    ],
+)
+def test_wrong_calls_are_refused_before_any_job(spark, model, options, message):
+    frame = spark.createDataFrame([(FLAT[0].tolist(), "x")], "f array<float>, t string")
+    before = jobs(spark)
+    with pytest.raises((ConfigError, DataError), match=message):
+        model.predict(frame, **options)
+    with pytest.raises(ConfigError, match="belongs to a DataFrame"):
+        model.predict(spark.sparkContext.parallelize([1]), feature_cols="f")
+    assert jobs(spark) == before
+
+
+def test_a_wrong_row_names_its_partition_and_row(spark, model):
+    records = [*X[:5], np.zeros((2, 2), np.float32)]
+    with pytest.raises(Exception, match=r"Partition 1, row 2: x: expected shape \(2, 3\)"):
+        model.predict(spark.sparkContext.parallelize(records, 2)).collect()
+    for bad, message in (([1.0] * 5, "expected lists of 6"), (None, "Received: null")):
+        frame = spark.createDataFrame([(FLAT[0].tolist(),)] * 5 + [(bad,)], "f array<float>")
+        with pytest.raises(Exception, match=f"Partition 0: Row 5: column .*f: {message}"):
+            model.predict(frame.coalesce(1), feature_cols="f").collect()
