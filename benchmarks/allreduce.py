@@ -109,25 +109,42 @@ def has_torch(python):
 
 def serve_ours(rank):
     rank.gather()
+    groups = {"one machine": rank.group, "network": network_group(rank)}
     done = 0
     while True:
         order = rank.control.read()
-        if order is None or order.version == done or not len(order.values):
+        if order is None or order.version == done:
             time.sleep(0.01)
             continue
         done = order.version
         nbytes, count = map(int, order.values)
         if count == 0:
+            groups["network"].close()
             return
-        times = run_ours(rank, nbytes, count, order.facts["wire"])
+        times = run_ours(groups[order.facts["how"]], nbytes, count, order.facts["wire"])
         rank.progress.publish("times", np.array(times))
         rank.progress.write([done])
 
 
-def run_ours(rank, nbytes, count, wire):
-    ring = rank.all_reduce(nbytes // 4, wire=wire)
+def network_group(rank):
+    """The same ranks, made to use Spark's block transfer as ranks of different machines do."""
+    from pyspark import BarrierTaskContext
+
+    from zoo_keras.spark.group import Group
+
+    def gather(mine):
+        return [json.loads(text) for text in BarrierTaskContext.get().allGather(json.dumps(mine))]
+
+    name = f"{rank.job}-network"
+    return Group(rank.bridge, name, rank.rank, rank.size, gather=gather, same_host=False)
+
+
+def run_ours(group, nbytes, count, wire):
+    from zoo_keras.spark.allreduce import AllReduce
+
+    ring = AllReduce(group, nbytes // 4, wire=wire)
     lo, hi = ring.bounds
-    scale = np.float32(1 / rank.size)
+    scale = np.float32(1 / group.size)
 
     def step():
         ring.reduce_scatter()
@@ -139,32 +156,37 @@ def run_ours(rank, nbytes, count, wire):
     return times
 
 
-class Ours:
-    """With `same_host` as users get it on one machine; without, as between machines."""
+class Cluster:
+    """One executor process for each rank, and the barrier job in them."""
 
-    spark = None
-
-    def __init__(self, options, name, same_host):
-        self.name, self.options = name, options
-        context = self.session(options)
-        from zoo_keras.spark.job import BarrierJob
-
-        rows = context.parallelize(range(options.ranks), options.ranks)
-        self.job = BarrierJob(rows, serve_ours, same_host=same_host)
-
-    @classmethod
-    def session(cls, options):
+    def __init__(self, options):
         from zoo_keras.spark.cluster import init_session
+        from zoo_keras.spark.job import BarrierJob
 
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         conf = {"spark.ui.enabled": "false", "spark.executorEnv.PYTHONPATH": root}
-        cls.spark = init_session(f"local-cluster[{options.ranks},2,1024]", conf=conf)
-        cls.spark.sparkContext.setLogLevel("ERROR")
-        return cls.spark.sparkContext
+        self.spark = init_session(f"local-cluster[{options.ranks},1,1024]", conf=conf)
+        self.spark.sparkContext.setLogLevel("ERROR")
+        rows = self.spark.sparkContext.parallelize(range(options.ranks), options.ranks)
+        self.job = BarrierJob(rows, serve_ours)
+
+    def close(self):
+        self.job.control.write([0, 0])
+        self.job.result()
+        self.job.close()
+        self.spark.stop()
+
+
+class Ours:
+    """As users get it on one machine, or through the network as between machines."""
+
+    def __init__(self, job, how, options):
+        self.job, self.name, self.options = job, how, options
 
     def run(self, nbytes, count):
-        version = self.job.control.write([nbytes, count], {"wire": self.options.wire})
+        order = {"how": self.name, "wire": self.options.wire}
+        version = self.job.control.write([nbytes, count], order)
         times = []
         for rank in range(self.options.ranks):
             while not (record := self.job.progress(rank)) or record.values[0] != version:
@@ -172,11 +194,6 @@ class Ours:
                     self.job.result()
             times.append(self.job.fetch(rank, "times").view(np.float64))
         return np.max(times, axis=0)
-
-    def close(self):
-        self.job.control.write([0, 0])
-        self.job.result()
-        self.job.close()
 
 
 def measure(sides, options):
@@ -216,17 +233,19 @@ def main():
     if options.gloo_rank is not None:
         serve_gloo(options)
         return
-    sides = [Ours(options, "one machine", True), Ours(options, "network", False)]
+    cluster = Cluster(options)
+    open_sides = [cluster]
+    sides = [Ours(cluster.job, how, options) for how in ("one machine", "network")]
     if has_torch(options.peer_python):
         sides.append(Gloo(options))
+        open_sides.append(sides[-1])
     else:
         print(f"{options.peer_python} has no torch: gloo is left out (see --peer-python).")
     try:
         print_table(measure(sides, options))
     finally:
-        for side in sides:
+        for side in open_sides:
             side.close()
-        Ours.spark.stop()
 
 
 if __name__ == "__main__":

@@ -73,7 +73,11 @@ class Worker:
 
 
 def compare(
-    workload: str, names: Sequence[str], options: Any, per_call: int, unit: str,
+    workload: str,
+    names: Sequence[str],
+    options: Any,
+    per_call: int,
+    unit: str,
     scale: Callable[[float], float] | None = None,
 ) -> dict[str, float]:
     """Median seconds a call of every contender; prints how they compare."""

@@ -1,6 +1,6 @@
 """How does fit(rdd) scale? Samples a second on 1 and 2 ranks (executor processes of one core).
 
-    python benchmarks/scaling.py
+python benchmarks/scaling.py
 """
 
 from __future__ import annotations

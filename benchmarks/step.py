@@ -1,6 +1,6 @@
 """How long is one training step? zoo_keras against torch and Keras on TensorFlow.
 
-    python benchmarks/step.py [--threads 2] [--peer-python PATH]
+python benchmarks/step.py [--threads 2] [--peer-python PATH]
 """
 
 from __future__ import annotations

@@ -228,8 +228,9 @@ static void fill_vector(bench *b, int reg, const void *value) {
     b->step[reg] = 0;
 }
 
-/* Makes elements [at, at + n) of input k readable: where they lie, or copied to the register. */
-static void open_input(bench *b, int k, int64_t at, int64_t n, int64_t tile_start) {
+/* Makes elements [at, at + n) of input k readable: where they lie, or copied to the register. The
+ * thread's piece begins at `start`. */
+static void open_input(bench *b, int k, int64_t at, int64_t n, int64_t start) {
     const zk_call *c = b->h->c;
     pattern p = b->h->in[k];
     int reg = c->nout + k, wide = size_of(c->a[reg].dtype) == 4;
@@ -237,7 +238,7 @@ static void open_input(bench *b, int k, int64_t at, int64_t n, int64_t tile_star
     b->step[reg] = VL;
     b->at[reg] = own_memory(b, reg);
     if (p.steady) {
-        if (at == tile_start) fill_register(b, k, 0, b->h->tile);
+        if (at == start) fill_register(b, k, 0, b->h->tile);
     } else if (wide && p.repeat == 1 && place + n <= p.period && n % VL == 0) {
         b->at[reg] = (float *)c->p[reg] + place;
     } else if (at / p.repeat == (at + n - 1) / p.repeat) {
@@ -326,6 +327,7 @@ static void choose_tile(chain *h) {
         if (p->steady) whole = both;
     }
     h->tile = zk_max(h->tile / whole * whole, whole);
+    h->tile = zk_min(h->tile, zk_ceil(h->n, whole) * whole);
 }
 
 /* An output in the memory of an input must wait, unless the row that makes it is the last. */

@@ -3,6 +3,7 @@
  * wide: float, int32 (_int), or a mask of ones or zeros (comparisons, and, or, xor, not). */
 #ifndef ZK_TILES_H
 #define ZK_TILES_H
+/* clang-format off */
 #define ZK_TILES(X)                                                                                \
     X(copy) X(select) X(and) X(or) X(xor) X(not)                                                   \
     X(float_from_int) X(int_from_float) X(float_from_bool) X(int_from_bool)                        \
@@ -17,6 +18,7 @@
     X(divide) X(sqrt) X(rsqrt) X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(sin) X(cos)         \
     X(erf) X(tanh) X(sigmoid) X(softplus) X(elu) X(sigmoid_cross_entropy) X(power)                 \
     X(floor_divide) X(mod) X(floor_divide_int) X(mod_int)
+/* clang-format on */
 #define ZK_COUNT_(name) +1
 #define ZK_NTILES (0 ZK_TILES(ZK_COUNT_))
 #endif

@@ -15,8 +15,18 @@ import numpy as np
 
 from zoo_keras import native
 from zoo_keras.execute import Runner
-from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Node, Tensor, constant, input_tensor
-from zoo_keras.graph import topological, tracing
+from zoo_keras.graph import (
+    CONSTANT,
+    INPUT,
+    PARAMETER,
+    Graph,
+    Node,
+    Tensor,
+    constant,
+    input_tensor,
+    topological,
+    tracing,
+)
 from zoo_keras.ops.op import registry as R
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.program import Place, Program, compile_graph

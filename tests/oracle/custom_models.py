@@ -103,7 +103,9 @@ def functional(k: Any) -> Any:
     inner_in = layers.Input((3,), name="inner_in")
     inner = k.Model(inner_in, block_layer(k)(3)(layers.Dense(3)(inner_in)), name="inner")
     left, right = inner(shared(start)), inner(shared(start * 2.0 + 1.0))
-    both = ops.concatenate([left - right, ops.relu(left), layers.Multiply()([left, right])], axis=-1)
+    both = ops.concatenate(
+        [left - right, ops.relu(left), layers.Multiply()([left, right])], axis=-1
+    )
     both = layers.Subtract()([both, ops.mean(both, axis=-1, keepdims=True)])
     both = layers.PReLU()(layers.LayerNormalization()(both))
     return k.Model(start, layers.Dense(2, activation="hard_sigmoid")(scale_layer(k)()(both)))

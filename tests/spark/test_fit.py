@@ -8,6 +8,7 @@ from global_batches import SPLITS, GlobalBatches, places, rdd_of, records_of
 
 import zoo_keras as keras
 from zoo_keras import callbacks, ops, optimizers
+from zoo_keras.errors import UnsupportedError
 from zoo_keras.layers import (
     BatchNormalization,
     Concatenate,

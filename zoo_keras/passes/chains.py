@@ -1,99 +1,117 @@
 """Gathers elementwise nodes of one shape into chain instructions, so that they run tile by tile.
 
 In: a Graph. Out: an equal Graph whose elementwise nodes are chains. A node joins the group of one
-of its inputs when everything else it reads exists before that group's place in the order, so a
-group never waits for itself.
+of its inputs when everything else it reads is there before the group runs. A group that no node
+outside reads may run later than its first node stands: it moves down, or into another group.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zoo_keras.graph import CONSTANT, Graph, Node, Tensor
+from zoo_keras.graph import CONSTANT, Graph, Leaf, Node, Tensor
 from zoo_keras.ops.chain import MAX_INPUTS, MAX_NODES, MAX_OUTPUTS, chain_of, chainable
+from zoo_keras.passes.fuse import frozen_nodes
 from zoo_keras.passes.rewrite import consumers, with_inputs
 
 Key = tuple[int, int]
 
 
 class _Group:
-    """Nodes that will be one chain, and the position at which it runs."""
+    """Nodes that will be one chain. `kind`: what its nodes have in common. `read`: a node outside
+    reads it, so it must not run later than at `position`, the place of one of its nodes."""
 
-    def __init__(self, position: int, shape: tuple[int, ...]) -> None:
-        self.position, self.shape = position, shape
-        self.nodes: list[Node] = []
+    def __init__(self, position: int, kind: object) -> None:
+        self.position, self.kind = position, kind
+        self.nodes: dict[int, Node] = {}  # by place in the order
+        self.members: set[int] = set()
         self.sources: set[Key] = set()
+        self.read = False
 
-    def accepts(self, node: Node, positions: dict[int, int]) -> bool:
-        members = {id(n) for n in self.nodes}
-        outside = {_key(t) for t in node.inputs if id(t.node) not in members}
-        if len(self.nodes) >= MAX_NODES or len(self.sources | outside) > MAX_INPUTS:
-            return False
-        return all(positions[key[0]] < self.position for key in outside)
-
-    def add(self, node: Node) -> None:
-        members = {id(n) for n in self.nodes}
-        self.sources |= {
+    def outside(self, node: Node) -> set[Key]:
+        """What the node reads that this group does not make; numbers are part of the code."""
+        return {
             _key(t) for t in node.inputs
-            if id(t.node) not in members and not (t.node.op is CONSTANT and t.size == 1)
+            if id(t.node) not in self.members and not (t.node.op is CONSTANT and t.size == 1)
         }  # fmt: skip
-        self.nodes.append(node)
+
+    def has_room(self, nodes: int, sources: set[Key]) -> bool:
+        return len(self.nodes) + nodes <= MAX_NODES and len(self.sources | sources) <= MAX_INPUTS
+
+    def add(self, place: int, node: Node) -> None:
+        self.sources |= self.outside(node)
+        self.nodes[place] = node
+        self.members.add(id(node))
+
+    def absorb(self, other: _Group) -> None:
+        self.nodes |= other.nodes
+        self.members |= other.members
+        self.sources = {s for s in self.sources | other.sources if s[0] not in self.members}
+
+
+class _Grouping:
+    """The groups of a graph. The position of a grouped node is that of its group."""
+
+    def __init__(self, order: Sequence[Node], frozen: set[int]) -> None:
+        self.frozen = frozen
+        self.positions: dict[int, int] = {}
+        self.group_of: dict[int, _Group] = {}
+        for i, node in enumerate(order):
+            self.positions[id(node)] = -1 if isinstance(node.op, Leaf) else i
+            if chainable(node):
+                self._place(i, node)
+            for t in node.inputs:
+                group = self.group_of.get(id(t.node))
+                if group is not None and group is not self.group_of.get(id(node)):
+                    group.read = True
+
+    def _place(self, i: int, node: Node) -> None:
+        kind = node.specs[0].shape, id(node) in self.frozen
+        found = {id(g): g for t in node.inputs if (g := self.group_of.get(id(t.node)))}
+        near = sorted((g for g in found.values() if g.kind == kind), key=lambda g: -g.position)
+        group = next((g for g in near if self._joins(g, i, node)), None) or _Group(i, kind)
+        group.add(i, node)
+        for other in near:
+            movable = not other.read and other.position < group.position
+            if movable and group.has_room(len(other.nodes), other.sources):
+                group.absorb(other)
+        for member in group.members:
+            self.group_of[member], self.positions[member] = group, group.position
+
+    def _joins(self, group: _Group, i: int, node: Node) -> bool:
+        """Whether the group can take the node; it moves down to it when it has to and may."""
+        outside = group.outside(node)
+        if not group.has_room(1, outside):
+            return False
+        in_time = all(self.positions[key[0]] < group.position for key in outside)
+        if not in_time and not group.read:
+            group.position, in_time = i, True
+        return in_time
 
 
 def _key(tensor: Tensor) -> Key:
     return id(tensor.node), tensor.index
 
 
-def gather_chains(graph: Graph) -> Graph:
-    """Replace elementwise nodes by chains."""
+def gather_chains(graph: Graph, freeze: bool = False) -> Graph:
+    """Replace elementwise nodes by chains; with `freeze`, frozen nodes stay by themselves."""
     order = graph.nodes()
-    groups = _groups(order)
+    groups = _Grouping(order, frozen_nodes(graph) if freeze else set()).group_of
     readers = consumers(graph)
-    made: dict[Key, Tensor] = {}
-    of_node = {id(n): g for g in groups for n in g.nodes}
-    done: set[int] = set()
-    for node in order:
-        group = of_node.get(id(node))
+    made = {_key(t): t for n in order if isinstance(n.op, Leaf) for t in n.outputs}
+    for i, node in enumerate(order):
+        group = groups.get(id(node))
         if group is None:
             new = with_inputs(node, tuple(made[_key(t)] for t in node.inputs))
             made.update({(id(node), i): t for i, t in enumerate(new.outputs)})
-        elif id(group) not in done:
-            done.add(id(group))
+        elif group.position == i:
             _emit(group, readers, made)
     return Graph(graph.inputs, [made[_key(t)] for t in graph.outputs])
 
 
-def _groups(order: Sequence[Node]) -> list[_Group]:
-    """Groups in order of position. The position of a grouped node is that of its group."""
-    positions: dict[int, int] = {}
-    group_of: dict[int, _Group] = {}
-    groups: list[_Group] = []
-    for i, node in enumerate(order):
-        positions[id(node)] = i
-        if not chainable(node):
-            continue
-        group = _best(node, group_of, positions)
-        if group is None:
-            group = _Group(i, node.specs[0].shape)
-            groups.append(group)
-        group.add(node)
-        group_of[id(node)] = group
-        positions[id(node)] = group.position
-    return groups
-
-
-def _best(node: Node, group_of: dict[int, _Group], positions: dict[int, int]) -> _Group | None:
-    """The latest group among the node's inputs that can take it."""
-    found = {id(g): g for t in node.inputs if (g := group_of.get(id(t.node)))}
-    for group in sorted(found.values(), key=lambda g: -g.position):
-        if group.shape == node.specs[0].shape and group.accepts(node, positions):
-            return group
-    return None
-
-
 def _emit(group: _Group, readers: dict[Key, list[Node | None]], made: dict[Key, Tensor]) -> None:
     """Make the chain, in pieces when it has more outputs than one chain may have."""
-    for nodes in _pieces(group.nodes, readers):
+    for nodes in _pieces([group.nodes[place] for place in sorted(group.nodes)], readers):
         members = {id(n) for n in nodes}
         renewed: dict[Key, Tensor] = {}
         fresh = []

@@ -19,4 +19,4 @@ def optimise(graph: Graph, freeze: bool = False) -> Graph:
     if freeze:
         graph = pack_weights(fold_scales(graph))
         graph = simplify(graph)
-    return gather_chains(graph)
+    return gather_chains(graph, freeze)

@@ -136,13 +136,13 @@ def _seeds_plan(file: Any, model: Any) -> Plan:
 def _optimizer_plan(file: Any, optimizer: Any, label: str) -> Plan:
     group = hdf5.child(file, "optimizer_weights", "group")
     names = hdf5.read_names(group, "weight_names")
-    order = optimizer_order(names, optimizer)
-    if order is None:
+    order = optimizer_order(names, optimizer) or []
+    pairs = [(v, n) for v, n in zip(order, names, strict=False) if v is not None]
+    if not pairs or any(hdf5.child(group, n, "dataset").shape != v.shape for v, n in pairs):
         warnings.warn(
             f"{label}: the stored optimizer state ({len(names)} arrays) does not fit the optimizer "
             f"{optimizer.name}, which starts afresh.",
             stacklevel=5,
         )
         return []
-    pairs = [(n, v) for n, v in zip(names, order, strict=True) if v is not None]
-    return [(v, hdf5.read_array(group, n, v.shape)) for n, v in pairs]
+    return [(v, hdf5.read_array(group, n, v.shape)) for v, n in pairs]

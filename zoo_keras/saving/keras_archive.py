@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import io
 import json
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,10 +109,11 @@ def _member(archive: zipfile.ZipFile, name: str, limit: int | None = None) -> by
     if name not in names:
         raise FileError(f"the archive holds no {name}. Received: {names[:8]}. It is no model.")
     info = archive.getinfo(name)
-    too_dense = info.file_size > MAX_RATIO * max(info.compress_size, 1) + (1 << 20)
+    packed = min(info.compress_size, os.path.getsize(str(archive.filename)))
+    too_dense = info.file_size > MAX_RATIO * packed + (1 << 20)
     if too_dense or (limit and info.file_size > limit):
         raise FileError(
-            f"{name} claims {info.file_size} bytes out of {info.compress_size}. The archive is "
+            f"{name} claims {info.file_size} bytes out of {packed}. The archive is "
             "damaged or hostile."
         )
     return archive.read(info)

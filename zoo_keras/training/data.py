@@ -287,4 +287,3 @@ def epoch_order(
         starts = rng.permutation(-(-count // batch_size)) * batch_size
         return np.concatenate([np.arange(s, min(s + batch_size, count)) for s in starts])
     return rng.permutation(count)
-

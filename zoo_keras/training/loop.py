@@ -14,8 +14,17 @@ from zoo_keras.training.data import ArrayData, epoch_order
 class FitLoop:
     """Epochs over local data."""
 
-    def __init__(self, model: Any, data: Any, validation: Any, bars: CallbackList, shuffle: Any,
-                 steps: int | None, validation_steps: int | None, validation_freq: Any) -> None:
+    def __init__(
+        self,
+        model: Any,
+        data: Any,
+        validation: Any,
+        bars: CallbackList,
+        shuffle: Any,
+        steps: int | None,
+        validation_steps: int | None,
+        validation_freq: Any,
+    ) -> None:
         self.model, self.data, self.validation, self.bars = model, data, validation, bars
         self.shuffle, self.steps = shuffle, steps
         self.validation_steps, self.validation_freq = validation_steps, validation_freq

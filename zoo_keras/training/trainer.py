@@ -385,8 +385,10 @@ class Trainer:
             names = [n for n in self.output_names if n in y]
             if names and not isinstance(self._function.outputs_structure, dict):
                 order = [y[n] for n in names]
-                batch = batch._replace(y=[batch.y[i] for i in order],
-                                       structure=(x, list(range(len(order))), batch.structure[2]))
+                batch = batch._replace(
+                    y=[batch.y[i] for i in order],
+                    structure=(x, list(range(len(order))), batch.structure[2]),
+                )
         return batch
 
     # ---- saving of the training state ----------------------------------------------------------
@@ -440,4 +442,3 @@ def _plain(value: Any) -> Any:
 def _flat_logs(logs: dict[str, Any]) -> Any:
     values = list(logs.values())
     return values[0] if len(values) == 1 else values
-

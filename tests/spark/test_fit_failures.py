@@ -1,0 +1,325 @@
+"""fit on a cluster when things go wrong: lost executors, bad rows, bad calls, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+
+import leftovers
+import numpy as np
+import pytest
+
+import zoo_keras as keras
+from zoo_keras import callbacks, errors, optimizers
+from zoo_keras.errors import ClusterError, ConfigError, DataError, NonFiniteLossError
+from zoo_keras.layers import BatchNormalization, Dense, Dropout
+from zoo_keras.spark.job import JobError
+
+pytestmark = pytest.mark.spark
+
+RNG = np.random.default_rng(3)
+ROWS = 40
+X = RNG.standard_normal((ROWS, 5)).astype(np.float32)
+LABELS = RNG.integers(0, 3, ROWS).astype(np.int32)
+
+
+def classifier():
+    keras.utils.set_random_seed(11)
+    layers = [Dense(8, activation="tanh"), BatchNormalization(), Dropout(0.3)]
+    model = keras.Sequential([keras.Input((5,)), *layers, Dense(3, activation="softmax")])
+    model.compile(optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def records(sc, x=X, y=LABELS, partitions=2):
+    return sc.parallelize(list(zip(x, y)), partitions)
+
+
+def state_of(model):
+    return [*model.get_weights(), *[v.numpy() for v in model.optimizer.variables]]
+
+
+def jvm_of_this_task(items):
+    """The process that runs this task's executor: worker, daemon, JVM."""
+    yield leftovers._parent(leftovers._parent(os.getpid()))
+
+
+def executor_pids(sc):
+    return sorted(set(sc.parallelize(range(8), 8).mapPartitions(jvm_of_this_task).collect()))
+
+
+class Kills(callbacks.Callback):
+    """Kills an executor in the middle of an epoch, once."""
+
+    def __init__(self, sc, epoch=1):
+        super().__init__()
+        self.sc, self.epoch, self.now, self.killed = sc, epoch, -1, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.now == self.epoch and not self.killed:
+            self.killed = executor_pids_known[-1]
+            os.kill(self.killed, signal.SIGKILL)
+
+
+executor_pids_known: list[int] = []
+
+
+def fit(model, sc, **options):
+    arguments = {"batch_size": 8, "epochs": 3, "verbose": 0, **options}
+    return model.fit(records(sc), **arguments).history
+
+
+@pytest.mark.parametrize("wire", ["float32", "bfloat16"])
+def test_a_killed_executor_changes_no_bit(cluster2, wire):
+    undisturbed = classifier()
+    expected = fit(undisturbed, cluster2, wire=wire, validation_split=0.2)
+    executor_pids_known[:] = executor_pids(cluster2)
+    disturbed = classifier()
+    with pytest.warns(RuntimeWarning, match=r"(?s)goes on from the start of epoch 2.*executor \d+"):
+        found = fit(disturbed, cluster2, wire=wire, validation_split=0.2,
+                    callbacks=[Kills(cluster2)])  # fmt: skip
+    assert found == expected
+    assert all(map(np.array_equal, state_of(disturbed), state_of(undisturbed)))
+
+
+def test_after_the_last_restart_the_executor_is_named(cluster2):
+    before = leftovers.driver()
+    executor_pids_known[:] = executor_pids(cluster2)
+    with pytest.raises(JobError, match=r"lost an executor. Received: executor \d+ on"):
+        fit(classifier(), cluster2, callbacks=[Kills(cluster2, epoch=0)], max_restarts=0)
+    leftovers.wait_until(leftovers.driver, before)
+
+
+# ---- what is left behind -------------------------------------------------------------------------
+
+
+def everything(sc):
+    """What could be left: files and threads here, blocks and mappings there, running jobs."""
+    return (leftovers.driver(), leftovers.executors(sc), threading.active_count(),
+            list(sc.statusTracker().getActiveJobsIds()))  # fmt: skip
+
+
+def with_bad_row(sc):
+    x = X.copy()
+    x[-1, 2] = np.nan
+    with pytest.raises(DataError, match="Partition 1, row 19: x: expected finite numbers"):
+        classifier().fit(records(sc, x), verbose=0)
+
+
+def with_ctrl_c(sc):
+    def interrupt(epoch, logs):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(classifier(), sc, callbacks=[callbacks.LambdaCallback(on_epoch_end=interrupt)])
+
+
+def to_the_end(sc):
+    fit(classifier(), sc, validation_data=(X, LABELS))
+
+
+@pytest.mark.parametrize("ends", [to_the_end, with_bad_row, with_ctrl_c])
+def test_nothing_is_left_behind(cluster2, ends):
+    to_the_end(cluster2)  # what a session keeps from its first job on is no leftover
+    before = everything(cluster2)
+    ends(cluster2)
+    leftovers.wait_until(lambda: everything(cluster2), before)
+
+
+def test_the_weights_are_those_of_the_last_full_epoch_after_ctrl_c(local2):
+    def interrupt(epoch, logs):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    model, shorter = classifier(), classifier()
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, local2, callbacks=[callbacks.LambdaCallback(on_epoch_begin=interrupt)])
+    fit(shorter, local2, epochs=1)
+    assert all(map(np.array_equal, state_of(model), state_of(shorter)))
+
+
+# ---- bad data ------------------------------------------------------------------------------------
+
+
+def changed(row, x=None, y=None):
+    found = list(zip(X, LABELS))
+    found[row] = (X[row] if x is None else x, LABELS[row] if y is None else y)
+    return found
+
+
+BAD_ROWS = {
+    "width": (changed(30, x=np.zeros(6, np.float32)), r"Partition 1, row 10: x: expected shape"),
+    "label": (changed(30, y=3), r"Partition 1, row 10: labels must lie in 0..2.*Received: 3"),
+    "negative label": (changed(5, y=-1), "Partition 0, row 5: labels must lie in 0..2"),
+    "text": (changed(7, x="seven"), r"x in partition 0, row 7: expected numbers"),
+    "null": (changed(7, x=[0.0, None, 0, 0, 0]), "x in partition 0, row 7: expected numbers"),
+    "no tuple": ([*zip(X, LABELS), 7], "Partition 1, row 20: a record must be a tuple"),
+    "dtype": (changed(9, y=0.5), "Partition 0, row 9: y: expected int32"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_a_wrong_row_is_named(local2, case):
+    rows, message = BAD_ROWS[case]
+    model = classifier()
+    with pytest.raises(DataError, match=f"(?s){message}") as caught:
+        model.fit(local2.parallelize(rows, 2), verbose=0)
+    assert_three_parts(caught.value)
+    assert int(model.optimizer.iterations.numpy()) == 0
+
+
+def assert_three_parts(error):
+    assert re.search(r"(?s)\S. Received: .*\S\. [A-Z]", str(error)), str(error)
+
+
+def test_a_wrong_row_of_validation_data_is_named(local2):
+    tests = local2.parallelize([*zip(X, LABELS), (X[0], 9)], 2)
+    with pytest.raises(DataError, match="Validation data, partition 1, row 20: labels must lie"):
+        classifier().fit(records(local2), validation_data=tests, verbose=0)
+    with pytest.raises(DataError, match="validation_data, row 3: labels must lie"):
+        classifier().fit(records(local2), verbose=0, validation_data=(X[:4], [0, 1, 2, 3]))
+
+
+def test_a_null_in_a_frame_is_named(local2, sessions):
+    rows = [(x.tolist(), 1) for x in X[:19]] + [([1.0] * 5, None)]
+    frame = sessions.get("local[2]").createDataFrame(
+        local2.parallelize(rows, 2), "f array<float>, y int"
+    )
+    with pytest.raises(DataError, match="Partition 1: Row 9: column y: expected numbers"):
+        classifier().fit(frame, feature_cols="f", label_cols="y", verbose=0)
+
+
+def test_a_loss_that_is_not_finite_is_told_at_once(local2):
+    model = keras.Sequential([keras.Input((5,)), Dense(1)])
+    model.compile(optimizers.SGD(1e30), "mse")
+    data = records(local2, y=np.ones((ROWS, 1), np.float32))
+    with pytest.raises(NonFiniteLossError, match=r"at epoch 1, step .*, in partition") as caught:
+        model.fit(data, batch_size=4, epochs=9, verbose=0)
+    assert_three_parts(caught.value)
+    model.set_weights([np.zeros((5, 1)), np.zeros(1)])
+    history = model.fit(data, batch_size=4, epochs=9, verbose=0,
+                        callbacks=[callbacks.TerminateOnNaN()])  # fmt: skip
+    assert not np.isfinite(history.history["loss"][-1])
+
+
+# ---- bad calls: refused before any job -----------------------------------------------------------
+
+
+def uncompiled(sc):
+    keras.Sequential([keras.Input((5,)), Dense(3)]).fit(records(sc))
+
+
+def on_connect(sc):
+    frame = type("DataFrame", (), {"schema": None, "select": None})
+    frame.__module__ = "pyspark.sql.connect.dataframe"
+    classifier().fit(frame(), feature_cols="f", label_cols="y")
+
+
+def with_dynamic_allocation(sc):
+    sc._conf.set("spark.dynamicAllocation.enabled", "true")
+    try:
+        classifier().fit(records(sc))
+    finally:
+        sc._conf.set("spark.dynamicAllocation.enabled", "false")
+
+
+def calling(**options):
+    return lambda sc: classifier().fit(records(sc), verbose=0, **options)
+
+
+def on_frame(**options):
+    def call(sc):
+        from pyspark.sql import SparkSession
+
+        frame = SparkSession(sc).createDataFrame(
+            [([0.0] * 4, "x", 1)], "f array<float>, t string, y int"
+        )
+        classifier().fit(frame, verbose=0, **options)
+
+    return call
+
+
+BAD_CALLS = {
+    "uncompiled": (uncompiled, errors.NotCompiledError, "needs a compiled model"),
+    "connect": (on_connect, ClusterError, "Received: a Spark Connect DataFrame"),
+    "dynamic": (with_dynamic_allocation, ClusterError, "dynamicAllocation.enabled=true"),
+    "ranks": (calling(num_ranks=3), ClusterError, "needs 3 task slots"),
+    "num_ranks": (calling(num_ranks=0), ConfigError, "num_ranks must be a whole number"),
+    "unknown": (calling(colour="red"), ConfigError, r"unknown arguments. Received: \['colour'\]"),
+    "y": (calling(y=LABELS), ConfigError, "y comes with the records"),
+    "weight": (calling(sample_weight=LABELS), ConfigError, "sample_weight comes with"),
+    "batch_size": (calling(batch_size=0), ConfigError, "batch_size must be a whole number"),
+    "epochs": (calling(epochs=-1), ConfigError, "epochs must be"),
+    "steps": (calling(steps_per_epoch=0), ConfigError, "steps_per_epoch must be"),
+    "split": (calling(validation_split=1.0), ConfigError, r"validation_split must lie in \[0, 1\)"),
+    "both": (calling(validation_split=0.5, validation_data=(X, LABELS)), ConfigError, "exclude"),
+    "validation_steps": (calling(validation_steps=3), ConfigError, "validation uses all rows"),
+    "shuffle": (calling(shuffle="batch"), ConfigError, "shuffle must be a bool"),
+    "wire": (calling(wire="int8"), ConfigError, "wire must be one of float32"),
+    "timeout": (calling(step_timeout=0), ConfigError, "step_timeout must be"),
+    "cols": (calling(feature_cols="f"), ConfigError, "belong to a DataFrame"),
+    "validation": (calling(validation_data=(X, LABELS[:5])), DataError, "same number of rows"),
+    "save_freq": (
+        calling(callbacks=[callbacks.ModelCheckpoint("a.keras", save_freq=5)]),
+        ConfigError, "Received: save_freq=5",
+    ),
+    "no cols": (on_frame(), ConfigError, "needs feature_cols and label_cols"),
+    "missing": (on_frame(feature_cols="g", label_cols="y"), ConfigError, r"has no column \['g'\]"),
+    "text": (on_frame(feature_cols="t", label_cols="y"), DataError, "Received: StringType"),
+}  # fmt: skip
+
+
+def job_count(sc):
+    return len(sc.statusTracker().getJobIdsForGroup(None))
+
+
+@pytest.mark.parametrize("case", BAD_CALLS)
+def test_a_wrong_call_is_refused_before_any_job(local2, case):
+    call, kind, message = BAD_CALLS[case]
+    before = job_count(local2)
+    with pytest.raises(kind, match=f"(?s){message}") as caught:
+        call(local2)
+    assert_three_parts(caught.value)
+    assert job_count(local2) == before
+
+
+ONE_LOOK = {
+    "empty": ([], DataError, "the RDD holds no records"),
+    "width": ([(np.zeros(6), 0)], errors.ShapeError, r"Received: data of shape \(2, 6\)"),
+    "no tuple": ([np.zeros(5)], DataError, "a record must be a tuple"),
+    "ragged": ([([[1], [1, 2]], 0)], DataError, "numbers of one shape"),
+    "targets": ([(np.zeros(5), None)], DataError, "Received: 0 arrays of targets"),
+}
+
+
+@pytest.mark.parametrize("case", ONE_LOOK)
+def test_the_first_record_is_enough_to_refuse(local2, case):
+    rows, kind, message = ONE_LOOK[case]
+    with pytest.raises(kind, match=message) as caught:
+        classifier().fit(local2.parallelize(rows, 2), verbose=0)
+    assert_three_parts(caught.value)
+
+
+def test_a_frame_of_another_width_is_refused(local2):
+    with pytest.raises(DataError, match=r"Column f: expected 5 numbers.*Received: 4"):
+        on_frame(feature_cols="f", label_cols="y")(local2)
+
+
+def test_splits_that_leave_nothing_are_refused(local2):
+    two = local2.parallelize([(X[0], 0), (X[1], 1)], 2)
+    with pytest.raises(DataError, match="rows to train on, and to validate on"):
+        classifier().fit(two, validation_split=0.5, verbose=0)
+
+
+def test_class_weights_need_one_output(local2):
+    a = keras.Input((5,))
+    model = keras.Model(a, [Dense(1, name="p")(a), Dense(1, name="q")(a)])
+    model.compile("sgd", ["mse", "mse"])
+    rdd = local2.parallelize([(X[0], [np.zeros(1), np.zeros(1)])], 1)
+    with pytest.raises(ConfigError, match="class_weight works for models with one output"):
+        model.fit(rdd, class_weight={0: 2.0}, verbose=0)
