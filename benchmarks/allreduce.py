@@ -20,6 +20,7 @@ import time
 import numpy as np
 
 SIZES = (10_000, 1_000_000, 25_000_000, 100_000_000)
+WARM_UP = 2000  # steps: Java compiles what runs often, and a fit runs thousands of steps
 
 
 def arguments():
@@ -197,6 +198,8 @@ class Ours:
 
 
 def measure(sides, options):
+    for side in sides:
+        side.run(10_000, WARM_UP)
     rows = []
     for nbytes in options.sizes:
         warm = {side.name: np.median(side.run(nbytes, 5)) for side in sides}

@@ -134,6 +134,7 @@ class RandomGraph:
         self.inputs: list[Tensor] = []
         self.variables: list[Variable] = []
         self.values: Values = {}
+        self.made: list[Tensor] = []  # all stay alive: values are known by the ids of nodes
         self.tensors: list[Tensor] = []
         self.base = tuple(self.pick(sizes) for _ in range(self.rng.integers(1, 4)))
         with tracing() as self.trace:
@@ -198,6 +199,7 @@ class RandomGraph:
 
     def keep(self, tensor: Tensor) -> Tensor:
         """Note a tensor when its values are tame; large ones are squeezed first."""
+        self.made.append(tensor)
         (value,) = evaluate([tensor], self.feeds, self.values)
         if value.size > 4000 or (value.dtype.kind == "f" and not np.isfinite(value).all()):
             return tensor
@@ -338,7 +340,8 @@ class RandomGraph:
         y = self.pick([self._product, lambda: self._biased(self._product())])()
         for name in ("multiply", "add", "subtract"):
             if self.coin(0.7):
-                y = R[name](y, self.leaf((y.shape[-1],), kind="parameter"))
+                pair = [y, self.leaf((y.shape[-1],), kind="parameter")]
+                y = R[name](*(pair if self.coin(0.7) else pair[::-1]))
         self.keep(y)
 
     def _norm(self) -> None:

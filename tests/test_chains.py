@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from graph_check import assert_close, evaluate, op_names, run
 
-from zoo_keras.graph import Graph, Node, Tensor, constant, input_tensor
+from zoo_keras.graph import Graph, Node, Tensor, constant, input_tensor, tracing
 from zoo_keras.ops.chain import MAX_INPUTS, MAX_NODES, MAX_OUTPUTS
 from zoo_keras.ops.op import registry as R
 from zoo_keras.passes.chains import gather_chains
+from zoo_keras.weights import Variable
 
 rng = np.random.default_rng(0)
 
@@ -68,13 +69,39 @@ def test_a_chain_does_not_wait_for_itself():
     assert op_names(gathered(build, (4, 5))) == ["chain", "reduce_sum", "chain"]
 
 
-def test_a_node_joins_a_chain_only_when_all_it_reads_is_there():
+def test_a_chain_that_is_read_does_not_wait_for_what_comes_later():
     def build(x: Tensor) -> tuple[Tensor, ...]:
-        a, b = R["exp"](x), R["sin"](x)
-        late = total(b)
-        return R["add"](a, late), R["multiply"](R["cos"](b), a)
+        a = R["exp"](x)
+        late = total(R["multiply"](R["reshape"](total(a), shape=(5, 1)), 2.0))
+        return R["add"](a, late), R["cos"](a)
 
-    assert chains(gathered(build, (4, 5))) == [["exp"], ["sin"], ["add"], ["cos", "multiply"]]
+    assert chains(gathered(build, (4, 5))) == [["exp", "cos"], ["multiply"], ["add"]]
+
+
+def test_a_chain_that_nobody_reads_yet_waits_for_what_comes_later():
+    def build(x: Tensor) -> Tensor:
+        return R["add"](R["exp"](x), total(R["matmul"](x, R["transpose"](x, perm=(1, 0)))))
+
+    graph = gathered(build, (5, 5))
+    assert op_names(graph) == ["transpose", "matmul", "reduce_sum", "chain"]
+
+
+def test_branches_of_one_formula_become_one_chain():
+    def gelu(x: Tensor) -> Tensor:
+        x = R["matmul"](x, x)
+        half = R["multiply"](x, 0.5)
+        return R["multiply"](half, R["add"](R["erf"](R["multiply"](x, 0.7)), 1.0))
+
+    assert op_names(gathered(gelu, (4, 4))) == ["matmul", "chain"]
+
+
+def test_chains_of_weights_alone_stay_apart_when_weights_are_frozen():
+    x = input_tensor("x", (4,))
+    with tracing() as trace:
+        w = trace.read(Variable(np.ones(4, np.float32), name="w"))
+    graph = Graph([x], [R["add"](R["exp"](w), R["sin"](x))])
+    assert len(chains(gather_chains(graph))) == 1
+    assert chains(gather_chains(graph, freeze=True)) == [["exp"], ["sin", "add"]]
 
 
 def test_what_is_read_outside_a_chain_comes_out_of_it():

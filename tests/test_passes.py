@@ -262,6 +262,15 @@ def test_frozen_scales_and_offsets_move_into_the_weights():
     assert after == ["relu"]
 
 
+def test_a_product_taken_from_frozen_numbers_keeps_its_sign():
+    def build(x: Tensor) -> Tensor:
+        return R["subtract"](parameter(4), biased(x))
+
+    value = np.arange(6, dtype="f").reshape(2, 3)
+    before, after = through(build, lambda g: g), through(build, lambda g: optimise(g, freeze=True))
+    assert_close(evaluate(after.outputs, {"x": value}), evaluate(before.outputs, {"x": value}))
+
+
 def test_scales_that_are_fed_are_not_folded():
     fed = input_tensor("scale", (4,))
     graph = through(

@@ -323,6 +323,17 @@ def test_frozen_layers_stay_frozen(suffix, tmp_path):
     assert_goes_on_the_same(model, again)
 
 
+class Storing(layers.Dense):
+    def save_own_variables(self, store):
+        store["mine"] = np.zeros(1)
+
+
+def test_a_layer_that_would_store_itself_is_refused(tmp_path):
+    with pytest.raises(NotImplementedError, match="save_own_variables"):
+        zk.Sequential([layers.Input((4,)), Storing(2)]).save(tmp_path / "model.keras")
+    assert not os.listdir(tmp_path)
+
+
 # ---- the layout of files ---------------------------------------------------------------------
 
 
@@ -469,21 +480,6 @@ def test_all_unknown_names_are_told_at_once(suffix, tmp_path):
         assert part in str(caught.value)
 
 
-def test_bare_names_of_old_files_are_told_at_once(tmp_path):
-    with h5py.File(tmp_path / "old.h5", "w") as file:
-        dense = {"name": "d", "units": 2, "activation": "my_act", "batch_input_shape": [None, 3]}
-        config = [{"class_name": "Dense", "config": dense}, {"class_name": "Mine", "config": {}}]
-        file.attrs["keras_version"] = "2.2.4"
-        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": config})
-        training = {"optimizer_config": {"class_name": "MyOpt", "config": {"lr": 0.1}},
-                    "loss": "my_loss", "metrics": ["acc", "my_metric"]}  # fmt: skip
-        file.attrs["training_config"] = json.dumps(training)
-    with pytest.raises(ConfigError) as caught:
-        zk.saving.load_model(tmp_path / "old.h5")
-    for name in ("my_act", "Mine", "MyOpt", "my_loss", "my_metric"):
-        assert f"'{name}'" in str(caught.value)
-
-
 # ---- writing ---------------------------------------------------------------------------------
 
 
@@ -531,6 +527,12 @@ def test_a_folder_that_cannot_be_made_is_a_file_error(tmp_path):
     with pytest.raises(FileError, match="a directory or device"):
         (tmp_path / "folder.keras").mkdir()
         sequential().save(tmp_path / "folder.keras")
+
+
+def test_file_urls_need_no_session(tmp_path):
+    model = sequential()
+    model.save(f"file://{tmp_path}/model.keras")
+    assert_same_weights(model, zk.saving.load_model(f"file:{tmp_path}/model.keras"))
 
 
 def test_what_names_a_hadoop_file_system():

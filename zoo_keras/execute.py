@@ -38,6 +38,7 @@ class Runner:
         self._need = dict(zip(program.spaces, program.space_bytes, strict=True))
         self._fresh: Any = None  # the version of the weights from which `packed` was made
         self._complete = False
+        self._check_host()
         self._split()
         need = self._need[ARENA]
         self.set(ARENA, arena if arena is not None and arena.nbytes >= need
@@ -46,6 +47,16 @@ class Runner:
         constants = native.aligned(program.constants.nbytes)
         constants[:] = program.constants
         self.set(CONSTANTS, constants)
+
+    def _check_host(self) -> None:
+        """Every instruction left to the host names an op of this process."""
+        for i in np.flatnonzero(self.program.instrs["kernel"] == -1).tolist():
+            name, _ = self.program.host.get(i, ("", {}))
+            if name not in registry:
+                raise ProgramError(
+                    f"Instruction {i} is left to an op that this process does not have. "
+                    f"Received: {name!r}. Import the module that declares the op."
+                )
 
     def _split(self) -> None:
         p = self.program

@@ -244,9 +244,7 @@ class _Lowering:
         return made
 
     def _new_buffer(self, node: Node, index: int, step: int) -> _Storage:
-        last = max(self.last.get((id(node), index), step), step)
-        if id(node) in self.frozen and last >= len(self.frozen):
-            last = self.end + 1  # read by the body: stays for ever
+        last = self.last.get((id(node), index), step)
         buffer = Buffer(nbytes(node.specs[index]), step, last)
         return _Storage(None, buffer, PACKED if id(node) in self.frozen else ARENA)
 
@@ -265,7 +263,7 @@ class _Lowering:
             reads = [root(t) for t in node.inputs]
             alone = sum(_key(t) == _key(tensor) for t in reads) == 1 or node.op.elementwise
             if fits and alone and held.buffer.last == step:
-                held.buffer.last = max(self.last.get((id(node), index), step), step)
+                held.buffer.last = self.last.get((id(node), index), step)
                 return held
         return None
 

@@ -155,7 +155,9 @@ class Variable(Operators):
 
 
 install_operators(Variable)
+# Compared by identity, so that lists of Variables can be searched.
 Variable.__eq__ = object.__eq__  # type: ignore[method-assign]
+Variable.__ne__ = object.__ne__  # type: ignore[method-assign]
 
 
 def _first_value(initializer: Any, shape: Sequence[int] | None, dtype: Any) -> np.ndarray:

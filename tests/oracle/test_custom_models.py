@@ -85,12 +85,12 @@ def test_file_of_keras_predicts_the_same_here_and_trains_on(expected_and_found, 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "subclassed"])
 def test_groups_are_those_of_keras(expected_and_found, folder, name):
     assert expected_and_found
-    with h5py.File(folder / f"{name}.weights.h5") as ours:
-        with h5py.File(folder / f"keras_{name}.weights.h5") as theirs:
-            assert tree(ours) == tree(theirs)
+    theirs = tree(folder / f"keras_{name}.weights.h5")
+    assert tree(folder / f"{name}.weights.h5") == theirs
 
 
-def tree(file):
+def tree(path):
     found = {}
-    file.visititems(lambda name, item: found.update({name: getattr(item, "shape", None)}))
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: getattr(item, "shape", None)}))
     return {n: shape for n, shape in found.items() if "seed_generator" not in n}

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from zoo_keras.spark.bridge import Bridge, with_bridge
 
+NOTHING = ([], [], [])
+
 
 def driver():
     """Sockets of our JVMs, files of ours, and threads of ours that exist now."""

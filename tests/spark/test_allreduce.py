@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from zoo_keras.errors import ConfigError
+from zoo_keras.spark import neighbours
 from zoo_keras.spark.bridge import BridgeError
 from zoo_keras.spark.cluster import wait_for_slots
 from zoo_keras.spark.job import BarrierJob, JobError, run_barrier_job
@@ -76,6 +77,21 @@ def test_sums_are_numpys_in_rank_order_to_the_bit(cluster4, size, same_host):
         assert ends[0][0] == 0
         assert ends[-1][1] == count
         assert all(a[1] == b[0] for a, b in itertools.pairwise(ends))
+
+
+def _check_sums_on_two_machines(rank):
+    real = neighbours.machine
+    neighbours.machine = lambda: f"{real()} {rank.rank % 2}"
+    try:
+        return _check_sums(rank), list(rank.group.near)
+    finally:
+        neighbours.machine = real
+
+
+def test_neighbours_and_others_mix(cluster4):
+    found = run_barrier_job(cluster4.parallelize(range(4), 4), _check_sums_on_two_machines)
+    assert [wrong for (wrong, _), _ in found] == [[]] * 4
+    assert [near for _, near in found] == [[2], [3], [0], [1]]
 
 
 def _train_narrow(wire):
@@ -239,7 +255,6 @@ def _kill_one(sc, notes):
 
 
 def test_a_killed_executor_is_named_and_replaced(secure2, tmp_path):
-    before = leftovers.driver()
     killed, executor, error = _kill_one(secure2, tmp_path)
     assert time.time() - killed < 10
     assert [lost.id for lost in error.lost] == [executor]
@@ -251,7 +266,7 @@ def test_a_killed_executor_is_named_and_replaced(secure2, tmp_path):
     wait_for_slots(secure2, 2, timeout=60)
     found = run_barrier_job(secure2.parallelize(range(2), 2), _check_sums)
     assert [wrong for wrong, _ in found] == [[], []]
-    leftovers.wait_until(leftovers.driver, before)
+    leftovers.wait_until(leftovers.driver, leftovers.NOTHING)
     leftovers.wait_until(lambda: leftovers.executors(secure2), {(0, 0, 0)})
 
 

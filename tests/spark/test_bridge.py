@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
+import tempfile
 import time
+from pathlib import Path
 
 import leftovers
 import numpy as np
 import pytest
 
-from zoo_keras.errors import ConfigError, DataError
+from zoo_keras.errors import ClusterError, ConfigError, DataError
+from zoo_keras.spark import bridge as bridges
 from zoo_keras.spark.board import BOARD_BYTES, Board, RemoteBoard, pack_record, unpack_record
 from zoo_keras.spark.bridge import (
     Bridge,
@@ -109,6 +113,39 @@ def test_the_socket_is_in_a_private_folder_and_goes_with_the_last_user(local2):
     assert os.stat(os.path.dirname(path)).st_mode & 0o777 == 0o700
     Bridge(address).close()
     assert not os.path.exists(os.path.dirname(path))
+
+
+def test_sockets_of_killed_processes_are_swept_away(local2, tmp_path):
+    stale = Path(tempfile.mkdtemp(prefix="zookeras-1-"))
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(str(stale / "s"))
+    os.utime(stale / "s", (0, 0))
+    driver_bridge(local2).close()
+    assert not stale.exists()
+
+
+def _no_anonymous_files():
+    raise OSError("not on this system")
+
+
+def test_regions_can_lie_in_files_which_have_no_name_any_more(bridge, monkeypatch):
+    monkeypatch.setattr(bridges, "_anonymous_file", _no_anonymous_files)
+    region = Region(bridge, 64)
+    bridge.publish("filed", [region.part(0, 32)])
+    region.array(0, 4, np.uint8)[:] = 7
+    bridge.fetch(bridge.here(), "filed", [region.part(32, 32)])
+    assert region.array(32, 4, np.uint8).tolist() == [7] * 4
+    assert not list(Path("/dev/shm").glob("zookeras-*"))
+
+
+def _no_room(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_no_room_for_a_region_says_what_to_raise(bridge, monkeypatch):
+    monkeypatch.setattr(os, "posix_fallocate", _no_room)
+    with pytest.raises(ClusterError, match=r"no room for 1 MB .*No space.*memoryOverhead"):
+        Region(bridge, 1_000_000)
 
 
 def test_a_wrong_secret_or_lease_is_turned_away(local2):
@@ -321,8 +358,6 @@ def _interrupt(job):
 @pytest.mark.parametrize("end", ["cancel", "ctrl-c", "failure"])
 def test_nothing_is_left_behind(local2, end):
     rows = local2.parallelize(range(4), 2)
-    leftovers.executors(local2)
-    before = leftovers.driver()
     if end == "cancel":
         with BarrierJob(rows, _forever) as job:
             while not (job.progress(0) and job.progress(1)):
@@ -337,5 +372,5 @@ def test_nothing_is_left_behind(local2, end):
     else:
         with pytest.raises(DataError):
             run_barrier_job(rows, _raise(DataError))
-    leftovers.wait_until(leftovers.driver, before)
+    leftovers.wait_until(leftovers.driver, leftovers.NOTHING)
     leftovers.wait_until(lambda: leftovers.executors(local2), {(0, 0, 0)})

@@ -19,7 +19,7 @@ from zoo_keras.layers import (
     GlobalAveragePooling1D,
 )
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 RNG = np.random.default_rng(7)
 ROWS, BATCH = 43, 16
@@ -210,7 +210,7 @@ class Total(keras.losses.Loss):
     ],
 )
 def test_every_record_is_used_once_an_epoch(cluster4, options, times):
-    model = keras.Sequential([keras.Input((ROWS,)), Dense(1, False, use_bias=False)])
+    model = keras.Sequential([keras.Input((ROWS,)), Dense(1, use_bias=False)])
     model.compile(optimizers.SGD(1.0), Total(reduction="sum"))
     model.set_weights([np.zeros((ROWS, 1))])
     data = np.eye(ROWS, dtype=np.float32), np.zeros(ROWS, np.float32)
@@ -222,7 +222,7 @@ def test_the_same_fit_gives_the_same_bits(cluster4):
     """Also when records must be moved: 3 partitions on 2 ranks."""
     found = []
     for _ in range(2):
-        model = classifier("adam", extra=[BatchNormalization(), Dropout(0.2)])
+        model = classifier("adam", extra=[BatchNormalization(), Dropout(0.2, seed=1)])
         rdd = cluster4.parallelize(list(zip(X, LABELS)), 3)
         model.fit(rdd, batch_size=BATCH, epochs=3, num_ranks=2, verbose=0)
         found.append([*model.get_weights(), *[v.numpy() for v in model.optimizer.variables]])
@@ -404,7 +404,8 @@ def test_fit_goes_on_where_the_last_fit_ended(cluster4):
 
 
 def test_metrics_with_more_state_than_a_board_holds(cluster4):
-    models = [regression(metrics=[keras.metrics.AUC(num_thresholds=400)]) for _ in range(2)]
+    auc = {"num_thresholds": 400, "name": "auc"}
+    models = [regression(metrics=[keras.metrics.AUC(**auc)]) for _ in range(2)]
     data = X, (TARGETS > 0).astype(np.float32)
     for model in models:
         model.layers[-1].activation = keras.activations.sigmoid

@@ -17,7 +17,7 @@ from zoo_keras.errors import ClusterError, ConfigError, DataError, NonFiniteLoss
 from zoo_keras.layers import BatchNormalization, Dense, Dropout
 from zoo_keras.spark.job import JobError
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 RNG = np.random.default_rng(3)
 ROWS = 40
@@ -55,18 +55,15 @@ class Kills(callbacks.Callback):
 
     def __init__(self, sc, epoch=1):
         super().__init__()
-        self.sc, self.epoch, self.now, self.killed = sc, epoch, -1, 0
+        self.pid, self.epoch, self.now, self.batch = executor_pids(sc)[-1], epoch, -1, -1
 
     def on_epoch_begin(self, epoch, logs=None):
         self.now = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.now == self.epoch and not self.killed:
-            self.killed = executor_pids_known[-1]
-            os.kill(self.killed, signal.SIGKILL)
-
-
-executor_pids_known: list[int] = []
+        if self.now == self.epoch and self.batch < 0:
+            self.batch = batch
+            os.kill(self.pid, signal.SIGKILL)
 
 
 def fit(model, sc, **options):
@@ -74,34 +71,42 @@ def fit(model, sc, **options):
     return model.fit(records(sc), **arguments).history
 
 
+LONG = {"steps_per_epoch": 500, "batch_size": 4}  # long enough to be hit in the middle
+
+
 @pytest.mark.parametrize("wire", ["float32", "bfloat16"])
 def test_a_killed_executor_changes_no_bit(cluster2, wire):
+    options = {**LONG, "wire": wire, "validation_split": 0.2}
     undisturbed = classifier()
-    expected = fit(undisturbed, cluster2, wire=wire, validation_split=0.2)
-    executor_pids_known[:] = executor_pids(cluster2)
+    expected = fit(undisturbed, cluster2, **options)
+    kills = Kills(cluster2)
     disturbed = classifier()
     with pytest.warns(RuntimeWarning, match=r"(?s)goes on from the start of epoch 2.*executor \d+"):
-        found = fit(disturbed, cluster2, wire=wire, validation_split=0.2,
-                    callbacks=[Kills(cluster2)])  # fmt: skip
+        found = fit(disturbed, cluster2, **options, callbacks=[kills])
+    assert kills.batch < 499
     assert found == expected
     assert all(map(np.array_equal, state_of(disturbed), state_of(undisturbed)))
 
 
 def test_after_the_last_restart_the_executor_is_named(cluster2):
     before = leftovers.driver()
-    executor_pids_known[:] = executor_pids(cluster2)
+    kills = Kills(cluster2, epoch=0)
     with pytest.raises(JobError, match=r"lost an executor. Received: executor \d+ on"):
-        fit(classifier(), cluster2, callbacks=[Kills(cluster2, epoch=0)], max_restarts=0)
+        fit(classifier(), cluster2, callbacks=[kills], max_restarts=0, **LONG)
     leftovers.wait_until(leftovers.driver, before)
 
 
 # ---- what is left behind -------------------------------------------------------------------------
 
 
+def running(sc):
+    """Numbers of Spark's running jobs."""
+    return list(sc.statusTracker().getActiveJobsIds())
+
+
 def everything(sc):
-    """What could be left: files and threads here, blocks and mappings there, running jobs."""
-    return (leftovers.driver(), leftovers.executors(sc), threading.active_count(),
-            list(sc.statusTracker().getActiveJobsIds()))  # fmt: skip
+    """What could be left: files and threads here, blocks and mappings there."""
+    return leftovers.driver(), leftovers.executors(sc), threading.active_count()
 
 
 def with_bad_row(sc):
@@ -126,8 +131,10 @@ def to_the_end(sc):
 @pytest.mark.parametrize("ends", [to_the_end, with_bad_row, with_ctrl_c])
 def test_nothing_is_left_behind(cluster2, ends):
     to_the_end(cluster2)  # what a session keeps from its first job on is no leftover
+    leftovers.wait_until(lambda: running(cluster2), [])
     before = everything(cluster2)
     ends(cluster2)
+    leftovers.wait_until(lambda: running(cluster2), [])
     leftovers.wait_until(lambda: everything(cluster2), before)
 
 
@@ -136,9 +143,10 @@ def test_the_weights_are_those_of_the_last_full_epoch_after_ctrl_c(local2):
         if epoch == 1:
             raise KeyboardInterrupt
 
-    model, shorter = classifier(), classifier()
+    model = classifier()
     with pytest.raises(KeyboardInterrupt):
         fit(model, local2, callbacks=[callbacks.LambdaCallback(on_epoch_begin=interrupt)])
+    shorter = classifier()
     fit(shorter, local2, epochs=1)
     assert all(map(np.array_equal, state_of(model), state_of(shorter)))
 
@@ -182,7 +190,7 @@ def test_a_wrong_row_of_validation_data_is_named(local2):
     with pytest.raises(DataError, match="Validation data, partition 1, row 20: labels must lie"):
         classifier().fit(records(local2), validation_data=tests, verbose=0)
     with pytest.raises(DataError, match="validation_data, row 3: labels must lie"):
-        classifier().fit(records(local2), verbose=0, validation_data=(X[:4], [0, 1, 2, 3]))
+        classifier().fit(records(local2), verbose=0, validation_data=(X[:4], np.arange(4)))
 
 
 def test_a_null_in_a_frame_is_named(local2, sessions):

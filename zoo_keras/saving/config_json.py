@@ -7,7 +7,7 @@ is never run here, except that of classes the caller registered. Knows no file f
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,8 @@ from zoo_keras.saving.serialization import (
     unknown_objects,
 )
 
-_CHOSEN_BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")
+# Names of metrics that compile resolves when it sees the shapes.
+_CHOSEN_BY_SHAPE = frozenset({"accuracy", "acc", "crossentropy", "ce"})
 
 
 def parse(text: str | bytes, label: str, what: str) -> Any:
@@ -43,6 +44,8 @@ def reading(label: str) -> Iterator[None]:
         yield
     except ZooKerasError as error:
         raise _labelled(error, label) from error
+    except Warning:
+        raise
     except Exception as error:
         kind = "it is nested too deeply" if isinstance(error, RecursionError) else repr(error)
         raise ConfigError(
@@ -74,14 +77,15 @@ def check_names(config: Any, training: dict[str, Any] | None = None) -> None:
     """
     training = training or {}
     found = [*unknown_objects(config), *unknown_objects(list(training.values()))]
-    found += [f"activation {name!r}" for name in _activations(config)
-              if not _is_known(name, activations)]  # fmt: skip
-    found += [f"loss {name!r}" for name in _bare_names(training.get("loss"))
-              if not _is_known(name, losses)]  # fmt: skip
-    for key in ("metrics", "weighted_metrics"):
-        names = set(_bare_names(training.get(key))) - set(_CHOSEN_BY_SHAPE)
-        found += [f"metric {name!r}" for name in sorted(names) if not _is_known(name, metrics)]
+    measured = _bare_names([training.get("metrics"), training.get("weighted_metrics")])
+    found += _unknown("activation", _activations(config), activations)
+    found += _unknown("loss", _bare_names(training.get("loss")), losses)
+    found += _unknown("metric", set(measured) - _CHOSEN_BY_SHAPE, metrics)
     raise_if_unknown(found)
+
+
+def _unknown(kind: str, names: Iterable[str], family: Any) -> list[str]:
+    return [f"{kind} {name!r}" for name in sorted(set(names)) if not _is_known(name, family)]
 
 
 def _bare_names(value: Any) -> list[str]:
@@ -95,15 +99,16 @@ def _bare_names(value: Any) -> list[str]:
 
 
 def _activations(value: Any) -> Iterator[str]:
+    """Names of activations of built-in layers; what custom ones keep there is their own affair."""
+    if isinstance(value, dict):
+        inner = value.get("config")
+        if str(value.get("module")).startswith("keras.") and isinstance(inner, dict):
+            given = (v for k, v in inner.items() if k.endswith("activation"))
+            yield from (name for name in given if isinstance(name, str))
+        value = list(value.values())
     if isinstance(value, list):
         for item in value:
             yield from _activations(item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if isinstance(item, str) and str(key).endswith("activation"):
-                yield item
-            else:
-                yield from _activations(item)
 
 
 def _is_known(name: str, family: Any) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/")
 
 
 def path_text(filepath: Any) -> str:
-    """A path as str. FileError for what is no path."""
+    """A path as str; file:// needs no Spark. FileError for what is no path."""
     try:
         path = os.fspath(filepath)
     except TypeError:
@@ -30,7 +31,13 @@ def path_text(filepath: Any) -> str:
             f"A model's path must be a str or os.PathLike. Received: {filepath!r}. "
             "Pass something like 'model.keras'."
         )
-    return path
+    is_here = path.startswith("file:/") and not _has_session()
+    return re.sub("^file:/+", "/", path) if is_here else path
+
+
+def _has_session() -> bool:
+    pyspark = sys.modules.get("pyspark")  # a session cannot exist before pyspark is imported
+    return pyspark is not None and pyspark.SparkContext._active_spark_context is not None
 
 
 def is_remote(path: str) -> bool:
@@ -160,6 +167,7 @@ def _state(path: str) -> tuple[bool, bool]:
 
 @contextmanager
 def _hadoop_errors(path: str) -> Iterator[None]:
+    _jvm()
     from py4j.protocol import Py4JJavaError
 
     try:
@@ -172,18 +180,12 @@ def _hadoop_errors(path: str) -> Iterator[None]:
 
 
 def _jvm() -> Any:
-    try:
-        from pyspark import SparkContext
-
-        context = SparkContext._active_spark_context
-    except ImportError:
-        context = None
-    if context is None or context._jvm is None:
+    if not _has_session():
         raise ClusterError(
             "Paths of a Hadoop file system need a running Spark session. Received: none. Start one "
             "with SparkSession.builder, or use a local path."
         )
-    return context
+    return sys.modules["pyspark"].SparkContext._active_spark_context
 
 
 def _hadoop(path: str) -> tuple[Any, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras.errors import FileError, ZooKerasError
+from zoo_keras.saving.hdf5_header import text_lengths
 
 ATTRIBUTE_LIMIT = 64512  # bytes that one HDF5 attribute may have
 _REFERENCE = 16  # bytes of the attribute that a text of variable length takes
@@ -108,15 +109,31 @@ def _check_storage(dataset: Any) -> None:
 def _attribute(group: Any, name: str) -> Any:
     """An attribute's value, which cannot be larger than the file is."""
     claim = group.attrs.get_id(name)
-    size = float(np.prod(claim.shape or (), dtype=np.float64)) * claim.dtype.itemsize
-    if size > file_size(group):
-        raise FileError(f"The attribute {name!r} claims {size:.0f} bytes. The file is damaged.")
+    count = int(np.prod(claim.shape or (), dtype=object)) if claim.shape is not None else 0
+    size = count * claim.dtype.itemsize
+    largest = group.file.id.get_filesize()
+    if claim.dtype.kind == "O" and count and size <= largest:
+        size = _size_of_texts(group, name, claim, count)
+    if size > largest:
+        raise FileError(f"the attribute {name!r} claims {size} bytes. The file is damaged.")
     return group.attrs[name]
 
 
-def file_size(group: Any) -> int:
-    """The bytes of the file that a group lies in."""
-    return int(group.file.id.get_filesize())
+def _size_of_texts(group: Any, name: str, claim: Any, count: int) -> int:
+    """Bytes that texts of variable length claim; any other such values are refused."""
+    import h5py
+
+    lengths = None
+    if h5py.check_string_dtype(claim.dtype) is not None:
+        address = h5py.h5o.get_info(group.id).addr + group.file.userblock_size
+        with open(group.file.filename, "rb") as data:
+            lengths = text_lengths(data, address, name.encode(), count)
+    if lengths is None:
+        raise FileError(
+            f"the attribute {name!r} is kept in a form that is not read. Received: "
+            f"{claim.dtype}. Open the file in Keras and save it again."
+        )
+    return sum(lengths)
 
 
 def has_attribute(group: Any, name: str) -> bool:

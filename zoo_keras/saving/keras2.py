@@ -26,12 +26,17 @@ _OLD_FUNCTIONS = {
 }  # fmt: skip
 
 
-def with_old_functions(value: Any, key: str = "") -> Any:
-    """The configuration with activations named so that they compute what Keras 2 computed."""
+def with_old_meaning(value: Any, key: str = "") -> Any:
+    """The configuration written so that Keras 3 reads out of it what Keras 2 meant.
+
+    hard_sigmoid is another function, and a list of one input or output means the tensor itself.
+    """
     if isinstance(value, dict):
-        return {k: with_old_functions(v, k) for k, v in value.items()}
+        return {k: with_old_meaning(v, k) for k, v in value.items()}
+    if key in ("input_layers", "output_layers") and isinstance(value, list) and len(value) == 1:
+        return value[0]
     if isinstance(value, list):
-        return [with_old_functions(v) for v in value]
+        return [with_old_meaning(v) for v in value]
     if key.endswith("activation") and isinstance(value, str):
         return _OLD_FUNCTIONS.get(value, value)
     return value

@@ -49,7 +49,7 @@ def modern_config(config: Any, version: int) -> Any:
             "file with Keras 2.2 and save it again."
         )
     modern = modern_object(config)
-    return keras2.with_old_functions(modern) if version < 3 else modern
+    return keras2.with_old_meaning(modern) if version < 3 else modern
 
 
 def modern_object(value: Any) -> Any:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from zoo_keras.errors import UnsupportedError
 from zoo_keras.layers.layer import Layer
 from zoo_keras.naming import to_snake_case
 from zoo_keras.optimizers.optimizer import Optimizer
@@ -26,8 +27,21 @@ _OF_MODELS = frozenset({"layers", "optimizer"})
 def own_variables(node: Any) -> list[Any]:
     """Variables that a layer, optimizer or seed generator keeps itself, in file order."""
     if isinstance(node, Layer):
+        _refuse_own_storage(node)
         return top_level(node)
     return [node.state] if isinstance(node, SeedGenerator) else list(node.variables)
+
+
+_OWN_STORAGE = ("save_own_variables", "load_own_variables", "save_assets", "load_assets")
+
+
+def _refuse_own_storage(layer: Layer) -> None:
+    found = [name for name in _OWN_STORAGE if hasattr(layer, name)]
+    if found:
+        raise UnsupportedError(
+            f'{type(layer).__name__} "{layer.name}": layers cannot store themselves in their own '
+            f"way. Received: a class with {', '.join(found)}. Keep the state in add_weight()."
+        )
 
 
 def walk(

@@ -36,7 +36,7 @@ def evaluate_on_spark(
         local: arguments of Model.evaluate that make no sense here; refused unless None.
     """
     _refuse(local)
-    size = check_batch_size(batch_size or 128)
+    size = check_batch_size(128 if batch_size is None else batch_size)
     sc = cluster.spark_context(x)
     records = frames.records_of(x, feature_cols, label_cols, weight_col, model)
     layout = records.layout(model, "evaluate")

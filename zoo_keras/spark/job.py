@@ -421,6 +421,8 @@ class BarrierJob:
 
     def _wait_for_loss(self) -> None:
         """The news of a lost executor may come a little after the failure it caused."""
+        if "driver" in self._hosts:  # local mode: there is no executor to lose
+            return
         end = time.monotonic() + _LOSS_TIMEOUT
         while not self.lost() and time.monotonic() < end:
             time.sleep(_LOOK_EVERY)

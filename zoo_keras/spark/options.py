@@ -81,7 +81,8 @@ def _check_options(o: FitOptions) -> None:
 def _check_keras(a: dict[str, Any]) -> None:
     _refuse_local(a)
     a["batch_size"] = check_batch_size(a["batch_size"])
-    a["validation_batch_size"] = check_batch_size(a["validation_batch_size"] or a["batch_size"])
+    tests = a["validation_batch_size"]
+    a["validation_batch_size"] = check_batch_size(a["batch_size"] if tests is None else tests)
     _whole("epochs", a["epochs"], 0)
     _whole("initial_epoch", a["initial_epoch"], 0)
     if a["steps_per_epoch"] is not None:

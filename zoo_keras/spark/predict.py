@@ -46,7 +46,7 @@ def predict_on_spark(
             f"predict on Spark: these arguments are unknown, or not for an RDD or DataFrame. "
             f"Received: {given}. Known ones are batch_size, feature_cols and output_col."
         )
-    size = check_batch_size(batch_size or 128)
+    size = check_batch_size(128 if batch_size is None else batch_size)
     if is_frame(x):
         return _predict_frame(model, x, size, feature_cols, output_col)
     if feature_cols is not None:

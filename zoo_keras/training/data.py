@@ -153,7 +153,9 @@ def check_batch_size(batch_size: Any) -> int:
     if batch_size is None:
         return 32
     if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise ConfigError(f"batch_size must be a whole number above 0. Received: {batch_size!r}.")
+        raise ConfigError(
+            f"batch_size must be a whole number above 0. Received: {batch_size!r}. Pass e.g. 32."
+        )
     return int(batch_size)
 
 
