@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define MAX_ARGS 1024 /* of one instruction */
+#define MAX_ARGS 4096 /* of one instruction */
 
 struct zk_program {
     int64_t ninstr;
@@ -65,9 +65,9 @@ static const char *bad_arg(const zk_arg *a, const int64_t *space_bytes, int nspa
 
 static const char *bad_instr(const zk_instr *in, int64_t nargs, int64_t nattrs) {
     if (in->kernel < -1 || (in->kernel >= 0 && !zk_kernel_at(in->kernel))) return "unknown kernel";
-    if (in->nout < 0 || in->nin < 0 || in->arg0 < 0 || in->nout > MAX_ARGS - in->nin ||
-        in->arg0 > nargs - in->nout - in->nin)
+    if (in->nout < 0 || in->nin < 0 || in->arg0 < 0 || in->arg0 > nargs - in->nout - in->nin)
         return "arguments outside the table";
+    if (in->nout + in->nin > MAX_ARGS) return "too many arguments";
     if (in->attr0 < 0 || in->nattr < 0 || in->attr0 > nattrs - in->nattr)
         return "attributes outside the table";
     return NULL;

@@ -7,7 +7,6 @@ dtypes with their values.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -28,7 +27,6 @@ from zoo_keras.graph import (
     tracing,
 )
 from zoo_keras.ops.op import registry as R
-from zoo_keras.passes.pipeline import optimise
 from zoo_keras.program import Place, Program, compile_graph
 from zoo_keras.weights import Variable
 
@@ -71,10 +69,10 @@ def variables_of(graph: Graph) -> list[Any]:
     return [n.attrs["variable"] for n in graph.nodes() if n.op is PARAMETER]
 
 
-def runner_of(program: Program, arena: int = 0xA5) -> Runner:
+def runner_of(program: Program) -> Runner:
     """A Runner whose arena is full of garbage."""
     memory = native.aligned(program.bytes_of("arena"))
-    memory[:] = arena
+    memory[:] = 0xA5
     return Runner(program, memory)
 
 
@@ -90,6 +88,14 @@ def run(graph: Graph, feeds: Feeds, freeze: bool = False) -> list[np.ndarray]:
         runner.set(f"out{i}", array)
     runner.run()
     return outs
+
+
+def verify(graph: Graph) -> None:
+    """Every node has the outputs that its op's shape rule promises for its inputs."""
+    for node in graph.nodes():
+        if node.inputs:
+            promised = node.op.infer(*[t.spec for t in node.inputs], **node.attrs)
+            assert promised == node.specs, f"{node}: {promised}"
 
 
 def op_names(graph: Graph) -> list[str]:
@@ -393,13 +399,3 @@ class RandomGraph:
     def graph(self) -> Graph:
         """All inputs and some outputs."""
         return Graph(self.inputs, self.outputs())
-
-
-def passes(graph: Graph) -> dict[str, Graph]:
-    """The graph after optimise, with and without freezing."""
-    return {"training": optimise(graph), "inference": optimise(graph, freeze=True)}
-
-
-def flat_size(shapes: Iterable[Sequence[int]]) -> int:
-    """Elements in all arrays of these shapes."""
-    return sum(math.prod(s) for s in shapes)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from graph_check import evaluate
 
+from zoo_keras.dtypes import promote
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import (
     Graph,
@@ -101,6 +102,13 @@ def test_a_number_takes_the_dtype_of_the_tensor_it_meets():
     assert (input_tensor("x", (2,), "int32") + 1).dtype == "int32"
     assert (input_tensor("x", (2,), "float16") * 2.5).dtype == "float16"
     assert (input_tensor("x", (2,), "int32") * 2.5).dtype == "float32"
+
+
+def test_dtypes_promote_as_in_keras():
+    rows = "float16 int64 float16, float16 float32 float32, int8 uint8 int16, bool int8 int8, "
+    rows += "int64 uint64 float32, uint32 int32 int64, bool bool bool"
+    for a, b, common in map(str.split, rows.split(", ")):
+        assert (promote(a, b), promote(b, a)) == (common, common)
 
 
 def test_tensors_can_be_keys_although_equality_is_elementwise():

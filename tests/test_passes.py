@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from graph_check import RandomGraph, assert_close, evaluate, op_names
+from graph_check import RandomGraph, assert_close, evaluate, op_names, verify
 
 from zoo_keras.errors import UnsupportedError
 from zoo_keras.graph import Graph, Tensor, constant, input_tensor, scope, tracing
@@ -310,6 +310,7 @@ def test_a_pass_keeps_every_value_shape_and_dtype(name):
         made = RandomGraph(seed, sizes=(0, 1, 2, 3) if seed % 4 == 0 else (1, 2, 3, 4))
         graph = made.graph()
         after = PASSES[name](graph)
+        verify(after)
         want = evaluate(graph.outputs, made.feeds)
         assert_close(evaluate(after.outputs, made.feeds), want, f"{name}, seed {seed}")
 

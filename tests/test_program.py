@@ -99,6 +99,16 @@ def test_wide_numbers_do_not_take_over_the_memory_of_narrow_ones():
     assert_close(run(Graph([x], outputs), {"x": value}), evaluate(outputs, {"x": value}))
 
 
+def test_an_instruction_takes_thousands_of_arguments_but_not_any_number():
+    def joined(count: int) -> Graph:
+        x = input_tensor("x", (1,))
+        return Graph([x], [R["concatenate"](*[x] * count, axis=0)])
+
+    assert run(joined(4000), {"x": np.ones(1, "f")})[0].sum() == 4000
+    with pytest.raises(ProgramError, match="too many arguments"):
+        Runner(compiled(joined(5000)))
+
+
 def test_outputs_may_be_inputs_constants_parameters_and_views_of_them():
     with tracing() as trace:
         w = trace.read(Variable(np.arange(6, dtype="f"), name="w"))

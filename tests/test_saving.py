@@ -15,7 +15,7 @@ from golden.store import DATA, Golden, series
 
 import zoo_keras as zk
 from zoo_keras import layers, ops
-from zoo_keras.errors import ConfigError, FileError
+from zoo_keras.errors import ClusterError, ConfigError, FileError
 from zoo_keras.saving import files, hdf5
 from zoo_keras.saving.object_registration import get_custom_objects, register_keras_serializable
 
@@ -435,7 +435,6 @@ REFUSED = [
     (lambda m, p: m.save(p / "model.keras", zipped=False), ConfigError, "zipped=False"),
     (lambda m, p: m.save_weights(p / "model.h5"), ConfigError, r"\.weights\.h5"),
     (lambda m, p: m.save(None), FileError, "str or os.PathLike"),
-    (lambda m, p: m.save("s3a://bucket/model.keras"), Exception, "Spark session"),
     (lambda m, p: zk.Sequential([layers.Dense(3)]).save(p / "m.keras"), ConfigError, "never built"),
     (lambda m, p: zk.saving.load_model(p / "none.keras"), FileError, "no such file"),
     (lambda m, p: zk.saving.load_model(p), FileError, "a directory"),
@@ -449,6 +448,12 @@ REFUSED = [
 def test_misuse_is_refused(call, error, message, tmp_path):
     with pytest.raises(error, match=message):
         call(sequential(), tmp_path)
+
+
+def test_a_hadoop_path_needs_a_spark_session(monkeypatch):
+    monkeypatch.setattr("pyspark.SparkContext._active_spark_context", None)
+    with pytest.raises(ClusterError, match="Spark session"):
+        sequential().save("s3a://bucket/model.keras")
 
 
 NO_MODEL = [

@@ -53,4 +53,5 @@ def promote(*dtypes: str) -> str:
     found = [d for d in dtypes if d in FLOATS]
     if found:
         return max(found, key=FLOATS.index)
-    return np.result_type(*dtypes).name
+    name = np.result_type(*dtypes).name
+    return "float32" if name == "float64" else name  # int64 with uint64 fits no integer

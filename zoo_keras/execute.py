@@ -22,7 +22,7 @@ _DTYPE_NAMES = {number: name for name, number in native.DTYPES.items()}
 
 
 class Runner:
-    """A Program with memory.
+    """A Program with memory. It runs once at a time: two threads need two Runners and arenas.
 
     >>> runner = Runner(program)
     >>> runner.set("weights", flat)

@@ -7,6 +7,7 @@ Nothing outside the file is ever read. Knows no model.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras.errors import FileError, ZooKerasError
-from zoo_keras.saving.hdf5_header import text_lengths
+from zoo_keras.saving.hdf5_header import read_texts
 
 ATTRIBUTE_LIMIT = 64512  # bytes that one HDF5 attribute may have
 _REFERENCE = 16  # bytes of the attribute that a text of variable length takes
@@ -109,31 +110,31 @@ def _check_storage(dataset: Any) -> None:
 def _attribute(group: Any, name: str) -> Any:
     """An attribute's value, which cannot be larger than the file is."""
     claim = group.attrs.get_id(name)
-    count = int(np.prod(claim.shape or (), dtype=object)) if claim.shape is not None else 0
+    count = 0 if claim.shape is None else math.prod(claim.shape)
     size = count * claim.dtype.itemsize
-    largest = group.file.id.get_filesize()
-    if claim.dtype.kind == "O" and count and size <= largest:
-        size = _size_of_texts(group, name, claim, count)
-    if size > largest:
+    if size > group.file.id.get_filesize():
         raise FileError(f"the attribute {name!r} claims {size} bytes. The file is damaged.")
+    if claim.dtype.kind == "O" and count:
+        texts = _texts(group, name, claim, count)
+        return texts if claim.shape else texts[0]
     return group.attrs[name]
 
 
-def _size_of_texts(group: Any, name: str, claim: Any, count: int) -> int:
-    """Bytes that texts of variable length claim; any other such values are refused."""
+def _texts(group: Any, name: str, claim: Any, count: int) -> list[bytes]:
+    """The texts of variable length in an attribute; any other such values are refused."""
     import h5py
 
-    lengths = None
+    texts = None
     if h5py.check_string_dtype(claim.dtype) is not None:
-        address = h5py.h5o.get_info(group.id).addr + group.file.userblock_size
+        base, address = group.file.userblock_size, h5py.h5o.get_info(group.id).addr
         with open(group.file.filename, "rb") as data:
-            lengths = text_lengths(data, address, name.encode(), count)
-    if lengths is None:
+            texts = read_texts(data, base, address, name.encode(), count)
+    if texts is None:
         raise FileError(
             f"the attribute {name!r} is kept in a form that is not read. Received: "
             f"{claim.dtype}. Open the file in Keras and save it again."
         )
-    return sum(lengths)
+    return [text.rstrip(b"\0") for text in texts]
 
 
 def has_attribute(group: Any, name: str) -> bool:
@@ -157,13 +158,17 @@ def _text(value: Any) -> str:
 def read_names(group: Any, name: str) -> list[str]:
     """A list of names kept as an attribute, perhaps cut in numbered pieces; [] if absent."""
     if name in group.attrs:
-        return [_text(n) for n in np.ravel(_attribute(group, name))]
+        return _listed(_attribute(group, name))
     found: list[str] = []
     for piece in itertools.count():
         if f"{name}{piece}" not in group.attrs:
             return found
-        found += [_text(n) for n in np.ravel(_attribute(group, f"{name}{piece}"))]
+        found += _listed(_attribute(group, f"{name}{piece}"))
     return found
+
+
+def _listed(values: Any) -> list[str]:
+    return [_text(v) for v in (values if isinstance(values, list) else np.ravel(values))]
 
 
 def write_names(group: Any, name: str, names: Sequence[str]) -> None:

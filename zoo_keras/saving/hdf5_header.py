@@ -1,8 +1,8 @@
-"""Lengths of variable-length texts in attributes, read from the bytes of an HDF5 file.
+"""Texts of variable length in attributes, read from the bytes of an HDF5 file.
 
-The HDF5 library takes as much memory as such a length says before it looks whether the text is
-there, so that a few bytes could ask for any amount. In: a file's bytes and the address of an object
-header. Out: the lengths. Source: HDF5 File Format Specification, section IV.A.
+The HDF5 library takes as much memory as the length of such a text says before it looks whether the
+text is there, and a damaged heap of texts can keep it busy for ever. In: a file's bytes and the
+address of an object header. Out: the texts. Source: HDF5 File Format Specification, III.E and IV.A.
 """
 
 from __future__ import annotations
@@ -12,25 +12,46 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 _CONTINUATION, _ATTRIBUTE = 0x10, 0x0C
-_DESCRIPTOR = 16  # bytes of one text: its length (4), where it is (12)
+_TEXT = struct.Struct("<IQI")  # its length, the heap it is in, its number there
 _LARGEST = 64 << 20  # bytes of all blocks of one header
 
 Message = tuple[int, bytes]
 
 
-def text_lengths(file: BinaryIO, address: int, name: bytes, count: int) -> list[int] | None:
-    """Lengths of the `count` texts of an attribute; None when the header does not hold it.
+def read_texts(
+    file: BinaryIO, base: int, address: int, name: bytes, count: int
+) -> list[bytes] | None:
+    """The `count` texts of an attribute; None when the header itself does not hold it.
 
-    Raises struct.error or ValueError for a header that is cut off or of an unknown kind.
+    Args:
+        base: where HDF5's data begin in the file; addresses count from there.
+
+    Raises struct.error, KeyError or ValueError for what is cut off, damaged, or of an unknown kind.
     """
-    found: list[int] = []
-    for kind, data in _messages(file, address):
+    size = file.seek(0, 2)
+    for kind, data in _messages(file, base, address):
         if kind == _ATTRIBUTE and (values := _values(data, name)) is not None:
-            if len(values) < count * _DESCRIPTOR:
-                raise ValueError("an attribute is shorter than its shape says")
-            places = range(0, count * _DESCRIPTOR, _DESCRIPTOR)
-            found += [int.from_bytes(values[i : i + 4], "little") for i in places]
-    return found or None
+            places = [_TEXT.unpack_from(values, i * _TEXT.size) for i in range(count)]
+            if sum(length for length, _, _ in places) > size:
+                raise ValueError(f"the texts of {name!r} claim to be longer than the file")
+            heaps = {heap: _heap(file, base + heap) for _, heap, _ in places if heap}
+            return [heaps[h][i][:length] if length else b"" for length, h, i in places]
+    return None
+
+
+def _heap(file: BinaryIO, place: int) -> dict[int, bytes]:
+    """The objects of a global heap by their numbers."""
+    signature, size = struct.unpack("<4s4xQ", _read(file, place, 16))
+    if signature != b"GCOL":
+        raise ValueError("no heap of texts where one should be")
+    data, found, start = _read(file, place, size), {}, 16
+    while start + 16 <= len(data):
+        number, length = struct.unpack_from("<H6xQ", data, start)
+        if number == 0:  # the free rest
+            break
+        found[number] = data[start + 16 : start + 16 + length]
+        start += 16 + -(-length // 8) * 8
+    return found
 
 
 def _values(message: bytes, name: bytes) -> bytes | None:
@@ -43,8 +64,9 @@ def _values(message: bytes, name: bytes) -> bytes | None:
     return message[start + sum(padded) :]
 
 
-def _messages(file: BinaryIO, address: int) -> Iterator[Message]:
+def _messages(file: BinaryIO, base: int, address: int) -> Iterator[Message]:
     """All messages of an object header, those of its continuation blocks too."""
+    address += base
     start = _read(file, address, 16)
     modern = start[:4] == b"OHDR"
     if not modern and start[0] != 1:
@@ -54,14 +76,14 @@ def _messages(file: BinaryIO, address: int) -> Iterator[Message]:
     blocks = [_first_block(file, address, flags) if modern else _old_first_block(start, address)]
     left = _LARGEST
     for place, size in blocks:
-        left -= size + _DESCRIPTOR
+        left -= size + head.size
         if left < 0:
             raise ValueError("an object header without end")
         for kind, data in _block(_read(file, place, size), head):
             yield kind, data
             if kind == _CONTINUATION:
                 at, length = struct.unpack_from("<QQ", data)
-                blocks.append((at + 4, length - 8) if modern else (at, length))
+                blocks.append((base + at + 4, length - 8) if modern else (base + at, length))
 
 
 # How a message begins: version 1; version 2; version 2 that notes the order of creation.
