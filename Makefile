@@ -1,4 +1,4 @@
-# make demo | test | test-slow | lint | bench | test-spark35 | test-oracle | test-sanitize | clean
+# make demo | test | lint | bench | test-spark35 | test-oracle | test-sanitize | clean
 #
 # Each target makes the Python environment that it needs (.venv, .venv-bench, .venv-spark35) and
 # builds the C library and the jar; a repeat does only what changed. To start over: rm -rf .venv*
@@ -8,7 +8,7 @@ PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
 BENCHMARKS := step latency allreduce scaling
 
-.PHONY: demo test test-slow lint bench test-spark35 test-oracle test-sanitize clean
+.PHONY: demo test lint bench test-spark35 test-oracle test-sanitize clean
 .DELETE_ON_ERROR:
 
 demo: .venv/zoo-demo
@@ -18,11 +18,6 @@ demo: .venv/zoo-demo
 test: .venv/zoo-dev
 	.venv/bin/python csrc/build.py --inplace
 	$(PYTEST)
-
-# The whole matrix of fits on clusters, and executors that are killed.
-test-slow: .venv/zoo-dev
-	.venv/bin/python csrc/build.py --inplace
-	$(PYTEST) -m slow
 
 lint: .venv/zoo-dev
 	.venv/bin/python csrc/build.py --inplace

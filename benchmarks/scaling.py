@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     options = parser.parse_args()
     spark = init_session("local-cluster[2,1,2048]", "scaling")
+    spark.sparkContext.setLogLevel("ERROR")  # not: rows sent from the driver are large tasks
     rng = np.random.default_rng(0)
     x = rng.random((ROWS, 784), np.float32)
     y = rng.integers(0, 10, ROWS).astype(np.int32)

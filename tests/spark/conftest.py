@@ -77,3 +77,15 @@ def cluster4(sessions):
 def secure2(sessions):
     """Two executor processes that authenticate and encrypt all they send."""
     return sessions.get("local-cluster[2,1,1024]", **SECURE).sparkContext
+
+
+def pytest_collection_modifyitems(items):
+    """Tests with the same session one after the other: a session takes seconds to start."""
+    wanted = ["local2", "cluster2", "cluster4", "secure2"]
+
+    def session_of(item):
+        return next((i for i, name in enumerate(wanted) if name in item.fixturenames), -1)
+
+    ours = [item for item in items if item.path.is_relative_to(HERE)]
+    others = [item for item in items if not item.path.is_relative_to(HERE)]
+    items[:] = [*others, *sorted(ours, key=session_of)]

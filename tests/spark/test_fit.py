@@ -19,7 +19,7 @@ from zoo_keras.layers import (
     GlobalAveragePooling1D,
 )
 
-pytestmark = [pytest.mark.spark, pytest.mark.slow]
+pytestmark = pytest.mark.spark
 
 RNG = np.random.default_rng(7)
 ROWS, BATCH = 43, 16

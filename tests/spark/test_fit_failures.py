@@ -17,7 +17,7 @@ from zoo_keras.errors import ClusterError, ConfigError, DataError, NonFiniteLoss
 from zoo_keras.layers import BatchNormalization, Dense, Dropout
 from zoo_keras.spark.job import JobError
 
-pytestmark = [pytest.mark.spark, pytest.mark.slow]
+pytestmark = pytest.mark.spark
 
 RNG = np.random.default_rng(3)
 ROWS = 40

@@ -11,7 +11,7 @@ import zoo_keras as keras
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.layers import BatchNormalization, Dense, Flatten
 
-pytestmark = [pytest.mark.spark, pytest.mark.slow]
+pytestmark = pytest.mark.spark
 
 RNG = np.random.default_rng(1)
 ROWS = 301

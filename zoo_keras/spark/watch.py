@@ -64,8 +64,10 @@ class Watcher:
 
     def look(self) -> None:
         """One look at all boards."""
+        if self.ended:  # the ranks take their boards away
+            return
         records = [self.job.progress(rank) for rank in range(self.job.size)]
-        if self.ended or any(r is None for r in records):
+        if any(r is None for r in records):
             return
         self._count(records)
         for rank, record in enumerate(records):
