@@ -1,8 +1,8 @@
 """Runs contenders in turn, each in a process of its own, and compares their rates.
 
-In: workers (an interpreter, a contender's name, a workload). Out: a table and JSON lines. A worker
-gets "run SECONDS" on stdin and answers with the calls it made and the seconds they took, so that
-all contenders meet the same noise. Contenders that cannot start are named, with the reason.
+In: contenders' names and a workload. Out: a table and JSON lines. A worker gets "run SECONDS" on
+stdin and answers with the calls it made and the seconds they took, so that all contenders meet the
+same noise. Contenders that cannot start are named, with the reason.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from workloads import WORKLOADS, Workload
 
 HERE = Path(__file__).parent
 
@@ -25,6 +28,9 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=7, help="windows for each contender")
     parser.add_argument("--seconds", type=float, default=1.5, help="length of a window")
+    parser.add_argument(
+        "--start", type=float, default=240, help="seconds a contender may take to start"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
         "--peer-python",
@@ -37,34 +43,38 @@ def arguments(description: str) -> argparse.ArgumentParser:
 class Worker:
     """One contender in its own process."""
 
-    def __init__(self, python: str, name: str, workload: str, threads: int) -> None:
-        self.name = name
-        environment = dict(os.environ, OMP_NUM_THREADS=str(threads), ZK_THREADS=str(threads),
+    def __init__(self, python: str, name: str, workload: str, options: Any) -> None:
+        self.name, self.peak_mb = name, 0.0
+        threads = str(options.threads)
+        environment = dict(os.environ, OMP_NUM_THREADS=threads, ZK_THREADS=threads,
                            TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="",
                            PYTHONPATH=str(HERE.parent))  # fmt: skip
         self.process = subprocess.Popen(
-            [python, str(HERE / "contenders.py"), name, workload, str(threads)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [python, str(HERE / "contenders.py"), name, workload, threads],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env=environment,
         )  # fmt: skip
-        ready = self._read()
-        self.note = ready.get("note", "")
-        self.error = ready.get("error")
+        self.error = self._read(options.start).get("error")
 
-    def _read(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+    def _read(self, timeout: float) -> dict[str, Any]:
+        pipe = self.process.stdout
+        while select.select([pipe], [], [], timeout)[0]:
+            line = pipe.readline()  # type: ignore[union-attr]
             if line.startswith("{"):
                 return json.loads(line)
-        assert self.process.stderr is not None
-        return {"error": self.process.stderr.read().strip().splitlines()[-1:] or "it died"}
+            if not line:
+                return {"error": "it died"}
+        return {"error": f"not ready after {timeout:.0f} s"}
 
     def run(self, seconds: float) -> float:
         """Seconds of one call, averaged over a window."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"run {seconds}\n")
         self.process.stdin.flush()
-        answer = self._read()
+        answer = self._read(600)
+        if "error" in answer:
+            raise RuntimeError(f"{self.name}: {answer['error']}")
+        self.peak_mb = max(self.peak_mb, answer["peak_mb"])
         return answer["seconds"] / answer["calls"]
 
     def close(self) -> None:
@@ -76,20 +86,15 @@ def compare(
     workload: str,
     names: Sequence[str],
     options: Any,
-    per_call: int,
-    unit: str,
+    unit: str = "samples/s",
     scale: Callable[[float], float] | None = None,
-) -> dict[str, float]:
-    """Median seconds a call of every contender; prints how they compare."""
-    workers = []
-    for name in names:
-        python = sys.executable if name == "zoo_keras" else options.peer_python
-        worker = Worker(python, name, workload, options.threads)
-        if worker.error:
-            print(f"{workload}: {name} is not measured: {worker.error}")
-            worker.close()
-        else:
-            workers.append(worker)
+) -> dict[str, Any]:
+    """Seconds a call of every contender, window by window; prints how they compare.
+
+    Args:
+        scale: turns seconds of a call into the unit; default: samples a second.
+    """
+    workers = [w for name in names if (w := _started(name, workload, options))]
     times: dict[str, list[float]] = {w.name: [] for w in workers}
     try:
         for _ in range(options.rounds):
@@ -98,24 +103,38 @@ def compare(
     finally:
         for worker in workers:
             worker.close()
-    medians = {name: statistics.median(t) for name, t in times.items()}
-    _report(workload, medians, times, per_call, unit, scale)
-    return medians
+    memory = {w.name: round(w.peak_mb) for w in workers}
+    return _report(
+        workload, times, memory, unit, scale or (lambda s: WORKLOADS[workload].batch / s)
+    )
+
+
+def _started(name: str, workload: str, options: Any) -> Worker | None:
+    python = sys.executable if name == "zoo_keras" else options.peer_python
+    worker = Worker(python, name, workload, options)
+    if not worker.error:
+        return worker
+    print(f"{workload}: {name} is not measured: {worker.error}", flush=True)
+    worker.close()
+    return None
 
 
 def _report(
-    workload: str, medians: dict[str, float], times: dict[str, list[float]], per_call: int,
-    unit: str, scale: Callable[[float], float] | None,
-) -> None:  # fmt: skip
+    workload: str, times: dict[str, list[float]], memory: dict[str, int], unit: str,
+    scale: Callable[[float], float],
+) -> dict[str, Any]:  # fmt: skip
+    work: Workload = WORKLOADS[workload]
+    medians = {name: statistics.median(t) for name, t in times.items()}
     ours = medians.get("zoo_keras")
-    print(f"\n{workload}\n{'contender':14}{unit:>14}{'best':>12}{'zoo_keras is':>16}")
+    head = f"{'contender':20}{unit:>12}{'best':>12}{'GFLOP/s':>10}{'peak MB':>9}"
+    print(f"\n{workload}\n{head}{'zoo_keras is':>16}")
     for name, seconds in sorted(medians.items(), key=lambda item: item[1]):
-        shown = scale(seconds) if scale else per_call / seconds
-        best = scale(min(times[name])) if scale else per_call / min(times[name])
         ratio = f"{seconds / ours:.2f} x as fast" if ours and name != "zoo_keras" else ""
-        print(f"{name:14}{shown:14.1f}{best:12.1f}{ratio:>16}")
-    peers = {n: s for n, s in medians.items() if n != "zoo_keras"}
-    record = {"workload": workload, "seconds": medians}
+        print(f"{name:20}{scale(seconds):12.1f}{scale(min(times[name])):12.1f}"
+              f"{work.flop_per_call / seconds / 1e9:10.1f}{memory[name]:9}{ratio:>16}")  # fmt: skip
+    record: dict[str, Any] = {"workload": workload, "seconds": medians, "peak_mb": memory}
+    peers = [s for n, s in medians.items() if n != "zoo_keras"]
     if ours and peers:
-        record["ratio_to_best_peer"] = min(peers.values()) / ours
+        record["ratio_to_best_peer"] = min(peers) / ours
     print(json.dumps(record), flush=True)
+    return record

@@ -1,177 +1,218 @@
-"""One contender of a benchmark, run by alternate.py: `contenders.py NAME WORKLOAD THREADS`."""
+"""One contender of a benchmark, run by alternate.py: `contenders.py NAME WORKLOAD THREADS`.
+
+In: "run SECONDS" lines on stdin. Out: JSON lines: calls made, seconds taken, peak memory. A call is
+one training step, or one prediction from a numpy array to a numpy array.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import resource
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import workloads
+from workloads import Workload
 
 Call = Callable[[], object]
+imported_kb = 0  # resident memory once the contender's library was imported
 
 
-def data(workload: str) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and labels of a training workload; the same numbers for everyone."""
-    rng = np.random.default_rng(0)
-    shape = (128, 784) if workload == "mlp" else (128, 28, 28, 1)
-    return rng.random(shape, np.float32), rng.integers(0, 10, 128).astype(np.int32)
+def imported() -> None:
+    """Memory of the library itself does not count."""
+    global imported_kb
+    with open("/proc/self/statm") as file:
+        imported_kb = int(file.read().split()[1]) * resource.getpagesize() // 1024
 
 
-# ---- models in Keras code: ours and Keras' own -------------------------------------------------
+# ---- Keras code: ours and Keras' own -------------------------------------------------------------
 
 
-def keras_model(keras: object, workload: str) -> object:
-    """mlp 784-512-512-10 with Adam; LeNet-5 with SGD and momentum."""
-    layers = keras.layers
-    if workload == "mlp":
-        stack = [keras.Input((784,)), layers.Dense(512, activation="relu"),
-                 layers.Dense(512, activation="relu"), layers.Dense(10)]  # fmt: skip
-        optimizer = keras.optimizers.Adam(1e-3)
-    else:
-        stack = [
-            keras.Input((28, 28, 1)),
-            layers.Conv2D(6, 5, padding="same", activation="relu"), layers.MaxPooling2D(2),
-            layers.Conv2D(16, 5, activation="relu"), layers.MaxPooling2D(2), layers.Flatten(),
-            layers.Dense(120, activation="relu"), layers.Dense(84, activation="relu"),
-            layers.Dense(10),
-        ]  # fmt: skip
-        optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
-    model = keras.Sequential(stack)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss)
-    return model
-
-
-def latency_model(keras: object) -> object:
-    """mlp 784-128-64-10 with softmax."""
-    layers = keras.layers
-    return keras.Sequential(
-        [keras.Input((784,)), layers.Dense(128, activation="relu"),
-         layers.Dense(64, activation="relu"), layers.Dense(10, activation="softmax")]
-    )  # fmt: skip
-
-
-def with_keras(keras: object, workload: str) -> Call:
-    if workload == "latency":
-        model, x = latency_model(keras), np.random.rand(1, 784).astype(np.float32)
+def with_keras(keras: Any, work: Workload, **options: Any) -> Call:
+    xs, y = workloads.data(work)
+    x = xs if len(xs) > 1 else xs[0]
+    if not work.train:
+        model = workloads.MODELS[work.model](keras)
         return lambda: model.predict_on_batch(x)
-    model = keras_model(keras, workload)
-    x, y = data(workload)
+    model = workloads.compiled(keras, work.model, **options)
     return lambda: model.train_on_batch(x, y)
 
 
-def zoo_keras(workload: str, threads: int) -> Call:
+def zoo_keras(work: Workload, threads: int) -> Call:
     import zoo_keras as keras
     from zoo_keras import native
 
-    native.set_threads(threads if workload != "latency" else 1)
-    return with_keras(keras, workload)
+    native.set_threads(threads)
+    imported()
+    return with_keras(keras, work)
 
 
-def keras_tf(workload: str, threads: int) -> Call:
-    import os
-
+def keras_tf(work: Workload, threads: int, **options: Any) -> Call:
+    """Keras on TensorFlow, without XLA."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     import keras
 
-    return with_keras(keras, workload)
+    imported()
+    return with_keras(keras, work, **(options or {"jit_compile": False}))
 
 
-# ---- torch --------------------------------------------------------------------------------------
+def keras_tf_jit(work: Workload, threads: int) -> Call:
+    """Keras on TensorFlow, compiled by XLA."""
+    return keras_tf(work, threads, jit_compile=True)
 
 
-def torch_layers(workload: str) -> object:
-    from torch import nn
-
-    if workload == "latency":
-        return nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(),
-                             nn.Linear(64, 10), nn.Softmax(-1))  # fmt: skip
-    if workload == "mlp":
-        return nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(),
-                             nn.Linear(512, 10))  # fmt: skip
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(),
-        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84),
-        nn.ReLU(), nn.Linear(84, 10),
-    )  # fmt: skip
+# ---- torch ---------------------------------------------------------------------------------------
 
 
-def torch(workload: str, threads: int) -> Call:
+class Torch:
+    """A torch model, its data and one call of it."""
+
+    def __init__(self, work: Workload, threads: int, *, layout: str = "", **options: Any) -> None:
+        import torch as t
+
+        t.set_num_threads(threads)
+        import torch_models
+
+        imported()
+        self.t, self.work = t, work
+        self.model = torch_models.MODELS[work.model](**options)
+        xs, y = workloads.data(work)
+        self.xs = [t.from_numpy(x).long() if x.dtype.kind == "i" else t.from_numpy(x) for x in xs]
+        self.y = t.from_numpy(y if y.dtype.kind == "f" else y.astype(np.int64))
+        if work.model in workloads.IMAGES:
+            form = t.channels_last if layout == "last" else t.contiguous_format
+            self.xs = [x.permute(0, 3, 1, 2).contiguous(memory_format=form) for x in self.xs]
+            self.model = self.model.to(memory_format=form)
+
+    def optimizers(self, sparse: bool) -> list[Any]:
+        optim, parameters = self.t.optim, list(self.model.parameters())
+        if self.work.model in workloads.IMAGES:
+            return [optim.SGD(parameters, 0.01, momentum=0.9, fused=True)]
+        if not sparse:
+            return [optim.Adam(parameters, 1e-3, fused=True)]
+        tables = [table.weight for table in self.model.tables]
+        kept = {id(p) for p in tables}
+        rest = [p for p in parameters if id(p) not in kept]
+        return [optim.SparseAdam(tables, 1e-3), optim.Adam(rest, 1e-3, fused=True)]
+
+    def call(self, sparse: bool = False) -> Call:
+        return self.step(sparse) if self.work.train else self.predict()
+
+    def predict(self) -> Call:
+        model = self.model.eval()
+
+        def predict() -> np.ndarray:
+            with self.t.inference_mode():
+                return model(*self.xs).numpy()
+
+        return predict
+
+    def step(self, sparse: bool) -> Call:
+        losses = self.t.nn
+        loss_of = losses.BCEWithLogitsLoss() if self.y.ndim == 2 else losses.CrossEntropyLoss()
+        optimizers = self.optimizers(sparse)
+
+        def step() -> float:
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            loss = loss_of(self.model(*self.xs), self.y)
+            loss.backward()
+            for optimizer in optimizers:
+                optimizer.step()
+            return loss.item()
+
+        return step
+
+
+def torch(work: Workload, threads: int) -> Call:
     """Eager torch with its fused optimizers."""
-    import torch as t
-
-    t.set_num_threads(threads if workload != "latency" else 1)
-    model = torch_layers(workload)
-    if workload == "latency":
-        return _torch_latency(t, model.eval())
-    images, labels = data(workload)
-    x = t.from_numpy(images if workload == "mlp" else images.transpose(0, 3, 1, 2).copy())
-    y = t.from_numpy(labels.astype(np.int64))
-    if workload == "mlp":
-        optimizer = t.optim.Adam(model.parameters(), 1e-3, fused=True)
-    else:
-        optimizer = t.optim.SGD(model.parameters(), 0.01, momentum=0.9, fused=True)
-    loss_of = t.nn.CrossEntropyLoss()
-
-    def step() -> float:
-        optimizer.zero_grad()
-        loss = loss_of(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
+    return Torch(work, threads).call()
 
 
-def _torch_latency(t: object, model: object) -> Call:
-    x = np.random.rand(1, 784).astype(np.float32)
-
-    def call() -> np.ndarray:
-        with t.inference_mode():
-            return model(t.from_numpy(x)).numpy()
-
-    return call
+def torch_channels_last(work: Workload, threads: int) -> Call:
+    return Torch(work, threads, layout="last").call()
 
 
-def onnxruntime(workload: str, threads: int) -> Call:
+def torch_sparse(work: Workload, threads: int) -> Call:
+    """Sparse gradients of embeddings with SparseAdam: moments of untouched rows do not decay."""
+    return Torch(work, threads, sparse=True).call(sparse=True)
+
+
+def torch_compile(work: Workload, threads: int) -> Call:
+    made = Torch(work, threads, layout="last")
+    made.model = made.t.compile(made.model)
+    return made.call()
+
+
+# ---- inference engines ---------------------------------------------------------------------------
+
+
+def onnx_file(work: Workload) -> tuple[bytes, dict[str, np.ndarray]]:
+    """The torch model as ONNX, and its inputs."""
     import io
 
-    import onnxruntime as ort
-    import torch as t
+    made = Torch(work, 1)
+    buffer, names = io.BytesIO(), [f"x{i}" for i in range(len(made.xs))]
+    made.t.onnx.export(made.model.eval(), tuple(made.xs), buffer, input_names=names, dynamo=False,
+                       opset_version=17)  # fmt: skip
+    return buffer.getvalue(), {n: x.numpy() for n, x in zip(names, made.xs, strict=True)}
 
-    buffer = io.BytesIO()
-    t.onnx.export(torch_layers("latency").eval(), (t.zeros(1, 784),), buffer, input_names=["x"],
-                  dynamo=False)  # fmt: skip
+
+def onnxruntime(work: Workload, threads: int) -> Call:
+    import onnxruntime as ort
+
+    content, feeds = onnx_file(work)
     options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(buffer.getvalue(), options, providers=["CPUExecutionProvider"])
-    x = np.random.rand(1, 784).astype(np.float32)
-    return lambda: session.run(None, {"x": x})
+    options.intra_op_num_threads = threads
+    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, feeds)
+
+
+def openvino(work: Workload, threads: int) -> Call:
+    import openvino as ov
+
+    content, feeds = onnx_file(work)
+    hint = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32"}  # fmt: skip
+    core = ov.Core()
+    request = core.compile_model(core.read_model(content), "CPU", hint).create_infer_request()
+    return lambda: request.infer(feeds)[0]
+
+
+# ---- the worker ----------------------------------------------------------------------------------
 
 
 def measure(call: Call, seconds: float) -> dict[str, float]:
-    """Calls until the window is over."""
+    """Calls until the window is over; at least one."""
     start = time.perf_counter()
-    calls = 0
-    while (took := time.perf_counter() - start) < seconds:
-        for _ in range(5):
+    calls, together = 0, 1
+    while (took := time.perf_counter() - start) < seconds or not calls:
+        for _ in range(together):
             call()
-        calls += 5
-    return {"calls": calls, "seconds": took}
+        calls += together
+        together = 10 if time.perf_counter() - start < 0.01 * calls else 1
+    return {"calls": calls, "seconds": took, "peak_mb": peak_mb()}
+
+
+def peak_mb() -> float:
+    """Peak resident memory beyond the imported library, in MB."""
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - imported_kb) / 1024
 
 
 def main() -> None:
     name, workload, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
     try:
-        call = globals()[name](workload, threads)
+        call = globals()[name](workloads.WORKLOADS[workload], threads)
         measure(call, 1.0)
-    except ImportError as error:
-        print(json.dumps({"error": str(error)}), flush=True)
+    except Exception as error:  # a peer that cannot run is named with its reason, not measured
+        print(json.dumps({"error": f"{type(error).__name__}: {error}"[:300]}), flush=True)
         return
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:

@@ -10,8 +10,10 @@ from alternate import arguments, compare
 
 
 def main() -> None:
-    options = arguments(__doc__ or "").parse_args()
-    compare("latency", ["zoo_keras", "torch", "onnxruntime"], options, 1, "us", lambda s: 1e6 * s)
+    parser = arguments(__doc__ or "")
+    parser.set_defaults(threads=1)
+    names = ["zoo_keras", "torch", "onnxruntime"]
+    compare("infer_small_mlp_b1", names, parser.parse_args(), "us", lambda s: 1e6 * s)
 
 
 if __name__ == "__main__":

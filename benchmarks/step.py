@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from alternate import arguments, compare
 
-BATCH = 128
-
 
 def main() -> None:
     options = arguments(__doc__ or "").parse_args()
-    for workload in ("mlp", "lenet5"):
-        compare(workload, ["zoo_keras", "torch", "keras_tf"], options, BATCH, "samples/s")
+    for workload in ("train_mlp", "train_lenet5"):
+        compare(workload, ["zoo_keras", "torch", "keras_tf_jit"], options)
 
 
 if __name__ == "__main__":

@@ -80,11 +80,14 @@ def secure2(sessions):
 
 
 def pytest_collection_modifyitems(items):
-    """Tests with the same session one after the other: a session takes seconds to start."""
+    """Tests with the same session one after the other: a session takes seconds to start.
+
+    Those with settings of their own come last: Spark keeps a JVM's first settings as defaults.
+    """
     wanted = ["local2", "cluster2", "cluster4", "secure2"]
 
     def session_of(item):
-        return next((i for i, name in enumerate(wanted) if name in item.fixturenames), -1)
+        return next((i for i, name in enumerate(wanted) if name in item.fixturenames), 4)
 
     ours = [item for item in items if item.path.is_relative_to(HERE)]
     others = [item for item in items if not item.path.is_relative_to(HERE)]
