@@ -158,6 +158,9 @@ def onnx_file(work: Workload) -> tuple[bytes, dict[str, np.ndarray]]:
     """The torch model as ONNX, and its inputs."""
     import io
 
+    if work.train:
+        raise ValueError("it does not train")
+
     made = Torch(work, 1)
     buffer, names = io.BytesIO(), [f"x{i}" for i in range(len(made.xs))]
     made.t.onnx.export(made.model.eval(), tuple(made.xs), buffer, input_names=names, dynamo=False,

@@ -26,13 +26,22 @@ def plain_column(frame: Any, name: str, kind: Any) -> Any:
     """The column, turned into an array of floats when it holds Spark ML vectors."""
     column = frame[f"`{name}`"]
     if _is_vector(kind):
-        from pyspark.ml.functions import vector_to_array
         from pyspark.sql.functions import when
 
-        array = vector_to_array(column, dtype="float32")
+        array = _vector_to_array(frame, column)
         return when(column.isNotNull(), array).alias(name)  # a null would fail without a row
     _type_name(kind, name)
     return column
+
+
+def _vector_to_array(frame: Any, column: Any) -> Any:
+    """pyspark.ml.functions.vector_to_array, whose module wants pandas in pyspark 3.5."""
+    if not hasattr(column, "_jc"):  # Spark Connect
+        from pyspark.ml.functions import vector_to_array
+
+        return vector_to_array(column, dtype="float32")
+    functions = getattr(frame.sparkSession._jvm, "org.apache.spark.ml.functions")
+    return type(column)(functions.vector_to_array(column._jc, "float32"))
 
 
 def _is_vector(kind: Any) -> bool:

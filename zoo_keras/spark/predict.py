@@ -268,8 +268,8 @@ def map_in_arrow(frame: Any, function: Any, schema: Any) -> Any:
     if cluster.is_connect(frame):
         return frame.mapInArrow(function, schema)
     from pyspark.sql.dataframe import DataFrame
+    from pyspark.sql.pandas.functions import PythonEvalType  # its module differs in 3.5 and 4
     from pyspark.sql.udf import _create_udf
-    from pyspark.util import PythonEvalType
 
     made = _create_udf(function, schema, PythonEvalType.SQL_MAP_ARROW_ITER_UDF)
     column = made(*[frame[c] for c in frame.columns])

@@ -1,0 +1,165 @@
+"""Convolution: layers of ResNet-50, CIFAR ResNet-20, VGG16, MobileNetV2, LeNet-5 and others.
+
+Forward (with packed weights, bias and relu) and both gradients, against torch in channels_last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from kernel_rows.prepared import prepared
+from kernel_rows.row import Row
+
+from zoo_keras.graph import Spec
+from zoo_keras.ops.conv import conv, conv_grad_input, conv_grad_kernel
+from zoo_keras.ops.conv_choice import winograd_forward
+from zoo_keras.ops.conv_fused import conv_packed, pack_conv
+from zoo_keras.ops.op import Op
+
+try:
+    import torch
+except ImportError:
+    torch = None
+
+
+class Layer(NamedTuple):
+    """A convolution of a square map; a negative size is the length of a 1-D one."""
+
+    name: str
+    batch: int
+    channels: int
+    filters: int
+    size: int
+    kernel: int
+    stride: int = 1
+    dilation: int = 1
+    groups: int = 1
+    axes: int = 2
+
+
+LAYERS = (
+    Layer("r50 stem", 2, 3, 64, 224, 7, 2),
+    Layer("r50 1x1 64-64", 2, 64, 64, 56, 1),
+    Layer("r50 1x1 64-256", 2, 64, 256, 56, 1),
+    Layer("r50 1x1 256-64", 2, 256, 64, 56, 1),
+    Layer("r50 1x1 512-128", 2, 512, 128, 28, 1),
+    Layer("r50 1x1 1024-256", 2, 1024, 256, 14, 1),
+    Layer("r50 1x1 512-2048", 2, 512, 2048, 7, 1),
+    Layer("r50 1x1s2 256-512", 2, 256, 512, 56, 1, 2),
+    Layer("r50 1x1s2 1024-2048", 2, 1024, 2048, 14, 1, 2),
+    Layer("r50 3x3 64", 2, 64, 64, 56, 3),
+    Layer("r50 3x3 128", 2, 128, 128, 28, 3),
+    Layer("r50 3x3 256", 2, 256, 256, 14, 3),
+    Layer("r50 3x3 512", 2, 512, 512, 7, 3),
+    Layer("r50 3x3 512 b1", 1, 512, 512, 7, 3),
+    Layer("r50 3x3 512 b16", 16, 512, 512, 7, 3),
+    Layer("r50 3x3s2 128", 2, 128, 128, 56, 3, 2),
+    Layer("r20 3x3 3-16", 32, 3, 16, 32, 3),
+    Layer("r20 3x3 16", 32, 16, 16, 32, 3),
+    Layer("r20 3x3 32", 32, 32, 32, 16, 3),
+    Layer("r20 3x3 64", 32, 64, 64, 8, 3),
+    Layer("r20 3x3s2 16-32", 32, 16, 32, 32, 3, 2),
+    Layer("r20 3x3s2 32-64", 32, 32, 64, 16, 3, 2),
+    Layer("r20 1x1s2 16-32", 32, 16, 32, 32, 1, 2),
+    Layer("vgg 3x3 3-64", 1, 3, 64, 224, 3),
+    Layer("vgg 3x3 64", 1, 64, 64, 224, 3),
+    Layer("vgg 3x3 128-256", 1, 128, 256, 56, 3),
+    Layer("vgg 3x3 256", 1, 256, 256, 56, 3),
+    Layer("vgg 3x3 512 @14", 4, 512, 512, 14, 3),
+    Layer("mb2 stem", 2, 3, 32, 224, 3, 2),
+    Layer("mb2 1x1 16-96", 2, 16, 96, 112, 1),
+    Layer("mb2 1x1 24-144", 2, 24, 144, 56, 1),
+    Layer("mb2 1x1 144-24", 2, 144, 24, 56, 1),
+    Layer("mb2 1x1 576-96", 2, 576, 96, 14, 1),
+    Layer("mb2 1x1 320-1280", 2, 320, 1280, 7, 1),
+    Layer("mb2 dw3x3 32", 2, 32, 32, 112, 3, groups=32),
+    Layer("mb2 dw3x3 144", 2, 144, 144, 56, 3, groups=144),
+    Layer("mb2 dw3x3s2 96", 2, 96, 96, 112, 3, 2, groups=96),
+    Layer("mb2 dw3x3s2 576", 2, 576, 576, 14, 3, 2, groups=576),
+    Layer("dw5x5 240", 2, 240, 240, 28, 5, groups=240),
+    Layer("lenet 5x5 1-6", 32, 1, 6, 28, 5),
+    Layer("lenet 5x5 6-16", 32, 6, 16, 14, 5),
+    Layer("dilated 1-D 32", 32, 32, 32, 1000, 3, dilation=8, axes=1),
+    Layer("grouped 3x3 128/32", 2, 128, 128, 28, 3, groups=32),
+    Layer("3-D 3x3x3 32", 1, 32, 32, 24, 3, axes=3),
+)
+
+
+def geometry(layer: Layer) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
+    """Shapes of x and of the weights, and attributes; padding is half the window."""
+    n = layer.axes
+    side = layer.dilation * (layer.kernel - 1) // 2
+    x = (layer.batch, *[layer.size] * n, layer.channels)
+    w = (*[layer.kernel] * n, layer.channels // layer.groups, layer.filters)
+    how = {"strides": (layer.stride,) * n, "padding": ((side, side),) * n,
+           "dilation": (layer.dilation,) * n, "groups": layer.groups}  # fmt: skip
+    return x, w, how
+
+
+def ours(op: Op, arrays: list[np.ndarray], attrs: dict[str, Any]) -> Any:
+    """A call for so many threads."""
+    return lambda threads: prepared(op, arrays, attrs, threads)
+
+
+def torch_calls(layer: Layer, x: Any, w: Any, g: Any) -> dict[str, Any]:
+    """torch's forward with bias and relu, and its two gradients, all in channels_last."""
+    n = layer.axes
+    order = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}[n]
+
+    def turned(a: np.ndarray, axes: tuple[int, ...]) -> Any:
+        return torch.from_numpy(np.ascontiguousarray(a.transpose(axes))).to(memory_format=order)
+
+    first = (0, n + 1, *range(1, n + 1))
+    xt, gt, wt = turned(x, first), turned(g, first), turned(w, (n + 1, n, *range(n)))
+    b = torch.zeros(layer.filters)
+    side = layer.dilation * (layer.kernel - 1) // 2
+    steps, pads, gaps = [layer.stride] * n, [side] * n, [layer.dilation] * n
+    forward = [torch.conv1d, torch.conv2d, torch.conv3d][n - 1]
+    backward = torch.ops.aten.convolution_backward
+
+    def gradient(mask: list[bool]) -> Callable[[], object]:
+        return lambda: backward(gt, xt, wt, [layer.filters], steps, pads, gaps, False, [0] * n,
+                                layer.groups, mask)  # fmt: skip
+
+    def fused() -> object:
+        with torch.inference_mode():
+            return torch.relu_(forward(xt, wt, b, steps, pads, gaps, layer.groups))
+
+    calls = {
+        "fwd": fused,
+        "dx": gradient([True, False, False]),
+        "dw": gradient([False, True, False]),
+    }
+    return {name: _with_threads(call) for name, call in calls.items()}
+
+
+def _with_threads(call: Callable[[], object]) -> Any:
+    def make(threads: int) -> Callable[[], object]:
+        torch.set_num_threads(threads)
+        return call
+
+    return make
+
+
+def rows() -> Iterator[Row]:
+    """Forward and both gradients of every layer."""
+    rng = np.random.default_rng(0)
+    for layer in LAYERS:
+        x_shape, w_shape, how = geometry(layer)
+        y = conv.infer(Spec(x_shape, "float32"), Spec(w_shape, "float32"), **how)[0]
+        x, w, g = (rng.standard_normal(s).astype("f4") for s in (x_shape, w_shape, y.shape))
+        work = 2.0 * g.size * np.prod(w_shape[:-1])
+        fast = winograd_forward(y.shape, w_shape, how)
+        packed = pack_conv(w, groups=layer.groups, winograd=fast)
+        fused = {**how, "kernel_shape": w_shape, "activation": "relu"}
+        calls = {
+            "fwd": ours(conv_packed, [x, packed, np.zeros(layer.filters, "f4")], fused),
+            "dx": ours(conv_grad_input, [g, w], {**how, "input_shape": x_shape}),
+            "dw": ours(conv_grad_kernel, [x, g], {**how, "kernel_shape": w_shape}),
+        }
+        peers = torch_calls(layer, x, w, g) if torch else {}
+        for kind, call in calls.items():
+            peer = {"torch": peers[kind]} if torch else {}
+            yield Row(f"{kind} {layer.name} @{layer.size} b{layer.batch}", work, "GF/s", call, peer)
