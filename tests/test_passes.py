@@ -15,6 +15,7 @@ from zoo_keras.graph import Graph, Tensor, constant, input_tensor, scope, tracin
 from zoo_keras.ops.op import registry as R
 from zoo_keras.passes.chains import gather_chains
 from zoo_keras.passes.fuse import fold_scales, fuse_products, pack_weights
+from zoo_keras.passes.fuse_norm import fuse_norms
 from zoo_keras.passes.grad import gradients, sum_to_shape
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.passes.simplify import FOLD_LIMIT, simplify
@@ -301,6 +302,7 @@ PASSES: dict[str, Callable[[Graph], Graph]] = {
     "chains": gather_chains,
     "training": optimise,
     "inference": lambda g: optimise(g, freeze=True),
+    "fuse_norms": fuse_norms,
 }
 
 

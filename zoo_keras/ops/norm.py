@@ -115,6 +115,65 @@ def batch_norm_grad(
     return gamma * rstd * (g - dbeta / count - hat * (dgamma / count)), dgamma, dbeta
 
 
+def _relu_shape(x: Spec, gamma: Spec, beta: Spec, *residual: Spec, epsilon: float) -> Any:
+    if len(residual) > 1 or any(r.shape != x.shape for r in residual):
+        raise ShapeError("there may be one residual, of x's shape.")
+    return _batch_shape(x, gamma, beta, epsilon=epsilon)
+
+
+@op(
+    kernel=True,
+    shape=_relu_shape,
+    dtypes=_float32,
+    samples=[Sample([s, s[-1:], s[-1:], *more], {"epsilon": 1e-3})
+             for s in _SHAPES for more in ([], [s])],
+)  # fmt: skip
+def batch_norm_relu(
+    x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, *residual: np.ndarray, epsilon: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """batch_norm, then the sum with a residual if there is one, then relu, in one pass."""
+    y, mean, variance = batch_norm.reference(x, gamma, beta, epsilon=epsilon)
+    return np.maximum(sum(residual, y), 0), mean, variance
+
+
+def _relu_grad_shape(
+    g: Spec, y: Spec, x: Spec, gamma: Spec, mean: Spec, variance: Spec, *, epsilon: float,
+    residual: bool = False,
+) -> tuple[Spec, ...]:  # fmt: skip
+    if y.shape != x.shape:
+        raise ShapeError("y and x must have one shape.")
+    found = _batch_grad_shape(g, x, gamma, mean, variance, epsilon=epsilon)
+    return (*found, g) if residual else found
+
+
+@op(
+    kernel=True,
+    shape=_relu_grad_shape,
+    attrs_to_c=named("epsilon"),
+    dtypes=_float32,
+    samples=[
+        Sample([s] * 3 + [s[-1:]] * 3, {"epsilon": 1e-3, "residual": residual}, low=0.1, high=1.0)
+        for s in _SHAPES
+        for residual in (False, True)
+    ],
+)
+def batch_norm_relu_grad(
+    g: np.ndarray,
+    y: np.ndarray,
+    x: np.ndarray,
+    gamma: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    *,
+    epsilon: float,
+    residual: bool = False,
+) -> tuple[np.ndarray, ...]:
+    """Gradients (dx, dgamma, dbeta, and the residual's if asked for) of batch_norm_relu's y."""
+    masked = np.where(y > 0, g, 0)
+    found = batch_norm_grad.reference(masked, x, gamma, mean, variance, epsilon=epsilon)
+    return (*found, masked) if residual else found
+
+
 def _layer_shape(x: Spec, gamma: Spec, beta: Spec, *, epsilon: float) -> tuple[Spec, ...]:
     _check_channels(x, gamma, beta)
     statistic = Spec(x.shape[:-1], x.dtype)

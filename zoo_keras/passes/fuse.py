@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras.graph import CONSTANT, PARAMETER, Graph, Leaf, Node, Tensor, constant
+from zoo_keras.ops.conv_choice import winograd_forward
 from zoo_keras.ops.linalg import FUSED_ACTIVATIONS
 from zoo_keras.ops.op import registry
 from zoo_keras.passes.rewrite import consumers, rewrite
@@ -67,11 +68,16 @@ def frozen_nodes(graph: Graph) -> set[int]:
     """ids of nodes that depend on parameters and constants only."""
     found: set[int] = set()
     for node in graph.nodes():
-        leaf = node.op in (PARAMETER, CONSTANT)
+        leaf = node.op is CONSTANT or _steady(node)
         inner = not isinstance(node.op, Leaf) and not node.op.random
         if leaf or (inner and all(id(t.node) in found for t in node.inputs)):
             found.add(id(node))
     return found
+
+
+def _steady(node: Node) -> bool:
+    """Whether a node is a parameter that prediction does not change."""
+    return node.op is PARAMETER and not getattr(node.attrs["variable"], "carried", False)
 
 
 def _single_use(graph: Graph, rule: Callable[..., Outputs]) -> Callable[..., Outputs]:
@@ -170,6 +176,7 @@ def _pack(name: str, node: Node, inputs: Sequence[Tensor]) -> Outputs:
         attrs["units"] = w.shape[-1]
         weights = registry[pack](w)
     else:
-        weights = registry[pack](w, groups=attrs.get("groups", 1))
+        fast = winograd_forward(node.specs[0].shape, w.shape, attrs)
+        weights = registry[pack](w, groups=attrs.get("groups", 1), winograd=fast)
         attrs["kernel_shape"] = w.shape
     return Node(registry[packed], [x, weights, b], attrs, node.specs, node.scope).outputs

@@ -20,9 +20,18 @@ Cotangents = dict[tuple[int, int], Tensor]
 
 def gradients(loss: Tensor, wrt: Sequence[Tensor]) -> list[Tensor | None]:
     """d loss / d t for every t in `wrt`; None where the loss does not depend on it."""
-    order = topological([loss.node])
+    return pullback([loss], [_ones(loss)], wrt)
+
+
+def pullback(
+    outputs: Sequence[Tensor], given: Sequence[Tensor], wrt: Sequence[Tensor]
+) -> list[Tensor | None]:
+    """Gradients by `wrt` of something whose gradients by the outputs are given."""
+    order = topological(t.node for t in outputs)
     active = _depends_on(order, {id(t.node) for t in wrt})
-    cotangents: Cotangents = {(id(loss.node), loss.index): _ones(loss)}
+    cotangents: Cotangents = {}
+    for tensor, gradient in zip(outputs, given, strict=True):
+        _accumulate(cotangents, tensor, gradient)
     for node in reversed(order):
         if any(id(t.node) in active for t in node.inputs):
             _through(node, active, cotangents)
@@ -54,8 +63,10 @@ def _through(node: Node, active: set[int], cotangents: Cotangents) -> None:
         )
     single = len(outs) == 1
     g, y = (outs[0], node.outputs[0]) if single else (tuple(outs), node.outputs)
+    # an op with a body differentiates that in turn
+    inner = {"pullback": pullback} if "body" in node.attrs else {}
     with scope(node.scope):
-        sent = node.op.grad(g, y, *node.inputs, **node.attrs)
+        sent = node.op.grad(g, y, *node.inputs, **node.attrs, **inner)
     for tensor, gradient in zip(node.inputs, sent, strict=True):
         if gradient is not None and id(tensor.node) in active and is_float(tensor.dtype):
             _accumulate(cotangents, tensor, sum_to_shape(gradient, tensor.shape))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from zoo_keras.graph import Graph
 from zoo_keras.passes.chains import gather_chains
 from zoo_keras.passes.fuse import fold_scales, fuse_products, pack_weights
+from zoo_keras.passes.fuse_norm import fuse_norms
 from zoo_keras.passes.simplify import simplify
+from zoo_keras.passes.unread import drop_unread
 
 
 def optimise(graph: Graph, freeze: bool = False) -> Graph:
@@ -14,8 +16,8 @@ def optimise(graph: Graph, freeze: bool = False) -> Graph:
     Args:
         freeze: weights change rarely (inference), so work on them alone may move out of the run.
     """
-    graph = simplify(graph)
-    graph = fuse_products(graph)
+    graph = drop_unread(simplify(graph))
+    graph = fuse_norms(fuse_products(graph))
     if freeze:
         graph = pack_weights(fold_scales(graph))
         graph = simplify(graph)

@@ -14,7 +14,7 @@ import numpy as np
 
 from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Node, Tensor, constant
 from zoo_keras.ops.op import registry
-from zoo_keras.passes.rewrite import rewrite
+from zoo_keras.passes.rewrite import rewrite, with_inputs
 
 FOLD_LIMIT = 1 << 16  # elements; a larger constant would only swell the program
 Outputs = Sequence[Tensor] | None
@@ -23,8 +23,10 @@ Outputs = Sequence[Tensor] | None
 def simplify(graph: Graph) -> Graph:
     """Fold, tidy and merge until nothing changes (two rounds at most pay)."""
     for _ in range(2):
-        graph = rewrite(graph, _tidy)
-        graph = rewrite(graph, _merger())
+        before = graph
+        graph = rewrite(rewrite(graph, _tidy), _merger())
+        if graph is before:
+            break
     return graph
 
 
@@ -114,9 +116,7 @@ def _merger() -> Callable[[Node, tuple[Tensor, ...]], Outputs]:
         if key is None:
             return None
         if key not in seen:
-            unchanged = all(a is b for a, b in zip(node.inputs, inputs, strict=True))
-            kept = node if unchanged else Node(node.op, inputs, node.attrs, node.specs, node.scope)
-            seen[key] = kept.outputs
+            seen[key] = with_inputs(node, inputs).outputs
         return seen[key]
 
     return rule
