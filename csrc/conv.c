@@ -3,14 +3,17 @@
 #include "conv_depthwise.h"
 #include "conv_direct.h"
 #include "conv_pack.h"
+#include "conv_winograd.h"
 
 /* The convolution x -> y of this call; attr as in conv.h. */
-static zk_conv forward(const zk_call *c, int64_t kernel_rows, int64_t kernel_cols) {
+static zk_conv forward(const zk_call *c, const int64_t *kernel) {
     const zk_arg *y = c->a, *x = c->a + 1;
-    int64_t groups = conv_attr(c, 6), filters = y->dims[y->ndim - 1];
+    int64_t groups = conv_attr(c, CONV_GROUPS), filters = y->dims[y->ndim - 1];
     return (zk_conv){
-        .v = forward_axis(c, 0, cells_of(x, 0), cells_of(y, 0), kernel_rows),
-        .h = forward_axis(c, 1, cells_of(x, 1), cells_of(y, 1), kernel_cols),
+        .z = forward_axis(c, 0, cells_of(x, 0), cells_of(y, 0), kernel[0]),
+        .v = forward_axis(c, 1, cells_of(x, 1), cells_of(y, 1), kernel[1]),
+        .h = forward_axis(c, 2, cells_of(x, 2), cells_of(y, 2), kernel[2]),
+        .solid = x->ndim == 5,
         .images = x->dims[0],
         .groups = groups,
         .ci = x->dims[x->ndim - 1] / groups,
@@ -21,13 +24,16 @@ static zk_conv forward(const zk_call *c, int64_t kernel_rows, int64_t kernel_col
 }
 
 static zk_conv raw_forward(const zk_call *c) {
-    return forward(c, kernel_cells(c->a + 2, 0), kernel_cells(c->a + 2, 1));
+    const zk_arg *w = c->a + 2;
+    return forward(c, (int64_t[]){kernel_cells(w, 0), kernel_cells(w, 1), kernel_cells(w, 2)});
 }
 
 static int64_t raw_scratch(const zk_call *c) {
     zk_conv p = raw_forward(c);
+    int64_t packed = zk_align(packed_floats(&p) * 4);
     if (is_depthwise(&p)) return 0;
-    return zk_align(packed_floats(&p) * 4) + direct_scratch(&p, c->threads);
+    if (!conv_attr(c, CONV_WINOGRAD)) return packed + direct_scratch(&p, c->threads);
+    return packed + zk_align(winograd_floats(&p) * 4) + winograd_scratch(&p, c->threads);
 }
 
 static void run_raw(const zk_call *c, const float *bias, int activation) {
@@ -37,55 +43,84 @@ static void run_raw(const zk_call *c, const float *bias, int activation) {
         return;
     }
     float *packed = (float *)c->scratch;
-    pack_weights(c, &p, c->p[2], p.h.taps, 0, packed);
-    run_direct(c, &p, packed, bias, activation, c->scratch + zk_align(packed_floats(&p) * 4));
+    char *rest = c->scratch + zk_align(packed_floats(&p) * 4);
+    if (conv_attr(c, CONV_WINOGRAD)) {
+        char *own = rest + zk_align(winograd_floats(&p) * 4);
+        pack_winograd(c, &p, c->p[2], c->a + 2, 0, packed, (float *)rest);
+        run_winograd(c, &p, (float *)rest, bias, activation, own);
+        return;
+    }
+    pack_weights(c, &p, c->p[2], c->a + 2, 0, packed);
+    run_direct(c, &p, packed, bias, activation, rest);
 }
 
 /* conv: y = correlation of x with w.
- * out y(n, oh, ow, o)  in x(n, h, w, c) w(kh, kw, c / groups, o); 1-D: without h, oh, kh */
+ * out y(n, [od, oh], ow, o)  in x(n, [d, h], w, c) w([kd, kh], kw, c / groups, o) */
 static void conv(const zk_call *c) { run_raw(c, NULL, 0); }
 
 /* conv_fused: y = activation(conv(x, w) + b).  out y  in x w as for conv, b(o)
  */
-static void conv_fused(const zk_call *c) { run_raw(c, c->p[3], (int)conv_attr(c, 7)); }
+static void conv_fused(const zk_call *c) {
+    run_raw(c, c->p[3], (int)conv_attr(c, CONV_ACTIVATION));
+}
 
-/* attr of conv_packed: 8, 9 kernel rows and columns */
 static zk_conv packed_forward(const zk_call *c) {
-    return forward(c, conv_attr(c, 8), conv_attr(c, 9));
+    int64_t kernel[3];
+    for (int i = 0; i < 3; i++) kernel[i] = conv_attr(c, CONV_KERNEL + i);
+    return forward(c, kernel);
+}
+
+/* Whether packed weights are those of Winograd's algorithm. */
+static int at_points(const zk_arg *packed, const zk_conv *p) {
+    return packed->dims[1] == WINO_POS && count_taps(p) == 9;
 }
 
 static int64_t conv_packed_scratch(const zk_call *c) {
     zk_conv p = packed_forward(c);
-    return is_depthwise(&p) ? 0 : direct_scratch(&p, c->threads);
+    if (is_depthwise(&p)) return 0;
+    return at_points(c->a + 2, &p) ? winograd_scratch(&p, c->threads)
+                                   : direct_scratch(&p, c->threads);
 }
 
 /* conv_packed: y = activation(conv(x, w) + b) with w from pack_conv.
- * out y(n, oh, ow, o)  in x(n, h, w, c) w(groups * panels, taps, c / groups, 16) b(o) */
+ * out y(n, [od, oh], ow, o)  in x(n, [d, h], w, c) w(groups * panels, taps, c / groups, 16) b(o) */
 static void conv_packed(const zk_call *c) {
     zk_conv p = packed_forward(c);
-    int activation = (int)conv_attr(c, 7);
+    int activation = (int)conv_attr(c, CONV_ACTIVATION);
     if (is_depthwise(&p)) run_depthwise(c, &p, c->p[2], p.h.taps, c->p[3], activation);
+    else if (at_points(c->a + 2, &p)) run_winograd(c, &p, c->p[2], c->p[3], activation, c->scratch);
     else run_direct(c, &p, c->p[2], c->p[3], activation, c->scratch);
 }
 
-/* pack_conv.  out packed(groups * panels, taps, c, 16)  in w(kh, kw, c, o); attr: groups. Depthwise
- * weights are copied. */
-static void pack_conv(const zk_call *c) {
+static zk_conv packing(const zk_call *c) {
     const zk_arg *w = c->a + 1;
     int64_t groups = conv_attr(c, 0);
-    zk_axis v = {.taps = kernel_cells(w, 0), .dindex = 1};
-    zk_axis h = {.taps = kernel_cells(w, 1), .dindex = 1};
-    zk_conv p = {.v = v,
-                 .h = h,
-                 .groups = groups,
-                 .ci = w->dims[w->ndim - 2],
-                 .co = w->dims[w->ndim - 1] / groups};
+    return (zk_conv){.z = {.taps = kernel_cells(w, 0), .dindex = 1},
+                     .v = {.taps = kernel_cells(w, 1), .dindex = 1},
+                     .h = {.taps = kernel_cells(w, 2), .dindex = 1},
+                     .solid = w->ndim == 5,
+                     .groups = groups,
+                     .ci = w->dims[w->ndim - 2],
+                     .co = w->dims[w->ndim - 1] / groups};
+}
+
+static int64_t pack_conv_scratch(const zk_call *c) {
+    zk_conv p = packing(c);
+    return at_points(c->a, &p) ? packed_floats(&p) * 4 : 0;
+}
+
+/* pack_conv.  out packed(groups * panels, taps, c, 16), for Winograd (panels, 36, c, 16)
+ * in w([kd, kh], kw, c, o); attr: groups. Depthwise weights are copied. */
+static void pack_conv(const zk_call *c) {
+    zk_conv p = packing(c);
+    const zk_arg *w = c->a + 1;
     if (is_depthwise(&p)) memcpy(c->p[0], c->p[1], (size_t)zk_count(w) * 4);
-    else pack_weights(c, &p, c->p[1], h.taps, 0, c->p[0]);
+    else if (at_points(c->a, &p)) pack_winograd(c, &p, c->p[1], w, 0, (float *)c->scratch, c->p[0]);
+    else pack_weights(c, &p, c->p[1], w, 0, c->p[0]);
 }
 
 const zk_kernel ZK_TABLE(conv)[] = {{"conv", conv, raw_scratch},
                                     {"conv_fused", conv_fused, raw_scratch},
                                     {"conv_packed", conv_packed, conv_packed_scratch},
-                                    {"pack_conv", pack_conv, NULL},
+                                    {"pack_conv", pack_conv, pack_conv_scratch},
                                     {0}};

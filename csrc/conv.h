@@ -1,6 +1,6 @@
 /* The geometry of a convolution: axes, taps, and bands of outputs. Forward and both gradients are
- * described by the same few numbers; nothing here computes or copies anything. Arrays are NHWC; a
- * 1-D convolution is a 2-D one with one row. */
+ * described by the same few numbers; nothing here computes or copies anything. Arrays are NDHWC; a
+ * 2-D convolution is a 3-D one with one plane, a 1-D one has one row as well. */
 #ifndef ZK_CONV_H
 #define ZK_CONV_H
 #include "vec.h"
@@ -19,49 +19,60 @@ typedef struct {
 } zk_axis;
 
 typedef struct {
-    zk_axis v, h;                   /* vertical, horizontal */
+    zk_axis z, v, h;                /* depth, vertical, horizontal */
     int64_t images, groups, ci, co; /* ci, co: channels of one group, in and out */
     const float *in;
     float *out;
+    int solid; /* three spatial axes */
 } zk_conv;
 
-/* A rectangle of outputs of one or more images: either whole images, or whole rows of one image, or
- * a part of one row. */
+/* A rectangle of outputs of one plane, or of the only planes of several images: either whole
+ * planes, or whole rows of one, or a part of one row. */
 typedef struct {
-    int64_t image, images, row, rows, col, cols;
+    int64_t image, images, plane, row, rows, col, cols;
 } zk_band;
 
 typedef struct {
-    int64_t images, rows, cols;    /* of a full band */
-    int64_t nimages, nrows, ncols; /* bands along each axis */
+    int64_t images, rows, cols;             /* of a full band */
+    int64_t nimages, nplanes, nrows, ncols; /* bands along each axis */
 } zk_bands;
 
-static inline int64_t count_taps(const zk_conv *p) { return p->v.taps * p->h.taps; }
+static inline int64_t count_taps(const zk_conv *p) { return p->z.taps * p->v.taps * p->h.taps; }
 
 static inline int is_depthwise(const zk_conv *p) {
-    return p->ci == 1 && p->co == 1 && p->groups > 1;
+    return p->ci == 1 && p->co == 1 && p->groups > 1 && !p->solid;
 }
 
-/* attr: strides 0 1, low padding 2 3, dilation 4 5, groups 6, activation 7 */
+/* Attributes of the three axes from each of these numbers on, depth first; then three single ones.
+ * For packed weights, the kernel's cells follow. */
+enum {
+    CONV_STRIDES = 0,
+    CONV_PADDING = 3, /* before the first cell */
+    CONV_DILATION = 6,
+    CONV_GROUPS = 9,
+    CONV_ACTIVATION = 10,
+    CONV_WINOGRAD = 11,
+    CONV_KERNEL = 12
+};
 ZK_INLINE int64_t conv_attr(const zk_call *c, int i) { return (int64_t)c->attr[i]; }
 
-/* Cells of spatial axis 0 (rows) or 1 (columns) of an array with `tail` axes after the spatial
- * ones. */
+/* Cells of spatial axis 0 (depth), 1 (rows) or 2 (columns) of an array with `tail` axes after the
+ * spatial ones. */
 ZK_INLINE int64_t spatial_cells(const zk_arg *a, int axis, int first, int tail) {
-    int at = a->ndim - tail - 2 + axis;
+    int at = a->ndim - tail - 3 + axis;
     return at < first ? 1 : a->dims[at];
 }
-/* Of an activation (n, [h], w, c). */
+/* Of an activation (n, [d, h], w, c). */
 ZK_INLINE int64_t cells_of(const zk_arg *a, int axis) { return spatial_cells(a, axis, 1, 1); }
-/* Of weights ([kh], kw, c, o). */
+/* Of weights ([kd, kh], kw, c, o). */
 ZK_INLINE int64_t kernel_cells(const zk_arg *w, int axis) { return spatial_cells(w, axis, 0, 2); }
 
 static inline zk_axis forward_axis(const zk_call *c, int axis, int64_t in, int64_t out,
                                    int64_t kernel) {
     zk_axis a = {.outs = out, .every = 1, .taps = kernel, .dindex = 1, .in = in, .out = out};
-    a.step = conv_attr(c, axis);
-    a.shift = -conv_attr(c, 2 + axis);
-    a.dshift = conv_attr(c, 4 + axis);
+    a.step = conv_attr(c, CONV_STRIDES + axis);
+    a.shift = -conv_attr(c, CONV_PADDING + axis);
+    a.dshift = conv_attr(c, CONV_DILATION + axis);
     return a;
 }
 
@@ -72,8 +83,9 @@ static inline int64_t gcd(int64_t a, int64_t b) { return b ? gcd(b, a % b) : a; 
  * with those kernel cells in descending order. */
 static inline zk_axis phase_axis(const zk_call *c, int axis, int64_t phase, int64_t gradient,
                                  int64_t input, int64_t kernel) {
-    int64_t stride = conv_attr(c, axis), dilation = conv_attr(c, 4 + axis);
-    int64_t at = phase + conv_attr(c, 2 + axis), every = stride / gcd(stride, dilation), k = 0;
+    int64_t stride = conv_attr(c, CONV_STRIDES + axis), k = 0;
+    int64_t dilation = conv_attr(c, CONV_DILATION + axis), every = stride / gcd(stride, dilation);
+    int64_t at = phase + conv_attr(c, CONV_PADDING + axis);
     while (k < every && (at - k * dilation) % stride) k++;
     zk_axis a = {.first = phase, .every = stride, .step = 1, .in = gradient, .out = input};
     a.outs = input > phase ? (input - phase - 1) / stride + 1 : 0;
@@ -90,6 +102,10 @@ static inline int64_t reach(const zk_axis *a, int64_t outs) {
     return a->taps ? (outs - 1) * a->step + (a->taps - 1) * a->dshift + 1 : 0;
 }
 
+/* The input cell of an output's first tap, and whether a cell exists. */
+static inline int64_t first_cell(const zk_axis *a, int64_t out) { return out * a->step + a->shift; }
+static inline int is_cell(const zk_axis *a, int64_t at) { return at >= 0 && at < a->in; }
+
 /* Taps of an axis that lie on the input, for the output whose first tap is at cell `at`. */
 static inline void taps_inside(const zk_axis *a, int64_t at, int64_t *from, int64_t *to) {
     *from = at < 0 ? zk_min(zk_ceil(-at, a->dshift), a->taps) : 0;
@@ -100,8 +116,8 @@ static inline void taps_inside(const zk_axis *a, int64_t at, int64_t *from, int6
 /* Bands of about equal size and at most `pixels` outputs. */
 static inline zk_bands cut_bands(const zk_conv *p, int64_t pixels) {
     int64_t row = zk_max(p->h.outs, 1), map = zk_max(row * p->v.outs, 1);
-    zk_bands b = {.images = 1, .rows = p->v.outs, .cols = p->h.outs};
-    if (map <= pixels) b.images = pixels / map;
+    zk_bands b = {.images = 1, .nplanes = p->z.outs, .rows = p->v.outs, .cols = p->h.outs};
+    if (map <= pixels) b.images = p->z.outs == 1 ? pixels / map : 1;
     else if (row <= pixels) b.rows = pixels / row;
     else b.rows = 1, b.cols = pixels;
     b.nimages = zk_ceil(p->images, b.images);
@@ -112,10 +128,14 @@ static inline zk_bands cut_bands(const zk_conv *p, int64_t pixels) {
     return b;
 }
 
-static inline int64_t count_bands(const zk_bands *b) { return b->nimages * b->nrows * b->ncols; }
+static inline int64_t count_bands(const zk_bands *b) {
+    return b->nimages * b->nplanes * b->nrows * b->ncols;
+}
 
 static inline zk_band band_at(const zk_conv *p, const zk_bands *b, int64_t i) {
-    zk_band a = {.image = i / (b->nrows * b->ncols) * b->images,
+    int64_t plane = i / (b->nrows * b->ncols);
+    zk_band a = {.image = plane / b->nplanes * b->images,
+                 .plane = plane % b->nplanes,
                  .row = i / b->ncols % b->nrows * b->rows,
                  .col = i % b->ncols * b->cols};
     a.images = zk_min(b->images, p->images - a.image);

@@ -33,8 +33,10 @@ typedef struct {
 } zk_direct;
 
 /* Offset in the output of a place of an image. */
-static inline int64_t place_offset(const zk_conv *p, int64_t image, int64_t row, int64_t col) {
-    int64_t line = image * p->v.out + p->v.first + row * p->v.every;
+static inline int64_t place_offset(const zk_conv *p, int64_t image, int64_t plane, int64_t row,
+                                   int64_t col) {
+    int64_t depth = image * p->z.out + p->z.first + plane * p->z.every;
+    int64_t line = depth * p->v.out + p->v.first + row * p->v.every;
     return (line * p->h.out + p->h.first + col * p->h.every) * p->groups * p->co;
 }
 
@@ -63,7 +65,7 @@ static void band_panels(const zk_direct *d, const zk_band *b, int64_t group, int
     t.dense = p->groups == 1 && p->co <= PANEL && p->h.every == 1 && p->v.every == 1;
     for (int64_t o = from; o < to; o++) {
         set_panel(d, group, o, &t, bias);
-        t.out += place_offset(p, b->image, b->row, b->col);
+        t.out += place_offset(p, b->image, b->plane, b->row, b->col);
         run_tiles(&t, r->pixel, d->out, band_pixels(b));
     }
 }
@@ -82,7 +84,7 @@ static inline void stacked_place(const zk_direct *d, const zk_band *b, const zk_
     place.base = p->in + (b->image * v->in + top + v0 * v->dshift) * line + (left + h0) * p->ci;
     place.w += (v0 * h->taps + h0) * p->ci * PANEL;
     place.ntaps = v1 - v0, place.run = (h1 - h0) * p->ci;
-    place.out += place_offset(p, b->image, row, col);
+    place.out += place_offset(p, b->image, 0, row, col);
     run_tiles(&place, d->in_place.pixel, d->out, b->images);
 }
 
@@ -129,13 +131,14 @@ static inline double share_inside(const zk_axis *a) {
 
 /* Small padded maps of many images. */
 static inline int worth_stacking(const zk_conv *p) {
-    return p->groups == 1 && p->h.dshift == 1 && p->images >= MOST_ROWS / 2 && count_taps(p) > 1 &&
-           p->h.taps * p->ci >= STACK_RUN && p->v.in * p->h.in * p->ci <= STACK_FLOATS &&
+    return p->groups == 1 && !p->solid && p->h.dshift == 1 && p->images >= MOST_ROWS / 2 &&
+           count_taps(p) > 1 && p->h.taps * p->ci >= STACK_RUN &&
+           p->v.in * p->h.in * p->ci <= STACK_FLOATS &&
            share_inside(&p->v) * share_inside(&p->h) < STACK_SHARE;
 }
 
 static inline zk_bands stack_bands(const zk_conv *p) {
-    zk_bands b = {.images = STACK_IMAGES, .cols = p->h.outs, .ncols = 1};
+    zk_bands b = {.images = STACK_IMAGES, .nplanes = 1, .cols = p->h.outs, .ncols = 1};
     b.nimages = zk_ceil(p->images, b.images);
     b.rows = zk_max(zk_min(STACK_PIXELS / (b.images * zk_max(p->h.outs, 1)), p->v.outs), 1);
     b.nrows = zk_ceil(p->v.outs, b.rows);
@@ -175,7 +178,7 @@ static inline void set_offsets(zk_direct *d) {
                 d->in_place.pixel[k] = n * in.image_pitch + down * in.row_pitch + across * in.pitch;
                 d->copied.pixel[k] =
                     n * copy.image_pitch + down * copy.row_pitch + across * copy.pitch;
-                d->out[k] = place_offset(p, n, r, c) - place_offset(p, 0, 0, 0);
+                d->out[k] = place_offset(p, n, 0, r, c) - place_offset(p, 0, 0, 0, 0);
             }
     d->in_place.taps = (int64_t *)d->scratch;
     d->copied.taps = (int64_t *)(d->scratch + d->tap_bytes);

@@ -4,14 +4,24 @@
 #include "conv_depthwise.h"
 #include "conv_direct.h"
 #include "conv_pack.h"
+#include "conv_winograd.h"
 
-/* Phase (row, col) of this call.  dx(n, h, w, c)  g(n, oh, ow, o) w(kh, kw, c / groups, o) */
-static zk_conv phase_of(const zk_call *c, int64_t row, int64_t col) {
+static int64_t count_phases(const zk_call *c) {
+    return conv_attr(c, CONV_STRIDES) * conv_attr(c, CONV_STRIDES + 1) *
+           conv_attr(c, CONV_STRIDES + 2);
+}
+
+/* One phase of this call. */
+static zk_conv phase_at(const zk_call *c, int64_t i) {
     const zk_arg *dx = c->a, *g = c->a + 1, *w = c->a + 2;
-    int64_t groups = conv_attr(c, 6);
+    int64_t groups = conv_attr(c, CONV_GROUPS), across = conv_attr(c, CONV_STRIDES + 2);
+    int64_t down = conv_attr(c, CONV_STRIDES + 1), plane = i / across / down;
+    int64_t row = i / across % down, col = i % across;
     return (zk_conv){
-        .v = phase_axis(c, 0, row, cells_of(g, 0), cells_of(dx, 0), kernel_cells(w, 0)),
-        .h = phase_axis(c, 1, col, cells_of(g, 1), cells_of(dx, 1), kernel_cells(w, 1)),
+        .z = phase_axis(c, 0, plane, cells_of(g, 0), cells_of(dx, 0), kernel_cells(w, 0)),
+        .v = phase_axis(c, 1, row, cells_of(g, 1), cells_of(dx, 1), kernel_cells(w, 1)),
+        .h = phase_axis(c, 2, col, cells_of(g, 2), cells_of(dx, 2), kernel_cells(w, 2)),
+        .solid = g->ndim == 5,
         .images = g->dims[0],
         .groups = groups,
         .ci = g->dims[g->ndim - 1] / groups,
@@ -24,34 +34,41 @@ static zk_conv phase_of(const zk_call *c, int64_t row, int64_t col) {
 /* The largest need of any phase: they run one after the other. */
 static int64_t conv_grad_input_scratch(const zk_call *c) {
     int64_t packed = 0, own = 0;
-    for (int64_t row = 0; row < conv_attr(c, 0); row++)
-        for (int64_t col = 0; col < conv_attr(c, 1); col++) {
-            zk_conv p = phase_of(c, row, col);
-            if (is_depthwise(&p)) return 0;
-            packed = zk_max(packed, zk_align(packed_floats(&p) * 4));
-            own = zk_max(own, direct_scratch(&p, c->threads));
-        }
+    for (int64_t i = 0; i < count_phases(c); i++) {
+        zk_conv p = phase_at(c, i);
+        if (is_depthwise(&p)) return 0;
+        packed = zk_max(packed, zk_align(packed_floats(&p) * 4));
+        own = zk_max(own, direct_scratch(&p, c->threads));
+        if (conv_attr(c, CONV_WINOGRAD))
+            own = zk_align(winograd_floats(&p) * 4) + winograd_scratch(&p, c->threads);
+    }
     return packed + own;
 }
 
 static void run_phase(const zk_call *c, const zk_conv *p) {
-    int64_t columns = kernel_cells(c->a + 2, 1);
     float *packed = (float *)c->scratch;
+    char *rest = c->scratch + zk_align(packed_floats(p) * 4);
     if (is_depthwise(p)) {
-        run_depthwise(c, p, c->p[2], columns, NULL, CONV_LINEAR);
+        run_depthwise(c, p, c->p[2], kernel_cells(c->a + 2, 2), NULL, CONV_LINEAR);
         return;
     }
-    pack_weights(c, p, c->p[2], columns, 1, packed);
-    run_direct(c, p, packed, NULL, CONV_LINEAR, c->scratch + zk_align(packed_floats(p) * 4));
+    if (conv_attr(c, CONV_WINOGRAD)) {
+        char *own = rest + zk_align(winograd_floats(p) * 4);
+        pack_winograd(c, p, c->p[2], c->a + 2, 1, packed, (float *)rest);
+        run_winograd(c, p, (float *)rest, NULL, CONV_LINEAR, own);
+        return;
+    }
+    pack_weights(c, p, c->p[2], c->a + 2, 1, packed);
+    run_direct(c, p, packed, NULL, CONV_LINEAR, rest);
 }
 
-/* conv_grad_input.  out dx(n, h, w, c)  in g(n, oh, ow, o) w(kh, kw, c / groups, o) */
+/* conv_grad_input.  out dx(n, [d, h], w, c)  in g(n, [od, oh], ow, o)
+ * w([kd, kh], kw, c / groups, o) */
 static void conv_grad_input(const zk_call *c) {
-    for (int64_t row = 0; row < conv_attr(c, 0); row++)
-        for (int64_t col = 0; col < conv_attr(c, 1); col++) {
-            zk_conv p = phase_of(c, row, col);
-            run_phase(c, &p);
-        }
+    for (int64_t i = 0; i < count_phases(c); i++) {
+        zk_conv p = phase_at(c, i);
+        run_phase(c, &p);
+    }
 }
 
 const zk_kernel ZK_TABLE(conv_grad_input)[] = {

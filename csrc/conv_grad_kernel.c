@@ -30,9 +30,10 @@ static const int64_t g_bytes = GRAD_PIXELS * PANEL * 4;
 static const float *gradient_panel(const kernel_grad *k, const zk_band *b, int64_t filter, int cols,
                                    float *copy) {
     const zk_conv *p = &k->p;
-    int64_t pitch = p->groups * p->co, first = (b->image * p->v.outs + b->row) * p->h.outs + b->col;
+    int64_t pitch = p->groups * p->co, plane = b->image * p->z.outs + b->plane;
+    int64_t first = (plane * p->v.outs + b->row) * p->h.outs + b->col;
     const float *g = k->g + first * pitch + filter;
-    const float *end = k->g + p->images * p->v.outs * p->h.outs * pitch;
+    const float *end = k->g + p->images * p->z.outs * p->v.outs * p->h.outs * pitch;
     if (pitch == PANEL) return g;
     copy_cells(copy, g, pitch, band_pixels(b), cols, PANEL, PANEL, end);
     return copy;
@@ -50,12 +51,14 @@ static void flat_rows(const kernel_grad *k, const zk_window *w, int64_t *taps, o
         }
 }
 
-/* The same where the input is packed (channels / OUTER_ROWS, images, rows, cols, OUTER_ROWS). */
+/* The same where the input is packed, see packed_window. */
 static void packed_rows(const kernel_grad *k, const zk_window *w, int64_t panel_floats,
                         outer_job *j, float *dw) {
     const zk_conv *p = &k->p;
     for (int64_t t = 0; t < count_taps(p); t++) {
-        j->x = w->base + t / p->h.taps * p->v.dshift * w->row_pitch +
+        int64_t row = t / p->h.taps;
+        j->x = w->base + row / p->v.taps * p->z.dshift * w->plane_pitch +
+               row % p->v.taps * p->v.dshift * w->row_pitch +
                t % p->h.taps * p->h.dshift * w->pitch;
         for (int64_t c = 0; c < p->ci; c += OUTER_ROWS, j->x += panel_floats)
             outer_rows(j, dw + (t * p->ci + c) * j->pitch, zk_min(OUTER_ROWS, p->ci - c));
@@ -104,13 +107,16 @@ static void grad_task(void *ctx, int64_t task, int thread) {
     }
 }
 
-/* The convolution x -> g.  out dw(kh, kw, c / groups, o)  in x(n, h, w, c) g(n, oh, ow, o) */
+/* The convolution x -> g.  out dw([kd, kh], kw, c / groups, o)  in x(n, [d, h], w, c)
+ * g(n, [od, oh], ow, o) */
 static zk_conv gradient_of(const zk_call *c) {
     const zk_arg *w = c->a, *x = c->a + 1, *g = c->a + 2;
-    int64_t groups = conv_attr(c, 6);
+    int64_t groups = conv_attr(c, CONV_GROUPS);
     return (zk_conv){
-        .v = forward_axis(c, 0, cells_of(x, 0), cells_of(g, 0), kernel_cells(w, 0)),
-        .h = forward_axis(c, 1, cells_of(x, 1), cells_of(g, 1), kernel_cells(w, 1)),
+        .z = forward_axis(c, 0, cells_of(x, 0), cells_of(g, 0), kernel_cells(w, 0)),
+        .v = forward_axis(c, 1, cells_of(x, 1), cells_of(g, 1), kernel_cells(w, 1)),
+        .h = forward_axis(c, 2, cells_of(x, 2), cells_of(g, 2), kernel_cells(w, 2)),
+        .solid = x->ndim == 5,
         .images = x->dims[0],
         .groups = groups,
         .ci = x->dims[x->ndim - 1] / groups,
@@ -146,7 +152,8 @@ static int64_t conv_grad_kernel_scratch(const zk_call *c) {
     return partial_bytes(&k) + c->threads * k.own_scratch;
 }
 
-/* conv_grad_kernel.  out dw(kh, kw, c / groups, o)  in x(n, h, w, c) g(n, oh, ow, o) */
+/* conv_grad_kernel.  out dw([kd, kh], kw, c / groups, o)  in x(n, [d, h], w, c)
+ * g(n, [od, oh], ow, o) */
 static void conv_grad_kernel(const zk_call *c) {
     kernel_grad k = plan_gradient(c);
     k.g = c->p[2];

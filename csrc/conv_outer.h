@@ -133,7 +133,7 @@ ZK_INLINE void copy_cells(float *to, const float *from, int64_t pitch, int64_t n
 /* Floats of the input of a band in either form, with room for what a tile or copy_cells touches
  * beyond. */
 static inline int64_t operand_floats(const zk_conv *p, const zk_bands *b, int flat) {
-    int64_t cells = b->images * reach(&p->v, b->rows) * reach(&p->h, b->cols);
+    int64_t cells = b->images * reach(&p->z, 1) * reach(&p->v, b->rows) * reach(&p->h, b->cols);
     int64_t channels = flat ? p->ci : zk_ceil(p->ci, OUTER_ROWS) * OUTER_ROWS;
     int64_t room = (flat ? 1 : zk_ceil(p->ci, OUTER_ROWS)) * PANEL;
     return count_bands(b) ? cells * channels + room : 0;
@@ -165,21 +165,25 @@ static inline void pack_line(const zk_conv *p, const float *x, int64_t a, int64_
         memset(at, 0, (size_t)(zeros * OUTER_ROWS) * 4);
 }
 
-/* Packed: (channels / OUTER_ROWS, images, rows, cols, OUTER_ROWS), zero outside the input. */
+/* Packed: (channels / OUTER_ROWS, images, planes, rows, cols, OUTER_ROWS), zero outside the
+ * input. */
 static inline zk_window packed_window(const zk_conv *p, const zk_band *b, int64_t group,
                                       float *to) {
-    int64_t rows = reach(&p->v, b->rows), cols = reach(&p->h, b->cols), line = cols * OUTER_ROWS;
-    int64_t top = b->row * p->v.step + p->v.shift, left = b->col * p->h.step + p->h.shift;
+    int64_t planes = reach(&p->z, 1), rows = reach(&p->v, b->rows), cols = reach(&p->h, b->cols);
+    int64_t line = cols * OUTER_ROWS, left = first_cell(&p->h, b->col);
     int64_t a = zk_min(zk_max(-left, 0), cols), z = zk_max(zk_min(cols, p->h.in - left), a);
-    zk_window in = input_pitches(p), w = {to, rows * line, line, OUTER_ROWS};
+    zk_window in = input_pitches(p);
+    zk_window w = {to, planes * rows * line, rows * line, line, OUTER_ROWS};
     in.base += b->image * in.image_pitch + left * in.pitch + group * p->ci;
     int64_t distance = panel_distance(&w, b->images);
-    for (int64_t n = 0; n < b->images; n++)
-        for (int64_t r = top; r < top + rows; r++, to += line) {
-            int outside = r < 0 || r >= p->v.in;
-            const float *x = in.base + n * in.image_pitch + r * in.row_pitch;
-            pack_line(p, x, outside ? cols : a, outside ? cols : z, cols, to, distance);
-        }
+    for (int64_t i = 0; i < b->images * planes * rows; i++, to += line) {
+        int64_t plane = first_cell(&p->z, b->plane) + i / rows % planes;
+        int64_t row = first_cell(&p->v, b->row) + i % rows;
+        int inside = is_cell(&p->z, plane) && is_cell(&p->v, row);
+        const float *x = in.base + i / rows / planes * in.image_pitch + plane * in.plane_pitch +
+                         row * in.row_pitch;
+        pack_line(p, x, inside ? a : cols, inside ? z : cols, cols, to, distance);
+    }
     return w;
 }
 #endif

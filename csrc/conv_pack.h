@@ -12,7 +12,7 @@ typedef struct {
     const zk_conv *p;
     const float *w; /* (kernel rows, kernel columns, ...) */
     float *packed;
-    int64_t columns;             /* kernel columns */
+    int64_t rows, columns;       /* of the kernel */
     int64_t tap, in, out, group; /* distance in w of taps, input channels, filters, groups */
 } zk_packing;
 
@@ -34,22 +34,24 @@ static void pack_panel(void *ctx, int64_t task, int thread) {
     const float *w = k->w + task / panels * k->group + panel * PANEL * k->out;
     float *to = k->packed + task * count_taps(p) * p->ci * PANEL;
     (void)thread;
-    for (int64_t i = 0; i < p->v.taps; i++)
-        for (int64_t j = 0; j < p->h.taps; j++, to += p->ci * PANEL) {
-            int64_t row = p->v.index + i * p->v.dindex, col = p->h.index + j * p->h.dindex;
-            pack_tap(k, w + (row * k->columns + col) * k->tap, cols, to);
-        }
+    for (int64_t t = 0; t < count_taps(p); t++, to += p->ci * PANEL) {
+        int64_t d = t / p->h.taps / p->v.taps, i = t / p->h.taps % p->v.taps, j = t % p->h.taps;
+        int64_t row = (p->z.index + d * p->z.dindex) * k->rows + p->v.index + i * p->v.dindex;
+        int64_t cell = row * k->columns + p->h.index + j * p->h.dindex;
+        pack_tap(k, w + cell * k->tap, cols, to);
+    }
 }
 
-/* Packs raw weights (kh, kw, ci, groups * co), or those of the convolution whose gradient this is
- * (turned), (kh, kw, co, groups * ci). */
-static inline void pack_weights(const zk_call *c, const zk_conv *p, const float *w, int64_t columns,
-                                int turned, float *packed) {
+/* Packs raw weights (kd, kh, kw, ci, groups * co), or those of the convolution whose gradient this
+ * is (turned), (kd, kh, kw, co, groups * ci). */
+static inline void pack_weights(const zk_call *c, const zk_conv *p, const float *w,
+                                const zk_arg *shape, int turned, float *packed) {
     int64_t filters = p->groups * (turned ? p->ci : p->co);
     zk_packing k = {p,
                     w,
                     packed,
-                    columns,
+                    kernel_cells(shape, 1),
+                    kernel_cells(shape, 2),
                     (turned ? p->co : p->ci) * filters,
                     turned ? 1 : filters,
                     turned ? filters : 1,

@@ -5,21 +5,21 @@
 #define ZK_CONV_WINDOW_H
 #include "conv.h"
 
-/* Cell (image, row, column), counted from the first tap of the band's first output, is at base +
- * image * image_pitch + row * row_pitch + column * pitch. */
+/* Cell (image, plane, row, column), counted from the first tap of the band's first output, is at
+ * base + image * image_pitch + plane * plane_pitch + row * row_pitch + column * pitch. */
 typedef struct {
     const float *base;
-    int64_t image_pitch, row_pitch, pitch;
+    int64_t image_pitch, plane_pitch, row_pitch, pitch;
 } zk_window;
 
 /* The pitches of the input, and of a copy of a full band's window, one group of channels. */
 static inline zk_window input_pitches(const zk_conv *p) {
-    int64_t pitch = p->groups * p->ci, row = p->h.in * pitch;
-    return (zk_window){p->in, p->v.in * row, row, pitch};
+    int64_t pitch = p->groups * p->ci, row = p->h.in * pitch, plane = p->v.in * row;
+    return (zk_window){p->in, p->z.in * plane, plane, row, pitch};
 }
 static inline zk_window copy_pitches(const zk_conv *p, const zk_bands *b) {
-    int64_t row = reach(&p->h, b->cols) * p->ci;
-    return (zk_window){NULL, reach(&p->v, b->rows) * row, row, p->ci};
+    int64_t row = reach(&p->h, b->cols) * p->ci, plane = reach(&p->v, b->rows) * row;
+    return (zk_window){NULL, reach(&p->z, 1) * plane, plane, row, p->ci};
 }
 
 /* Floats of a copy; the last vector may spill. */
@@ -27,11 +27,15 @@ static inline int64_t window_floats(const zk_conv *p, const zk_bands *b) {
     return count_bands(b) ? b->images * copy_pitches(p, b).image_pitch + VL : 0;
 }
 
+static inline int lies_inside(const zk_axis *a, int64_t first, int64_t outs) {
+    int64_t at = first_cell(a, first);
+    return at >= 0 && at + reach(a, outs) <= a->in;
+}
+
 /* Whether all taps of the band's outputs lie on the input. */
 static inline int touches_no_padding(const zk_conv *p, const zk_band *b) {
-    int64_t top = b->row * p->v.step + p->v.shift, left = b->col * p->h.step + p->h.shift;
-    return top >= 0 && left >= 0 && top + reach(&p->v, b->rows) <= p->v.in &&
-           left + reach(&p->h, b->cols) <= p->h.in;
+    return lies_inside(&p->z, b->plane, 1) && lies_inside(&p->v, b->row, b->rows) &&
+           lies_inside(&p->h, b->col, b->cols);
 }
 
 /* Both write whole vectors, hence up to VL - 1 floats too many. */
@@ -60,25 +64,34 @@ static inline void copy_row(const zk_conv *p, float *to, const float *row, int64
     zero_floats(to + z * ci, (cols - z) * ci);
 }
 
+/* The rows that a band needs of one plane, which may lie outside the input. */
+static inline void copy_plane(const zk_conv *p, const zk_band *b, int inside, const float *from,
+                              int64_t left, float *to) {
+    int64_t top = first_cell(&p->v, b->row), rows = reach(&p->v, b->rows);
+    int64_t cols = reach(&p->h, b->cols), line = input_pitches(p).row_pitch;
+    for (int64_t r = 0; r < rows; r++, to += cols * p->ci)
+        if (inside && is_cell(&p->v, top + r)) copy_row(p, to, from + r * line, left, cols);
+        else zero_floats(to, cols * p->ci);
+}
+
 /* A window of `group`; the copy (window_floats) is made if it is needed. */
 static inline zk_window band_window(const zk_conv *p, const zk_bands *bands, const zk_band *b,
                                     int64_t group, float *copy) {
-    int64_t top = b->row * p->v.step + p->v.shift, left = b->col * p->h.step + p->h.shift;
+    int64_t left = b->col * p->h.step + p->h.shift, planes = reach(&p->z, 1);
     zk_window in = input_pitches(p), w = copy_pitches(p, bands);
-    in.base += b->image * in.image_pitch + group * p->ci;
+    in.base += b->image * in.image_pitch + first_cell(&p->z, b->plane) * in.plane_pitch +
+               first_cell(&p->v, b->row) * in.row_pitch + group * p->ci;
     if (touches_no_padding(p, b)) {
-        in.base += top * in.row_pitch + left * in.pitch;
+        in.base += left * in.pitch;
         return in;
     }
-    int64_t rows = reach(&p->v, b->rows), cols = reach(&p->h, b->cols);
     w.base = copy;
-    for (int64_t n = 0; n < b->images; n++)
-        for (int64_t r = 0; r < rows; r++) {
-            float *to = copy + n * w.image_pitch + r * w.row_pitch;
-            const float *row = in.base + n * in.image_pitch + (top + r) * in.row_pitch;
-            if (top + r < 0 || top + r >= p->v.in) zero_floats(to, cols * p->ci);
-            else copy_row(p, to, row, left, cols);
-        }
+    for (int64_t i = 0; i < b->images * planes; i++) {
+        int64_t n = i / planes, z = i % planes;
+        const float *from = in.base + n * in.image_pitch + z * in.plane_pitch;
+        float *to = copy + n * w.image_pitch + z * w.plane_pitch;
+        copy_plane(p, b, is_cell(&p->z, first_cell(&p->z, b->plane) + z), from, left, to);
+    }
     return w;
 }
 
@@ -89,10 +102,12 @@ static inline int64_t tap_runs(const zk_conv *p, const zk_window *w, int64_t *ta
     int64_t down = p->v.taps, across = p->h.taps, run = p->ci;
     if (p->h.dshift * w->pitch == run) run *= across, across = 1;
     if (across == 1 && p->v.dshift * w->row_pitch == run) run *= down, down = 1;
-    *ntaps = down * across;
-    for (int64_t i = 0; i < down; i++)
-        for (int64_t j = 0; j < across; j++)
-            *taps++ = i * p->v.dshift * w->row_pitch + j * p->h.dshift * w->pitch;
+    *ntaps = p->z.taps * down * across;
+    for (int64_t k = 0; k < p->z.taps; k++)
+        for (int64_t i = 0; i < down; i++)
+            for (int64_t j = 0; j < across; j++)
+                *taps++ = k * p->z.dshift * w->plane_pitch + i * p->v.dshift * w->row_pitch +
+                          j * p->h.dshift * w->pitch;
     return run;
 }
 #endif

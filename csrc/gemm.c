@@ -2,6 +2,7 @@
  * shape alone, so that no result depends on the number of threads. A task packs a few panels of b
  * at a time into its own scratch memory and runs the micro-kernel of gemm.h over its rows of a. */
 #include "gemm.h"
+#include "gemm_pack.h"
 #include "mkl.h"
 
 #define KBLOCK 256        /* steps of k at once: a panel of b is 16 kB and stays in L1 */
@@ -12,11 +13,14 @@
 #define FEW_TASKS 8       /* enough for balance; more when they stay long, up to MANY_TASKS */
 #define MANY_TASKS 32
 #define SMALL 32768     /* floats of y up to which k is cut between tasks */
+#define BROAD 16        /* panels of a task, at least, when a has to be packed or copied */
+#define KLEAST 512      /* steps of a task, at least, when k is cut because of that */
+#define CLASH 512       /* rows that lie a multiple of so many floats apart share cache sets */
 #define SUM_FLOATS 4096 /* of y, summed by one task afterwards */
 
 /* Scratch floats of a thread: packed panels of b, then, when a is turned, packed tiles of a. */
 #define BPACK ((int64_t)GROUP * KBLOCK * PANEL)
-#define APACK ((int64_t)(MBLOCK + 16) * KBLOCK)
+#define APACK ((int64_t)(MBLOCK + 16) * (KBLOCK + 16))
 
 /* y(m, n) = act(a(m, k) b(k, n) + bias), for each of `batch` matrices. */
 typedef struct {
@@ -40,6 +44,11 @@ typedef struct {
     int64_t i0, i1, p0, p1, k0, k1;
 } part;
 
+/* Whether rows of a are copied next to each other before they are used. */
+static int copied(const gemm *g) {
+    return !g->ta && g->m > GEMM_ROWS && g->k > KBLOCK && g->arow % CLASH == 0;
+}
+
 static int64_t panels(int64_t n) { return zk_ceil(n, PANEL); }
 
 /* Where part `i` of `parts` equal parts of `n` things starts. */
@@ -60,55 +69,12 @@ static void activate(float *c, int64_t crow, int64_t rows, int64_t cols, int act
     }
 }
 
-/* A panel out(steps, 16) from up to 16 columns of b(steps, n), the rest zero. Reads 16 floats of
- * every row but the last ones, where that would go past the end of b. */
-static void pack_rows(const float *b, int64_t brow, int64_t steps, int64_t cols, float *out) {
-    const int64_t whole = cols < PANEL ? zk_max(0, steps - zk_ceil(PANEL, brow)) : steps;
-    int32_t exists[PANEL];
-    for (int i = 0; i < PANEL; i++) exists[i] = i < cols ? -1 : 0;
-    for (int64_t t = 0; t < whole; t++)
-        for (int v = 0; v < PANEL; v += VL) {
-            const vi mask = *(const vi *)(exists + v);
-            vf_store(out + t * PANEL + v, (vf)((vi)vf_load(b + t * brow + v) & mask));
-        }
-    for (int64_t t = whole; t < steps; t++)
-        for (int i = 0; i < PANEL; i++) out[t * PANEL + i] = i < cols ? b[t * brow + i] : 0;
-}
-
 /* GROUP panels at once: a long run of each row of b is read in one go. */
 static void pack_group(const float *b, int64_t brow, int64_t steps, float *out) {
     for (int64_t t = 0; t < steps; t++, b += brow, out += PANEL)
 #pragma GCC unroll 16
         for (int v = 0; v < GROUP * PV; v++)
             vf_store(out + (v / PV) * KBLOCK * PANEL + (v % PV) * VL, vf_load(b + v * VL));
-}
-
-typedef float v4f __attribute__((vector_size(16), aligned(4), may_alias));
-typedef int32_t v4i __attribute__((vector_size(16)));
-
-/* out[j][i] = b[i][j] for 4 rows of b and 4 of out */
-static inline void turn_4x4(const float *b, int64_t brow, float *out, int64_t outrow) {
-    const v4i low = {0, 4, 1, 5}, high = {2, 6, 3, 7}, first = {0, 1, 4, 5}, last = {2, 3, 6, 7};
-    const v4f r0 = *(const v4f *)b, r1 = *(const v4f *)(b + brow);
-    const v4f r2 = *(const v4f *)(b + 2 * brow), r3 = *(const v4f *)(b + 3 * brow);
-    const v4f l01 = __builtin_shuffle(r0, r1, low), l23 = __builtin_shuffle(r2, r3, low);
-    const v4f h01 = __builtin_shuffle(r0, r1, high), h23 = __builtin_shuffle(r2, r3, high);
-    *(v4f *)out = __builtin_shuffle(l01, l23, first);
-    *(v4f *)(out + outrow) = __builtin_shuffle(l01, l23, last);
-    *(v4f *)(out + 2 * outrow) = __builtin_shuffle(h01, h23, first);
-    *(v4f *)(out + 3 * outrow) = __builtin_shuffle(h01, h23, last);
-}
-
-/* A panel out(steps, 16) from up to 16 rows of b(n, steps), in squares that use whole cache
- * lines. */
-static void pack_columns(const float *b, int64_t bcol, int64_t steps, int64_t cols, float *out) {
-    const int64_t squares = cols < PANEL ? 0 : steps / 4 * 4;
-    for (int64_t t = 0; t < squares; t += 16)
-        for (int i = 0; i < PANEL; i += 4)
-            for (int64_t u = t; u < zk_min(t + 16, squares); u += 4)
-                turn_4x4(b + i * bcol + u, bcol, out + u * PANEL + i, PANEL);
-    for (int64_t t = squares; t < steps; t++)
-        for (int i = 0; i < PANEL; i++) out[t * PANEL + i] = i < cols ? b[i * bcol + t] : 0;
 }
 
 /* Packs panels [p, p + count) of b, steps k0.. */
@@ -141,7 +107,7 @@ static void choose_b(const gemm *g, const float *b, int64_t p, int64_t count, in
     }
 }
 
-/* A part's rows of a(k, m) from step k0 on, tile by tile as in run_rows, as out(tiles, steps,
+/* A part's rows of a(k, m) from step k0 on, tile by tile as in gemm_rows, as out(tiles, steps,
  * GEMM_ROWS). Goes 8 steps at a time, so that cache lines shared by two tiles are still there for
  * the second. */
 static void pack_a(const gemm *g, const part *s, int64_t k0, int64_t steps, float *out) {
@@ -161,20 +127,11 @@ static void pack_a(const gemm *g, const part *s, int64_t k0, int64_t steps, floa
         }
 }
 
-/* Runs the tile, which stands at the part's first row, over `count` rows: tiles of equal size or,
- * the first ones, a row larger. */
-static void run_rows(const gemm_tile *first, int64_t count, int wide, int apacked) {
-    const int64_t tiles = zk_ceil(count, GEMM_ROWS);
-    const int64_t small = count / tiles, larger = count % tiles;
-    const int64_t astep = apacked ? first->k * GEMM_ROWS : 0;
-    gemm_tile t = *first;
-    for (int64_t i = 0; i < tiles; i++) {
-        const int64_t rows = small + (i < larger);
-        gemm_kernel[rows - 1][wide](&t);
-        t.a += apacked ? astep : rows * t.arow;
-        t.c += rows * t.crow;
-        t.add += rows * t.addrow;
-    }
+/* A part's rows of a(m, k) from step k0 on, as out(rows, KBLOCK + 16). */
+static void copy_a(const gemm *g, const part *s, int64_t k0, int64_t steps, float *out) {
+    const float *a = s->a + s->i0 * g->arow + k0;
+    for (int64_t i = s->i0; i < s->i1; i++, a += g->arow, out += KBLOCK + 16)
+        memcpy(out, a, (size_t)steps * sizeof *out);
 }
 
 /* Steps [k0, k0 + t.k) of a part: the tile knows a and its strides. */
@@ -196,7 +153,7 @@ static void run_panels(const gemm *g, const part *s, int64_t k0, gemm_tile t, in
             u.b = t.b + i * t.bpanel;
             u.c = s->y + s->i0 * g->n + column;
             u.add = first ? (g->bias ? g->bias + column : NULL) : u.c;
-            run_rows(&u, rows, w > 1, apacked);
+            gemm_rows(&u, rows, w > 1, apacked ? u.k * GEMM_ROWS : 0);
             if (t.act > ZK_RELU) activate(u.c, g->n, rows, u.cols, t.act);
         }
     }
@@ -214,6 +171,9 @@ static void multiply_part(const gemm *g, const part *s, float *scratch) {
         if (apacked) {
             pack_a(g, s, k0, t.k, scratch + BPACK);
             t.a = scratch + BPACK, t.arow = 1, t.acol = GEMM_ROWS;
+        } else if (copied(g) && s->p1 - s->p0 > 2) {
+            copy_a(g, s, k0, t.k, scratch + BPACK);
+            t.a = scratch + BPACK, t.arow = KBLOCK + 16;
         }
         run_panels(g, s, k0, t, apacked, scratch);
     }
@@ -281,7 +241,7 @@ static void run_part(const gemm *g, const part *s, float *scratch) {
     else multiply_part(g, s, scratch);
 }
 
-static int64_t pack_floats(const gemm *g) { return g->ta ? BPACK + APACK : BPACK; }
+static int64_t pack_floats(const gemm *g) { return g->ta || copied(g) ? BPACK + APACK : BPACK; }
 
 static void run_task(void *ctx, int64_t task, int thread) {
     const gemm *g = ctx;
@@ -306,12 +266,13 @@ static void run_task(void *ctx, int64_t task, int thread) {
 /* y = sum of the partial matrices, in their order. */
 static void sum_task(void *ctx, int64_t task, int thread) {
     const gemm *g = ctx;
-    const int64_t size = g->m * g->n, end = zk_min(size, (task + 1) * SUM_FLOATS);
+    const int64_t size = g->m * g->n, at = task * SUM_FLOATS, n = zk_min(size - at, SUM_FLOATS);
+    float *restrict y = g->y + at;
     (void)thread;
-    for (int64_t i = task * SUM_FLOATS; i < end; i++) {
-        float sum = 0;
-        for (int64_t q = 0; q < g->kcuts; q++) sum += g->partial[q * size + i];
-        g->y[i] = sum;
+    memcpy(y, g->partial + at, (size_t)n * sizeof *y);
+    for (int64_t q = 1; q < g->kcuts; q++) {
+        const float *restrict more = g->partial + q * size + at;
+        for (int64_t i = 0; i < n; i++) y[i] += more[i];
     }
 }
 
@@ -331,11 +292,15 @@ static void choose_blocks(gemm *g) {
     const double work = (double)g->batch * (double)(g->n * (g->k + 1)) * (double)(g->m + 6);
     const int64_t tasks = tasks_for(work), kparts = g->k / KBLOCK;
     const int cut_k = g->may_cut_k && g->m * g->n <= SMALL && kparts > 3;
+    const int broad = !cut_k && (g->ta ? g->may_cut_k : copied(g));
+    const int64_t least = broad ? BROAD : GROUP;
     g->kcuts = cut_k ? zk_min(tasks, kparts) : 1;
     const int64_t wanted = zk_ceil(tasks, g->batch * g->kcuts);
     g->rows = zk_ceil(g->m, MBLOCK);
-    g->columns = zk_min(zk_ceil(wanted, g->rows), zk_ceil(g->n, GROUP * PANEL));
-    g->rows = zk_max(g->rows, zk_min(wanted / g->columns, g->m / MLEAST));
+    g->columns = zk_min(zk_ceil(wanted, g->rows), zk_ceil(g->n, least * PANEL));
+    const int64_t most = broad ? zk_min(wanted, FEW_TASKS) : wanted;
+    if (broad && g->ta) g->kcuts = zk_max(1, zk_min(most / (g->rows * g->columns), g->k / KLEAST));
+    g->rows = zk_max(g->rows, zk_min(most / (g->columns * g->kcuts), g->m / MLEAST));
     g->chunk = zk_ceil(g->batch * g->rows * g->columns * g->kcuts, tasks);
 }
 
@@ -399,7 +364,8 @@ static int64_t matmul_scratch(const zk_call *c) {
 
 /* A layer of one row of x for each row of y; w is as it is, or packed. */
 static gemm layer(const zk_call *c, int64_t k, int64_t n, int act) {
-    gemm g = {.call = c, .y = c->p[0], .a = c->p[1], .b = c->p[2], .bias = c->p[3], .batch = 1};
+    gemm g = {.call = c, .batch = 1};
+    if (c->p) g.y = c->p[0], g.a = c->p[1], g.b = c->p[2], g.bias = c->p[3];
     g.m = zk_span(c->a, 0, c->a->ndim - 1), g.k = k, g.n = n, g.act = act;
     return g;
 }
@@ -415,7 +381,10 @@ static void dense(const zk_call *c) {
 }
 
 static int64_t dense_scratch(const zk_call *c) {
-    return c->threads * BPACK * (int64_t)sizeof(float);
+    gemm g = layer(c, c->a[2].dims[0], c->a[2].dims[1], 0);
+    turn_single_column(&g);
+    set_strides(&g);
+    return pack_bytes(c, &g);
 }
 
 /* dense_packed: y = act(x w + b).  out y(..., n)  in x(..., k), w(ceil(n / 16), k, 16), b(n)
@@ -435,7 +404,10 @@ static void dense_packed(const zk_call *c) {
 }
 
 static int64_t dense_packed_scratch(const zk_call *c) {
-    return c->attr[0] == 1 ? c->a[2].dims[1] * (int64_t)sizeof(float) : 0;
+    gemm g = layer(c, c->a[2].dims[1], (int64_t)c->attr[0], 0);
+    if (g.n == 1) return g.k * (int64_t)sizeof(float);
+    set_strides(&g);
+    return copied(&g) ? pack_bytes(c, &g) : 0;
 }
 
 /* pack_dense: panels of 16 columns, zero padded.  out y(ceil(n / 16), k, 16)  in w(k, n) */

@@ -111,4 +111,19 @@ ZK_INLINE void gemm_run(const gemm_tile *t, const int rows, const int panels) {
 #endif
 GEMM_EACH(GEMM_TILE)
 static void (*const gemm_kernel[GEMM_ROWS][2])(const gemm_tile *) = {GEMM_EACH(GEMM_ENTRY)};
+
+/* Runs the tile, which stands at the first row, over `count` rows: tiles of equal size or, the
+ * first ones, a row larger. astep: floats between tiles of a when a is packed by tiles, else 0. */
+static inline void gemm_rows(const gemm_tile *first, int64_t count, int wide, int64_t astep) {
+    const int64_t tiles = zk_ceil(count, GEMM_ROWS);
+    const int64_t small = tiles ? count / tiles : 0, larger = tiles ? count % tiles : 0;
+    gemm_tile t = *first;
+    for (int64_t i = 0; i < tiles; i++) {
+        const int64_t rows = small + (i < larger);
+        gemm_kernel[rows - 1][wide](&t);
+        t.a += astep ? astep : rows * t.arow;
+        t.c += rows * t.crow;
+        t.add += rows * t.addrow;
+    }
+}
 #endif

@@ -1,58 +1,13 @@
 /* Kernels that pick rows by number: gather, its gradient as a whole table or as the touched rows
  * only, one-hot codes. Ids are int32 or int64; one that is out of range stops the run with a
  * message written into the scratch memory. Sums are in the order of positions for any threads. */
-#include "vec.h"
-#include <stdio.h>
+#include "ids.h"
 
-#define MESSAGE 256
-#define TASK_BYTES (64 * 1024)
 #define DIGIT 11 /* bits sorted in one pass */
-
-typedef int64_t wide_id __attribute__((may_alias, aligned(4)));
-typedef struct {
-    const void *p;
-    int64_t n;
-    int wide;
-} id_list;
-
-static id_list ids_of(const zk_call *c, int arg) {
-    return (id_list){c->p[arg], zk_count(c->a + arg), c->a[arg].dtype == ZK_I64};
-}
-
-ZK_INLINE int64_t id_at(const id_list *ids, int64_t i) {
-    return ids->wide ? ((const wide_id *)ids->p)[i] : ((const int32_t *)ids->p)[i];
-}
-
-/* Whether all ids are in [low, rows); else the run fails with the first one that is not. */
-static int ids_fit(const zk_call *c, const id_list *ids, int64_t low, int64_t rows) {
-    int64_t wrong = 0, i = 0;
-    if (ids->wide)
-        for (i = 0; i < ids->n; i++) wrong |= id_at(ids, i) < low || id_at(ids, i) >= rows;
-    else
-        for (i = 0; i < ids->n; i++) {
-            int32_t id = ((const int32_t *)ids->p)[i];
-            wrong |= id < low || id >= rows;
-        }
-    if (!wrong) return 1;
-    for (i = 0; id_at(ids, i) >= low && id_at(ids, i) < rows;) i++;
-    snprintf(c->scratch, MESSAGE,
-             "id out of range at position %lld: ids must be at least 0 and below %lld, the number "
-             "of rows. Received: %lld. Correct the id or use a larger table.",
-             (long long)i, (long long)rows, (long long)id_at(ids, i));
-    zk_fail(c, c->scratch);
-    return 0;
-}
 
 static int64_t message_bytes(const zk_call *c) {
     (void)c;
     return MESSAGE;
-}
-
-/* Floats of a row of an array whose first `lead` axes are counted by ids. */
-static int64_t row_length(const zk_arg *a, int lead) { return zk_span(a, lead, a->ndim); }
-
-static int64_t rows_per_task(int64_t row_bytes) {
-    return zk_max(TASK_BYTES / zk_max(row_bytes, 1), 1);
 }
 
 typedef struct {
@@ -79,10 +34,6 @@ static void gather(const zk_call *c) {
     gather_job j = {c->p[0], c->p[1], ids_of(c, 2), bytes, rows_per_task(bytes)};
     if (ids_fit(c, &j.ids, 0, table->dims[0]))
         zk_parallel(c, zk_ceil(j.ids.n, j.per), gather_task, &j);
-}
-
-ZK_INLINE void add_row(float *restrict y, const float *restrict g, int64_t d) {
-    for (int64_t k = 0; k < d; k++) y[k] += g[k];
 }
 
 /* The table's rows are cut into pieces of 1 << shift rows, about 256 KB each and 256 at most. */
@@ -152,7 +103,7 @@ static void sort_digit(pair *to, const pair *from, int64_t n, int shift) {
 }
 
 /* Pairs (id, position) sorted by id, positions in order; a and b have room for all. */
-static pair *sort_ids(const id_list *ids, pair *a, pair *b) {
+static pair *sort_pairs(const id_list *ids, pair *a, pair *b) {
     int32_t all = 0;
     for (int64_t i = 0; i < ids->n; i++) {
         a[i] = (pair){(int32_t)id_at(ids, i), (int32_t)i};
@@ -209,7 +160,7 @@ static void gather_grad_rows(const zk_call *c) {
     pair *pairs = (pair *)(c->scratch + MESSAGE);
     if (!ids_fit(c, &ids, 0, (int64_t)1 << 31)) return;
     j.first = (int32_t *)(pairs + 2 * ids.n);
-    j.sorted = sort_ids(&ids, pairs, pairs + ids.n);
+    j.sorted = sort_pairs(&ids, pairs, pairs + ids.n);
     j.count = list_unique(j.sorted, ids.n, c->p[0], j.first);
     *(int32_t *)c->p[2] = (int32_t)j.count;
     zk_parallel(c, zk_ceil(j.n, j.per), rows_task, &j);
@@ -220,35 +171,22 @@ static int64_t gather_grad_rows_scratch(const zk_call *c) {
     return MESSAGE + n * 2 * (int64_t)sizeof(pair) + (n + 1) * 4;
 }
 
-typedef struct {
-    float *y;
-    const float *w, *rows;
-    id_list ids;
-    float rate;
-    int64_t d, per;
-} step_job;
-
-static void step_task(void *ctx, int64_t task, int thread) {
-    const step_job *j = ctx;
-    (void)thread;
-    for (int64_t i = task * j->per; i < zk_min((task + 1) * j->per, j->ids.n); i++) {
-        int64_t id = id_at(&j->ids, i);
-        if (id < 0) continue;
-        float *restrict y = j->y + id * j->d;
-        const float *restrict g = j->rows + i * j->d;
-        for (int64_t k = 0; k < j->d; k++) y[k] -= j->rate * g[k];
-    }
+/* sort_ids: where each id occurs.  out count, unique(n), first(n + 1), order(n) end to end
+ * in ids(n)  scratch: message, two arrays of n pairs */
+static void sort_ids(const zk_call *c) {
+    id_list ids = ids_of(c, 1);
+    int64_t n = ids.n;
+    int32_t *to = c->p[0], *first = to + 1 + n, *order = first + n + 1;
+    pair *pairs = (pair *)(c->scratch + MESSAGE);
+    if (!ids_fit(c, &ids, 0, (int64_t)1 << 31)) return;
+    const pair *sorted = sort_pairs(&ids, pairs, pairs + n);
+    *to = (int32_t)list_unique(sorted, n, to + 1, first);
+    memset(first + *to + 1, 0, (size_t)(n - *to) * 4);
+    for (int64_t i = 0; i < n; i++) order[i] = sorted[i].position;
 }
 
-/* sgd_rows_update: y = w, y[ids[i]] -= lr * rows[i]; the ids differ, those of -1 are left out.
- * out y(rows, d), may be w  in w(rows, d), ids(n), rows(n, d), lr() */
-static void sgd_rows_update(const zk_call *c) {
-    int64_t d = row_length(c->a, 1);
-    step_job j = {
-        c->p[0], c->p[1], c->p[3], ids_of(c, 2), *(const float *)c->p[4], d, rows_per_task(d * 4)};
-    if (!ids_fit(c, &j.ids, -1, c->a->dims[0])) return;
-    if (j.y != j.w) memcpy(j.y, j.w, (size_t)zk_count(c->a) * 4);
-    zk_parallel(c, zk_ceil(j.ids.n, j.per), step_task, &j);
+static int64_t sort_ids_scratch(const zk_call *c) {
+    return MESSAGE + zk_count(c->a + 1) * 2 * (int64_t)sizeof(pair);
 }
 
 typedef struct {
@@ -288,6 +226,6 @@ const zk_kernel ZK_TABLE(index)[] = {
     {"gather", gather, message_bytes},
     {"gather_grad", gather_grad, gather_grad_scratch},
     {"gather_grad_rows", gather_grad_rows, gather_grad_rows_scratch},
-    {"sgd_rows_update", sgd_rows_update, message_bytes},
+    {"sort_ids", sort_ids, sort_ids_scratch},
     {"one_hot", one_hot, NULL},
     {0}};

@@ -1,6 +1,7 @@
-/* Maximum and average pooling of NHWC arrays and their gradients, vectors of channels at a time.
- * Padded cells take part in nothing. A 1-D array is a 2-D one with one row. Gradients go image by
- * image, so that overlapping windows add up in one order. */
+/* Maximum and average pooling of NDHWC arrays and their gradients, vectors of
+ * channels at a time. Padded cells take part in nothing. Arrays with fewer
+ * spatial axes have planes and rows of length 1. Gradients go image by image,
+ * so that overlapping windows add up in one order. */
 #include "vmath.h"
 
 #define TASK_FLOATS (1 << 14) /* input floats of a task, about */
@@ -13,7 +14,7 @@ typedef struct {
 } pool_axis;
 
 typedef struct {
-    pool_axis v, h;
+    pool_axis d, v, h;
     int64_t images, channels;
     const float *g, *x, *y; /* inputs; NULL where an op has none */
     float *to;
@@ -21,15 +22,26 @@ typedef struct {
     int64_t blocks; /* of channels in a gradient */
 } pooling;
 
-/* The part of a window that lies on the input: cells [v0, v1) x [h0, h1). */
+/* The part of a window that lies on the input: cells [d0, d1) x [v0, v1) x [h0,
+ * h1). */
 typedef struct {
-    int64_t v0, v1, h0, h1;
+    int64_t d0, d1, v0, v1, h0, h1;
 } pool_cells;
 
 static void clip(const pool_axis *a, int64_t at, int64_t *from, int64_t *to) {
     int64_t first = at * a->stride - a->low;
     *from = zk_max(first, 0), *to = zk_min(first + a->window, a->in);
 }
+
+/* The cells of the windows of output row `row`, counted over all planes. */
+static void clip_row(const pooling *p, int64_t row, pool_cells *k) {
+    clip(&p->d, row / p->v.out, &k->d0, &k->d1);
+    clip(&p->v, row % p->v.out, &k->v0, &k->v1);
+}
+
+/* Rows of the input and of the output of one image. */
+static int64_t rows_in(const pooling *p) { return p->d.in * p->v.in; }
+static int64_t rows_out(const pooling *p) { return p->d.out * p->v.out; }
 
 /* The first n floats; touches a whole vector where that stays before `end`. */
 ZK_INLINE vf load_some(const float *p, int n, const float *end) {
@@ -46,52 +58,58 @@ ZK_INLINE vi first_lanes(int n) {
 
 /* --- forward */
 
-/* n channels (at most VL) of one window; x: channel of cell (0, 0), pitch: floats of a row. */
-ZK_INLINE vf pool_cells_of(const float *x, const pool_cells *k, int64_t pitch, int64_t channels,
-                           int n, const float *end, const int average) {
+static float cells_in(const pool_cells *k) {
+    return (float)((k->d1 - k->d0) * (k->v1 - k->v0) * (k->h1 - k->h0));
+}
+
+/* n channels (at most VL) of one window; x: channel of cell (0, 0, 0). */
+ZK_INLINE vf pool_cells_of(const pooling *p, const float *x, const pool_cells *k, int n,
+                           const float *end, const int average) {
+    int64_t channels = p->channels, pitch = p->h.in * channels;
     vf s = average ? (vf){0} : vf_set(-INFINITY);
-    for (int64_t i = k->v0; i < k->v1; i++)
-        for (int64_t j = k->h0; j < k->h1; j++) {
-            vf a = load_some(x + i * pitch + j * channels, n, end);
-            if (average) s += a;
-            else s = vf_maximum(a, s);
-        }
-    if (average) s = s / vf_set((float)((k->v1 - k->v0) * (k->h1 - k->h0)));
+    for (int64_t d = k->d0; d < k->d1; d++)
+        for (int64_t i = d * p->v.in + k->v0; i < d * p->v.in + k->v1; i++)
+            for (int64_t j = k->h0; j < k->h1; j++) {
+                vf a = load_some(x + i * pitch + j * channels, n, end);
+                if (average) s += a;
+                else s = vf_maximum(a, s);
+            }
+    if (average) s = s / vf_set(cells_in(k));
     return s;
 }
 
 /* The same; reads whole vectors unless the last of them would leave the input.
  */
-ZK_INLINE vf pool_window(const float *x, const pool_cells *k, int64_t pitch, int64_t channels,
-                         int n, const float *end, const int average) {
-    const float *last = x + (k->v1 - 1) * pitch + (k->h1 - 1) * channels;
-    if (last + VL <= end) n = VL;
-    if (n == VL) return pool_cells_of(x, k, pitch, channels, VL, end, average);
-    return pool_cells_of(x, k, pitch, channels, n, end, average);
+ZK_INLINE vf pool_window(const pooling *p, const float *x, const pool_cells *k, int n,
+                         const float *end, const int average) {
+    int64_t row = (k->d1 - 1) * p->v.in + k->v1 - 1;
+    const float *last = x + (row * p->h.in + k->h1 - 1) * p->channels;
+    if (n == VL || last + VL <= end) return pool_cells_of(p, x, k, VL, end, average);
+    return pool_cells_of(p, x, k, n, end, average);
 }
 
-/* A row of output. A short last vector spills into the next pixel, which is written after it;
- * `stop` is where the task's output ends. */
+/* A row of output. A short last vector spills into the next pixel, which is
+ * written after it; `stop` is where the task's output ends. */
 ZK_INLINE void pool_row(const pooling *p, int64_t image, int64_t row, const float *stop,
                         const int average) {
-    int64_t channels = p->channels, pitch = p->h.in * channels;
-    const float *x = p->x + image * p->v.in * pitch, *end = p->x + p->images * p->v.in * pitch;
-    float *y = p->to + (image * p->v.out + row) * p->h.out * channels;
+    int64_t channels = p->channels, size = rows_in(p) * p->h.in * channels;
+    const float *x = p->x + image * size, *end = p->x + p->images * size;
+    float *y = p->to + (image * rows_out(p) + row) * p->h.out * channels;
     pool_cells k;
-    clip(&p->v, row, &k.v0, &k.v1);
+    clip_row(p, row, &k);
     for (int64_t col = 0; col < p->h.out; col++, y += channels) {
         clip(&p->h, col, &k.h0, &k.h1);
         for (int64_t c = 0; c < channels; c += VL) {
             int n = (int)zk_min(VL, channels - c);
-            store_some(y + c, pool_window(x + c, &k, pitch, channels, n, end, average), n, stop);
+            store_some(y + c, pool_window(p, x + c, &k, n, end, average), n, stop);
         }
     }
 }
 
 ZK_INLINE void pool_rows(const pooling *p, int64_t task, const int average) {
-    int64_t at = task * p->rows, to = zk_min(at + p->rows, p->images * p->v.out);
+    int64_t rows = rows_out(p), at = task * p->rows, to = zk_min(at + p->rows, p->images * rows);
     const float *stop = p->to + to * p->h.out * p->channels;
-    for (; at < to; at++) pool_row(p, at / p->v.out, at % p->v.out, stop, average);
+    for (; at < to; at++) pool_row(p, at / rows, at % rows, stop, average);
 }
 
 static void max_task(void *ctx, int64_t task, int thread) {
@@ -117,33 +135,41 @@ typedef struct {
                   written later */
 } spreading;
 
-/* Adds the gradient g to the cells of one window that it goes to: the first that equals y, or
- * (average) all of them. From channel c on; `lanes` are the channels that exist, n the floats that
- * may be read and written. */
-ZK_INLINE void spread_cells(const spreading *s, const pool_cells *k, int64_t c, vf g, vf y,
-                            vi lanes, int n, const int average) {
-    int64_t channels = s->p->channels, pitch = s->p->h.in * channels;
-    for (int64_t i = k->v0; i < k->v1; i++)
-        for (int64_t j = k->h0; j < k->h1; j++) {
-            int64_t at = i * pitch + j * channels + c;
-            vi here = lanes;
-            if (!average) here &= (n == VL ? vf_load(s->x + at) : vf_load_n(s->x + at, n)) == y;
-            if (!average) lanes &= ~here;
-            vf add = (vf)((vi)g & here);
-            float *dx = s->dx + at;
-            if (!s->apart) add += n == VL ? vf_load(dx) : vf_load_n(dx, n);
-            if (n == VL) vf_store(dx, add);
-            else vf_store_n(dx, add, n);
-        }
+/* Adds to one cell, from float `at` on, where its lanes take the gradient g:
+ * those that equal y, or (average) all. Returns the lanes that are still to be
+ * found. n: floats to read and write. */
+ZK_INLINE vi spread_cell(const spreading *s, int64_t at, vf g, vf y, vi lanes, int n,
+                         const int average) {
+    float *dx = s->dx + at;
+    vi here = lanes;
+    if (!average) here &= (n == VL ? vf_load(s->x + at) : vf_load_n(s->x + at, n)) == y;
+    vf add = (vf)((vi)g & here);
+    if (!s->apart) add += n == VL ? vf_load(dx) : vf_load_n(dx, n);
+    if (n == VL) vf_store(dx, add);
+    else vf_store_n(dx, add, n);
+    if (!average) lanes &= ~here;
+    return lanes;
 }
 
-/* The same for n channels: in whole vectors where what they touch beyond is written later, or keeps
- * its value. */
+/* Adds the gradient g to the cells of one window that it goes to: the first
+ * that equals y, or (average) all of them. From channel c on; `lanes` are the
+ * channels that exist. */
+ZK_INLINE void spread_cells(const spreading *s, const pool_cells *k, int64_t c, vf g, vf y,
+                            vi lanes, int n, const int average) {
+    int64_t channels = s->p->channels, pitch = s->p->h.in * channels, rows = s->p->v.in;
+    for (int64_t d = k->d0; d < k->d1; d++)
+        for (int64_t i = d * rows + k->v0; i < d * rows + k->v1; i++)
+            for (int64_t j = k->h0; j < k->h1; j++)
+                lanes = spread_cell(s, i * pitch + j * channels + c, g, y, lanes, n, average);
+}
+
+/* The same for n channels: in whole vectors where what they touch beyond is
+ * written later, or keeps its value. */
 ZK_INLINE void spread_window(const spreading *s, const pool_cells *k, int64_t c, vf g, vf y, int n,
                              const int average) {
     int64_t channels = s->p->channels, pitch = s->p->h.in * channels;
     vi lanes = first_lanes(n);
-    if (average) g = g / vf_set((float)((k->v1 - k->v0) * (k->h1 - k->h0)));
+    if (average) g = g / vf_set(cells_in(k));
     if (s->spill && (k->h1 - 1) * channels + c + VL <= pitch) n = VL;
     if (n == VL) spread_cells(s, k, c, g, y, lanes, VL, average);
     else spread_cells(s, k, c, g, y, lanes, n, average);
@@ -178,7 +204,7 @@ static void zero_rows(const spreading *s, int64_t from, int64_t to) {
 
 ZK_INLINE void spread_task(const pooling *p, int64_t task, const int average) {
     int64_t image = task / p->blocks, from = task % p->blocks * BLOCK, channels = p->channels;
-    int64_t cells = p->v.in * p->h.in * channels, places = p->v.out * p->h.out * channels;
+    int64_t cells = rows_in(p) * p->h.in * channels, places = rows_out(p) * p->h.out * channels;
     spreading s = {.p = p,
                    .g = p->g + image * places,
                    .x = p->x + image * cells,
@@ -189,17 +215,19 @@ ZK_INLINE void spread_task(const pooling *p, int64_t task, const int average) {
                    .from = from,
                    .to = channels};
     if (p->blocks > 1) s.to = zk_min(from + BLOCK, channels);
-    s.apart = p->v.stride >= p->v.window && p->h.stride >= p->h.window;
+    s.apart = p->d.stride >= p->d.window && p->v.stride >= p->v.window;
+    s.apart = s.apart && p->h.stride >= p->h.window;
     s.spill = p->blocks == 1 && (!s.apart || channels < VL);
     int64_t ready = 0; /* rows of dx that hold something */
-    for (int64_t row = 0; row < p->v.out; row++) {
+    for (int64_t row = 0; row < rows_out(p); row++) {
         pool_cells k;
-        clip(&p->v, row, &k.v0, &k.v1);
-        zero_rows(&s, ready, k.v1);
-        ready = zk_max(ready, k.v1);
+        clip_row(p, row, &k);
+        int64_t reached = (k.d1 - 1) * p->v.in + k.v1;
+        zero_rows(&s, ready, reached);
+        ready = zk_max(ready, reached);
         spread_row(&s, row, &k, average);
     }
-    zero_rows(&s, ready, p->v.in);
+    zero_rows(&s, ready, rows_in(p));
 }
 
 static void max_grad_task(void *ctx, int64_t task, int thread) {
@@ -211,25 +239,29 @@ static void average_grad_task(void *ctx, int64_t task, int thread) {
     spread_task(ctx, task, 1);
 }
 
-/* --- the kernels. attr: window 0 1, strides 2 3, low padding 4 5 */
+/* --- the kernels. attr: window 0 1 2, strides 3 4 5, low padding 6 7 8. Shapes
+ * are those of two spatial axes; with one or three, dims h or d h w stand in
+ * their place. */
 
 static int64_t cells_of(const zk_arg *a, int axis) {
-    return axis == 1 || a->ndim == 4 ? a->dims[a->ndim - 3 + axis] : 1;
+    int at = a->ndim - 4 + axis;
+    return at >= 1 ? a->dims[at] : 1;
 }
 
 static pool_axis axis_of(const zk_call *c, int i, const zk_arg *in, const zk_arg *out) {
     return (pool_axis){cells_of(in, i), cells_of(out, i), (int64_t)c->attr[i],
-                       (int64_t)c->attr[2 + i], (int64_t)c->attr[4 + i]};
+                       (int64_t)c->attr[3 + i], (int64_t)c->attr[6 + i]};
 }
 
 static pooling pooling_of(const zk_call *c, const zk_arg *in, const zk_arg *out) {
-    pooling p = {.v = axis_of(c, 0, in, out),
-                 .h = axis_of(c, 1, in, out),
+    pooling p = {.d = axis_of(c, 0, in, out),
+                 .v = axis_of(c, 1, in, out),
+                 .h = axis_of(c, 2, in, out),
                  .images = in->dims[0],
                  .channels = in->dims[in->ndim - 1],
                  .to = c->p[0],
                  .blocks = 1};
-    int64_t row = p.h.out * p.channels * p.v.window * p.h.window;
+    int64_t row = p.h.out * p.channels * p.d.window * p.v.window * p.h.window;
     p.rows = zk_ceil(TASK_FLOATS, zk_max(row, 1));
     if (p.images < FEW_IMAGES) p.blocks = zk_max(zk_ceil(p.channels, BLOCK), 1);
     return p;
@@ -238,7 +270,7 @@ static pooling pooling_of(const zk_call *c, const zk_arg *in, const zk_arg *out)
 static void pool_forward(const zk_call *c, zk_task task) {
     pooling p = pooling_of(c, c->a + 1, c->a);
     p.x = c->p[1];
-    zk_parallel(c, zk_ceil(p.images * p.v.out, p.rows), task, &p);
+    zk_parallel(c, zk_ceil(p.images * rows_out(&p), p.rows), task, &p);
 }
 
 /* max_pool.  out y(n, oh, ow, c)  in x(n, h, w, c) */
@@ -247,7 +279,8 @@ static void max_pool(const zk_call *c) { pool_forward(c, max_task); }
 /* avg_pool.  out y(n, oh, ow, c)  in x(n, h, w, c) */
 static void avg_pool(const zk_call *c) { pool_forward(c, average_task); }
 
-/* max_pool_grad.  out dx(n, h, w, c)  in g(n, oh, ow, c) x(n, h, w, c) y(n, oh, ow, c) */
+/* max_pool_grad.  out dx(n, h, w, c)  in g(n, oh, ow, c) x(n, h, w, c) y(n, oh,
+ * ow, c) */
 static void max_pool_grad(const zk_call *c) {
     pooling p = pooling_of(c, c->a, c->a + 1);
     p.g = c->p[1], p.x = c->p[2], p.y = c->p[3];

@@ -4,7 +4,7 @@
  * the softmax again from the logits. */
 #include "vmath.h"
 
-enum { SHARE = 16384 }; /* elements of a task at least */
+enum { SHARE = 16384, FEW = 16 }; /* elements of a task, at least; of a short row, at most */
 
 /* The first n lanes, at most all; on load the others are `rest`. */
 ZK_INLINE vf load_some(const float *x, int64_t n, float rest) {
@@ -203,12 +203,33 @@ static void one_row(const job *h, int64_t at) {
     }
 }
 
+static void (*const functions[])(const float *, const float *, columns, float *) = {
+    softmax_columns, log_softmax_columns, softmax_grad_columns, log_softmax_grad_columns};
+
 static void all_columns(const job *h, int64_t at) {
-    static void (*const functions[])(const float *, const float *, columns, float *) = {
-        softmax_columns, log_softmax_columns, softmax_grad_columns, log_softmax_grad_columns};
     for (int64_t j = 0; j < h->inner; j += VL) {
         columns s = {h->length, h->inner, h->inner - j};
         functions[h->what](h->a + at + j, h->b + at + j, s, h->y + at + j);
+    }
+}
+
+/* to(n, VL) = the rows of from(rows, n) as columns. */
+static void turn(const float *from, int64_t rows, int64_t n, float *to) {
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < n; i++) to[i * VL + r] = from[r * n + i];
+}
+
+/* Short rows, VL of them side by side. */
+static void few_columns(const job *h, int64_t first, int64_t end) {
+    const int64_t n = h->length;
+    float a[FEW * VL] = {0}, b[FEW * VL] = {0}, y[FEW * VL];
+    for (int64_t o = first; o < end; o += VL) {
+        const columns s = {n, VL, zk_min(end - o, VL)};
+        turn(h->a + o * n, s.w, n, a);
+        if (h->what >= SOFTMAX_GRAD) turn(h->b + o * n, s.w, n, b);
+        functions[h->what](a, b, s, y);
+        for (int64_t r = 0; r < s.w; r++)
+            for (int64_t i = 0; i < n; i++) h->y[(o + r) * n + i] = y[i * VL + r];
     }
 }
 
@@ -216,6 +237,10 @@ static void along_task(void *ctx, int64_t task, int thread) {
     const job *h = ctx;
     int64_t end = zk_min((task + 1) * h->group, h->outer);
     (void)thread;
+    if (h->inner == 1 && h->length <= FEW) {
+        few_columns(h, task * h->group, end);
+        return;
+    }
     for (int64_t o = task * h->group; o < end; o++) {
         int64_t at = o * h->length * h->inner;
         if (h->inner == 1) one_row(h, at);

@@ -49,7 +49,7 @@ LEVELS = (
     ("models",),
     ("saving",),
     ("spark",),
-    ("backend", "utils"),
+    ("backend", "utils", "applications"),
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 # fit(rdd) and Model.save reach up, inside functions.

@@ -44,6 +44,17 @@ BAD_ARGUMENTS = [
     ("ZeroPadding2D", {"padding": (1, 2, 3)}, "padding"),
     ("Cropping1D", {"cropping": -1}, "cropping=-1"),
     ("UpSampling1D", {"size": 0}, "size=0"),
+    ("UpSampling2D", {"interpolation": "area"}, "area"),
+    ("Cropping3D", {"cropping": (1, 2)}, "cropping"),
+    ("Conv2DTranspose", {"filters": 2, "kernel_size": 3, "output_padding": 1}, "output_padding=1"),
+    (
+        "Conv1DTranspose",
+        {"filters": 2, "kernel_size": 3, "strides": 2, "dilation_rate": 2},
+        "strides=2",
+    ),
+    ("DepthwiseConv2D", {"kernel_size": 3, "depth_multiplier": 0}, "depth_multiplier=0"),
+    ("SeparableConv2D", {"filters": 0, "kernel_size": 3}, "filters=0"),
+    ("AdaptiveMaxPooling2D", {"output_size": (2, 2, 2)}, "output_size"),
     ("Dot", {"axes": (1, 2, 3)}, "axes"),
     ("Concatenate", {"axis": None}, "axis=None"),
     ("Rescaling", {"scale": "big"}, "scale='big'"),
@@ -62,7 +73,6 @@ UNSUPPORTED = [
     ("Conv1D", {"filters": 3, "kernel_size": 1, "lora_rank": 2}, "lora_rank=2"),
     ("BatchNormalization", {"renorm": True}, "renorm=True"),
     ("BatchNormalization", {"synchronized": True}, "synchronized=True"),
-    ("UpSampling2D", {"interpolation": "bilinear"}, "bilinear"),
     ("Input", {"shape": (3,), "sparse": True}, "sparse=True"),
 ]
 
@@ -73,7 +83,7 @@ def test_unsupported_options_are_named(name, kwargs, message):
         getattr(layers, name)(**kwargs)
 
 
-@pytest.mark.parametrize("name", ["LSTM", "GRU", "Conv3D", "MultiHeadAttention"])
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "TFSMLayer", "MultiHeadAttention"])
 def test_layers_that_are_missing_say_so(name):
     with pytest.raises(UnsupportedError, match=f"zoo_keras.layers has no '{name}'"):
         getattr(layers, name)

@@ -21,7 +21,7 @@ from zoo_keras.ops.chain import chain_of, chainable
 from zoo_keras.ops.op import Op, Sample, registry
 
 CASES = [(op, i) for op in registry.values() for i in range(len(op.samples))]
-NO_SAMPLES = {"chain", "take_along_axis_grad"}  # tested in test_chain.py; as a gradient
+NO_SAMPLES = {"chain", "scan", "take_along_axis_grad"}  # test_chain.py, test_loop.py; a gradient
 
 
 def name_of(value: Any) -> str:

@@ -29,7 +29,7 @@ _OBJECTS = {
     "show_config": "config",
 }
 _MODULES = (
-    "activations", "backend", "callbacks", "config", "constraints", "dtype_policies",
+    "activations", "applications", "backend", "callbacks", "config", "constraints", "dtype_policies",
     "initializers", "layers", "losses", "metrics", "models", "ops", "optimizers", "random",
     "regularizers", "saving", "spark", "utils",
 )  # fmt: skip

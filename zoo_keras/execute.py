@@ -39,6 +39,7 @@ class Runner:
         self._fresh: Any = None  # the version of the weights from which `packed` was made
         self._complete = False
         self._check_host()
+        self._loops = {i: Loop(attrs) for i, (_, attrs) in program.host.items() if "body" in attrs}
         self._split()
         need = self._need[ARENA]
         self.set(ARENA, arena if arena is not None and arena.nbytes >= need
@@ -130,6 +131,9 @@ class Runner:
         views = [self._view(self.program.args[row["arg0"] + i])
                  for i in range(row["nout"] + row["nin"])]  # fmt: skip
         outs, ins = views[: row["nout"]], views[row["nout"] :]
+        if instruction in self._loops:
+            self._loops[instruction].run(outs, ins)
+            return
         specs = [Spec(v.shape, v.dtype.name) for v in outs]
         try:
             values = registry[name].compute(ins, attrs, specs)
@@ -142,6 +146,61 @@ class Runner:
         dtype = np.dtype(_DTYPE_NAMES[int(arg["dtype"])])
         shape = tuple(arg["dims"][: arg["ndim"]].tolist())
         return native.array_at(self._table[arg["space"]], int(arg["offset"]), shape, dtype)
+
+
+class Loop:
+    """The op `scan` at run time: its body's Program, run for each step on the rows of its arrays.
+
+    States go to and fro between the place of the result and a spare array of the same size.
+    """
+
+    def __init__(self, attrs: Mapping[str, Any]) -> None:
+        self._runner = Runner(attrs["body"])
+        self._states, self._kept = attrs["states"], attrs["kept"]
+        names = attrs["inputs"][self._states :]
+        self._rows = self._states + sum(name.startswith(("x", "rng")) for name in names)
+        steps = range(attrs["length"])
+        self._order = steps[::-1] if attrs["reverse"] else steps
+        self._spare: list[np.ndarray] = []
+        self._last: list[np.ndarray] = []
+
+    def run(self, outs: Sequence[np.ndarray], ins: Sequence[np.ndarray]) -> None:
+        """Fill the last states and the stacked outputs."""
+        last, stacked = self._memory(ins[: self._states]), outs[self._states :]
+        before = list(ins[: self._states])
+        for i, array in enumerate(ins[self._rows :], self._rows):
+            self._point(f"in{i}", array)
+        for t in self._order:
+            after = last[t % 2]
+            self._step(t, before, after, ins, stacked)
+            before = after
+        for out, state, kept in zip(outs, before, self._kept, strict=False):
+            if kept:
+                out[...] = state
+
+    def _memory(self, states: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Two arrays for each state, kept from run to run."""
+        if not self._spare:
+            self._spare = [np.empty_like(s, order="C") for s in states]
+            self._last = [np.empty_like(s, order="C") for s in states]
+        return self._spare, self._last
+
+    def _step(
+        self, t: int, before: Sequence[np.ndarray], after: Sequence[np.ndarray],
+        ins: Sequence[np.ndarray], stacked: Sequence[np.ndarray],
+    ) -> None:  # fmt: skip
+        for i, (old, new) in enumerate(zip(before, after, strict=True)):
+            self._point(f"in{i}", old)
+            self._point(f"out{i}", new)
+        for i in range(self._states, self._rows):
+            self._point(f"in{i}", ins[i][t : t + 1])
+        for i, array in enumerate(stacked, self._states):
+            if self._kept[i]:
+                self._point(f"out{i}", array[t : t + 1])
+        self._runner.run()
+
+    def _point(self, space: str, array: np.ndarray) -> None:
+        self._runner.set(space, np.ascontiguousarray(array))
 
 
 def _spaces_read(program: Program, count: int) -> set[str]:

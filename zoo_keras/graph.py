@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,7 +42,7 @@ class Node:
         self.attrs = attrs
         self.specs = tuple(specs)
         self.scope = scope
-        self.outputs = tuple(Tensor(self, i) for i in range(len(self.specs)))
+        self.outputs = tuple([Tensor(self, i) for i in range(len(self.specs))])
 
     def __repr__(self) -> str:
         return f"<Node {self.op.name} {self.specs}>"
@@ -196,10 +196,13 @@ class Graph:
     def __init__(self, inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
+        self._nodes: tuple[Node, ...] | None = None
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> Sequence[Node]:
         """All nodes that the outputs need, each after its inputs; the order is deterministic."""
-        return topological(t.node for t in self.outputs)
+        if self._nodes is None:
+            self._nodes = tuple(topological(t.node for t in self.outputs))
+        return self._nodes
 
     def __str__(self) -> str:
         names: dict[int, str] = {}
@@ -233,12 +236,13 @@ def topological(roots: Iterable[Node]) -> list[Node]:
         stack = [root]
         while stack:
             node = stack[-1]
-            if id(node) not in state:
+            placed = state.get(id(node))
+            if placed is None:
                 state[id(node)] = False
-                stack.extend(t.node for t in reversed(node.inputs) if id(t.node) not in state)
+                stack.extend([t.node for t in reversed(node.inputs) if id(t.node) not in state])
                 continue
             stack.pop()
-            if not state[id(node)]:
+            if not placed:
                 state[id(node)] = True
                 order.append(node)
     return order

@@ -19,6 +19,7 @@ from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Leaf, Node, Spec,
 from zoo_keras.ops import chain_code
 from zoo_keras.ops.op import registry
 from zoo_keras.passes.fuse import frozen_nodes
+from zoo_keras.passes.pipeline import optimise
 from zoo_keras.passes.plan import Buffer, padded, plan
 
 chain_code.tile_numbers.update(native.TILES)
@@ -362,7 +363,7 @@ class _Tables:
         if op.kernel in native.KERNELS and op.fits(*specs):
             numbers = op.attrs_to_c(step.node.attrs, specs, list(step.out_specs))
             return native.KERNELS[op.kernel], [float(n) for n in numbers]
-        self.host[i] = (op.name, step.node.attrs)
+        self.host[i] = (op.name, _host_attrs(step.node.attrs))
         return -1, []
 
     def scratch_bytes(self, i: int, threads: int) -> int:
@@ -394,6 +395,19 @@ class _Tables:
 
 def _label(node: Node) -> str:
     return f'layer "{node.scope}", {node.op.name}' if node.scope else str(node.op.name)
+
+
+def _host_attrs(attrs: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a host instruction; a body becomes a Program over in0.. and out0.."""
+    if "body" not in attrs:
+        return attrs
+    body, kept = attrs["body"], [True] * attrs["states"] + list(attrs["kept"][attrs["states"] :])
+    outputs = [t for t, k in zip(body.outputs, kept, strict=True) if k]
+    graph = optimise(Graph(body.inputs, outputs))
+    places = {t: Place(f"in{i}") for i, t in enumerate(graph.inputs)}
+    results = [Place(f"out{i}") for i, k in enumerate(kept) if k]
+    program = compile_graph(graph, places, results, lambda v: Place(v.path))
+    return {**attrs, "body": program, "inputs": [t.node.attrs["name"] for t in body.inputs]}
 
 
 def _candidates(node: Node, index: int) -> Sequence[int]:

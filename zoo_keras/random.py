@@ -149,6 +149,11 @@ def _source(seed: Any) -> Any:
     return trace.random_source()
 
 
+def source_and_seed(seed: Any) -> tuple[Any, int]:
+    """For a layer whose op draws its own numbers: the op's `rng` input and its seed."""
+    return _source(seed), _seed_number(seed)
+
+
 def _traced(seed: Any) -> bool:
     """Whether random ops are needed: a fixed int gives the same numbers always, so a constant."""
     return current_trace() is not None and not isinstance(seed, (int, np.integer))
@@ -176,8 +181,10 @@ def normal(
     if _traced(seed):
         how = {"mean": float(mean), "stddev": float(stddev), "seed": _seed_number(seed)}
         return as_dtype(random_ops.random_normal(_source(seed), shape=shape, **how), kind)
-    made = numpy_generator(seed).standard_normal(shape, np.float32)
-    return np.asarray(made * np.float32(stddev) + np.float32(mean)).astype(kind)
+    made = np.asarray(numpy_generator(seed).standard_normal(shape, np.float32))
+    made *= np.float32(stddev)
+    made += np.float32(mean)
+    return made.astype(kind, copy=False)
 
 
 def uniform(
@@ -192,10 +199,11 @@ def uniform(
     if _traced(seed):
         how = {"low": float(minval), "high": float(maxval), "seed": _seed_number(seed)}
         return as_dtype(random_ops.random_uniform(_source(seed), shape=shape, **how), kind)
-    made = numpy_generator(seed).random(shape, np.float32)
+    made = np.asarray(numpy_generator(seed).random(shape, np.float32))
+    made *= np.float32(maxval - minval)
+    made += np.float32(minval)
     below = np.nextafter(np.float32(maxval), np.float32(minval))
-    spread = made * np.float32(maxval - minval) + np.float32(minval)
-    return np.asarray(np.minimum(spread, below)).astype(kind)
+    return np.minimum(made, below, out=made).astype(kind, copy=False)
 
 
 def truncated_normal(

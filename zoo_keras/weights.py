@@ -51,7 +51,10 @@ class Variable(Operators):
     """
 
     is_zk_variable = True
+    carried = False  # a state that programs change from run to run, prediction included
     __array_priority__ = 100
+    # Called before the values are read or set from outside, when they may be behind the steps made.
+    before_read: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -98,11 +101,17 @@ class Variable(Operators):
     def value(self) -> Any:
         """The array, or in a running trace the tensor that stands for it."""
         trace = current_trace()
-        return trace.read(self) if trace else self._value
+        return trace.read(self) if trace else self._present()
+
+    def _present(self) -> np.ndarray:
+        """The array, up to date."""
+        if self.before_read is not None:
+            self.before_read()
+        return self._value
 
     def numpy(self) -> np.ndarray:
         """A copy of the present values."""
-        return self._value.copy()
+        return self._present().copy()
 
     def assign(self, value: Any) -> Any:
         """Set the values (in a running trace: note the update of the graph). Returns the value."""
@@ -118,9 +127,13 @@ class Variable(Operators):
                 f'Variable "{self.path}" has shape {self.shape}. Received: a value of shape '
                 f"{array.shape}. Pass an array of the variable's own shape."
             )
-        self._value[...] = array
+        self._present()[...] = array
         touch()
         return value
+
+    def overwrite(self, value: Any) -> None:
+        """Set the values from within `before_read`."""
+        self._value[...] = value
 
     def assign_add(self, value: Any) -> Any:
         """Add to the values."""
@@ -132,23 +145,23 @@ class Variable(Operators):
 
     def move_to(self, array: np.ndarray) -> None:
         """Keep the values in this array (a view of a flat vector) from now on."""
-        array[...] = self._value
-        self._value = array
+        array[...] = self._present()
+        self._value, self.before_read = array, None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self._value, dtype=dtype, copy=copy)
+        return np.array(self._present(), dtype=dtype, copy=copy)
 
     def __len__(self) -> int:
         return len(self._value)
 
     def __float__(self) -> float:
-        return float(self._value)
+        return float(self._present())
 
     def __int__(self) -> int:
-        return int(self._value)
+        return int(self._present())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_value": self._value.copy()}
+        return {**self.__dict__, "_value": self._present().copy(), "before_read": None}
 
     def __repr__(self) -> str:
         return f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}>"
@@ -165,9 +178,11 @@ def _first_value(initializer: Any, shape: Sequence[int] | None, dtype: Any) -> n
         kind = dtypes.standardize(dtype)
         if shape is None:
             raise ShapeError("Variable: an initializer function needs `shape`. Received: None.")
-        return np.array(initializer(tuple(shape), dtype=kind), dtype=kind)
+        made = np.asarray(initializer(tuple(shape), dtype=kind), dtype=kind, order="C")
+        # Initializers of the user's may give the same array twice; ours do not.
+        return made if type(initializer).__module__.startswith("zoo_keras.") else made.copy()
     kind = dtypes.standardize(dtype) if dtype is not None else dtypes.of_python(initializer)
-    array = np.array(initializer, dtype=kind)
+    array = np.array(initializer, dtype=kind, order="C")
     return array if shape is None else array.reshape(shape)
 
 

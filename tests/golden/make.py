@@ -6,11 +6,12 @@ Needs a Python with keras >= 3.15, tensorflow (CPU), torch and tf-keras:
     cd tests && python -m golden.make            # everything
     cd tests && python -m golden.make layers     # one area
 
-Areas: layers, elementary (activations, initializers, regularizers, constraints, schedules),
-losses, metrics, optimizers, models, files (.h5, .keras, .weights.h5 by Keras 3 on TensorFlow),
-torch (the same of one model on torch), keras2 (.h5 by Keras 2). The tests themselves read only
-data/ and need none of these packages. Inputs come from numpy generators seeded by the case's
-name, so an area made again differs only by rounding.
+Areas: layers, spatial and recurrent (more layers, and files of them), elementary (activations,
+initializers, regularizers, constraints, schedules), losses, metrics, optimizers, models,
+applications, files (.h5, .keras, .weights.h5 by Keras 3 on TensorFlow), torch (the same of one
+model on torch), keras2, spatial_keras2 and recurrent_keras2 (.h5 by Keras 2). The tests themselves
+read only data/ and need none of these packages. Inputs come from numpy generators seeded by the
+case's name, so an area made again differs only by rounding.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ MAKERS = {
     "files": "tensorflow",
     "torch": "torch",
     "keras2": "tensorflow",
+    "spatial": "tensorflow",
+    "attention": "tensorflow",
+    "spatial_keras2": "tensorflow",
+    "applications": "tensorflow",
+    "recurrent": "tensorflow",
+    "recurrent_keras2": "tensorflow",
 }
 
 

@@ -110,6 +110,13 @@ def described(layer: Any, shapes: list[tuple[int, ...]]) -> dict[str, Any]:
     return info
 
 
+def needs_xla(layer: Any) -> bool:
+    """What TensorFlow convolves on CPU only when XLA compiles the function."""
+    dilated = "Transpose" in type(layer).__name__ and max(layer.dilation_rate) > 1
+    deep = type(layer).__name__ == "Conv3D" and (max(layer.dilation_rate) > 1 or layer.groups > 1)
+    return getattr(layer, "data_format", None) == "channels_first" or dilated or deep
+
+
 def run(layer: Any, inputs: list[np.ndarray], rng: np.random.Generator, call: dict) -> tuple:
     """Outputs, the projection, and gradients of sum(outputs * projection) by array name."""
     tensors = [tf.constant(x) for x in inputs]
@@ -124,8 +131,7 @@ def run(layer: Any, inputs: list[np.ndarray], rng: np.random.Generator, call: di
             total = tf.reduce_sum(tf.cast(outputs, tf.float32) * projection)
         return outputs, tape.gradient(total, [*tensors, *trainable])
 
-    # TensorFlow convolves channels_first on CPU only when XLA compiles the function.
-    if getattr(layer, "data_format", None) == "channels_first":
+    if needs_xla(layer):
         outputs_and_gradients = tf.function(outputs_and_gradients, jit_compile=True)
     outputs, gradients = outputs_and_gradients(*tensors)
     arrays = {}

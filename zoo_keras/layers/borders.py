@@ -1,4 +1,4 @@
-"""Zero padding and cropping of 1 or 2 spatial axes.
+"""Zero padding and cropping of 1 to 3 spatial axes.
 
 In: (batch, *spatial, channels), or channels first. Out: the same with wider or narrower axes.
 """
@@ -16,13 +16,13 @@ from zoo_keras.layers.layer import Layer, shape_error
 Sides = tuple[tuple[int, ...], ...]
 
 
-def _two_axes(layer: Layer, argument: str, value: Any) -> Sides:
-    """n, (rows, columns) or ((top, bottom), (left, right)) in the last of these forms."""
-    many = (value, value) if is_whole(value) else value
-    if not isinstance(many, (list, tuple)) or len(many) != 2:
+def _pairs(layer: Layer, argument: str, value: Any, axes: int) -> Sides:
+    """n, one number for each axis or a pair for each axis, in the last of these forms."""
+    many = (value,) * axes if is_whole(value) else value
+    if not isinstance(many, (list, tuple)) or len(many) != axes:
         raise argument_error(
-            layer, argument, "a whole number, 2 of them, or 2 pairs", value,
-            "Write ((top, bottom), (left, right)).",
+            layer, argument, f"a whole number, {axes} of them, or {axes} pairs", value,
+            f"Write {(('before', 'after'),) * axes}, with numbers.",
         )  # fmt: skip
     return tuple(int_tuple(layer, argument, v, 2, least=0) for v in many)
 
@@ -74,8 +74,35 @@ class ZeroPadding2D(Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.data_format = standard_data_format(self, data_format)
-        self.padding = _two_axes(self, "padding", padding)
+        self.padding = _pairs(self, "padding", padding, 2)
         self.input_spec = InputSpec(ndim=4)
+
+    def call(self, inputs: Any) -> Any:
+        """The padded inputs."""
+        return ops.pad(inputs, _all_axes(self.padding, self.data_format))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        base = super().get_config()
+        return {**base, "padding": self.padding, "data_format": self.data_format}
+
+
+class ZeroPadding3D(Layer):
+    """Zeros around volumes; padding is n, 3 numbers or 3 pairs (before, after).
+
+    https://keras.io/api/layers/reshaping_layers/zero_padding3d/
+
+    >>> ZeroPadding3D(1)(np.ones((1, 2, 3, 4, 5))).shape
+    (1, 4, 5, 6, 5)
+    """
+
+    def __init__(
+        self, padding: Any = ((1, 1), (1, 1), (1, 1)), data_format: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.data_format = standard_data_format(self, data_format)
+        self.padding = _pairs(self, "padding", padding, 3)
+        self.input_spec = InputSpec(ndim=5)
 
     def call(self, inputs: Any) -> Any:
         """The padded inputs."""
@@ -135,11 +162,41 @@ class Cropping2D(Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.data_format = standard_data_format(self, data_format)
-        self.cropping = _two_axes(self, "cropping", cropping)
+        self.cropping = _pairs(self, "cropping", cropping, 2)
         self.input_spec = InputSpec(ndim=4)
 
     def call(self, inputs: Any) -> Any:
         """The middle of the images."""
+        return _cropped(self, inputs, _all_axes(self.cropping, self.data_format))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        base = super().get_config()
+        return {**base, "cropping": self.cropping, "data_format": self.data_format}
+
+
+class Cropping3D(Layer):
+    """Cuts cells off volumes; cropping is written like ZeroPadding3D's padding.
+
+    https://keras.io/api/layers/reshaping_layers/cropping3d/
+
+    >>> Cropping3D()(np.ones((1, 4, 5, 6, 5))).shape
+    (1, 2, 3, 4, 5)
+    """
+
+    def __init__(
+        self,
+        cropping: Any = ((1, 1), (1, 1), (1, 1)),
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.data_format = standard_data_format(self, data_format)
+        self.cropping = _pairs(self, "cropping", cropping, 3)
+        self.input_spec = InputSpec(ndim=5)
+
+    def call(self, inputs: Any) -> Any:
+        """The middle of the volumes."""
         return _cropped(self, inputs, _all_axes(self.cropping, self.data_format))
 
     def get_config(self) -> dict[str, Any]:

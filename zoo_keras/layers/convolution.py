@@ -1,4 +1,4 @@
-"""Conv1D and Conv2D: learned filters slid along 1 or 2 axes.
+"""Conv1D, Conv2D and Conv3D: learned filters slid along 1 to 3 axes.
 
 In: (batch, *spatial, channels), or channels first. Out: (batch, *places, filters). Convolution,
 bias and activation become one instruction of the engine.
@@ -24,7 +24,7 @@ from zoo_keras.layers.input_spec import InputSpec
 from zoo_keras.layers.layer import Layer, known_size, shape_error
 from zoo_keras.layers.weight_options import add_weight, options_config, set_options
 
-_OPTIONS = (
+CONV_OPTIONS = (
     "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer",
     "activity_regularizer", "kernel_constraint", "bias_constraint",
 )  # fmt: skip
@@ -137,7 +137,7 @@ class BaseConv(Layer):
             "groups": self.groups,
             **options_config(self, "activation"),
             "use_bias": self.use_bias,
-            **options_config(self, *_OPTIONS),
+            **options_config(self, *CONV_OPTIONS),
         }
 
 
@@ -165,3 +165,15 @@ class Conv2D(BaseConv):
     """
 
     rank = 2
+
+
+class Conv3D(BaseConv):
+    """Convolution over volumes: (batch, *3 axes, channels) -> (batch, *places, filters).
+
+    https://keras.io/api/layers/convolution_layers/convolution3d/
+
+    >>> Conv3D(4, 3)(np.ones((1, 5, 6, 7, 2))).shape
+    (1, 3, 4, 5, 4)
+    """
+
+    rank = 3

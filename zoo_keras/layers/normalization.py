@@ -1,4 +1,4 @@
-"""BatchNormalization, LayerNormalization and UnitNormalization.
+"""BatchNormalization, LayerNormalization and their relatives.
 
 In: tensors of any rank. Out: the same shape. In training the engine's batch_norm and layer_norm
 compute value and statistics at once; batch inference is a scale and an offset per channel, which
@@ -7,16 +7,18 @@ the engine folds into a convolution before it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from zoo_keras import config, ops
-from zoo_keras.layers.arguments import argument_error, is_whole, number, refuse
+from zoo_keras.layers.arguments import argument_error, is_whole, number, positive, refuse
 from zoo_keras.layers.arguments import axes as standard_axes
 from zoo_keras.layers.input_spec import InputSpec
 from zoo_keras.layers.layer import Layer, known_size, shape_error
 from zoo_keras.layers.weight_options import add_weight, options_config, set_options
+from zoo_keras.ops.group_norm import group_norm, rms_norm
 from zoo_keras.ops.norm import batch_norm, layer_norm
 from zoo_keras.weights import Variable
 
@@ -221,28 +223,17 @@ class LayerNormalization(Layer):
 
     def call(self, inputs: Any) -> Any:
         """The normalised inputs."""
-        rank = len(inputs.shape)
-        over = sorted(a % rank for a in self.axis)
-        order = [a for a in range(rank) if a not in over] + over
-        moved = ops.transpose(inputs, order) if order != list(range(rank)) else inputs
-        rows = moved.shape[: rank - len(over)]
-        flat = ops.reshape(moved, (*rows, _product(moved.shape[rank - len(over) :])))
-        y = ops.reshape(self._normalised(flat), moved.shape)
-        return ops.transpose(y, np.argsort(order).tolist()) if moved is not inputs else y
+        return _over_axes(inputs, self.axis, self._normalised)
 
     def _normalised(self, x: Any) -> Any:
         """Over the last axis."""
         size = x.shape[-1]
-        gamma = self._flat(self.gamma, np.ones(size, np.float32))
+        gamma = _flat(self.gamma, np.ones(size, np.float32))
         if self.rms_scaling:
             variance = ops.var(x, axis=-1, keepdims=True)
             return x * ops.rsqrt(variance + self.epsilon) * gamma
-        beta = self._flat(self.beta, np.zeros(size, np.float32))
+        beta = _flat(self.beta, np.zeros(size, np.float32))
         return layer_norm(x, gamma, beta, epsilon=self.epsilon)[0]
-
-    @staticmethod
-    def _flat(weight: Variable | None, default: np.ndarray) -> Any:
-        return default if weight is None else ops.reshape(weight, (default.size,))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -257,8 +248,139 @@ class LayerNormalization(Layer):
         }
 
 
+def _flat(weight: Variable | None, default: np.ndarray) -> Any:
+    return default if weight is None else ops.reshape(weight, (default.size,))
+
+
+def _over_axes(inputs: Any, axes: list[int], normalise: Callable[[Any], Any]) -> Any:
+    """normalise(x) over the last axis of x, which holds the given axes of the inputs."""
+    rank = len(inputs.shape)
+    over = sorted(a % rank for a in axes)
+    order = [a for a in range(rank) if a not in over] + over
+    moved = ops.transpose(inputs, order) if order != list(range(rank)) else inputs
+    rows = moved.shape[: rank - len(over)]
+    flat = ops.reshape(moved, (*rows, _product(moved.shape[rank - len(over) :])))
+    y = ops.reshape(normalise(flat), moved.shape)
+    return ops.transpose(y, np.argsort(order).tolist()) if moved is not inputs else y
+
+
 def _product(sizes: Any) -> int:
     return int(np.prod(sizes, dtype=np.int64))
+
+
+class RMSNormalization(Layer):
+    """x divided by the root of its mean square over one or several axes, times a trained scale.
+
+    The weight scale has the shape of those axes.
+    https://keras.io/api/layers/normalization_layers/rms_normalization/
+
+    >>> RMSNormalization()(np.array([[3.0, 4.0]])).shape
+    (1, 2)
+    """
+
+    def __init__(self, axis: Any = -1, epsilon: float = 1e-6, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis = standard_axes(self, "axis", axis)
+        self.epsilon = number(self, "epsilon", epsilon, 0)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the scale, shaped like the normalised axes."""
+        self.axis = sorted(self.axis) if isinstance(self.axis, list) else [self.axis]
+        shape = tuple(known_size(self, input_shape, a) for a in self.axis)
+        self.scale = self.add_weight(name="scale", shape=shape, initializer="ones")
+
+    def call(self, inputs: Any) -> Any:
+        """The normalised inputs."""
+        scale = ops.reshape(self.scale, (_product(self.scale.shape),))
+        epsilon = float(self.epsilon)
+        return _over_axes(inputs, self.axis, lambda x: rms_norm(x, scale, epsilon=epsilon)[0])
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "axis": self.axis, "epsilon": self.epsilon}
+
+
+class GroupNormalization(Layer):
+    """Normalises each sample over groups of neighbouring channels and all other axes.
+
+    groups=-1 makes every channel a group (instance normalization). Weights gamma and beta are
+    (channels,). Wu and He 2018.
+    https://keras.io/api/layers/normalization_layers/group_normalization/
+
+    >>> GroupNormalization(2)(np.ones((2, 3, 4))).shape
+    (2, 3, 4)
+    """
+
+    def __init__(
+        self,
+        groups: int = 32,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.groups = groups if groups == -1 else positive(self, "groups", groups)
+        if not is_whole(axis):
+            raise argument_error(self, "axis", "a whole number", axis, "Name one axis.")
+        self.axis = int(axis)
+        self.epsilon = number(self, "epsilon", epsilon, 0)
+        self.center, self.scale = center, scale
+        set_options(
+            self,
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
+        )
+        self.supports_masking = True
+        self.gamma: Variable | None = None
+        self.beta: Variable | None = None
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make gamma and beta, one number per channel."""
+        channels = known_size(self, input_shape, self.axis)
+        self.groups = channels if self.groups == -1 else self.groups
+        if channels % self.groups:
+            raise argument_error(
+                self, "groups", f"a divisor of the {channels} channels", self.groups,
+                "Choose another number of groups.",
+            )  # fmt: skip
+        self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: channels})
+        if self.scale:
+            self.gamma = add_weight(self, "gamma", (channels,))
+        if self.center:
+            self.beta = add_weight(self, "beta", (channels,))
+
+    def call(self, inputs: Any) -> Any:
+        """The normalised inputs."""
+        x = ops.moveaxis(inputs, self.axis, -1)
+        gamma = _flat(self.gamma, np.ones(x.shape[-1], np.float32))
+        beta = _flat(self.beta, np.zeros(x.shape[-1], np.float32))
+        epsilon = float(self.epsilon)
+        y = group_norm(x, gamma, beta, groups=self.groups, epsilon=epsilon)[0]
+        return ops.moveaxis(y, -1, self.axis)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "groups": self.groups,
+            "axis": self.axis,
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+            **options_config(self, *_AFFINE),
+        }
 
 
 class UnitNormalization(Layer):

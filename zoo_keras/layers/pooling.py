@@ -83,6 +83,18 @@ class MaxPooling2D(BasePooling):
     rank = 2
 
 
+class MaxPooling3D(BasePooling):
+    """The largest value of each window of a volume.
+
+    https://keras.io/api/layers/pooling_layers/max_pooling3d/
+
+    >>> MaxPooling3D()(np.ones((1, 4, 6, 8, 3))).shape
+    (1, 2, 3, 4, 3)
+    """
+
+    rank = 3
+
+
 class AveragePooling1D(BasePooling):
     """The mean of each window of steps; padded steps are not counted.
 
@@ -117,6 +129,18 @@ class AveragePooling2D(AveragePooling1D):
     """
 
     rank = 2
+
+
+class AveragePooling3D(AveragePooling1D):
+    """The mean of each window of a volume; padded cells are not counted.
+
+    https://keras.io/api/layers/pooling_layers/average_pooling3d/
+
+    >>> AveragePooling3D(2)(np.ones((1, 4, 6, 8, 3))).shape
+    (1, 2, 3, 4, 3)
+    """
+
+    rank = 3
 
 
 class BaseGlobalPooling(Layer):
@@ -175,6 +199,18 @@ class GlobalMaxPooling2D(BaseGlobalPooling):
     rank = 2
 
 
+class GlobalMaxPooling3D(BaseGlobalPooling):
+    """The largest value of a volume: (batch, *spatial, channels) -> (batch, channels).
+
+    https://keras.io/api/layers/pooling_layers/global_max_pooling3d/
+
+    >>> GlobalMaxPooling3D()(np.ones((2, 5, 4, 3, 6))).shape
+    (2, 6)
+    """
+
+    rank = 3
+
+
 class GlobalAveragePooling1D(BaseGlobalPooling):
     """The mean over all steps that are not masked: (batch, steps, channels) -> (batch, channels).
 
@@ -218,4 +254,17 @@ class GlobalAveragePooling2D(BaseGlobalPooling):
     """
 
     rank = 2
+    reduce = staticmethod(ops.mean)
+
+
+class GlobalAveragePooling3D(BaseGlobalPooling):
+    """The mean of a volume: (batch, *spatial, channels) -> (batch, channels).
+
+    https://keras.io/api/layers/pooling_layers/global_average_pooling3d/
+
+    >>> GlobalAveragePooling3D()(np.ones((2, 5, 4, 3, 6))).shape
+    (2, 6)
+    """
+
+    rank = 3
     reduce = staticmethod(ops.mean)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from zoo_keras import random, regularizers
+from zoo_keras import ops, random, regularizers
 from zoo_keras.layers.arguments import argument_error, is_whole, number
 from zoo_keras.layers.arguments import data_format as standard_data_format
 from zoo_keras.layers.input_spec import InputSpec
@@ -112,14 +112,10 @@ class SpatialDropout1D(_SpatialDropout):
         return (inputs.shape[0], 1, inputs.shape[2])
 
 
-class SpatialDropout2D(_SpatialDropout):
-    """Dropout of whole channels of (batch, rows, columns, channels).
+class _SpatialDropoutND(_SpatialDropout):
+    """The base for several spatial axes, with channels last or first."""
 
-    https://keras.io/api/layers/regularization_layers/spatial_dropout2d/
-
-    >>> SpatialDropout2D(0.5)(np.ones((1, 4, 4, 3))).shape
-    (1, 4, 4, 3)
-    """
+    spatial: int
 
     def __init__(
         self,
@@ -131,17 +127,41 @@ class SpatialDropout2D(_SpatialDropout):
     ) -> None:
         super().__init__(rate, seed, name, dtype)
         self.data_format = standard_data_format(self, data_format)
-        self.input_spec = InputSpec(ndim=4)
+        self.input_spec = InputSpec(ndim=2 + self.spatial)
 
     def _noise_shape_for(self, inputs: Any) -> Any:
-        batch, second, _, last = inputs.shape
-        return (
-            (batch, second, 1, 1) if self.data_format == "channels_first" else (batch, 1, 1, last)
-        )
+        once = (1,) * self.spatial
+        if self.data_format == "channels_first":
+            return (*inputs.shape[:2], *once)
+        return (inputs.shape[0], *once, inputs.shape[-1])
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "data_format": self.data_format}
+
+
+class SpatialDropout2D(_SpatialDropoutND):
+    """Dropout of whole channels of (batch, rows, columns, channels).
+
+    https://keras.io/api/layers/regularization_layers/spatial_dropout2d/
+
+    >>> SpatialDropout2D(0.5)(np.ones((1, 4, 4, 3))).shape
+    (1, 4, 4, 3)
+    """
+
+    spatial = 2
+
+
+class SpatialDropout3D(_SpatialDropoutND):
+    """Dropout of whole channels of (batch, depth, rows, columns, channels).
+
+    https://keras.io/api/layers/regularization_layers/spatial_dropout3d/
+
+    >>> SpatialDropout3D(0.5)(np.ones((1, 2, 4, 4, 3))).shape
+    (1, 2, 4, 4, 3)
+    """
+
+    spatial = 3
 
 
 class GaussianNoise(_Random):
@@ -200,6 +220,28 @@ class GaussianDropout(_Random):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+class AlphaDropout(Dropout):
+    """Dropout for SELU networks: dropped inputs become SELU's lower limit, and the result is scaled
+    and shifted so that mean and variance stay.
+
+    Klambauer et al. 2017. https://keras.io/api/layers/regularization_layers/alpha_dropout/
+
+    >>> AlphaDropout(0.5)(np.ones((1, 3)))
+    array([[1., 1., 1.]], dtype=float32)
+    """
+
+    def call(self, inputs: Any, training: Any = False) -> Any:
+        """The inputs, thinned out in training."""
+        if not training or not self.rate:
+            return inputs
+        shape = self.noise_shape or inputs.shape
+        drawn = [d if n is None else n for d, n in zip(inputs.shape, shape, strict=True)]
+        limit = -1.6732632423543772 * 1.0507009873554805
+        kept = random.uniform(drawn, seed=self.seed_generator) >= self.rate
+        scale = ((1 - self.rate) * (1 + self.rate * limit**2)) ** -0.5
+        return ops.where(kept, inputs, limit) * scale - scale * limit * self.rate
 
 
 class ActivityRegularization(Layer):

@@ -1,5 +1,4 @@
-"""Layers that move numbers without changing them: Flatten, Reshape, Permute, RepeatVector,
-UpSampling, and padding and cropping of spatial axes.
+"""Layers that move numbers without changing them: Flatten, Reshape, Permute, RepeatVector.
 
 In and out: tensors with the batch on the first axis.
 """
@@ -10,10 +9,9 @@ import math
 from typing import Any
 
 from zoo_keras import ops
-from zoo_keras.errors import UnsupportedError
-from zoo_keras.layers.arguments import argument_error, int_tuple, is_whole, one_of, positive
+from zoo_keras.layers.arguments import argument_error, is_whole, positive
 from zoo_keras.layers.arguments import data_format as standard_data_format
-from zoo_keras.layers.channels import from_last, to_last
+from zoo_keras.layers.channels import to_last
 from zoo_keras.layers.input_spec import InputSpec
 from zoo_keras.layers.layer import Layer, shape_error
 
@@ -139,70 +137,3 @@ class RepeatVector(Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "n": self.n}
-
-
-class UpSampling1D(Layer):
-    """Each step `size` times: (batch, steps, channels) -> (batch, steps * size, channels).
-
-    https://keras.io/api/layers/reshaping_layers/up_sampling1d/
-
-    >>> UpSampling1D(3)(np.ones((2, 4, 5))).shape
-    (2, 12, 5)
-    """
-
-    def __init__(self, size: int = 2, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.size = positive(self, "size", size)
-        self.input_spec = InputSpec(ndim=3)
-
-    def call(self, inputs: Any) -> Any:
-        """The repeated steps."""
-        return ops.repeat(inputs, self.size, axis=1)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "size": self.size}
-
-
-class UpSampling2D(Layer):
-    """Each row size[0] times and each column size[1] times; interpolation "nearest" only.
-
-    https://keras.io/api/layers/reshaping_layers/up_sampling2d/
-
-    >>> UpSampling2D(2)(np.ones((1, 4, 5, 3))).shape
-    (1, 8, 10, 3)
-    """
-
-    def __init__(
-        self,
-        size: Any = (2, 2),
-        data_format: str | None = None,
-        interpolation: str = "nearest",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.data_format = standard_data_format(self, data_format)
-        self.size = int_tuple(self, "size", size, 2)
-        kinds = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
-        self.interpolation = one_of(self, "interpolation", interpolation, kinds)
-        if self.interpolation != "nearest":
-            raise UnsupportedError(
-                f'UpSampling2D "{self.name}": only interpolation="nearest" is supported. Received: '
-                f'interpolation={interpolation!r}. Use "nearest", or a Conv2D behind it.'
-            )
-        self.input_spec = InputSpec(ndim=4)
-
-    def call(self, inputs: Any) -> Any:
-        """The repeated rows and columns."""
-        x = to_last(inputs, self.data_format)
-        x = ops.repeat(ops.repeat(x, self.size[0], axis=1), self.size[1], axis=2)
-        return from_last(x, self.data_format)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "size": self.size,
-            "data_format": self.data_format,
-            "interpolation": self.interpolation,
-        }

@@ -15,7 +15,7 @@ from zoo_keras.weights import Variable
 # What the base classes keep for themselves; it neither is nor holds a user's sublayer.
 _INTERNAL = frozenset(
     "_variables _layers _metrics _inbound_nodes _own_losses _build_shapes _stack _function "
-    "_init_arguments _input_shape_argument _constants".split()
+    "_init_arguments _input_shape_argument _constants _carried".split()
 )
 
 
@@ -26,11 +26,13 @@ class Tracked:
     _variables: list[Variable]
     _layers: list[Any]
     _metrics: list[Any]
+    _carried: list[Variable]
 
     def __init__(self) -> None:
         self.__dict__.setdefault("_variables", [])
         self.__dict__.setdefault("_layers", [])
         self.__dict__.setdefault("_metrics", [])
+        self.__dict__.setdefault("_carried", [])
 
     def __setattr__(self, name: str, value: Any) -> None:
         if "_variables" not in self.__dict__:
@@ -55,6 +57,12 @@ class Tracked:
     def _track_variable(self, variable: Variable) -> None:
         _add(self._variables, variable)
 
+    def _carry(self, variables: Sequence[Variable]) -> None:
+        """Keep Variables from batch to batch that are no weights: no file holds them."""
+        for variable in variables:
+            variable.carried = True
+            _add(self._carried, variable)
+
     def _flatten_layers(self) -> Iterator[Any]:
         """This object and every layer below it, each once."""
         seen: set[int] = set()
@@ -71,21 +79,23 @@ class Tracked:
     @property
     def variables(self) -> list[Variable]:
         """All Variables, those of metrics included."""
-        found = list(self.weights)
-        for layer in self._flatten_layers():
-            for metric in layer._metrics:
-                found += [v for v in metric.variables if not _holds(found, v)]
-        return found
+        metrics = [metric for layer in self._flatten_layers() for metric in layer._metrics]
+        return _distinct([*self.weights, *[v for metric in metrics for v in metric.variables]])
 
     @property
     def weights(self) -> list[Variable]:
         """Variables of this layer, trainable ones first, then those of its sublayers in order."""
         own = self._variables
         found = [v for v in own if v.trainable or _made_trainable(v)]
-        found += [v for v in own if not _holds(found, v)]
+        found += own
         for layer in self._layers:
-            found += [v for v in layer.weights if not _holds(found, v)]
-        return found
+            found += layer.weights
+        return _distinct(found)
+
+    @property
+    def carried(self) -> list[Variable]:
+        """States of stateful layers: they change from batch to batch, and are no weights."""
+        return [v for layer in self._flatten_layers() for v in layer.__dict__.get("_carried", ())]
 
     @property
     def trainable_weights(self) -> list[Variable]:
@@ -95,8 +105,8 @@ class Tracked:
     @property
     def non_trainable_weights(self) -> list[Variable]:
         """Weights that training leaves alone, such as moving averages and frozen layers."""
-        trained = self.trainable_weights
-        return [v for v in self.weights if not _holds(trained, v)]
+        trained = {id(v) for v in self.trainable_weights}
+        return [v for v in self.weights if id(v) not in trained]
 
     @property
     def trainable_variables(self) -> list[Variable]:
@@ -104,8 +114,8 @@ class Tracked:
 
     @property
     def non_trainable_variables(self) -> list[Variable]:
-        trained = self.trainable_weights
-        return [v for v in self.variables if not _holds(trained, v)]
+        trained = {id(v) for v in self.trainable_weights}
+        return [v for v in self.variables if id(v) not in trained]
 
     @property
     def trainable(self) -> bool:
@@ -169,10 +179,11 @@ def _made_trainable(variable: Variable) -> bool:
     return variable.trainable_when_made
 
 
-def _holds(items: Sequence[Any], wanted: Any) -> bool:
-    return any(item is wanted for item in items)
+def _distinct(items: Sequence[Any]) -> list[Any]:
+    """Every object once, where it comes first."""
+    return list({id(item): item for item in items}.values())
 
 
 def _add(items: list[Any], item: Any) -> None:
-    if not _holds(items, item):
+    if not any(known is item for known in items):
         items.append(item)

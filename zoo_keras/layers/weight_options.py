@@ -35,14 +35,18 @@ def options_config(layer: Any, *options: str) -> dict[str, Any]:
     return {option: _family(option).serialize(getattr(layer, option)) for option in options}
 
 
-def add_weight(layer: Any, name: str, shape: Sequence[int], **more: Any) -> Variable:
-    """A weight with the layer's initializer, regularizer and constraint of that name."""
+def add_weight(
+    layer: Any, name: str, shape: Sequence[int], option: str | None = None, **more: Any
+) -> Variable:
+    """A weight with the layer's initializer, regularizer and constraint of that name, or of the
+    name `option`."""
+    option = option or name
     variable: Variable = layer.add_weight(
         name=name,
         shape=tuple(shape),
-        initializer=getattr(layer, f"{name}_initializer"),
-        regularizer=getattr(layer, f"{name}_regularizer", None),
-        constraint=getattr(layer, f"{name}_constraint", None),
+        initializer=getattr(layer, f"{option}_initializer"),
+        regularizer=getattr(layer, f"{option}_regularizer", None),
+        constraint=getattr(layer, f"{option}_constraint", None),
         **more,
     )
     return variable

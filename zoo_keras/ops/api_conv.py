@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
+from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.ops import pool as pools
 from zoo_keras.ops.api_index import take
-from zoo_keras.ops.api_shape import moveaxis
+from zoo_keras.ops.api_reduce import amax, mean
+from zoo_keras.ops.api_shape import concatenate, moveaxis
 from zoo_keras.ops.conv import conv as conv_op
 from zoo_keras.ops.conv import conv_grad_input
 from zoo_keras.ops.convert import as_dtype, as_float, dtype_of
@@ -147,22 +148,37 @@ def conv_transpose(
     dilation_rate: Any = 1,
 ) -> Any:
     """The transpose of a convolution: kernel (*window, filters, channels of the inputs)."""
-    if output_padding is not None:
-        raise UnsupportedError(
-            f"conv_transpose: output_padding must be None. Received: {output_padding}."
-        )
     last = _channels_last(data_format)
     x, w = _in(as_float(inputs), last), as_float(kernel)
     count = len(x.shape) - 2
     steps = _numbers(strides, count, "strides")
     gaps = _numbers(dilation_rate, count, "dilation_rate")
-    reaches = [(k - 1) * d + 1 for k, d in zip(w.shape, gaps, strict=False)]
-    extra = [0 if padding == "same" else max(r - s, 0) for r, s in zip(reaches, steps, strict=True)]
-    spatial = tuple(n * s + e for n, s, e in zip(x.shape[1:-1], steps, extra, strict=True))
-    pad = cells(padding, spatial, w.shape[:-2], steps, gaps)
+    more = (output_padding,) * count if isinstance(output_padding, int) else output_padding
+    spatial, pad = [], []
+    for i, size in enumerate(x.shape[1:-1]):
+        reach = (w.shape[i] - 1) * gaps[i] + 1
+        grown = _grown(size, reach, steps[i], padding, None if more is None else more[i])
+        lost = 0 if padding == "valid" else max((size - 1) * steps[i] + reach - grown, 0)
+        spatial.append(grown)
+        pad.append((lost // 2, lost - lost // 2))
     shape = (x.shape[0], *spatial, w.shape[-2])
-    how = {"strides": steps, "padding": pad, "dilation": gaps, "groups": 1}
+    how = {"strides": steps, "padding": tuple(pad), "dilation": gaps, "groups": 1}
     return _out(conv_grad_input(x, w, input_shape=shape, **how), last)
+
+
+def _grown(size: int, reach: int, stride: int, padding: str, more: int | None) -> int:
+    """Cells of an axis behind a transposed convolution.
+
+    Args:
+        reach: cells that the window covers.
+        more: output_padding; None means that "same" gives size * stride cells, and "valid" no
+            place less than the windows need.
+    """
+    if padding == "valid":
+        return (size - 1) * stride + (max(reach, stride) if more is None else reach + more)
+    if more is None:
+        return size * stride
+    return (size - 1) * stride + reach % 2 + more
 
 
 # --- pooling
@@ -204,6 +220,43 @@ def average_pool(
     return _pooled(pools.avg_pool, x, pool_size, strides, padding, data_format)
 
 
+def _adaptive(
+    op: Any, reduce: Any, x: Any, output_size: Any, data_format: str | None, name: str
+) -> Any:
+    """Window i of n along an axis of s cells covers [floor(i s / n), ceil((i + 1) s / n))."""
+    last = _channels_last(data_format)
+    x = _in(x, last)
+    sizes = _numbers(output_size, len(x.shape) - 2, "output_size")
+    if all(s % n == 0 for s, n in zip(x.shape[1:-1], sizes, strict=True)):
+        window = tuple(s // n for s, n in zip(x.shape[1:-1], sizes, strict=True))
+        return _out(op(x, pool=window, strides=window, padding=((0, 0),) * len(sizes)), last)
+    for axis, n in enumerate(sizes, start=1):
+        s = x.shape[axis]
+        if n > s:
+            raise ShapeError(
+                f"{name}: output_size must not be above the {s} cells of axis {axis}. Received: "
+                f"output_size={output_size}. Pass a smaller one."
+            )
+        ends = [(i * s // n, -(-(i + 1) * s // n)) for i in range(n)]
+        cells = (x[(slice(None),) * axis + (slice(*end),)] for end in ends)
+        x = concatenate([reduce(c, axis=axis, keepdims=True) for c in cells], axis=axis)
+    return _out(x, last)
+
+
+@public
+def adaptive_average_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:
+    """The mean of windows that lie so that output_size places come out of each axis."""
+    x, name = as_float(inputs), "adaptive_average_pool"
+    return _adaptive(pools.avg_pool, mean, x, output_size, data_format, name)
+
+
+@public
+def adaptive_max_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:
+    """The largest element of windows that lie so that output_size places come out of each axis."""
+    x, name = as_float(inputs), "adaptive_max_pool"
+    return _adaptive(pools.max_pool, amax, x, output_size, data_format, name)
+
+
 # --- space and channels
 
 
@@ -241,6 +294,7 @@ def extract_sequences(x: Any, sequence_length: int, sequence_stride: int) -> Any
 
 
 __all__ = [
-    "average_pool", "conv", "conv_transpose", "depth_to_space", "depthwise_conv",
-    "extract_sequences", "max_pool", "separable_conv", "space_to_depth",
+    "adaptive_average_pool", "adaptive_max_pool", "average_pool", "conv", "conv_transpose",
+    "depth_to_space", "depthwise_conv", "extract_sequences", "max_pool", "separable_conv",
+    "space_to_depth",
 ]  # fmt: skip

@@ -14,8 +14,8 @@ from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor
 from zoo_keras.ops import math as m
 from zoo_keras.ops import nn, reduce, scan
-from zoo_keras.ops.api_linalg import einsum
 from zoo_keras.ops.api_shape import moveaxis, split
+from zoo_keras.ops.attention import MASKED, attention
 from zoo_keras.ops.convert import EPSILON, as_dtype, as_float, axes_in, axis_in, dtype_of, value
 from zoo_keras.ops.norm import layer_norm
 from zoo_keras.ops.shape import reshape as reshape_op
@@ -426,28 +426,36 @@ def dot_product_attention(
     flash_attention: bool | None = None,
     attn_logits_soft_cap: float | None = None,
 ) -> Any:
-    """softmax(query @ key * scale + bias) @ value; tensors are (batch, length, heads, width)."""
-    if flash_attention or attn_logits_soft_cap:
-        raise UnsupportedError(
-            "dot_product_attention: flash_attention and attn_logits_soft_cap are not supported. "
-            f"Received: {flash_attention}, {attn_logits_soft_cap}. Leave them out."
-        )
-    query, key, value = as_float(query), as_float(key), as_float(value)
-    if value.shape[2] != query.shape[2]:
-        from zoo_keras.ops.api_shape import repeat
+    """softmax(query @ key * scale + bias) @ value; tensors are (batch, length, heads, width).
 
-        times = query.shape[2] // value.shape[2]
-        key, value = repeat(key, times, axis=2), repeat(value, times, axis=2)
+    Key and value may have fewer heads, each for a group of query heads. bias and mask (True: use)
+    broadcast to (batch, heads, query length, key length). The scores are never in memory as a
+    whole, so `flash_attention` changes nothing.
+    """
+    if attn_logits_soft_cap:
+        raise UnsupportedError(
+            "dot_product_attention: attn_logits_soft_cap is not supported. Received: "
+            f"attn_logits_soft_cap={attn_logits_soft_cap}. Leave it out."
+        )
+    del flash_attention
+    query, key, value = as_float(query), as_float(key), as_float(value)
     scale = 1.0 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
-    scores = m.multiply(einsum("btnh,bsnh->bnts", query, key), scale)
-    scores = scores if bias is None else m.add(scores, as_float(bias))
-    if is_causal:
-        past = np.tri(scores.shape[-2], scores.shape[-1]) > 0
-        mask = past if mask is None else m.logical_and(as_dtype(mask, "bool"), past)
+    masks = _attention_mask(bias, mask)
+    return attention(query, key, value, *masks, scale=scale, causal=bool(is_causal))[0]
+
+
+def _attention_mask(bias: Any, mask: Any) -> list[Any]:
+    """One mask of 4 axes from both, or none: bool, or numbers to add to the scores."""
     if mask is not None:
-        scores = m.where(as_dtype(mask, "bool"), scores, -0.7 * float(np.finfo("float32").max))
-    shares = nn.softmax(scores, axis=3)
-    return einsum("bnts,bsnh->btnh", shares, value)
+        mask = _four_axes(as_dtype(mask, "bool"))
+    if bias is not None:
+        bias = _four_axes(as_float(bias))
+        mask = bias if mask is None else m.where(mask, bias, MASKED)
+    return [] if mask is None else [mask]
+
+
+def _four_axes(x: Any) -> Any:
+    return reshape_op(x, shape=((1,) * (4 - len(x.shape)) + tuple(x.shape)))
 
 
 __all__ = [

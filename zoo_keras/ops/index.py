@@ -24,7 +24,8 @@ def _integer(name: str, spec: Spec) -> None:
         raise ShapeError(f"{name} must be integers, not {spec.dtype}.")
 
 
-def _check_ids(ids: np.ndarray, rows: int) -> None:
+def check_ids(ids: np.ndarray, rows: int) -> None:
+    """Raise DataError, with the first wrong one, unless all ids are below `rows` and not below 0."""
     wrong = np.flatnonzero((ids < 0) | (ids >= rows))
     if wrong.size:
         at = int(wrong[0])
@@ -58,7 +59,7 @@ def gather(table: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
     Raises DataError when an id is below 0 or not below the number of rows.
     """
-    _check_ids(ids, table.shape[0])
+    check_ids(ids, table.shape[0])
     return table[ids]
 
 
@@ -103,7 +104,7 @@ def _float_rows(g: Spec, ids: Spec) -> bool:
 )
 def gather_grad(g: np.ndarray, ids: np.ndarray, *, rows: int) -> np.ndarray:
     """Gradient of gather as a whole table: row i is the sum of the g whose id is i."""
-    _check_ids(ids, rows)
+    check_ids(ids, rows)
     result = np.zeros((rows, *g.shape[ids.ndim :]), g.dtype)
     np.add.at(result, ids.ravel(), g.reshape(ids.size, *g.shape[ids.ndim :]))
     return result
@@ -132,7 +133,7 @@ def gather_grad_rows(g: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.nda
     With n ids: ids (n,) int32, ascending, the first `count` of them used and -1 after; rows
     (n, ...), row i the sum of the g with id ids[i], zeros after; count () int32.
     """
-    _check_ids(ids, 2**31)
+    check_ids(ids, 2**31)
     found, place = np.unique(ids.ravel(), return_inverse=True)
     unique = np.full(ids.size, -1, np.int32)
     unique[: found.size] = found
@@ -182,7 +183,7 @@ def _along_axis(x: Spec, ids: Spec, *, axis: int) -> Spec:
 )
 def take_along_axis(x: np.ndarray, ids: np.ndarray, *, axis: int) -> np.ndarray:
     """numpy's take_along_axis: the element of x at each id of the axis, other indices kept."""
-    _check_ids(ids, x.shape[axis])
+    check_ids(ids, x.shape[axis])
     return np.take_along_axis(x, ids, axis)
 
 
@@ -205,7 +206,7 @@ def _places(indices: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, ...]
     """numpy's index of the places that rows (..., k) of indices name in a tensor's first axes."""
     found = tuple(np.moveaxis(indices, -1, 0))
     for axis, ids in enumerate(found):
-        _check_ids(ids, shape[axis])
+        check_ids(ids, shape[axis])
     return found
 
 

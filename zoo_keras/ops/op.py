@@ -268,6 +268,8 @@ def compare(*specs: Spec, **attrs: Any) -> Spec:
 
 def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     """np.broadcast_shapes with a ShapeError."""
+    if len(set(shapes)) == 1:
+        return shapes[0]
     try:
         return tuple(np.broadcast_shapes(*shapes))
     except ValueError:

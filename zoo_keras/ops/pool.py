@@ -1,7 +1,7 @@
 """Maximum and average pooling and their gradients, channels last.
 
 In: x (batch, *spatial, channels). Out: (batch, *places, channels), or a gradient shaped like x.
-Padded cells take part in no maximum and no average. The engine has kernels for 1 and 2 spatial
+Padded cells take part in no maximum and no average. The engine has kernels for 1 to 3 spatial
 axes; others run on the host.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
-from zoo_keras.ops.conv import Padding, check_lengths, float32_plane, two_axes, window_cells
+from zoo_keras.ops.conv_geometry import Padding, check_lengths, window_cells
 from zoo_keras.ops.op import Sample, op
 
 
@@ -37,9 +37,17 @@ def _pool_shape(x: Spec, *, pool: Any, strides: Any, padding: Any) -> Spec:
 
 
 def _geometry(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
-    """What C wants: window, strides and low padding of 2 axes."""
+    """What C wants: window, strides and low padding of 3 axes."""
     low = [p[0] for p in attrs["padding"]]
-    return [*two_axes(attrs["pool"], 1), *two_axes(attrs["strides"], 1), *two_axes(low, 0)]
+    missing = 3 - len(low)
+    return [
+        *[1] * missing, *attrs["pool"], *[1] * missing, *attrs["strides"], *[0] * missing, *low,
+    ]  # fmt: skip
+
+
+def _fits_kernel(*specs: Spec) -> bool:
+    """Whether the kernels apply: float32 and 1 to 3 spatial axes."""
+    return all(s.dtype == "float32" for s in specs) and 3 <= len(specs[0].shape) <= 5
 
 
 def _steps(
@@ -77,6 +85,9 @@ _CASES = (
     ((2, 11, 3), (3,), (2,), ((1, 1),)),
     ((1, 5, 20), (2,), (2,), ((0, 1),)),
     ((1, 4, 5, 3, 2), (2, 2, 2), (2, 1, 1), ((0, 0), (0, 1), (1, 0))),
+    ((2, 5, 3, 6, 17), (3, 2, 3), (2, 2, 1), ((1, 1), (0, 1), (1, 1))),
+    ((1, 4, 4, 4, 5), (2, 2, 2), (2, 2, 2), ((0, 0), (0, 0), (0, 0))),
+    ((2, 7, 1, 4, 1), (2, 1, 3), (3, 1, 2), ((0, 1), (0, 0), (2, 1))),
 )
 
 
@@ -97,7 +108,7 @@ def _max_pool_grad(g: Any, y: Any, x: Any, **how: Any) -> Any:
     grad=_max_pool_grad,
     kernel=True,
     attrs_to_c=_geometry,
-    dtypes=float32_plane,
+    dtypes=_fits_kernel,
     samples=[Sample((c[0],), _attrs(c)) for c in _CASES],
 )
 def max_pool(
@@ -140,7 +151,7 @@ def _pooled(case: Any) -> Any:
     shape=_max_pool_grad_shape,
     kernel=True,
     attrs_to_c=_geometry,
-    dtypes=float32_plane,
+    dtypes=_fits_kernel,
     samples=[Sample((_y_shape(c), c[0], _y_shape(c)), _attrs(c), make=_pooled(c)) for c in _CASES],
 )
 def max_pool_grad(
@@ -184,7 +195,7 @@ def _counts(
     grad=_avg_pool_grad_rule,
     kernel=True,
     attrs_to_c=_geometry,
-    dtypes=float32_plane,
+    dtypes=_fits_kernel,
     samples=[Sample((c[0],), _attrs(c)) for c in _CASES],
 )
 def avg_pool(
@@ -216,7 +227,7 @@ def _avg_pool_grad_shape(
     shape=_avg_pool_grad_shape,
     kernel=True,
     attrs_to_c=_geometry,
-    dtypes=float32_plane,
+    dtypes=_fits_kernel,
     samples=[Sample((_y_shape(c),), {"input_shape": c[0], **_attrs(c)}) for c in _CASES],
 )
 def avg_pool_grad(

@@ -10,10 +10,15 @@ from typing import Any
 from zoo_keras.errors import ConfigError
 from zoo_keras.missing import missing
 from zoo_keras.optimizers import schedules
+from zoo_keras.optimizers.adafactor import Adafactor
 from zoo_keras.optimizers.adagrad import Adadelta, Adagrad
 from zoo_keras.optimizers.adam import Adam, Adamax, AdamW
 from zoo_keras.optimizers.ftrl import Ftrl
+from zoo_keras.optimizers.lamb import Lamb
 from zoo_keras.optimizers.lion import Lion
+from zoo_keras.optimizers.loss_scale import LossScaleOptimizer
+from zoo_keras.optimizers.muon import Muon
+from zoo_keras.optimizers.nadam import Nadam
 from zoo_keras.optimizers.optimizer import Optimizer
 from zoo_keras.optimizers.rmsprop import RMSprop
 from zoo_keras.optimizers.sgd import SGD
@@ -23,7 +28,10 @@ from zoo_keras.saving.serialization import (
     serialize_keras_object,
 )
 
-_CLASSES = (Optimizer, SGD, RMSprop, Adam, AdamW, Adagrad, Adadelta, Adamax, Ftrl, Lion)
+_CLASSES = (
+    Optimizer, SGD, RMSprop, Adam, AdamW, Adagrad, Adadelta, Adafactor, Adamax, Ftrl, Lamb, Lion,
+    LossScaleOptimizer, Muon, Nadam,
+)  # fmt: skip
 _KNOWN: dict[str, Any] = {cls.__name__.lower(): cls for cls in _CLASSES}
 _NAMED = _KNOWN | {cls.__name__: cls for cls in _CLASSES}
 
@@ -63,8 +71,9 @@ def get(identifier: Any) -> Any:
 
 
 __all__ = [
-    "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lion", "Optimizer", "RMSprop",
-    "SGD", "deserialize", "get", "schedules", "serialize",
+    "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion",
+    "LossScaleOptimizer", "Muon", "Nadam", "Optimizer", "RMSprop", "SGD", "deserialize", "get",
+    "schedules", "serialize",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Adagrad and Adadelta: steps scaled by what the gradients were so far; in plain ops.
+"""Adagrad and Adadelta: steps scaled by what the gradients were so far.
 
 In: a gradient and a Variable. Out: the Variable and its slots assigned anew. Sources:
 https://keras.io/api/optimizers/adagrad, https://keras.io/api/optimizers/adadelta.
@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zoo_keras import initializers, ops
-from zoo_keras.ops.convert import as_dtype
-from zoo_keras.optimizers.optimizer import Optimizer
+from zoo_keras import initializers
+from zoo_keras.optimizers.optimizer import Fused, Optimizer
 from zoo_keras.weights import Variable
 
 
@@ -47,15 +46,10 @@ class Adagrad(Optimizer):
             return
         super().build(variables)
         start = initializers.Constant(self.initial_accumulator_value)
-        self._accumulators = self.add_optimizer_variables(variables, "accumulator", start)
+        self.add_optimizer_variables(variables, "accumulator", start)
 
-    def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
-        rate = as_dtype(learning_rate, variable.dtype)
-        gradient = as_dtype(gradient, variable.dtype)
-        total = self._accumulators[self._get_variable_index(variable)]
-        self.assign_add(total, ops.square(gradient))
-        root = ops.sqrt(ops.add(total, self.epsilon))
-        self.assign_sub(variable, ops.divide(ops.multiply(gradient, rate), root))
+    def fused(self) -> Fused | None:
+        return Fused("adagrad", (float(self.epsilon),), ("accumulator",))
 
     def get_config(self) -> dict[str, Any]:
         own = ("initial_accumulator_value", "epsilon")
@@ -94,23 +88,11 @@ class Adadelta(Optimizer):
         if self._already_built(variables):
             return
         super().build(variables)
-        names = ["accumulated_grad", "accumulated_delta_var"]
-        self._grads, self._deltas = self.add_optimizer_variables(variables, names)
+        self.add_optimizer_variables(variables, ["accumulated_grad", "accumulated_delta_var"])
 
-    def _mix(self, mean: Any, value: Any) -> Any:
-        fresh = ops.multiply(ops.square(value), 1 - self.rho)
-        return ops.add(ops.multiply(mean, self.rho), fresh)
-
-    def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
-        rate = as_dtype(learning_rate, variable.dtype)
-        gradient = as_dtype(gradient, variable.dtype)
-        at = self._get_variable_index(variable)
-        squares, deltas = self._grads[at], self._deltas[at]
-        squares.assign(self._mix(squares, gradient))
-        above, below = (ops.sqrt(ops.add(v, self.epsilon)) for v in (deltas, squares))
-        delta = ops.negative(ops.divide(ops.multiply(above, gradient), below))
-        deltas.assign(self._mix(deltas, delta))
-        self.assign_add(variable, ops.multiply(delta, rate))
+    def fused(self) -> Fused | None:
+        names = ("accumulated_grad", "accumulated_delta_var")
+        return Fused("adadelta", (float(self.rho), float(self.epsilon)), names)
 
     def get_config(self) -> dict[str, Any]:
         own = ("rho", "epsilon")

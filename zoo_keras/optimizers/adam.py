@@ -1,4 +1,4 @@
-"""Adam and AdamW as fused updates, Adamax in plain ops.
+"""Adam, AdamW and Adamax.
 
 In: a gradient and a Variable. Out: the Variable and its moments assigned anew. Source:
 https://keras.io/api/optimizers/adam.
@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zoo_keras import ops
 from zoo_keras.errors import ConfigError
-from zoo_keras.ops.convert import as_dtype
-from zoo_keras.ops.update import adam_update, amsgrad_update
-from zoo_keras.optimizers.optimizer import Optimizer
+from zoo_keras.optimizers.optimizer import Fused, Optimizer
 from zoo_keras.weights import Variable
 
 
@@ -51,25 +48,14 @@ class Adam(Optimizer):
         if self._already_built(variables):
             return
         super().build(variables)
-        names = ["momentum", "velocity"]
-        self._momentums, self._velocities = self.add_optimizer_variables(variables, names)
+        self.add_optimizer_variables(variables, ["momentum", "velocity"])
         if self.amsgrad:
-            self._velocity_hats = self.add_optimizer_variables(variables, "velocity_hat")
+            self.add_optimizer_variables(variables, "velocity_hat")
 
-    def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
-        rate = as_dtype(learning_rate, variable.dtype)
-        gradient = as_dtype(gradient, variable.dtype)
-        step = as_dtype(ops.add(self._iterations, 1), variable.dtype)
-        at = self._get_variable_index(variable)
-        slots = [self._momentums[at], self._velocities[at]]
-        update = adam_update
-        if self.amsgrad:
-            slots.append(self._velocity_hats[at])
-            update = amsgrad_update
-        how = {key: float(getattr(self, key)) for key in ("beta_1", "beta_2", "epsilon")}
-        made = update(variable, gradient, *slots, rate, step, **how)
-        for target, value in zip([variable, *slots], made, strict=True):
-            target.assign(value)
+    def fused(self) -> Fused | None:
+        names = ("momentum", "velocity", "velocity_hat")
+        how = (float(self.beta_1), float(self.beta_2), float(self.epsilon))
+        return Fused("amsgrad", how, names) if self.amsgrad else Fused("adam", how, names[:2])
 
     def get_config(self) -> dict[str, Any]:
         own = ("beta_1", "beta_2", "epsilon", "amsgrad")
@@ -141,17 +127,11 @@ class Adamax(Optimizer):
         if self._already_built(variables):
             return
         super().build(variables)
-        self._m, self._u = self.add_optimizer_variables(variables, ["momentum", "norm"])
+        self.add_optimizer_variables(variables, ["momentum", "norm"])
 
-    def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
-        rate = as_dtype(learning_rate, variable.dtype)
-        step = as_dtype(ops.add(self._iterations, 1), variable.dtype)
-        at = self._get_variable_index(variable)
-        m, u = self._m[at], self._u[at]
-        self.assign_add(m, ops.multiply(ops.subtract(gradient, m), 1 - self.beta_1))
-        u.assign(ops.maximum(ops.multiply(u, self.beta_2), ops.absolute(gradient)))
-        rate = ops.divide(rate, ops.subtract(1.0, ops.power(float(self.beta_1), step)))
-        self.assign_sub(variable, ops.divide(ops.multiply(m, rate), ops.add(u, self.epsilon)))
+    def fused(self) -> Fused | None:
+        how = (float(self.beta_1), float(self.beta_2), float(self.epsilon))
+        return Fused("adamax", how, ("momentum", "norm"))
 
     def get_config(self) -> dict[str, Any]:
         own = ("beta_1", "beta_2", "epsilon")

@@ -1,4 +1,4 @@
-"""Follow the regularised leader, for sparse linear models; in plain ops.
+"""Follow the regularised leader, for sparse linear models.
 
 In: a gradient and a Variable. Out: the Variable and its slots assigned anew. Source:
 https://keras.io/api/optimizers/ftrl.
@@ -12,7 +12,7 @@ from typing import Any
 from zoo_keras import initializers, ops
 from zoo_keras.errors import ConfigError
 from zoo_keras.ops.convert import as_dtype
-from zoo_keras.optimizers.optimizer import Optimizer
+from zoo_keras.optimizers.optimizer import Fused, Optimizer
 from zoo_keras.weights import Variable
 
 _NOT_NEGATIVE = (
@@ -72,7 +72,18 @@ class Ftrl(Optimizer):
         made = self.add_optimizer_variables(variables, names, starts)
         self._accumulators, self._linears = made
 
+    def fused(self) -> Fused | None:
+        if self.learning_rate_power != -0.5:
+            return None
+        names = ("l1_regularization_strength", "l2_regularization_strength", "beta",
+                 "l2_shrinkage_regularization_strength")  # fmt: skip
+        how = tuple(float(getattr(self, name)) for name in names)
+        return Fused("ftrl", how, ("accumulator", "linear"))
+
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
+        if self.fused() is not None:
+            super().update_step(gradient, variable, learning_rate)
+            return
         rate = as_dtype(learning_rate, variable.dtype)
         gradient = as_dtype(gradient, variable.dtype)
         at = self._get_variable_index(variable)

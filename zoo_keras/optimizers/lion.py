@@ -1,4 +1,4 @@
-"""Lion: steps of one size in the direction of the sign; in plain ops.
+"""Lion: steps of one size in the direction of the sign.
 
 In: a gradient and a Variable. Out: the Variable and its momentum assigned anew. Source:
 https://keras.io/api/optimizers/lion.
@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zoo_keras import ops
 from zoo_keras.errors import ConfigError
-from zoo_keras.ops.convert import as_dtype
-from zoo_keras.optimizers.optimizer import Optimizer
+from zoo_keras.optimizers.optimizer import Fused, Optimizer
 from zoo_keras.weights import Variable
 
 
@@ -53,18 +51,10 @@ class Lion(Optimizer):
         if self._already_built(variables):
             return
         super().build(variables)
-        self._momentums = self.add_optimizer_variables(variables, "momentum")
+        self.add_optimizer_variables(variables, "momentum")
 
-    def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
-        rate = as_dtype(learning_rate, variable.dtype)
-        gradient = as_dtype(gradient, variable.dtype)
-        m = self._momentums[self._get_variable_index(variable)]
-        direction = ops.sign(self._mixed(m, gradient, self.beta_1))
-        self.assign_sub(variable, ops.multiply(direction, rate))
-        m.assign(self._mixed(m, gradient, self.beta_2))
-
-    def _mixed(self, m: Any, gradient: Any, beta: float) -> Any:
-        return ops.add(ops.multiply(m, beta), ops.multiply(gradient, 1.0 - beta))
+    def fused(self) -> Fused | None:
+        return Fused("lion", (float(self.beta_1), float(self.beta_2)), ("momentum",))
 
     def get_config(self) -> dict[str, Any]:
         own = ("beta_1", "beta_2")

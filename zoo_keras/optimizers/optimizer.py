@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from zoo_keras import initializers, ops
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.naming import auto_name
 from zoo_keras.ops.convert import as_dtype
+from zoo_keras.ops.update import optimizer_update
 from zoo_keras.optimizers.schedules import LearningRateSchedule
 from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.weights import Variable
@@ -26,6 +27,15 @@ _BASE_CONFIG = (
     "weight_decay", "clipnorm", "global_clipnorm", "clipvalue", "use_ema", "ema_momentum",
     "ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps",
 )  # fmt: skip
+
+
+class Fused(NamedTuple):
+    """An update that the engine makes in one instruction: kind and numbers of
+    `ops.update.optimizer_update`, and the names of the slots in its order."""
+
+    kind: str
+    how: tuple[float, ...]
+    slots: tuple[str, ...]
 
 
 class Optimizer:
@@ -264,17 +274,31 @@ class Optimizer:
             self.build(variables)
         self._check_known(variables)
         grads, variables = self._with_gradient(grads, variables)
+        self.step(grads, variables)
+        self._overwrite_and_constrain(variables)
+        self.count_step()
+
+    def count_step(self) -> None:
+        """Note that a step has been made."""
+        self._iterations.assign_add(1)
+
+    def scale_loss(self, loss: Any) -> Any:
+        """What is differentiated in place of the loss; `step` takes the gradients of that."""
+        return loss
+
+    def step(self, grads: Sequence[Any], variables: Sequence[Variable]) -> None:
+        """Clipping, weight decay, updates and moving averages: what `apply` does, without its checks,
+        constraints and count."""
         grads = self.clip_gradients(grads)
         self.apply_weight_decay(variables)
         rate = self.current_learning_rate()
         for gradient, variable in zip(grads, variables, strict=True):
             self.update_step(gradient, variable, rate)
-        self._average_and_constrain(variables)
-        self._iterations.assign_add(1)
-
-    def _average_and_constrain(self, variables: Sequence[Variable]) -> None:
         if self.use_ema:
             self.update_model_variables_moving_average(self._trainable_variables)
+
+    def _overwrite_and_constrain(self, variables: Sequence[Variable]) -> None:
+        if self.use_ema:
             every = self.ema_overwrite_frequency
             if every:
                 done = ops.equal(ops.mod(ops.add(self._iterations, 1), every), 0)
@@ -307,12 +331,37 @@ class Optimizer:
         kept = [(g, v) for g, v in pairs if g is not None]
         return [g for g, _ in kept], [v for _, v in kept]
 
+    def fused(self) -> Fused | None:
+        """How the engine knows this optimizer's update; None: by `update_step` only."""
+        return None
+
+    def flat_step(self) -> Fused | None:
+        """`fused`, unless a subclass has put an `update_step` of its own in its place."""
+        known, own = (self._definer(name) for name in ("fused", "update_step"))
+        return None if own is not known and issubclass(own, known) else self.fused()
+
+    def _definer(self, method: str) -> type:
+        return next(cls for cls in type(self).__mro__ if method in vars(cls))
+
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
-        """Assign one Variable and its slots anew. Must be elementwise."""
-        raise NotImplementedError(
-            f"{type(self).__name__} must define update_step(self, gradient, variable, "
-            "learning_rate)."
+        """Assign one Variable and its slots anew. Must be elementwise when `elementwise` is true."""
+        fused = self.fused()
+        if fused is None:
+            raise NotImplementedError(
+                f"{type(self).__name__} must define update_step(self, gradient, variable, "
+                "learning_rate)."
+            )
+        rate, gradient = (as_dtype(v, variable.dtype) for v in (learning_rate, gradient))
+        step = as_dtype(ops.add(self._iterations, 1), variable.dtype)
+        at = self._get_variable_index(variable)
+        slots = [self._slots[name][at] for name in fused.slots]
+        one = np.ones((), variable.dtype)
+        made = optimizer_update(
+            variable, gradient, *slots, rate, step, one, kind=fused.kind, how=fused.how
         )
+        made = made if isinstance(made, (tuple, list)) else [made]
+        for target, value in zip([variable, *slots], made, strict=True):
+            target.assign(value)
 
     def assign(self, variable: Variable, value: Any) -> None:
         """variable = value."""

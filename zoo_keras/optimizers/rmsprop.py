@@ -1,4 +1,4 @@
-"""RMSprop as fused updates: plain, with momentum, centered, and both.
+"""RMSprop: plain, with momentum, centered, and both.
 
 In: a gradient and a Variable. Out: the Variable and its slots assigned anew. Source:
 https://keras.io/api/optimizers/rmsprop.
@@ -9,14 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zoo_keras.ops.convert import as_dtype
-from zoo_keras.ops.update import (
-    rmsprop_centered_momentum_update,
-    rmsprop_centered_update,
-    rmsprop_momentum_update,
-    rmsprop_update,
-)
-from zoo_keras.optimizers.optimizer import Optimizer
+from zoo_keras.optimizers.optimizer import Fused, Optimizer
 from zoo_keras.weights import Variable
 
 
@@ -54,28 +47,20 @@ class RMSprop(Optimizer):
         if self._already_built(variables):
             return
         super().build(variables)
-        self._velocities = self.add_optimizer_variables(variables, "velocity")
+        self.add_optimizer_variables(variables, "velocity")
         if self.momentum > 0:
-            self._momentums = self.add_optimizer_variables(variables, "momentum")
+            self.add_optimizer_variables(variables, "momentum")
         if self.centered:
-            self._average_gradients = self.add_optimizer_variables(variables, "average_gradient")
+            self.add_optimizer_variables(variables, "average_gradient")
 
-    def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
-        rate = as_dtype(learning_rate, variable.dtype)
-        gradient = as_dtype(gradient, variable.dtype)
-        at = self._get_variable_index(variable)
-        slots = [self._velocities[at]]
-        how = {"rho": float(self.rho), "epsilon": float(self.epsilon)}
-        update = rmsprop_centered_update if self.centered else rmsprop_update
+    def fused(self) -> Fused | None:
+        how, names, kind = (float(self.rho), float(self.epsilon)), ("velocity",), "rmsprop"
         if self.centered:
-            slots.append(self._average_gradients[at])
+            names, kind = (*names, "average_gradient"), f"{kind}_centered"
         if self.momentum > 0:
-            slots.append(self._momentums[at])
-            how["momentum"] = float(self.momentum)
-            update = rmsprop_centered_momentum_update if self.centered else rmsprop_momentum_update
-        made = update(variable, gradient, *slots, rate, **how)
-        for target, value in zip([variable, *slots], made, strict=True):
-            target.assign(value)
+            how, names = (*how, float(self.momentum)), (*names, "momentum")
+            kind = f"{kind}_momentum"
+        return Fused(kind, how, names)
 
     def get_config(self) -> dict[str, Any]:
         own = ("rho", "momentum", "epsilon", "centered")

@@ -1,4 +1,4 @@
-"""Gradient descent, plain and with momentum, as fused updates.
+"""Gradient descent, plain and with momentum.
 
 In: a gradient and a Variable. Out: the Variable and its momentum assigned anew. Source:
 https://keras.io/api/optimizers/sgd.
@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo_keras.errors import ConfigError
-from zoo_keras.ops.convert import as_dtype
-from zoo_keras.ops.update import momentum_update, sgd_update
-from zoo_keras.optimizers.optimizer import Optimizer
+from zoo_keras.optimizers.optimizer import Fused, Optimizer
 from zoo_keras.weights import Variable
 
 
@@ -52,21 +50,13 @@ class SGD(Optimizer):
         if self._already_built(variables):
             return
         super().build(variables)
-        self.momentums: list[Variable] = []
         if self.momentum:
-            self.momentums = self.add_optimizer_variables(variables, "momentum")
+            self.add_optimizer_variables(variables, "momentum")
 
-    def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
-        rate = as_dtype(learning_rate, variable.dtype)
-        gradient = as_dtype(gradient, variable.dtype)
+    def fused(self) -> Fused | None:
         if not self.momentum:
-            variable.assign(sgd_update(variable, gradient, rate))
-            return
-        m = self.momentums[self._get_variable_index(variable)]
-        how = {"momentum": float(self.momentum), "nesterov": bool(self.nesterov)}
-        new, new_m = momentum_update(variable, gradient, m, rate, **how)
-        variable.assign(new)
-        m.assign(new_m)
+            return Fused("sgd", (), ())
+        return Fused("momentum", (float(self.momentum), float(self.nesterov)), ("momentum",))
 
     def get_config(self) -> dict[str, Any]:
         own = ("momentum", "nesterov")

@@ -27,6 +27,11 @@ HARMLESS = frozenset(
     "batch_input_shape input_dtype input_length input_shape fused virtual_batch_size fn "
     "implementation quantization_config optional sparse ragged".split()
 )
+# Arguments that Keras 2 inherits for these layers and does not read.
+UNREAD = {
+    name: frozenset(("kernel_initializer", "kernel_regularizer", "kernel_constraint"))
+    for name in ("DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D")
+}
 MODULES = {"Sequential": "keras", "Functional": "keras.src.models.functional"}
 
 
@@ -188,7 +193,10 @@ def _is_default(key: str, value: Any) -> bool:
 
 def _check_dropped(name: str, config: dict[str, Any], accepted: set[str]) -> None:
     """An argument of a layer that is not known here may be dropped only if it says nothing."""
-    lost = {k: v for k, v in config.items() if k not in accepted | HARMLESS and v}
+    known = accepted | HARMLESS | UNREAD.get(name, frozenset())
+    lost = {k: v for k, v in config.items() if k not in known and v}
+    if lost.get("groups") == 1:  # of depthwise and transposed convolutions
+        del lost["groups"]
     if lost:
         raise UnsupportedError(
             f'{name} "{config.get("name")}": the file sets arguments that zoo_keras does not have. '

@@ -7,16 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras import config
+from zoo_keras import config, native
 from zoo_keras import weights as weights_module
 from zoo_keras.execute import Predictor, Runner
+from zoo_keras.graph import not_tracing
 from zoo_keras.nest import flatten, pack_as
-from zoo_keras.program import join
+from zoo_keras.program import Program, join
 from zoo_keras.training import steps
 from zoo_keras.training.constraints import constraint_program
 from zoo_keras.training.data import Batch
+from zoo_keras.training.sparse import TablesChanged
 from zoo_keras.training.state import State, signature
-from zoo_keras.training.update import Slice, clips_by_norm, norm_program, update_program
+from zoo_keras.training.update import (
+    Slice,
+    clips_by_norm,
+    norm_program,
+    update_program,
+    whole_update_program,
+)
 
 
 class LocalRuntime:
@@ -31,10 +39,17 @@ class LocalRuntime:
         self.rng = np.zeros(2, np.int64)
         self._arena: np.ndarray | None = None
         self._quick: dict[Any, Any] = {}
+        self._settler: Runner | None = None
 
     # ---- preparing -----------------------------------------------------------------------------
 
     def prepare(self, batch: Batch | None, training: bool) -> State:
+        """The State, made for the model as it is now, with all weights up to date."""
+        state = self._prepared(batch, training)
+        self.settle()
+        return state
+
+    def _prepared(self, batch: Batch | None, training: bool) -> State:
         """Make the weights and the flat vectors; forget programs when the model has changed."""
         model = self.model
         if batch is not None and (not model.built or model._function is None):
@@ -50,6 +65,7 @@ class LocalRuntime:
             self._signature = now
             self._runners.clear()
             self._quick.clear()
+            self._settler = None
         return self.state
 
     def _build(self, batch: Batch) -> None:
@@ -69,9 +85,7 @@ class LocalRuntime:
         """A Runner on the model's state; all programs share one arena."""
         need = program.bytes_of("arena")
         if self._arena is None or self._arena.nbytes < need:
-            from zoo_keras.native import aligned
-
-            self._arena = aligned(need)
+            self._arena = native.aligned(need)
         runner = Runner(program, self._arena)
         for name, array in self.state.arrays().items() if self.state else ():
             runner.set(name, array)
@@ -88,31 +102,71 @@ class LocalRuntime:
 
     def train(self, batch: Batch) -> None:
         """One step: gradient, update, constraints."""
-        state = self.prepare(batch, training=True)
+        state = self._prepared(batch, training=True)
         runner = self._runner("train", batch, lambda s: self._train_runner(s, batch, state))
         optimizer = self.model.optimizer
+        if state.tables and state.tables.full:
+            self.settle()
         self.rng[0] = int(optimizer.iterations)
         self._feed(runner, batch)
         runner.run()
-        optimizer.iterations.assign(optimizer.iterations.numpy() + 1)
-        self._after_update(optimizer)
+        if state.tables:
+            state.tables.note()
+        optimizer.count_step()
+        self._after_update(getattr(optimizer, "inner_optimizer", optimizer))
 
     def _train_runner(self, shapes: steps.Shapes, batch: Batch, state: State) -> Runner:
         optimizer = self.model.optimizer
-        program = steps.gradient_program(self.model, state, shapes, batch.structure)
-        part = Slice(0, state.weights.size, tuple(state.weights.offsets))
-        if part.size:
-            if clips_by_norm(optimizer):
-                program = join(program, norm_program(part), {"out0": "norms"})
-            decayed = [optimizer.decays(v) for v in state.weights.variables]
-            program = join(program, update_program(optimizer, part, decayed))
+        program = self._gradient_program(shapes, batch, state)
+        state.allocate_gradients(program.bytes_of("grads") // 4)
+        if state.weights.size:
+            program = self._with_update(program, state)
             if constraints := constraint_program(state):
                 program = join(program, constraints)
         runner = self._bound(program)
-        runner.set("norms", np.zeros(max(len(part.offsets), 1), np.float32))
+        runner.set("norms", np.zeros(len(state.weights.offsets), np.float32))
         runner.set("lr", optimizer.rate_array())
         runner.set("iterations", np.asarray(optimizer.iterations.value))
+        for space in program.spaces:  # gradients of tables, as large as the batch has ids
+            if space.startswith(("rows", "sorted")):
+                runner.set(space, native.aligned(program.bytes_of(space)))
         return runner
+
+    def _gradient_program(self, shapes: steps.Shapes, batch: Batch, state: State) -> Program:
+        try:
+            program = steps.gradient_program(self.model, state, shapes, batch.structure)
+        except TablesChanged:
+            self.settle()
+            state.tables = self._settler = None
+            self._runners = {k: v for k, v in self._runners.items() if k[0] != "train"}
+            program = steps.gradient_program(self.model, state, shapes, batch.structure)
+        for variable in state.tables.variables() if state.tables else ():
+            variable.before_read = self.settle
+        return program
+
+    def _with_update(self, gradient: Program, state: State) -> Program:
+        """The gradient program followed by the update."""
+        optimizer, tables = self.model.optimizer, state.tables
+        if optimizer.flat_step() is None:
+            return join(gradient, whole_update_program(optimizer, state))
+        part = Slice(0, state.weights.size, tuple(state.weights.offsets))
+        decayed = [optimizer.decays(v) for v in state.weights.variables]
+        counts = tables.counts(gradient) if tables else ()
+        update = update_program(optimizer, part, decayed, tables, counts)
+        if clips_by_norm(optimizer):
+            gradient = join(gradient, norm_program(part, tables), {"out0": "norms"})
+        return join(gradient, update)
+
+    def settle(self) -> None:
+        """Bring rows up to date that lag behind the steps made; see `training.sparse`."""
+        tables = self.state.tables if self.state else None
+        if tables is None or not tables.noted:
+            return
+        if self._settler is None:
+            with not_tracing():
+                self._settler = self._bound(tables.settle_program())
+        self._settler.run()
+        tables.noted[...] = 0
 
     def _after_update(self, optimizer: Any) -> None:
         """EMA overwriting, and a note that weights have changed."""
@@ -155,6 +209,7 @@ class LocalRuntime:
         entry = self._quick.get((x.shape, x.dtype))
         if entry is None or entry[0] != (weights_module.structure(), id(self.model._function)):
             return None
+        self.settle()
         outs = entry[1](x, weights_module.version())
         return outs[0] if entry[2] is None else pack_as(entry[2], outs)
 

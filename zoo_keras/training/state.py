@@ -13,6 +13,7 @@ import numpy as np
 
 from zoo_keras.native import aligned
 from zoo_keras.program import Place
+from zoo_keras.training.sparse import RowTables
 from zoo_keras.weights import FlatVector, Variable
 
 
@@ -21,13 +22,14 @@ class State:
 
     weights: all trainable float32 Variables. state: the other float32 ones. metrics: those of
     metrics. slot:<name>: one vector for each optimizer slot, laid out like weights. var<i>:
-    each Variable of another dtype by itself.
+    each Variable of another dtype by itself. optimizer<i>: other Variables of the optimizer.
+    What goes with weights that are updated by rows: see `training.sparse.RowTables`.
     """
 
     def __init__(self, model: Any, metrics: Sequence[Any], optimizer: Any = None) -> None:
         trainable = [v for v in model.trainable_variables if v.dtype == "float32"]
         taken = {id(v) for v in trainable}
-        rest = [v for v in model.weights if id(v) not in taken]
+        rest = [v for v in [*model.weights, *model.carried] if id(v) not in taken]
         self.signature = signature(model, metrics, optimizer)
         self.weights = FlatVector(trainable)
         self.state = FlatVector([v for v in rest if v.dtype == "float32"])
@@ -44,7 +46,9 @@ class State:
         for i, variable in enumerate(others):
             self.places[id(variable)] = Place(f"var{i}")
         self.slots: dict[str, FlatVector] = {}
+        self.scalars: list[Variable] = []
         self.gradients = aligned(0).view(np.float32)
+        self.tables: RowTables | None = None  # set when the first local step is compiled
         if optimizer is not None:
             self._add_optimizer(optimizer)
 
@@ -53,9 +57,23 @@ class State:
             self.places[id(variable)] = Place(space, 4 * offset)
 
     def _add_optimizer(self, optimizer: Any) -> None:
-        self.gradients = aligned(4 * self.weights.size).view(np.float32)
+        self.places[id(optimizer.iterations)] = Place("iterations")
         for name, variables in optimizer.slots().items():
             self.slots[name] = FlatVector(variables)
+            self._register(f"slot:{name}", self.slots[name])
+        for variable in optimizer.variables:
+            if id(variable) in self.places:
+                continue
+            if variable is optimizer.learning_rate:
+                self.places[id(variable)] = Place("lr")
+            else:
+                self.places[id(variable)] = Place(f"optimizer{len(self.scalars)}")
+                self.scalars.append(variable)
+
+    def allocate_gradients(self, size: int) -> None:
+        """Room for the gradients of a local step: of all weights but those updated by rows."""
+        if self.gradients.size < size:
+            self.gradients = aligned(4 * size).view(np.float32)
 
     def place(self, variable: Variable) -> Place:
         """Where a Variable lives."""
@@ -70,6 +88,9 @@ class State:
             "grads": self.gradients,
         }
         found.update({f"slot:{name}": flat.array for name, flat in self.slots.items()})
+        if self.tables is not None:
+            found.update(self.tables.arrays)
+        found.update({f"optimizer{i}": np.asarray(v.value) for i, v in enumerate(self.scalars)})
         found.update({f"var{i}": np.asarray(v.value) for i, v in enumerate(self.others)})
         return found
 
@@ -80,7 +101,7 @@ class State:
 
 def signature(model: Any, metrics: Sequence[Any], optimizer: Any) -> tuple[int, ...]:
     """Changes when the set of Variables, or what is trainable, changes."""
-    weights = [(id(v), v.trainable) for v in model.weights]
+    weights = [(id(v), v.trainable) for v in [*model.weights, *model.carried]]
     trained = [id(v) for v in model.trainable_variables]
     others = [id(v) for m in metrics for v in m.variables]
     return (id(optimizer), *[hash(w) for w in weights], *trained, *others)

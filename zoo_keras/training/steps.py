@@ -23,6 +23,8 @@ from zoo_keras.passes.pipeline import optimise
 from zoo_keras.program import Place, Program, compile_graph
 from zoo_keras.training.data import Batch
 from zoo_keras.training.shares import Part, added, counted
+from zoo_keras.training.sparse import RowTables, TablesChanged, Use, uses_by_rows
+from zoo_keras.training.update import clips_by_norm, gradient_places
 
 
 class Shapes(NamedTuple):
@@ -59,6 +61,12 @@ class _Feeds:
         self.places[tensor] = Place(space)
         return tensor
 
+    def at(self, place: Place, shape: Sequence[int] = (), dtype: str = "float32") -> Tensor:
+        """A tensor that is read at a place of some space."""
+        tensor = input_tensor(place.space, shape, dtype)
+        self.places[tensor] = place
+        return tensor
+
     def leaves(self, letter: str, specs: Any) -> list[Tensor]:
         return [self.add(f"{letter}{i}", *spec) for i, spec in enumerate(specs)]
 
@@ -81,8 +89,10 @@ def predict_program(model: Any, state: Any, shapes: Shapes, structure: Any) -> t
         outputs = model(pack_as(structure[0], feeds.leaves("x", shapes.x)), training=False)
         results = as_tensors(flatten(outputs))
     _add_rng(feeds, trace)
-    graph = optimise(Graph(feeds.places, results), freeze=True)
+    updates = [update for update in trace.updates.values() if update[0].carried]
+    graph = optimise(Graph(feeds.places, [*results, *[value for _, value in updates]]), freeze=True)
     places = [Place(f"out{i}") for i in range(len(results))]
+    places += [state.place(variable) for variable, _ in updates]
     return compile_graph(graph, feeds.places, places, state.place, freeze=True), outputs
 
 
@@ -201,13 +211,19 @@ def _plus(a: Any, b: Any) -> Any:
 
 
 def _finish(
-    state: Any, feeds: _Feeds, trace: Trace, outputs: Sequence[Tensor], places: Sequence[Place]
-) -> Program:
-    """Compile outputs plus every Variable update of the trace."""
+    state: Any, feeds: _Feeds, trace: Trace, outputs: Sequence[Tensor], places: Sequence[Place],
+    tables: RowTables | None = None,
+) -> Program:  # fmt: skip
+    """Compile outputs plus every Variable update of the trace; rows of `tables` are caught up."""
     _add_rng(feeds, trace)
     updates = list(trace.updates.values())
-    graph = optimise(Graph(feeds.places, [*outputs, *[value for _, value in updates]]))
+    results = [*outputs, *[value for _, value in updates]]
     targets = [*places, *[state.place(variable) for variable, _ in updates]]
+    if tables is not None:
+        results, more = tables.replay(feeds.at, results)
+        results += [tensor for tensor, _ in more]
+        targets += [place for _, place in more]
+    graph = optimise(Graph(feeds.places, results))
     return compile_graph(graph, feeds.places, targets, state.place)
 
 
@@ -266,6 +282,9 @@ def gradient_program(
 ) -> Program:
     """Forward and backward: fills the space grads, updates metrics and layer state.
 
+    A local step leaves the gradients of tables as rows where it can (see `training.sparse`); may
+    raise TablesChanged then. The exchange on Spark wants all gradients in one vector.
+
     Args:
         shared: the batch is one of several parts of a global batch. How it counts is read from the
             spaces `share` and `counts`: see `shares.Part`.
@@ -279,15 +298,47 @@ def gradient_program(
                 f"The loss must be one number for the whole batch. Received: a loss of shape "
                 f"{total.shape}. Use a reduction other than 'none'."
             )
-        variables = state.weights.variables
-        tensors = [trace.parameters[id(v)][1] if id(v) in trace.parameters else None
-                   for v in variables]  # fmt: skip
-        grads = iter(gradients(total, [t for t in tensors if t is not None]))
-        results = [_gradient(v, next(grads) if t is not None else None)
-                   for v, t in zip(variables, tensors, strict=True)]  # fmt: skip
-    offsets = state.weights.offsets
-    places = [Place("grads", 4 * o) for o in offsets[: len(variables)]]
-    return _finish(state, feeds, trace, results, places)
+        uses = [] if shared else _uses(model, state, trace, total)
+        scaled = as_tensors([model.optimizer.scale_loss(total)])[0]
+        results, places = _gradients(model.optimizer, state, trace, scaled, uses)
+    return _finish(state, feeds, trace, results, places, state.tables if uses else None)
+
+
+def _uses(model: Any, state: Any, trace: Trace, total: Tensor) -> list[Use]:
+    """The weights that this step updates by rows. The first program of a State decides which."""
+    read = [total, *[value for _, value in trace.updates.values()]]
+    found = uses_by_rows(model.optimizer, state.weights.variables, trace, read)
+    if state.tables is None:
+        found = [use for use in found if use.pays()]
+        state.tables = RowTables(state, model.optimizer, [use.variable for use in found])
+    by_variable = {id(use.variable): use for use in found}
+    if any(id(v) not in by_variable for v in state.tables.tables):
+        raise TablesChanged
+    return [by_variable[id(v)] for v in state.tables.tables]
+
+
+def _gradients(
+    optimizer: Any, state: Any, trace: Trace, total: Tensor, uses: Sequence[Use]
+) -> tuple[list[Tensor], list[Place]]:
+    """Gradients and their places: of whole weights in `grads`, of tables as rows and ids."""
+    flat, by_rows = state.weights, {id(use.variable) for use in uses}
+    read = [trace.parameters.get(id(v)) for v in flat.variables]
+    whole = [r[1] for v, r in zip(flat.variables, read, strict=True)
+             if r is not None and id(v) not in by_rows]  # fmt: skip
+    gathered = [node.outputs[0] for use in uses for node in use.gathers]
+    wrt = [*whole, *gathered]
+    found = {id(t): g for t, g in zip(wrt, gradients(total, wrt), strict=True)}
+    where = gradient_places(flat.offsets, state.tables if uses else None)
+    results, places = [], []
+    for variable, parameter, place in zip(flat.variables, read, where, strict=True):
+        if id(variable) not in by_rows:
+            results.append(_gradient(variable, found.get(id(parameter[1])) if parameter else None))
+            places.append(place)
+    if uses:
+        rows = state.tables.gradient_outputs(uses, lambda t: found[id(t)], clips_by_norm(optimizer))
+        results += [tensor for tensor, _ in rows]
+        places += [place for _, place in rows]
+    return results, places
 
 
 def _gradient(variable: Any, gradient: Tensor | None) -> Tensor:

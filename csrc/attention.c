@@ -1,0 +1,281 @@
+/* Softmax attention and its gradient, block by block (Dao et al. 2022, FlashAttention). Forward: a
+ * running maximum and sum for each query. Backward: probabilities are computed again from the
+ * scores, the maximum and the sum that forward kept. */
+#include "attention.h"
+
+/* Scratch floats of a thread: packed keys and values of a block, a tile, then forward's maxima and
+ * sums of a chunk; backward has two tiles, and packed queries, gradients and keys as well. */
+static int64_t forward_floats(const attention *w) {
+    return KEYS * (padded(w->width) + padded(w->depth)) + ROWS * WIDTH + padded(2 * w->chunk);
+}
+static int64_t backward_floats(const attention *w) {
+    const int64_t width = padded(w->width), depth = padded(w->depth);
+    return KEYS * (2 * width + depth) + ROWS * (width + depth) + 2 * ROWS * WIDTH + ROWS;
+}
+
+static float largest(const float *x, int64_t n, float top) {
+    vf a = vf_set(top), b = a;
+    for (int64_t i = 0; i < n; i += PANEL)
+        for (int v = 0; v < PANEL; v += 2 * VL) {
+            a = vf_at_least(vf_load(x + i + v), a);
+            if (PV > 1) b = vf_at_least(vf_load(x + i + v + VL), b);
+        }
+    return vf_top(vf_at_least(a, b))[0];
+}
+
+/* x = exp(x - top); returns the sum. n is a multiple of 16. */
+static float exponentials(float *x, int64_t n, float top) {
+    vf sum[PV] = {{0}};
+    for (int64_t i = 0; i < n; i += PANEL)
+        for (int v = 0; v < PV; v++) {
+            const vf e = vf_exp_flush(vf_load(x + i + v * VL) - top);
+            vf_store(x + i + v * VL, e);
+            sum[v] += e;
+        }
+    for (int v = 1; v < PV; v++) sum[0] += sum[v];
+    return vf_total(sum[0])[0];
+}
+
+static void times(float *x, int64_t n, float by) {
+    for (int64_t i = 0; i < n; i++) x[i] *= by;
+}
+
+/* Takes a row of scores into the query's maximum and sum; what was summed so far is scaled down
+ * when the maximum rises. */
+static void softmax_row(const attention *w, const block *s, int64_t r, float *x, float *max,
+                        float *sum) {
+    const int64_t n = padded(s->keys);
+    const float top = largest(x, n, *max);
+    const float fall = vf_exp_flush(vf_set(*max - top))[0];
+    const float more = exponentials(x, n, top);
+    if (s->s && top != *max)
+        times(w->y + query_at(w, s, w->depth) + r * query_step(w, w->depth), w->depth, fall);
+    *sum = s->s ? *sum * fall + more : more;
+    *max = top;
+    if (w->threshold) {
+        float factor[KEYS];
+        draw_row(w, s, s->t + r, factor);
+        for (int64_t i = 0; i < s->keys; i++) x[i] *= factor[i];
+    }
+}
+
+static void forward_block(const attention *w, const block *s, const float *keys,
+                          const float *values, float *tile, float *max, float *sum) {
+    scores(w, s, keys, tile);
+    for (int64_t r = 0; r < s->rows; r++) softmax_row(w, s, r, tile + r * WIDTH, max + r, sum + r);
+    gemm_tile t = {.a = tile, .arow = WIDTH, .acol = 1, .b = values, .k = s->keys};
+    t.c = w->y + query_at(w, s, w->depth), t.crow = query_step(w, w->depth);
+    if (s->s) t.add = t.c, t.addrow = t.crow;
+    product(t, s->rows, w->depth);
+}
+
+/* y / sum, and the statistics: maximum and 1 / sum of each query. */
+static void finish(const attention *w, block s, const float *max, const float *sum) {
+    for (int64_t r = 0; r < s.rows; r++, s.t++) {
+        float *stats = w->stats + 2 * ((s.b * w->heads + s.h) * w->queries + s.t);
+        stats[0] = max[r];
+        stats[1] = w->blank && max[r] <= MASKED ? 0 : 1 / sum[r];
+        times(w->y + query_at(w, &s, w->depth), w->depth, stats[1]);
+    }
+}
+
+/* One chunk of queries of a head: block after block of keys, packed once each. */
+static void forward_piece(const attention *w, int64_t piece, float *scratch) {
+    const int64_t head = piece / w->chunks, first = piece % w->chunks * w->chunk;
+    const int64_t end = zk_min(first + w->chunk, w->queries), count = end - first;
+    const int64_t rows = zk_ceil(count, zk_max(1, zk_ceil(count, ROWS)));
+    block s = {.b = head / w->heads, .h = head % w->heads};
+    float *keys = scratch, *values = keys + KEYS * padded(w->width);
+    float *tile = values + KEYS * padded(w->depth), *max = tile + ROWS * WIDTH;
+    float *sum = max + w->chunk;
+    for (int64_t r = 0; r < count; r++) max[r] = -FLT_MAX;
+    for (s.s = 0; s.s < w->keys; s.s += w->block) {
+        s.keys = zk_min(w->block, w->keys - s.s);
+        s.t = first, s.rows = count;
+        if (is_future(w, &s)) break;
+        pack_turned(w->k + key_at(w, &s, w->width), key_step(w, w->width), s.keys, w->width,
+                    w->scale, keys);
+        pack_plain(w->v + key_at(w, &s, w->depth), key_step(w, w->depth), s.keys, w->depth, values);
+        for (; s.t < end; s.t += rows) {
+            const int64_t at = s.t - first;
+            s.rows = zk_min(rows, end - s.t);
+            if (!is_future(w, &s)) forward_block(w, &s, keys, values, tile, max + at, sum + at);
+        }
+    }
+    s.t = first, s.rows = count;
+    finish(w, s, max, sum);
+}
+
+static void forward_task(void *ctx, int64_t task, int thread) {
+    const attention *w = ctx;
+    float *scratch = (float *)w->call->scratch + thread * forward_floats(w);
+    const int64_t pieces = w->batch * w->heads * w->chunks;
+    for (int64_t i = task * w->per; i < zk_min((task + 1) * w->per, pieces); i++)
+        forward_piece(w, i, scratch);
+}
+
+/* attention: y = softmax(scale * q k' + mask) v.  out y(batch, queries, heads, depth),
+ * stats(batch, heads, queries, 2): maximum and 1 / sum of the scores
+ * in q(batch, queries, heads, width), k(batch, keys, heads / group, width), v(..., depth),
+ * optional mask (4 axes, each 1 or full; float32 to add or bool), optional rng(2): step, row0
+ * attr scale, causal, blank, rate, seed */
+static void attention_forward(const zk_call *c) {
+    attention w = new_attention(c, 2);
+    set_inputs(&w, 2);
+    set_pieces(&w, 2);
+    w.y = c->p[0], w.stats = c->p[1];
+    if (!w.keys) {
+        memset(w.y, 0, (size_t)zk_count(c->a) * sizeof(float));
+        memset(w.stats, 0, (size_t)zk_count(c->a + 1) * sizeof(float));
+        return;
+    }
+    if (!w.queries) return;
+    zk_parallel(c, zk_ceil(w.batch * w.heads * w.chunks, w.per), forward_task, &w);
+}
+
+static int64_t forward_scratch(const zk_call *c) {
+    attention w = new_attention(c, 2);
+    set_options(&w, 2, NULL);
+    set_pieces(&w, 2);
+    return c->threads * forward_floats(&w) * (int64_t)sizeof(float);
+}
+
+/* Scratch of backward: packed arrays of a block, the two tiles, and the queries' g . y. */
+typedef struct {
+    float *turned, *plain, *values, *queries, *grads, *p, *dp, *dot;
+} bench;
+
+static bench new_bench(const attention *w, float *scratch) {
+    const int64_t width = padded(w->width), depth = padded(w->depth);
+    bench m = {.turned = scratch};
+    m.plain = m.turned + KEYS * width, m.values = m.plain + KEYS * width;
+    m.queries = m.values + KEYS * depth, m.grads = m.queries + ROWS * width;
+    m.p = m.grads + ROWS * depth, m.dp = m.p + ROWS * WIDTH, m.dot = m.dp + ROWS * WIDTH;
+    return m;
+}
+
+static float dot(const float *a, const float *b, int64_t n) {
+    vf sum = {0};
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) sum += vf_load(a + i) * vf_load(b + i);
+    float y = vf_total(sum)[0];
+    for (; i < n; i++) y += a[i] * b[i];
+    return y;
+}
+
+/* A row of scores x becomes probabilities (after dropout), a row of dp their gradient by the
+ * scores: scale * p * (dp - dot). */
+static void gradient_row(const attention *w, const block *s, int64_t r, float *x, float *dp,
+                         float dot) {
+    const float *stats = w->known + 2 * ((s->b * w->heads + s->h) * w->queries + s->t + r);
+    const float max = stats[0], by = stats[1];
+    const float scale = w->seen && max <= MASKED ? 0 : w->scale;
+    float factor[KEYS];
+    if (w->threshold) draw_row(w, s, s->t + r, factor);
+    for (int64_t i = 0; i < padded(s->keys); i += VL) {
+        const vf p = vf_exp_flush(vf_load(x + i) - max) * by, d = vf_load(dp + i);
+        const vf f = w->threshold ? vf_load(factor + i) : vf_set(1);
+        vf_store(x + i, p * f);
+        vf_store(dp + i, p * (d * f - dot) * scale);
+    }
+}
+
+/* c += a' b for a(n, rows of c) in a tile and b(n, cols) packed. */
+static void add_turned(const float *a, int64_t n, const float *b, float *c, int64_t crow,
+                       int64_t rows, int64_t cols) {
+    const gemm_tile t = {.a = a,
+                         .arow = 1,
+                         .acol = WIDTH,
+                         .b = b,
+                         .k = n,
+                         .c = c,
+                         .crow = crow,
+                         .add = c,
+                         .addrow = crow};
+    product(t, rows, cols);
+}
+
+static void backward_block(const attention *w, const block *s, const bench *m) {
+    const int64_t qstep = query_step(w, w->width), gstep = query_step(w, w->depth);
+    const int64_t q = query_at(w, s, w->width), g = query_at(w, s, w->depth);
+    pack_plain(w->q + q, qstep, s->rows, w->width, m->queries);
+    pack_plain(w->g + g, gstep, s->rows, w->depth, m->grads);
+    scores(w, s, m->turned, m->p);
+    const gemm_tile dp = {.a = w->g + g,
+                          .arow = gstep,
+                          .acol = 1,
+                          .b = m->values,
+                          .k = w->depth,
+                          .c = m->dp,
+                          .crow = WIDTH};
+    product(dp, s->rows, padded(s->keys));
+    for (int64_t r = 0; r < s->rows; r++) {
+        const float known = dot(w->g + g + r * gstep, w->out + g + r * gstep, w->depth);
+        gradient_row(w, s, r, m->p + r * WIDTH, m->dp + r * WIDTH, known);
+    }
+    add_turned(m->p, s->rows, m->grads, w->dv + key_at(w, s, w->depth), key_step(w, w->depth),
+               s->keys, w->depth);
+    add_turned(m->dp, s->rows, m->queries, w->dk + key_at(w, s, w->width), key_step(w, w->width),
+               s->keys, w->width);
+    gemm_tile dq = {.a = m->dp, .arow = WIDTH, .acol = 1, .b = m->plain, .k = s->keys};
+    dq.c = w->dq + q, dq.crow = qstep, dq.add = dq.c, dq.addrow = qstep;
+    product(dq, s->rows, w->width);
+}
+
+static void zero_rows(float *x, int64_t step, int64_t rows, int64_t width) {
+    for (; rows > 0; rows--, x += step) memset(x, 0, (size_t)width * sizeof *x);
+}
+
+/* All queries that read one block of keys. */
+static void backward_keys(const attention *w, block s, const bench *m) {
+    const int64_t rows = zk_ceil(w->queries, zk_max(1, zk_ceil(w->queries, ROWS)));
+    const int64_t k = key_at(w, &s, w->width), v = key_at(w, &s, w->depth), first = s.h;
+    zero_rows(w->dk + k, key_step(w, w->width), s.keys, w->width);
+    zero_rows(w->dv + v, key_step(w, w->depth), s.keys, w->depth);
+    pack_turned(w->k + k, key_step(w, w->width), s.keys, w->width, w->scale, m->turned);
+    pack_plain(w->k + k, key_step(w, w->width), s.keys, w->width, m->plain);
+    pack_turned(w->v + v, key_step(w, w->depth), s.keys, w->depth, 1, m->values);
+    for (; s.h < first + w->group; s.h++)
+        for (s.t = 0; s.t < w->queries; s.t += rows) {
+            s.rows = zk_min(rows, w->queries - s.t);
+            if (!is_future(w, &s)) backward_block(w, &s, m);
+        }
+}
+
+/* One head of keys, with all heads of queries that read it. */
+static void backward_task(void *ctx, int64_t task, int thread) {
+    const attention *w = ctx;
+    const bench m = new_bench(w, (float *)w->call->scratch + thread * backward_floats(w));
+    const int64_t heads = w->heads / w->group;
+    for (int64_t i = task * w->per; i < zk_min((task + 1) * w->per, w->batch * heads); i++) {
+        block s = {.b = i / heads, .h = i % heads * w->group};
+        for (int64_t h = s.h; h < s.h + w->group; h++)
+            zero_rows(w->dq + place(s.b, 0, w->queries, h, w->heads, w->width),
+                      query_step(w, w->width), w->queries, w->width);
+        for (; s.s < w->keys; s.s += w->block) {
+            s.keys = zk_min(w->block, w->keys - s.s);
+            backward_keys(w, s, &m);
+        }
+    }
+}
+
+/* attention_grad: gradients by q, k and v, from that by y.  out dq, dk, dv, like q, k, v
+ * in g, y (batch, queries, heads, depth), stats, then as attention  attr as attention */
+static void attention_backward(const zk_call *c) {
+    attention w = new_attention(c, 6);
+    set_inputs(&w, 6);
+    set_pieces(&w, 5);
+    w.dq = c->p[0], w.dk = c->p[1], w.dv = c->p[2];
+    w.g = c->p[3], w.out = c->p[4], w.known = c->p[5];
+    w.per = zk_max(1, WORK / zk_max(1, w.queries * w.keys * w.width * w.group * 5));
+    zk_parallel(c, zk_ceil(w.batch * (w.heads / w.group), w.per), backward_task, &w);
+}
+
+static int64_t backward_scratch(const zk_call *c) {
+    const attention w = new_attention(c, 6);
+    return c->threads * backward_floats(&w) * (int64_t)sizeof(float);
+}
+
+const zk_kernel ZK_TABLE(attention)[] = {{"attention", attention_forward, forward_scratch},
+                                         {"attention_grad", attention_backward, backward_scratch},
+                                         {0}};

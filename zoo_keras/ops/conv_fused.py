@@ -1,0 +1,251 @@
+"""Convolution with bias and activation in one kernel, and its form with packed weights.
+
+In: x and w as for `conv`, b (filters,). Out: activation(conv(x, w) + b).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo_keras.dtypes import promote
+from zoo_keras.errors import ShapeError
+from zoo_keras.graph import Spec
+from zoo_keras.ops.conv import conv, conv_grad
+from zoo_keras.ops.conv_choice import LEAST_CHANNELS, POINTS
+from zoo_keras.ops.conv_geometry import (
+    CASES,
+    Padding,
+    case_attrs,
+    conv_shape,
+    float32_conv,
+    geometry,
+    numbers,
+    three_axes,
+)
+from zoo_keras.ops.linalg import (
+    FUSED_ACTIVATIONS,
+    PANEL,
+    activate,
+    activation_code,
+    activation_grad,
+)
+from zoo_keras.ops.op import Sample, op
+from zoo_keras.ops.reduce import reduce_sum
+
+
+def _check_bias(b: Spec, filters: int) -> None:
+    if b.shape != (filters,):
+        raise ShapeError(f"the bias must hold {filters} numbers, one for each filter.")
+
+
+def _conv_fused_shape(x: Spec, w: Spec, b: Spec, *, activation: str = "linear", **how: Any) -> Spec:
+    activation_code(activation)
+    spec = conv_shape(x, w, **how)
+    _check_bias(b, spec.shape[-1])
+    return Spec(spec.shape, promote(spec.dtype, b.dtype))
+
+
+def _conv_fused_grad(
+    g: Any, y: Any, x: Any, w: Any, b: Any, *, activation: str = "linear", **how: Any
+) -> Any:
+    before = activation_grad(g, y, activation)
+    axes = tuple(range(len(before.shape) - 1))
+    db = reduce_sum(before, axes=axes, keepdims=False)
+    return (*conv_grad(before, y, x, w, **how), db)
+
+
+def _with_activations(cases: Sequence[Any]) -> Iterator[tuple[Any, str]]:
+    return zip(cases, itertools.cycle(FUSED_ACTIVATIONS))
+
+
+@op(
+    shape=_conv_fused_shape,
+    grad=_conv_fused_grad,
+    kernel=True,
+    attrs_to_c=geometry,
+    dtypes=float32_conv,
+    samples=[
+        Sample((c[0], c[1], c[1][-1:]), {**case_attrs(c), "activation": name})
+        for c, name in _with_activations(CASES)
+    ],
+)
+def conv_fused(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray,
+    *,
+    strides: tuple[int, ...],
+    padding: Padding,
+    dilation: tuple[int, ...],
+    groups: int = 1,
+    activation: str = "linear",
+) -> np.ndarray:
+    """activation(conv(x, w) + b) in one kernel.
+
+    b is (filters,), `activation` one of FUSED_ACTIVATIONS; the rest is as in `conv`.
+    """
+    y = conv.reference(x, w, strides=strides, padding=padding, dilation=dilation, groups=groups)
+    return activate(y + b, activation)
+
+
+# --- packed weights, for inference
+
+
+def packed_shape(
+    kernel_shape: Sequence[int], groups: int, winograd: bool = False
+) -> tuple[int, ...]:
+    """(groups * panels, taps, channels of a group, 16) for weights of this shape; for Winograd's
+    algorithm 36 points take the place of 9 taps.
+
+    Depthwise weights (1 channel and 1 filter a group, up to 2 axes) stay as they are:
+    (1, taps, 1, filters).
+    """
+    taps = int(np.prod(kernel_shape[:-2]))
+    channels, filters = kernel_shape[-2:]
+    if groups > 1 and channels == 1 and filters == groups and len(kernel_shape) < 5:
+        return (1, taps, 1, filters)
+    cells = POINTS if winograd else taps
+    return (groups * -(-(filters // groups) // PANEL), cells, channels, PANEL)
+
+
+def _pack_conv_shape(w: Spec, *, groups: int = 1, winograd: bool = False) -> Spec:
+    if len(w.shape) < 3 or groups < 1 or w.shape[-1] % groups:
+        raise ShapeError(f"w needs 3 axes or more and a multiple of groups={groups} filters.")
+    if winograd and (w.shape[:-2] != (3, 3) or groups > 1 or min(w.shape[2:]) < LEAST_CHANNELS):
+        raise ShapeError(
+            f"Winograd's algorithm is for windows of 3 x 3 in one group, from {LEAST_CHANNELS} "
+            "channels and filters upward."
+        )
+    return Spec(packed_shape(w.shape, groups, winograd), w.dtype)
+
+
+def _groups(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
+    return [attrs.get("groups", 1)]
+
+
+@op(
+    shape=_pack_conv_shape,
+    kernel=True,
+    attrs_to_c=_groups,
+    dtypes=float32_conv,
+    samples=[
+        *[Sample((c[1],), {"groups": c[-1]}) for c in CASES],
+        *[Sample(((3, 3, *n),), {"winograd": True}) for n in ((16, 16), (19, 33))],
+    ],
+)
+def pack_conv(w: np.ndarray, *, groups: int = 1, winograd: bool = False) -> np.ndarray:
+    """Convolution weights in the order the kernel reads them, zero where there is no filter.
+
+    w is (*kernel, channels of a group, filters); for the result see `packed_shape`. With `winograd`
+    the weights are taken to the 36 points of Winograd's F(4x4, 3x3), as
+    `conv_choice.winograd_forward` advises.
+    """
+    if winograd:
+        w = _at_points(w, _WEIGHTS_TO_POINTS)
+    shape = packed_shape(w.shape, groups)
+    if shape[-1] != PANEL or shape[0] == 1 < groups:
+        return w.reshape(shape)
+    _, taps, channels, _ = shape
+    filters = w.shape[-1] // groups
+    panels = shape[0] // groups
+    padded = np.zeros((taps, channels, groups, panels * PANEL), w.dtype)
+    padded[..., :filters] = w.reshape(taps, channels, groups, filters)
+    by_panel = padded.reshape(taps, channels, groups * panels, PANEL)
+    return np.ascontiguousarray(by_panel.transpose(2, 0, 1, 3))
+
+
+def _weights_to_points() -> np.ndarray:
+    """The (6, 3) map of csrc/winograd.h: values at 0, a, -a, b, -b of a polynomial with three
+    coefficients, over the products of distances between the points; the last coefficient."""
+    points = np.array([0, 2 / 3, -2 / 3, 3 / 2, -3 / 2])
+    apart = points[:, None] - points + np.eye(5)
+    return np.vstack([points[:, None] ** [0, 1, 2] / apart.prod(1, keepdims=True), [0, 0, 1]])
+
+
+_WEIGHTS_TO_POINTS = _weights_to_points()
+
+
+def _at_points(w: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """The map `line` (n, m) along both axes of w (m, m, channels, filters)."""
+    return np.einsum("ik,jl,kl...->ij...", line, line, w).astype(w.dtype)
+
+
+def _unpacked(packed: np.ndarray, kernel_shape: tuple[int, ...], groups: int) -> np.ndarray:
+    if _is_at_points(Spec(packed.shape, packed.dtype.name), kernel_shape):
+        points = _unpacked(packed, (6, 6, *kernel_shape[-2:]), groups)
+        return _at_points(points, np.linalg.pinv(_WEIGHTS_TO_POINTS))
+    filters = kernel_shape[-1] // groups
+    if packed.shape[-1] != PANEL or packed.shape[0] == 1 < groups:
+        return packed.reshape(kernel_shape)
+    panels, taps, channels, _ = packed.shape
+    columns = panels * PANEL // groups
+    by_group = packed.transpose(1, 2, 0, 3).reshape(taps, channels, groups, columns)
+    return by_group[..., :filters].reshape(kernel_shape)
+
+
+def _is_at_points(packed: Spec, kernel_shape: Sequence[int]) -> bool:
+    """Whether packed weights are those of Winograd's algorithm."""
+    return tuple(kernel_shape[:-2]) == (3, 3) and packed.shape[1:2] == (POINTS,)
+
+
+def _conv_packed_shape(
+    x: Spec,
+    packed: Spec,
+    b: Spec,
+    *,
+    kernel_shape: tuple[int, ...],
+    groups: int = 1,
+    activation: str = "linear",
+    **how: Any,
+) -> Spec:
+    w = Spec(tuple(kernel_shape), packed.dtype)
+    at_points = _is_at_points(packed, kernel_shape)
+    expected = _pack_conv_shape(w, groups=groups, winograd=at_points).shape
+    if packed.shape != expected:
+        raise ShapeError(f"weights of shape {w.shape}, packed, must have the shape {expected}.")
+    return _conv_fused_shape(x, w, b, groups=groups, activation=activation, **how)
+
+
+def _packed_geometry(
+    attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]
+) -> list[float]:
+    kernel = three_axes(attrs["kernel_shape"][:-2], 1)
+    return [*numbers(attrs, _is_at_points(ins[1], attrs["kernel_shape"])), *kernel]
+
+
+@op(
+    shape=_conv_packed_shape,
+    kernel=True,
+    attrs_to_c=_packed_geometry,
+    dtypes=float32_conv,
+    samples=[
+        Sample(
+            (c[0], packed_shape(c[1], c[-1]), c[1][-1:]),
+            {"kernel_shape": c[1], **case_attrs(c), "activation": name},
+        )
+        for c, name in _with_activations(CASES)
+    ],
+)
+def conv_packed(
+    x: np.ndarray,
+    packed: np.ndarray,
+    b: np.ndarray,
+    *,
+    kernel_shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: Padding,
+    dilation: tuple[int, ...],
+    groups: int = 1,
+    activation: str = "linear",
+) -> np.ndarray:
+    """`conv_fused` with weights from `pack_conv`; has no gradient.
+
+    kernel_shape is that of the weights before packing, (*kernel, channels // groups, filters).
+    """
+    how = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    w = _unpacked(packed, tuple(kernel_shape), groups)
+    return conv_fused.reference(x, w, b, activation=activation, **how)

@@ -1,0 +1,132 @@
+"""Loss scaling around another optimizer: steps with infinite or NaN gradients are left out.
+
+In: gradients of a scaled loss. Out: the inner optimizer's step on unscaled ones. All weights of a
+step are seen together, so Spark, which cuts weights among ranks, cannot train with it. Source:
+https://keras.io/api/optimizers/loss_scale_optimizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo_keras import initializers, ops
+from zoo_keras.errors import ConfigError
+from zoo_keras.optimizers.optimizer import Optimizer
+from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
+from zoo_keras.weights import Variable
+
+
+class LossScaleOptimizer(Optimizer):
+    """The loss is multiplied by a scale that doubles after so many good steps and halves after a
+    step whose gradients are not finite; such a step changes nothing else."""
+
+    elementwise = False
+
+    def __init__(
+        self,
+        inner_optimizer: Any,
+        initial_scale: float = 2.0**15,
+        dynamic_growth_steps: int = 2000,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate=0.0, name=name, **kwargs)
+        changed = sorted(k for k, v in kwargs.items() if v is not None and v != _UNSET.get(k))
+        if changed:
+            raise ConfigError(
+                f"LossScaleOptimizer: these are settings of the inner optimizer. Received: "
+                f"{changed}. Set them there."
+            )
+        self.inner_optimizer = inner_optimizer
+        self.initial_scale, self.dynamic_growth_steps = initial_scale, dynamic_growth_steps
+        self._scale_before = float(initial_scale)
+
+    def build(self, variables: Sequence[Variable]) -> None:
+        if self._already_built(variables):
+            return
+        self.step_counter = self.add_variable((), dtype="int32", name="step_counter")
+        start = initializers.Constant(self.initial_scale)
+        self.dynamic_scale = self.add_variable((), start, dtype="float32", name="dynamic_scale")
+        self.inner_optimizer.build(variables)
+        super().build(variables)
+
+    @property
+    def variables(self) -> list[Variable]:
+        """Its own Variables, then those of the inner optimizer."""
+        return [*self._variables, *self.inner_optimizer.variables]
+
+    def slots(self) -> dict[str, list[Variable]]:
+        found: dict[str, list[Variable]] = self.inner_optimizer.slots()
+        return found
+
+    def scale_loss(self, loss: Any) -> Any:
+        """The loss times the present scale."""
+        return ops.multiply(loss, self.dynamic_scale if self.built else self.initial_scale)
+
+    def step(self, grads: Sequence[Any], variables: Sequence[Variable]) -> None:
+        """The inner optimizer's step on unscaled gradients, or none when they are not finite."""
+        finite = ops.all(ops.stack([ops.all(ops.isfinite(g)) for g in grads]))
+        held = [*variables, *self.inner_optimizer.variables]
+        before = [ops.where(True, v, v) for v in held]
+        scale = self.dynamic_scale
+        self.inner_optimizer.step([ops.divide(g, scale) for g in grads], variables)
+        for variable, old in zip(held, before, strict=True):
+            variable.assign(ops.where(finite, variable, old))
+        full = ops.equal(self.step_counter, self.dynamic_growth_steps - 1)
+        counted = ops.logical_and(finite, ops.logical_not(full))
+        self.step_counter.assign(ops.where(counted, ops.add(self.step_counter, 1), 0))
+        grown = ops.where(finite, ops.where(full, 2.0, 1.0), 0.5)
+        self.dynamic_scale.assign(ops.multiply(self.dynamic_scale, grown))
+
+    def count_step(self) -> None:
+        now, before = float(self.dynamic_scale), self._scale_before
+        self._scale_before = now
+        if now >= before:
+            self.inner_optimizer.count_step()
+
+    def _overwrite_and_constrain(self, variables: Sequence[Variable]) -> None:
+        self.inner_optimizer._overwrite_and_constrain(variables)
+
+    @property
+    def learning_rate(self) -> Any:
+        """The inner optimizer's."""
+        return self.inner_optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self.inner_optimizer.learning_rate = value
+
+    @property
+    def iterations(self) -> Any:
+        """The steps that the inner optimizer has made."""
+        return self.inner_optimizer.iterations
+
+    def rate_array(self) -> np.ndarray:
+        found: np.ndarray = self.inner_optimizer.rate_array()
+        return found
+
+    def finalize_variable_values(self, var_list: Sequence[Variable]) -> None:
+        self.inner_optimizer.finalize_variable_values(var_list)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "inner_optimizer": serialize_keras_object(self.inner_optimizer),
+            "initial_scale": self.initial_scale,
+            "dynamic_growth_steps": self.dynamic_growth_steps,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> LossScaleOptimizer:
+        rest = dict(config)
+        inner = deserialize_keras_object(rest.pop("inner_optimizer"), custom_objects=custom_objects)
+        return cls(inner, **rest)
+
+
+# Settings that old files hold although they have no effect.
+_UNSET = {"use_ema": False, "ema_momentum": 0.99}
