@@ -25,7 +25,8 @@ GROUPS = ("conv",)  # modules of kernel_rows with a function rows()
 PEAK = """
 typedef float v8 __attribute__((vector_size(32)));
 __attribute__((target("avx2,fma"))) float run(long n) {
-    v8 s[12] = {{0}}, a = {1}, b = {0.5f};
+    v8 s[12], a = {1}, b = {0.5f};
+    for (int j = 0; j < 12; j++) s[j] = a * (float)j;
     for (long i = 0; i < n; i++) {
         __asm__ volatile("" : "+x"(a), "+x"(b));
 #pragma GCC unroll 12

@@ -20,6 +20,7 @@ static zk_conv forward(const zk_call *c, const int64_t *kernel) {
         .co = filters / groups,
         .in = c->p ? c->p[1] : NULL,
         .out = c->p ? c->p[0] : NULL,
+        .residual = c->p && c->nin == 4 ? c->p[4] : NULL,
     };
 }
 
@@ -58,7 +59,8 @@ static void run_raw(const zk_call *c, const float *bias, int activation) {
  * out y(n, [od, oh], ow, o)  in x(n, [d, h], w, c) w([kd, kh], kw, c / groups, o) */
 static void conv(const zk_call *c) { run_raw(c, NULL, 0); }
 
-/* conv_fused: y = activation(conv(x, w) + b).  out y  in x w as for conv, b(o)
+/* conv_fused: y = activation(conv(x, w) + b [+ residual]).
+ * out y  in x w as for conv, b(o), residual like y
  */
 static void conv_fused(const zk_call *c) {
     run_raw(c, c->p[3], (int)conv_attr(c, CONV_ACTIVATION));
@@ -82,8 +84,9 @@ static int64_t conv_packed_scratch(const zk_call *c) {
                                    : direct_scratch(&p, c->threads);
 }
 
-/* conv_packed: y = activation(conv(x, w) + b) with w from pack_conv.
- * out y(n, [od, oh], ow, o)  in x(n, [d, h], w, c) w(groups * panels, taps, c / groups, 16) b(o) */
+/* conv_packed: y = activation(conv(x, w) + b [+ residual]) with w from pack_conv.
+ * out y(n, [od, oh], ow, o)  in x(n, [d, h], w, c) w(groups * panels, taps, c / groups, 16) b(o)
+ * residual like y */
 static void conv_packed(const zk_call *c) {
     zk_conv p = packed_forward(c);
     int activation = (int)conv_attr(c, CONV_ACTIVATION);
@@ -109,7 +112,7 @@ static int64_t pack_conv_scratch(const zk_call *c) {
     return at_points(c->a, &p) ? packed_floats(&p) * 4 : 0;
 }
 
-/* pack_conv.  out packed(groups * panels, taps, c, 16), for Winograd (panels, 36, c, 16)
+/* pack_conv.  out packed(groups * panels, taps, c, 16), for Winograd (panels, 36, c + 1, 16)
  * in w([kd, kh], kw, c, o); attr: groups. Depthwise weights are copied. */
 static void pack_conv(const zk_call *c) {
     zk_conv p = packing(c);

@@ -23,7 +23,8 @@ typedef struct {
     int64_t images, groups, ci, co; /* ci, co: channels of one group, in and out */
     const float *in;
     float *out;
-    int solid; /* three spatial axes */
+    const float *residual; /* like out, or NULL: added before the activation; may be out itself */
+    int solid;             /* three spatial axes */
 } zk_conv;
 
 /* A rectangle of outputs of one plane, or of the only planes of several images: either whole

@@ -23,6 +23,7 @@ typedef struct {
 typedef struct {
     const float *x, *w;
     float *y;
+    const float *residual; /* what is added at y, or NULL */
     int64_t rows, cols;
 } zk_pixels;
 
@@ -47,6 +48,10 @@ ZK_INLINE void depthwise_tile(const zk_depthwise *d, const zk_pixels *k, int64_t
             }
         }
     }
+    if (k->residual)
+#pragma GCC unroll 8
+        for (int i = 0; i < pixels * vectors; i++)
+            s[i] += vf_load(k->residual + c + i / vectors * d->every + i % vectors * VL);
     if (d->activation)
 #pragma GCC unroll 8
         for (int i = 0; i < pixels * vectors; i++) s[i] = conv_activate(s[i], d->activation);
@@ -55,23 +60,26 @@ ZK_INLINE void depthwise_tile(const zk_depthwise *d, const zk_pixels *k, int64_t
         vf_store(k->y + c + i / vectors * d->every + i % vectors * VL, s[i]);
 }
 
-/* One channel of one pixel, for inputs with fewer channels than a vector holds. */
+/* One channel of one pixel, where no vector of channels is left. */
 static void depthwise_one(const zk_depthwise *d, const zk_pixels *k, int64_t c, int pixel) {
     const float *x = k->x + pixel * d->step + c, *w = k->w + c;
     float s[VL] = {d->bias ? d->bias[c] : 0};
     for (int64_t i = 0; i < k->rows; i++)
         for (int64_t j = 0; j < k->cols; j++)
             s[0] += x[i * d->down + j * d->across] * w[i * d->w_down + j * d->w_across];
+    if (k->residual) s[0] += k->residual[pixel * d->every + c];
     vf_store(s, conv_activate(vf_load(s), d->activation));
     k->y[pixel * d->every + c] = s[0];
 }
 
-/* All channels; the last vector may overlap the one before it. */
+/* All channels; the last vector may overlap the one before it, unless it would read as residual
+ * what that one wrote. */
 ZK_INLINE void depthwise_pixels(const zk_depthwise *d, const zk_pixels *k, const int pixels) {
     int64_t channels = d->channels, c = 0;
     for (; c + 2 * VL <= channels; c += 2 * VL) depthwise_tile(d, k, c, pixels, 2);
     for (; c + VL <= channels; c += VL) depthwise_tile(d, k, c, pixels, 1);
-    if (c < channels && channels >= VL) depthwise_tile(d, k, channels - VL, pixels, 1);
+    if (c < channels && channels >= VL && !k->residual)
+        depthwise_tile(d, k, channels - VL, pixels, 1);
     else
         for (; c < channels; c++)
             for (int r = 0; r < pixels; r++) depthwise_one(d, k, c, r);
@@ -81,8 +89,8 @@ static void depthwise_row(const zk_depthwise *d, int64_t image, int64_t row) {
     const zk_conv *p = d->p;
     const zk_axis *v = &p->v, *h = &p->h;
     int64_t top = row * v->step + v->shift, v0, v1, h0, h1;
-    float *y =
-        p->out + ((image * v->out + v->first + row * v->every) * h->out + h->first) * d->channels;
+    int64_t place =
+        ((image * v->out + v->first + row * v->every) * h->out + h->first) * d->channels;
     taps_inside(v, top, &v0, &v1);
     const float *x = p->in + ((image * v->in + top) * h->in) * d->channels + v0 * d->down;
     zk_pixels k = {.rows = v1 - v0};
@@ -94,7 +102,8 @@ static void depthwise_row(const zk_depthwise *d, int64_t image, int64_t row) {
         k.cols = h1 - h0;
         k.x = x + left * d->channels + h0 * d->across;
         k.w = d->w + v0 * d->w_down + h0 * d->w_across;
-        k.y = y + c * d->every;
+        k.y = p->out + place + c * d->every;
+        k.residual = p->residual ? p->residual + place + c * d->every : NULL;
         if (some > 1) depthwise_pixels(d, &k, DW_PIXELS);
         else depthwise_pixels(d, &k, 1);
     }

@@ -48,9 +48,15 @@ static inline void set_panel(const zk_direct *d, int64_t group, int64_t o, zk_pa
     t->cols = (int)zk_min(PANEL, p->co - o * PANEL);
     t->w = d->packed + (group * d->panels + o) * count_taps(p) * p->ci * PANEL;
     t->out = p->out + filter;
+    t->residual = p->residual ? p->residual + filter : NULL;
     t->bias = bias;
     t->activation = d->activation;
     for (int i = 0; i < PANEL; i++) bias[i] = d->bias && i < t->cols ? d->bias[filter + i] : 0;
+}
+
+static inline void move_to(zk_panel *t, int64_t offset) {
+    t->out += offset;
+    if (t->residual) t->residual += offset;
 }
 
 /* Panels [from, to) of one group for one band. */
@@ -65,7 +71,7 @@ static void band_panels(const zk_direct *d, const zk_band *b, int64_t group, int
     t.dense = p->groups == 1 && p->co <= PANEL && p->h.every == 1 && p->v.every == 1;
     for (int64_t o = from; o < to; o++) {
         set_panel(d, group, o, &t, bias);
-        t.out += place_offset(p, b->image, b->plane, b->row, b->col);
+        move_to(&t, place_offset(p, b->image, b->plane, b->row, b->col));
         run_tiles(&t, r->pixel, d->out, band_pixels(b));
     }
 }
@@ -84,7 +90,7 @@ static inline void stacked_place(const zk_direct *d, const zk_band *b, const zk_
     place.base = p->in + (b->image * v->in + top + v0 * v->dshift) * line + (left + h0) * p->ci;
     place.w += (v0 * h->taps + h0) * p->ci * PANEL;
     place.ntaps = v1 - v0, place.run = (h1 - h0) * p->ci;
-    place.out += place_offset(p, b->image, 0, row, col);
+    move_to(&place, place_offset(p, b->image, 0, row, col));
     run_tiles(&place, d->in_place.pixel, d->out, b->images);
 }
 

@@ -5,6 +5,7 @@
 #include "conv_depthwise_grad.h"
 #include "conv_outer.h"
 #include "conv_pieces.h"
+#include "conv_winograd_grad.h"
 
 #define FLAT_CHANNELS 32         /* up to here the channels of neighbouring cells form one run */
 #define GRAD_PIXELS 256          /* most pixels of a band */
@@ -149,6 +150,7 @@ static int64_t partial_bytes(const kernel_grad *k) {
 static int64_t conv_grad_kernel_scratch(const zk_call *c) {
     kernel_grad k = plan_gradient(c);
     if (is_depthwise(&k.p)) return depthwise_grad_scratch(&k.p);
+    if (conv_attr(c, CONV_WINOGRAD)) return winograd_grad_scratch(&k.p, c->threads);
     return partial_bytes(&k) + c->threads * k.own_scratch;
 }
 
@@ -159,6 +161,10 @@ static void conv_grad_kernel(const zk_call *c) {
     k.g = c->p[2];
     if (is_depthwise(&k.p)) {
         run_depthwise_grad(c, &k.p, k.g, c->p[0]);
+        return;
+    }
+    if (conv_attr(c, CONV_WINOGRAD)) {
+        run_winograd_grad(c, &k.p, k.g, c->p[0]);
         return;
     }
     k.scratch = c->scratch + partial_bytes(&k);

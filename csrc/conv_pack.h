@@ -16,14 +16,22 @@ typedef struct {
     int64_t tap, in, out, group; /* distance in w of taps, input channels, filters, groups */
 } zk_packing;
 
+static inline void copy_filters(const float *w, int64_t cols, float *to) {
+    if (cols == PANEL) memcpy(to, w, PANEL * 4);
+    else memcpy(to, w, (size_t)cols * 4);
+}
+
 /* One tap of one panel, (ci, 16), zero beyond the last filter. */
 static inline void pack_tap(const zk_packing *k, const float *w, int64_t cols, float *to) {
-    for (int64_t c = 0; c < k->p->ci; c++, w += k->in, to += PANEL) {
-        if (k->out == 1) memcpy(to, w, (size_t)cols * 4);
-        else
-            for (int64_t o = 0; o < cols; o++) to[o] = w[o * k->out];
-        for (int64_t o = cols; o < PANEL; o++) to[o] = 0;
-    }
+    int64_t ci = k->p->ci;
+    if (cols < PANEL) memset(to, 0, (size_t)(ci * PANEL) * 4);
+    if (k->out == 1)
+        for (int64_t c = 0; c < ci; c++, w += k->in, to += PANEL) copy_filters(w, cols, to);
+    else
+        for (int64_t c = 0; c < ci; c += PANEL)
+            for (int64_t o = 0; o < cols; o++)
+                for (int64_t i = c; i < zk_min(c + PANEL, ci); i++)
+                    to[i * PANEL + o] = w[i * k->in + o * k->out];
 }
 
 static void pack_panel(void *ctx, int64_t task, int thread) {

@@ -14,8 +14,9 @@ typedef struct {
     const float *w, *bias; /* run k: (run, 16) from w + k * w_step; bias (16) */
     int64_t w_step;
     float *out;
-    int cols, activation; /* filters of this panel */
-    int dense;            /* the pixels' filters follow each other in memory, in order */
+    const float *residual; /* what is added at out, or NULL */
+    int cols, activation;  /* filters of this panel */
+    int dense;             /* the pixels' filters follow each other in memory, in order */
 } zk_panel;
 
 /* Most pixels of a tile, by its vectors of filters: as many as leave room for the sums in the
@@ -27,6 +28,14 @@ typedef struct {
 #endif
 #define MOST_ROWS 8
 #define MOST_SUMS 24
+
+/* A sum plus what lies at `from`, of which `cols` floats exist. Takes no address of a sum: it would
+ * then have to leave its register. */
+static __attribute__((noinline)) vf add_cols(vf sum, const float *from, int cols) {
+    if (cols >= VL) sum += vf_load(from);
+    else if (cols > 0) sum += vf_load_n(from, cols);
+    return sum;
+}
 
 /* The first `cols` of a row's sums. */
 static inline void store_cols(float *to, const vf *sums, int vectors, int cols) {
@@ -73,11 +82,17 @@ ZK_INLINE void tile_sum(const zk_panel *t, const int64_t *in, vf *s, const int r
  * overwritten by it. */
 ZK_INLINE void tile(const zk_panel *t, const int64_t *in, const int64_t *out, int64_t left,
                     const int rows, const int vectors) {
-    int spill = t->dense && (left - rows + 1) * t->cols >= vectors * VL;
+    int spill = t->dense && !t->residual && (left - rows + 1) * t->cols >= vectors * VL;
     vf s[MOST_SUMS];
 #pragma GCC unroll 24
     for (int i = 0; i < rows * vectors; i++) s[i] = vf_load(t->bias + i % vectors * VL);
     tile_sum(t, in, s, rows, vectors);
+    if (t->residual)
+#pragma GCC unroll 24
+        for (int i = 0; i < rows * vectors; i++) {
+            int v = i % vectors * VL;
+            s[i] = add_cols(s[i], t->residual + out[i / vectors] + v, t->cols - v);
+        }
     if (t->activation)
 #pragma GCC unroll 24
         for (int i = 0; i < rows * vectors; i++) s[i] = conv_activate(s[i], t->activation);

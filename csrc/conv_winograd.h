@@ -77,22 +77,25 @@ static void tile_to_points(const zk_conv *p, const wino_place *at, float *v, int
 
 /* --- weights */
 
+/* Floats of a panel at one point: a row more than the channels, of zeros, so that the distance
+ * between points is no power of two. */
+static inline int64_t point_floats(int64_t ci) { return (ci + 1) * PANEL; }
 static inline int64_t winograd_floats(const zk_conv *p) {
-    return zk_ceil(p->co, PANEL) * WINO_POS * p->ci * PANEL;
+    return zk_ceil(p->co, PANEL) * WINO_POS * point_floats(p->ci);
 }
 
 typedef struct {
     const float *packed; /* (panels, 9, ci, 16), see conv_pack.h */
-    float *u;            /* (panels, 36, ci, 16) */
+    float *u;            /* (panels, 36, ci + 1, 16) */
     int64_t ci;
 } wino_weight_job;
 
 /* One panel of weights to the points. */
 static void weights_to_points(void *ctx, int64_t panel, int thread) {
     const wino_weight_job *k = ctx;
-    int64_t step = k->ci * PANEL;
+    int64_t step = k->ci * PANEL, point = point_floats(k->ci);
     const float *w = k->packed + panel * 9 * step;
-    float *u = k->u + panel * WINO_POS * step;
+    float *u = k->u + panel * WINO_POS * point;
     (void)thread;
     for (int64_t c = 0; c < step; c += VL) {
         vf x[9], y[WINO_POS];
@@ -100,8 +103,9 @@ static void weights_to_points(void *ctx, int64_t panel, int thread) {
         for (int i = 0; i < 9; i++) x[i] = vf_load(w + i * step + c);
         wino_weights_plane(x, y);
 #pragma GCC unroll 36
-        for (int i = 0; i < WINO_POS; i++) vf_store(u + i * step + c, y[i]);
+        for (int i = 0; i < WINO_POS; i++) vf_store(u + i * point + c, y[i]);
     }
+    for (int i = 0; i < WINO_POS; i++) memset(u + i * point + step, 0, PANEL * 4);
 }
 
 /* Raw weights as in pack_weights. `packed`: packed_floats of memory that is free afterwards. */
@@ -149,24 +153,45 @@ static inline void point_product(const zk_winograd *d, const float *v, const flo
     }
 }
 
+/* Where a tile's outputs are: rows and cells of so many floats, the part of the square that exists,
+ * and how many filters of a vector. */
+typedef struct {
+    float *y;
+    const float *residual; /* like y, or NULL */
+    int64_t row, cell;
+    int rows, columns, filters;
+} wino_target;
+
+/* y plus the residual of the outputs that exist. */
+ZK_INLINE void add_residual(const wino_target *to, vf *y) {
+    for (int i = 0; i < to->rows; i++)
+        for (int j = 0; j < to->columns; j++) {
+            const float *at = to->residual + i * to->row + j * to->cell;
+            y[i * WINO_OUT + j] += to->filters >= VL ? vf_load(at) : vf_load_n(at, to->filters);
+        }
+}
+
 /* One vector of filters of one tile: y(4, 4) from its products m(36). */
-ZK_INLINE void points_to_outputs(const zk_winograd *d, const float *m, vf bias, vf *y) {
+ZK_INLINE void points_to_outputs(const zk_winograd *d, const float *m, vf bias,
+                                 const wino_target *to, vf *y) {
     vf x[WINO_POS];
 #pragma GCC unroll 36
     for (int i = 0; i < WINO_POS; i++) x[i] = vf_load(m + i * d->m_step);
     wino_output_plane(x, y);
 #pragma GCC unroll 16
-    for (int i = 0; i < WINO_OUT * WINO_OUT; i++) y[i] = conv_activate(y[i] + bias, d->activation);
+    for (int i = 0; i < WINO_OUT * WINO_OUT; i++) y[i] += bias;
+    if (to->residual) add_residual(to, y);
+#pragma GCC unroll 16
+    for (int i = 0; i < WINO_OUT * WINO_OUT; i++) y[i] = conv_activate(y[i], d->activation);
 }
 
-/* Stores the outputs of a tile that exist: `cols` of each vector. */
-ZK_INLINE void store_outputs(float *to, int64_t row, int64_t cell, int rows, int columns,
-                             const vf *y, int cols) {
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < columns; j++) {
-            float *at = to + i * row + j * cell;
-            if (cols >= VL) vf_store(at, y[i * WINO_OUT + j]);
-            else vf_store_n(at, y[i * WINO_OUT + j], cols);
+/* Stores the outputs of a tile that exist. */
+ZK_INLINE void store_outputs(const wino_target *to, const vf *y) {
+    for (int i = 0; i < to->rows; i++)
+        for (int j = 0; j < to->columns; j++) {
+            float *at = to->y + i * to->row + j * to->cell;
+            if (to->filters >= VL) vf_store(at, y[i * WINO_OUT + j]);
+            else vf_store_n(at, y[i * WINO_OUT + j], to->filters);
         }
 }
 
@@ -175,12 +200,16 @@ static void store_tile(const zk_winograd *d, const wino_place *at, int64_t panel
                        const float *bias) {
     const zk_conv *p = d->p;
     int64_t line = p->h.outs * p->co, filter = panel * PANEL;
-    float *to = p->out + (at->image * p->v.outs + at->row) * line + at->col * p->co + filter;
+    int64_t place = (at->image * p->v.outs + at->row) * line + at->col * p->co;
     wino_part part = existing(at->row, at->col, p->v.outs, p->h.outs, WINO_OUT);
-    for (int v = 0; v < PANEL && filter + v < p->co; v += VL) {
+    wino_target to = {.row = line, .cell = p->co, .rows = part.r1, .columns = part.c1};
+    for (int64_t v = 0; v < PANEL && filter + v < p->co; v += VL) {
         vf y[WINO_OUT * WINO_OUT];
-        points_to_outputs(d, m + v, vf_load(bias + v), y);
-        store_outputs(to + v, line, p->co, part.r1, part.c1, y, (int)(p->co - filter - v));
+        to.y = p->out + place + filter + v;
+        to.residual = p->residual ? p->residual + place + filter + v : NULL;
+        to.filters = (int)(p->co - filter - v);
+        points_to_outputs(d, m + v, vf_load(bias + v), &to, y);
+        store_outputs(&to, y);
     }
 }
 
@@ -200,7 +229,7 @@ static void winograd_task(void *ctx, int64_t task, int thread) {
         if (d->bias)
             memcpy(bias, d->bias + o * PANEL, (size_t)zk_min(PANEL, p->co - o * PANEL) * 4);
         for (int i = 0; i < WINO_POS; i++)
-            point_product(d, v + i * d->v_step, d->u + (o * WINO_POS + i) * p->ci * PANEL,
+            point_product(d, v + i * d->v_step, d->u + (o * WINO_POS + i) * point_floats(p->ci),
                           m + i * d->m_step, tiles);
         for (int64_t i = 0; i < tiles; i++) {
             wino_place at = tile_place(&d->tiles, first + i);

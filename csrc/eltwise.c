@@ -95,6 +95,11 @@ TILE_2(minimum_int, vf_blend(A < B, a, b))
 TILE_1(abs_int, (vu)(A ^ (A >> 31)) - (vu)(A >> 31))
 TILE_1(sign_int, (A < 0) - (A > 0))
 
+/* Rounded to the 8 significant bits of bfloat16, as a float and as the upper half of one. */
+TILE_1(round_bfloat16, vf_bfloat16(a))
+TILE_1(to_bfloat16, (vu)vf_bfloat16(a) >> 16)
+TILE_1(from_bfloat16, (vu)A << 16)
+
 TILE_2(divide, a / b)
 TILE_1(sqrt, vf_sqrt(a))
 TILE_1(rsqrt, 1.f / vf_sqrt(a))
@@ -177,12 +182,18 @@ typedef struct {
     int64_t step[MAX_REGISTERS];
 } bench;
 
-static int64_t size_of(int dtype) { return dtype == ZK_U8 || dtype == ZK_BOOL ? 1 : 4; }
+static int64_t size_of(int dtype) {
+    return dtype == ZK_U8 || dtype == ZK_BOOL ? 1 : dtype == ZK_U16 ? 2 : 4;
+}
 static float *own_memory(const bench *b, int reg) { return b->memory + (int64_t)reg * STRIDE; }
 
-/* Bytes become 32-bit values: bools masks, others whole numbers. */
-static void widen(int32_t *to, const uint8_t *from, int64_t n, int dtype) {
-    if (dtype == ZK_BOOL)
+/* Narrow values become 32 bits wide: bools masks, others whole numbers. */
+static void widen(int32_t *to, const void *narrow, int64_t n, int dtype) {
+    const uint8_t *from = narrow;
+    const uint16_t *shorts = narrow;
+    if (dtype == ZK_U16)
+        for (int64_t i = 0; i < n; i++) to[i] = shorts[i];
+    else if (dtype == ZK_BOOL)
         for (int64_t i = 0; i < n; i++) to[i] = -(from[i] != 0);
     else
         for (int64_t i = 0; i < n; i++) to[i] = from[i];
@@ -197,7 +208,7 @@ static void spread(char *to, const char *from, int64_t size, pattern p, int64_t 
         if (p.repeat == 1) memcpy(to, source, (size_t)(run * size));
         else if (size == 1) memset(to, *source, (size_t)run);
         else
-            for (int64_t i = 0; i < run; i++) memcpy(to + 4 * i, source, 4);
+            for (int64_t i = 0; i < run; i++) memcpy(to + size * i, source, (size_t)size);
         place = p.repeat == 1 || place + 1 == p.period ? 0 : place + 1;
         skip = 0;
         to += run * size;
@@ -210,14 +221,15 @@ static void fill_register(const bench *b, int k, int64_t at, int64_t n) {
     pattern p = b->h->in[k];
     int reg = c->nout + k, dtype = c->a[reg].dtype;
     float *memory = own_memory(b, reg);
-    if (size_of(dtype) == 4) {
+    int64_t size = size_of(dtype);
+    if (size == 4) {
         spread((char *)memory, c->p[reg], 4, p, at, n);
     } else if (p.repeat == 1 && at % p.period + n <= p.period) {
-        widen((int32_t *)memory, (const uint8_t *)c->p[reg] + at % p.period, n, dtype);
+        widen((int32_t *)memory, (const char *)c->p[reg] + at % p.period * size, n, dtype);
     } else {
-        uint8_t bytes[ROOM];
-        spread((char *)bytes, c->p[reg], 1, p, at, n);
-        widen((int32_t *)memory, bytes, n, dtype);
+        uint16_t narrow[ROOM];
+        spread((char *)narrow, c->p[reg], size, p, at, n);
+        widen((int32_t *)memory, narrow, n, dtype);
     }
 }
 
@@ -260,8 +272,11 @@ static void close_output(const bench *b, int reg, int64_t at, int64_t n) {
     const int32_t *from = (const int32_t *)own_memory(b, reg);
     int dtype = c->a[reg].dtype;
     uint8_t *bytes = (uint8_t *)c->p[reg] + at;
+    uint16_t *shorts = (uint16_t *)c->p[reg] + at;
     if (size_of(dtype) == 4) {
         if (b->at[reg] == (const float *)from) memcpy((float *)c->p[reg] + at, from, 4 * (size_t)n);
+    } else if (dtype == ZK_U16) {
+        for (int64_t i = 0; i < n; i++) shorts[i] = (uint16_t)from[i];
     } else if (dtype == ZK_BOOL) {
         for (int64_t i = 0; i < n; i++) bytes[i] = from[i] & 1;
     } else {
@@ -333,7 +348,7 @@ static void choose_tile(chain *h) {
 /* An output in the memory of an input must wait, unless the row that makes it is the last. */
 static int must_wait(const chain *h, int reg) {
     const zk_call *c = h->c;
-    if (size_of(c->a[reg].dtype) == 1) return 1;
+    if (size_of(c->a[reg].dtype) < 4) return 1;
     if (h->code[h->rows - 1].d == reg) return 0;
     for (int k = 0; k < c->nin; k++)
         if (c->p[reg] == c->p[c->nout + k]) return 1;
@@ -373,7 +388,8 @@ static void decode(chain *h) {
 }
 
 /* chain: out y0(n) y1(n)...  in x0 x1..., each broadcast to n by its pattern. Any of float32,
- * int32, uint8, bool. An output may take the memory of an input of n elements of its size. */
+ * int32, uint16, uint8, bool. An output may take the memory of an input of n elements of its size.
+ */
 static void run_chain(const zk_call *c) {
     chain h; /* not cleared: it is large */
     count(&h, c);

@@ -1,12 +1,13 @@
-/* Maximum and average pooling of NDHWC arrays and their gradients, vectors of
- * channels at a time. Padded cells take part in nothing. Arrays with fewer
- * spatial axes have planes and rows of length 1. Gradients go image by image,
- * so that overlapping windows add up in one order. */
+/* Maximum and average pooling of NDHWC arrays and their gradients, vectors of channels at a time.
+ * Padded cells take part in nothing. Arrays with fewer spatial axes have planes and rows of length
+ * 1. Gradients go image by image, so that overlapping windows add up in one order. */
 #include "vmath.h"
 
 #define TASK_FLOATS (1 << 14) /* input floats of a task, about */
 #define BLOCK 64              /* channels of a task of a gradient with few images */
 #define FEW_IMAGES 16
+
+enum { AVERAGE = 1, DEEP = 2 }; /* what a task is compiled for: else maxima, of one plane */
 
 /* One spatial axis. */
 typedef struct {
@@ -22,8 +23,7 @@ typedef struct {
     int64_t blocks; /* of channels in a gradient */
 } pooling;
 
-/* The part of a window that lies on the input: cells [d0, d1) x [v0, v1) x [h0,
- * h1). */
+/* The part of a window that lies on the input: cells [d0, d1) x [v0, v1) x [h0, h1). */
 typedef struct {
     int64_t d0, d1, v0, v1, h0, h1;
 } pool_cells;
@@ -42,6 +42,9 @@ static void clip_row(const pooling *p, int64_t row, pool_cells *k) {
 /* Rows of the input and of the output of one image. */
 static int64_t rows_in(const pooling *p) { return p->d.in * p->v.in; }
 static int64_t rows_out(const pooling *p) { return p->d.out * p->v.out; }
+
+/* One plane: the loop over planes falls away. */
+static int is_flat(const pooling *p) { return p->d.in == 1; }
 
 /* The first n floats; touches a whole vector where that stays before `end`. */
 ZK_INLINE vf load_some(const float *p, int n, const float *end) {
@@ -62,38 +65,45 @@ static float cells_in(const pool_cells *k) {
     return (float)((k->d1 - k->d0) * (k->v1 - k->v0) * (k->h1 - k->h0));
 }
 
+/* Where the cells of an image lie, held in registers: rows of a plane, floats of a row, the end of
+ * the whole input. */
+typedef struct {
+    int64_t rows, pitch, channels;
+    const float *end;
+} pool_source;
+
 /* n channels (at most VL) of one window; x: channel of cell (0, 0, 0). */
-ZK_INLINE vf pool_cells_of(const pooling *p, const float *x, const pool_cells *k, int n,
-                           const float *end, const int average) {
-    int64_t channels = p->channels, pitch = p->h.in * channels;
-    vf s = average ? (vf){0} : vf_set(-INFINITY);
-    for (int64_t d = k->d0; d < k->d1; d++)
-        for (int64_t i = d * p->v.in + k->v0; i < d * p->v.in + k->v1; i++)
+ZK_INLINE vf pool_cells_of(const pool_source *p, const float *x, const pool_cells *k, int n,
+                           const int how) {
+    int64_t rows = how & DEEP ? p->rows : 0;
+    vf s = how & AVERAGE ? (vf){0} : vf_set(-INFINITY);
+    for (int64_t d = how & DEEP ? k->d0 : 0; d < (how & DEEP ? k->d1 : 1); d++)
+        for (int64_t i = d * rows + k->v0; i < d * rows + k->v1; i++)
             for (int64_t j = k->h0; j < k->h1; j++) {
-                vf a = load_some(x + i * pitch + j * channels, n, end);
-                if (average) s += a;
+                vf a = load_some(x + i * p->pitch + j * p->channels, n, p->end);
+                if (how & AVERAGE) s += a;
                 else s = vf_maximum(a, s);
             }
-    if (average) s = s / vf_set(cells_in(k));
+    if (how & AVERAGE) s = s / vf_set(cells_in(k));
     return s;
 }
 
-/* The same; reads whole vectors unless the last of them would leave the input.
- */
-ZK_INLINE vf pool_window(const pooling *p, const float *x, const pool_cells *k, int n,
-                         const float *end, const int average) {
-    int64_t row = (k->d1 - 1) * p->v.in + k->v1 - 1;
-    const float *last = x + (row * p->h.in + k->h1 - 1) * p->channels;
-    if (n == VL || last + VL <= end) return pool_cells_of(p, x, k, VL, end, average);
-    return pool_cells_of(p, x, k, n, end, average);
+/* The same; reads whole vectors unless the last of them would leave the input. */
+ZK_INLINE vf pool_window(const pool_source *p, const float *x, const pool_cells *k, int n,
+                         const int how) {
+    int64_t row = (how & DEEP ? (k->d1 - 1) * p->rows : 0) + k->v1 - 1;
+    const float *last = x + row * p->pitch + (k->h1 - 1) * p->channels;
+    if (n == VL || last + VL <= p->end) return pool_cells_of(p, x, k, VL, how);
+    return pool_cells_of(p, x, k, n, how);
 }
 
-/* A row of output. A short last vector spills into the next pixel, which is
- * written after it; `stop` is where the task's output ends. */
+/* A row of output. A short last vector spills into the next pixel, which is written after it;
+ * `stop` is where the task's output ends. */
 ZK_INLINE void pool_row(const pooling *p, int64_t image, int64_t row, const float *stop,
-                        const int average) {
-    int64_t channels = p->channels, size = rows_in(p) * p->h.in * channels;
-    const float *x = p->x + image * size, *end = p->x + p->images * size;
+                        const int how) {
+    int64_t channels = p->channels, pitch = p->h.in * channels, size = rows_in(p) * pitch;
+    const float *x = p->x + image * size;
+    pool_source source = {p->v.in, pitch, channels, p->x + p->images * size};
     float *y = p->to + (image * rows_out(p) + row) * p->h.out * channels;
     pool_cells k;
     clip_row(p, row, &k);
@@ -101,24 +111,26 @@ ZK_INLINE void pool_row(const pooling *p, int64_t image, int64_t row, const floa
         clip(&p->h, col, &k.h0, &k.h1);
         for (int64_t c = 0; c < channels; c += VL) {
             int n = (int)zk_min(VL, channels - c);
-            store_some(y + c, pool_window(p, x + c, &k, n, end, average), n, stop);
+            store_some(y + c, pool_window(&source, x + c, &k, n, how), n, stop);
         }
     }
 }
 
-ZK_INLINE void pool_rows(const pooling *p, int64_t task, const int average) {
+ZK_INLINE void pool_rows(const pooling *p, int64_t task, const int how) {
     int64_t rows = rows_out(p), at = task * p->rows, to = zk_min(at + p->rows, p->images * rows);
     const float *stop = p->to + to * p->h.out * p->channels;
-    for (; at < to; at++) pool_row(p, at / rows, at % rows, stop, average);
+    for (; at < to; at++) pool_row(p, at / rows, at % rows, stop, how);
 }
 
 static void max_task(void *ctx, int64_t task, int thread) {
     (void)thread;
-    pool_rows(ctx, task, 0);
+    if (is_flat(ctx)) pool_rows(ctx, task, 0);
+    else pool_rows(ctx, task, DEEP);
 }
 static void average_task(void *ctx, int64_t task, int thread) {
     (void)thread;
-    pool_rows(ctx, task, 1);
+    if (is_flat(ctx)) pool_rows(ctx, task, AVERAGE);
+    else pool_rows(ctx, task, AVERAGE | DEEP);
 }
 
 /* --- gradients */
@@ -135,48 +147,47 @@ typedef struct {
                   written later */
 } spreading;
 
-/* Adds to one cell, from float `at` on, where its lanes take the gradient g:
- * those that equal y, or (average) all. Returns the lanes that are still to be
- * found. n: floats to read and write. */
+/* Adds to one cell, from float `at` on, where its lanes take the gradient g: those that equal y, or
+ * (average) all. Returns the lanes that are still to be found. n: floats to read and write. */
 ZK_INLINE vi spread_cell(const spreading *s, int64_t at, vf g, vf y, vi lanes, int n,
-                         const int average) {
+                         const int how) {
     float *dx = s->dx + at;
     vi here = lanes;
-    if (!average) here &= (n == VL ? vf_load(s->x + at) : vf_load_n(s->x + at, n)) == y;
+    if (!(how & AVERAGE)) here &= (n == VL ? vf_load(s->x + at) : vf_load_n(s->x + at, n)) == y;
     vf add = (vf)((vi)g & here);
     if (!s->apart) add += n == VL ? vf_load(dx) : vf_load_n(dx, n);
     if (n == VL) vf_store(dx, add);
     else vf_store_n(dx, add, n);
-    if (!average) lanes &= ~here;
+    if (!(how & AVERAGE)) lanes &= ~here;
     return lanes;
 }
 
-/* Adds the gradient g to the cells of one window that it goes to: the first
- * that equals y, or (average) all of them. From channel c on; `lanes` are the
- * channels that exist. */
+/* Adds the gradient g to the cells of one window that it goes to: the first that equals y, or
+ * (average) all of them. From channel c on; `lanes` are the channels that exist. */
 ZK_INLINE void spread_cells(const spreading *s, const pool_cells *k, int64_t c, vf g, vf y,
-                            vi lanes, int n, const int average) {
-    int64_t channels = s->p->channels, pitch = s->p->h.in * channels, rows = s->p->v.in;
-    for (int64_t d = k->d0; d < k->d1; d++)
+                            vi lanes, int n, const int how) {
+    int64_t channels = s->p->channels, pitch = s->p->h.in * channels;
+    int64_t rows = how & DEEP ? s->p->v.in : 0;
+    for (int64_t d = how & DEEP ? k->d0 : 0; d < (how & DEEP ? k->d1 : 1); d++)
         for (int64_t i = d * rows + k->v0; i < d * rows + k->v1; i++)
             for (int64_t j = k->h0; j < k->h1; j++)
-                lanes = spread_cell(s, i * pitch + j * channels + c, g, y, lanes, n, average);
+                lanes = spread_cell(s, i * pitch + j * channels + c, g, y, lanes, n, how);
 }
 
-/* The same for n channels: in whole vectors where what they touch beyond is
- * written later, or keeps its value. */
+/* The same for n channels: in whole vectors where what they touch beyond is written later, or keeps
+ * its value. */
 ZK_INLINE void spread_window(const spreading *s, const pool_cells *k, int64_t c, vf g, vf y, int n,
-                             const int average) {
+                             const int how) {
     int64_t channels = s->p->channels, pitch = s->p->h.in * channels;
     vi lanes = first_lanes(n);
-    if (average) g = g / vf_set(cells_in(k));
+    if (how & AVERAGE) g = g / vf_set(cells_in(k));
     if (s->spill && (k->h1 - 1) * channels + c + VL <= pitch) n = VL;
-    if (n == VL) spread_cells(s, k, c, g, y, lanes, VL, average);
-    else spread_cells(s, k, c, g, y, lanes, n, average);
+    if (n == VL) spread_cells(s, k, c, g, y, lanes, VL, how);
+    else spread_cells(s, k, c, g, y, lanes, n, how);
 }
 
 /* All windows of one row of output. */
-ZK_INLINE void spread_row(const spreading *s, int64_t row, pool_cells *k, const int average) {
+ZK_INLINE void spread_row(const spreading *s, int64_t row, pool_cells *k, const int how) {
     const pooling *p = s->p;
     for (int64_t col = 0; col < p->h.out; col++) {
         int64_t at = (row * p->h.out + col) * p->channels;
@@ -184,8 +195,8 @@ ZK_INLINE void spread_row(const spreading *s, int64_t row, pool_cells *k, const 
         for (int64_t c = s->from; c < s->to; c += VL) {
             int n = (int)zk_min(VL, s->to - c);
             vf g = load_some(s->g + at + c, n, s->g_end), y = g;
-            if (!average) y = load_some(s->y + at + c, n, s->y_end);
-            spread_window(s, k, c, g, y, n, average);
+            if (!(how & AVERAGE)) y = load_some(s->y + at + c, n, s->y_end);
+            spread_window(s, k, c, g, y, n, how);
         }
     }
 }
@@ -202,7 +213,7 @@ static void zero_rows(const spreading *s, int64_t from, int64_t to) {
         memset(s->dx + i * channels + s->from, 0, (size_t)some * 4);
 }
 
-ZK_INLINE void spread_task(const pooling *p, int64_t task, const int average) {
+ZK_INLINE void spread_task(const pooling *p, int64_t task, const int how) {
     int64_t image = task / p->blocks, from = task % p->blocks * BLOCK, channels = p->channels;
     int64_t cells = rows_in(p) * p->h.in * channels, places = rows_out(p) * p->h.out * channels;
     spreading s = {.p = p,
@@ -225,23 +236,24 @@ ZK_INLINE void spread_task(const pooling *p, int64_t task, const int average) {
         int64_t reached = (k.d1 - 1) * p->v.in + k.v1;
         zero_rows(&s, ready, reached);
         ready = zk_max(ready, reached);
-        spread_row(&s, row, &k, average);
+        spread_row(&s, row, &k, how);
     }
     zero_rows(&s, ready, rows_in(p));
 }
 
 static void max_grad_task(void *ctx, int64_t task, int thread) {
     (void)thread;
-    spread_task(ctx, task, 0);
+    if (is_flat(ctx)) spread_task(ctx, task, 0);
+    else spread_task(ctx, task, DEEP);
 }
 static void average_grad_task(void *ctx, int64_t task, int thread) {
     (void)thread;
-    spread_task(ctx, task, 1);
+    if (is_flat(ctx)) spread_task(ctx, task, AVERAGE);
+    else spread_task(ctx, task, AVERAGE | DEEP);
 }
 
-/* --- the kernels. attr: window 0 1 2, strides 3 4 5, low padding 6 7 8. Shapes
- * are those of two spatial axes; with one or three, dims h or d h w stand in
- * their place. */
+/* --- the kernels. attr: window 0 1 2, strides 3 4 5, low padding 6 7 8. Shapes are those of two
+ * spatial axes; with one or three, dims h or d h w stand in their place. */
 
 static int64_t cells_of(const zk_arg *a, int axis) {
     int at = a->ndim - 4 + axis;
@@ -279,8 +291,7 @@ static void max_pool(const zk_call *c) { pool_forward(c, max_task); }
 /* avg_pool.  out y(n, oh, ow, c)  in x(n, h, w, c) */
 static void avg_pool(const zk_call *c) { pool_forward(c, average_task); }
 
-/* max_pool_grad.  out dx(n, h, w, c)  in g(n, oh, ow, c) x(n, h, w, c) y(n, oh,
- * ow, c) */
+/* max_pool_grad. out dx(n, h, w, c) in g(n, oh, ow, c) x(n, h, w, c) y(n, oh, ow, c) */
 static void max_pool_grad(const zk_call *c) {
     pooling p = pooling_of(c, c->a, c->a + 1);
     p.g = c->p[1], p.x = c->p[2], p.y = c->p[3];

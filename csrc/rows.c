@@ -153,20 +153,19 @@ typedef struct {
 static void replay_each(const table *t, float *y, const float *w, const float *m, const float *v,
                         int from, float kept) {
     enum { BLOCK = 32 };
-    float r = (float)t->f.r, q = (float)t->f.q;
     for (int64_t at = 0; at < t->d; at += BLOCK) {
         float sum[BLOCK] = {0}, mean[BLOCK] = {0}, root[BLOCK] = {0};
         int64_t n = zk_min(BLOCK, t->d - at);
+        double share = 1, shrunk = 1;
         memcpy(mean, m + at, (size_t)n * 4);
         for (int64_t i = 0; i < n; i++) root[i] = t->kind == ADAMAX ? v[at + i] : sqrtf(v[at + i]);
         for (int k = from; k < t->now; k++) {
             const double *note = t->notes + k * NOTE;
-            float left = (float)note[KEPT], rate = (float)note[RATE], by = (float)note[ROOT];
-            for (int i = 0; i < BLOCK; i++) {
-                mean[i] *= r;
-                root[i] *= q;
+            share *= t->f.r, shrunk *= t->f.q;
+            float left = (float)note[KEPT], rate = (float)(note[RATE] * share);
+            float by = (float)(note[ROOT] * shrunk);
+            for (int i = 0; i < BLOCK; i++)
                 sum[i] = left * sum[i] + rate * mean[i] / (by * root[i] + t->epsilon);
-            }
         }
         for (int64_t i = 0; i < n; i++) y[at + i] = kept * w[at + i] - sum[i];
     }
@@ -259,6 +258,15 @@ static table table_at(const zk_call *c, int p) {
     return t;
 }
 
+/* Asks for a row of the table and its slots: rows lie anywhere, so each is new to the cache. */
+ZK_INLINE void prefetch_row(const table *t, int64_t id) {
+    int slots = kinds[t->kind].slots;
+    for (int64_t i = id * t->d; i < (id + 1) * t->d; i += 16) {
+        __builtin_prefetch(t->w + i, 1);
+        for (int s = 0; s < slots; s++) __builtin_prefetch(t->slot[s] + i, 1);
+    }
+}
+
 typedef struct {
     table t;
     id_list ids;
@@ -271,10 +279,7 @@ static void read_task(void *ctx, int64_t task, int thread) {
     int64_t end = zk_min((task + 1) * j->per, j->ids.n);
     (void)thread;
     for (int64_t i = task * j->per; i < end; i++) {
-        int64_t next = id_at(&j->ids, zk_min(i + 2, end - 1)) * j->t.d;
-        __builtin_prefetch(j->t.w + next);
-        __builtin_prefetch(j->t.slot[0] + next);
-        __builtin_prefetch(j->t.slot[1] + next);
+        if (i + 2 < end) prefetch_row(&j->t, id_at(&j->ids, i + 2));
         replay_row(&j->t, id_at(&j->ids, i), j->y + i * j->t.d);
     }
 }
@@ -318,9 +323,8 @@ static void rows_task(void *ctx, int64_t task, int thread) {
     const rows_job *j = ctx;
     int64_t end = zk_min((task + 1) * j->per, j->count), d = j->t.d;
     for (int64_t k = task * j->per; k < end; k++) {
-        int64_t id = j->unique[k], next = j->unique[zk_min(k + 2, end - 1)] * d;
-        for (int s = 0; s < MAX_SLOTS; s++) __builtin_prefetch(j->t.slot[s] + next, 1);
-        __builtin_prefetch(j->t.w + next, 1);
+        int64_t id = j->unique[k];
+        if (k + 2 < end) prefetch_row(&j->t, j->unique[k + 2]);
         catch_up_row(&j->t, id);
         update_range(&j->u, id * d, (id + 1) * d, row_gradient(j, k, thread));
         j->last[id] = j->seen;

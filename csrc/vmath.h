@@ -223,6 +223,13 @@ ZK_INLINE vf vf_log1p(vf x) {
 }
 
 /* log(1 + exp(x)): below 3 ulp. */
+/* The nearest bfloat16, ties to even; NaN stays NaN. */
+ZK_INLINE vf vf_bfloat16(vf x) {
+    vu bits = (vu)x, odd = bits >> 16 & 1;
+    vu rounded = (bits + 0x7fff + odd) & 0xffff0000u, quiet = (bits & 0xffff0000u) | 0x400000u;
+    return vf_blend(x != x, (vf)quiet, (vf)rounded);
+}
+
 ZK_INLINE vf vf_softplus(vf x) {
     vf y = vf_log1p_finite(vf_exp(-vf_abs(x))) + vf_at_least(x, vf_set(0));
     return vf_blend(x != x, x, y);

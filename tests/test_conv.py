@@ -9,14 +9,29 @@ import numpy as np
 import pytest
 from kernel_check import SETS, check_kernel, instruction_set, run_kernel
 
+from zoo_keras import native
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.ops.conv import conv, conv_grad_input, conv_grad_kernel
-from zoo_keras.ops.conv_fused import conv_fused, conv_packed, pack_conv
+from zoo_keras.ops.conv_fused import (
+    conv_fused,
+    conv_fused_add,
+    conv_packed,
+    conv_packed_add,
+    pack_conv,
+)
 from zoo_keras.ops.linalg import FUSED_ACTIVATIONS
 from zoo_keras.ops.op import Op
 
-KERNELS = (conv, conv_fused, conv_grad_input, conv_grad_kernel, conv_packed)
+KERNELS = (
+    conv_fused_add,
+    conv_packed_add,
+    conv,
+    conv_fused,
+    conv_grad_input,
+    conv_grad_kernel,
+    conv_packed,
+)
 HOW = {"strides": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
 
 
@@ -59,6 +74,8 @@ def check_all(x_shape: Any, w_shape: Any, how: dict[str, Any], activation: str =
     check_kernel(conv, [x, w], how, **close)
     check_kernel(conv_fused, [x, w, b], fused, **close)
     check_kernel(conv_packed, [x, packed, b], {**fused, "kernel_shape": w_shape}, **close)
+    check_kernel(conv_fused_add, [x, w, b, g], fused, **close)
+    check_kernel(conv_packed_add, [x, packed, b, g], {**fused, "kernel_shape": w_shape}, **close)
     check_kernel(conv_grad_input, [g, w], {**how, "input_shape": x_shape}, **close)
     check_kernel(conv_grad_kernel, [x, g], {**how, "kernel_shape": w_shape}, **close)
 
@@ -175,3 +192,44 @@ def test_wrong_gradient_bias_and_packed_shapes_are_refused() -> None:
         conv_packed(x, np.zeros((1, 9, 4, 16), "float32"), b, kernel_shape=w.shape, **HOW)
     with pytest.raises(ConfigError, match="cannot be fused"):
         conv_fused(x, w, b, activation="gelu", **HOW)
+
+
+def run_in_place(op: Op, arrays: list[np.ndarray], attrs: dict[str, Any]) -> np.ndarray:
+    """The op's kernel with its last input's memory as its output."""
+    ins = [Spec(a.shape, a.dtype.name) for a in arrays]
+    numbers = np.array([*op.attrs_to_c(attrs, ins, op.infer(*ins, **attrs))], np.float64)
+    arrays = [arrays[-1].copy(), *arrays]
+    args, instrs = np.zeros(len(arrays), native.ARG), np.zeros(1, native.INSTR)
+    spaces = [*range(1, len(arrays)), 1]
+    for i, a in enumerate(arrays):
+        native.fill_arg(args[i], spaces[i], 0, a.shape, "float32")
+    kernel = native.KERNELS[str(op.kernel)]
+    instrs[0] = (kernel, 1, len(ins), 0, 0, len(numbers), 0)
+    arena = native.aligned(native.scratch_bytes(instrs, args, numbers, 2))
+    memory = [arena, *arrays[:-1]]
+    program = native.Executable(instrs, args, numbers, [a.nbytes for a in memory], 2)
+    table = native.pointer_table(len(memory))
+    for i, a in enumerate(memory):
+        table[i] = native.pointer(a)
+    program.run(table, lambda i: None, lambda i: op.name)
+    return arrays[0]
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "groups"),
+    [
+        ((2, 9, 9, 5), (3, 3, 5, 21), 1),
+        ((20, 6, 6, 8), (3, 3, 8, 9), 1),
+        ((2, 9, 9, 21), (3, 3, 1, 21), 21),
+        ((2, 14, 14, 20), (3, 3, 20, 24), 1),
+    ],
+)
+def test_residual_may_be_overwritten(x_shape: Any, w_shape: Any, groups: int) -> None:
+    rng = np.random.default_rng(0)
+    how = {**HOW, "padding": ((1, 1), (1, 1)), "groups": groups, "activation": "relu"}
+    shapes = x_shape, w_shape, w_shape[-1:], (*x_shape[:-1], w_shape[-1])
+    arrays = [rng.uniform(-1, 1, s).astype("float32") for s in shapes]
+    for name in SETS:
+        with instruction_set(name):
+            (apart,) = run_kernel(conv_fused_add, arrays, how)
+            np.testing.assert_array_equal(run_in_place(conv_fused_add, arrays, how), apart)

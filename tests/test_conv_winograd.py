@@ -14,7 +14,13 @@ from zoo_keras import config
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.ops import conv_choice
 from zoo_keras.ops.conv import conv, conv_grad_input, conv_grad_kernel
-from zoo_keras.ops.conv_fused import conv_fused, conv_packed, pack_conv
+from zoo_keras.ops.conv_fused import (
+    conv_fused,
+    conv_fused_add,
+    conv_packed,
+    conv_packed_add,
+    pack_conv,
+)
 
 CLOSE = {"rtol": 1e-4, "atol": 2e-4}
 
@@ -60,6 +66,9 @@ def test_forward_equals_numpy(x_shape: Any, filters: int, padding: Any) -> None:
     fused = {**how(padding), "activation": "relu"}
     check_kernel(conv, [x, w], how(padding), **CLOSE)
     check_kernel(conv_fused, [x, w, b], fused, **CLOSE)
+    y = conv(x, w, **how(padding))
+    check_kernel(conv_fused_add, [x, w, b, y], fused, **CLOSE)
+    check_kernel(conv_packed_add, [x, packed, b, y], {**fused, "kernel_shape": w.shape}, **CLOSE)
     check_kernel(pack_conv, [w], {"winograd": True}, 1e-5, 1e-5)
     check_kernel(conv_packed, [x, packed, b], {**fused, "kernel_shape": w.shape}, **CLOSE)
 

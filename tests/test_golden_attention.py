@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from golden.compare import GRADIENT, OUTPUT, assert_close, differences
-from golden.store import Golden, series
+from golden.store import DATA, Golden, series
 
 import zoo_keras as zk
 from zoo_keras.execute import value_and_grad
 
 GOLDEN = Golden("attention")
-CASES = list(GOLDEN.cases)
+CASES = [name for name in GOLDEN.cases if name != "file"]
+FILES = DATA / "attention"
 
 
 def shapes_of(name):
@@ -91,3 +92,23 @@ def test_gradients(name):
         want = arrays[key] if np.abs(arrays[key]).max(initial=0) > 1e-5 else 0 * arrays[key]
         got = found[key] if want.any() else np.where(np.abs(found[key]) < 1e-5, 0, found[key])
         assert_close(got, want, GRADIENT, key)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_files_of_keras_are_read_and_written_again(name, tmp_path):
+    arrays = GOLDEN.arrays("file")
+    model = zk.saving.load_model(FILES / name)
+    outputs = model.predict(arrays["inputs"], verbose=0)
+    assert_close(outputs, arrays["outputs"], OUTPUT)
+    model.save(tmp_path / name)
+    again = zk.saving.load_model(tmp_path / name)
+    np.testing.assert_array_equal(again.predict(arrays["inputs"], verbose=0), outputs)
+
+
+def test_weights_of_keras_are_read_into_the_same_architecture():
+    arrays = GOLDEN.arrays("file")
+    model = zk.saving.load_model(FILES / "model.keras")
+    for weight in model.weights:
+        weight.assign(np.zeros_like(weight))
+    model.load_weights(FILES / "model.weights.h5")
+    assert_close(model.predict(arrays["inputs"], verbose=0), arrays["outputs"], OUTPUT)

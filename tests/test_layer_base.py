@@ -240,6 +240,6 @@ def test_lists_of_numbers_are_arrays():
     assert layers.ReLU()([[-1.0, 2.0]]).tolist() == [[0.0, 2.0]]
 
 
-def test_mixed_precision_is_refused_by_name():
-    with pytest.raises(NotImplementedError, match="mixed_bfloat16"):
-        layers.Dense(2, dtype="mixed_bfloat16")
+def test_mixed_float16_is_refused_by_name():
+    with pytest.raises(NotImplementedError, match="mixed_float16"):
+        layers.Dense(2, dtype="mixed_float16")

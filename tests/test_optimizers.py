@@ -212,7 +212,7 @@ REFUSED = [
     (lambda: optimizers.SGD(loss_scale_factor=8.0), UnsupportedError, "8.0"),
     (lambda: optimizers.AdamW(weight_decay=None), ConfigError, "None"),
     (lambda: optimizers.SGD().apply([BIAS], []), ShapeError, "1 gradients and 0"),
-    (lambda: optimizers.Nadam, UnsupportedError, "Nadam"),
+    (lambda: optimizers.ScheduleFreeAdamW, UnsupportedError, "ScheduleFreeAdamW"),
     (lambda: schedules.CosineDecay(0.1, 0), ConfigError, "decay_steps=0"),
     (lambda: schedules.PiecewiseConstantDecay([1], [1.0]), ConfigError, "1 boundaries"),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zoo_keras.passes.plan import ALIGN, Buffer, padded, plan
+from zoo_keras.passes.plan import ALIGN, Buffer, most_alive, padded, plan
 
 
 def random_buffers(seed: int, count: int = 60) -> list[Buffer]:
@@ -42,7 +42,22 @@ def test_the_arena_lies_between_the_peak_and_the_sum(seed):
     needed = plan(buffers)
     steps = range(max(b.last for b in buffers) + 1)
     peak = max(sum(padded(b.size) for b in buffers if b.first <= s <= b.last) for s in steps)
+    assert peak == most_alive(buffers)
     assert peak <= needed < sum(padded(b.size) for b in buffers)
+
+
+def test_a_backward_pass_wastes_little():
+    """What a chain of 60 layers keeps for its way back, with short-lived buffers between."""
+    sizes = np.random.default_rng(0).integers(1, 100, 60) * 4096
+    kept = [Buffer(int(n), i, 119 - i) for i, n in enumerate(sizes)]
+    sent = [Buffer(int(n), 119 - i, 120 - i) for i, n in enumerate(sizes)]
+    scratch = [Buffer(50_000, i, i) for i in range(121)]
+    buffers = kept + sent + scratch
+    assert plan(buffers) <= 1.05 * most_alive(buffers)
+
+
+def test_no_buffers_need_nothing():
+    assert plan([]) == most_alive([]) == 0
 
 
 def test_the_plan_depends_on_the_buffers_alone():

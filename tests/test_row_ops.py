@@ -97,7 +97,7 @@ def test_an_id_outside_the_table_stops_the_run():
     ids = ids.copy()
     ids[0, 1] = 9
     attrs = rows.gather_replayed.samples[0].attrs
-    with pytest.raises(DataError, match="position 1.* below 9"):
+    with pytest.raises(DataError, match=r"position 1.* below 9"):
         run_kernel(rows.gather_replayed, [*arrays, ids], attrs)
 
 

@@ -9,7 +9,7 @@ import platform
 from contextlib import suppress
 from typing import Any
 
-from zoo_keras import native
+from zoo_keras import native, policies
 from zoo_keras.dtypes import FLOATS
 from zoo_keras.errors import ConfigError
 from zoo_keras.ops import conv_choice
@@ -51,6 +51,20 @@ def set_floatx(value: str) -> None:
     """
     global _floatx
     _floatx = _one_of("set_floatx", value, FLOATS)
+    policies.set_default(policies.DTypePolicy(_floatx))
+
+
+def dtype_policy() -> policies.DTypePolicy:
+    """The policy of layers made without a dtype. Source: keras.io/api/mixed_precision."""
+    return policies.dtype_policy()
+
+
+def set_dtype_policy(policy: Any) -> None:
+    """Set the default policy, by name ("mixed_bfloat16") or as a DTypePolicy.
+
+    Raises UnsupportedError or ConfigError for another name. Source: keras.io/api/mixed_precision.
+    """
+    policies.set_default(policies.dtype_policy(policy))
 
 
 def epsilon() -> float:

@@ -260,6 +260,7 @@ class Trace:
         self.parameters: dict[int, tuple[Any, Tensor]] = {}
         self.updates: dict[int, tuple[Any, Tensor]] = {}
         self.masks: dict[tuple[int, int], tuple[Tensor, Any]] = {}
+        self.narrow = False  # Variables are read rounded to bfloat16: see layers.call_context
         self.losses: list[Any] = []  # added by layers: add_loss and activity regularizers
         self.rng = rng
 
@@ -271,7 +272,11 @@ class Trace:
             spec = Spec(tuple(variable.shape), variable.dtype)
             node = Node(PARAMETER, (), {"variable": variable}, [spec])
             self.parameters[id(variable)] = (variable, node.outputs[0])
-        return self.parameters[id(variable)][1]
+        tensor = self.parameters[id(variable)][1]
+        if self.narrow and variable.autocast and tensor.dtype == "float32":
+            rounded: Tensor = operators["round_bfloat16"](tensor)
+            return rounded
+        return tensor
 
     def random_source(self) -> Tensor:
         """The (step, first row) pair; random ops add a seed of their own."""

@@ -11,17 +11,27 @@ from zoo_keras.errors import ConfigError, UnsupportedError
 
 @dataclass(frozen=True)
 class DTypePolicy:
-    """A name such as "float32", and what it means."""
+    """A name such as "float32", and what it means.
+
+    With "mixed_bfloat16" weights are float32; a layer reads them and its inputs rounded to
+    bfloat16, computes and sums in float32, and rounds its outputs. What backward needs is kept in
+    two bytes a number.
+    """
 
     name: str = "float32"
 
     @property
     def variable_dtype(self) -> str:
-        return self.name
+        return "float32" if self.mixed else self.name
 
     @property
     def compute_dtype(self) -> str:
-        return self.name
+        return "bfloat16" if self.mixed else self.name
+
+    @property
+    def mixed(self) -> bool:
+        """Whether layers round what they read and give to bfloat16."""
+        return self.name == "mixed_bfloat16"
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name}
@@ -41,10 +51,19 @@ class DTypePolicy:
         }
 
 
+_default = DTypePolicy("float32")
+
+
+def set_default(policy: DTypePolicy) -> None:
+    """Make a policy that of the layers made from now on without a dtype."""
+    global _default
+    _default = policy
+
+
 def dtype_policy(value: Any = None) -> DTypePolicy:
-    """A policy from None, a name, a policy, or a policy's configuration."""
+    """A policy from a name, a policy, or a policy's configuration; None gives the default one."""
     if value is None:
-        return DTypePolicy("float32")
+        return _default
     if isinstance(value, DTypePolicy):
         return value
     if isinstance(value, dict):
@@ -54,9 +73,12 @@ def dtype_policy(value: Any = None) -> DTypePolicy:
                 "Use a plain dtype such as 'float32'."
             )
         return dtype_policy(value["config"]["name"])
+    if value == "mixed_bfloat16":
+        return DTypePolicy(value)
     if isinstance(value, str) and value.startswith("mixed_"):
         raise UnsupportedError(
-            f"Mixed precision is not supported. Received: dtype={value!r}. Use 'float32'."
+            f"Mixed precision needs the range of float32. Received: dtype={value!r}. Use "
+            "'mixed_bfloat16' or 'float32'."
         )
     try:
         return DTypePolicy(dtypes.standardize(value))

@@ -73,6 +73,7 @@ class Variable(Operators):
         self.name = name or f"variable_{next(_numbers)}"
         self.path = self.name
         self._trainable = self.trainable_when_made = trainable
+        self.autocast = autocast
         _restructure()
         self.aggregation = aggregation
         self.regularizer, self.constraint = regularizer, constraint

@@ -14,7 +14,7 @@ from kernel_rows.row import Row
 
 from zoo_keras.graph import Spec
 from zoo_keras.ops.conv import conv, conv_grad_input, conv_grad_kernel
-from zoo_keras.ops.conv_choice import winograd_forward
+from zoo_keras.ops.conv_choice import winograd_packed
 from zoo_keras.ops.conv_fused import conv_packed, pack_conv
 from zoo_keras.ops.op import Op
 
@@ -151,7 +151,7 @@ def rows() -> Iterator[Row]:
         y = conv.infer(Spec(x_shape, "float32"), Spec(w_shape, "float32"), **how)[0]
         x, w, g = (rng.standard_normal(s).astype("f4") for s in (x_shape, w_shape, y.shape))
         work = 2.0 * g.size * np.prod(w_shape[:-1])
-        fast = winograd_forward(y.shape, w_shape, how)
+        fast = winograd_packed(y.shape, w_shape, how)
         packed = pack_conv(w, groups=layer.groups, winograd=fast)
         fused = {**how, "kernel_shape": w_shape, "activation": "relu"}
         calls = {

@@ -7,7 +7,8 @@ Needs a Python with keras >= 3.15, tensorflow (CPU), torch and tf-keras:
     cd tests && python -m golden.make layers     # one area
 
 Areas: layers, spatial and recurrent (more layers, and files of them), elementary (activations,
-initializers, regularizers, constraints, schedules), losses, metrics, optimizers, models,
+initializers, regularizers, constraints, schedules), losses, metrics, optimizers,
+more_optimizers, models,
 applications, files (.h5, .keras, .weights.h5 by Keras 3 on TensorFlow), torch (the same of one
 model on torch), keras2, spatial_keras2 and recurrent_keras2 (.h5 by Keras 2). The tests themselves
 read only data/ and need none of these packages. Inputs come from numpy generators seeded by the
@@ -27,6 +28,7 @@ MAKERS = {
     "losses": "tensorflow",
     "metrics": "tensorflow",
     "optimizers": "tensorflow",
+    "more_optimizers": "tensorflow",
     "models": "tensorflow",
     "files": "tensorflow",
     "torch": "torch",

@@ -11,14 +11,38 @@ import tensorflow as tf
 from .arrays import array, generator
 from .cases import attention as table
 from .make_layers import layer_name, plain, set_weights
-from .store import Writer
+from .store import DATA, Writer
+
+FILES = DATA / "attention"
 
 
 def make() -> None:
     writer = Writer("attention")
     for case in table.CASES:
         writer.add(case.name, *golden(case))
+    writer.add("file", {}, saved_model())
     writer.write()
+
+
+def saved_model() -> dict[str, np.ndarray]:
+    """A small transformer in all file formats; its inputs and outputs."""
+    layers, rng = keras.layers, generator("file")
+    ids = keras.Input((6,), dtype="int32")
+    x = layers.Embedding(11, 8, mask_zero=True)(ids)
+    x = layers.LayerNormalization()(layers.Add()([x, layers.MultiHeadAttention(2, 4)(x, x)]))
+    x = x + layers.GroupQueryAttention(3, 4, 2, dropout=0.25)(x, x, use_causal_mask=True)
+    x = layers.RMSNormalization()(layers.EinsumDense("abc,cd->abd", (6, 8), bias_axes="d")(x))
+    x = layers.Attention(use_scale=True)([x, x])
+    x = layers.GroupNormalization(4)(layers.SpatialDropout1D(0.5)(layers.GaussianNoise(0.1)(x)))
+    model = keras.Model(ids, layers.Dense(3)(layers.GlobalAveragePooling1D()(x)))
+    for layer in model.layers:
+        set_weights(layer, rng)
+    FILES.mkdir(parents=True, exist_ok=True)
+    for name in ("model.keras", "model.h5", "model.weights.h5"):
+        save = model.save_weights if "weights" in name else model.save
+        save(FILES / name)
+    inputs = array("ids:11", (4, 6), rng)
+    return {"inputs": inputs, "outputs": model.predict(inputs, verbose=0)}
 
 
 def masks_of(value: Any, rng: np.random.Generator, found: list[np.ndarray]) -> Any:
@@ -63,7 +87,7 @@ def golden(case: table.Case) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def output_shape(layer: Any, shapes: list[tuple[int, ...]], listed: bool) -> list[int | None]:
-    return list(layer.compute_output_shape(shapes) if listed else layer.compute_output_shape(*shapes))
+    return list(layer.compute_output_shape(*([shapes] if listed else shapes)))
 
 
 def run(layer: Any, inputs: list, call: dict, listed: bool, rng: np.random.Generator) -> tuple:

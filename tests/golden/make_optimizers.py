@@ -32,6 +32,8 @@ def golden(case: table.Case) -> tuple[dict[str, Any], dict[str, Any]]:
     kwargs = dict(named)
     if isinstance(kwargs.get("learning_rate"), dict):
         kwargs["learning_rate"] = keras.optimizers.schedules.deserialize(kwargs["learning_rate"])
+    if "inner_optimizer" in kwargs:
+        kwargs["inner_optimizer"] = keras.optimizers.deserialize(kwargs["inner_optimizer"])
     optimizer = getattr(keras.optimizers, case.optimizer)(**kwargs)
     for step in range(STEPS):
         grads = gradients(case, rng, step)

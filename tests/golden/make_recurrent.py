@@ -13,6 +13,7 @@ from .arrays import generator
 from .cases import layers, recurrent
 from .cases.recurrent_models import MODELS
 from .make_layers import inputs_of, layer_name, plain, row, set_weights
+from .make_models import make_gradients_dense
 from .recurrent_call import arguments, build, output
 from .store import Writer
 
@@ -22,6 +23,7 @@ def make() -> None:
     for case in recurrent.CASES:
         writer.add(case.name, *golden(case))
     writer.write()
+    make_gradients_dense()
     writer = Writer("recurrent_files")
     for name, spec in MODELS.items():
         writer.add(name, *make_files.golden(name, spec))

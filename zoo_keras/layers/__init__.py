@@ -65,7 +65,7 @@ from zoo_keras.layers.merging import (
     multiply,
     subtract,
 )
-from zoo_keras.layers.multi_head_attention import GroupQueryAttention, MultiHeadAttention
+from zoo_keras.layers.multi_head_attention import GroupedQueryAttention, MultiHeadAttention
 from zoo_keras.layers.normalization import (
     BatchNormalization,
     GroupNormalization,
@@ -127,6 +127,7 @@ Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D
 Convolution1DTranspose, Convolution2DTranspose = Conv1DTranspose, Conv2DTranspose
 Convolution3DTranspose = Conv3DTranspose
 SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D
+GroupQueryAttention = GroupedQueryAttention
 
 __all__ = [
     "AdditiveAttention", "AlphaDropout", "Attention", "EinsumDense", "GroupNormalization",

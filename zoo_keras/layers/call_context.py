@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from zoo_keras.graph import Tensor, current_trace
+from zoo_keras.nest import map_structure
+from zoo_keras.ops.narrow import round_bfloat16
 
 
 class _Context(threading.local):
@@ -31,6 +33,30 @@ def calling(training: bool | None) -> Iterator[None]:
         yield
     finally:
         _context.training.pop()
+
+
+@contextmanager
+def rounding(narrow: bool) -> Iterator[None]:
+    """Variables read in this block are rounded to bfloat16, or not."""
+    trace = current_trace()
+    before = trace.narrow if trace else False
+    try:
+        if trace:
+            trace.narrow = narrow
+        yield
+    finally:
+        if trace:
+            trace.narrow = before
+
+
+def rounded(tensors: Any) -> Any:
+    """The structure with its float32 tensors rounded to bfloat16."""
+    return map_structure(_rounded, tensors)
+
+
+def _rounded(value: Any) -> Any:
+    is_float = isinstance(value, Tensor) and value.dtype == "float32"
+    return round_bfloat16(value) if is_float else value
 
 
 def mask_of(tensor: Any) -> Any:

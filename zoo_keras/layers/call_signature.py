@@ -59,7 +59,7 @@ class CallSignature:
 
     def mask_arguments(self, bound: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         """(mask parameter, the tensors whose masks belong there)."""
-        if "mask" in self.names:
+        if "mask" in self.names and len(self.shapes(bound)) == 1:  # as in Keras, not with more
             yield "mask", self.first_tensors(bound)
         for name in self.names:
             if name.endswith("_mask") and name[:-5] in bound:

@@ -12,6 +12,7 @@ from zoo_keras.layers.arguments import positive, refuse
 from zoo_keras.layers.layer import Layer
 from zoo_keras.layers.weight_options import add_weight, options_config, set_options
 from zoo_keras.ops.convert import dtype_of
+from zoo_keras.ops.index import gather
 
 
 class Embedding(Layer):
@@ -60,13 +61,14 @@ class Embedding(Layer):
     def build(self, input_shape: Any = None) -> None:
         """Make the table; the shape of the ids does not matter."""
         if not self.built:
-            self.embeddings = add_weight(self, "embeddings", (self.input_dim, self.output_dim))
+            shape = (self.input_dim, self.output_dim)
+            self.embeddings = add_weight(self, "embeddings", shape, autocast=False)
 
     def call(self, inputs: Any) -> Any:
         """(...) ids -> (..., output_dim)."""
         if dtype_of(inputs) not in ("int32", "int64"):
             inputs = ops.cast(inputs, "int32")
-        return ops.take(self.embeddings, inputs, axis=0)
+        return gather(self.embeddings, inputs)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """True where the id is not 0, with mask_zero."""

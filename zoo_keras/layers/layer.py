@@ -17,7 +17,14 @@ import numpy as np
 from zoo_keras import initializers
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import Tensor, current_scope, current_trace, not_tracing, scope
-from zoo_keras.layers.call_context import calling, current_training, mask_of, set_mask
+from zoo_keras.layers.call_context import (
+    calling,
+    current_training,
+    mask_of,
+    rounded,
+    rounding,
+    set_mask,
+)
 from zoo_keras.layers.call_signature import CallSignature
 from zoo_keras.layers.eager import call_on_arrays
 from zoo_keras.layers.input_spec import InputSpec, check_inputs
@@ -51,6 +58,8 @@ class Layer(Tracked):
         made = super().__new__(cls)
         object.__setattr__(made, "_init_arguments", (args, kwargs))
         return made
+
+    _computes = True  # a model leaves computing, and rounding, to its layers
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -107,14 +116,14 @@ class Layer(Tracked):
         """Make a Variable of this layer; float ones start as glorot_uniform, others as zeros."""
         from zoo_keras import constraints
 
-        del autocast, overwrite_with_gradient
+        del overwrite_with_gradient
         dims = (shape,) if isinstance(shape, int) else tuple(shape or ())
         kind = dtype or self.variable_dtype
         if initializer is None:
             initializer = "glorot_uniform" if str(kind).startswith("float") else "zeros"
         with not_tracing():
             variable = Variable(
-                initializers.get(initializer), dims, kind, trainable,
+                initializers.get(initializer), dims, kind, trainable, autocast,
                 aggregation=aggregation, name=name or "variable",
                 regularizer=_regularizer(regularizer), constraint=constraints.get(constraint),
             )  # fmt: skip
@@ -134,7 +143,8 @@ class Layer(Tracked):
 
     @property
     def compute_dtype(self) -> str:
-        return self.dtype_policy.compute_dtype
+        """The dtype of the numbers in `call`: "float32" also where they are rounded to bfloat16."""
+        return "float32" if self.dtype_policy.mixed else self.dtype_policy.compute_dtype
 
     @property
     def dtype(self) -> str:
@@ -192,8 +202,12 @@ class Layer(Tracked):
         if signature.takes_training:
             bound["training"] = training
         self._fill_masks(signature, bound)
-        with calling(training), self._own_scope():
+        mixed = self.dtype_policy.mixed and self._computes
+        with calling(training), rounding(mixed), self._own_scope():
+            if mixed and self.autocast:
+                bound = {name: rounded(value) for name, value in bound.items()}
             outputs = signature.invoke(self.call, bound)
+            outputs = rounded(outputs) if mixed else outputs
             self._add_activity_loss(outputs)
             self._send_masks(signature.first_tensors(bound), outputs)
         return outputs

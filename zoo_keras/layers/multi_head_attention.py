@@ -20,7 +20,6 @@ from zoo_keras.layers.einsum_dense import EinsumDense
 from zoo_keras.layers.layer import Layer, shape_error
 from zoo_keras.layers.regularization import Dropout
 from zoo_keras.layers.weight_options import options_config, set_options
-from zoo_keras.naming import auto_name
 from zoo_keras.ops.attention import attention
 
 _OPTIONS = (
@@ -388,8 +387,9 @@ class MultiHeadAttention(_HeadedAttention):
         }
 
 
-class GroupQueryAttention(_HeadedAttention):
-    """Multi-head attention in which groups of query heads share a head of keys and values.
+class GroupedQueryAttention(_HeadedAttention):
+    """Multi-head attention in which groups of query heads share a head of keys and values; its
+    public name is GroupQueryAttention, as in Keras.
 
     num_query_heads must be a multiple of num_key_value_heads; 1 of these is multi-query attention.
     Weights as MultiHeadAttention's, with num_key_value_heads heads in key and value. Ainslie et al.
@@ -417,10 +417,9 @@ class GroupQueryAttention(_HeadedAttention):
         bias_constraint: Any = None,
         use_gate: bool = False,
         seed: int | None = None,
-        name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(name=name or auto_name("GroupedQueryAttention"), **kwargs)
+        super().__init__(**kwargs)
         given = locals()
         self.head_dim = positive(self, "head_dim", head_dim)
         self.num_query_heads = positive(self, "num_query_heads", num_query_heads)

@@ -94,8 +94,9 @@ class BatchNormalization(Layer):
             self.gamma = add_weight(self, "gamma", (channels,))
         if self.center:
             self.beta = add_weight(self, "beta", (channels,))
-        self.moving_mean = add_weight(self, "moving_mean", (channels,), trainable=False)
-        self.moving_variance = add_weight(self, "moving_variance", (channels,), trainable=False)
+        still: dict[str, Any] = {"trainable": False, "autocast": False}
+        self.moving_mean = add_weight(self, "moving_mean", (channels,), **still)
+        self.moving_variance = add_weight(self, "moving_variance", (channels,), **still)
         self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: channels})
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:

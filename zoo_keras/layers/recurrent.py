@@ -11,13 +11,9 @@ from zoo_keras.layers.rnn_cell_base import WEIGHT_OPTIONS, cell_config
 from zoo_keras.layers.rnn_cells import GRUCell, LSTMCell, SimpleRNNCell
 from zoo_keras.layers.weight_options import options_config
 
-_LAYER_ARGUMENTS = (
-    "return_sequences", "return_state", "go_backwards", "stateful", "unroll",
-    "zero_output_for_mask", "activity_regularizer",
-)  # fmt: skip
-_SHARED = (
+_CELL_ARGUMENTS = (
     "units", "use_bias", "activation", "recurrent_activation", "unit_forget_bias", "reset_after",
-    "dropout", "recurrent_dropout", "implementation", *WEIGHT_OPTIONS,
+    "dropout", "recurrent_dropout", "implementation", "seed", *WEIGHT_OPTIONS,
 )  # fmt: skip
 
 
@@ -31,14 +27,15 @@ class _OwnCell(RNN):
     _cell: Any = None
     _cell_name = ""
 
-    def __init__(self, units: int, *args: Any, use_cudnn: Any = "auto", **kwargs: Any) -> None:
-        kwargs.pop("input_length", None)  # Keras 2 wanted it; the input tells
-        given = {n: kwargs.pop(n) for n in _LAYER_ARGUMENTS if n in kwargs}
-        both = {n: kwargs[n] for n in ("dtype", "trainable") if n in kwargs}
-        for name in ("name", "input_shape", "time_major", *both):
-            if name in kwargs:
-                given[name] = kwargs.pop(name)
-        super().__init__(self._cell(units, *args, name=self._cell_name, **both, **kwargs), **given)
+    def _make(self, arguments: dict[str, Any]) -> None:
+        """Take the local variables of a constructor: some are the cell's, some are RNN's."""
+        given = {k: v for k, v in arguments.items() if k not in ("self", "kwargs", "__class__")}
+        given |= arguments["kwargs"]
+        given.pop("input_length", None)  # Keras 2 wanted it; the input tells
+        use_cudnn = given.pop("use_cudnn")
+        own = {k: given.pop(k) for k in _CELL_ARGUMENTS if k in given}
+        own |= {k: given[k] for k in ("dtype", "trainable") if k in given}
+        RNN.__init__(self, self._cell(name=self._cell_name, **own), **given)
         if use_cudnn not in ("auto", True, False):
             raise argument_error(
                 self, "use_cudnn", "'auto', True or False", use_cudnn, "It has no effect on a CPU."
@@ -65,7 +62,7 @@ class _OwnCell(RNN):
         return super(RNN, cls).from_config(config)
 
 
-for _name in _SHARED:
+for _name in _CELL_ARGUMENTS:
     setattr(_OwnCell, _name, _of_cell(_name))
 
 
@@ -81,6 +78,40 @@ class SimpleRNN(_OwnCell):
 
     _cell, _cell_name = SimpleRNNCell, "simple_rnn_cell"
 
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        use_cudnn: Any = "auto",
+        **kwargs: Any,
+    ) -> None:
+        self._make(locals())
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, as Keras writes them: without the seed."""
+        config = super().get_config()
+        del config["seed"]
+        return config
+
 
 class LSTM(_OwnCell):
     """LSTMCell over sequences (batch, steps, features).
@@ -94,6 +125,36 @@ class LSTM(_OwnCell):
 
     _cell, _cell_name = LSTMCell, "lstm_cell"
 
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        use_cudnn: Any = "auto",
+        **kwargs: Any,
+    ) -> None:
+        self._make(locals())
+
 
 class GRU(_OwnCell):
     """GRUCell over sequences (batch, steps, features).
@@ -106,3 +167,33 @@ class GRU(_OwnCell):
     """
 
     _cell, _cell_name = GRUCell, "gru_cell"
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        reset_after: bool = True,
+        use_cudnn: Any = "auto",
+        **kwargs: Any,
+    ) -> None:
+        self._make(locals())

@@ -24,6 +24,8 @@ class Model(Trainer, Layer):
     DataFrames.
     """
 
+    _computes = False
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         inputs, outputs, kwargs = _functional_arguments(args, kwargs)
         name = kwargs.pop("name", None)

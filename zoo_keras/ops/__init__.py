@@ -15,7 +15,7 @@ from zoo_keras.missing import missing
 # isort: off
 from zoo_keras.ops import attention as _attention, group_norm as _group_norm  # noqa: F401
 from zoo_keras.ops import bitwise, chain, conv_fused, host, host_linalg, index  # noqa: F401
-from zoo_keras.ops import linalg, loop, math, nn  # noqa: F401
+from zoo_keras.ops import int8, linalg, loop, math, narrow, nn  # noqa: F401
 from zoo_keras.ops import pool, random_ops, reduce, rnn, rnn_gru, rows, special, update  # noqa: F401
 from zoo_keras.ops import conv as _conv, norm as _norm, scan as _scan, shape as _shape  # noqa: F401
 
@@ -45,7 +45,7 @@ operators.update(
         "le": api_math.less_equal, "gt": api_math.greater, "ge": api_math.greater_equal,
         "eq": api_math.equal, "ne": api_math.not_equal, "and": api_math.logical_and,
         "or": api_math.logical_or, "xor": api_math.logical_xor, "neg": api_math.negative,
-        "abs": api_math.absolute, "invert": api_math.logical_not, "getitem": api_index.get_item,
+        "round_bfloat16": narrow.round_bfloat16, "abs": api_math.absolute, "invert": api_math.logical_not, "getitem": api_index.get_item,
     }
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """A chain's rows in C's terms: which tile functions, in which registers.
 
 In: rows of ops and the dtypes of their values. Out: the list of numbers that csrc/eltwise.c
-decodes. Inside a chain a value is of one of three kinds: "f" float32, "i" int32 (uint8 too) and
+decodes. Inside a chain a value is of one of three kinds: "f" float32, "i" int32 (uint8, uint16 too) and
 "b" a mask of ones or zeros, 32 bits each. Knows op and tile names, no shapes and no nodes.
 """
 
@@ -19,7 +19,8 @@ from zoo_keras.ops.op import registry
 
 Row = tuple[str, tuple[int, ...], tuple[tuple[str, Any], ...]]
 
-KINDS = {"float32": "f", "int32": "i", "uint8": "i", "bool": "b"}
+KINDS = {"float32": "f", "int32": "i", "uint8": "i", "uint16": "i", "bool": "b"}
+_MASKS = {"uint8": 0xFF, "uint16": 0xFFFF}
 DTYPES = tuple(KINDS)
 MAX_REGISTERS, MAX_ROWS, MAX_INPUTS = 256, 200, 64  # as in csrc/eltwise.c
 
@@ -65,9 +66,11 @@ def supported(name: str, ins: Sequence[str], out: str) -> bool:
     if any(d not in KINDS for d in (*ins, out)):
         return False
     if name in ("cast", "stop_gradient", "where") or name in _LOGIC or name in _COMPARE:
-        return out != "uint8" or name == "cast"
+        return out not in _MASKS or name == "cast"
     if out == "bool":
         return name in _LOGIC_OF_BOOLS or name in _TESTS
+    if name == "to_bfloat16":
+        return True
     return out == "float32" or (out == "int32" and (name in _INT_TILES or name in _INT_FORMS))
 
 
@@ -100,7 +103,7 @@ def _to(value: Value, kind: str) -> Value:
 
 def _cast(value: Value, dtype: str) -> Value:
     made = _to(value, KINDS[dtype])
-    return Value("i", "and", (made, number(255, "i"))) if dtype == "uint8" else made
+    return Value("i", "and", (made, number(_MASKS[dtype], "i"))) if dtype in _MASKS else made
 
 
 def _keywords(name: str, attrs: dict[str, Any]) -> list[Any]:
@@ -153,6 +156,8 @@ def value_of(
         return _cast(xs[0], out)
     if name == "where":
         return Value(kind, "select", (_to(xs[0], "b"), _to(xs[1], kind), _to(xs[2], kind)))
+    if name in ("to_bfloat16", "from_bfloat16"):
+        return Value(kind, name, (xs[0],))
     if name in _COMPARE:
         return _compared(name, xs, ins)
     if name in _TESTS:

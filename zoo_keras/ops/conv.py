@@ -16,6 +16,7 @@ import numpy as np
 from zoo_keras.dtypes import promote
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
+from zoo_keras.ops.conv_choice import winograd_gradient
 from zoo_keras.ops.conv_geometry import (
     CASES,
     Padding,
@@ -179,7 +180,7 @@ def _conv_grad_kernel_shape(
 def _kernel_grad_numbers(
     attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]
 ) -> list[float]:
-    return numbers(attrs, False)
+    return numbers(attrs, winograd_gradient(ins[1].shape, attrs["kernel_shape"], attrs))
 
 
 def _conv_grad_kernel_grad(

@@ -25,6 +25,7 @@ from zoo_keras.ops.conv_geometry import (
     geometry,
     numbers,
     three_axes,
+    y_shape,
 )
 from zoo_keras.ops.linalg import (
     FUSED_ACTIVATIONS,
@@ -92,6 +93,59 @@ def conv_fused(
     return activate(y + b, activation)
 
 
+def _add_shape(fused: Any) -> Any:
+    """The shape rule of a fused convolution with a residual as its last input."""
+
+    def rule(x: Spec, w: Spec, b: Spec, residual: Spec, **attrs: Any) -> Spec:
+        spec: Spec = fused(x, w, b, **attrs)
+        if residual.shape != spec.shape:
+            raise ShapeError(f"the residual must have the shape of the output, {spec.shape}.")
+        return Spec(spec.shape, promote(spec.dtype, residual.dtype))
+
+    return rule
+
+
+def _conv_fused_add_grad(
+    g: Any, y: Any, x: Any, w: Any, b: Any, residual: Any, *, activation: str = "linear", **how: Any
+) -> Any:
+    before = activation_grad(g, y, activation)
+    axes = tuple(range(len(before.shape) - 1))
+    db = reduce_sum(before, axes=axes, keepdims=False)
+    return (*conv_grad(before, y, x, w, **how), db, before)
+
+
+@op(
+    shape=_add_shape(_conv_fused_shape),
+    grad=_conv_fused_add_grad,
+    kernel="conv_fused",
+    attrs_to_c=geometry,
+    dtypes=float32_conv,
+    inplace=(3,),
+    samples=[
+        Sample((c[0], c[1], c[1][-1:], y_shape(c)), {**case_attrs(c), "activation": name})
+        for c, name in _with_activations(CASES)
+    ],
+)
+def conv_fused_add(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray,
+    residual: np.ndarray,
+    *,
+    strides: tuple[int, ...],
+    padding: Padding,
+    dilation: tuple[int, ...],
+    groups: int = 1,
+    activation: str = "linear",
+) -> np.ndarray:
+    """activation(conv(x, w) + b + residual) in one kernel; residual is like the result.
+
+    The rest is as in `conv_fused`.
+    """
+    y = conv.reference(x, w, strides=strides, padding=padding, dilation=dilation, groups=groups)
+    return activate(y + b + residual, activation)
+
+
 # --- packed weights, for inference
 
 
@@ -99,7 +153,7 @@ def packed_shape(
     kernel_shape: Sequence[int], groups: int, winograd: bool = False
 ) -> tuple[int, ...]:
     """(groups * panels, taps, channels of a group, 16) for weights of this shape; for Winograd's
-    algorithm 36 points take the place of 9 taps.
+    algorithm (panels, 36 points, channels + 1, 16), where the last channel is zero.
 
     Depthwise weights (1 channel and 1 filter a group, up to 2 axes) stay as they are:
     (1, taps, 1, filters).
@@ -108,8 +162,8 @@ def packed_shape(
     channels, filters = kernel_shape[-2:]
     if groups > 1 and channels == 1 and filters == groups and len(kernel_shape) < 5:
         return (1, taps, 1, filters)
-    cells = POINTS if winograd else taps
-    return (groups * -(-(filters // groups) // PANEL), cells, channels, PANEL)
+    panels = groups * -(-(filters // groups) // PANEL)
+    return (panels, POINTS, channels + 1, PANEL) if winograd else (panels, taps, channels, PANEL)
 
 
 def _pack_conv_shape(w: Spec, *, groups: int = 1, winograd: bool = False) -> Spec:
@@ -142,10 +196,11 @@ def pack_conv(w: np.ndarray, *, groups: int = 1, winograd: bool = False) -> np.n
 
     w is (*kernel, channels of a group, filters); for the result see `packed_shape`. With `winograd`
     the weights are taken to the 36 points of Winograd's F(4x4, 3x3), as
-    `conv_choice.winograd_forward` advises.
+    `conv_choice.winograd_packed` advises.
     """
     if winograd:
-        w = _at_points(w, _WEIGHTS_TO_POINTS)
+        points = _at_points(w, _WEIGHTS_TO_POINTS)
+        return pack_conv.reference(np.pad(points, ((0, 0), (0, 0), (0, 1), (0, 0))))
     shape = packed_shape(w.shape, groups)
     if shape[-1] != PANEL or shape[0] == 1 < groups:
         return w.reshape(shape)
@@ -176,7 +231,7 @@ def _at_points(w: np.ndarray, line: np.ndarray) -> np.ndarray:
 
 def _unpacked(packed: np.ndarray, kernel_shape: tuple[int, ...], groups: int) -> np.ndarray:
     if _is_at_points(Spec(packed.shape, packed.dtype.name), kernel_shape):
-        points = _unpacked(packed, (6, 6, *kernel_shape[-2:]), groups)
+        points = _unpacked(packed[:, :, :-1], (6, 6, *kernel_shape[-2:]), groups)
         return _at_points(points, np.linalg.pinv(_WEIGHTS_TO_POINTS))
     filters = kernel_shape[-1] // groups
     if packed.shape[-1] != PANEL or packed.shape[0] == 1 < groups:
@@ -249,3 +304,36 @@ def conv_packed(
     how = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
     w = _unpacked(packed, tuple(kernel_shape), groups)
     return conv_fused.reference(x, w, b, activation=activation, **how)
+
+
+@op(
+    shape=_add_shape(_conv_packed_shape),
+    kernel="conv_packed",
+    attrs_to_c=_packed_geometry,
+    dtypes=float32_conv,
+    inplace=(3,),
+    samples=[
+        Sample(
+            (c[0], packed_shape(c[1], c[-1]), c[1][-1:], y_shape(c)),
+            {"kernel_shape": c[1], **case_attrs(c), "activation": name},
+        )
+        for c, name in _with_activations(CASES)
+    ],
+)
+def conv_packed_add(
+    x: np.ndarray,
+    packed: np.ndarray,
+    b: np.ndarray,
+    residual: np.ndarray,
+    *,
+    kernel_shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: Padding,
+    dilation: tuple[int, ...],
+    groups: int = 1,
+    activation: str = "linear",
+) -> np.ndarray:
+    """`conv_fused_add` with weights from `pack_conv`; has no gradient."""
+    how = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    w = _unpacked(packed, tuple(kernel_shape), groups)
+    return conv_fused_add.reference(x, w, b, residual, activation=activation, **how)

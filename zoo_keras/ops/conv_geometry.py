@@ -12,7 +12,7 @@ from typing import Any
 from zoo_keras.dtypes import promote
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
-from zoo_keras.ops.conv_choice import winograd_forward
+from zoo_keras.ops.conv_choice import winograd_raw
 from zoo_keras.ops.linalg import activation_code
 
 Padding = tuple[tuple[int, int], ...]
@@ -95,7 +95,7 @@ def numbers(attrs: dict[str, Any], winograd: bool) -> list[float]:
 
 def geometry(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
     """The numbers of an op whose second input is the weights."""
-    return numbers(attrs, winograd_forward(outs[0].shape, ins[1].shape, attrs))
+    return numbers(attrs, winograd_raw(outs[0].shape, ins[1].shape, attrs))
 
 
 # x, w, strides, padding, dilation, groups

@@ -25,7 +25,7 @@ def _integer(name: str, spec: Spec) -> None:
 
 
 def check_ids(ids: np.ndarray, rows: int) -> None:
-    """Raise DataError, with the first wrong one, unless all ids are below `rows` and not below 0."""
+    """Raise DataError with the first id that is below 0 or not below `rows`."""
     wrong = np.flatnonzero((ids < 0) | (ids >= rows))
     if wrong.size:
         at = int(wrong[0])

@@ -84,7 +84,8 @@ def _padded(attrs: dict[str, Any], *rest: float) -> list[float]:
 
 def _note_sample(rng: np.random.Generator) -> list[np.ndarray]:
     notes = rng.uniform(size=(7, NOTE))
-    return [notes, np.int32(3), np.float32(0.1), np.float32(12)]
+    scalars = np.asarray(3, "int32"), np.asarray(0.1, "f4"), np.asarray(12, "f4")
+    return [notes, *scalars]
 
 
 @op(
@@ -158,7 +159,9 @@ def _factors(kind: str, k: Sequence[float]) -> tuple[float, float, float, float]
 
 def _coefficients_sample(kind: str, how: Sequence[float], n: int) -> Sample:
     return Sample(
-        (), {"kind": kind, "how": how}, make=lambda rng: [_noted(rng, kind, how, n), np.int32(n)]
+        (),
+        {"kind": kind, "how": how},
+        make=lambda rng: [_noted(rng, kind, how, n), np.array(n, "i4")],
     )
 
 

@@ -67,15 +67,15 @@ def _adamax(w: Any, g: Any, s: Arrays, lr: Any, t: float, k: Sequence[float]) ->
     return w - m * rate / (u + k[2]), m, u
 
 
-def nadam_beta(beta_1: float, step: float) -> float:
-    """Nadam's momentum of a step (from 1)."""
+def nadam_beta(beta_1: float, step: Any) -> Any:
+    """Nadam's momentum of a step (from 1), or of an array of steps."""
     return beta_1 * (1 - 0.5 * 0.96**step)
 
 
 def _nadam(w: Any, g: Any, s: Arrays, lr: Any, t: float, k: Sequence[float]) -> Arrays:
     m, v = _moments(g, s, k)
     now, after = nadam_beta(k[0], t), nadam_beta(k[0], t + 1)
-    product = float(np.prod([nadam_beta(k[0], i) for i in range(1, int(t) + 1)]))
+    product = float(np.prod(nadam_beta(k[0], np.arange(1, t + 1))))
     mean = m * (after / (1 - product * after)) + g * ((1 - now) / (1 - product))
     return w - lr * mean / (np.sqrt(v / (1 - k[1] ** t)) + k[2]), m, v
 

@@ -53,15 +53,17 @@ class Adafactor(Optimizer):
         if self._already_built(variables):
             return
         super().build(variables)
-        self._means: list[tuple[Variable, Variable] | None] = []  # of rows, of columns
+        self._means: list[tuple[Variable, Variable]] = []
         for v in variables:
-            self._means.append(self._row_and_column(v) if len(v.shape) > 1 else None)
+            self._means.append(self._row_and_column(v))
             self.add_variable_from_reference(v, "velocity")
 
     def _row_and_column(self, variable: Variable) -> tuple[Variable, Variable]:
-        shape, kind = variable.shape, variable.dtype
-        rows = self.add_variable(shape[:-1], dtype=kind, name=variable.name)
-        return rows, self.add_variable((*shape[:-2], shape[-1]), dtype=kind, name=variable.name)
+        """Means over rows and columns; unused scalars for a vector, as Keras' files have them."""
+        shape, how = variable.shape, {"dtype": variable.dtype, "name": variable.name}
+        whole = len(shape) > 1
+        rows = self.add_variable(shape[:-1] if whole else (), **how)
+        return rows, self.add_variable((*shape[:-2], shape[-1]) if whole else (), **how)
 
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
         rate, gradient = (as_dtype(v, variable.dtype) for v in (learning_rate, gradient))
@@ -72,7 +74,8 @@ class Adafactor(Optimizer):
         square = ops.add(ops.square(gradient), self.epsilon_1)
         v = self._slots["velocity"][self._get_variable_index(variable)]
         means = self._means[self._get_variable_index(variable)]
-        v.assign(_mixed(keep, v, square) if means is None else _product(keep, *means, square))
+        vector = len(variable.shape) < 2
+        v.assign(_mixed(keep, v, square) if vector else _product(keep, *means, square))
         by = gradient / ops.sqrt(v)
         by = by / ops.maximum(_root_mean_square(by) / self.clip_threshold, 1.0)
         self.assign_sub(variable, by * (size * ops.minimum(rate, slowest)))

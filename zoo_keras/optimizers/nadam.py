@@ -49,7 +49,7 @@ class Nadam(Optimizer):
             return
         super().build(variables)
         self.add_optimizer_variables(variables, ["momentum", "velocity"])
-        self._u_product = Variable(1.0, dtype="float32", trainable=False, name="u_product")
+        self._u_product = self.add_variable((), "ones", dtype="float32")
         self._u_product.before_read = self._refresh_product
 
     def _refresh_product(self) -> None:

@@ -287,7 +287,7 @@ class Optimizer:
         return loss
 
     def step(self, grads: Sequence[Any], variables: Sequence[Variable]) -> None:
-        """Clipping, weight decay, updates and moving averages: what `apply` does, without its checks,
+        """Clipping, weight decay, updates and moving averages: `apply` without its checks,
         constraints and count."""
         grads = self.clip_gradients(grads)
         self.apply_weight_decay(variables)
@@ -344,7 +344,7 @@ class Optimizer:
         return next(cls for cls in type(self).__mro__ if method in vars(cls))
 
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
-        """Assign one Variable and its slots anew. Must be elementwise when `elementwise` is true."""
+        """Assign one Variable and its slots anew; elementwise when `elementwise` is true."""
         fused = self.fused()
         if fused is None:
             raise NotImplementedError(

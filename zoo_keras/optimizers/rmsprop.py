@@ -54,13 +54,15 @@ class RMSprop(Optimizer):
             self.add_optimizer_variables(variables, "average_gradient")
 
     def fused(self) -> Fused | None:
-        how, names, kind = (float(self.rho), float(self.epsilon)), ("velocity",), "rmsprop"
+        how, names, kind = [float(self.rho), float(self.epsilon)], ["velocity"], "rmsprop"
         if self.centered:
-            names, kind = (*names, "average_gradient"), f"{kind}_centered"
+            names.append("average_gradient")
+            kind += "_centered"
         if self.momentum > 0:
-            how, names = (*how, float(self.momentum)), (*names, "momentum")
-            kind = f"{kind}_momentum"
-        return Fused(kind, how, names)
+            how.append(float(self.momentum))
+            names.append("momentum")
+            kind += "_momentum"
+        return Fused(kind, tuple(how), tuple(names))
 
     def get_config(self) -> dict[str, Any]:
         own = ("rho", "momentum", "epsilon", "centered")

@@ -67,7 +67,9 @@ class _Grouping:
 
     def _place(self, i: int, node: Node) -> None:
         kind = node.specs[0].shape, id(node) in self.frozen
-        found = {id(g): g for t in node.inputs if (g := self.group_of.get(id(t.node)))}
+        # What is stored narrow must not become wide before it is read.
+        inputs = () if node.op.name == "from_bfloat16" else node.inputs
+        found = {id(g): g for t in inputs if (g := self.group_of.get(id(t.node)))}
         near = sorted((g for g in found.values() if g.kind == kind), key=lambda g: -g.position)
         group = next((g for g in near if self._joins(g, i, node)), None) or _Group(i, kind)
         group.add(i, node)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras.graph import CONSTANT, PARAMETER, Graph, Leaf, Node, Tensor, constant
-from zoo_keras.ops.conv_choice import winograd_forward
+from zoo_keras.ops.conv_choice import winograd_packed
 from zoo_keras.ops.linalg import FUSED_ACTIVATIONS
 from zoo_keras.ops.op import registry
 from zoo_keras.passes.rewrite import consumers, rewrite
@@ -176,7 +176,7 @@ def _pack(name: str, node: Node, inputs: Sequence[Tensor]) -> Outputs:
         attrs["units"] = w.shape[-1]
         weights = registry[pack](w)
     else:
-        fast = winograd_forward(node.specs[0].shape, w.shape, attrs)
+        fast = winograd_packed(node.specs[0].shape, w.shape, attrs)
         weights = registry[pack](w, groups=attrs.get("groups", 1), winograd=fast)
         attrs["kernel_shape"] = w.shape
     return Node(registry[packed], [x, weights, b], attrs, node.specs, node.scope).outputs

@@ -75,10 +75,14 @@ def _fuse_backward(graph: Graph) -> Graph:
         mask = node.inputs[0].node if node.op.name == "batch_norm_grad" else None
         if mask is None or mask.op.name != "relu_grad" or id(mask) in taken:
             continue
-        if _belongs(node, mask.inputs[1].node):
+        if _belongs(node, _unrounded(mask.inputs[1]).node):
             taken.add(id(mask))
             found.update(_fused_gradient(node, mask, len(readers[id(mask), 0]) > 1))
     return replace(graph, found) if found else graph
+
+
+def _unrounded(tensor: Tensor) -> Tensor:
+    return tensor.node.inputs[0] if tensor.node.op.name == "round_bfloat16" else tensor
 
 
 def _belongs(gradient: Node, forward: Node) -> bool:

@@ -6,6 +6,8 @@ from zoo_keras.graph import Graph
 from zoo_keras.passes.chains import gather_chains
 from zoo_keras.passes.fuse import fold_scales, fuse_products, pack_weights
 from zoo_keras.passes.fuse_norm import fuse_norms
+from zoo_keras.passes.layout import arrange
+from zoo_keras.passes.narrow import narrow_storage, sink_rounding
 from zoo_keras.passes.simplify import simplify
 from zoo_keras.passes.unread import drop_unread
 
@@ -16,9 +18,11 @@ def optimise(graph: Graph, freeze: bool = False) -> Graph:
     Args:
         freeze: weights change rarely (inference), so work on them alone may move out of the run.
     """
-    graph = drop_unread(simplify(graph))
-    graph = fuse_norms(fuse_products(graph))
+    graph = drop_unread(simplify(arrange(graph)))
+    graph = fuse_norms(fuse_products(sink_rounding(graph)))
     if freeze:
         graph = pack_weights(fold_scales(graph))
         graph = simplify(graph)
+    else:
+        graph = narrow_storage(graph)
     return gather_chains(graph, freeze)

@@ -55,3 +55,12 @@ def _lowest_gap(buffer: Buffer, placed: np.ndarray) -> int:
     free_from = np.maximum.accumulate(np.concatenate([[0], ends[rivals]]))
     gaps = np.flatnonzero(offsets[rivals] - free_from[:-1] >= padded(buffer.size))
     return int(free_from[gaps[0]] if gaps.size else free_from[-1])
+
+
+def most_alive(buffers: Sequence[Buffer]) -> int:
+    """The most bytes that live at one step: no plan needs less."""
+    change = np.zeros(max((b.last + 2 for b in buffers), default=1), np.int64)
+    for buffer in buffers:
+        change[buffer.first] += padded(buffer.size)
+        change[buffer.last + 1] -= padded(buffer.size)
+    return int(np.cumsum(change).max())

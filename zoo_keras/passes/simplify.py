@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Node, Tensor, constant
+from zoo_keras.ops.narrow import is_rounded
 from zoo_keras.ops.op import registry
 from zoo_keras.passes.rewrite import rewrite, with_inputs
 
@@ -82,15 +83,22 @@ def _identity(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
     return [inputs[0]]
 
 
-def _transpose(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
-    perm = tuple(node.attrs["perm"])
+def cancelled_transpose(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
+    """What becomes of a transpose that moves nothing, only axes of length 1, or moves back."""
+    x, perm = inputs[0], tuple(node.attrs["perm"])
+    if x.node.op.name == "transpose":
+        x, inner = x.node.inputs[0], x.node.attrs["perm"]
+        perm = tuple(inner[p] for p in perm)
     if perm == tuple(range(len(perm))):
-        return [inputs[0]]
-    before = inputs[0].node
-    if before.op.name == "transpose":
-        inner = before.attrs["perm"]
-        return [registry["transpose"](before.inputs[0], perm=tuple(inner[p] for p in perm))]
-    return None
+        return [x]
+    long = [p for p in perm if x.shape[p] != 1]
+    if long == sorted(long):
+        return [registry["reshape"](x, shape=node.specs[0].shape)]
+    return None if x is inputs[0] else [registry["transpose"](x, perm=perm)]
+
+
+def _rounded_twice(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
+    return [inputs[0]] if is_rounded(inputs[0]) else None
 
 
 _RULES: dict[str, Callable[[Node, tuple[Tensor, ...]], Outputs]] = {
@@ -100,9 +108,10 @@ _RULES: dict[str, Callable[[Node, tuple[Tensor, ...]], Outputs]] = {
     "divide": _neutral(1, commutes=False),
     "power": _neutral(1, commutes=False),
     "reshape": _reshape,
-    "transpose": _transpose,
+    "transpose": cancelled_transpose,
     "broadcast_to": _same_spec,
     "cast": _same_spec,
+    "round_bfloat16": _rounded_twice,
     "stop_gradient": _identity,
 }
 

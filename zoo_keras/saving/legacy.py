@@ -17,7 +17,8 @@ from zoo_keras.saving import keras2
 FAMILIES = ("layers", "initializers", "regularizers", "constraints", "optimizers",
             "optimizers.schedules", "losses", "metrics")  # fmt: skip
 RENAMED_CLASSES = {"Model": "Functional", "BatchNormalizationV1": "BatchNormalization",
-                   "BatchNormalizationV2": "BatchNormalization"}  # fmt: skip
+                   "BatchNormalizationV2": "BatchNormalization",
+                   "GroupedQueryAttention": "GroupQueryAttention"}  # fmt: skip
 RENAMED_KEYS = {
     ("LeakyReLU", "alpha"): "negative_slope",
     ("InputLayer", "batch_input_shape"): "batch_shape",

@@ -43,6 +43,8 @@ _KERAS_MODULES = {
     ("losses", "LossFunctionWrapper"): "keras.src.losses.losses",
     ("policies", "DTypePolicy"): "keras",
 }
+# Classes that Keras exports under another name than their own.
+_KERAS_NAMES = {"GroupedQueryAttention": "GroupQueryAttention"}
 
 
 class UnknownObjectError(ConfigError, TypeError):
@@ -191,7 +193,8 @@ def public_names(cls: type) -> dict[str, Any]:
         family = "optimizers.schedules" if parts[-1] == "schedules" else parts[1]
         module = _KERAS_MODULES.get((family, cls.__name__), f"keras.{family}")
         inside = cls.__name__ if module.startswith("keras.src") else None
-        return {"module": module, "class_name": cls.__name__, "registered_name": inside}
+        name = _KERAS_NAMES.get(cls.__name__, cls.__name__)
+        return {"module": module, "class_name": name, "registered_name": inside}
     outside = None if cls.__module__ == "__main__" else cls.__module__
     return {"module": outside, "class_name": cls.__name__, "registered_name": registered}
 

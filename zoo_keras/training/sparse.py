@@ -15,7 +15,6 @@ import numpy as np
 
 from zoo_keras import ops
 from zoo_keras.graph import PARAMETER, Graph, Node, Tensor, Trace, constant, input_tensor
-from zoo_keras.native import aligned
 from zoo_keras.ops.index import IDS, gather_grad_rows
 from zoo_keras.ops.op import as_tensors
 from zoo_keras.ops.rows import (
@@ -102,7 +101,8 @@ class RowTables:
         self.flags = sorted({int(d > 0) for d in self.decays})
         self.decay = decay
         self.noted = np.zeros((), np.int32)
-        self.arrays = {"noted": self.noted, "row_norms": np.zeros(len(self.tables), np.float32)}
+        self.arrays: dict[str, np.ndarray] = {"noted": self.noted}
+        self.arrays["row_norms"] = np.zeros(len(self.tables), np.float32)
         for i, variable in enumerate(self.tables):
             self.arrays[f"last{i}"] = np.zeros(variable.shape[0], np.int32)
         for d in self.flags:

@@ -214,11 +214,15 @@ def _finish(
     state: Any, feeds: _Feeds, trace: Trace, outputs: Sequence[Tensor], places: Sequence[Place],
     tables: RowTables | None = None,
 ) -> Program:  # fmt: skip
-    """Compile outputs plus every Variable update of the trace; rows of `tables` are caught up."""
+    """Compile outputs plus every Variable update of the trace; rows of `tables` are caught up.
+
+    Gradients are listed last layer first: a program computes its outputs in that order, so that
+    what a layer kept for backward is free again as soon as backward has passed it.
+    """
     _add_rng(feeds, trace)
     updates = list(trace.updates.values())
-    results = [*outputs, *[value for _, value in updates]]
-    targets = [*places, *[state.place(variable) for variable, _ in updates]]
+    results = [*[value for _, value in updates], *reversed(outputs)]
+    targets = [*[state.place(variable) for variable, _ in updates], *reversed(places)]
     if tables is not None:
         results, more = tables.replay(feeds.at, results)
         results += [tensor for tensor, _ in more]

@@ -11,6 +11,7 @@ is right when its update is elementwise, or on each weight (`whole_update_progra
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ class Slice(NamedTuple):
     def segments(self) -> list[tuple[int, int, int]]:
         """(number of the weight, begin, end within the slice) of each weight that it touches."""
         found = []
-        for i, (a, b) in enumerate(zip(self.offsets, self.offsets[1:], strict=False)):
+        for i, (a, b) in enumerate(pairwise(self.offsets)):
             begin, end = max(a, self.lo), min(b, self.hi)
             if begin < end:
                 found.append((i, begin - self.lo, end - self.lo))
@@ -57,7 +58,7 @@ class Slice(NamedTuple):
 def gradient_places(offsets: Sequence[int], tables: RowTables | None) -> list[Place]:
     """Where each weight's gradient lies in `grads`; weights updated by rows take no room."""
     places, left_out = [], 0
-    for i, (a, b) in enumerate(zip(offsets, offsets[1:], strict=False)):
+    for i, (a, b) in enumerate(pairwise(offsets)):
         places.append(Place("grads", 4 * (a - left_out)))
         left_out += b - a if tables is not None and i in tables.numbers else 0
     return places
@@ -78,7 +79,8 @@ def _runs(
     part: Slice, decayed: Sequence[bool], tables: RowTables | None, apart: bool
 ) -> list[_Run]:
     """The runs of a slice; `apart`: each weight by itself."""
-    places, runs = gradient_places(part.offsets, tables), []
+    places = gradient_places(part.offsets, tables)
+    runs: list[_Run] = []
     for i, begin, end in part.segments():
         if tables is not None and i in tables.numbers:
             continue
@@ -156,9 +158,7 @@ def update_program(
 class _Fused:
     """The update of a built-in optimizer, as instructions that read and write each vector once."""
 
-    def __init__(
-        self, optimizer: Any, tables: RowTables | None, counts: Sequence[int]
-    ) -> None:
+    def __init__(self, optimizer: Any, tables: RowTables | None, counts: Sequence[int]) -> None:
         self.clone = type(optimizer).from_config(optimizer.get_config())
         self.tables, self.counts = tables, counts
         self.feeds: dict[Tensor, Place] = {}

@@ -1,7 +1,8 @@
 """Cases of attention layers, EinsumDense, normalizations and training-only layers.
 
 A row names the layer, its arguments, the shapes of the positional inputs of the call, and keyword
-arguments of the call; a `Mask` there becomes a boolean array. With `listed`, the inputs are one list.
+arguments of the call; a `Mask` there becomes a boolean array. With `listed`, the inputs are one
+list.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ CASES: list[Case] = []
 
 
 def add(layer: str, label: str, *inputs: Any, call: dict | None = None, **kwargs: Any) -> None:
-    CASES.append(Case(layer, label, list(inputs), kwargs, call or {}, "Attention" == layer[-9:]
-                      and layer in ("Attention", "AdditiveAttention")))  # fmt: skip
+    listed = layer in ("Attention", "AdditiveAttention")
+    CASES.append(Case(layer, label, list(inputs), kwargs, call or {}, listed))
 
 
 # MultiHeadAttention
@@ -100,7 +101,7 @@ add("EinsumDense", "join_heads", (2, 3, 2, 5), equation="abcd,cde->abe", output_
     bias_axes="e", activation="softmax")
 add("EinsumDense", "some_bias", (2, 3, 4), equation="abc,cde->abde", output_shape=[None, 2, 5],
     bias_axes="d")
-add("EinsumDense", "left", (2, 3, 2, 4), equation="...x,xy->...y", output_shape=5, bias_axes="y")
+add("EinsumDense", "left", (2, 3, 4), equation="...x,xy->...y", output_shape=5, bias_axes="y")
 add("EinsumDense", "right", (2, 3, 2, 4), equation="ab...,bc->ac...", output_shape=[5],
     bias_axes="c", activation="tanh")
 add("EinsumDense", "turned_kernel", (2, 3, 4), equation="abc,dc->abd", output_shape=[None, 5])

@@ -105,7 +105,8 @@ def keras2_steps(k: Any) -> Any:
 
 KERAS2_MODELS = {
     "recurrent_text": Model(keras2_text, WORDS, {"score": ("binary", (1,))},
-                            MODELS["text_lstm"].compile),
+                            {"optimizer": {"class_name": "SGD", "config": {"learning_rate": 0.3}},
+                             "loss": "binary_crossentropy"}),
     "recurrent_steps": Model(keras2_steps, {"steps": ("real", (5, 3))}, {"out": ("real", (2,))},
                              MODELS["stacked"].compile),
 }  # fmt: skip

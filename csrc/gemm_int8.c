@@ -1,0 +1,213 @@
+/* Layers on int8 weights: pack_int8, dense_int8, gather_int8. Float inputs are
+ * rounded to int8, one scale for each row; the products are summed exactly in
+ * int32 by the micro-kernel of gemm_int8.h and scaled back as they are stored.
+ * Work is cut by shapes alone. */
+#include "gemm_int8.h"
+#include "conv_act.h"
+#include "ids.h"
+
+#define MOST 127      /* largest magnitude of an input or weight */
+#define EPSILON 1e-7f /* keeps the scale of a row of zeros finite, as Keras has it */
+#define BLOCK_ROWS                                                               \
+    32                   /* rows of a task: a panel is read once for all of them \
+                          */
+#define TASK (1 << 17)   /* multiplications of a task, at least: about 2 us */
+#define INPUTS (1 << 15) /* numbers of x that one task rounds, about */
+
+/* y(m, n) = act(x(m, k) w(k, n) / (scale(m) wscale(n)) + bias(n)) */
+typedef struct {
+    const float *x, *wscale, *bias;
+    const int8_t *w; /* (ceil(n / 16), ceil(k / 4), 16, 4) */
+    float *y;
+    int64_t m, n, k, steps;
+    int act;
+    float fixed;                /* scale of all rows, 0: each row its own */
+    float *scale;               /* (m) NaN where a row is not finite */
+    int8_t *q;                  /* (m, 4 * steps) x, rounded */
+    uint8_t *size;              /* (m, 4 * steps) |q| */
+    uint8_t *negative;          /* (m) whether a row has numbers below 0 */
+    int64_t rows, columns, per; /* blocks; rows of a rounding task */
+} layer;
+
+/* The bits of the largest magnitude; those of what is not finite come out on
+ * top. */
+static int32_t largest(const float *x, int64_t k) {
+    int32_t top = 0;
+    for (int64_t i = 0; i < k; i++) {
+        int32_t bits;
+        memcpy(&bits, x + i, 4);
+        bits &= 0x7fffffff;
+        top = bits > top ? bits : top;
+    }
+    return top;
+}
+
+/* q = x * scale to the nearest whole number, ties to even. Adding 1.5 * 2^23
+ * leaves it in the low bits of a float. */
+static void round_row(const float *restrict x, int64_t k, float scale, int8_t *restrict q) {
+    for (int64_t i = 0; i < k; i++) {
+        float v = x[i] * scale;
+        v = v > MOST ? MOST : v;
+        v = v < -MOST ? -MOST : v;
+        v += 0x1.8p23f;
+        int32_t bits;
+        memcpy(&bits, &v, 4);
+        q[i] = (int8_t)bits;
+    }
+}
+
+/* size = |q|; whether any q is below 0. */
+static int magnitudes(const int8_t *restrict q, int64_t k, uint8_t *restrict size) {
+    int8_t all = 0;
+    for (int64_t i = 0; i < k; i++) {
+        size[i] = (uint8_t)(q[i] < 0 ? -q[i] : q[i]);
+        all |= q[i];
+    }
+    return all < 0;
+}
+
+static void round_task(void *ctx, int64_t task, int thread) {
+    const layer *l = ctx;
+    const int64_t wide = l->steps * INT8_STEP, end = zk_min((task + 1) * l->per, l->m);
+    (void)thread;
+    for (int64_t i = task * l->per; i < end; i++) {
+        const float *x = l->x + i * l->k;
+        const int32_t top = largest(x, l->k);
+        float most;
+        memcpy(&most, &top, 4);
+        const int finite = top < 0x7f800000;
+        const float scale = l->fixed > 0 ? l->fixed : MOST / (most + EPSILON);
+        l->scale[i] = finite ? scale : NAN;
+        round_row(x, l->k, finite ? scale : 0, l->q + i * wide);
+        memset(l->q + i * wide + l->k, 0, (size_t)(wide - l->k));
+        l->negative[i] = (uint8_t)magnitudes(l->q + i * wide, wide, l->size + i * wide);
+    }
+}
+
+/* y(cols) of one row and panel. */
+ZK_INLINE void store_row(const layer *l, int64_t i, int64_t j, int64_t cols, const int32_t *sums) {
+    const float *wscale = l->wscale + j, *bias = l->bias + j;
+    const vf scale = vf_set(l->scale[i]);
+    float some[2][PANEL] = {{0}}, y[PANEL];
+    if (cols < PANEL) {
+        memcpy(some[0], wscale, (size_t)cols * 4), memcpy(some[1], bias, (size_t)cols * 4);
+        wscale = some[0], bias = some[1];
+    }
+    for (int v = 0; v < PANEL; v += VL) {
+        const vf sum = vf_from_int(*(const vi *)(sums + v));
+        vf_store(y + v, sum / (scale * vf_load(wscale + v)) + vf_load(bias + v));
+        vf_store(y + v, conv_activate(vf_load(y + v), l->act));
+    }
+    memcpy(l->y + i * l->n + j, y, (size_t)cols * 4);
+}
+
+/* Rows [i0, i1) of one panel. */
+static void run_panel(const layer *l, int64_t p, int64_t i0, int64_t i1) {
+    int32_t sums[INT8_ROWS * PANEL];
+    const int64_t wide = l->steps * INT8_STEP, cols = zk_min(l->n - p * PANEL, PANEL);
+    int8_tile t = {.w = l->w + p * wide * PANEL, .row = wide, .steps = l->steps, .sums = sums};
+    for (int64_t i = i0, rows; i < i1; i += rows) {
+        int negative = 0;
+        rows = zk_min(i1 - i, INT8_ROWS);
+        for (int64_t r = 0; r < rows; r++) negative |= l->negative[i + r];
+        t.x = l->q + i * wide, t.size = l->size + i * wide;
+        int8_multiply(&t, rows, negative);
+        for (int64_t r = 0; r < rows; r++) store_row(l, i + r, p * PANEL, cols, sums + r * PANEL);
+    }
+}
+
+static void run_task(void *ctx, int64_t task, int thread) {
+    const layer *l = ctx;
+    const int64_t r = task / l->columns, c = task % l->columns, panels = zk_ceil(l->n, PANEL);
+    (void)thread;
+    for (int64_t p = panels * c / l->columns; p < panels * (c + 1) / l->columns; p++)
+        run_panel(l, p, l->m * r / l->rows, l->m * (r + 1) / l->rows);
+}
+
+static layer layer_of(const zk_call *c) {
+    layer l = {.m = zk_span(c->a, 0, c->a->ndim - 1), .n = (int64_t)c->attr[0]};
+    l.k = c->a[1].dims[c->a[1].ndim - 1], l.steps = c->a[2].dims[1];
+    l.act = (int)c->attr[1], l.fixed = (float)c->attr[2];
+    l.rows = zk_max(1, zk_ceil(l.m, BLOCK_ROWS));
+    const double work = (double)l.n * (double)l.k * (double)l.m;
+    const int64_t wanted = zk_ceil((int64_t)(work / TASK), l.rows);
+    l.columns = zk_max(1, zk_min(zk_min(wanted, 16), zk_ceil(l.n, PANEL)));
+    l.per = zk_max(1, INPUTS / zk_max(l.k, 1));
+    return l;
+}
+
+/* dense_int8: y = act(x w / (scale wscale) + b), x rounded to int8 with one
+ * scale a row. out y(..., n)  in x(..., k), w(ceil(n / 16), ceil(k / 4), 16, 4)
+ * int8, wscale(n), b(n) attr n, act, scale of all rows or 0 scratch: q and |q|
+ * (m, 4 ceil(k / 4)), scale(m), negative(m) */
+static void dense_int8(const zk_call *c) {
+    layer l = layer_of(c);
+    const int64_t bytes = l.m * l.steps * INT8_STEP;
+    if (!l.m || !l.n) return;
+    l.y = c->p[0], l.x = c->p[1], l.w = c->p[2], l.wscale = c->p[3], l.bias = c->p[4];
+    l.q = (int8_t *)c->scratch;
+    l.size = (uint8_t *)c->scratch + zk_align(bytes);
+    l.scale = (float *)(c->scratch + 2 * zk_align(bytes));
+    l.negative = (uint8_t *)(l.scale + l.m);
+    zk_parallel(c, zk_ceil(l.m, l.per), round_task, &l);
+    zk_parallel(c, l.rows * l.columns, run_task, &l);
+}
+
+static int64_t dense_int8_scratch(const zk_call *c) {
+    const layer l = layer_of(c);
+    return 2 * zk_align(l.m * l.steps * INT8_STEP) + zk_align(l.m * 5);
+}
+
+/* pack_int8: panels of 16 columns and 4 rows, zero padded. -128 has no positive
+ * counterpart. out y(ceil(n / 16), ceil(k / 4), 16, 4)  in w(k, n); int8 */
+static void pack_int8(const zk_call *c) {
+    const int64_t k = c->a[1].dims[0], n = c->a[1].dims[1];
+    const int8_t *w = c->p[1];
+    int8_t *y = c->p[0], least = 0;
+    memset(y, 0, (size_t)zk_count(c->a));
+    for (int64_t j = 0; j < n; j++)
+        for (int64_t t = 0; t < k; t++) {
+            const int64_t panel = j / PANEL * c->a->dims[1] + t / INT8_STEP;
+            y[(panel * PANEL + j % PANEL) * INT8_STEP + t % INT8_STEP] = w[t * n + j];
+            least = w[t * n + j] < least ? w[t * n + j] : least;
+        }
+    if (least < -MOST) zk_fail(c, "int8 weights must lie within -127..127. Received: -128.");
+}
+
+typedef struct {
+    float *y;
+    const int8_t *table;
+    const float *scale;
+    id_list ids;
+    int64_t d, per;
+} rows_job;
+
+static void rows_task(void *ctx, int64_t task, int thread) {
+    const rows_job *j = ctx;
+    (void)thread;
+    for (int64_t i = task * j->per; i < zk_min((task + 1) * j->per, j->ids.n); i++) {
+        const int64_t id = id_at(&j->ids, i);
+        const int8_t *restrict from = j->table + id * j->d;
+        float *restrict y = j->y + i * j->d;
+        for (int64_t t = 0; t < j->d; t++) y[t] = (float)from[t] / j->scale[id];
+    }
+}
+
+/* gather_int8: y = rows of the table, each divided by its scale.
+ * out y(n, d)  in table(rows, d) int8, scale(rows), ids(n) */
+static void gather_int8(const zk_call *c) {
+    rows_job j = {c->p[0], c->p[1], c->p[2], ids_of(c, 3), row_length(c->a + 1, 1), 0};
+    j.per = rows_per_task(j.d * 4);
+    if (ids_fit(c, &j.ids, 0, c->a[1].dims[0]))
+        zk_parallel(c, zk_ceil(j.ids.n, j.per), rows_task, &j);
+}
+
+static int64_t message_bytes(const zk_call *c) {
+    (void)c;
+    return MESSAGE;
+}
+
+const zk_kernel ZK_TABLE(gemm_int8)[] = {{"dense_int8", dense_int8, dense_int8_scratch},
+                                         {"pack_int8", pack_int8, NULL},
+                                         {"gather_int8", gather_int8, message_bytes},
+                                         {0}};
