@@ -4,7 +4,7 @@
 #define ZK_CONV_ACT_H
 #include "vmath.h"
 
-enum { CONV_LINEAR, CONV_RELU, CONV_TANH, CONV_SIGMOID };
+enum { CONV_LINEAR, CONV_RELU, CONV_TANH, CONV_SIGMOID, CONV_RELU6 };
 
 /* Not inlined: a register tile calls it for each of its vectors. */
 static __attribute__((noinline, unused)) vf conv_curve(vf y, int activation) {
@@ -14,6 +14,8 @@ static __attribute__((noinline, unused)) vf conv_curve(vf y, int activation) {
 /* NaN stays NaN. */
 ZK_INLINE vf conv_activate(vf y, int activation) {
     if (activation == CONV_LINEAR) return y;
-    return activation == CONV_RELU ? vf_at_least(y, (vf){0}) : conv_curve(y, activation);
+    if (activation == CONV_RELU) return vf_at_least(y, (vf){0});
+    if (activation == CONV_RELU6) return vf_at_most(vf_at_least(y, (vf){0}), vf_set(6));
+    return conv_curve(y, activation);
 }
 #endif

@@ -118,6 +118,12 @@ TILE_2(elu, vf_blend(a > 0.f, a, b * vf_expm1(vf_at_most(a, vf_set(0)))))
 TILE_2(sigmoid_cross_entropy, /* target a, logits b */
        (vf_at_least(b, vf_set(0)) - b * a) + vf_log1p_finite(vf_exp(-vf_abs(b))))
 TILE_2(power, vf_pow(a, b))
+TILE_1(gelu, vf_gelu(a))
+TILE_1(gelu_tanh, vf_gelu_tanh(a))
+TILE_1(silu, vf_silu(a))
+TILE_2(gelu_grad, a * vf_gelu_grad(b))
+TILE_2(gelu_tanh_grad, a * vf_gelu_tanh_grad(b))
+TILE_2(silu_grad, a * vf_silu_grad(b))
 /* clang-format on */
 
 /* The remainder of a / b with the sign of b, and the quotient rounded down. Both must be exact, so

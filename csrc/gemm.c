@@ -28,6 +28,7 @@ typedef struct {
     const zk_arg *aarg, *barg;
     int64_t m, n, k, batch;
     const float *a, *b, *bias; /* bias: NULL or n floats */
+    const float *residual;     /* NULL, or like y: added before act */
     float *y;
     int ta, tb, packed;             /* stored turned: a(k, m), b(n, k); b in panels */
     int64_t arow, acol, brow, bcol; /* strides of a(m, k) and b(k, n) in memory */
@@ -56,17 +57,41 @@ static int64_t cut(int64_t n, int64_t i, int64_t parts) { return n * i / parts; 
 
 /* Not inlined: a call costs less than the function. */
 static __attribute__((noinline)) vf curve(vf y, int act) {
-    return act == ZK_RELU ? vf_at_least(y, (vf){0}) : act == ZK_TANH ? vf_tanh(y) : vf_sigmoid(y);
+    switch (act) {
+    case ZK_LINEAR:
+        return y;
+    case ZK_RELU:
+        return vf_at_least(y, (vf){0});
+    case ZK_RELU6:
+        return vf_at_most(vf_at_least(y, (vf){0}), vf_set(6));
+    case ZK_TANH:
+        return vf_tanh(y);
+    case ZK_GELU:
+        return vf_gelu(y);
+    case ZK_GELU_TANH:
+        return vf_gelu_tanh(y);
+    case ZK_SILU:
+        return vf_silu(y);
+    default:
+        return vf_sigmoid(y);
+    }
 }
 
-/* c(rows, cols) = act(c), for the activations that a tile does not apply itself. */
-static void activate(float *c, int64_t crow, int64_t rows, int64_t cols, int act) {
-    for (int64_t r = 0; r < rows; r++, c += crow) {
-        int64_t i = 0;
-        for (; i + VL <= cols; i += VL) vf_store(c + i, curve(vf_load(c + i), act));
-        if (i < cols)
-            vf_store_n(c + i, curve(vf_load_n(c + i, (int)(cols - i)), act), (int)(cols - i));
-    }
+/* c(rows, cols) = act(c + residual), what a tile does not do itself. c lies in y. */
+static void finish(const gemm *g, float *c, int64_t rows, int64_t cols) {
+    const float *residual = g->residual ? g->residual + (c - g->y) : NULL;
+    for (int64_t r = 0; r < rows; r++, c += g->n)
+        for (int64_t i = 0; i < cols; i += VL) {
+            const int some = (int)zk_min(VL, cols - i);
+            vf y = some == VL ? vf_load(c + i) : vf_load_n(c + i, some);
+            if (residual) {
+                const float *from = residual + r * g->n + i;
+                y += some == VL ? vf_load(from) : vf_load_n(from, some);
+            }
+            y = curve(y, g->act);
+            if (some == VL) vf_store(c + i, y);
+            else vf_store_n(c + i, y, some);
+        }
 }
 
 /* GROUP panels at once: a long run of each row of b is read in one go. */
@@ -139,7 +164,9 @@ static void run_panels(const gemm *g, const part *s, int64_t k0, gemm_tile t, in
                        float *scratch) {
     const int64_t rows = s->i1 - s->i0, wide = GEMM_WIDE(zk_ceil(rows, zk_ceil(rows, GEMM_ROWS)));
     const int first = k0 == s->k0;
-    t.act = k0 + t.k == g->k && g->kcuts == 1 ? g->act : ZK_LINEAR;
+    const int last = k0 + t.k == g->k && g->kcuts == 1;
+    const int finishes = last && (g->residual || g->act > ZK_RELU);
+    t.act = last && !g->residual ? g->act : ZK_LINEAR;
     t.crow = g->n, t.addrow = first ? 0 : g->n;
     for (int64_t p = s->p0, count, w; p < s->p1; p += count) {
         count = zk_min(s->p1 - p, GROUP);
@@ -154,7 +181,7 @@ static void run_panels(const gemm *g, const part *s, int64_t k0, gemm_tile t, in
             u.c = s->y + s->i0 * g->n + column;
             u.add = first ? (g->bias ? g->bias + column : NULL) : u.c;
             gemm_rows(&u, rows, w > 1, apacked ? u.k * GEMM_ROWS : 0);
-            if (t.act > ZK_RELU) activate(u.c, g->n, rows, u.cols, t.act);
+            if (finishes) finish(g, u.c, rows, u.cols);
         }
     }
 }
@@ -189,7 +216,7 @@ static void multiply_part_by_mkl(const gemm *g, const part *s) {
     for (int64_t i = 0; g->bias && i < rows; i++)
         memcpy(y + i * g->n, g->bias + j, (size_t)cols * sizeof *y);
     zk_mkl_multiply(rows, cols, s->k1 - s->k0, a, b, g->bias ? 1 : 0, y, g->n);
-    if (g->act) activate(y, g->n, rows, cols, g->act);
+    if (g->act || g->residual) finish(g, y, rows, cols);
 }
 
 /* y(rows) = w(rows, k) x, four rows at a time. */
@@ -220,7 +247,7 @@ static void multiply_part_by_dots(const gemm *g, const part *s) {
     float *y = s->y + j;
     dot_rows(s->b + j * g->k, n, g->k, s->a, y);
     for (int64_t i = 0; g->bias && i < n; i++) y[i] += *g->bias;
-    if (g->act) activate(y, n, 1, n, g->act);
+    if (g->act || g->residual) finish(g, y, 1, n);
 }
 
 /* Number of floats between the first one of `arg` and its matrix for output matrix `index`. */
@@ -366,11 +393,13 @@ static int64_t matmul_scratch(const zk_call *c) {
 static gemm layer(const zk_call *c, int64_t k, int64_t n, int act) {
     gemm g = {.call = c, .batch = 1};
     if (c->p) g.y = c->p[0], g.a = c->p[1], g.b = c->p[2], g.bias = c->p[3];
+    if (c->p && c->nin == 4) g.residual = c->p[4];
     g.m = zk_span(c->a, 0, c->a->ndim - 1), g.k = k, g.n = n, g.act = act;
     return g;
 }
 
-/* dense: y = act(x w + b).  out y(..., n)  in x(..., k), w(k, n), b(n)  attr act */
+/* dense: y = act(x w + b [+ residual]).
+ * out y(..., n)  in x(..., k), w(k, n), b(n), residual(..., n)  attr act */
 static void dense(const zk_call *c) {
     gemm g = layer(c, c->a[2].dims[0], c->a[2].dims[1], (int)c->attr[0]);
     turn_single_column(&g);
@@ -387,8 +416,8 @@ static int64_t dense_scratch(const zk_call *c) {
     return pack_bytes(c, &g);
 }
 
-/* dense_packed: y = act(x w + b).  out y(..., n)  in x(..., k), w(ceil(n / 16), k, 16), b(n)
- * attr n, act */
+/* dense_packed: y = act(x w + b [+ residual]).
+ * out y(..., n)  in x(..., k), w(ceil(n / 16), k, 16), b(n), residual(..., n)  attr n, act */
 static void dense_packed(const zk_call *c) {
     gemm g = layer(c, c->a[2].dims[1], (int64_t)c->attr[0], (int)c->attr[1]);
     g.packed = g.n != 1;

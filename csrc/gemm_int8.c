@@ -1,16 +1,12 @@
-/* Layers on int8 weights: pack_int8, dense_int8, gather_int8. Float inputs are
- * rounded to int8, one scale for each row; the products are summed exactly in
- * int32 by the micro-kernel of gemm_int8.h and scaled back as they are stored.
- * Work is cut by shapes alone. */
+/* Layers on int8 weights: pack_int8, dense_int8, gather_int8. Float inputs are rounded to int8, one
+ * scale for each row; the products are summed exactly in int32 by the micro-kernel of gemm_int8.h
+ * and scaled back as they are stored. Work is cut by shapes alone. */
 #include "gemm_int8.h"
 #include "conv_act.h"
 #include "ids.h"
 
-#define MOST 127      /* largest magnitude of an input or weight */
-#define EPSILON 1e-7f /* keeps the scale of a row of zeros finite, as Keras has it */
-#define BLOCK_ROWS                                                               \
-    32                   /* rows of a task: a panel is read once for all of them \
-                          */
+#define EPSILON 1e-7f    /* keeps the scale of zeros finite, as Keras has it */
+#define BLOCK_ROWS 32    /* of a task: a panel is read once for all of them */
 #define TASK (1 << 17)   /* multiplications of a task, at least: about 2 us */
 #define INPUTS (1 << 15) /* numbers of x that one task rounds, about */
 
@@ -42,30 +38,6 @@ static int32_t largest(const float *x, int64_t k) {
     return top;
 }
 
-/* q = x * scale to the nearest whole number, ties to even. Adding 1.5 * 2^23
- * leaves it in the low bits of a float. */
-static void round_row(const float *restrict x, int64_t k, float scale, int8_t *restrict q) {
-    for (int64_t i = 0; i < k; i++) {
-        float v = x[i] * scale;
-        v = v > MOST ? MOST : v;
-        v = v < -MOST ? -MOST : v;
-        v += 0x1.8p23f;
-        int32_t bits;
-        memcpy(&bits, &v, 4);
-        q[i] = (int8_t)bits;
-    }
-}
-
-/* size = |q|; whether any q is below 0. */
-static int magnitudes(const int8_t *restrict q, int64_t k, uint8_t *restrict size) {
-    int8_t all = 0;
-    for (int64_t i = 0; i < k; i++) {
-        size[i] = (uint8_t)(q[i] < 0 ? -q[i] : q[i]);
-        all |= q[i];
-    }
-    return all < 0;
-}
-
 static void round_task(void *ctx, int64_t task, int thread) {
     const layer *l = ctx;
     const int64_t wide = l->steps * INT8_STEP, end = zk_min((task + 1) * l->per, l->m);
@@ -76,35 +48,46 @@ static void round_task(void *ctx, int64_t task, int thread) {
         float most;
         memcpy(&most, &top, 4);
         const int finite = top < 0x7f800000;
-        const float scale = l->fixed > 0 ? l->fixed : MOST / (most + EPSILON);
+        const float scale = l->fixed > 0 ? l->fixed : INT8_MOST / (most + EPSILON);
         l->scale[i] = finite ? scale : NAN;
-        round_row(x, l->k, finite ? scale : 0, l->q + i * wide);
+        l->negative[i] =
+            (uint8_t)int8_round(x, l->k, finite ? scale : 0, l->q + i * wide, l->size + i * wide);
         memset(l->q + i * wide + l->k, 0, (size_t)(wide - l->k));
-        l->negative[i] = (uint8_t)magnitudes(l->q + i * wide, wide, l->size + i * wide);
+        memset(l->size + i * wide + l->k, 0, (size_t)(wide - l->k));
     }
 }
 
-/* y(cols) of one row and panel. */
-ZK_INLINE void store_row(const layer *l, int64_t i, int64_t j, int64_t cols, const int32_t *sums) {
-    const float *wscale = l->wscale + j, *bias = l->bias + j;
-    const vf scale = vf_set(l->scale[i]);
-    float some[2][PANEL] = {{0}}, y[PANEL];
-    if (cols < PANEL) {
-        memcpy(some[0], wscale, (size_t)cols * 4), memcpy(some[1], bias, (size_t)cols * 4);
-        wscale = some[0], bias = some[1];
-    }
+/* y(16) = act(sums / (scale wscale) + bias) */
+ZK_INLINE void scale_back(const int32_t *sums, float scale, const float *wscale, const float *bias,
+                          int act, float *y) {
     for (int v = 0; v < PANEL; v += VL) {
         const vf sum = vf_from_int(*(const vi *)(sums + v));
-        vf_store(y + v, sum / (scale * vf_load(wscale + v)) + vf_load(bias + v));
-        vf_store(y + v, conv_activate(vf_load(y + v), l->act));
+        const vf r = sum / (vf_set(scale) * vf_load(wscale + v)) + vf_load(bias + v);
+        vf_store(y + v, conv_activate(r, act));
     }
-    memcpy(l->y + i * l->n + j, y, (size_t)cols * 4);
+}
+
+/* Stores columns j.. of `rows` rows from i on, at most 16 of them. */
+static void store_rows(const layer *l, int64_t i, int64_t rows, int64_t j, const int32_t *sums) {
+    const float *wscale = l->wscale + j, *bias = l->bias + j;
+    float *y = l->y + i * l->n + j, some[3][PANEL] = {{0}};
+    if (l->n - j >= PANEL) {
+        for (int64_t r = 0; r < rows; r++, sums += PANEL, y += l->n)
+            scale_back(sums, l->scale[i + r], wscale, bias, l->act, y);
+        return;
+    }
+    const size_t bytes = (size_t)(l->n - j) * sizeof *y;
+    memcpy(some[0], wscale, bytes), memcpy(some[1], bias, bytes);
+    for (int64_t r = 0; r < rows; r++, sums += PANEL, y += l->n) {
+        scale_back(sums, l->scale[i + r], some[0], some[1], l->act, some[2]);
+        memcpy(y, some[2], bytes);
+    }
 }
 
 /* Rows [i0, i1) of one panel. */
 static void run_panel(const layer *l, int64_t p, int64_t i0, int64_t i1) {
     int32_t sums[INT8_ROWS * PANEL];
-    const int64_t wide = l->steps * INT8_STEP, cols = zk_min(l->n - p * PANEL, PANEL);
+    const int64_t wide = l->steps * INT8_STEP;
     int8_tile t = {.w = l->w + p * wide * PANEL, .row = wide, .steps = l->steps, .sums = sums};
     for (int64_t i = i0, rows; i < i1; i += rows) {
         int negative = 0;
@@ -112,7 +95,7 @@ static void run_panel(const layer *l, int64_t p, int64_t i0, int64_t i1) {
         for (int64_t r = 0; r < rows; r++) negative |= l->negative[i + r];
         t.x = l->q + i * wide, t.size = l->size + i * wide;
         int8_multiply(&t, rows, negative);
-        for (int64_t r = 0; r < rows; r++) store_row(l, i + r, p * PANEL, cols, sums + r * PANEL);
+        store_rows(l, i, rows, p * PANEL, sums);
     }
 }
 
@@ -171,7 +154,7 @@ static void pack_int8(const zk_call *c) {
             y[(panel * PANEL + j % PANEL) * INT8_STEP + t % INT8_STEP] = w[t * n + j];
             least = w[t * n + j] < least ? w[t * n + j] : least;
         }
-    if (least < -MOST) zk_fail(c, "int8 weights must lie within -127..127. Received: -128.");
+    if (least < -INT8_MOST) zk_fail(c, "int8 weights must lie within -127..127. Received: -128.");
 }
 
 typedef struct {

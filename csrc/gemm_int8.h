@@ -12,7 +12,8 @@
 #define ZK_GEMM_INT8_H
 #include "vmath.h"
 
-#define INT8_STEP 4 /* inputs that stand side by side for each column of a panel */
+#define INT8_MOST 127 /* largest magnitude of an input or weight */
+#define INT8_STEP 4   /* inputs that stand side by side for each column of a panel */
 
 /* One tile. x(r, t) = x[r * row + t], size the same of |x|; w(steps, 16, 4). */
 typedef struct {
@@ -30,6 +31,36 @@ typedef struct {
 #else
 #define INT8_ROWS 4
 #endif
+
+/* 8 floats * scale as whole numbers, ties to even. */
+ZK_INLINE __m256i int8_whole(const float *x, __m256 scale) {
+    const __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x), scale);
+    return _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(INT8_MOST)));
+}
+
+/* 32 at once, in bytes; what is too low ends at -127. */
+ZK_INLINE __m256i int8_round_32(const float *x, __m256 scale) {
+    const __m256i ab = _mm256_packs_epi32(int8_whole(x, scale), int8_whole(x + 8, scale));
+    const __m256i cd = _mm256_packs_epi32(int8_whole(x + 16, scale), int8_whole(x + 24, scale));
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const __m256i q = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(ab, cd), order);
+    return _mm256_max_epi8(q, _mm256_set1_epi8(-INT8_MOST));
+}
+
+/* The first inputs of int8_round, in whole vectors; returns how many. */
+ZK_INLINE int64_t int8_round_most(const float *x, int64_t k, float scale, int8_t *q, uint8_t *size,
+                                  int8_t *all) {
+    __m256i any = _mm256_setzero_si256();
+    int64_t i = 0;
+    for (; i + 32 <= k; i += 32) {
+        const __m256i v = int8_round_32(x + i, _mm256_set1_ps(scale));
+        any = _mm256_or_si256(any, v);
+        _mm256_storeu_si256((__m256i *)(q + i), v);
+        _mm256_storeu_si256((__m256i *)(size + i), _mm256_abs_epi8(v));
+    }
+    *all = _mm256_movemask_epi8(any) ? -1 : 0;
+    return i;
+}
 
 /* Four bytes in all lanes. */
 ZK_INLINE __m256i int8_spread(const void *p) {
@@ -67,6 +98,13 @@ ZK_INLINE void int8_run(const int8_tile *t, const int rows, const int negative) 
 #else
 #define INT8_ROWS 4
 
+ZK_INLINE int64_t int8_round_most(const float *x, int64_t k, float scale, int8_t *q, uint8_t *size,
+                                  int8_t *all) {
+    (void)x, (void)k, (void)scale, (void)q, (void)size;
+    *all = 0;
+    return 0;
+}
+
 ZK_INLINE void int8_run(const int8_tile *t, const int rows, const int negative) {
     (void)negative;
     memset(t->sums, 0, sizeof *t->sums * PANEL * (size_t)rows);
@@ -78,6 +116,23 @@ ZK_INLINE void int8_run(const int8_tile *t, const int rows, const int negative) 
         }
 }
 #endif
+
+/* q = x * scale to the nearest whole number within -127..127, ties to even; size = |q|. Returns
+ * whether any is below 0. Adding 1.5 * 2^23 leaves a whole number in a float's low bits. */
+static int int8_round(const float *x, int64_t k, float scale, int8_t *q, uint8_t *size) {
+    int8_t all;
+    for (int64_t i = int8_round_most(x, k, scale, q, size, &all); i < k; i++) {
+        float v = x[i] * scale;
+        v = v > INT8_MOST ? INT8_MOST : v;
+        v = (v < -INT8_MOST ? -INT8_MOST : v) + 0x1.8p23f;
+        int32_t bits;
+        memcpy(&bits, &v, 4);
+        q[i] = (int8_t)bits;
+        size[i] = (uint8_t)(q[i] < 0 ? -q[i] : q[i]);
+        all |= q[i];
+    }
+    return all < 0;
+}
 
 /* int8_kernel[rows - 1][whether any input is negative] */
 #define INT8_TILE(rows)                                                         \

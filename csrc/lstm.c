@@ -77,6 +77,8 @@ static void lstm_step(const void *layer, const rnn_memory *m, int64_t b0, int64_
             const lstm_row row = lstm_row_of(l, m, b0 + r, r, t);
             const int kept = rnn_masked(s, b0 + r, t);
             rnn_prefetch(row.xp + u, GATES, units, far);
+            if (row.cells) __builtin_prefetch(row.cells + u + far / GATES, 1);
+            if (row.prev) __builtin_prefetch(row.prev + u + far / GATES, 1);
             for (int64_t j = u; j < end; j += VL) {
                 if (kept) lstm_kept(&row, j, end - j);
                 else if (end - j >= VL) lstm_units(&row, units, j, j - u, VL);
@@ -168,6 +170,7 @@ static void lstm_grad_row_run(const lstm_backward *l, int64_t b, int64_t t,
     const int kept = rnn_masked(s, b, t);
     for (int64_t j = 0; j < units; j += VL) {
         rnn_prefetch(r.gates + j, GATES, units, GATES * step);
+        __builtin_prefetch(r.before + j + step);
         if (units - j >= VL) lstm_grad_units(&r, kept, units, j, VL);
         else lstm_grad_units(&r, kept, units, j, units - j);
     }

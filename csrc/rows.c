@@ -258,9 +258,13 @@ static table table_at(const zk_call *c, int p) {
     return t;
 }
 
+/* How many rows ahead memory is asked for: enough bytes to cover its latency. */
+static int64_t rows_ahead(int64_t d) { return zk_min(zk_max(256 / zk_max(d, 1), 2), 24); }
+
 /* Asks for a row of the table and its slots: rows lie anywhere, so each is new to the cache. */
 ZK_INLINE void prefetch_row(const table *t, int64_t id) {
     int slots = kinds[t->kind].slots;
+    __builtin_prefetch(t->last + id, 1);
     for (int64_t i = id * t->d; i < (id + 1) * t->d; i += 16) {
         __builtin_prefetch(t->w + i, 1);
         for (int s = 0; s < slots; s++) __builtin_prefetch(t->slot[s] + i, 1);
@@ -276,10 +280,10 @@ typedef struct {
 
 static void read_task(void *ctx, int64_t task, int thread) {
     const read_job *j = ctx;
-    int64_t end = zk_min((task + 1) * j->per, j->ids.n);
+    int64_t end = zk_min((task + 1) * j->per, j->ids.n), ahead = rows_ahead(j->t.d);
     (void)thread;
     for (int64_t i = task * j->per; i < end; i++) {
-        if (i + 2 < end) prefetch_row(&j->t, id_at(&j->ids, i + 2));
+        if (i + ahead < end) prefetch_row(&j->t, id_at(&j->ids, i + ahead));
         replay_row(&j->t, id_at(&j->ids, i), j->y + i * j->t.d);
     }
 }
@@ -321,10 +325,13 @@ static const float *row_gradient(const rows_job *j, int64_t k, int thread) {
 
 static void rows_task(void *ctx, int64_t task, int thread) {
     const rows_job *j = ctx;
-    int64_t end = zk_min((task + 1) * j->per, j->count), d = j->t.d;
+    int64_t end = zk_min((task + 1) * j->per, j->count), d = j->t.d, ahead = rows_ahead(d);
     for (int64_t k = task * j->per; k < end; k++) {
         int64_t id = j->unique[k];
-        if (k + 2 < end) prefetch_row(&j->t, j->unique[k + 2]);
+        if (k + ahead < end) {
+            prefetch_row(&j->t, j->unique[k + ahead]);
+            __builtin_prefetch(j->g + j->order[j->first[k + ahead]] * d);
+        }
         catch_up_row(&j->t, id);
         update_range(&j->u, id * d, (id + 1) * d, row_gradient(j, k, thread));
         j->last[id] = j->seen;

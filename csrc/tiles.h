@@ -17,7 +17,8 @@
     X(sign_int) X(round_bfloat16) X(to_bfloat16) X(from_bfloat16)                                                                                 \
     X(divide) X(sqrt) X(rsqrt) X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(sin) X(cos)         \
     X(erf) X(tanh) X(sigmoid) X(softplus) X(elu) X(sigmoid_cross_entropy) X(power)                 \
-    X(floor_divide) X(mod) X(floor_divide_int) X(mod_int)
+    X(floor_divide) X(mod) X(floor_divide_int) X(mod_int)                                          \
+    X(gelu) X(gelu_tanh) X(silu) X(gelu_grad) X(gelu_tanh_grad) X(silu_grad)
 /* clang-format on */
 #define ZK_COUNT_(name) +1
 #define ZK_NTILES (0 ZK_TILES(ZK_COUNT_))

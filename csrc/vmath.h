@@ -272,6 +272,31 @@ ZK_INLINE vf vf_erf(vf x) {
     return vf_copysign(y, x);
 }
 
+/* x times the normal distribution function, that function alone, and the gradient by x. */
+ZK_INLINE vf vf_normal_share(vf x) { return 0.5f * vf_erf(x * 0.70710678f) + 0.5f; }
+ZK_INLINE vf vf_gelu(vf x) { return x * vf_normal_share(x); }
+ZK_INLINE vf vf_gelu_grad(vf x) {
+    const vf far = vf_at_most(0.5f * x * x, vf_set(88));
+    return x * (vf_exp_flush(-far) * 0.3989422804f) + vf_normal_share(x);
+}
+
+/* gelu's tanh form as x * sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3), and its gradient. */
+ZK_INLINE vf vf_gelu_tanh_share(vf x) {
+    return vf_sigmoid(1.5957691216f * (x * (0.044715f * x * x + 1.f)));
+}
+ZK_INLINE vf vf_gelu_tanh(vf x) { return x * vf_gelu_tanh_share(x); }
+ZK_INLINE vf vf_gelu_tanh_grad(vf x) {
+    const vf s = vf_gelu_tanh_share(x), z = vf_at_most(x * x, vf_set(1e4f));
+    return s + x * (s - s * s) * (1.5957691216f + 0.2140644488f * z);
+}
+
+/* x * sigmoid(x) and its gradient. */
+ZK_INLINE vf vf_silu(vf x) { return x * vf_sigmoid(x); }
+ZK_INLINE vf vf_silu_grad(vf x) {
+    const vf s = vf_sigmoid(x);
+    return s + x * (s - s * s);
+}
+
 /* The lower (0) or upper (1) half of x in double precision; two halves as floats or int32. */
 ZK_INLINE vd vd_half(vf x, int upper) {
     union {

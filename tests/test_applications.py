@@ -85,6 +85,21 @@ def test_application_starts_from_a_given_tensor():
     assert_close(model.predict_on_batch(x), plain.predict_on_batch(x / 127.5 - 1), OUTPUT)
 
 
+@pytest.mark.parametrize("application", ["MobileNetV2", "ResNet50V2"])
+def test_channels_first_computes_the_same(application, monkeypatch):
+    shape, more = (32, 40, 3), {"alpha": 0.01} if application == "MobileNetV2" else {}
+    arguments = {"weights": None, "include_top": False, "pooling": "avg", **more}
+    make = getattr(applications, application)
+    last = make(input_shape=shape, **arguments)
+    last.set_weights(seeded_weights(application, last.weights))
+    monkeypatch.setattr(zk.config, "_image_data_format", "channels_first")
+    first = make(input_shape=(3, 32, 40), **arguments)
+    first.set_weights(last.get_weights())
+    x = image(application, shape)
+    want = last.predict_on_batch(x)
+    assert_close(first.predict_on_batch(x.transpose(0, 3, 1, 2)), want, OUTPUT)
+
+
 def test_application_of_any_size_has_no_top():
     model = applications.VGG16(weights=None, include_top=False)
     assert model.output_shape == (None, None, None, 512)

@@ -33,6 +33,8 @@ LEVELS = (
         "weights",
         "policies",
         "dtype_policies",
+        "quantization",
+        "quantizers",
         "registry",
         "initializers",
         "regularizers",

@@ -125,7 +125,11 @@ def slope(op: Op, arrays: list[np.ndarray], attrs: Any, i: int, v: Any, weights:
     return (value(1e-6) - value(-1e-6)) / 2e-6
 
 
-@pytest.mark.parametrize("op, i", [c for c in CASES if c[0].grad], ids=name_of)
+STRAIGHT_THROUGH = ("round_bfloat16",)  # its gradient is that of the number before rounding
+SLOPES = [c for c in CASES if c[0].grad and c[0].name not in STRAIGHT_THROUGH]
+
+
+@pytest.mark.parametrize("op, i", SLOPES, ids=name_of)
 def test_gradient_is_the_slope(op, i):
     rng = np.random.default_rng(2)
     arrays, attrs = wide(arrays_of(op.samples[i])), op.samples[i].attrs

@@ -11,10 +11,10 @@ import pytest
 from graph_check import RandomGraph, assert_close, evaluate, op_names, verify
 
 from zoo_keras.errors import UnsupportedError
-from zoo_keras.graph import Graph, Tensor, constant, input_tensor, scope, tracing
+from zoo_keras.graph import CONSTANT, Graph, Tensor, constant, input_tensor, scope, tracing
 from zoo_keras.ops.op import registry as R
 from zoo_keras.passes.chains import gather_chains
-from zoo_keras.passes.fuse import fold_scales, fuse_products, pack_weights
+from zoo_keras.passes.fuse import fold_scales, fuse_bias, fuse_epilogues, pack_weights
 from zoo_keras.passes.fuse_norm import fuse_norms
 from zoo_keras.passes.grad import gradients, sum_to_shape
 from zoo_keras.passes.pipeline import optimise
@@ -29,6 +29,10 @@ def through(build: Build, by: Callable[[Graph], Graph], shape=(2, 3), dtype="flo
     x = input_tensor("x", shape, dtype)
     outputs = build(x)
     return by(Graph([x], outputs if isinstance(outputs, tuple) else (outputs,)))
+
+
+def fuse_products(graph: Graph) -> Graph:
+    return fuse_epilogues(fuse_bias(graph))
 
 
 def parameter(*shape: int, name: str = "w") -> Tensor:
@@ -181,6 +185,26 @@ def test_zeros_of_both_signs_are_different_constants():
     assert a is not b
 
 
+def test_a_pass_with_nothing_to_do_gives_the_graph_itself():
+    graph = through(lambda x: R["exp"](R["tanh"](x)), lambda g: g)
+    assert simplify(graph) is graph
+    assert optimise(graph) is not graph
+
+
+@pytest.mark.parametrize(("axes", "zero"), [((0, 1, 2), True), ((0, 1), False)])
+def test_a_bias_before_batch_normalization_has_no_gradient(axes, zero):
+    def build(x):
+        one = full(3, 1.0)
+        dx, dgamma, _ = R["batch_norm_grad"](R["exp"](x), x, one, one, one, epsilon=0.1)
+        return R["reduce_sum"](dx, axes=axes, keepdims=False), R["multiply"](dgamma, 2.0)
+
+    graph = through(build, simplify, (2, 4, 4, 3))
+    total = graph.outputs[0]
+    assert (total.node.op is CONSTANT) == zero
+    if zero:
+        assert not total.node.attrs["value"].any()
+
+
 # --- fuse
 
 
@@ -209,6 +233,25 @@ def test_a_convolution_takes_its_bias_and_activation_too():
     graph = through(build, fuse_products, shape=(1, 2, 2, 3))
     assert op_names(graph) == ["reshape", "conv_fused"]
     assert graph.outputs[0].node.attrs["activation"] == "sigmoid"
+
+
+def test_a_residual_and_the_activation_after_it_are_taken_in():
+    def dense(x: Tensor) -> Tensor:
+        return R["clip"](R["add"](parameter(2, 4, name="r"), biased(x)), low=0.0, high=6.0)
+
+    def conv(x: Tensor) -> Tensor:
+        y = R["add"](convolved(x), parameter(4, name="b"))
+        return R["relu"](R["add"](y, parameter(1, 2, 2, 4, name="r")))
+
+    for build, shape, name, kind in (
+        (dense, (2, 3), "dense_add", "relu6"),
+        (conv, (1, 2, 2, 3), "conv_fused_add", "relu"),
+    ):
+        graph = through(build, fuse_products, shape=shape)
+        assert op_names(graph) == [name]
+        assert graph.outputs[0].node.attrs["activation"] == kind
+        frozen = through(build, lambda g: optimise(g, freeze=True), shape=shape)
+        assert op_names(frozen)[-1] == name.replace("_fused", "").replace("_add", "_packed_add")
 
 
 def both(x: Tensor) -> tuple[Tensor, ...]:

@@ -72,7 +72,8 @@ def test_long_lags_equal_steps_made_one_by_one(kind, how, first, rate):
     for name in SETS:
         with instruction_set(name):
             got = run_kernel(rows.settle_rows, given, {"kind": kind, "how": how})
-        np.testing.assert_allclose(got[0], want[0], rtol=1e-5, atol=4e-7)
+        off = np.abs(got[0] - want[0]) / (np.abs(want[0] - wide[0]) + np.abs(want[0]) + 0.01)
+        assert off.max() < 1e-5
         for a, b in zip(got[1:-1], want[1:-1], strict=True):
             np.testing.assert_allclose(a, b, rtol=3e-5, atol=1e-12)
 

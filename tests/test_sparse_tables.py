@@ -11,6 +11,7 @@ import pytest
 import zoo_keras as zk
 from zoo_keras import layers, optimizers
 from zoo_keras.optimizers import schedules
+from zoo_keras.training.data import batch_of
 
 ROWS, STEPS = 40, 1000
 DECAY = schedules.CosineDecay(0.02, 900, alpha=0.05)
@@ -64,6 +65,11 @@ def batches(count: int, size: int = 4):
         yield ids, np.sin(ids[:, :2] * 0.7).astype("f4")
 
 
+def train(model, x, y):
+    """train_on_batch without the logs, which take most of its time."""
+    model._train_batch(batch_of((x, y, None)))
+
+
 def tables_of(model):
     return model._local().state.tables
 
@@ -78,12 +84,13 @@ def assert_same(a, b):
 @pytest.mark.parametrize("name", MADE)
 def test_a_thousand_steps_equal_those_with_whole_gradients(name):
     sparse, dense = model_of(MADE[name]()), model_of(MADE[name](), dense=True)
+    rate = sparse.optimizer._learning_rate
     for step, (x, y) in enumerate(batches(STEPS)):
-        if step in (300, 610) and "learning_rate" in sparse.optimizer.variables[1].name:
+        if step in (300, 610) and not isinstance(rate, schedules.CosineDecay):
             for model in (sparse, dense):
                 model.optimizer.learning_rate = float(model.optimizer.learning_rate) * 0.3
-        sparse.train_on_batch(x, y)
-        dense.train_on_batch(x, y)
+        train(sparse, x, y)
+        train(dense, x, y)
         if step in (0, 7, 480):
             assert_same(sparse, dense)
     assert len(tables_of(sparse)) == 1 and not len(tables_of(dense))
@@ -276,8 +283,8 @@ def test_steps_need_no_more_memory(name):
     model = model_of(MADE[name]())
     given = list(batches(50))
     for x, y in given * 12:  # more than the notes hold
-        model.train_on_batch(x, y)
+        train(model, x, y)
     before = resident_kilobytes()
     for x, y in given * 20:
-        model.train_on_batch(x, y)
+        train(model, x, y)
     assert resident_kilobytes() - before < 2000

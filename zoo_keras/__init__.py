@@ -30,8 +30,8 @@ _OBJECTS = {
 }
 _MODULES = (
     "activations", "applications", "backend", "callbacks", "config", "constraints", "dtype_policies",
-    "initializers", "layers", "losses", "metrics", "models", "ops", "optimizers", "random",
-    "regularizers", "saving", "spark", "utils",
+    "initializers", "layers", "losses", "metrics", "models", "ops", "optimizers", "quantizers",
+    "random", "regularizers", "saving", "spark", "utils",
 )  # fmt: skip
 
 __all__ = [*sorted(_OBJECTS), *_MODULES, "__version__", "version"]

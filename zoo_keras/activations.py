@@ -28,7 +28,9 @@ def relu(
     """x above the threshold, at most max_value; below it negative_slope * (x - threshold)."""
     if not threshold and max_value is None:
         return ops.leaky_relu(x, negative_slope) if negative_slope else ops.relu(x)
-    y = ops.where(ops.greater(x, threshold), x, 0.0) if threshold else ops.relu(x)
+    y = ops.where(ops.greater(x, threshold), x, 0.0) if threshold else x
+    if max_value is None and not threshold:
+        y = ops.relu(x)
     if max_value is not None:
         y = ops.clip(y, 0.0, float(max_value))
     if not negative_slope:

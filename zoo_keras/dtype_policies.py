@@ -1,4 +1,4 @@
-"""`zoo_keras.dtype_policies` has the names of `keras.dtype_policies` that float models use."""
+"""`zoo_keras.dtype_policies` has the names of `keras.dtype_policies` that models here use."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import Any
 
 from zoo_keras.missing import missing
 from zoo_keras.policies import DTypePolicy, dtype_policy
+from zoo_keras.quantization import QuantizedDTypePolicy
 
 FloatDTypePolicy = DTypePolicy
 
-__all__ = ["DTypePolicy", "FloatDTypePolicy", "deserialize", "get", "serialize"]
+__all__ = [
+    "DTypePolicy", "FloatDTypePolicy", "QuantizedDTypePolicy", "deserialize", "get", "serialize",
+]  # fmt: skip
 
 
 def get(identifier: Any) -> DTypePolicy:

@@ -197,12 +197,24 @@ class Graph:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self._nodes: tuple[Node, ...] | None = None
+        self._readers: dict[tuple[int, int], list[Node | None]] | None = None
 
     def nodes(self) -> Sequence[Node]:
         """All nodes that the outputs need, each after its inputs; the order is deterministic."""
         if self._nodes is None:
             self._nodes = tuple(topological(t.node for t in self.outputs))
         return self._nodes
+
+    def readers(self) -> dict[tuple[int, int], list[Node | None]]:
+        """Who reads each tensor, by (id of node, index); None stands for being an output."""
+        if self._readers is None:
+            self._readers = {}
+            for node in self.nodes():
+                for t in node.inputs:
+                    self._readers.setdefault((id(t.node), t.index), []).append(node)
+            for t in self.outputs:
+                self._readers.setdefault((id(t.node), t.index), []).append(None)
+        return self._readers
 
     def __str__(self) -> str:
         names: dict[int, str] = {}

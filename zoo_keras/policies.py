@@ -33,6 +33,11 @@ class DTypePolicy:
         """Whether layers round what they read and give to bfloat16."""
         return self.name == "mixed_bfloat16"
 
+    @property
+    def quantization_mode(self) -> str | None:
+        """ "int8" for weights in int8 (see `quantization`), else None."""
+        return None
+
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name}
 
@@ -66,6 +71,10 @@ def dtype_policy(value: Any = None) -> DTypePolicy:
         return _default
     if isinstance(value, DTypePolicy):
         return value
+    from zoo_keras.quantization import quantized_policy
+
+    if (quantized := quantized_policy(value)) is not None:
+        return quantized
     if isinstance(value, dict):
         if value.get("class_name") not in ("DTypePolicy", "FloatDTypePolicy", "Policy"):
             raise UnsupportedError(

@@ -7,21 +7,24 @@ conftest.py). The files are written in this process and opened in that one.
 from __future__ import annotations
 
 import pytest
-from golden.cases.models import MODELS, compile_arguments
+from golden.cases import models, recurrent_models, spatial_models
+from golden.cases.models import compile_arguments
 from golden.compare import OUTPUT, STEP, assert_all_close
 from golden.store import Golden, series
 from keras_process import as_list, found_series, joined, run_keras
 
 import zoo_keras as zk
 
-GOLDEN = Golden("files")
-NAMES = list(GOLDEN.cases)
+MODELS = models.MODELS | spatial_models.MODELS | recurrent_models.MODELS
+AREAS = ("files", "spatial_files", "recurrent_files")
+GOLDEN = {n: golden for golden in map(Golden, AREAS) for n in golden.cases}
+NAMES = list(GOLDEN)
 FILES = [f"{n}{suffix}" for n in NAMES for suffix in (".keras", ".h5", ".weights.h5")]
 
 
 def trained(name):
     """The model of the golden files after the same first step, trained here."""
-    arrays = GOLDEN.arrays(name)
+    arrays = GOLDEN[name].arrays(name)
     model = MODELS[name].build(zk)
     model.set_weights(series(arrays, "weight"))
     model.compile(**compile_arguments(zk, MODELS[name]))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo_keras import ops
+from zoo_keras import ops, quantizers
 from zoo_keras.layers.arguments import positive, refuse
 from zoo_keras.layers.input_spec import InputSpec
-from zoo_keras.layers.layer import Layer, known_size
+from zoo_keras.layers.layer import known_size
+from zoo_keras.layers.quantized import LargeWeight, Quantizable
 from zoo_keras.layers.weight_options import add_weight, options_config, set_options
 
 _OPTIONS = (
@@ -20,7 +21,7 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-class Dense(Layer):
+class Dense(Quantizable):
     """activation(inputs @ kernel + bias), kernel (features, units), bias (units,).
 
     Raises ConfigError unless units is a positive integer; ShapeError when the number of features
@@ -48,8 +49,8 @@ class Dense(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        refuse(self, lora_rank=lora_rank, lora_alpha=lora_alpha,
-               quantization_config=quantization_config)  # fmt: skip
+        refuse(self, lora_rank=lora_rank, lora_alpha=lora_alpha)
+        self.set_quantization(quantization_config)
         self.units = positive(self, "units", units)
         self.use_bias = use_bias
         self.activation: Any = None
@@ -69,14 +70,25 @@ class Dense(Layer):
     def build(self, input_shape: Any = None) -> None:
         """Make kernel and bias for inputs of this shape."""
         features = known_size(self, input_shape, -1)
-        self.kernel = add_weight(self, "kernel", (features, self.units))
+        shape = (features, self.units)
+        if self.quantization_mode:
+            self.kernel = self.int8_weight("kernel", shape)
+        else:
+            self.kernel = add_weight(self, "kernel", shape)
         self.bias = add_weight(self, "bias", (self.units,)) if self.use_bias else None
         self.input_spec = InputSpec(min_ndim=2, axes={-1: features})
+
+    def large_weight(self) -> LargeWeight:
+        """The kernel, with a scale for each unit."""
+        return LargeWeight("kernel", (0,))
 
     def call(self, inputs: Any, training: Any = None) -> Any:
         """(batch, ..., features) -> (batch, ..., units)."""
         del training
-        outputs = ops.matmul(inputs, self.kernel)
+        if self.quantization_mode:
+            scale, bias = self.kernel_scale, self.bias
+            return self.int8_product(inputs, self.kernel, scale, bias, self.activation)
+        outputs = ops.matmul(self.observed(inputs), self.kernel)
         if self.bias is not None:
             outputs = ops.add(outputs, self.bias)
         return self.activation(outputs)
@@ -89,5 +101,5 @@ class Dense(Layer):
             **options_config(self, "activation"),
             "use_bias": self.use_bias,
             **options_config(self, *_OPTIONS),
-            "quantization_config": None,
+            "quantization_config": quantizers.serialize(self.quantization_config),
         }

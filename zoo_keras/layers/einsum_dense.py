@@ -12,10 +12,13 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from zoo_keras import activations, initializers, ops
+import numpy as np
+
+from zoo_keras import activations, initializers, ops, quantizers
 from zoo_keras.layers.arguments import argument_error, is_whole, refuse
 from zoo_keras.layers.input_spec import InputSpec
 from zoo_keras.layers.layer import Layer, shape_error
+from zoo_keras.layers.quantized import LargeWeight, Quantizable
 from zoo_keras.layers.weight_options import add_weight, options_config, set_options
 
 _OPTIONS = (
@@ -45,7 +48,7 @@ class _Plan(NamedTuple):
     bias: str  # the letters of the bias, from the first one that bias_axes names
 
 
-class EinsumDense(Layer):
+class EinsumDense(Quantizable):
     """activation(einsum(equation, inputs, kernel) + bias).
 
     `output_shape` holds the sizes of the output without the batch and without what "..." stands
@@ -81,8 +84,8 @@ class EinsumDense(Layer):
     ) -> None:
         super().__init__(**kwargs)
         refuse(self, lora_rank=lora_rank, lora_alpha=lora_alpha,
-               gptq_unpacked_column_size=gptq_unpacked_column_size,
-               quantization_config=quantization_config)  # fmt: skip
+               gptq_unpacked_column_size=gptq_unpacked_column_size)  # fmt: skip
+        self.set_quantization(quantization_config)
         self.equation = equation
         self._parsed = _parse(self, equation)
         self.partial_output_shape = (
@@ -105,23 +108,47 @@ class EinsumDense(Layer):
         """Make kernel and bias for inputs of this shape."""
         plan = self._plan(tuple(input_shape))
         self.input_spec = InputSpec(ndim=len(input_shape))
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=plan.kernel_shape,
-            initializer=self._fan_aware_initializer(plan),
+        make = self.int8_weight if self.quantization_mode else self._float_kernel
+        self.kernel = make("kernel", plan.kernel_shape)
+        self.bias = None if plan.bias_shape is None else add_weight(self, "bias", plan.bias_shape)
+
+    def large_weight(self) -> LargeWeight:
+        """The kernel, with a scale for each of its columns."""
+        _, kernel, y = self._parsed
+        return LargeWeight("kernel", tuple(i for i, c in enumerate(kernel) if c not in y))
+
+    def scale_shape(self, kept: Sequence[int]) -> tuple[int, ...]:
+        """The scale lies along the output's axes; those that the kernel does not have are 1."""
+        x, kernel, y = self._parsed
+        sizes = dict(zip((c for c in kernel if c in y), kept, strict=True))
+        missing = self.input_spec.ndim - len(x.replace(".", ""))
+        return tuple(sizes.get(c, 1) for c in y.replace("...", "." * missing))
+
+    def arranged_scale(self, scale: np.ndarray) -> np.ndarray:
+        """The scale in the order of the output's axes."""
+        _, kernel, y = self._parsed
+        order = [kernel.index(c) for c in y if c in kernel]
+        turned = scale.transpose([*order, *(i for i in range(len(kernel)) if i not in order)])
+        return super().arranged_scale(turned)
+
+    def _float_kernel(self, name: str, shape: Sequence[int]) -> Any:
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=self._fan_aware_initializer(),
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
         )
-        self.bias = None if plan.bias_shape is None else add_weight(self, "bias", plan.bias_shape)
 
-    def _fan_aware_initializer(self, plan: _Plan) -> Any:
+    def _fan_aware_initializer(self) -> Any:
         """The kernel's initializer, told which axes are summed unless the user said so."""
         given = self.kernel_initializer
+        _, kernel, y = self._parsed
         if not isinstance(given, initializers.VarianceScaling):
             return given
         if given.input_axes is not None and given.output_axes is not None:
             return given
-        made = {i: letter in plan.y for i, letter in enumerate(plan.kernel)}
+        made = {i: letter in y for i, letter in enumerate(kernel)}
         axes = {
             "seed": given.seed,
             "input_axes": [i for i, is_output in made.items() if not is_output],
@@ -201,6 +228,7 @@ class EinsumDense(Layer):
     def call(self, inputs: Any, training: Any = None) -> Any:
         """The product with the kernel, plus bias, through the activation."""
         del training
+        inputs = self.observed(inputs)
         plan = self._plan(tuple(inputs.shape))
         inner = "".join(c for c in plan.kernel if c not in plan.y)
         columns = plan.kernel[len(inner) :]
@@ -209,7 +237,7 @@ class EinsumDense(Layer):
         is_matrix = plan.kernel == inner + columns and plan.x == rows + inner
         if inner and is_matrix and plan.y == rows + columns and whole_bias:
             return self._as_matrix(inputs, len(rows))
-        outputs = ops.einsum(f"{plan.x},{plan.kernel}->{plan.y}", inputs, self.kernel)
+        outputs = self._einsum(plan, inputs)
         if self.bias is not None:
             outputs = ops.add(outputs, self.bias)
         return self.activation(outputs)
@@ -220,13 +248,38 @@ class EinsumDense(Layer):
         columns = self.kernel.shape[len(inputs.shape) - lead :]
         width = math.prod(columns)
         kernel = ops.reshape(self.kernel, (inner, width))
-        outputs = ops.matmul(ops.reshape(inputs, (math.prod(rows), inner)), kernel)
-        if self.bias is not None:
-            outputs = ops.add(outputs, ops.reshape(self.bias, (width,)))
-        first = getattr(self.activation, "__name__", "") in _ELEMENTWISE
-        if first and self.activation is getattr(activations, self.activation.__name__):
-            return ops.reshape(self.activation(outputs), (*rows, *columns))
-        return self.activation(ops.reshape(outputs, (*rows, *columns)))
+        bias = None if self.bias is None else ops.reshape(self.bias, (width,))
+        inputs = ops.reshape(inputs, (math.prod(rows), inner))
+        name = getattr(self.activation, "__name__", "")
+        known = name in _ELEMENTWISE and self.activation is getattr(activations, name)
+        early = self.activation if known else activations.linear
+        if self.quantization_mode:
+            scale = ops.reshape(self.kernel_scale, (width,))
+            outputs = self.int8_product(inputs, kernel, scale, bias, early)
+        else:
+            outputs = ops.matmul(inputs, kernel)
+            outputs = early(outputs if bias is None else ops.add(outputs, bias))
+        outputs = ops.reshape(outputs, (*rows, *columns))
+        return outputs if known else self.activation(outputs)
+
+    def _einsum(self, plan: _Plan, inputs: Any) -> Any:
+        """Any equation. Rounded inputs and weights are summed in float32, exactly up to 2^24."""
+        equation = f"{plan.x},{plan.kernel}->{plan.y}"
+        if not self.quantization_mode:
+            return ops.einsum(equation, inputs, self.kernel)
+        kernel = ops.cast(self.kernel, self.variable_dtype)
+        if not self.rounds_inputs:
+            return ops.divide(ops.einsum(equation, inputs, kernel), self.kernel_scale)
+        summed = [i for i, c in enumerate(plan.x) if c not in plan.y]
+        inputs, scale = self.rounded_inputs(inputs, summed)
+        kept = "".join(c for c in plan.y if c in plan.x)
+        sizes = dict(zip(plan.x, inputs.shape, strict=True))
+        scale = ops.reshape(
+            ops.einsum(f"{plan.x}->{kept}", scale), tuple(sizes.get(c, 1) for c in plan.y)
+        )
+        return ops.divide(
+            ops.einsum(equation, inputs, kernel), ops.multiply(scale, self.kernel_scale)
+        )
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -237,7 +290,7 @@ class EinsumDense(Layer):
             **options_config(self, "activation"),
             "bias_axes": self.bias_axes,
             **options_config(self, *_OPTIONS),
-            "quantization_config": None,
+            "quantization_config": quantizers.serialize(self.quantization_config),
         }
 
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo_keras import ops
+from zoo_keras import ops, quantizers
 from zoo_keras.layers.arguments import positive, refuse
-from zoo_keras.layers.layer import Layer
+from zoo_keras.layers.quantized import LargeWeight, Quantizable
 from zoo_keras.layers.weight_options import add_weight, options_config, set_options
 from zoo_keras.ops.convert import dtype_of
+from zoo_keras.ops.int8 import gather_int8
 from zoo_keras.ops.index import gather
 
 
-class Embedding(Layer):
+class Embedding(Quantizable):
     """Row `id` of a table (input_dim, output_dim) for each id; id 0 is padding with mask_zero.
 
     An id outside 0..input_dim-1 is a DataError when the model runs.
@@ -41,8 +42,8 @@ class Embedding(Layer):
     ) -> None:
         kwargs.pop("input_length", None)  # Keras 2 wanted it; the ids tell
         super().__init__(**kwargs)
-        refuse(self, lora_rank=lora_rank, lora_alpha=lora_alpha,
-               quantization_config=quantization_config)  # fmt: skip
+        refuse(self, lora_rank=lora_rank, lora_alpha=lora_alpha)
+        self.set_quantization(quantization_config)
         self.input_dim = positive(self, "input_dim", input_dim)
         self.output_dim = positive(self, "output_dim", output_dim)
         set_options(
@@ -62,12 +63,21 @@ class Embedding(Layer):
         """Make the table; the shape of the ids does not matter."""
         if not self.built:
             shape = (self.input_dim, self.output_dim)
-            self.embeddings = add_weight(self, "embeddings", shape, autocast=False)
+            if self.quantization_mode:
+                self.embeddings = self.int8_weight("embeddings", shape)
+            else:
+                self.embeddings = add_weight(self, "embeddings", shape, autocast=False)
+
+    def large_weight(self) -> LargeWeight:
+        """The table, with a scale for each row."""
+        return LargeWeight("embeddings", (1,))
 
     def call(self, inputs: Any) -> Any:
         """(...) ids -> (..., output_dim)."""
         if dtype_of(inputs) not in ("int32", "int64"):
             inputs = ops.cast(inputs, "int32")
+        if self.quantization_mode:
+            return gather_int8(self.embeddings, self.embeddings_scale, inputs)
         return gather(self.embeddings, inputs)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
@@ -85,5 +95,5 @@ class Embedding(Layer):
                 "embeddings_constraint",
             ),
             "mask_zero": self.mask_zero,
-            "quantization_config": None,
+            "quantization_config": quantizers.serialize(self.quantization_config),
         }  # fmt: skip

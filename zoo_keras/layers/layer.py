@@ -150,6 +150,18 @@ class Layer(Tracked):
     def dtype(self) -> str:
         return self.variable_dtype
 
+    @property
+    def quantization_mode(self) -> str | None:
+        """ "int8" once the layer is quantised (see `layers.quantized`), else None."""
+        return self.dtype_policy.quantization_mode
+
+    def quantize(self, mode: Any = None, config: Any = None, type_check: bool = True) -> None:
+        """Replace weights by int8 ones. Most layers cannot and raise NotImplementedError."""
+        raise NotImplementedError(
+            f'{type(self).__name__} "{self.name}": has no int8 form and stays in its own dtype. '
+            f"Received: quantize({mode!r}). Leave the layer out with `filters`."
+        )
+
     def build(self, input_shape: Any = None) -> None:
         """Make the weights. Called once, with the shape of the first inputs."""
         del input_shape

@@ -129,6 +129,36 @@ class Model(Trainer, Layer):
             )
         return found[0]
 
+    def quantize(  # type: ignore[override]
+        self,
+        mode: Any = None,
+        config: Any = None,
+        filters: Any = None,
+        sample: Any = None,
+        *,
+        type_check: bool = True,
+    ) -> None:
+        """Put the kernels of Dense and EinsumDense and the tables of Embedding into int8.
+
+        The model then predicts faster and can be saved; it cannot be trained any more. Layers
+        without an int8 form (convolutions among them, see docs/engine.md) stay as they are, with a
+        warning when they have weights.
+
+        Args:
+            mode: "int8".
+            config: a quantizers.Int8QuantizationConfig instead of a mode.
+            filters: a regular expression, a list of them, or a function of a layer: which layers.
+            sample: inputs as `predict` takes them. They fix one scale for all inputs of a layer;
+                without them each row of its inputs has its own. (Keras has no such argument.)
+            type_check: leave subclasses of the three layers alone.
+
+        Raises ConfigError for a layer that is not built or is quantised already.
+        Source: keras.Model.quantize.
+        """
+        from zoo_keras.models.quantizing import quantize_model
+
+        quantize_model(self, mode, config, filters, sample, type_check)
+
     # ---- configuration -------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:

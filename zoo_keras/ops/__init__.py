@@ -16,7 +16,8 @@ from zoo_keras.missing import missing
 from zoo_keras.ops import attention as _attention, group_norm as _group_norm  # noqa: F401
 from zoo_keras.ops import bitwise, chain, conv_fused, host, host_linalg, index  # noqa: F401
 from zoo_keras.ops import int8, linalg, loop, math, narrow, nn  # noqa: F401
-from zoo_keras.ops import pool, random_ops, reduce, rnn, rnn_gru, rows, special, update  # noqa: F401
+from zoo_keras.ops import pool, random_ops, reduce, rnn, rnn_gru, rows  # noqa: F401
+from zoo_keras.ops import smooth, special, update  # noqa: F401
 from zoo_keras.ops import conv as _conv, norm as _norm, scan as _scan, shape as _shape  # noqa: F401
 
 # Only now the public names: conv, norm, scan and shape become functions, and were modules above.

@@ -125,7 +125,7 @@ def einsum(subscripts: str, *operands: Any, **kwargs: Any) -> Any:
     x, labels = _single(values[0], inputs[0])
     for i, (other, names) in enumerate(zip(values[1:], inputs[1:], strict=True)):
         later = set("".join([output, *inputs[i + 2 :]]))
-        x, labels = _product(x, labels, *_single(other, names), later)
+        x, labels = _product(x, labels, *_single(other, names), later, output)
     x, labels = _summed(x, labels, set(output))
     return transpose(x, [labels.index(name) for name in output])
 
@@ -182,7 +182,7 @@ def _summed(x: Any, labels: str, keep: set[str]) -> tuple[Any, str]:
     )
 
 
-def _product(a: Any, la: str, b: Any, lb: str, later: set[str]) -> tuple[Any, str]:
+def _product(a: Any, la: str, b: Any, lb: str, later: set[str], output: str) -> tuple[Any, str]:
     """a times b as one batched matrix product, letters not needed later summed."""
     a, la = _summed(a, la, later | set(lb))
     b, lb = _summed(b, lb, later | set(la))
@@ -192,16 +192,29 @@ def _product(a: Any, la: str, b: Any, lb: str, later: set[str]) -> tuple[Any, st
     rows, columns = [c for c in la if c not in lb], [c for c in lb if c not in la]
     sizes = {**dict(zip(lb, b.shape)), **dict(zip(la, a.shape))}
     sizes |= {c: max(a.shape[la.index(c)], b.shape[lb.index(c)]) for c in both}
-    x = transpose(a, [la.index(c) for c in [*batch, *rows, *inner]])
-    y = transpose(b, [lb.index(c) for c in [*batch, *inner, *columns]])
-    lead_x = [a.shape[la.index(c)] for c in batch]
-    lead_y = [b.shape[lb.index(c)] for c in batch]
-    width = math.prod(sizes[c] for c in inner)
-    x = reshape_op(x, shape=(*lead_x, math.prod(sizes[c] for c in rows), width))
-    y = reshape_op(y, shape=(*lead_y, width, math.prod(sizes[c] for c in columns)))
-    found = matmul_op(x, y, transpose_a=False, transpose_b=False)
+    x, turn_a = _matrix(a, la, batch, rows, inner)
+    y, turn_b = _matrix(b, lb, batch, inner, columns)
     names = [*batch, *rows, *columns]
+    if "".join([*batch, *columns, *rows]) == output:  # (x y)' = y' x' needs no transpose
+        found = matmul_op(y, x, transpose_a=not turn_b, transpose_b=not turn_a)
+        names = [*batch, *columns, *rows]
+    else:
+        found = matmul_op(x, y, transpose_a=turn_a, transpose_b=turn_b)
     return reshape_op(found, shape=tuple(sizes[c] for c in names)), "".join(names)
+
+
+def _matrix(
+    x: Any, labels: str, batch: list[str], first: list[str], second: list[str]
+) -> tuple[Any, bool]:
+    """x as (batch, first, second), or, when it lies so, as (batch, second, first) and True."""
+    turned = labels == "".join([*batch, *second, *first]) and bool(first and second)
+    left, right = (second, first) if turned else (first, second)
+    sizes = dict(zip(labels, x.shape, strict=True))
+    if labels != "".join([*batch, *left, *right]):
+        x = transpose(x, [labels.index(c) for c in [*batch, *left, *right]])
+    lead = tuple(sizes[c] for c in batch)
+    rows, columns = (math.prod(sizes[c] for c in side) for side in (left, right))
+    return reshape_op(x, shape=(*lead, rows, columns)), turned
 
 
 @public

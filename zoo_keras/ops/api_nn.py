@@ -13,7 +13,7 @@ import numpy as np
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor
 from zoo_keras.ops import math as m
-from zoo_keras.ops import nn, reduce, scan
+from zoo_keras.ops import nn, reduce, scan, smooth
 from zoo_keras.ops.api_shape import moveaxis, split
 from zoo_keras.ops.attention import MASKED, attention
 from zoo_keras.ops.convert import EPSILON, as_dtype, as_float, axes_in, axis_in, dtype_of, value
@@ -65,12 +65,7 @@ def selu(x: Any) -> Any:
 def gelu(x: Any, approximate: bool = True) -> Any:
     """x times the normal distribution function of x, or its tanh approximation."""
     x = as_float(x)
-    if approximate:
-        cubed = m.multiply(m.multiply(m.square(x), x), 0.044715)
-        inside = m.multiply(m.add(x, cubed), math.sqrt(2.0 / math.pi))
-        return m.multiply(m.multiply(x, 0.5), m.add(m.tanh(inside), 1.0))
-    share = m.add(m.erf(m.multiply(x, math.sqrt(0.5))), 1.0)
-    return m.multiply(m.multiply(x, 0.5), share)
+    return smooth.gelu_tanh(x) if approximate else smooth.gelu(x)
 
 
 @public
@@ -107,8 +102,7 @@ def log_sigmoid(x: Any) -> Any:
 @public
 def silu(x: Any) -> Any:
     """x * sigmoid(x)."""
-    x = as_float(x)
-    return m.multiply(x, m.sigmoid(x))
+    return smooth.silu(as_float(x))
 
 
 @public

@@ -28,7 +28,9 @@ from zoo_keras.ops.conv_geometry import (
     output_shape,
     y_shape,
 )
+from zoo_keras.ops.linalg import matmul
 from zoo_keras.ops.op import Sample, op
+from zoo_keras.ops.shape import reshape, strided_slice, strided_slice_grad
 
 # --- reference: one step for each cell of the kernel
 
@@ -70,11 +72,31 @@ def _pad_spatial(x: np.ndarray, padding: Padding) -> np.ndarray:
 def conv_grad(
     g: Any, y: Any, x: Any, w: Any, *, strides: Any, padding: Any, dilation: Any, groups: int = 1
 ) -> Any:
+    if groups == 1 and not np.any(padding) and all(n == 1 for n in w.shape[:-2]):
+        return _pointwise_grad(g, x, w, strides)
     how = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
     return (
         conv_grad_input(g, w, input_shape=tuple(x.shape), **how),
         conv_grad_kernel(x, g, kernel_shape=tuple(w.shape), **how),
     )
+
+
+def _rows(x: Any) -> Any:
+    return reshape(x, shape=(int(np.prod(x.shape[:-1])), x.shape[-1]))
+
+
+def _pointwise_grad(g: Any, x: Any, w: Any, strides: Sequence[int]) -> tuple[Any, Any]:
+    """A window of one cell: matrix products over the cells that were read."""
+    flat, g_rows, begin = _rows(w), _rows(g), (0,) * len(x.shape)
+    steps = (1, *strides, 1)
+    end = [(n - 1) * s + 1 for n, s in zip((*g.shape[:-1], x.shape[-1]), steps, strict=True)]
+    dx = reshape(matmul(g_rows, flat, transpose_b=True), shape=(*g.shape[:-1], x.shape[-1]))
+    if tuple(dx.shape) != tuple(x.shape):
+        cells = {"begin": begin, "end": tuple(map(int, end)), "strides": steps}
+        dx = strided_slice_grad(dx, shape=tuple(x.shape), **cells)
+        x = strided_slice(x, **cells)
+    dw = matmul(_rows(x), g_rows, transpose_a=True)
+    return dx, reshape(dw, shape=tuple(w.shape))
 
 
 @op(

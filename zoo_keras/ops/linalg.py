@@ -6,7 +6,7 @@ work is cut, is the engine's business; nothing here knows it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,31 +14,40 @@ import numpy as np
 from zoo_keras.dtypes import promote
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import Spec
-from zoo_keras.ops.math import multiply, relu_grad, subtract
-from zoo_keras.ops.op import Sample, broadcast_shapes, op
+from zoo_keras.ops.math import cast, greater, less, logical_and, multiply, relu_grad, subtract
+from zoo_keras.ops.op import Sample, broadcast_shapes, op, registry
 from zoo_keras.ops.reduce import reduce_sum
 from zoo_keras.ops.shape import reshape
 
 PANEL = 16  # columns of a packed panel, in every build of the engine
 
 # Activations that a kernel can apply as it stores its result: name -> number in C (enum in gemm.h).
-FUSED_ACTIVATIONS = {"linear": 0, "relu": 1, "tanh": 2, "sigmoid": 3}
+FUSED_ACTIVATIONS = {"linear": 0, "relu": 1, "tanh": 2, "sigmoid": 3, "relu6": 4}
 
 
-def activation_code(name: str) -> int:
+# A dense layer's kernel knows these too; their gradients need what was before them.
+SMOOTH_ACTIVATIONS = {"gelu": 5, "gelu_tanh": 6, "silu": 7}
+DENSE_ACTIVATIONS = FUSED_ACTIVATIONS | SMOOTH_ACTIVATIONS
+
+
+def activation_code(name: str, known: Mapping[str, int] = FUSED_ACTIVATIONS) -> int:
     """The number by which C knows a fused activation; ConfigError for any other name."""
-    if name not in FUSED_ACTIVATIONS:
+    if name not in known:
         raise ConfigError(
             f"This activation cannot be fused into a kernel. Received: {name!r}. "
-            f"Use one of {', '.join(FUSED_ACTIVATIONS)}."
+            f"Use one of {', '.join(known)}."
         )
-    return FUSED_ACTIVATIONS[name]
+    return known[name]
 
 
 def activate(y: np.ndarray, name: str) -> np.ndarray:
     """The fused activation of an array (reference)."""
+    if name in SMOOTH_ACTIVATIONS:
+        return np.asarray(registry[name](y))
     if name == "relu":
         return np.maximum(y, 0)
+    if name == "relu6":
+        return np.clip(y, 0, 6)
     if name == "tanh":
         return np.tanh(y)
     return 1 / (1 + np.exp(-y)) if name == "sigmoid" else y
@@ -48,6 +57,8 @@ def activation_grad(g: Any, y: Any, name: str) -> Any:
     """Gradient before a fused activation, from the gradient g after it and its output y."""
     if name == "relu":
         return relu_grad(g, y)
+    if name == "relu6":
+        return multiply(g, cast(logical_and(greater(y, 0.0), less(y, 6.0)), dtype=str(y.dtype)))
     if name == "tanh":
         return multiply(g, subtract(1.0, multiply(y, y)))
     if name == "sigmoid":
@@ -177,7 +188,7 @@ def matmul(
 
 
 def _dense_shape(x: Spec, w: Spec, b: Spec, *, activation: str = "linear") -> Spec:
-    activation_code(activation)
+    activation_code(activation, DENSE_ACTIVATIONS)
     if not x.shape or len(w.shape) != 2 or len(b.shape) != 1:
         raise ShapeError("x needs 1 dimension or more, w exactly 2 and b exactly 1.")
     k, n = w.shape
@@ -189,7 +200,10 @@ def _dense_shape(x: Spec, w: Spec, b: Spec, *, activation: str = "linear") -> Sp
 
 
 def _dense_grad(g: Any, y: Any, x: Any, w: Any, b: Any, *, activation: str = "linear") -> Any:
-    before = activation_grad(g, y, activation)
+    if activation in SMOOTH_ACTIVATIONS:
+        before = registry[f"{activation}_grad"](g, dense(x, w, b))
+    else:
+        before = activation_grad(g, y, activation)
     rows, g_rows = _flat_rows(x), _flat_rows(before)
     dx = matmul(g_rows, w, transpose_a=False, transpose_b=True)
     dw = matmul(rows, g_rows, transpose_a=True, transpose_b=False)
@@ -198,7 +212,7 @@ def _dense_grad(g: Any, y: Any, x: Any, w: Any, b: Any, *, activation: str = "li
 
 
 def _code(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
-    return [activation_code(attrs.get("activation", "linear"))]
+    return [activation_code(attrs.get("activation", "linear"), DENSE_ACTIVATIONS)]
 
 
 # Leading shape of x, its width, number of units.
@@ -215,7 +229,7 @@ _LAYERS = (
 
 
 def _dense_samples() -> list[Sample]:
-    names = list(FUSED_ACTIVATIONS)
+    names = list(DENSE_ACTIVATIONS)
     return [
         Sample(((*lead, k), (k, n), (n,)), {"activation": names[i % len(names)]})
         for i, (lead, k, n) in enumerate(_LAYERS)
@@ -234,9 +248,54 @@ def dense(x: np.ndarray, w: np.ndarray, b: np.ndarray, *, activation: str = "lin
     """activation(x @ w + b), one fused kernel.
 
     x is (..., K), w is (K, N), b is (N,); the result is (..., N). `activation` is one of
-    FUSED_ACTIVATIONS.
+    DENSE_ACTIVATIONS.
     """
     return activate(np.matmul(x, w) + b, activation)
+
+
+def _add_shape(fused: Any) -> Any:
+    """The shape rule of a dense layer with a residual as its last input."""
+
+    def rule(x: Spec, w: Spec, b: Spec, residual: Spec, **attrs: Any) -> Spec:
+        spec: Spec = fused(x, w, b, **attrs)
+        if residual.shape != spec.shape:
+            raise ShapeError(f"the residual must have the shape of the output, {spec.shape}.")
+        return Spec(spec.shape, promote(spec.dtype, residual.dtype))
+
+    return rule
+
+
+def _dense_add_grad(
+    g: Any, y: Any, x: Any, w: Any, b: Any, residual: Any, *, activation: str = "linear"
+) -> Any:
+    if activation in SMOOTH_ACTIVATIONS:
+        before = registry[f"{activation}_grad"](g, dense_add(x, w, b, residual))
+    else:
+        before = activation_grad(g, y, activation)
+    return (*_dense_grad(before, y, x, w, b), before)
+
+
+def _with_residual(sample: Sample, units: int) -> Sample:
+    x, w, b = sample.shapes
+    return Sample((x, w, b, (*x[:-1], units)), sample.attrs)
+
+
+@op(
+    kernel="dense",
+    shape=_add_shape(_dense_shape),
+    grad=_dense_add_grad,
+    attrs_to_c=_code,
+    dtypes=all_float32,
+    samples=[_with_residual(s, s.shapes[1][1]) for s in _dense_samples()],
+)
+def dense_add(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray, residual: np.ndarray, *, activation: str = "linear"
+) -> np.ndarray:
+    """activation(x @ w + b + residual), one fused kernel; residual is like the result.
+
+    The rest is as in `dense`.
+    """
+    return activate(np.matmul(x, w) + b + residual, activation)
 
 
 def _panels(columns: int) -> int:
@@ -269,7 +328,7 @@ def pack_dense(w: np.ndarray) -> np.ndarray:
 def _dense_packed_shape(
     x: Spec, w: Spec, b: Spec, *, units: int, activation: str = "linear"
 ) -> Spec:
-    activation_code(activation)
+    activation_code(activation, DENSE_ACTIVATIONS)
     if not x.shape or len(w.shape) != 3:
         raise ShapeError("x needs 1 dimension or more, and w exactly the 3 that pack_dense makes.")
     if w.shape != (_panels(units), x.shape[-1], PANEL) or b.shape != (units,):
@@ -281,11 +340,11 @@ def _dense_packed_shape(
 
 
 def _units_code(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
-    return [attrs["units"], activation_code(attrs.get("activation", "linear"))]
+    return [attrs["units"], *_code(attrs, ins, outs)]
 
 
 def _dense_packed_samples() -> list[Sample]:
-    names = list(FUSED_ACTIVATIONS)
+    names = list(DENSE_ACTIVATIONS)
     return [
         Sample(
             ((*lead, k), (_panels(n), k, PANEL), (n,)),
@@ -311,3 +370,24 @@ def dense_packed(
     """
     matrix = w.swapaxes(0, 1).reshape(w.shape[1], w.shape[0] * PANEL)[:, :units]
     return activate(np.matmul(x, matrix) + b, activation)
+
+
+@op(
+    kernel="dense_packed",
+    shape=_add_shape(_dense_packed_shape),
+    attrs_to_c=_units_code,
+    dtypes=all_float32,
+    samples=[_with_residual(s, s.attrs["units"]) for s in _dense_packed_samples()],
+)
+def dense_packed_add(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray,
+    residual: np.ndarray,
+    *,
+    units: int,
+    activation: str = "linear",
+) -> np.ndarray:
+    """`dense_add` with weights from `pack_dense`; has no gradient."""
+    matrix = w.swapaxes(0, 1).reshape(w.shape[1], w.shape[0] * PANEL)[:, :units]
+    return activate(np.matmul(x, matrix) + b + residual, activation)

@@ -37,6 +37,7 @@ def _from_bits(x: Spec) -> Spec:
     tile="round_bfloat16",
     shape=_from_float(None),
     grad=lambda g, y, x: (g,),
+    samples=_SAMPLES,
 )
 def round_bfloat16(x: Any) -> Any:
     """The nearest number with 8 significant bits, ties to even. Gradients pass as they are."""

@@ -280,7 +280,7 @@ class Optimizer:
 
     def count_step(self) -> None:
         """Note that a step has been made."""
-        self._iterations.assign_add(1)
+        self._iterations.assign(self._iterations.value + np.int32(1))
 
     def scale_loss(self, loss: Any) -> Any:
         """What is differentiated in place of the loss; `step` takes the gradients of that."""

@@ -1,7 +1,7 @@
-"""Larger instructions from smaller nodes: product + bias + activation, and what inference may fold.
+"""Products take in their bias, a residual and an activation; inference folds and packs weights.
 
-In: a simplified Graph. Out: a Graph with dense, conv_fused and, for frozen weights, scales folded
-into weights and weights packed. Elementwise chains are gathered by `passes.chains` afterwards.
+In: a simplified Graph. Out: a Graph with dense, conv_fused (and _add) and, for frozen weights,
+scales folded into weights and weights packed. `passes.chains` gathers elementwise nodes afterwards.
 """
 
 from __future__ import annotations
@@ -13,18 +13,29 @@ import numpy as np
 
 from zoo_keras.graph import CONSTANT, PARAMETER, Graph, Leaf, Node, Tensor, constant
 from zoo_keras.ops.conv_choice import winograd_packed
-from zoo_keras.ops.linalg import FUSED_ACTIVATIONS
+from zoo_keras.ops.linalg import DENSE_ACTIVATIONS, SMOOTH_ACTIVATIONS
 from zoo_keras.ops.op import registry
 from zoo_keras.passes.rewrite import consumers, rewrite
 
 Outputs = Sequence[Tensor] | None
 LINEAR = {"matmul": "dense", "conv": "conv_fused"}  # raw product -> with bias and activation
-PACKED = {"dense": ("pack_dense", "dense_packed"), "conv_fused": ("pack_conv", "conv_packed")}
+ADDED = {"dense": "dense_add", "conv_fused": "conv_fused_add"}  # the same with a residual
+PACKED = {
+    "dense": ("pack_dense", "dense_packed"),
+    "dense_add": ("pack_dense", "dense_packed_add"),
+    "conv_fused": ("pack_conv", "conv_packed"),
+    "conv_fused_add": ("pack_conv", "conv_packed_add"),
+}
 
 
-def fuse_products(graph: Graph) -> Graph:
-    """add(product, bias) -> fused product; then activation(fused product) into its epilogue."""
-    graph = rewrite(graph, _single_use(graph, _bias))
+def fuse_bias(graph: Graph) -> Graph:
+    """add(product, bias) -> product with bias."""
+    return rewrite(graph, _single_use(graph, _bias))
+
+
+def fuse_epilogues(graph: Graph) -> Graph:
+    """A residual sum and an activation after a product with bias move into its kernel."""
+    graph = rewrite(graph, _single_use(graph, _residual))
     return rewrite(graph, _single_use(graph, _activation))
 
 
@@ -139,14 +150,35 @@ def _bias(node: Node, inputs: tuple[Tensor, ...], alone: Callable[[int], bool]) 
     return None
 
 
+def _residual(node: Node, inputs: tuple[Tensor, ...], alone: Callable[[int], bool]) -> Outputs:
+    if node.op.name != "add":
+        return None
+    for i in (0, 1):
+        before, other = inputs[i].node, inputs[1 - i]
+        fits = before.op.name in ADDED and other.spec == before.specs[0] == node.specs[0]
+        if fits and alone(i) and before.attrs["activation"] == "linear":
+            op = registry[ADDED[before.op.name]]
+            return Node(op, [*before.inputs, other], before.attrs, node.specs, before.scope).outputs
+    return None
+
+
 def _activation(node: Node, inputs: tuple[Tensor, ...], alone: Callable[[int], bool]) -> Outputs:
-    before = inputs[0].node
-    if node.op.name not in FUSED_ACTIVATIONS or before.op.name not in LINEAR.values():
+    before, name = inputs[0].node, _activation_name(node)
+    if name is None or before.op.name not in (*ADDED, *ADDED.values()):
+        return None
+    if name in SMOOTH_ACTIVATIONS and not before.op.name.startswith("dense"):
         return None
     if not alone(0) or before.attrs["activation"] != "linear":
         return None
-    attrs = {**before.attrs, "activation": node.op.name}
+    attrs = {**before.attrs, "activation": name}
     return Node(before.op, before.inputs, attrs, before.specs, before.scope).outputs
+
+
+def _activation_name(node: Node) -> str | None:
+    """The fused activation that a node is, if any."""
+    if node.op.name == "clip" and (node.attrs["low"], node.attrs["high"]) == (0, 6):
+        return "relu6"
+    return node.op.name if node.op.name in DENSE_ACTIVATIONS else None
 
 
 def _folded(node: Node, product: Tensor, vector: Tensor) -> Tensor | None:
@@ -169,14 +201,14 @@ def _folded(node: Node, product: Tensor, vector: Tensor) -> Tensor | None:
 
 
 def _pack(name: str, node: Node, inputs: Sequence[Tensor]) -> Outputs:
-    x, w, b = inputs
+    x, w, *rest = inputs
     pack, packed = PACKED[name]
     attrs: dict[str, Any] = dict(node.attrs)
-    if name == "dense":
+    if pack == "pack_dense":
         attrs["units"] = w.shape[-1]
         weights = registry[pack](w)
     else:
         fast = winograd_packed(node.specs[0].shape, w.shape, attrs)
         weights = registry[pack](w, groups=attrs.get("groups", 1), winograd=fast)
         attrs["kernel_shape"] = w.shape
-    return Node(registry[packed], [x, weights, b], attrs, node.specs, node.scope).outputs
+    return Node(registry[packed], [x, weights, *rest], attrs, node.specs, node.scope).outputs

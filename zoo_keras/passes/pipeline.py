@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from zoo_keras.graph import Graph
 from zoo_keras.passes.chains import gather_chains
-from zoo_keras.passes.fuse import fold_scales, fuse_products, pack_weights
+from zoo_keras.passes.fuse import fold_scales, fuse_bias, fuse_epilogues, pack_weights
 from zoo_keras.passes.fuse_norm import fuse_norms
 from zoo_keras.passes.layout import arrange
 from zoo_keras.passes.narrow import narrow_storage, sink_rounding
 from zoo_keras.passes.simplify import simplify
+from zoo_keras.passes.tables import project_tables
 from zoo_keras.passes.unread import drop_unread
 
 
@@ -19,10 +20,9 @@ def optimise(graph: Graph, freeze: bool = False) -> Graph:
         freeze: weights change rarely (inference), so work on them alone may move out of the run.
     """
     graph = drop_unread(simplify(arrange(graph)))
-    graph = fuse_norms(fuse_products(sink_rounding(graph)))
+    graph = fuse_bias(sink_rounding(graph))
     if freeze:
-        graph = pack_weights(fold_scales(graph))
-        graph = simplify(graph)
-    else:
-        graph = narrow_storage(graph)
+        graph = fold_scales(project_tables(graph))
+    graph = fuse_norms(fuse_epilogues(graph))
+    graph = simplify(pack_weights(graph)) if freeze else narrow_storage(graph)
     return gather_chains(graph, freeze)

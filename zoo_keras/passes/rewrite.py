@@ -66,10 +66,4 @@ def with_inputs(node: Node, inputs: tuple[Tensor, ...]) -> Node:
 
 def consumers(graph: Graph) -> dict[tuple[int, int], list[Node | None]]:
     """Who reads each tensor, by (id of node, index); None stands for being a graph output."""
-    readers: dict[tuple[int, int], list[Node | None]] = {}
-    for node in graph.nodes():
-        for t in node.inputs:
-            readers.setdefault((id(t.node), t.index), []).append(node)
-    for t in graph.outputs:
-        readers.setdefault((id(t.node), t.index), []).append(None)
-    return readers
+    return graph.readers()

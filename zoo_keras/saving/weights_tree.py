@@ -14,6 +14,7 @@ from typing import Any
 
 from zoo_keras.errors import UnsupportedError
 from zoo_keras.layers.layer import Layer
+from zoo_keras.layers.quantized import Quantizable
 from zoo_keras.naming import to_snake_case
 from zoo_keras.optimizers.optimizer import Optimizer
 from zoo_keras.random import SeedGenerator
@@ -28,7 +29,8 @@ def own_variables(node: Any) -> list[Any]:
     """Variables that a layer, optimizer or seed generator keeps itself, in file order."""
     if isinstance(node, Layer):
         _refuse_own_storage(node)
-        return top_level(node)
+        quantised = isinstance(node, Quantizable) and node.built and node.quantization_mode
+        return node.stored_variables() if quantised else top_level(node)  # type: ignore[attr-defined]
     return [node.state] if isinstance(node, SeedGenerator) else list(node.variables)
 
 

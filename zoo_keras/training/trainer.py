@@ -9,7 +9,7 @@ import numpy as np
 from zoo_keras import metrics as metrics_module
 from zoo_keras import optimizers as optimizers_module
 from zoo_keras.callbacks.callback import CallbackList, History
-from zoo_keras.errors import ConfigError, NotCompiledError
+from zoo_keras.errors import ConfigError, NotCompiledError, UnsupportedError
 from zoo_keras.nest import flatten, map_structure
 from zoo_keras.training.compiled import CompiledLosses, CompiledMetrics
 from zoo_keras.training.data import (
@@ -186,6 +186,26 @@ class Trainer:
                 "compile was never called. Call model.compile(optimizer, loss) first."
             )
 
+    def _refuse_int8(self, method: str) -> None:
+        names = [layer.name for layer in self._flatten_layers() if layer.quantization_mode]
+        if names:
+            raise UnsupportedError(
+                f'Model "{self.name}": {method} cannot train quantised layers. Received: layers '
+                f"{names} in int8. Train the float model, then quantise it again."
+            )
+
+    def forget_programs(self) -> None:
+        """Compile anew at the next call: a layer computes otherwise than before."""
+        self._note(_runtime=None)
+
+    def forget_training(self) -> None:
+        """Forget programs and the optimizer's state: the weights are others than before."""
+        if self.optimizer is not None and self._compile_arguments is not None:
+            fresh = type(self.optimizer).from_config(self.optimizer.get_config())
+            self._compile_arguments["optimizer"] = fresh
+            self._note(optimizer=fresh)
+        self._note(_runtime=None, _trained=False)
+
     def _local(self) -> LocalRuntime:
         runtime = self._runtime
         if runtime is None:
@@ -225,6 +245,7 @@ class Trainer:
         `zoo_keras.spark.fit.FitOptions` are accepted. Returns a History.
         """
         self._require_compiled("fit")
+        self._refuse_int8("fit")
         if _is_spark(x):
             from zoo_keras.spark.fit import fit_on_spark
 
@@ -353,6 +374,7 @@ class Trainer:
                        class_weight: Any = None, return_dict: bool = False) -> Any:  # fmt: skip
         """One gradient step on one batch; returns its loss and metrics."""
         self._require_compiled("train_on_batch")
+        self._refuse_int8("train_on_batch")
         self._reset()
         self._train_batch(batch_of((x, y, sample_weight), class_weight))
         return self._logs() if return_dict else _flat_logs(self._logs())

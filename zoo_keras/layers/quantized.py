@@ -1,0 +1,164 @@
+"""Quantizable: what Dense, EinsumDense and Embedding share to keep their large weight in int8.
+
+In: a built float layer and a quantization config. Out: the same layer with an int8 weight and its
+scale, and products on them through `ops.int8`. The layers say where the weight is and which of its
+axes are summed; nothing here knows how they compute otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zoo_keras import activations, ops
+from zoo_keras.errors import ConfigError, UnsupportedError
+from zoo_keras.graph import not_tracing
+from zoo_keras.layers.layer import Layer
+from zoo_keras.ops.convert import dtype_of
+from zoo_keras.ops.int8 import EPSILON, MOST, Range, dense_int8, observe, pack_int8
+from zoo_keras.ops.linalg import FUSED_ACTIVATIONS
+from zoo_keras.quantization import QuantizedDTypePolicy
+from zoo_keras.quantizers import AbsMaxQuantizer, Int8QuantizationConfig, get, resolve_config
+from zoo_keras.weights import Variable
+
+
+class LargeWeight(NamedTuple):
+    """The weight that goes to int8: its name, and the axes along which a scale stays the same."""
+
+    name: str
+    summed: tuple[int, ...]
+
+
+class Quantizable(Layer):
+    """A layer whose large weight may be int8 with a scale for each of its rows or columns.
+
+    A quantised layer only predicts: it has no gradient.
+    """
+
+    quantization_config: Int8QuantizationConfig | None = None
+    seen: Range | None = None  # set while a sample is run to find the range of the inputs
+    bias: Variable | None = None
+
+    def set_quantization(self, config: Any) -> None:
+        """Keep the constructor's argument `quantization_config`, an object or a configuration."""
+        self.quantization_config = get(config)
+
+    def large_weight(self) -> LargeWeight:
+        """Which weight goes to int8."""
+        raise NotImplementedError
+
+    def scale_shape(self, kept: Sequence[int]) -> tuple[int, ...]:
+        """The shape in which the scale is kept, given the sizes of the axes that are not summed."""
+        return tuple(kept)
+
+    # ---- from float to int8 --------------------------------------------------------------------
+
+    def quantize(self, mode: Any = None, config: Any = None, type_check: bool = True) -> None:
+        """Replace the large weight by int8 numbers and their scale; see Model.quantize.
+
+        Raises ConfigError when the layer is not built or quantised already; UnsupportedError for a
+        subclass of the layer, which may compute in another way, unless type_check is False.
+        """
+        config = resolve_config(mode, config)
+        self._check_quantize(mode, type_check)
+        name, summed = self.large_weight()
+        weight = getattr(self, name)
+        quantizer = config.weight_quantizer or AbsMaxQuantizer()
+        values, scale = quantizer(weight.numpy(), axis=summed)
+        self._variables[:] = [v for v in self._variables if v is not weight]
+        self.quantization_config = config
+        self.dtype_policy = QuantizedDTypePolicy(config.mode, self.dtype_policy.name)
+        with not_tracing():
+            made = self.int8_weight(name, weight.shape)
+        made.path = weight.path
+        made.assign(values)
+        kept = getattr(self, f"{name}_scale")
+        kept.path = f"{weight.path}_scale"
+        kept.assign(self.arranged_scale(scale))
+        setattr(self, name, made)
+
+    def _check_quantize(self, mode: Any, type_check: bool) -> None:
+        kind, own = type(self), f'{type(self).__name__} "{self.name}"'
+        if type_check and "large_weight" not in kind.__dict__:
+            raise UnsupportedError(
+                f"{own}: a subclass is not quantised by itself. Received: quantize(). Pass "
+                "type_check=False if it computes as its base class does."
+            )
+        if not self.built:
+            raise ConfigError(
+                f"{own}: cannot be quantised before it is built. Received: quantize(). Call it on "
+                "data, or build it, first."
+            )
+        if self.quantization_mode is not None:
+            raise ConfigError(
+                f"{own}: is quantised already, with dtype policy {self.dtype_policy.name!r}. "
+                f"Received: mode={mode!r}. Quantise a layer once."
+            )
+
+    def arranged_scale(self, scale: np.ndarray) -> np.ndarray:
+        """The scale, with its summed axes of size 1, as the layer keeps it."""
+        return scale.reshape(getattr(self, f"{self.large_weight().name}_scale").shape)
+
+    def int8_weight(self, name: str, shape: Sequence[int]) -> Variable:
+        """An int8 weight of zeros; its scale is made too, as attribute `<name>_scale`."""
+        summed = [axis % len(shape) for axis in self.large_weight().summed]
+        kept = [size for axis, size in enumerate(shape) if axis not in summed]
+        made = self.add_weight(shape, "zeros", "int8", trainable=False, name=name)
+        scale = self.add_weight(
+            self.scale_shape(kept), "ones", trainable=False, name=f"{name}_scale"
+        )
+        setattr(self, f"{name}_scale", scale)
+        return made
+
+    def stored_variables(self) -> list[Variable]:
+        """A quantised layer's weights in the order of Keras' files: kernel, bias, scale."""
+        name = self.large_weight().name
+        first = [getattr(self, name), self.bias, getattr(self, f"{name}_scale")]
+        found = [v for v in [*first, *self._variables] if v is not None]
+        return list({id(v): v for v in found}.values())
+
+    # ---- products ------------------------------------------------------------------------------
+
+    def observed(self, inputs: Any) -> Any:
+        """The inputs; while a sample is run, their range is noted."""
+        return inputs if self.seen is None else observe(inputs, seen=self.seen)
+
+    @property
+    def rounds_inputs(self) -> bool:
+        """Whether inputs are rounded too, and not the weights alone."""
+        return self._config.activation_quantizer is not None
+
+    @property
+    def _config(self) -> Int8QuantizationConfig:
+        return self.quantization_config or Int8QuantizationConfig()
+
+    def int8_product(
+        self, inputs: Any, kernel: Any, scale: Any, bias: Any, activation: Any
+    ) -> Any:
+        """activation(inputs @ kernel / scale + bias); kernel (K, N) int8, scale and bias (N,)."""
+        units = kernel.shape[-1]
+        if bias is None:
+            bias = np.zeros(units, self.variable_dtype)
+        if not self.rounds_inputs:
+            kernel = ops.divide(ops.cast(kernel, self.variable_dtype), scale)
+            return activation(ops.add(ops.matmul(inputs, kernel), bias))
+        if dtype_of(inputs) != "float32":
+            inputs = ops.cast(inputs, "float32")
+        fused = next((n for n in FUSED_ACTIVATIONS if activation is getattr(activations, n)), None)
+        outputs = dense_int8(
+            inputs, pack_int8(kernel), scale, bias, units=units, activation=fused or "linear",
+            input_scale=self._config.input_scale(),
+        )  # fmt: skip
+        return outputs if fused else activation(outputs)
+
+    def rounded_inputs(self, inputs: Any, axes: Sequence[int]) -> tuple[Any, Any]:
+        """(whole numbers in float32, their scale): the inputs rounded with one scale along `axes`,
+        which the scale keeps with size 1."""
+        largest = ops.max(ops.abs(inputs), axis=tuple(axes), keepdims=True)
+        scale = ops.divide(np.float32(MOST), ops.add(largest, EPSILON))
+        if fixed := self._config.input_scale():
+            scale = ops.full_like(scale, fixed)
+        whole = ops.clip(ops.round(ops.multiply(inputs, scale)), -MOST, MOST)
+        return whole, scale

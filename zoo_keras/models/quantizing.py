@@ -1,0 +1,75 @@
+"""Model.quantize: which layers go to int8, and what a sample says about the range of their inputs.
+
+In: a built float model. Out: the same model with int8 layers. Knows nothing of how a layer keeps
+or multiplies its int8 weights.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from zoo_keras.errors import ConfigError
+from zoo_keras.layers.quantized import Quantizable
+from zoo_keras.ops.int8 import Range
+from zoo_keras.quantizers import resolve_config
+
+
+def quantize_model(
+    model: Any, mode: Any, config: Any, filters: Any, sample: Any, type_check: bool
+) -> None:
+    """See Model.quantize."""
+    config = resolve_config(mode, config)
+    chosen = _matching(filters)
+    layers = [layer for layer in _leaves(model) if chosen(layer)]
+    able = [layer for layer in layers if isinstance(layer, Quantizable)]
+    ranges = {} if sample is None else calibrate(model, able, sample)
+    for layer in layers:
+        seen = ranges.get(id(layer))
+        try:
+            layer.quantize(mode, config if seen is None else config.calibrated(seen.low, seen.high),
+                           type_check=type_check)  # fmt: skip
+        except NotImplementedError as error:
+            if layer.weights:
+                warnings.warn(str(error), stacklevel=4)
+    model.forget_training()
+
+
+def _leaves(model: Any) -> list[Any]:
+    """The layers that hold no others."""
+    return [layer for layer in model._flatten_layers() if not layer._layers]
+
+
+def _matching(filters: Any) -> Any:
+    """layer -> whether the filters choose it."""
+    if filters is None:
+        return lambda layer: True
+    if callable(filters):
+        return filters
+    patterns = [filters] if isinstance(filters, str) else filters
+    if not isinstance(patterns, (list, tuple)):
+        raise ConfigError(
+            "quantize: `filters` must be a regular expression, a list of them, or a function of a "
+            f"layer. Received: {filters!r}. Pass a part of the layers' names."
+        )
+    return lambda layer: any(re.search(p, layer.name) for p in patterns)
+
+
+def calibrate(model: Any, layers: Sequence[Any], sample: Any) -> dict[int, Range]:
+    """The range of each layer's inputs while the float model predicts a sample, by the layer's id.
+
+    A layer that the sample never reaches, or that meets zeros alone, has no range.
+    """
+    for layer in layers:
+        layer.seen = Range()
+    model.forget_programs()
+    try:
+        model.predict(sample, verbose=0)
+        found = {id(layer): layer.seen for layer in layers}
+    finally:
+        for layer in layers:
+            layer.seen = None
+        model.forget_programs()
+    return {key: seen for key, seen in found.items() if seen.low < seen.high}
