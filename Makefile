@@ -1,4 +1,5 @@
-# make demo | test | lint | bench | test-spark35 | test-oracle | test-sanitize | clean
+# make demo | test | lint | bench | test-spark35 | test-oracle | test-sanitize |
+#      check-aarch64 | clean
 #
 # Each target makes the Python environment that it needs (.venv, .venv-bench, .venv-spark35) and
 # builds the C library and the jar; a repeat does only what changed. To start over: rm -rf .venv*
@@ -8,7 +9,7 @@ PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
 BENCHMARKS := step latency allreduce scaling
 
-.PHONY: demo test lint bench test-spark35 test-oracle test-sanitize clean
+.PHONY: demo test lint bench test-spark35 test-oracle test-sanitize check-aarch64 clean
 .DELETE_ON_ERROR:
 
 demo: .venv/zoo-demo
@@ -51,6 +52,11 @@ test-sanitize: .venv/zoo-dev
 	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
 	    PYTHONPATH=build/sanitize $(PYTEST) tests/test_*_ops.py tests/test_ops.py \
 	    tests/test_gemm.py tests/test_conv.py tests/test_pool.py tests/test_chain.py
+
+# All C sources compile for 64-bit ARM (Debian: gcc-aarch64-linux-gnu); they are not run there.
+check-aarch64:
+	for file in csrc/*.c; do aarch64-linux-gnu-gcc -std=gnu11 -Wall -Wextra -Werror -Wno-psabi \
+	    -O1 -fsyntax-only -DZK_ISA=base -DZK_ISA_BASE=1 $$file || exit; done
 
 # The file .venv/zoo-dev says: .venv holds zoo_keras (from this tree) with the extra "dev".
 # What builds zoo_keras goes in first, so that pip makes no second environment with a second pyspark.

@@ -76,6 +76,7 @@ ZK_INLINE void int8_run(const int8_tile *t, const int rows, const int negative) 
     for (int r = 0; r < rows; r++) sums[r][0] = sums[r][1] = _mm256_setzero_si256();
     for (int64_t at = 0; at < 4 * t->steps; at += 4, w += 64) {
         const __m256i *p = (const __m256i *)w;
+        if (rows == 1) __builtin_prefetch(w + 2048); /* one row waits for memory alone */
         const __m256i both[2] = {_mm256_loadu_si256(p), _mm256_loadu_si256(p + 1)};
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) {
