@@ -20,7 +20,7 @@ from pathlib import Path
 
 from kernel_rows.row import Row
 
-GROUPS = ("conv",)  # modules of kernel_rows with a function rows()
+GROUPS = ("conv", "rnn")  # modules of kernel_rows with a function rows()
 
 PEAK = """
 typedef float v8 __attribute__((vector_size(32)));

@@ -180,22 +180,16 @@ static void gradient_row(const attention *w, const block *s, int64_t r, float *x
     }
 }
 
-/* c += a' b for a(n, rows of c) in a tile and b(n, cols) packed. */
+/* c = a' b, or c += a' b, for a(n, rows of c) in a tile and b(n, cols) packed. */
 static void add_turned(const float *a, int64_t n, const float *b, float *c, int64_t crow,
-                       int64_t rows, int64_t cols) {
-    const gemm_tile t = {.a = a,
-                         .arow = 1,
-                         .acol = WIDTH,
-                         .b = b,
-                         .k = n,
-                         .c = c,
-                         .crow = crow,
-                         .add = c,
-                         .addrow = crow};
+                       int64_t rows, int64_t cols, int fresh) {
+    gemm_tile t = {.a = a, .arow = 1, .acol = WIDTH, .b = b, .k = n, .c = c, .crow = crow};
+    if (!fresh) t.add = c, t.addrow = crow;
     product(t, rows, cols);
 }
 
-static void backward_block(const attention *w, const block *s, const bench *m) {
+/* fresh: nothing was added to the gradients of these keys yet. */
+static void backward_block(const attention *w, const block *s, const bench *m, int fresh) {
     const int64_t qstep = query_step(w, w->width), gstep = query_step(w, w->depth);
     const int64_t q = query_at(w, s, w->width), g = query_at(w, s, w->depth);
     pack_plain(w->q + q, qstep, s->rows, w->width, m->queries);
@@ -214,11 +208,12 @@ static void backward_block(const attention *w, const block *s, const bench *m) {
         gradient_row(w, s, r, m->p + r * WIDTH, m->dp + r * WIDTH, known);
     }
     add_turned(m->p, s->rows, m->grads, w->dv + key_at(w, s, w->depth), key_step(w, w->depth),
-               s->keys, w->depth);
+               s->keys, w->depth, fresh);
     add_turned(m->dp, s->rows, m->queries, w->dk + key_at(w, s, w->width), key_step(w, w->width),
-               s->keys, w->width);
+               s->keys, w->width, fresh);
     gemm_tile dq = {.a = m->dp, .arow = WIDTH, .acol = 1, .b = m->plain, .k = s->keys};
-    dq.c = w->dq + q, dq.crow = qstep, dq.add = dq.c, dq.addrow = qstep;
+    dq.c = w->dq + q, dq.crow = qstep;
+    if (s->s) dq.add = dq.c, dq.addrow = qstep;
     product(dq, s->rows, w->width);
 }
 
@@ -230,16 +225,19 @@ static void zero_rows(float *x, int64_t step, int64_t rows, int64_t width) {
 static void backward_keys(const attention *w, block s, const bench *m) {
     const int64_t rows = zk_ceil(w->queries, zk_max(1, zk_ceil(w->queries, ROWS)));
     const int64_t k = key_at(w, &s, w->width), v = key_at(w, &s, w->depth), first = s.h;
-    zero_rows(w->dk + k, key_step(w, w->width), s.keys, w->width);
-    zero_rows(w->dv + v, key_step(w, w->depth), s.keys, w->depth);
+    int fresh = 1;
     pack_turned(w->k + k, key_step(w, w->width), s.keys, w->width, w->scale, m->turned);
     pack_plain(w->k + k, key_step(w, w->width), s.keys, w->width, m->plain);
     pack_turned(w->v + v, key_step(w, w->depth), s.keys, w->depth, 1, m->values);
     for (; s.h < first + w->group; s.h++)
         for (s.t = 0; s.t < w->queries; s.t += rows) {
             s.rows = zk_min(rows, w->queries - s.t);
-            if (!is_future(w, &s)) backward_block(w, &s, m);
+            if (is_future(w, &s)) continue;
+            backward_block(w, &s, m, fresh);
+            fresh = 0;
         }
+    if (fresh) zero_rows(w->dk + k, key_step(w, w->width), s.keys, w->width);
+    if (fresh) zero_rows(w->dv + v, key_step(w, w->depth), s.keys, w->depth);
 }
 
 /* One head of keys, with all heads of queries that read it. */
@@ -249,7 +247,7 @@ static void backward_task(void *ctx, int64_t task, int thread) {
     const int64_t heads = w->heads / w->group;
     for (int64_t i = task * w->per; i < zk_min((task + 1) * w->per, w->batch * heads); i++) {
         block s = {.b = i / heads, .h = i % heads * w->group};
-        for (int64_t h = s.h; h < s.h + w->group; h++)
+        for (int64_t h = s.h; !w->keys && h < s.h + w->group; h++)
             zero_rows(w->dq + place(s.b, 0, w->queries, h, w->heads, w->width),
                       query_step(w, w->width), w->queries, w->width);
         for (; s.s < w->keys; s.s += w->block) {

@@ -131,7 +131,8 @@ static zk_conv gradient_of(const zk_call *c) {
 static kernel_grad plan_gradient(const zk_call *c) {
     kernel_grad k = {.p = gradient_of(c), .floats = zk_count(c->a)};
     k.flat = k.p.ci <= FLAT_CHANNELS;
-    k.bands = cut_bands(&k.p, GRAD_PIXELS);
+    const int apart = !k.flat && k.p.v.step * k.p.h.step > 1; /* then each reads more input */
+    k.bands = cut_bands(&k.p, apart ? GRAD_PIXELS / 2 : GRAD_PIXELS);
     k.panels = zk_ceil(k.p.co, PANEL);
     int64_t all = zk_max(k.p.groups * k.panels, 1);
     int64_t most = zk_min(PARTIAL_FLOATS / zk_max(k.floats, 1), count_bands(&k.bands));

@@ -18,15 +18,14 @@ typedef struct {
     int64_t m, n, k, steps;
     int act;
     float fixed;                /* scale of all rows, 0: each row its own */
-    float *scale;               /* (m) NaN where a row is not finite */
+    float *step;                /* (m) 1 / scale, NaN where a row is not finite */
     int8_t *q;                  /* (m, 4 * steps) x, rounded */
     uint8_t *size;              /* (m, 4 * steps) |q| */
     uint8_t *negative;          /* (m) whether a row has numbers below 0 */
     int64_t rows, columns, per; /* blocks; rows of a rounding task */
 } layer;
 
-/* The bits of the largest magnitude; those of what is not finite come out on
- * top. */
+/* The bits of the largest magnitude; those of what is not finite come out on top. */
 static int32_t largest(const float *x, int64_t k) {
     int32_t top = 0;
     for (int64_t i = 0; i < k; i++) {
@@ -49,7 +48,7 @@ static void round_task(void *ctx, int64_t task, int thread) {
         memcpy(&most, &top, 4);
         const int finite = top < 0x7f800000;
         const float scale = l->fixed > 0 ? l->fixed : INT8_MOST / (most + EPSILON);
-        l->scale[i] = finite ? scale : NAN;
+        l->step[i] = finite ? 1 / scale : NAN;
         l->negative[i] =
             (uint8_t)int8_round(x, l->k, finite ? scale : 0, l->q + i * wide, l->size + i * wide);
         memset(l->q + i * wide + l->k, 0, (size_t)(wide - l->k));
@@ -57,37 +56,46 @@ static void round_task(void *ctx, int64_t task, int thread) {
     }
 }
 
-/* y(16) = act(sums / (scale wscale) + bias) */
-ZK_INLINE void scale_back(const int32_t *sums, float scale, const float *wscale, const float *bias,
-                          int act, float *y) {
+/* One panel's columns, zero past the last one: 1 / wscale and bias. */
+typedef struct {
+    float wstep[PANEL], bias[PANEL];
+    size_t bytes; /* of a row of y */
+} columns;
+
+static columns columns_of(const layer *l, int64_t j) {
+    columns c = {.bytes = (size_t)zk_min(l->n - j, PANEL) * sizeof(float)};
+    memcpy(c.wstep, l->wscale + j, c.bytes);
+    memcpy(c.bias, l->bias + j, c.bytes);
+    for (int i = 0; i < PANEL; i++) c.wstep[i] = 1 / c.wstep[i];
+    return c;
+}
+
+/* y(16) = act(sums * step * wstep + bias) */
+ZK_INLINE void scale_back(const int32_t *sums, float step, const columns *c, int act, float *y) {
     for (int v = 0; v < PANEL; v += VL) {
         const vf sum = vf_from_int(*(const vi *)(sums + v));
-        const vf r = sum / (vf_set(scale) * vf_load(wscale + v)) + vf_load(bias + v);
+        const vf r = sum * (vf_set(step) * vf_load(c->wstep + v)) + vf_load(c->bias + v);
         vf_store(y + v, conv_activate(r, act));
     }
 }
 
-/* Stores columns j.. of `rows` rows from i on, at most 16 of them. */
-static void store_rows(const layer *l, int64_t i, int64_t rows, int64_t j, const int32_t *sums) {
-    const float *wscale = l->wscale + j, *bias = l->bias + j;
-    float *y = l->y + i * l->n + j, some[3][PANEL] = {{0}};
-    if (l->n - j >= PANEL) {
-        for (int64_t r = 0; r < rows; r++, sums += PANEL, y += l->n)
-            scale_back(sums, l->scale[i + r], wscale, bias, l->act, y);
-        return;
-    }
-    const size_t bytes = (size_t)(l->n - j) * sizeof *y;
-    memcpy(some[0], wscale, bytes), memcpy(some[1], bias, bytes);
-    for (int64_t r = 0; r < rows; r++, sums += PANEL, y += l->n) {
-        scale_back(sums, l->scale[i + r], some[0], some[1], l->act, some[2]);
-        memcpy(y, some[2], bytes);
-    }
+/* Stores the columns of `rows` rows whose sums are there. */
+static void store_rows(const layer *l, const columns *c, const float *step, int64_t rows,
+                       const int32_t *sums, float *y) {
+    float some[PANEL];
+    for (int64_t r = 0; r < rows; r++, sums += PANEL, y += l->n)
+        if (c->bytes == sizeof some) scale_back(sums, step[r], c, l->act, y);
+        else {
+            scale_back(sums, step[r], c, l->act, some);
+            memcpy(y, some, c->bytes);
+        }
 }
 
 /* Rows [i0, i1) of one panel. */
 static void run_panel(const layer *l, int64_t p, int64_t i0, int64_t i1) {
     int32_t sums[INT8_ROWS * PANEL];
     const int64_t wide = l->steps * INT8_STEP;
+    const columns c = columns_of(l, p * PANEL);
     int8_tile t = {.w = l->w + p * wide * PANEL, .row = wide, .steps = l->steps, .sums = sums};
     for (int64_t i = i0, rows; i < i1; i += rows) {
         int negative = 0;
@@ -95,7 +103,7 @@ static void run_panel(const layer *l, int64_t p, int64_t i0, int64_t i1) {
         for (int64_t r = 0; r < rows; r++) negative |= l->negative[i + r];
         t.x = l->q + i * wide, t.size = l->size + i * wide;
         int8_multiply(&t, rows, negative);
-        store_rows(l, i, rows, p * PANEL, sums);
+        store_rows(l, &c, l->step + i, rows, sums, l->y + i * l->n + p * PANEL);
     }
 }
 
@@ -119,10 +127,10 @@ static layer layer_of(const zk_call *c) {
     return l;
 }
 
-/* dense_int8: y = act(x w / (scale wscale) + b), x rounded to int8 with one
- * scale a row. out y(..., n)  in x(..., k), w(ceil(n / 16), ceil(k / 4), 16, 4)
- * int8, wscale(n), b(n) attr n, act, scale of all rows or 0 scratch: q and |q|
- * (m, 4 ceil(k / 4)), scale(m), negative(m) */
+/* dense_int8: y = act(x w / (scale wscale) + b), x rounded to int8 with one scale a row.
+ * out y(..., n)  in x(..., k), w(ceil(n / 16), ceil(k / 4), 16, 4) int8, wscale(n), b(n)
+ * attr n, act, scale of all rows or 0
+ * scratch: q and |q| (m, 4 ceil(k / 4)), step(m), negative(m) */
 static void dense_int8(const zk_call *c) {
     layer l = layer_of(c);
     const int64_t bytes = l.m * l.steps * INT8_STEP;
@@ -130,8 +138,8 @@ static void dense_int8(const zk_call *c) {
     l.y = c->p[0], l.x = c->p[1], l.w = c->p[2], l.wscale = c->p[3], l.bias = c->p[4];
     l.q = (int8_t *)c->scratch;
     l.size = (uint8_t *)c->scratch + zk_align(bytes);
-    l.scale = (float *)(c->scratch + 2 * zk_align(bytes));
-    l.negative = (uint8_t *)(l.scale + l.m);
+    l.step = (float *)(c->scratch + 2 * zk_align(bytes));
+    l.negative = (uint8_t *)(l.step + l.m);
     zk_parallel(c, zk_ceil(l.m, l.per), round_task, &l);
     zk_parallel(c, l.rows * l.columns, run_task, &l);
 }
@@ -141,15 +149,15 @@ static int64_t dense_int8_scratch(const zk_call *c) {
     return 2 * zk_align(l.m * l.steps * INT8_STEP) + zk_align(l.m * 5);
 }
 
-/* pack_int8: panels of 16 columns and 4 rows, zero padded. -128 has no positive
- * counterpart. out y(ceil(n / 16), ceil(k / 4), 16, 4)  in w(k, n); int8 */
+/* pack_int8: panels of 16 columns and 4 rows, zero padded. -128 has no positive counterpart.
+ * out y(ceil(n / 16), ceil(k / 4), 16, 4)  in w(k, n); int8 */
 static void pack_int8(const zk_call *c) {
     const int64_t k = c->a[1].dims[0], n = c->a[1].dims[1];
     const int8_t *w = c->p[1];
     int8_t *y = c->p[0], least = 0;
     memset(y, 0, (size_t)zk_count(c->a));
-    for (int64_t j = 0; j < n; j++)
-        for (int64_t t = 0; t < k; t++) {
+    for (int64_t t = 0; t < k; t++)
+        for (int64_t j = 0; j < n; j++) {
             const int64_t panel = j / PANEL * c->a->dims[1] + t / INT8_STEP;
             y[(panel * PANEL + j % PANEL) * INT8_STEP + t % INT8_STEP] = w[t * n + j];
             least = w[t * n + j] < least ? w[t * n + j] : least;

@@ -1,13 +1,11 @@
-/* The int8 micro-kernel: sums(rows, 16) = x(rows, 4 * steps) w(4 * steps, 16),
- * exact in int32. In: rows of x as int8 and as magnitudes, one packed panel of
- * w. Out: int32 sums. It knows nothing of scales, blocks or threads.
+/* The int8 micro-kernel: sums(rows, 16) = x(rows, 4 * steps) w(4 * steps, 16), exact in int32. In:
+ * rows of x as int8 and as magnitudes, one packed panel of w. Out: int32 sums. It knows nothing of
+ * scales, blocks or threads.
  *
- * AVX2 multiplies unsigned by signed bytes and adds pairs of products in 16
- * bits, saturating. Here x = |x| sign(x), so |x| is the unsigned byte and the
- * sign goes over to w. Both stay within 127, a pair within 2 * 127 * 127 =
- * 32258 < 32768, and nothing can saturate. Nothing is lost against signed 8-bit
- * inputs either, and when no input is negative the step for signs is left out.
- */
+ * AVX2 multiplies unsigned by signed bytes and adds pairs of products in 16 bits, saturating. Here
+ * x = |x| sign(x): |x| is the unsigned byte and the sign goes over to w. Both stay within 127, a
+ * pair within 2 * 127 * 127 = 32258 < 32768, and nothing saturates. Inputs keep all 255 values;
+ * when none of a tile is negative the step for signs is left out. */
 #ifndef ZK_GEMM_INT8_H
 #define ZK_GEMM_INT8_H
 #include "vmath.h"
@@ -149,8 +147,8 @@ INT8_EACH(INT8_TILE)
 static void (*const int8_kernel[INT8_ROWS][2])(const int8_tile *) = {INT8_EACH(INT8_ENTRY)};
 
 #if defined(ZK_ISA_AVX512)
-/* With VNNI one instruction does the work of three. It needs more than this
- * file is compiled for, so it is asked for at run time. */
+/* With VNNI one instruction does the work of three. It needs more than this file is compiled for,
+ * so it is asked for at run time. */
 #define INT8_VNNI __attribute__((target("avx512vnni")))
 #define INT8_VNNI_TILE(rows)                                           \
     INT8_VNNI static void int8_vnni_plain_##rows(const int8_tile *t) { \

@@ -1,4 +1,4 @@
-/* Layer normalization and its gradient. Arrays are rows x features. */
+/* Layer and root-mean-square normalization and their gradients. Arrays are rows x features. */
 #include "norm.h"
 
 static float row_sum(const float *x, int64_t n) {
@@ -26,6 +26,7 @@ static float row_squares(const float *x, float mean, int64_t n) {
     return sum;
 }
 
+/* Without beta: rms_norm. */
 static void layer_task(void *ctx, int64_t task, int thread) {
     const job *j = ctx;
     int64_t n = j->k.channels, end = zk_min((task + 1) * j->k.per, j->k.rows);
@@ -34,11 +35,15 @@ static void layer_task(void *ctx, int64_t task, int thread) {
     for (int64_t r = task * j->k.per; r < end; r++) {
         const float *restrict x = j->x + r * n;
         float *restrict y = j->y + r * n;
-        float mean = row_sum(x, n) / (float)n;
+        float mean = beta ? row_sum(x, n) / (float)n : 0;
         float rstd = (float)(1 / sqrt(row_squares(x, mean, n) / (double)n + j->epsilon));
+        j->row_rstd[r] = rstd;
+        if (!beta) {
+            for (int64_t i = 0; i < n; i++) y[i] = x[i] * rstd * gamma[i];
+            continue;
+        }
         for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * gamma[i] + beta[i];
         j->row_mean[r] = mean;
-        j->row_rstd[r] = rstd;
     }
 }
 
@@ -55,11 +60,22 @@ static void layer_norm(const zk_call *c) {
     zk_parallel(c, j.k.tasks, layer_task, &j);
 }
 
+/* rms_norm: y = x * rstd * gamma, per row over its n features; rstd is 1 / the root of the mean
+ * square + epsilon.  out y(rows, n), rstd(rows)  in x(rows, n), gamma(n)  attr epsilon */
+static void rms_norm(const zk_call *c) {
+    job j = {.k = cut_rows(c->a), .x = c->p[2], .gamma = c->p[3], .y = c->p[0]};
+    j.row_rstd = c->p[1], j.epsilon = c->attr[0];
+    for (int64_t i = 0; !j.k.channels && i < zk_count(c->a + 1); i++)
+        j.row_rstd[i] = (float)(1 / sqrt(j.epsilon));
+    zk_parallel(c, j.k.tasks, layer_task, &j);
+}
+
 /* Sums of g * gamma and of g * gamma * xhat over one row; adds g and g * xhat to the columns. */
 static void layer_row_sums(const job *j, int64_t r, float *restrict columns, float *sums) {
     int64_t n = j->k.channels, i = 0;
     const float *x = j->x + r * n, *g = j->g + r * n, *gamma = j->gamma;
-    float *dgamma = columns, *dbeta = columns + n, mean = j->mean[r], rstd = j->rstd[r];
+    float *dgamma = columns, *dbeta = columns + n, rstd = j->rstd[r];
+    const float mean = j->mean ? j->mean[r] : 0;
     vf a = {0}, b = {0};
     for (; i + VL <= n; i += VL) {
         vf gi = vf_load(g + i), hat = (vf_load(x + i) - mean) * rstd,
@@ -83,8 +99,8 @@ static void layer_row_backward(const job *j, int64_t r, const float *sums) {
     int64_t n = j->k.channels;
     const float *restrict x = j->x + r * n, *restrict g = j->g + r * n, *restrict gamma = j->gamma;
     float *restrict dx = j->y + r * n;
-    float mean = j->mean[r], rstd = j->rstd[r];
-    float first = sums[0] / (float)n, second = sums[1] / (float)n * rstd;
+    const float mean = j->mean ? j->mean[r] : 0, rstd = j->rstd[r];
+    const float first = j->mean ? sums[0] / (float)n : 0, second = sums[1] / (float)n * rstd;
     for (int64_t i = 0; i < n; i++)
         dx[i] = rstd * (g[i] * gamma[i] - first - (x[i] - mean) * second);
 }
@@ -121,5 +137,18 @@ static void layer_norm_grad(const zk_call *c) {
     }
 }
 
-const zk_kernel ZK_TABLE(norm)[] = {
-    {"layer_norm", layer_norm, NULL}, {"layer_norm_grad", layer_norm_grad, norm_scratch}, {0}};
+/* rms_norm_grad: dx = rstd * (g * gamma - xhat * mean(g * gamma * xhat)), dgamma = sum(g * xhat).
+ * out dx(rows, n), dgamma(n)  in g(rows, n), x(rows, n), gamma(n), rstd(rows) */
+static void rms_norm_grad(const zk_call *c) {
+    job j = new_job(c, c->a);
+    float *dgamma = c->p[1];
+    j.y = c->p[0], j.g = c->p[2], j.x = c->p[3], j.gamma = c->p[4], j.rstd = c->p[5];
+    zk_parallel(c, j.k.tasks, layer_grad_task, &j);
+    for (int64_t i = 0; i < j.k.channels; i++) dgamma[i] = (float)join_parts(&j, i);
+}
+
+const zk_kernel ZK_TABLE(norm)[] = {{"layer_norm", layer_norm, NULL},
+                                    {"layer_norm_grad", layer_norm_grad, norm_scratch},
+                                    {"rms_norm", rms_norm, NULL},
+                                    {"rms_norm_grad", rms_norm_grad, norm_scratch},
+                                    {0}};

@@ -7,6 +7,7 @@ import pytest
 from kernel_check import check_kernel, check_samples, run_kernel
 
 from zoo_keras.errors import ShapeError
+from zoo_keras.ops.group_norm import group_norm, group_norm_grad, rms_norm, rms_norm_grad
 from zoo_keras.ops.norm import batch_norm, batch_norm_grad, layer_norm, layer_norm_grad
 
 OPS = [batch_norm, batch_norm_grad, layer_norm, layer_norm_grad]
@@ -41,6 +42,28 @@ def test_backward_of_any_size(shape):
     check_kernel(batch_norm_grad, [g, x, gamma, *moments], {"epsilon": 1e-3}, 2e-5, tolerance)
     y, *moments = layer_norm(x, gamma, gamma, epsilon=1e-3)
     check_kernel(layer_norm_grad, [g, x, gamma, *moments], {}, 2e-5, tolerance)
+
+
+@pytest.mark.parametrize("shape", SHAPES + EMPTY)
+def test_root_mean_square_of_any_size(shape):
+    g, x, gamma, _ = arrays(shape, 2)
+    check_kernel(rms_norm, [x, gamma], {"epsilon": 1e-3}, 2e-5, 2e-5)
+    _, rstd = rms_norm(x, gamma, epsilon=1e-3)
+    tolerance = 1e-5 * max(np.sqrt(x.size), 10)
+    check_kernel(rms_norm_grad, [g, x, gamma, rstd], {}, 2e-5, tolerance)
+
+
+@pytest.mark.parametrize("shape, groups", [
+    ((40, 9, 64), 8), ((3, 4100), 41), ((2, 37, 41, 6), 3), ((1, 3000, 10), 5), ((300, 7), 7),
+    ((0, 5, 4), 2), ((3, 0, 4), 2), ((70, 1, 1), 1),
+])  # fmt: skip
+def test_groups_of_any_size(shape, groups):
+    g, x, gamma, beta = arrays(shape, 2, offset=1.0)
+    attrs = {"groups": groups, "epsilon": 1e-3}
+    check_kernel(group_norm, [x, gamma, beta], attrs, 2e-5, 2e-5)
+    _, *moments = group_norm(x, gamma, beta, **attrs)
+    tolerance = 1e-5 * max(np.sqrt(x.size), 10)
+    check_kernel(group_norm_grad, [g, x, gamma, *moments], {}, 2e-5, tolerance)
 
 
 @pytest.mark.parametrize("shape", [(5000, 3), (3000, 70), (20, 2000)])

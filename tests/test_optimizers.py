@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from traced import in_program
 
+import zoo_keras as zk
 from zoo_keras import ops, optimizers
 from zoo_keras.constraints import NonNeg
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
@@ -23,7 +24,8 @@ MADE = [
     optimizers.SGD(0.1), optimizers.SGD(0.1, momentum=0.9),
     optimizers.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.1),
     optimizers.Adam(0.05), optimizers.Adam(0.05, amsgrad=True, use_ema=True),
-    optimizers.AdamW(0.05), optimizers.Adamax(0.05), optimizers.RMSprop(0.05),
+    optimizers.AdamW(0.05), optimizers.Adamax(0.05), optimizers.Nadam(0.05),
+    optimizers.RMSprop(0.05),
     optimizers.RMSprop(0.05, momentum=0.5, centered=True), optimizers.Adagrad(0.1),
     optimizers.Adadelta(0.9), optimizers.Lion(0.05), optimizers.Ftrl(0.1, beta=0.1),
     optimizers.Adam(schedules.ExponentialDecay(0.1, 2, 0.5), clipvalue=0.3),
@@ -235,3 +237,54 @@ def test_variables_that_the_optimizer_does_not_know_are_refused():
         optimizer.apply([BIAS], [other])
     with pytest.raises(ConfigError, match="no variable has a gradient"):
         optimizer.apply([None], [one])
+
+
+def dense_model(optimizer):
+    model = zk.Sequential([zk.Input((3,)), zk.layers.Dense(2, name="dense")])
+    model.set_weights([np.arange(6).reshape(3, 2) * 0.1, np.zeros(2)])
+    model.compile(optimizer, "mse")
+    return model
+
+
+def test_a_scaled_loss_changes_no_step_and_skips_infinite_ones():
+    inner = optimizers.SGD(0.1, momentum=0.5)
+    scaled = optimizers.LossScaleOptimizer(inner, initial_scale=8.0, dynamic_growth_steps=2)
+    model, plain = dense_model(scaled), dense_model(optimizers.SGD(0.1, momentum=0.5))
+    x, y = RNG.normal(size=(4, 3)).astype("f4"), RNG.normal(size=(4, 2)).astype("f4")
+    for _ in range(5):
+        for each in (model, plain):
+            each.train_on_batch(x, y)
+    assert float(scaled.dynamic_scale) == 32 and int(scaled.iterations) == 5
+    model.train_on_batch(x * np.float32(np.inf), y)
+    assert float(scaled.dynamic_scale) == 16 and int(scaled.iterations) == 5
+    for a, b in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+    with pytest.raises(ConfigError, match="clipnorm"):
+        optimizers.LossScaleOptimizer(inner, clipnorm=1.0)
+
+
+class Normed(optimizers.Optimizer):
+    """A step of the length of the learning rate for each weight."""
+
+    elementwise = False
+
+    def __init__(self, learning_rate=0.1, name="normed", **kwargs):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+
+    def update_step(self, gradient, variable, learning_rate):
+        length = ops.sqrt(ops.sum(ops.square(gradient)))
+        self.assign_sub(variable, gradient * (learning_rate / length))
+
+
+@pytest.mark.parametrize("made", [Normed(), optimizers.Lamb(0.1), optimizers.Muon(0.1)])
+def test_updates_of_whole_weights_see_each_weight_by_itself(made):
+    by_hand = type(made).from_config(made.get_config())
+    model = dense_model(made)
+    weights = [Variable(w, name=n) for w, n in zip(model.get_weights(), ("kernel", "bias"))]
+    x, y = RNG.normal(size=(4, 3)).astype("f4"), RNG.normal(size=(4, 2)).astype("f4")
+    for _ in range(3):
+        off = x @ weights[0].numpy() + weights[1].numpy() - y
+        by_hand.apply([x.T @ off / 4, off.mean(0)], weights)
+        model.train_on_batch(x, y)
+    for a, b in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_allclose(a, b.numpy(), rtol=2e-5, atol=1e-6)

@@ -92,6 +92,16 @@ class Runner:
         if number >= 0:
             self._table[number] = native.buffer_pointer(array)
 
+    def point_rows(self, numbers: Sequence[int], arrays: Sequence[np.ndarray]) -> None:
+        """`point` for several spaces."""
+        for number, array in zip(numbers, arrays, strict=True):
+            self.point(number, array)
+
+    def point_at(self, number: int, address: int) -> None:
+        """`point` to memory by its address, which the caller keeps alive."""
+        if number >= 0:
+            self._table[number] = native.pointer_to(address)
+
     def run(self, version: Any = None, seconds: np.ndarray | None = None) -> None:
         """Run once. When `version` is not that of the last run, weights have changed and the
         prologue runs first. seconds: one float64 for each instruction, to which time is added."""
@@ -151,7 +161,7 @@ class Runner:
 class Loop:
     """The op `scan` at run time: its body's Program, run for each step on the rows of its arrays.
 
-    States go to and fro between the place of the result and a spare array of the same size.
+    States go to and fro between two arrays of their own.
     """
 
     def __init__(self, attrs: Mapping[str, Any]) -> None:
@@ -161,46 +171,44 @@ class Loop:
         self._rows = self._states + sum(name.startswith(("x", "rng")) for name in names)
         steps = range(attrs["length"])
         self._order = steps[::-1] if attrs["reverse"] else steps
-        self._spare: list[np.ndarray] = []
-        self._last: list[np.ndarray] = []
+        self._carried: list[list[np.ndarray]] = []
 
     def run(self, outs: Sequence[np.ndarray], ins: Sequence[np.ndarray]) -> None:
         """Fill the last states and the stacked outputs."""
-        last, stacked = self._memory(ins[: self._states]), outs[self._states :]
-        before = list(ins[: self._states])
+        first, count = list(ins[: self._states]), self._states
+        if not self._carried:
+            self._carried = [[np.empty_like(s, order="C") for s in first] for _ in range(2)]
+        inputs = [self._number("in", i) for i in range(count)]
+        outputs = [self._number("out", i) for i in range(count)]
         for i, array in enumerate(ins[self._rows :], self._rows):
-            self._point(f"in{i}", array)
-        for t in self._order:
-            after = last[t % 2]
-            self._step(t, before, after, ins, stacked)
+            self._runner.set(f"in{i}", array)
+        rows = self._rows_of(ins, outs)
+        before = first
+        for k, t in enumerate(self._order):
+            after = self._carried[k % 2]
+            self._runner.point_rows(inputs, before)
+            self._runner.point_rows(outputs, after)
+            for number, address, step in rows:
+                self._runner.point_at(number, address + t * step)
+            self._runner.run()
             before = after
         for out, state, kept in zip(outs, before, self._kept, strict=False):
             if kept:
                 out[...] = state
 
-    def _memory(self, states: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Two arrays for each state, kept from run to run."""
-        if not self._spare:
-            self._spare = [np.empty_like(s, order="C") for s in states]
-            self._last = [np.empty_like(s, order="C") for s in states]
-        return self._spare, self._last
+    def _number(self, kind: str, i: int) -> int:
+        return self._runner.space_number(f"{kind}{i}")
 
-    def _step(
-        self, t: int, before: Sequence[np.ndarray], after: Sequence[np.ndarray],
-        ins: Sequence[np.ndarray], stacked: Sequence[np.ndarray],
-    ) -> None:  # fmt: skip
-        for i, (old, new) in enumerate(zip(before, after, strict=True)):
-            self._point(f"in{i}", old)
-            self._point(f"out{i}", new)
-        for i in range(self._states, self._rows):
-            self._point(f"in{i}", ins[i][t : t + 1])
-        for i, array in enumerate(stacked, self._states):
-            if self._kept[i]:
-                self._point(f"out{i}", array[t : t + 1])
-        self._runner.run()
-
-    def _point(self, space: str, array: np.ndarray) -> None:
-        self._runner.set(space, np.ascontiguousarray(array))
+    def _rows_of(
+        self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]
+    ) -> list[tuple[int, int, int]]:
+        """(space, address of row 0, bytes of a row) of all arrays of which a step sees one row."""
+        found = [("in", i, ins[i]) for i in range(self._states, self._rows)]
+        found += [("out", i, outs[i]) for i in range(self._states, len(outs)) if self._kept[i]]
+        return [
+            (self._number(kind, i), native.address(a), a.nbytes // max(len(a), 1))
+            for kind, i, a in found
+        ]
 
 
 def _spaces_read(program: Program, count: int) -> set[str]:

@@ -151,6 +151,16 @@ def pointer(array: np.ndarray) -> Any:
     return ffi.cast("void *", array.__array_interface__["data"][0])
 
 
+def address(array: np.ndarray) -> int:
+    """The address of an array's first byte as a number."""
+    return int(array.__array_interface__["data"][0])
+
+
+def pointer_to(number: int) -> Any:
+    """The pointer to an address."""
+    return ffi.cast("void *", number)
+
+
 def array_at(address: Any, offset: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """The array at an address plus so many bytes; valid while the memory is."""
     count = math.prod(shape)

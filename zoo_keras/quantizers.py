@@ -39,9 +39,10 @@ def abs_max_quantize(
     del to_numpy
     x = np.asarray(inputs, np.float32)
     axes = axis if isinstance(axis, int) else tuple(axis)
+    low, high = value_range
     largest = np.max(np.abs(x), axes, keepdims=True, initial=0) + np.float32(epsilon)
-    scale = (np.float32(value_range[1]) / largest).astype(np.float32)
-    return np.clip(np.rint(x * scale), *value_range).astype(dtype), scale
+    scale = (np.float32(high) / largest).astype(np.float32)
+    return np.clip(np.rint(x * scale), low, high).astype(dtype), scale
 
 
 class Quantizer:

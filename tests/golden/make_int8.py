@@ -36,7 +36,9 @@ def golden(name: str, spec: table.Int8Model) -> tuple[dict[str, Any], dict[str, 
     arrays |= numbered("weight", model.get_weights())
     arrays |= numbered("predicted", as_list(model.predict_on_batch(joined(x))))
     info = {
-        "weights": [[w.path, list(w.shape), str(w.dtype), bool(w.trainable)] for w in model.weights],
+        "weights": [
+            [w.path, list(w.shape), str(w.dtype), bool(w.trainable)] for w in model.weights
+        ],
         "config": {layer["config"]["name"]: quantization(layer) for layer in layers_of(model)},
     }
     for suffix in (".keras", ".h5", ".weights.h5"):

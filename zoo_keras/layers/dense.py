@@ -14,6 +14,7 @@ from zoo_keras.layers.input_spec import InputSpec
 from zoo_keras.layers.layer import known_size
 from zoo_keras.layers.quantized import LargeWeight, Quantizable
 from zoo_keras.layers.weight_options import add_weight, options_config, set_options
+from zoo_keras.weights import Variable
 
 _OPTIONS = (
     "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer",
@@ -30,6 +31,8 @@ class Dense(Quantizable):
     >>> Dense(3)(np.ones((2, 4))).shape
     (2, 3)
     """
+
+    kernel_scale: Variable
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ from zoo_keras.layers.input_spec import InputSpec
 from zoo_keras.layers.layer import Layer, shape_error
 from zoo_keras.layers.quantized import LargeWeight, Quantizable
 from zoo_keras.layers.weight_options import add_weight, options_config, set_options
+from zoo_keras.weights import Variable
 
 _OPTIONS = (
     "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer",
@@ -63,6 +64,7 @@ class EinsumDense(Quantizable):
     kernel_initializer: Any
     kernel_regularizer: Any
     kernel_constraint: Any
+    kernel_scale: Variable
 
     def __init__(
         self,

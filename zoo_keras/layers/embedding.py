@@ -12,8 +12,9 @@ from zoo_keras.layers.arguments import positive, refuse
 from zoo_keras.layers.quantized import LargeWeight, Quantizable
 from zoo_keras.layers.weight_options import add_weight, options_config, set_options
 from zoo_keras.ops.convert import dtype_of
-from zoo_keras.ops.int8 import gather_int8
 from zoo_keras.ops.index import gather
+from zoo_keras.ops.int8 import gather_int8
+from zoo_keras.weights import Variable
 
 
 class Embedding(Quantizable):
@@ -25,6 +26,8 @@ class Embedding(Quantizable):
     >>> Embedding(100, 8)(np.array([[3, 7, 7]])).shape
     (1, 3, 8)
     """
+
+    embeddings_scale: Variable
 
     def __init__(
         self,

@@ -134,9 +134,7 @@ class Quantizable(Layer):
     def _config(self) -> Int8QuantizationConfig:
         return self.quantization_config or Int8QuantizationConfig()
 
-    def int8_product(
-        self, inputs: Any, kernel: Any, scale: Any, bias: Any, activation: Any
-    ) -> Any:
+    def int8_product(self, inputs: Any, kernel: Any, scale: Any, bias: Any, activation: Any) -> Any:
         """activation(inputs @ kernel / scale + bias); kernel (K, N) int8, scale and bias (N,)."""
         units = kernel.shape[-1]
         if bias is None:

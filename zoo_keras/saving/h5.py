@@ -11,7 +11,7 @@ import warnings
 from typing import Any, NamedTuple
 
 from zoo_keras.errors import FileError
-from zoo_keras.saving import config_json, hdf5, layer_groups
+from zoo_keras.saving import config_json, hdf5, int8_layers, layer_groups
 from zoo_keras.saving.layer_groups import KERAS_VERSION, Plan
 from zoo_keras.saving.legacy import modern_config
 from zoo_keras.saving.legacy_training import modern_training_config, optimizer_order
@@ -33,6 +33,7 @@ def save(model: Any, path: str, include_optimizer: bool = True) -> None:
         config.pop("compile_config", None)  # it goes into training_config
         file.attrs["model_config"] = json.dumps(config)
         layer_groups.write(file.create_group("model_weights"), model)
+        int8_layers.write(model, file)
         _write_seeds(file, model)
         if include_optimizer and model.compiled:
             _write_training(file, model)
@@ -89,6 +90,7 @@ def load(path: str, label: str, custom_objects: Any, compile: bool, safe_mode: b
             model.compile(**{k: config_json.make(v) for k, v in training.items()})
             model.optimizer.build(model.trainable_variables)
     with hdf5.open_for_reading(path, label) as file:
+        int8_layers.restore(model, file, label)
         plan = layer_groups.plan(hdf5.child(file, "model_weights", "group"), model)
         plan += _seeds_plan(file, model)
         if training and hdf5.find(file, "optimizer_weights") is not None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from zoo_keras.errors import FileError, ZooKerasError
-from zoo_keras.saving import config_json, hdf5, weights_tree
+from zoo_keras.saving import config_json, hdf5, int8_layers, weights_tree
 from zoo_keras.saving.keras2 import without_modules
 from zoo_keras.saving.layer_groups import KERAS_VERSION, Plan, assign
 from zoo_keras.saving.legacy import modern_config
@@ -39,6 +39,7 @@ def save(model: Any, path: str) -> None:
     weights = io.BytesIO()
     with h5py.File(weights, "w") as file:
         weights_tree.write(model, file)
+        int8_layers.write(model, file)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", json.dumps(metadata))
         archive.writestr("config.json", config)
@@ -57,6 +58,8 @@ def load(path: str, label: str, custom_objects: Any, compile: bool, safe_mode: b
             config = {k: v for k, v in config.items() if k != "compile_config"}
         config_json.check_names(config)
         model = config_json.make_model(config)
+    with hdf5.open_for_reading(io.BytesIO(weights), label) as file:
+        int8_layers.restore(model, file, label)
     assign(_plan(weights, label, model, state=compile))
     return model
 

@@ -145,7 +145,7 @@ def plan(file: Any, model: Any, skip_mismatch: bool = False, state: bool = True)
     found: Plan = []
     problems: list[str] = []
     for path, node in walk(model):
-        group = _group(file, path)
+        group = variables_group(file, path)
         if isinstance(node, Layer):
             made, problem = _layer_plan(group, path, node)
             problems += problem
@@ -156,7 +156,8 @@ def plan(file: Any, model: Any, skip_mismatch: bool = False, state: bool = True)
     return found
 
 
-def _group(file: Any, path: str) -> Any:
+def variables_group(file: Any, path: str) -> Any:
+    """The group of a layer's own variables, or None."""
     name = f"{path}/vars" if path else "vars"
     found = hdf5.find(file, name)
     if found is None:  # Keras 2.12 to 2.15

@@ -187,7 +187,8 @@ class Trainer:
             )
 
     def _refuse_int8(self, method: str) -> None:
-        names = [layer.name for layer in self._flatten_layers() if layer.quantization_mode]
+        names = [layer.name for layer in self._flatten_layers()
+                 if getattr(layer, "quantization_mode", None)]  # fmt: skip
         if names:
             raise UnsupportedError(
                 f'Model "{self.name}": {method} cannot train quantised layers. Received: layers '

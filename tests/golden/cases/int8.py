@@ -44,12 +44,20 @@ def lenet(k: Any) -> Any:
 
 
 def text(k: Any) -> Any:
-    """Embedding, attention, and an equation of each kind that a matrix product can and cannot do."""
     layers = k.layers
     words = layers.Input(shape=(6,), dtype="int32", name="words")
     x = layers.Embedding(20, 8, name="embed")(words)
     y = layers.MultiHeadAttention(2, 4, name="attend")(x, x)
     x = layers.LayerNormalization(name="norm")(layers.Add(name="sum")([x, y]))
+    x = layers.Dense(5, activation="relu", name="each")(x)
+    return k.Model(words, layers.Flatten(name="flat")(x), name="text")
+
+
+def einsums(k: Any) -> Any:
+    """Equations that are a matrix product and others."""
+    layers = k.layers
+    words = layers.Input(shape=(6,), dtype="int32", name="words")
+    x = layers.Embedding(20, 8, name="embed")(words)
     x = layers.EinsumDense(
         "abc,cde->abde", output_shape=(6, 3, 4), bias_axes="de", activation="relu", name="split"
     )(x)
@@ -57,8 +65,8 @@ def text(k: Any) -> Any:
     x = layers.EinsumDense(
         "abc,bcd->adb", output_shape=(7, 6), bias_axes="d", activation="softmax", name="each"
     )(x)
-    x = layers.EinsumDense("...b,bc->...c", output_shape=(7, 4), bias_axes="c", name="last")(x)
-    return k.Model(words, layers.Flatten(name="flat")(x), name="text")
+    x = layers.EinsumDense("abc,cd->adb", output_shape=(4, 7), bias_axes="db", name="turned")(x)
+    return k.Model(words, layers.Flatten(name="flat")(x), name="einsums")
 
 
 def weights_only(k: Any) -> dict[str, Any]:
@@ -75,5 +83,6 @@ MODELS = {
     "mlp_weights": Int8Model(mlp, {"features": ("real", (19,))}, weights_only),
     "lenet": Int8Model(lenet, {"image": ("real", (8, 8, 1))}),
     "text": Int8Model(text, {"words": ("ids:20", (6,))}),
-    "text_weights": Int8Model(text, {"words": ("ids:20", (6,))}, weights_only),
+    "einsums": Int8Model(einsums, {"words": ("ids:20", (6,))}),
+    "einsums_weights": Int8Model(einsums, {"words": ("ids:20", (6,))}, weights_only),
 }

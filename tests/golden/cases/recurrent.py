@@ -27,7 +27,7 @@ def add(name: str, label: str, *inputs: Any, call: dict | None = None, **kwargs:
 
 
 def nested(kind: str, **config: Any) -> dict[str, Any]:
-    return {"class_name": kind, "config": config}
+    return {"class_name": kind, "config": {"name": f"inner_{kind.lower()}"} | config}
 
 
 ALL = {"return_sequences": True, "return_state": True}

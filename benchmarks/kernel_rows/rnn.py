@@ -1,0 +1,131 @@
+"""Recurrent layers over whole sequences: LSTM, GRU (both forms) and the simple layer.
+
+`infer` is the projection of the inputs and the sequence; `train` adds all gradients. Against
+torch.nn's layer of the same kind, forward, or forward and backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from kernel_rows.prepared import prepared
+from kernel_rows.row import Row
+
+from zoo_keras.ops.linalg import dense, matmul
+from zoo_keras.ops.op import Op
+from zoo_keras.ops.rnn import lstm, lstm_grad, simple_rnn, simple_rnn_grad
+from zoo_keras.ops.rnn_gru import gru, gru_grad, gru_reset_first, gru_reset_first_grad
+
+try:
+    import torch
+except ImportError:
+    torch = None
+
+
+class Kind(NamedTuple):
+    """The ops of a layer; which outputs of the forward op the backward op reads."""
+
+    forward: Op
+    backward: Op
+    gates: int
+    states: int
+    outputs: int
+    saved: tuple[int, ...]
+    peer: str | None
+    bias: bool = False
+    attrs: dict[str, Any] = {}
+
+
+KINDS = {
+    "LSTM": Kind(lstm, lstm_grad, 4, 2, 6, (0, 1), "LSTM"),
+    "GRU": Kind(gru, gru_grad, 3, 1, 5, (0, 1, 2), "GRU", bias=True),
+    "GRU reset first": Kind(gru_reset_first, gru_reset_first_grad, 3, 1, 5, (0, 2), None),
+    "RNN": Kind(simple_rnn, simple_rnn_grad, 1, 1, 3, (0,), "RNN", attrs={"activation": "tanh"}),
+}
+# batch, steps, inputs, units
+SIZES = ((64, 200, 128, 128), (32, 50, 64, 128), (64, 24, 32, 256), (64, 30, 512, 512),
+         (1, 100, 32, 64))  # fmt: skip
+
+
+def several(calls: list[Callable[[], object]]) -> Callable[[], object]:
+    """All calls in turn."""
+
+    def run() -> None:
+        for call in calls:
+            call()
+
+    return run
+
+
+def ours(kind: Kind, size: tuple[int, ...], train: bool) -> Any:
+    """A call for so many threads."""
+    batch, steps, features, units = size
+    rng = np.random.default_rng(0)
+
+    def some(*shape: int) -> np.ndarray:
+        return (0.1 * rng.standard_normal(shape)).astype("f4")
+
+    width = kind.gates * units
+    x, w, u, b = (
+        some(batch, steps, features),
+        some(features, width),
+        some(units, width),
+        some(width),
+    )
+    xp, states = some(batch, steps, width), [some(batch, units) for _ in range(kind.states)]
+    light = [i >= kind.outputs - kind.states for i in range(kind.outputs)]
+    how = {"reverse": False, **kind.attrs}
+    inputs = [xp, u, *[b] * kind.bias, *states]
+    first = [
+        (dense, [x, w, b], {}),
+        (kind.forward, inputs, {**how, "kept": (True,) * kind.outputs if train else light}),
+    ]
+
+    saved = kind.forward(*inputs, kept=(True,) * kind.outputs, **how) if train else ()
+    given = (False, False, True, *[False] * (kind.states - 1))
+    middle = [states[1]] if kind.states == 2 else []
+    kept = [saved[i] for i in kind.saved] if train else []
+    flat, dz = x.reshape(-1, features), xp.reshape(-1, width)
+    turned = {"transpose_a": True, "transpose_b": False}
+    back = [(kind.backward, [*kept, u, *middle, states[0]], {**how, "given": given}),
+            (matmul, [flat, dz], turned),
+            (matmul, [some(batch * steps, units), dz], turned),
+            (matmul, [dz, w], {"transpose_a": False, "transpose_b": True})]  # fmt: skip
+    rows = first + back if train else first
+    return lambda threads: several([prepared(op, a, how, threads) for op, a, how in rows])
+
+
+def peers(kind: Kind, size: tuple[int, ...], train: bool) -> dict[str, Any]:
+    """torch's layer, if it has one."""
+    if torch is None or kind.peer is None:
+        return {}
+    batch, steps, features, units = size
+    layer = getattr(torch.nn, kind.peer)(features, units, batch_first=True)
+    x = torch.randn(batch, steps, features, requires_grad=train)
+
+    def forward() -> object:
+        with torch.inference_mode():
+            return layer(x)
+
+    def both() -> object:
+        return layer(x)[0][:, -1].sum().backward()
+
+    def make(threads: int) -> Callable[[], object]:
+        torch.set_num_threads(threads)
+        return both if train else forward
+
+    return {"torch": make}
+
+
+def rows() -> Iterator[Row]:
+    """Every kind and size."""
+    for name, kind in KINDS.items():
+        for size in SIZES:
+            batch, steps, features, units = size
+            work = 2.0 * batch * steps * (features + units) * kind.gates * units
+            for mode, times in (("infer", 1), ("train", 3)):
+                label = f"{mode} {name} b{batch} t{steps} i{features} h{units}"
+                call = ours(kind, size, mode == "train")
+                yield Row(label, work * times, "GF/s", call, peers(kind, size, mode == "train"))
