@@ -142,13 +142,14 @@ class Quantizable(Layer):
         if not self.rounds_inputs:
             kernel = ops.divide(ops.cast(kernel, self.variable_dtype), scale)
             return activation(ops.add(ops.matmul(inputs, kernel), bias))
-        if dtype_of(inputs) != "float32":
-            inputs = ops.cast(inputs, "float32")
         fused = next((n for n in FUSED_ACTIVATIONS if activation is getattr(activations, n)), None)
+        inputs, scale, bias = (_in_float32(x) for x in (inputs, scale, bias))
         outputs = dense_int8(
             inputs, pack_int8(kernel), scale, bias, units=units, activation=fused or "linear",
             input_scale=self._config.input_scale(),
         )  # fmt: skip
+        if self.compute_dtype != "float32":
+            outputs = ops.cast(outputs, self.compute_dtype)
         return outputs if fused else activation(outputs)
 
     def rounded_inputs(self, inputs: Any, axes: Sequence[int]) -> tuple[Any, Any]:
@@ -160,3 +161,8 @@ class Quantizable(Layer):
             scale = ops.full_like(scale, fixed)
         whole = ops.clip(ops.round(ops.multiply(inputs, scale)), -MOST, MOST)
         return whole, scale
+
+
+def _in_float32(x: Any) -> Any:
+    """What the int8 product reads beside int8 numbers."""
+    return x if dtype_of(x) == "float32" else ops.cast(x, "float32")
