@@ -11,6 +11,7 @@ from zoo_keras import layers
 from zoo_keras.graph import Graph, input_tensor
 from zoo_keras.ops.narrow import from_bfloat16, round_bfloat16, to_bfloat16
 from zoo_keras.passes.narrow import narrow_storage, sink_rounding
+from zoo_keras.spark.options import default_wire
 
 RNG = np.random.default_rng(2)
 
@@ -129,3 +130,10 @@ def test_the_policy_is_saved_as_in_keras(mixed):
     assert config["config"] == {"name": "mixed_bfloat16"}
     again = layers.Dense.from_config(layers.Dense(2).get_config())
     assert again.dtype_policy.name == keras.config.dtype_policy().name == "mixed_bfloat16"
+
+
+def test_gradients_of_a_mixed_model_travel_narrow(mixed):
+    narrow = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
+    wide = keras.Sequential([keras.Input((4,)), layers.Dense(2, dtype="float32")])
+    assert default_wire(narrow) == "bfloat16"
+    assert default_wire(wide) == "float32"

@@ -17,6 +17,8 @@ from zoo_keras.ops.symbolic import KerasTensor
 class InputLayer(Layer):
     """The layer behind `Input`. Give `shape` without the batch axis, or `batch_shape` with it."""
 
+    _computes = False
+
     def __init__(
         self,
         shape: Sequence[int | None] | None = None,

@@ -138,6 +138,11 @@ class Layer(Tracked):
         return nullcontext() if self._building else scope(self.name)
 
     @property
+    def rounds(self) -> bool:
+        """Whether the layer rounds what it reads and gives to bfloat16."""
+        return self.dtype_policy.mixed and self._computes
+
+    @property
     def variable_dtype(self) -> str:
         return self.dtype_policy.variable_dtype
 
@@ -214,7 +219,7 @@ class Layer(Tracked):
         if signature.takes_training:
             bound["training"] = training
         self._fill_masks(signature, bound)
-        mixed = self.dtype_policy.mixed and self._computes
+        mixed = self.rounds
         with calling(training), rounding(mixed), self._own_scope():
             if mixed and self.autocast:
                 bound = {name: rounded(value) for name, value in bound.items()}

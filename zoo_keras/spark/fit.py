@@ -18,7 +18,7 @@ from zoo_keras.spark import cluster, partitions
 from zoo_keras.spark.compiler import FitCompiler, Snapshot
 from zoo_keras.spark.frames import Held, Records, held_arrays, records_of
 from zoo_keras.spark.job import BarrierJob, JobError
-from zoo_keras.spark.options import split_arguments
+from zoo_keras.spark.options import default_wire, split_arguments
 from zoo_keras.spark.plan import FitPlan, engine_fingerprint
 from zoo_keras.spark.rank import train_rank
 from zoo_keras.spark.rows import Layout
@@ -146,7 +146,8 @@ class SparkFit:
             validation_split=float(a["validation_split"]), held=isinstance(self.validation, Held),
             validation_batch=a["validation_batch_size"],
             validation_epochs=self._validation_epochs(last), class_weight=a["class_weight"],
-            wire=o.wire, budget=o.data_budget, kernels=engine_fingerprint(), checks_loss=not stops,
+            wire=o.wire or default_wire(self.model), budget=o.data_budget,
+            kernels=engine_fingerprint(), checks_loss=not stops,
         )  # fmt: skip
 
     def _validation_epochs(self, last: int) -> tuple[int, ...]:

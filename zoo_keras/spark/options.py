@@ -22,7 +22,8 @@ class FitOptions(NamedTuple):
     Attributes:
         feature_cols, label_cols, weight_col: columns of a DataFrame.
         num_ranks: tasks that train together; default: as many as partitions, at most the slots.
-        wire: dtype of gradients on the network: float32, bfloat16 or float16.
+        wire: dtype of gradients on the network: float32, bfloat16 or float16; default:
+            bfloat16 when a layer has the policy mixed_bfloat16, else float32.
         max_restarts: how often a lost executor is survived by going back to the last epoch's end.
         step_timeout: seconds to wait for the slowest rank within a step.
         data_budget: bytes of records that a rank keeps in memory before it uses a file.
@@ -32,7 +33,7 @@ class FitOptions(NamedTuple):
     label_cols: Any = None
     weight_col: str | None = None
     num_ranks: int | None = None
-    wire: str = "float32"
+    wire: str | None = None
     max_restarts: int = 3
     step_timeout: float = 600.0
     data_budget: int = 1 << 30
@@ -43,6 +44,12 @@ KERAS_ARGUMENTS = frozenset(
     "sample_weight initial_epoch steps_per_epoch validation_steps validation_batch_size "
     "validation_freq".split()
 )
+
+
+def default_wire(model: Any) -> str:
+    """The dtype in which the gradients of a model travel unless the user says otherwise."""
+    rounds = any(getattr(layer, "rounds", False) for layer in model._flatten_layers())
+    return "bfloat16" if rounds else "float32"
 
 
 def split_arguments(arguments: dict[str, Any]) -> tuple[dict[str, Any], FitOptions]:
@@ -66,7 +73,7 @@ def _check_options(o: FitOptions) -> None:
         _whole("num_ranks", o.num_ranks, 1)
     _whole("max_restarts", o.max_restarts, 0)
     _whole("data_budget", o.data_budget, 0)
-    if o.wire not in WIRE_TYPES:
+    if o.wire is not None and o.wire not in WIRE_TYPES:
         raise ConfigError(
             f"fit: wire must be one of {', '.join(WIRE_TYPES)}. Received: wire={o.wire!r}. "
             "Leave it out for float32."
