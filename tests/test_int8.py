@@ -272,6 +272,14 @@ def test_wrong_arguments_are_named(arguments, error, match):
     assert not any(layer.quantization_mode for layer in model._flatten_layers())
 
 
+def test_a_model_is_quantised_as_a_whole_or_not_at_all():
+    model = small()
+    model.quantize("int8", filters="last")
+    with pytest.raises(ConfigError, match="already"):
+        model.quantize("int8")
+    assert [x.name for x in model._flatten_layers() if x.quantization_mode] == ["last"]
+
+
 def test_a_layer_is_quantised_once_and_after_it_is_built():
     layer = layers.Dense(3, name="late")
     with pytest.raises(ConfigError, match='"late": cannot be quantised before it is built'):

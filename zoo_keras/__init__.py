@@ -29,9 +29,9 @@ _OBJECTS = {
     "show_config": "config",
 }
 _MODULES = (
-    "activations", "applications", "backend", "callbacks", "config", "constraints", "dtype_policies",
-    "initializers", "layers", "losses", "metrics", "models", "ops", "optimizers", "quantizers",
-    "random", "regularizers", "saving", "spark", "utils",
+    "activations", "applications", "backend", "callbacks", "config", "constraints",
+    "dtype_policies", "initializers", "layers", "losses", "metrics", "models", "ops", "optimizers",
+    "quantizers", "random", "regularizers", "saving", "spark", "utils",
 )  # fmt: skip
 
 __all__ = [*sorted(_OBJECTS), *_MODULES, "__version__", "version"]

@@ -62,7 +62,12 @@ class Quantizable(Layer):
         subclass of the layer, which may compute in another way, unless type_check is False.
         """
         config = resolve_config(mode, config)
-        self._check_quantize(mode, type_check)
+        if type_check and "large_weight" not in type(self).__dict__:
+            raise UnsupportedError(
+                f'{type(self).__name__} "{self.name}": a subclass is not quantised by itself. '
+                "Received: quantize(). Pass type_check=False if it computes as its base class does."
+            )
+        self.check_quantize(mode)
         name, summed = self.large_weight()
         weight = getattr(self, name)
         quantizer = config.weight_quantizer or AbsMaxQuantizer()
@@ -79,13 +84,9 @@ class Quantizable(Layer):
         kept.assign(self.arranged_scale(scale))
         setattr(self, name, made)
 
-    def _check_quantize(self, mode: Any, type_check: bool) -> None:
-        kind, own = type(self), f'{type(self).__name__} "{self.name}"'
-        if type_check and "large_weight" not in kind.__dict__:
-            raise UnsupportedError(
-                f"{own}: a subclass is not quantised by itself. Received: quantize(). Pass "
-                "type_check=False if it computes as its base class does."
-            )
+    def check_quantize(self, mode: Any) -> None:
+        """ConfigError when the layer is not built, or quantised already."""
+        own = f'{type(self).__name__} "{self.name}"'
         if not self.built:
             raise ConfigError(
                 f"{own}: cannot be quantised before it is built. Received: quantize(). Call it on "

@@ -26,6 +26,8 @@ def quantize_model(
     layers = [layer for layer in _leaves(model) if chosen(layer)]
     able = [layer for layer in layers if isinstance(layer, Quantizable)]
     ranges = {} if sample is None else calibrate(model, able, sample)
+    for layer in able:  # before any of them changes
+        layer.check_quantize(mode)
     for layer in layers:
         seen = ranges.get(id(layer))
         try:

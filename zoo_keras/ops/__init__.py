@@ -46,7 +46,8 @@ operators.update(
         "le": api_math.less_equal, "gt": api_math.greater, "ge": api_math.greater_equal,
         "eq": api_math.equal, "ne": api_math.not_equal, "and": api_math.logical_and,
         "or": api_math.logical_or, "xor": api_math.logical_xor, "neg": api_math.negative,
-        "round_bfloat16": narrow.round_bfloat16, "abs": api_math.absolute, "invert": api_math.logical_not, "getitem": api_index.get_item,
+        "round_bfloat16": narrow.round_bfloat16,
+        "abs": api_math.absolute, "invert": api_math.logical_not, "getitem": api_index.get_item,
     }
 )  # fmt: skip
 

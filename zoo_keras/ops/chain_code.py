@@ -1,8 +1,8 @@
 """A chain's rows in C's terms: which tile functions, in which registers.
 
 In: rows of ops and the dtypes of their values. Out: the list of numbers that csrc/eltwise.c
-decodes. Inside a chain a value is of one of three kinds: "f" float32, "i" int32 (uint8, uint16 too) and
-"b" a mask of ones or zeros, 32 bits each. Knows op and tile names, no shapes and no nodes.
+decodes. Inside a chain a value is of one of three kinds: "f" float32, "i" int32 (uint8, uint16
+too) and "b" a mask of ones or zeros, 32 bits each. Knows op and tile names, no shapes and no nodes.
 """
 
 from __future__ import annotations
