@@ -49,17 +49,17 @@ static void run_phase(const zk_call *c, const zk_conv *p) {
     float *packed = (float *)c->scratch;
     char *rest = c->scratch + zk_align(packed_floats(p) * 4);
     if (is_depthwise(p)) {
-        run_depthwise(c, p, c->p[2], kernel_cells(c->a + 2, 2), NULL, CONV_LINEAR);
+        run_depthwise(c, p, c->p[2], kernel_cells(c->a + 2, 2), NULL, ZK_LINEAR);
         return;
     }
     if (conv_attr(c, CONV_WINOGRAD)) {
         char *own = rest + zk_align(winograd_floats(p) * 4);
         pack_winograd(c, p, c->p[2], c->a + 2, 1, packed, (float *)rest);
-        run_winograd(c, p, (float *)rest, NULL, CONV_LINEAR, own);
+        run_winograd(c, p, (float *)rest, NULL, ZK_LINEAR, own);
         return;
     }
     pack_weights(c, p, c->p[2], c->a + 2, 1, packed);
-    run_direct(c, p, packed, NULL, CONV_LINEAR, rest);
+    run_direct(c, p, packed, NULL, ZK_LINEAR, rest);
 }
 
 /* conv_grad_input.  out dx(n, [d, h], w, c)  in g(n, [od, oh], ow, o)

@@ -4,10 +4,8 @@
  * nothing of blocking, packing or threads. */
 #ifndef ZK_GEMM_H
 #define ZK_GEMM_H
+#include "activation.h"
 #include "vmath.h"
-
-/* Activations that a kernel applies as it stores; zoo_keras/ops/linalg.py holds their names. */
-enum { ZK_LINEAR, ZK_RELU, ZK_TANH, ZK_SIGMOID, ZK_RELU6, ZK_GELU, ZK_GELU_TANH, ZK_SILU };
 
 /* Rows of a full tile, and panels side by side in a tile of so many rows: as many accumulators as
  * the registers hold beside one row of b. */

@@ -119,7 +119,7 @@ class RandomInitializer(Initializer):
         return made
 
     def _draw(self, shape: tuple[int, ...], dtype: str) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define _draw(shape, dtype).")
 
     def get_config(self) -> dict[str, Any]:
         return {"seed": serialize_keras_object(self._init_seed)}

@@ -47,7 +47,7 @@ class Quantizable(Layer):
 
     def large_weight(self) -> LargeWeight:
         """Which weight goes to int8."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define large_weight().")
 
     def scale_shape(self, kept: Sequence[int]) -> tuple[int, ...]:
         """The shape in which the scale is kept, given the sizes of the axes that are not summed."""
