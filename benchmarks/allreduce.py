@@ -20,7 +20,7 @@ import time
 import numpy as np
 
 SIZES = (10_000, 1_000_000, 25_000_000, 100_000_000)
-WARM_UP = 2000  # steps: Java compiles what runs often, and a fit runs thousands of steps
+WARM_UP = 2000  # steps of the smallest size
 
 
 def arguments():
@@ -29,6 +29,12 @@ def arguments():
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=2.0, help="for each size and turn")
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument(
+        "--warm-up",
+        type=float,
+        default=8.0,
+        help="seconds for each size: Java compiles what runs often, a fit has thousands of steps",
+    )
     parser.add_argument("--wire", default="float32")
     parser.add_argument(
         "--peer-python",
@@ -197,13 +203,19 @@ class Ours:
         return np.max(times, axis=0)
 
 
+def warm_up(side, nbytes, options):
+    """Returns how many steps make one turn."""
+    first = np.median(side.run(nbytes, 5))
+    steps = side.run(nbytes, int(np.clip(options.warm_up / first, 5, 5000)))
+    return int(np.clip(options.seconds / np.median(steps[-10:]), 5, 2000))
+
+
 def measure(sides, options):
     for side in sides:
         side.run(10_000, WARM_UP)
     rows = []
     for nbytes in options.sizes:
-        warm = {side.name: np.median(side.run(nbytes, 5)) for side in sides}
-        counts = {n: int(np.clip(options.seconds / t, 5, 2000)) for n, t in warm.items()}
+        counts = {side.name: warm_up(side, nbytes, options) for side in sides}
         times = {side.name: [] for side in sides}
         for _ in range(options.turns):
             for side in sides:

@@ -230,7 +230,7 @@ final class Connection {
     return group;
   }
 
-  private void join(Request request) {
+  private void join(Request request) throws IOException, InterruptedException {
     Group group = group(request.number());
     int count = request.count(8);
     List<Peer> peers = new ArrayList<>(count);

@@ -44,11 +44,16 @@ final class Group {
     return names;
   }
 
-  void join(List<Peer> all) {
+  void join(List<Peer> all) throws IOException, InterruptedException {
     if (all.size() != peers.length) {
       throw new IllegalArgumentException(all.size() + " addresses for " + peers.length + " ranks");
     }
     all.toArray(peers);
+    for (Peer peer : peers) {
+      if (!peer.isHere()) {
+        Receive.tune(peer);
+      }
+    }
   }
 
   /** A peer has rung. Exchanges are numbered from 1; a bell heard twice counts once. */
