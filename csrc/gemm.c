@@ -15,6 +15,7 @@
 #define SMALL 32768     /* floats of y up to which k is cut between tasks */
 #define BROAD 16        /* panels of a task, at least, when a has to be packed or copied */
 #define KLEAST 512      /* steps of a task, at least, when k is cut because of that */
+#define ROW_TASK 32768  /* weights of a task for one row, at least: 128 kB, about 2 us */
 #define CLASH 512       /* rows that lie a multiple of so many floats apart share cache sets */
 #define SUM_FLOATS 4096 /* of y, summed by one task afterwards */
 
@@ -315,6 +316,12 @@ static int64_t tasks_for(double work) {
  * GROUP panels, then rows. */
 static void choose_blocks(gemm *g) {
     if (!g->m || !g->n || !g->batch) return; /* no blocks at all */
+    if (g->m == 1 && g->packed) {            /* reads each weight once: fine tasks keep balance */
+        g->rows = g->kcuts = 1;
+        g->columns = zk_ceil(panels(g->n), GROUP);
+        g->chunk = zk_ceil(ROW_TASK, GROUP * PANEL * (g->k + 1));
+        return;
+    }
     /* reading and packing b costs about as much as 6 rows */
     const double work = (double)g->batch * (double)(g->n * (g->k + 1)) * (double)(g->m + 6);
     const int64_t tasks = tasks_for(work), kparts = g->k / KBLOCK;

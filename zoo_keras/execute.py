@@ -16,7 +16,7 @@ from zoo_keras.graph import Graph, Spec, Tensor, input_tensor, tracing
 from zoo_keras.ops.op import as_tensors, registry
 from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.pipeline import optimise
-from zoo_keras.program import ARENA, CONSTANTS, PACKED, Place, Program, compile_graph
+from zoo_keras.program import ARENA, CONSTANTS, PACKED, Parts, Place, Program, compile_graph
 
 _DTYPE_NAMES = {number: name for name, number in native.DTYPES.items()}
 
@@ -35,7 +35,7 @@ class Runner:
         self.arrays: dict[str, np.ndarray] = {}
         self._table = native.pointer_table(len(program.spaces))
         self._number = {name: i for i, name in enumerate(program.spaces)}
-        self._need = dict(zip(program.spaces, program.space_bytes, strict=True))
+        self._need = {name: program.bytes_of(name) for name in program.spaces}
         self._fresh: Any = None  # the version of the weights from which `packed` was made
         self._complete = False
         self._check_host()
@@ -115,7 +115,23 @@ class Runner:
             self._fresh = version
         if seconds is not None:
             times += self.program.prologue
-        self._body.run(self._table, self._body_host, self._body_where, times)
+        if self.program.parts:
+            self._run_parts(self.program.parts, times)
+        else:
+            self._body.run(self._table, self._body_host, self._body_where, times)
+
+    def _run_parts(self, parts: Parts, times: Any) -> None:
+        """The body once for each part of the batch, with the pointers to its rows."""
+        rows = [(self._number[n], step) for n, step in parts.row_bytes.items() if n in self._number]
+        starts = [(n, native.number_of(self._table[n]), step) for n, step in rows]
+        try:
+            for first in parts.firsts():
+                for n, start, step in starts:
+                    self._table[n] = native.pointer_to(start + first * step)
+                self._body.run(self._table, self._body_host, self._body_where, times)
+        finally:
+            for n, start, _ in starts:
+                self._table[n] = native.pointer_to(start)
 
     def _check_spaces(self) -> None:
         for name, address in zip(self.program.spaces, self._table, strict=True):

@@ -156,6 +156,11 @@ def address(array: np.ndarray) -> int:
     return int(array.__array_interface__["data"][0])
 
 
+def number_of(pointer: Any) -> int:
+    """The address that a pointer holds."""
+    return int(ffi.cast("intptr_t", pointer))
+
+
 def pointer_to(number: int) -> Any:
     """The pointer to an address."""
     return ffi.cast("void *", number)

@@ -34,10 +34,25 @@ class Place(NamedTuple):
     offset: int = 0
 
 
+class Parts(NamedTuple):
+    """A batch of `rows` that is computed `each` rows at a time; `row_bytes` of the spaces that have
+    rows."""
+
+    rows: int
+    each: int
+    row_bytes: dict[str, int]
+
+    def firsts(self) -> list[int]:
+        """The first row of each part; the last part may do rows of the one before again."""
+        return [*range(0, self.rows - self.each, self.each), self.rows - self.each]
+
+
 @dataclass
 class Program:
     """Instructions over named spaces. The first `prologue` of them depend on weights only and run
-    again only when weights have changed; what they make stays in the space `packed`."""
+    again only when weights have changed; what they make stays in the space `packed`. With `parts`
+    the others run once for each part of the batch, and the spaces with rows hold the whole batch.
+    """
 
     instrs: np.ndarray
     args: np.ndarray
@@ -49,9 +64,12 @@ class Program:
     host: dict[int, tuple[str, dict[str, Any]]]
     prologue: int
     threads: int
+    parts: Parts | None = None
 
     def bytes_of(self, space: str) -> int:
         """The size of a space, 0 when the program does not use it."""
+        if self.parts and space in self.parts.row_bytes:
+            return self.parts.rows * self.parts.row_bytes[space]
         return dict(zip(self.spaces, self.space_bytes, strict=True)).get(space, 0)
 
 

@@ -38,7 +38,10 @@ from zoo_keras.ops.shape import reshape
 # step(states, xs) -> (states after it, outputs), all lists of tensors.
 Step = Callable[[list[Tensor], list[Tensor]], tuple[Sequence[Any], Sequence[Any]]]
 
-_STEP_SHIFT = 32  # a step draws random numbers for rows this many bits further on
+# A step draws random numbers for a row this many bits further on; in a loop within a loop, for a
+# training step this many bits further on. Both have 16 bits there.
+_STEP_SHIFT = 32
+_SOURCES = ("rng", "rng1", "rng2")  # the pair (step, row) outside loops, in one, in two
 
 
 # ---- making a node -------------------------------------------------------------------------------
@@ -54,7 +57,8 @@ def scan_steps(
         xs: tensors (length, ...), of which a step sees one element along the first axis.
         reverse: begin with the last step. Outputs stay at the place of their step.
 
-    Raises UnsupportedError when the step assigns Variables or adds losses.
+    Raises ShapeError when a step changes the shape of a state; UnsupportedError when it assigns
+    Variables or adds losses.
     """
     first, sequences = as_tensors(states), as_tensors(xs)
     places = [input_tensor(f"state{i}", *t.spec) for i, t in enumerate(first)]
@@ -80,33 +84,55 @@ def _traced(
 ) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
     """States and outputs of one step, and the source of random numbers if it was asked for."""
     trace = current_trace() or Trace()
-    outer, updates, losses = trace.rng, dict(trace.updates), len(trace.losses)
-    trace.rng = rng = input_tensor("rng", (2,), "int64")
-    after, outputs = step(list(states), list(rows))
-    trace.rng = outer
-    if trace.updates != updates or len(trace.losses) != losses:
+    outer, updates, losses = trace.rng, _assigned(trace), len(trace.losses)
+    level = _level(outer)
+    trace.rng = rng = input_tensor(_SOURCES[min(level + 1, 2)], (2,), "int64")
+    try:
+        after, outputs = step(list(states), list(rows))
+    finally:
+        trace.rng = outer
+    if _assigned(trace) != updates or len(trace.losses) != losses:
         raise UnsupportedError(
-            "A step of a recurrent layer must not assign Variables or add losses. Received: a cell "
-            "that does. Keep what it computes in its states."
+            "A step of a loop must not assign Variables or add losses. Received: an ops.scan, or a "
+            "cell of a recurrent layer, whose step does. Carry the values as states, or write the "
+            "steps out with ops.scan(..., unroll=True)."
         )
     new = [cast_to(t, s.dtype) for t, s in zip(as_tensors(after), states, strict=True)]
     for tensor, place in zip(new, states, strict=True):
         if tensor.shape != place.shape:
             raise ShapeError(
-                "A step of a recurrent layer must keep the shapes of its states. Received: a state "
-                f"of shape {tensor.shape} after one of shape {place.shape}."
+                "A step of a loop must keep the shapes of its states. Received: a state of shape "
+                f"{tensor.shape} after one of shape {place.shape}. Begin with a state of the shape "
+                "that a step gives."
             )
     made = as_tensors(outputs)
     used = any(n is rng.node for n in topological(t.node for t in [*new, *made]))
+    if used and level == 2:
+        raise UnsupportedError(
+            "Random numbers can be drawn in two loops within each other. Received: three. Draw "
+            "them before the innermost loop and pass them as a sequence."
+        )
     return new, made, rng if used else None
+
+
+def _assigned(trace: Trace) -> dict[int, int]:
+    """Which value each Variable was last assigned."""
+    return {key: id(value) for key, (_, value) in trace.updates.items()}
+
+
+def _level(source: Tensor | None) -> int:
+    """How many loops are around what draws from this source, which a layer may have changed."""
+    nodes = topological([source.node]) if source is not None else []
+    names = {node.attrs["name"] for node in nodes if node.op is INPUT}
+    return max((i for i, name in enumerate(_SOURCES) if name in names), default=0)
 
 
 def _random_rows(length: int) -> Tensor:
     """(length, 2): the source of random numbers of each step."""
-    trace = current_trace() or Trace()
+    source = (current_trace() or Trace()).random_source()
     shifts = np.zeros((length, 2), np.int64)
-    shifts[:, 1] = np.arange(length) << _STEP_SHIFT
-    rows: Tensor = add(reshape(trace.random_source(), shape=(1, 2)), constant(shifts, "int64"))
+    shifts[:, 0 if _level(source) else 1] = np.arange(length) << _STEP_SHIFT
+    rows: Tensor = add(reshape(source, shape=(1, 2)), constant(shifts, "int64"))
     return rows
 
 
@@ -227,7 +253,8 @@ class _Backward:
         y = y if isinstance(y, (tuple, list)) else (y,)
         self.body, self.inputs, self.count = body, inputs, states
         rows = sequences_of(inputs, body, states, length)
-        self.captured = inputs[states + rows :]
+        # nodes of their own: one captured tensor may be computed from another
+        self.captured = [reshape(t, shape=t.shape) for t in inputs[states + rows :]]
         self.carried = [i for i in range(states) if is_float(inputs[i].dtype)]
         self.wanted = [states + i for i in range(rows) if is_float(inputs[states + i].dtype)]
         self.summed = [i for i in range(states + rows, len(inputs)) if is_float(inputs[i].dtype)]

@@ -6,11 +6,13 @@ that names the first row with a label outside.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from zoo_keras.errors import DataError
+from zoo_keras.graph import Tensor
 from zoo_keras.training import steps
 
 
@@ -26,7 +28,12 @@ def class_counts(model: Any, shapes: steps.Shapes, structure: Any) -> tuple[Clas
 
     Shapes without targets are allowed: then there is nothing to check.
     """
-    preds = steps.ensure_built(model, shapes, structure)
+    return _classes(model, shapes, steps.ensure_built(model, shapes, structure))
+
+
+def _classes(
+    model: Any, shapes: steps.Shapes, preds: Sequence[Tensor]
+) -> tuple[Classes | None, ...]:
     targets = steps.target_tensors(shapes)
     placed = steps.targets_for(model._losses, targets)
     found: list[Classes | None] = [None] * len(targets)
@@ -75,7 +82,7 @@ def check_all(model: Any, data: Any) -> None:
         return
     batch = model._arranged(sample)
     model._resolve_outputs(batch)
-    counts = class_counts(model, steps.shapes_of(batch), batch.structure)
+    counts = _classes(model, steps.shapes_of(batch), model._local().outputs(batch))
     order = model._arranged(sample._replace(y=list(range(len(data.y))))).y
     for number, classes in zip(order, counts, strict=True):
         if classes is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from zoo_keras import config, native
 from zoo_keras import weights as weights_module
 from zoo_keras.execute import Predictor, Runner
-from zoo_keras.graph import not_tracing
+from zoo_keras.graph import Tensor, input_tensor, not_tracing
 from zoo_keras.nest import flatten, pack_as
 from zoo_keras.program import Program, join
 from zoo_keras.training import steps
@@ -36,6 +36,7 @@ class LocalRuntime:
         self.state: State | None = None
         self._signature: Any = None
         self._runners: dict[Any, Any] = {}
+        self._outputs: dict[steps.Shapes, list[Tensor]] = {}
         self.rng = np.zeros(2, np.int64)
         self._arena: np.ndarray | None = None
         self._quick: dict[Any, Any] = {}
@@ -53,7 +54,7 @@ class LocalRuntime:
         """Make the weights and the flat vectors; forget programs when the model has changed."""
         model = self.model
         if batch is not None and (not model.built or model._function is None):
-            self._build(batch)
+            self.outputs(batch)
         if training or model.compiled:
             model._resolve_outputs(batch)
         optimizer = model.optimizer if training else None
@@ -63,16 +64,28 @@ class LocalRuntime:
                 optimizer.build(model.trainable_variables)
             self.state = State(model, model._all_metrics(), optimizer)
             self._signature = now
+            self._outputs.clear()
             self._runners.clear()
             self._quick.clear()
             self._settler = None
         return self.state
 
-    def _build(self, batch: Batch) -> None:
-        key = ("built", steps.shapes_of(batch).with_rows(1))
-        if key not in self._runners:
-            steps.ensure_built(self.model, steps.shapes_of(batch), batch.structure)
-            self._runners[key] = True
+    def outputs(self, batch: Batch) -> list[Tensor]:
+        """Tensors like the model's outputs, without history; makes the weights.
+
+        A call is traced once for all batches that differ in their rows only, and the outputs have
+        the rows of the first. `look_again` before what may follow a change of the model.
+        """
+        shapes = steps.shapes_of(batch)
+        key = shapes.with_rows(1)
+        if key not in self._outputs:
+            made = steps.ensure_built(self.model, shapes, batch.structure)
+            self._outputs[key] = [input_tensor("output", *t.spec) for t in made]
+        return self._outputs[key]
+
+    def look_again(self) -> None:
+        """Trace anew for the next `outputs`: a layer may have been replaced since."""
+        self._outputs.clear()
 
     def _runner(self, mode: str, batch: Batch, make: Callable[[steps.Shapes], Any]) -> Any:
         shapes = steps.shapes_of(batch)

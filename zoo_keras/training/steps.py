@@ -14,13 +14,14 @@ import numpy as np
 
 from zoo_keras import ops
 from zoo_keras.errors import ConfigError, DataError, ShapeError
-from zoo_keras.graph import Graph, Tensor, Trace, constant, input_tensor, tracing
+from zoo_keras.graph import Graph, Spec, Tensor, Trace, constant, input_tensor, tracing
 from zoo_keras.layers.call_context import mask_of
 from zoo_keras.nest import flatten, pack_as
 from zoo_keras.ops.op import as_tensors
 from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.pipeline import optimise
-from zoo_keras.program import Place, Program, compile_graph
+from zoo_keras.passes.split import alike, rows_apart, rows_at_once
+from zoo_keras.program import Parts, Place, Program, compile_graph, nbytes
 from zoo_keras.training.data import Batch
 from zoo_keras.training.shares import Part, added, counted
 from zoo_keras.training.sparse import RowTables, TablesChanged, Use, uses_by_rows
@@ -82,18 +83,52 @@ def ensure_built(model: Any, shapes: Shapes, structure: Any) -> list[Tensor]:
         return _call(model, _Feeds().leaves("x", shapes.x), structure[0], training=False)
 
 
-def predict_program(model: Any, state: Any, shapes: Shapes, structure: Any) -> tuple[Program, Any]:
-    """(program, structure of the outputs); outputs go to out0, out1, ..."""
+class _Prediction(NamedTuple):
+    """A traced call of the model: its graph, where that reads and writes, and the outputs."""
+
+    graph: Graph
+    inputs: dict[Tensor, Place]
+    places: list[Place]
+    outputs: Any
+
+    def compile(self, state: Any) -> Program:
+        graph = optimise(self.graph, freeze=True)
+        return compile_graph(graph, self.inputs, self.places, state.place, freeze=True)
+
+
+def _trace_prediction(model: Any, state: Any, shapes: Shapes, structure: Any) -> _Prediction:
     feeds = _Feeds()
     with tracing() as trace:
         outputs = model(pack_as(structure[0], feeds.leaves("x", shapes.x)), training=False)
         results = as_tensors(flatten(outputs))
     _add_rng(feeds, trace)
     updates = [update for update in trace.updates.values() if update[0].carried]
-    graph = optimise(Graph(feeds.places, [*results, *[value for _, value in updates]]), freeze=True)
+    graph = Graph(feeds.places, [*results, *[value for _, value in updates]])
     places = [Place(f"out{i}") for i in range(len(results))]
     places += [state.place(variable) for variable, _ in updates]
-    return compile_graph(graph, feeds.places, places, state.place, freeze=True), outputs
+    return _Prediction(graph, feeds.places, places, outputs)
+
+
+def predict_program(model: Any, state: Any, shapes: Shapes, structure: Any) -> tuple[Program, Any]:
+    """(program, structure of the outputs); outputs go to out0, out1, ..."""
+    whole = _trace_prediction(model, state, shapes, structure)
+    counts = {shape[:1] for shape, _ in shapes.x}
+    rows = max(counts.pop(), default=0) if len(counts) == 1 else 0
+    each = rows_at_once(whole.graph, rows)
+    if each < rows:
+        part = _trace_prediction(model, state, shapes.with_rows(each), structure)
+        if rows_apart(part.graph) and alike(whole.graph, part.graph):
+            program = part.compile(state)
+            program.parts = Parts(rows, each, _row_bytes(shapes.x, flatten(whole.outputs)))
+            return program, whole.outputs
+    return whole.compile(state), whole.outputs
+
+
+def _row_bytes(inputs: Any, outputs: Sequence[Tensor]) -> dict[str, int]:
+    """Bytes of one row of each input and output."""
+    specs = {f"x{i}": Spec(*spec) for i, spec in enumerate(inputs)}
+    specs.update((f"out{i}", tensor.spec) for i, tensor in enumerate(outputs))
+    return {name: nbytes(spec) // spec.shape[0] for name, spec in specs.items()}
 
 
 def _add_rng(feeds: _Feeds, trace: Trace) -> None:

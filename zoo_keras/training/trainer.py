@@ -129,12 +129,11 @@ class Trainer:
             return
         from zoo_keras.training import steps
 
-        shapes = steps.shapes_of(batch)
-        preds = steps.ensure_built(self, shapes, batch.structure)
+        preds = self._local().outputs(batch)
         self._make_losses(self.output_names or [f"output_{i + 1}" for i in range(len(preds))])
         if not batch.y and self._losses.losses.count(None) != len(preds):
             return
-        targets = steps.targets_for(self._losses, steps.target_tensors(shapes))
+        targets = steps.targets_for(self._losses, steps.target_tensors(steps.shapes_of(batch)))
         self._metrics_of_outputs.build(targets, preds, self._losses.losses)
 
     def _all_metrics(self) -> list[Any]:
@@ -270,6 +269,7 @@ class Trainer:
         if validation_data is not None:
             vx, vy, vw = _validation_parts(validation_data)
             validation = make_data(vx, vy, vw, validation_batch_size or batch_size)
+        self._local().look_again()
         for part in (data, validation):
             if isinstance(part, ArrayData):
                 check_all(self, part)

@@ -1,0 +1,142 @@
+"""A prediction computed a few rows at a time gives what the whole batch at once gives."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+import zoo_keras as keras
+from zoo_keras import native, ops
+from zoo_keras.layers import (
+    Add,
+    Concatenate,
+    Conv2D,
+    Dense,
+    Flatten,
+    GlobalAveragePooling2D,
+    Input,
+    Lambda,
+    MaxPooling2D,
+    Softmax,
+)
+from zoo_keras.passes import split
+
+
+@pytest.fixture
+def small_cache(monkeypatch):
+    """A cache that holds about one row of these models, and weights that cost nothing."""
+    monkeypatch.setattr(split, "CACHE_BYTES", 20_000)
+    monkeypatch.setattr(split, "REREADING", 0)
+
+
+def images(rows=7):
+    return np.random.default_rng(rows).standard_normal((rows, 12, 12, 3)).astype("f4")
+
+
+def convolutional(**extra):
+    inputs = Input((12, 12, 3))
+    x = Conv2D(16, 3, padding="same", activation="relu")(inputs)
+    y = Add()([x, Conv2D(16, 1)(x)])
+    y = MaxPooling2D()(Concatenate()([x, y]))
+    outputs = [Dense(5, activation="softmax")(Flatten()(y)), GlobalAveragePooling2D()(x)]
+    return keras.Model(inputs, outputs, **extra)
+
+
+def lambda_model(function):
+    inputs = Input((12, 12, 3))
+    return keras.Model(inputs, Lambda(function)(Conv2D(16, 3, activation="relu")(inputs)))
+
+
+def parts_of(model, x):
+    model.predict_on_batch(x)
+    made = [value for key, value in model._runtime._runners.items() if key[0] == "predict"]
+    return made[-1][0].program.parts
+
+
+def split_only(model, x, monkeypatch):
+    """What the model predicts in parts, and at once."""
+    in_parts = model.predict_on_batch(x)
+    monkeypatch.setattr(split, "CACHE_BYTES", 1 << 40)
+    model._runtime._runners.clear()
+    model._runtime._quick.clear()
+    return in_parts, model.predict_on_batch(x)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 6, 7])
+def test_parts_give_what_the_whole_batch_gives(small_cache, monkeypatch, rows):
+    model = convolutional()
+    in_parts, at_once = split_only(model, images(rows), monkeypatch)
+    for a, b in zip(in_parts, at_once, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_too_large_for_the_cache_is_cut(small_cache):
+    parts = parts_of(convolutional(), images(7))
+    assert parts is not None and parts.rows == 7 and parts.each < 7
+    done = {row for first in parts.firsts() for row in range(first, first + parts.each)}
+    assert done == set(range(7))
+
+
+def test_a_batch_that_fits_is_not_cut():
+    assert parts_of(convolutional(), images(7)) is None
+
+
+def test_weights_too_large_to_read_again_keep_the_batch_whole(small_cache, monkeypatch):
+    monkeypatch.setattr(split, "REREADING", 1000)
+    assert parts_of(convolutional(), images(7)) is None
+
+
+def test_several_inputs_are_cut_together(small_cache, monkeypatch):
+    a, b = Input((12, 12, 3)), Input((12, 12, 3))
+    model = keras.Model([a, b], Flatten()(Add()([Conv2D(16, 3)(a), Conv2D(16, 3)(b)])))
+    x = [images(7), images(7) + 1]
+    assert parts_of(model, x).each < 7
+    np.testing.assert_allclose(*split_only(model, x, monkeypatch), rtol=1e-5, atol=1e-6)
+
+
+def test_changed_weights_are_used_in_all_parts(small_cache, monkeypatch):
+    model = convolutional()
+    model.predict_on_batch(images())
+    model.set_weights([w * 1.5 for w in model.get_weights()])
+    in_parts, at_once = split_only(model, images(), monkeypatch)
+    np.testing.assert_allclose(in_parts[0], at_once[0], rtol=1e-5, atol=1e-6)
+
+
+def test_parts_give_the_same_bits_for_any_thread_count(small_cache):
+    model, x, found = convolutional(), images(), []
+    for threads in (1, 2, 3):
+        model._runtime = None
+        with native.using_threads(threads):
+            found.append(model.predict_on_batch(x)[0])
+    assert all(np.array_equal(found[0], other) for other in found[1:])
+
+
+def test_parts_cross_process_borders(small_cache):
+    parts = parts_of(convolutional(), images(7))
+    assert pickle.loads(pickle.dumps(parts)) == parts
+
+
+MIXING = {
+    "mean over rows": lambda x: x - ops.mean(x, axis=0),
+    "softmax over rows": Softmax(axis=0),
+    "reversed rows": lambda x: ops.flip(x, axis=0),
+    "rows times rows": lambda x: ops.matmul(
+        ops.transpose(ops.reshape(x, (len(x), -1))), ops.reshape(x, (len(x), -1))
+    ),
+    "other rows folded in": lambda x: ops.reshape(x, (-1, 10, 16)),
+    "a number for each row": lambda x: x * np.arange(len(x), dtype="f4").reshape(-1, 1, 1, 1),
+    "the size of the batch": lambda x: x / x.shape[0],
+    "a row added": lambda x: ops.pad(x, ((1, 0), (0, 0), (0, 0), (0, 0))),
+    "rows joined": lambda x: ops.concatenate([x, x], axis=0),
+}
+
+
+@pytest.mark.parametrize("function", MIXING.values(), ids=MIXING)
+def test_what_mixes_rows_is_never_cut(small_cache, function):
+    assert parts_of(lambda_model(function), images(7)) is None
+
+
+def test_the_same_model_without_mixing_is_cut(small_cache):
+    assert parts_of(lambda_model(lambda x: x / 7), images(7)) is not None
