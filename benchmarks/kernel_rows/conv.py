@@ -1,27 +1,27 @@
 """Convolution: layers of ResNet-50, CIFAR ResNet-20, VGG16, MobileNetV2, LeNet-5 and others.
 
-Forward (with packed weights, bias and relu) and both gradients, against torch in channels_last.
+Forward (with packed weights, bias and relu) and both gradients, against torch in channels_last and,
+where they are 1x1 of stride 1, MKL's cblas_sgemm (without bias and relu); MKL has no others.
+GFLOP/s count direct sums, which Winograd's method exceeds; depthwise layers are in GB/s.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from kernel_rows.prepared import prepared
-from kernel_rows.row import Row
+from kernel_rows import mkl
+from kernel_rows.peer import forward, torch, torch_peer
+from kernel_rows.prepared import Call, prepared
+from kernel_rows.row import Make, Row
 
 from zoo_keras.graph import Spec
 from zoo_keras.ops.conv import conv, conv_grad_input, conv_grad_kernel
 from zoo_keras.ops.conv_choice import winograd_packed
 from zoo_keras.ops.conv_fused import conv_packed, pack_conv
-from zoo_keras.ops.op import Op
-
-try:
-    import torch
-except ImportError:
-    torch = None
 
 
 class Layer(NamedTuple):
@@ -98,68 +98,80 @@ def geometry(layer: Layer) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, 
     return x, w, how
 
 
-def ours(op: Op, arrays: list[np.ndarray], attrs: dict[str, Any]) -> Any:
-    """A call for so many threads."""
-    return lambda threads: prepared(op, arrays, attrs, threads)
+class Arrays(NamedTuple):
+    """x (batch, *spatial, channels), w (*window, channels of a group, filters), g like y."""
+
+    x: np.ndarray
+    w: np.ndarray
+    g: np.ndarray
 
 
-def torch_calls(layer: Layer, x: Any, w: Any, g: Any) -> dict[str, Any]:
-    """torch's forward with bias and relu, and its two gradients, all in channels_last."""
+@functools.lru_cache(1)
+def arrays(layer: Layer) -> Arrays:
+    """Random numbers for a layer; made only when one of its rows is shown."""
+    rng = np.random.default_rng(0)
+    x, w, how = geometry(layer)
+    y = conv.infer(Spec(x, "float32"), Spec(w, "float32"), **how)[0].shape
+    return Arrays(*[rng.standard_normal(shape, "f4") for shape in (x, w, y)])
+
+
+def ours(layer: Layer, kind: str, threads: int) -> Call:
+    """Our forward with packed weights, bias and relu, or one of the gradients."""
+    (x, w, g), (x_shape, w_shape, how) = arrays(layer), geometry(layer)
+    if kind == "dx":
+        return prepared(conv_grad_input, [g, w], {**how, "input_shape": x_shape}, threads)
+    if kind == "dw":
+        return prepared(conv_grad_kernel, [x, g], {**how, "kernel_shape": w_shape}, threads)
+    packed = pack_conv(w, groups=layer.groups, winograd=winograd_packed(g.shape, w_shape, how))
+    fused = {**how, "kernel_shape": w_shape, "activation": "relu"}
+    return prepared(conv_packed, [x, packed, np.zeros(layer.filters, "f4")], fused, threads)
+
+
+def torch_call(layer: Layer, kind: str) -> Callable[[], object]:
+    """torch's forward with bias and relu, or one of its gradients, in channels_last."""
     n = layer.axes
     order = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}[n]
+    x, w, g = arrays(layer)
 
     def turned(a: np.ndarray, axes: tuple[int, ...]) -> Any:
         return torch.from_numpy(np.ascontiguousarray(a.transpose(axes))).to(memory_format=order)
 
     first = (0, n + 1, *range(1, n + 1))
     xt, gt, wt = turned(x, first), turned(g, first), turned(w, (n + 1, n, *range(n)))
-    b = torch.zeros(layer.filters)
     side = layer.dilation * (layer.kernel - 1) // 2
     steps, pads, gaps = [layer.stride] * n, [side] * n, [layer.dilation] * n
-    forward = [torch.conv1d, torch.conv2d, torch.conv3d][n - 1]
+    if kind == "fwd":
+        function, b = [torch.conv1d, torch.conv2d, torch.conv3d][n - 1], torch.zeros(layer.filters)
+        return forward(lambda: torch.relu_(function(xt, wt, b, steps, pads, gaps, layer.groups)))
+    mask = [kind == "dx", kind == "dw", False]
     backward = torch.ops.aten.convolution_backward
-
-    def gradient(mask: list[bool]) -> Callable[[], object]:
-        return lambda: backward(gt, xt, wt, [layer.filters], steps, pads, gaps, False, [0] * n,
-                                layer.groups, mask)  # fmt: skip
-
-    def fused() -> object:
-        with torch.inference_mode():
-            return torch.relu_(forward(xt, wt, b, steps, pads, gaps, layer.groups))
-
-    calls = {
-        "fwd": fused,
-        "dx": gradient([True, False, False]),
-        "dw": gradient([False, True, False]),
-    }
-    return {name: _with_threads(call) for name, call in calls.items()}
+    return lambda: backward(gt, xt, wt, [layer.filters], steps, pads, gaps, False, [0] * n,
+                            layer.groups, mask)  # fmt: skip
 
 
-def _with_threads(call: Callable[[], object]) -> Any:
-    def make(threads: int) -> Callable[[], object]:
-        torch.set_num_threads(threads)
-        return call
+def mkl_peer(layer: Layer, kind: str) -> dict[str, Make]:
+    """A 1x1 convolution of stride 1 is a matrix product."""
+    if layer.kernel > 1 or layer.stride > 1 or layer.groups > 1 or not mkl.loaded():
+        return {}
+    x, w, g = [a.reshape(-1, a.shape[-1]) for a in arrays(layer)]
+    if kind == "dx":
+        return mkl.sgemm(g, w, turn_b=True)
+    return mkl.sgemm(x, g, turn_a=True) if kind == "dw" else mkl.sgemm(x, w)
 
-    return make
+
+def work(layer: Layer, kind: str) -> tuple[float, str]:
+    """Operations, of direct sums; of depthwise layers, which memory bounds, bytes."""
+    x_shape, w_shape, how = geometry(layer)
+    y = conv.infer(Spec(x_shape, "float32"), Spec(w_shape, "float32"), **how)[0].shape
+    if layer.groups == layer.channels > 1:
+        return 4.0 * (math.prod(x_shape) + math.prod(y)), "GB/s"
+    return 2.0 * math.prod(y) * math.prod(w_shape[:-1]), "GF/s"
 
 
 def rows() -> Iterator[Row]:
     """Forward and both gradients of every layer."""
-    rng = np.random.default_rng(0)
     for layer in LAYERS:
-        x_shape, w_shape, how = geometry(layer)
-        y = conv.infer(Spec(x_shape, "float32"), Spec(w_shape, "float32"), **how)[0]
-        x, w, g = (rng.standard_normal(s).astype("f4") for s in (x_shape, w_shape, y.shape))
-        work = 2.0 * g.size * np.prod(w_shape[:-1])
-        fast = winograd_packed(y.shape, w_shape, how)
-        packed = pack_conv(w, groups=layer.groups, winograd=fast)
-        fused = {**how, "kernel_shape": w_shape, "activation": "relu"}
-        calls = {
-            "fwd": ours(conv_packed, [x, packed, np.zeros(layer.filters, "f4")], fused),
-            "dx": ours(conv_grad_input, [g, w], {**how, "input_shape": x_shape}),
-            "dw": ours(conv_grad_kernel, [x, g], {**how, "kernel_shape": w_shape}),
-        }
-        peers = torch_calls(layer, x, w, g) if torch else {}
-        for kind, call in calls.items():
-            peer = {"torch": peers[kind]} if torch else {}
-            yield Row(f"{kind} {layer.name} @{layer.size} b{layer.batch}", work, "GF/s", call, peer)
+        for kind in ("fwd", "dx", "dw"):
+            peers = torch_peer(functools.partial(torch_call, layer, kind)) | mkl_peer(layer, kind)
+            name = f"{kind} {layer.name} @{layer.size} b{layer.batch}"
+            yield Row(name, *work(layer, kind), functools.partial(ours, layer, kind), peers)

@@ -1,7 +1,7 @@
 """Recurrent layers over whole sequences: LSTM, GRU (both forms) and the simple layer.
 
 `infer` is the projection of the inputs and the sequence; `train` adds all gradients. Against
-torch.nn's layer of the same kind, forward, or forward and backward.
+torch.nn's layer of the same kind, forward, or forward and backward. MKL has none of them.
 """
 
 from __future__ import annotations
@@ -10,18 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from kernel_rows.prepared import prepared
+from kernel_rows.peer import forward, torch, torch_peer
+from kernel_rows.prepared import prepared, several
 from kernel_rows.row import Row
 
 from zoo_keras.ops.linalg import dense, matmul
 from zoo_keras.ops.op import Op
 from zoo_keras.ops.rnn import lstm, lstm_grad, simple_rnn, simple_rnn_grad
 from zoo_keras.ops.rnn_gru import gru, gru_grad, gru_reset_first, gru_reset_first_grad
-
-try:
-    import torch
-except ImportError:
-    torch = None
 
 
 class Kind(NamedTuple):
@@ -47,16 +43,6 @@ KINDS = {
 # batch, steps, inputs, units
 SIZES = ((64, 200, 128, 128), (32, 50, 64, 128), (64, 24, 32, 256), (64, 30, 512, 512),
          (1, 100, 32, 64))  # fmt: skip
-
-
-def several(calls: list[Callable[[], object]]) -> Callable[[], object]:
-    """All calls in turn."""
-
-    def run() -> None:
-        for call in calls:
-            call()
-
-    return run
 
 
 def ours(kind: Kind, size: tuple[int, ...], train: bool) -> Any:
@@ -99,24 +85,19 @@ def ours(kind: Kind, size: tuple[int, ...], train: bool) -> Any:
 
 def peers(kind: Kind, size: tuple[int, ...], train: bool) -> dict[str, Any]:
     """torch's layer, if it has one."""
-    if torch is None or kind.peer is None:
+    name = kind.peer
+    if name is None:
         return {}
     batch, steps, features, units = size
-    layer = getattr(torch.nn, kind.peer)(features, units, batch_first=True)
-    x = torch.randn(batch, steps, features, requires_grad=train)
 
-    def forward() -> object:
-        with torch.inference_mode():
-            return layer(x)
+    def build() -> Callable[[], object]:
+        layer = getattr(torch.nn, name)(features, units, batch_first=True)
+        x = torch.randn(batch, steps, features, requires_grad=train)
+        if not train:
+            return forward(layer, x)
+        return lambda: layer(x)[0][:, -1].sum().backward()
 
-    def both() -> object:
-        return layer(x)[0][:, -1].sum().backward()
-
-    def make(threads: int) -> Callable[[], object]:
-        torch.set_num_threads(threads)
-        return both if train else forward
-
-    return {"torch": make}
+    return torch_peer(build)
 
 
 def rows() -> Iterator[Row]:
