@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import zipfile
 
 import h5py
@@ -26,6 +28,25 @@ def test_hard_sigmoid_of_keras_2_stays_what_it_was(suffix, tmp_path):
     again = zk.saving.load_model(tmp_path / f"model{suffix}")
     np.testing.assert_allclose(again.predict_on_batch(x), want, rtol=1e-5)
     assert again.get_layer("gate").activation is keras2.hard_sigmoid
+
+
+def test_clearing_the_custom_objects_keeps_hard_sigmoid_of_keras_2():
+    objects = zk.saving.get_custom_objects()
+    before = dict(objects)
+    zk.saving.load_model(DATA / "keras2" / "text.h5")
+    objects.clear()
+    try:
+        model = zk.saving.load_model(DATA / "keras2" / "text.h5")
+    finally:
+        objects.update(before)
+    assert model.get_layer("gate").activation is keras2.hard_sigmoid
+
+
+def test_a_new_process_reads_hard_sigmoid_of_keras_2_from_json():
+    text = zk.saving.load_model(DATA / "keras2" / "text.h5").to_json()
+    code = "import sys, zoo_keras as zk; zk.models.model_from_json(sys.stdin.read())"
+    run = subprocess.run([sys.executable, "-c", code], input=text, text=True, capture_output=True)
+    assert run.returncode == 0, run.stderr
 
 
 def test_archive_of_keras_2_opens_with_its_training_state(tmp_path):

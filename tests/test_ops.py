@@ -1,8 +1,7 @@
 """Every op of the registry on its samples: the shape rule is numpy's, C computes what the numpy
 reference says, and the gradient is the slope of the reference.
 
-Gradients are checked in float64 by random projection: the slope of one random weighted sum of the
-outputs along one random direction of an input (as in autograd's test_util).
+Gradients are checked in float64 by random projection (kernel_check.check_gradient).
 """
 
 from __future__ import annotations
@@ -12,11 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_check import SETS, instruction_set, run_kernel
+from kernel_check import (
+    SETS,
+    check_gradient,
+    instruction_set,
+    reference,
+    run_kernel,
+    specs_of,
+    wide,
+)
 
 import zoo_keras.program  # noqa: F401  # gives the tile functions their numbers
 from zoo_keras import native
-from zoo_keras.graph import Node, Spec, Tensor, input_tensor
+from zoo_keras.graph import Node, Tensor, input_tensor
 from zoo_keras.ops.chain import chain_of, chainable
 from zoo_keras.ops.op import Op, Sample, registry
 
@@ -28,20 +35,8 @@ def name_of(value: Any) -> str:
     return value.name if isinstance(value, Op) else str(value)
 
 
-def specs_of(arrays: Sequence[np.ndarray]) -> list[Spec]:
-    return [Spec(a.shape, a.dtype.name) for a in arrays]
-
-
 def arrays_of(sample: Sample) -> list[np.ndarray]:
     return sample.inputs(np.random.default_rng(1))
-
-
-def wide(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    return [a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays]
-
-
-def reference(op: Op, arrays: Sequence[np.ndarray], attrs: dict[str, Any]) -> tuple[Any, ...]:
-    return op.compute(arrays, attrs, op.infer(*specs_of(arrays), **attrs))
 
 
 def test_every_op_has_samples():
@@ -102,48 +97,10 @@ def test_c_is_used_by_every_op_that_has_it():
     assert not unused
 
 
-def summed_down(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A gradient in the broadcast shape, summed to the input's shape as the gradient pass does."""
-    extra = max(gradient.ndim - len(shape), 0)
-    gradient = gradient.sum(axis=tuple(range(extra)))
-    ones = tuple(i for i, d in enumerate(shape) if d == 1 and gradient.shape[i] != 1)
-    return np.broadcast_to(gradient.sum(axis=ones, keepdims=True), shape)
-
-
-def is_wide(array: np.ndarray) -> bool:
-    return array.dtype == np.float64
-
-
-def slope(op: Op, arrays: list[np.ndarray], attrs: Any, i: int, v: Any, weights: Any) -> float:
-    """The derivative of the weighted sum of all outputs along v, by a central difference."""
-
-    def value(t: float) -> float:
-        moved = [*arrays[:i], arrays[i] + t * v, *arrays[i + 1 :]]
-        results = reference(op, moved, attrs)
-        return sum(float(np.sum(y * w)) for y, w in zip(results, weights) if is_wide(y))
-
-    return (value(1e-6) - value(-1e-6)) / 2e-6
-
-
 STRAIGHT_THROUGH = ("round_bfloat16",)  # its gradient is that of the number before rounding
 SLOPES = [c for c in CASES if c[0].grad and c[0].name not in STRAIGHT_THROUGH]
 
 
 @pytest.mark.parametrize("op, i", SLOPES, ids=name_of)
 def test_gradient_is_the_slope(op, i):
-    rng = np.random.default_rng(2)
-    arrays, attrs = wide(arrays_of(op.samples[i])), op.samples[i].attrs
-    results = reference(op, arrays, attrs)
-    if not any(map(is_wide, results)) or not any(map(is_wide, arrays)):
-        return
-    weights = [rng.uniform(-1, 1, y.shape) for y in results]
-    g, y = (weights[0], results[0]) if len(results) == 1 else (tuple(weights), results)
-    gradients = op.grad(g, y, *arrays, **attrs)
-    assert len(gradients) == len(arrays)
-    for k, (x, gradient) in enumerate(zip(arrays, gradients)):
-        if gradient is None or not is_wide(x) or not x.size:
-            continue
-        v = rng.uniform(-1, 1, x.shape)
-        along = float(np.sum(summed_down(np.asarray(gradient), x.shape) * v))
-        expected = slope(op, arrays, attrs, k, v, weights)
-        assert along == pytest.approx(expected, rel=1e-5, abs=1e-6), f"input {k}, {attrs}"
+    check_gradient(op, arrays_of(op.samples[i]), op.samples[i].attrs)

@@ -10,10 +10,10 @@ from typing import Any
 
 from zoo_keras import ops
 from zoo_keras.ops.symbolic import public
-from zoo_keras.saving.object_registration import register_keras_serializable
+from zoo_keras.saving.object_registration import register_own
 
 
-@register_keras_serializable("keras2")
+@register_own("keras2>hard_sigmoid")
 @public
 def hard_sigmoid(x: Any) -> Any:
     """clip(0.2 x + 0.5, 0, 1): what Keras 1 and 2 call hard_sigmoid. Keras 3's is another."""

@@ -14,6 +14,7 @@ from zoo_keras.errors import ConfigError
 
 _objects: dict[str, Any] = {}
 _names: dict[Any, str] = {}
+_own: dict[str, Any] = {}  # of zoo_keras itself: clearing the public table does not lose them
 
 
 class _Scope(threading.local):
@@ -82,6 +83,17 @@ def register_keras_serializable(
     return register
 
 
+def register_own(registered: str) -> Callable[[Any], Any]:
+    """Decorator for functions of zoo_keras that Keras does not have."""
+
+    def register(target: Any) -> Any:
+        _own[registered] = target
+        _names[target] = registered
+        return target
+
+    return register
+
+
 def get_registered_name(obj: Any) -> str:
     """The registered name of a class or function, or its Python name."""
     try:
@@ -96,8 +108,8 @@ def get_registered_object(
     custom_objects: dict[str, Any] | None = None,
     module_objects: dict[str, Any] | None = None,
 ) -> Any:
-    """The object known by this name: scopes, then registrations, then the given tables; or None."""
-    for table in (_scope.objects, _objects, custom_objects, module_objects):
+    """The object known by this name: scopes, registrations, the given tables, our own; or None."""
+    for table in (_scope.objects, _objects, custom_objects, module_objects, _own):
         if table and name in table:
             return table[name]
     return None

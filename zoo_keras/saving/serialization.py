@@ -420,6 +420,8 @@ def _find_function(name: Any, module: str | None, custom: dict[str, Any]) -> Any
             f'The "config" of a function must be its name. Received: {name!r}. '
             "The file or config is damaged, or was not written by Keras."
         )
+    if name.startswith("keras2>"):
+        importlib.import_module("zoo_keras.saving.keras2")  # registers what Keras 3 does not have
     found = get_registered_object(name, custom_objects=custom)
     if found is None and module == "builtins":
         found = next(filter(None, (_public(f, name) for f in _FUNCTION_FAMILIES)), None)
