@@ -8,6 +8,7 @@ from zoo_keras.passes.fuse import fold_scales, fuse_bias, fuse_epilogues, pack_w
 from zoo_keras.passes.fuse_norm import fuse_norms
 from zoo_keras.passes.layout import arrange
 from zoo_keras.passes.narrow import narrow_storage, sink_rounding
+from zoo_keras.passes.recompute import recompute
 from zoo_keras.passes.simplify import simplify
 from zoo_keras.passes.tables import project_tables
 from zoo_keras.passes.unread import drop_unread
@@ -24,5 +25,5 @@ def optimise(graph: Graph, freeze: bool = False) -> Graph:
     if freeze:
         graph = fold_scales(project_tables(graph))
     graph = fuse_norms(fuse_epilogues(graph))
-    graph = simplify(pack_weights(graph)) if freeze else narrow_storage(graph)
+    graph = simplify(pack_weights(graph)) if freeze else recompute(narrow_storage(graph))
     return gather_chains(graph, freeze)
