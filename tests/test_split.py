@@ -113,6 +113,16 @@ def test_parts_give_the_same_bits_for_any_thread_count(small_cache):
     assert all(np.array_equal(found[0], other) for other in found[1:])
 
 
+def test_every_thread_computes_parts_of_its_own(small_cache):
+    with native.using_threads(2):
+        assert parts_of(convolutional(), images(7)).lanes == 2
+        assert parts_of(convolutional(), images(2)).lanes == 1
+
+
+def test_ops_left_to_the_host_keep_the_batch_whole(small_cache):
+    assert parts_of(lambda_model(ops.erfinv), images(7)) is None
+
+
 def test_parts_cross_process_borders(small_cache):
     parts = parts_of(convolutional(), images(7))
     assert pickle.loads(pickle.dumps(parts)) == parts

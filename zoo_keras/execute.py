@@ -5,7 +5,8 @@ In: a Program and arrays for its outside spaces. Out: those arrays, changed. Kno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ class Runner:
         self._table = native.pointer_table(len(program.spaces))
         self._number = {name: i for i, name in enumerate(program.spaces)}
         self._need = {name: program.bytes_of(name) for name in program.spaces}
+        self._arenas: list[np.ndarray] = []  # of the lanes beside the first
         self._fresh: Any = None  # the version of the weights from which `packed` was made
         self._complete = False
         self._check_host()
@@ -121,17 +123,41 @@ class Runner:
             self._body.run(self._table, self._body_host, self._body_where, times)
 
     def _run_parts(self, parts: Parts, times: Any) -> None:
-        """The body once for each part of the batch, with the pointers to its rows."""
-        rows = [(self._number[n], step) for n, step in parts.row_bytes.items() if n in self._number]
-        starts = [(n, native.number_of(self._table[n]), step) for n, step in rows]
-        try:
-            for first in parts.firsts():
-                for n, start, step in starts:
-                    self._table[n] = native.pointer_to(start + first * step)
-                self._body.run(self._table, self._body_host, self._body_where, times)
-        finally:
-            for n, start, _ in starts:
-                self._table[n] = native.pointer_to(start)
+        """The body once for each part of the batch. Lanes take the next part in turn."""
+        left, errors = iter(parts.firsts()), list[BaseException]()
+        if not times and len(self._arenas) < parts.lanes - 1:
+            need = self._need[ARENA]
+            self._arenas = [native.aligned(need) for _ in range(parts.lanes - 1)]
+
+        def lane(arena: np.ndarray) -> None:
+            try:
+                self._run_lane(parts, left, arena, times)
+            except BaseException as error:
+                errors.append(error)
+
+        others = () if times else self._arenas
+        threads = [threading.Thread(target=lane, args=(arena,)) for arena in others]
+        for thread in threads:
+            thread.start()
+        lane(self.arrays[ARENA])
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
+
+    def _run_lane(self, parts: Parts, firsts: Iterator[int], arena: np.ndarray, times: Any) -> None:
+        """The body for parts until none is left, with pointers to their rows."""
+        table = native.pointer_table(len(self._table))
+        native.ffi.memmove(table, self._table, native.ffi.sizeof(table))
+        table[self._number[ARENA]] = native.pointer(arena)
+        spaces = [
+            (self._number[n], step) for n, step in parts.row_bytes.items() if n in self._number
+        ]
+        for first in firsts:
+            for number, step in spaces:
+                start = native.number_of(self._table[number])
+                table[number] = native.pointer_to(start + first * step)
+            self._body.run(table, self._body_host, self._body_where, times)
 
     def _check_spaces(self) -> None:
         for name, address in zip(self.program.spaces, self._table, strict=True):

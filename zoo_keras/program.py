@@ -35,12 +35,13 @@ class Place(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """A batch of `rows` that is computed `each` rows at a time; `row_bytes` of the spaces that have
-    rows."""
+    """A batch of `rows` that is computed `each` rows at a time, `lanes` parts side by side;
+    `row_bytes` of the spaces that have rows."""
 
     rows: int
     each: int
     row_bytes: dict[str, int]
+    lanes: int = 1
 
     def firsts(self) -> list[int]:
         """The first row of each part; the last part may do rows of the one before again."""

@@ -16,7 +16,7 @@ import numpy as np
 from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Leaf, Node, Tensor
 from zoo_keras.ops.op import registry
 
-CACHE_BYTES = 24 << 20  # what should hold the arrays of one layer; a common last-level cache
+CACHE_BYTES = 12 << 20  # what should hold the arrays of one layer; threads share a larger cache
 REREADING = 4  # a byte of weights read again costs as much as so many bytes between layers
 
 Rule = Callable[[Node, Sequence[bool]], bool]
