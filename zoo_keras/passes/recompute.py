@@ -52,11 +52,11 @@ class _Costs:
             return False
         if not all(chainable(r) and r.specs[0].shape == node.specs[0].shape for r in far):
             return False
-        nodes, leaves = _tree(node)
+        operations, leaves = _tree(node)
         last = max(self.position[id(r)] for r in far)
         arrays = {_key(t) for t in leaves if t.size >= SMALL}
         alive = all(self._alive(t, last) for t in leaves)
-        return len(nodes) <= MOST and len(arrays) == 1 and alive
+        return operations <= MOST and len(arrays) == 1 and alive
 
     def _alive(self, tensor: Tensor, until: int) -> bool:
         """Whether it is needed as late as that in any case."""
@@ -73,21 +73,19 @@ def _cheap(node: Node) -> bool:
     return node.op.name in CHEAP and chainable(node)
 
 
-def _tree(node: Node) -> tuple[list[Node], list[Tensor]]:
-    """The elementwise nodes from which the node is made, and what they read."""
-    nodes: list[Node] = [node]
-    leaves: list[Tensor] = []
+def _tree(node: Node) -> tuple[int, list[Tensor]]:
+    """How many cheap operations give the node, and what they read. One that is not cheap would be
+    computed again as well, so it counts as too many."""
+    operations, leaves = 1, list[Tensor]()
     for tensor in node.inputs:
-        if _cheap(tensor.node):
+        if _cheap(tensor.node) and operations <= MOST:
             below, read = _tree(tensor.node)
-            nodes, leaves = nodes + below, leaves + read
-        elif chainable(tensor.node):  # not cheap: it would be computed again as well
-            nodes = nodes + [tensor.node] * (MOST + 1)
+            operations, leaves = operations + below, leaves + read
+        elif chainable(tensor.node):
+            operations += MOST
         else:
             leaves.append(tensor)
-        if len(nodes) > MOST:
-            break
-    return nodes, leaves
+    return operations, leaves
 
 
 def recompute(graph: Graph) -> Graph:
