@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import zoo_keras as zk
-from zoo_keras import layers, ops
+from zoo_keras import Sequential, layers, metrics, ops
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(8, 4)).astype(np.float32)
@@ -177,3 +177,55 @@ def test_an_error_in_a_custom_layer_names_it():
 
     with pytest.raises(zk.errors.ShapeError, match='layer "mine"'):
         Wrong(name="mine")(X)
+
+
+class Calls(layers.Layer):
+    """The identity, which counts its calls and averages what it sees."""
+
+    def __init__(self, dtype):
+        super().__init__()
+        self.count = self.add_weight((), "zeros", dtype, trainable=False)
+        self.seen = metrics.Mean(name="seen")
+
+    def call(self, x):
+        self.count.assign_add(1)
+        self.seen.update_state(x)
+        return x + ops.cast(self.count, "float32")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_what_a_layer_assigns_lasts_from_every_kind_of_call(dtype):
+    layer = Calls(dtype)
+    model = Sequential([layers.Input((3,)), layer])
+    model.compile("sgd", "mse")
+    x, found = np.zeros((10, 3), np.float32), []
+    rows = model.predict(x, batch_size=5, verbose=0)[:, 0]
+    for call in (lambda: model.evaluate(x, x, batch_size=5, verbose=0),
+                 lambda: model.predict_on_batch(x[:5]), lambda: model.predict_on_batch(x[:5]),
+                 lambda: model.predict(np.zeros((4000, 3), np.float32), 4000, verbose=0),
+                 lambda: model(x)):  # fmt: skip
+        call()
+        found.append(int(layer.count.numpy()))
+    assert rows.tolist() == [1] * 5 + [2] * 5
+    assert found == [4, 5, 6, 7, 8]
+
+
+class Last(layers.Layer):
+    """The identity, which keeps the last batch."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.kept = self.add_weight(shape, "zeros", trainable=False)
+
+    def call(self, x):
+        self.kept.assign(x)
+        return x * 1.0
+
+
+def test_a_batch_is_not_cut_where_a_layer_keeps_all_its_rows(monkeypatch):
+    monkeypatch.setattr("zoo_keras.passes.split.CACHE_BYTES", 1 << 16)
+    last = Last((16, 32, 32, 4))
+    first = layers.Conv2D(4, 1)
+    model = Sequential([layers.Input(batch_shape=(16, 32, 32, 4)), first, last])
+    outputs = model.predict(RNG.random((16, 32, 32, 4), np.float32), 16, verbose=0)
+    np.testing.assert_array_equal(last.kept.numpy(), outputs)

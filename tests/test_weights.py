@@ -133,11 +133,12 @@ def test_the_version_grows_with_every_assignment():
     assert weights.version() == seen[-1], "a trace assigns nothing yet"
 
 
-def test_the_structure_changes_with_new_variables_and_what_is_trained():
+def test_the_structure_changes_with_new_variables_and_where_they_are():
     seen = [weights.structure()]
     variable = Variable(1.0)
     seen.append(weights.structure())
-    variable.trainable = False
+    variable.move_to(np.zeros((), np.float32))
     seen.append(weights.structure())
     assert sorted(set(seen)) == seen
+    variable.trainable = False
     assert (variable.trainable, variable.trainable_when_made) == (False, True)

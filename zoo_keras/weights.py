@@ -22,13 +22,16 @@ _structure = 0
 
 
 def structure() -> int:
-    """Grows whenever a Variable is made or its `trainable` is set: programs may be out of date."""
+    """Grows whenever a Variable is made or moved, or a layer gets or loses another: whoever has
+    compiled programs looks whether it was his model. Numbers that it grew to are never reused."""
     return _structure
 
 
-def _restructure() -> None:
+def restructure() -> int:
+    """Note such a change; returns its number."""
     global _structure
     _structure += 1
+    return _structure
 
 
 def version() -> int:
@@ -72,23 +75,13 @@ class Variable(Operators):
     ) -> None:
         self.name = name or f"variable_{next(_numbers)}"
         self.path = self.name
-        self._trainable = self.trainable_when_made = trainable
+        self.trainable = self.trainable_when_made = trainable
         self.autocast = autocast
-        _restructure()
+        restructure()
         self.aggregation = aggregation
         self.regularizer, self.constraint = regularizer, constraint
         self._value = _first_value(initializer, shape, dtype)
         self.dtype = self._value.dtype.name
-
-    @property
-    def trainable(self) -> bool:
-        """Whether training changes the values."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
-        _restructure()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -148,6 +141,7 @@ class Variable(Operators):
         """Keep the values in this array (a view of a flat vector) from now on."""
         array[...] = self._present()
         self._value, self.before_read = array, None
+        restructure()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self._present(), dtype=dtype, copy=copy)
@@ -204,8 +198,17 @@ class FlatVector:
         self.offsets = [0, *np.cumsum(sizes, dtype=np.int64).tolist()]
         self.size = self.offsets[-1]
         self.array = (allocate or _float_vector)(self.size)
-        for variable, lo, size in zip(self.variables, self.offsets, sizes, strict=False):
-            variable.move_to(self.array[lo : lo + size].reshape(variable.shape))
+        self._views = [
+            self.array[lo : lo + size].reshape(variable.shape)
+            for variable, lo, size in zip(self.variables, self.offsets, sizes, strict=False)
+        ]
+        self.reclaim()
+
+    def reclaim(self) -> None:
+        """Take over the Variables, with their present values, that are views of other arrays."""
+        for variable, view in zip(self.variables, self._views, strict=True):
+            if variable._value is not view:
+                variable.move_to(view)
 
 
 def _float_vector(size: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Lists and dicts of a layer that tell it what is put into them later.
+"""Lists and dicts of a layer that tell it what is put into them, and taken out, later.
 
 `self.blocks = []` and then `self.blocks.append(Dense(3))` makes the Dense a sublayer, as in Keras.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class TrackedList(list):
-    """A list that reports new items to its owner."""
+    """A list that reports new items, and those taken out, to its owner."""
 
     def __init__(self, values: Iterable[Any] = (), owner: Any = None) -> None:
         super().__init__(values)
@@ -43,9 +43,32 @@ class TrackedList(list):
         super().__setitem__(index, item)
         self._report(item)
 
+    def _drop(self, items: Any) -> None:
+        if getattr(self, "_owner", None) is not None:
+            self._owner._untrack_all(items)
+
+    def pop(self, index: Any = -1) -> Any:
+        """Take an item out."""
+        item = super().pop(index)
+        self._drop(item)
+        return item
+
+    def remove(self, item: Any) -> None:
+        """Take out the first item that is equal."""
+        del self[self.index(item)]
+
+    def clear(self) -> None:
+        """Take all items out."""
+        del self[:]
+
+    def __delitem__(self, index: Any) -> None:
+        items = self[index]
+        super().__delitem__(index)
+        self._drop(items)
+
 
 class TrackedDict(dict):
-    """A dict that reports new values to its owner."""
+    """A dict that reports new values, and those taken out, to its owner."""
 
     def __init__(self, values: Any = (), owner: Any = None) -> None:
         super().__init__(values)
@@ -60,6 +83,26 @@ class TrackedDict(dict):
         """Set all given keys."""
         for key, value in dict(*args, **kwargs).items():
             self[key] = value
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        """Take a value out."""
+        value = super().pop(key, *default)
+        if getattr(self, "_owner", None) is not None:
+            self._owner._untrack_all(value)
+        return value
+
+    def __delitem__(self, key: Any) -> None:
+        self.pop(key)
+
+    def popitem(self) -> tuple[Any, Any]:
+        """Take out the pair that was put in last."""
+        key = next(reversed(self))
+        return key, self.pop(key)
+
+    def clear(self) -> None:
+        """Take all values out."""
+        for key in list(self):
+            self.pop(key)
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
         """The value of the key, which becomes the default when there is none."""

@@ -28,7 +28,13 @@ from zoo_keras.layers.call_context import (
 from zoo_keras.layers.call_signature import CallSignature
 from zoo_keras.layers.eager import call_on_arrays
 from zoo_keras.layers.input_spec import InputSpec, check_inputs
-from zoo_keras.layers.operation import CallNode, free_batch, symbolic_outputs
+from zoo_keras.layers.operation import (
+    CallNode,
+    free_batch,
+    note_trials,
+    symbolic_outputs,
+    trial_tensors,
+)
 from zoo_keras.layers.tracking import Tracked
 from zoo_keras.naming import auto_name
 from zoo_keras.nest import flatten, map_structure, pack_as
@@ -289,9 +295,19 @@ class Layer(Tracked):
         if type(self).compute_output_shape is not Layer.compute_output_shape:
             signature = self._signature()
             inputs = signature.first_tensors(signature.bind(args, kwargs))
-            shape = self.compute_output_shape(map_structure_shapes(inputs))
-            return _keras_tensors(shape, self.compute_dtype)
+            return self._outputs_by_shape(inputs)
         return symbolic_outputs(self._call_traced, args, kwargs)
+
+    def _outputs_by_shape(self, inputs: Any) -> Any:
+        """KerasTensors by the compute_output_shape of a subclass."""
+        made = self._shaped(map_structure_shapes(inputs))
+        trials = [self._shaped(map_structure_shapes(trial_tensors(inputs, n))) for n in (0, 1)]
+        for tensor, *tried in zip(*map(flatten, [made, *trials]), strict=True):
+            note_trials(tensor, [t.shape for t in tried])
+        return made
+
+    def _shaped(self, input_shape: Any) -> Any:
+        return _keras_tensors(self.compute_output_shape(input_shape), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the outputs for inputs of this shape (None: not known).

@@ -5,15 +5,18 @@ In: a public op and KerasTensors. Out: new KerasTensors, and a node of the model
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
 
-from zoo_keras.graph import scope
+from zoo_keras.errors import ConfigError
+from zoo_keras.graph import Tensor, scope
 from zoo_keras.layers.op_names import CALL_ARGUMENTS, class_name, module_name
 from zoo_keras.layers.operation import CallNode, symbolic_outputs
 from zoo_keras.layers.tracking import Tracked
 from zoo_keras.naming import auto_name
+from zoo_keras.nest import flatten
 from zoo_keras.ops.symbolic import any_symbolic, set_hook
 
 
@@ -42,7 +45,9 @@ class OpCall(Tracked):
             return self._run(*args, **kwargs)
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
-        return self.function(*args, **{**self._constants, **kwargs})
+        given, named = iter(args), {**self._constants, **kwargs}
+        front = [named.pop(n) if n in named else next(given) for n in _before_spread(self.function)]
+        return self.function(*front, *given, **named)
 
     @property
     def class_name(self) -> str:
@@ -62,8 +67,23 @@ class OpCall(Tracked):
         return OpCall(self.function, self._constants, self.name)
 
 
+@functools.cache
+def _before_spread(function: Callable[..., Any]) -> list[str]:
+    """Names of the arguments in front of `*operands`, which cannot be passed by name."""
+    parameters = list(inspect.signature(function).parameters.values())
+    kinds = [p.kind for p in parameters]
+    spread = inspect.Parameter.VAR_POSITIONAL
+    return [p.name for p in parameters[: kinds.index(spread)]] if spread in kinds else []
+
+
 def _record(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
     """Arguments with tensors are the call's; the others become the op's configuration."""
+    if any(isinstance(leaf, Tensor) for leaf in flatten((args, kwargs))):
+        raise ConfigError(
+            f"ops.{function.__name__}: a KerasTensor cannot be used within a function that is "
+            "traced, such as the body of a loop or the `call` of a layer. Received: a KerasTensor "
+            "made outside of it. Pass it in as an argument: loop variable, xs, operand or input."
+        )
     signature = inspect.signature(function)
     bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()

@@ -1,7 +1,8 @@
 """Calls that build a functional model: who was called with which tensors, and what came out.
 
 In: a layer or op function and KerasTensors. Out: new KerasTensors whose history is a CallNode.
-Output shapes are found by tracing the call twice with different numbers for the unknown sizes.
+Output shapes are found by tracing the call twice with different numbers for the unknown sizes. A
+KerasTensor remembers its shape in both trials, so that a batch axis stays one wherever it goes.
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ from weakref import WeakKeyDictionary
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Tensor, input_tensor, tracing
 from zoo_keras.layers.call_context import mask_of, set_mask
-from zoo_keras.nest import flatten, map_structure, pack_as
+from zoo_keras.nest import flatten, map_structure
 from zoo_keras.ops.symbolic import KerasTensor
 
 # What the mask of a KerasTensor looks like, when one travels with it.
 _masks: WeakKeyDictionary[KerasTensor, KerasTensor | None] = WeakKeyDictionary()
-# Two sets of sizes for unknown dimensions: large enough for any window, and never equal.
-_TRIALS = ((89, 97, 101, 103, 107, 109), (127, 131, 137, 139, 149, 151))
+# The shapes of a KerasTensor in the trials, when a call made it.
+_tried: WeakKeyDictionary[KerasTensor, Sequence[tuple[int, ...]]] = WeakKeyDictionary()
+# What an Input's unknown batch, and any other unknown size of it, is in the first trial and in the
+# second: large enough for any window, and never equal.
+_TRIALS = ((89, 97), (127, 131))
 
 
 class _Local(threading.local):
     def __init__(self) -> None:
-        self.sizes: list[Sequence[int]] = []
+        self.sizes: list[set[int]] = []
 
 
 _local = _Local()
@@ -38,7 +42,7 @@ class CallNode:
     def __init__(self, operation: Any, args: tuple, kwargs: dict[str, Any], outputs: Any) -> None:
         self.operation = operation
         self.args, self.kwargs = args, kwargs
-        self.outputs = flatten(outputs)
+        self.outputs = [t for t in flatten(outputs) if t is not None]
         self.inputs = [t for t in flatten((args, kwargs)) if isinstance(t, KerasTensor)]
         for i, tensor in enumerate(self.outputs):
             tensor.history = (self, i)
@@ -58,54 +62,99 @@ class CallNode:
 
 
 def symbolic_outputs(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
-    """KerasTensors for function(*args, **kwargs), by tracing it with trial sizes."""
+    """KerasTensors for function(*args, **kwargs), by tracing it with trial sizes.
+
+    Sizes follow from those of the Inputs. Where that does not fit, unknown sizes are all alike: the
+    data may have them so, as in `a[:, 1:] + b` for Inputs of which b has one step less.
+    """
     leaves = [t for t in flatten((args, kwargs)) if isinstance(t, KerasTensor)]
     dynamic = any(d is None for t in leaves for d in t.shape)
-    trials = [_trial(function, args, kwargs, sizes) for sizes in _TRIALS[: 1 + dynamic]]
-    outputs = [_merged(*ts) for ts in zip(*[leaves for _, leaves in trials], strict=True)]
-    return pack_as(trials[0][0], outputs)
+    numbers = range(1 + dynamic)
+    try:
+        trials = [_trial(function, args, kwargs, n, trial_shape) for n in numbers]
+    except ShapeError:
+        if not any(trial_shape(t, 0) != _alike(t, 0) for t in leaves):
+            raise
+        trials = [_trial(function, args, kwargs, n, _alike) for n in numbers]
+    made = iter([_merged(*ts) for ts in zip(*[leaves for _, leaves in trials], strict=True)])
+    return map_structure(lambda leaf: None if leaf is None else next(made), trials[0][0])
 
 
 def _merged(*trials: tuple[Tensor, Tensor | None]) -> KerasTensor:
     """A KerasTensor, with one for its mask, from (tensor, mask) of each trial."""
-    tensors = [tensor for tensor, _ in trials]
-    made = KerasTensor(_common_shape(*tensors), tensors[0].dtype)
+    made = _common([tensor for tensor, _ in trials])
     masks = [mask for _, mask in trials if mask is not None]
-    _masks[made] = KerasTensor(_common_shape(*masks), masks[0].dtype) if masks else None
+    _masks[made] = _common(masks) if masks else None
     return made
 
 
-def _common_shape(first: Tensor, second: Tensor | None = None) -> tuple[int | None, ...]:
-    if second is None:
-        return tuple(first.shape)
-    if len(first.shape) != len(second.shape):
+def _common(tensors: Sequence[Tensor]) -> KerasTensor:
+    """A KerasTensor of the shape that the tensors of all trials have."""
+    first, last = tensors[0].shape, tensors[-1].shape
+    if len(first) != len(last):
         raise ShapeError(
             "The rank of an output depends on a size that is not known yet. "
-            f"Received: {first.shape} and {second.shape}. Give the Input a full shape."
+            f"Received: {first} and {last}. Give the Input a full shape."
         )
-    return tuple(a if a == b else None for a, b in zip(first.shape, second.shape, strict=True))
+    shape = (a if a == b else None for a, b in zip(first, last, strict=True))
+    made = KerasTensor(shape, tensors[0].dtype)
+    note_trials(made, [first, last])
+    return made
+
+
+def note_trials(tensor: KerasTensor, shapes: Sequence[Sequence[int | None]]) -> None:
+    """Remember the shapes that a tensor has in the trials."""
+    _tried[tensor] = [_filled(shape, number) for number, shape in enumerate(shapes)]
+
+
+def trial_shape(tensor: KerasTensor, number: int) -> tuple[int, ...]:
+    """The shape that a tensor has in a trial."""
+    return _tried[tensor][number] if tensor in _tried else _alike(tensor, number)
+
+
+def trial_tensors(tensors: Any, number: int) -> Any:
+    """The same structure of KerasTensors with the shapes that they have in a trial."""
+
+    def tried(leaf: Any) -> Any:
+        known = isinstance(leaf, KerasTensor)
+        return KerasTensor(trial_shape(leaf, number), leaf.dtype) if known else leaf
+
+    return map_structure(tried, tensors)
+
+
+def _alike(tensor: KerasTensor, number: int) -> tuple[int, ...]:
+    return _filled(tensor.shape, number)
+
+
+def _filled(shape: Sequence[int | None], number: int) -> tuple[int, ...]:
+    sizes = _TRIALS[number]
+    return tuple(sizes[min(i, 1)] if d is None else d for i, d in enumerate(shape))
 
 
 def _trial(
-    function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], sizes: Sequence[int]
-) -> tuple[Any, list[tuple[Tensor, Tensor | None]]]:
-    """The outputs for these sizes, and their leaves with their masks."""
+    function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], number: int,
+    shape_of: Callable[[KerasTensor, int], tuple[int, ...]],
+) -> tuple[Any, list[tuple[Tensor, Tensor | None]]]:  # fmt: skip
+    """The outputs when tensors have these shapes, and their leaves with their masks."""
+    sizes: set[int] = set()
 
     def stand_in(leaf: Any) -> Any:
         if not isinstance(leaf, KerasTensor):
             return leaf
-        tensor = input_tensor(leaf.name, concrete_shape(leaf.shape, sizes), leaf.dtype)
+        shape = shape_of(leaf, number)
+        sizes.update(n for n, known in zip(shape, leaf.shape, strict=True) if known is None)
+        tensor = input_tensor(leaf.name, shape, leaf.dtype)
         set_mask(tensor, stand_in(_masks.get(leaf)))
         return tensor
 
     with tracing(), _trying(sizes):
         outputs = function(*map_structure(stand_in, args), **map_structure(stand_in, kwargs))
         outputs = map_structure(_as_tensor, outputs)
-        return outputs, [(tensor, mask_of(tensor)) for tensor in flatten(outputs)]
+        return outputs, [(t, mask_of(t)) for t in flatten(outputs) if t is not None]
 
 
 @contextmanager
-def _trying(sizes: Sequence[int]) -> Iterator[None]:
+def _trying(sizes: set[int]) -> Iterator[None]:
     _local.sizes.append(sizes)
     try:
         yield
@@ -129,12 +178,7 @@ def free_batch(shape: Any) -> Any:
     return [free_batch(s) for s in shape]
 
 
-def _as_tensor(value: Any) -> Tensor:
+def _as_tensor(value: Any) -> Tensor | None:
     from zoo_keras.ops.op import as_tensors
 
-    return value if isinstance(value, Tensor) else as_tensors([value])[0]
-
-
-def concrete_shape(shape: Sequence[int | None], sizes: Sequence[int]) -> tuple[int, ...]:
-    """The shape with its i-th unknown dimension (by position) replaced by sizes[i]."""
-    return tuple(sizes[min(i, 5)] if d is None else d for i, d in enumerate(shape))
+    return value if value is None or isinstance(value, Tensor) else as_tensors([value])[0]

@@ -10,7 +10,7 @@ import numpy as np
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.layers.containers import tracked
 from zoo_keras.nest import flatten
-from zoo_keras.weights import Variable
+from zoo_keras.weights import Variable, restructure
 
 # What the base classes keep for themselves; it neither is nor holds a user's sublayer.
 _INTERNAL = frozenset(
@@ -23,6 +23,7 @@ class Tracked:
     """An object whose attributes may be Variables, layers, metrics, or lists and dicts of them."""
 
     _trainable = True
+    _changed = 0
     _variables: list[Variable]
     _layers: list[Any]
     _metrics: list[Any]
@@ -51,8 +52,24 @@ class Tracked:
             self._track_variable(leaf)
         elif isinstance(leaf, Tracked):
             _add(self._layers, leaf)
+            self._note_change()
         elif hasattr(leaf, "update_state") and hasattr(leaf, "reset_state"):
             _add(self._metrics, leaf)
+
+    def _untrack_all(self, value: Any) -> None:
+        """Forget what was taken out of a list or dict of this object."""
+        gone = {id(leaf) for leaf in _leaves(value)}
+        for items in (self._variables, self._layers, self._metrics):
+            items[:] = [item for item in items if id(item) not in gone]
+        self._note_change()
+
+    def _note_change(self) -> None:
+        """A sublayer came or went: programs of the models above may be out of date."""
+        self.__dict__["_changed"] = restructure()
+
+    def last_change(self) -> int:
+        """Grows when any object here or below gets or loses a sublayer."""
+        return max(layer._changed for layer in self._flatten_layers())
 
     def _track_variable(self, variable: Variable) -> None:
         _add(self._variables, variable)

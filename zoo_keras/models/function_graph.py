@@ -113,7 +113,8 @@ class FunctionGraph:
         for node in self.order:
             if all(id(t) in values for t in node.outputs):
                 continue
-            results = flatten(call(node.operation, *node.fill_in(values)))
+            made = flatten(call(node.operation, *node.fill_in(values)))
+            results = [result for result in made if result is not None]
             values.update((id(t), v) for t, v in zip(node.outputs, results, strict=True))
         return pack_as(self.outputs_structure, [values[id(t)] for t in self.outputs])
 

@@ -15,6 +15,7 @@ import numpy as np
 from zoo_keras import native
 from zoo_keras.errors import ConfigError, UnsupportedError
 from zoo_keras.program import Program
+from zoo_keras.spark.layer_state import refuse_unshared
 from zoo_keras.spark.measures import Measured, merged_logs, metric_others
 from zoo_keras.spark.plan import FitPlan
 from zoo_keras.spark.rows import Layout
@@ -22,6 +23,7 @@ from zoo_keras.training import steps
 from zoo_keras.training.constraints import constraint_program
 from zoo_keras.training.data import Batch
 from zoo_keras.training.labels import class_counts
+from zoo_keras.training.state import State
 from zoo_keras.training.update import Slice, clips_by_norm, norm_program, update_program
 
 
@@ -47,13 +49,20 @@ class FitCompiler:
         self.model, self.threads = model, threads
         self.layout, self.test_layout = layout, test_layout
         batch = _weighted(layout.zeros(2), class_weighted)
-        self.state = model._local().prepare(batch, training=True)
+        self._state = model._local().prepare(batch, training=True)
         _require_flat(model.optimizer)
         self.shapes, self.structure = steps.shapes_of(batch), batch.structure
         tests = test_layout.zeros(2)
         self.test_shapes, self.test_structure = steps.shapes_of(tests), tests.structure
-        self.updated = steps.updated_variables(model, self.shapes, self.structure)
+        self.updated = steps.updated_variables(model, self.shapes, self.structure, training=True)
+        refuse_unshared(model, self.updated)
         self._compiled: dict[str, Program | None] = {}
+
+    @property
+    def state(self) -> State:
+        """The model's State, which callbacks may have robbed of Variables: it takes them back."""
+        self._state.reclaim()
+        return self._state
 
     def plan(self, checks_loss: bool, **given: Any) -> FitPlan:
         """The plan for one job."""
@@ -64,7 +73,8 @@ class FitCompiler:
         return FitPlan(
             layout=self.layout, test_layout=self.test_layout, weights=state.weights.size,
             variables=len(state.weights.variables), outputs=len(model._losses.names),
-            state=state.state.size, metrics=state.metrics.size, averaged=self._averaged(),
+            state=state.state.size, metrics=state.metrics.size,
+            shared=tuple(self._shared().values()), added=self._added(),
             metric_others=metric_others(model, state),
             slots=tuple(state.slots), iterations=int(optimizer.iterations),
             clips=clips_by_norm(optimizer), constrained=constrained, average_every=every,
@@ -76,10 +86,14 @@ class FitCompiler:
             others=tuple(np.array(v.value) for v in state.others), **given,
         )  # fmt: skip
 
-    def _averaged(self) -> tuple[tuple[int, int], ...]:
+    def _shared(self) -> dict[Any, tuple[int, int]]:
+        """(lo, hi) in the state of each Variable that layers update."""
         flat = self.state.state
         spans = zip(flat.variables, flat.offsets, flat.offsets[1:], strict=False)
-        return tuple((lo, hi) for v, lo, hi in spans if any(v is u for u in self.updated))
+        return {v: (lo, hi) for v, lo, hi in spans if any(v is u for u in self.updated)}
+
+    def _added(self) -> tuple[bool, ...]:
+        return tuple(v.aggregation == "sum" for v in self._shared())
 
     # ---- programs ------------------------------------------------------------------------------
 
@@ -137,7 +151,7 @@ class FitCompiler:
         state, size = self.state, self.state.weights.size
         state.weights.array[:] = weights[:size]
         at = size
-        for lo, hi in self._averaged():
+        for lo, hi in self._shared().values():
             state.state.array[lo:hi] = weights[at : at + hi - lo]
             at += hi - lo
         for name, parts in slots.items():

@@ -12,6 +12,7 @@ from zoo_keras.errors import ConfigError, DataError, ZooKerasError
 from zoo_keras.spark import cluster, frames
 from zoo_keras.spark.bridge import arrow_batches
 from zoo_keras.spark.inference import Parcel, in_chunks, make_parcel, worker_for
+from zoo_keras.spark.layer_state import refuse_assigned, refuse_stateful
 from zoo_keras.spark.measures import Measured, merged_logs, metric_others
 from zoo_keras.spark.rows import Columns, in_partition
 from zoo_keras.training import steps
@@ -36,6 +37,7 @@ def evaluate_on_spark(
         local: arguments of Model.evaluate that make no sense here; refused unless None.
     """
     _refuse(local)
+    refuse_stateful(model, "evaluate")
     size = check_batch_size(128 if batch_size is None else batch_size)
     sc = cluster.spark_context(x)
     records = frames.records_of(x, feature_cols, label_cols, weight_col, model)
@@ -43,6 +45,7 @@ def evaluate_on_spark(
     sample = layout.zeros(2)
     state = model._local().prepare(sample, training=model._has_trained())
     shapes = steps.shapes_of(sample)
+    refuse_assigned(model, shapes, sample.structure, "evaluate")
 
     def compile_for(rows: int) -> Any:
         return steps.evaluate_program(model, state, shapes.with_rows(rows), sample.structure,

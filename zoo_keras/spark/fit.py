@@ -18,6 +18,7 @@ from zoo_keras.spark import cluster, partitions
 from zoo_keras.spark.compiler import FitCompiler, Snapshot
 from zoo_keras.spark.frames import Held, Records, held_arrays, records_of
 from zoo_keras.spark.job import BarrierJob, JobError
+from zoo_keras.spark.layer_state import refuse_assigned, refuse_stateful
 from zoo_keras.spark.options import default_wire, split_arguments
 from zoo_keras.spark.plan import FitPlan, engine_fingerprint
 from zoo_keras.spark.rank import train_rank
@@ -41,6 +42,7 @@ class SparkFit:
     def __init__(self, model: Any, x: Any, arguments: dict[str, Any]) -> None:
         self.args, self.options = split_arguments(arguments)
         self.model, o = model, self.options
+        refuse_stateful(model, "fit")
         self.sc = cluster.spark_context(x)
         self.records = records_of(x, o.feature_cols, o.label_cols, o.weight_col, model)
         self.validation = self._validation()
@@ -79,6 +81,8 @@ class SparkFit:
                      else self.validation.layout(model, "fit, validation_data"))  # fmt: skip
         weighted = self.args["class_weight"] is not None
         made = FitCompiler(model, self.layout, tests, weighted, cluster.task_cpus(self.sc))
+        if self.validation is not None or self.args["validation_split"]:
+            refuse_assigned(model, made.test_shapes, made.test_structure, "fit, its validation,")
         if isinstance(self.validation, Held):
             _check_held(self.validation, tests, made)
         return made
@@ -118,7 +122,7 @@ class SparkFit:
                 restarts += 1
                 self._recover(error, restarts)
         if last:
-            self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+            self.model.optimizer.finalize_variable_values(self.compiler.state.trained)
         self.bars.on_train_end(self.logs)
         if self.bars.history is None:
             raise ConfigError("fit lost its History callback.")

@@ -28,7 +28,8 @@ class FitPlan(NamedTuple):
         weights, state, metrics: lengths of the flat vectors.
         variables: how many Variables lie in `weights`.
         outputs: how many outputs the model has.
-        averaged: (lo, hi) of the parts of `state` that layers update, averaged over ranks.
+        shared: (lo, hi) of the parts of `state` that layers update: averaged over ranks.
+        added: for each of them whether what ranks add to it is added up instead.
         slots: names of the optimizer's slots.
         iterations: the optimizer's step count at the start.
         clips: whether gradients are clipped by norm. constrained: whether weights have constraints.
@@ -60,7 +61,8 @@ class FitPlan(NamedTuple):
     outputs: int
     state: int
     metrics: int
-    averaged: tuple[tuple[int, int], ...]
+    shared: tuple[tuple[int, int], ...]
+    added: tuple[bool, ...]
     slots: tuple[str, ...]
     iterations: int
     clips: bool

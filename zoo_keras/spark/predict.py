@@ -15,6 +15,7 @@ from zoo_keras.graph import Spec
 from zoo_keras.nest import flatten
 from zoo_keras.spark import arrow, cluster, frames
 from zoo_keras.spark.inference import Parcel, in_chunks, make_parcel, worker_for
+from zoo_keras.spark.layer_state import refuse_assigned, refuse_stateful
 from zoo_keras.spark.partitions import is_frame
 from zoo_keras.spark.rows import Columns, Layout, Leaf, in_partition, layout_of
 from zoo_keras.training import steps
@@ -46,6 +47,7 @@ def predict_on_spark(
             f"predict on Spark: these arguments are unknown, or not for an RDD or DataFrame. "
             f"Received: {given}. Known ones are batch_size, feature_cols and output_col."
         )
+    refuse_stateful(model, "predict")
     size = check_batch_size(128 if batch_size is None else batch_size)
     if is_frame(x):
         return _predict_frame(model, x, size, feature_cols, output_col)
@@ -62,6 +64,7 @@ def parcel_for(model: Any, layout: Layout, size: int, threads: int) -> tuple[Par
     runtime = model._local()
     state = runtime.prepare(sample, training=model._has_trained())
     shapes = steps.shapes_of(sample)
+    refuse_assigned(model, shapes, sample.structure, "predict")
     found: dict[str, Any] = {}
 
     def compile_for(rows: int) -> Any:

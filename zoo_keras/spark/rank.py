@@ -88,7 +88,7 @@ class RankWorker:
 
     def _allocate(self) -> None:
         plan = self.plan
-        extra = sum(hi - lo for lo, hi in plan.averaged)
+        extra = sum(hi - lo for lo, hi in plan.shared)
         self.ring = self.rank.all_reduce(plan.weights + extra, wire=plan.wire)
         lo, hi = self.ring.bounds
         self.own = min(lo, plan.weights), min(hi, plan.weights)  # the part that is weights
@@ -155,9 +155,9 @@ class RankWorker:
             self.constrained[:] = flat[:p]
 
     def _tail_spans(self) -> list[tuple[slice, tuple[int, int]]]:
-        """Where each averaged part of the state lies behind the weights."""
+        """Where each shared part of the state lies behind the weights."""
         found, at = [], self.plan.weights
-        for lo, hi in self.plan.averaged:
+        for lo, hi in self.plan.shared:
             found.append((slice(at, at + hi - lo), (lo, hi)))
             at += hi - lo
         return found
@@ -248,8 +248,9 @@ class RankWorker:
             self._check_loss(epoch, number)
         else:
             ring.gradient[:] = 0
-        for mine, (a, b) in self._tail_spans():
-            ring.gradient[mine] = (self.state[a:b] - ring.weights[mine]) * self.share
+        for (mine, (a, b)), added in zip(self._tail_spans(), self.plan.added, strict=True):
+            factor = np.float32(1) if added else self.share
+            ring.gradient[mine] = (self.state[a:b] - ring.weights[mine]) * factor
         notes = ring.reduce_scatter(self._wishes())
         self.lr[...] = notes[0, 1]
         self._update()
@@ -296,7 +297,7 @@ class RankWorker:
         return [float(bool(facts.get("stop"))), float(facts.get("lr", self.lr))]
 
     def _update(self) -> None:
-        """The optimizer on this rank's slice, and the ranks' average of the layers' state."""
+        """The optimizer on this rank's slice, and what the ranks made of the layers' state."""
         ring, (lo, hi), (a, b) = self.ring, self.own, self.tail
         if self.constrained is not None:
             ring.weights[lo:hi] = self.constrained[lo:hi]

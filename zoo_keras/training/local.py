@@ -35,6 +35,7 @@ class LocalRuntime:
         self.model = model
         self.state: State | None = None
         self._signature: Any = None
+        self._seen = self._changed = 0
         self._runners: dict[Any, Any] = {}
         self._outputs: dict[steps.Shapes, list[Tensor]] = {}
         self.rng = np.zeros(2, np.int64)
@@ -50,9 +51,30 @@ class LocalRuntime:
         self.settle()
         return state
 
+    def _look(self) -> None:
+        """Notice what was done to the model: layers that came or went, and Variables in the hands
+        of another model that shares them. Costs next to nothing when no model was changed."""
+        if self._seen == weights_module.structure():
+            return
+        changed = self.model.last_change()
+        if changed != self._changed:
+            self._changed, self._signature = changed, None
+            self._outputs.clear()
+        if self.state is not None:
+            self.state.reclaim()
+            self._settle_before_reads()
+        self._seen = weights_module.structure()
+
+    def _traced(self, make: Callable[[], Any]) -> Any:
+        """What `make` gives by tracing the model; layers that this builds are no change."""
+        made = make()
+        self._changed = self.model.last_change()
+        return made
+
     def _prepared(self, batch: Batch | None, training: bool) -> State:
         """Make the weights and the flat vectors; forget programs when the model has changed."""
         model = self.model
+        self._look()
         if batch is not None and (not model.built or model._function is None):
             self.outputs(batch)
         if training or model.compiled:
@@ -64,7 +86,6 @@ class LocalRuntime:
                 optimizer.build(model.trainable_variables)
             self.state = State(model, model._all_metrics(), optimizer)
             self._signature = now
-            self._outputs.clear()
             self._runners.clear()
             self._quick.clear()
             self._settler = None
@@ -74,24 +95,21 @@ class LocalRuntime:
         """Tensors like the model's outputs, without history; makes the weights.
 
         A call is traced once for all batches that differ in their rows only, and the outputs have
-        the rows of the first. `look_again` before what may follow a change of the model.
+        the rows of the first.
         """
+        self._look()
         shapes = steps.shapes_of(batch)
         key = shapes.with_rows(1)
         if key not in self._outputs:
-            made = steps.ensure_built(self.model, shapes, batch.structure)
+            made = self._traced(lambda: steps.ensure_built(self.model, shapes, batch.structure))
             self._outputs[key] = [input_tensor("output", *t.spec) for t in made]
         return self._outputs[key]
-
-    def look_again(self) -> None:
-        """Trace anew for the next `outputs`: a layer may have been replaced since."""
-        self._outputs.clear()
 
     def _runner(self, mode: str, batch: Batch, make: Callable[[steps.Shapes], Any]) -> Any:
         shapes = steps.shapes_of(batch)
         key = (mode, shapes)
         if key not in self._runners:
-            self._runners[key] = make(shapes)
+            self._runners[key] = self._traced(lambda: make(shapes))
         return self._runners[key]
 
     def _bound(self, program: Any) -> Runner:
@@ -153,9 +171,13 @@ class LocalRuntime:
             state.tables = self._settler = None
             self._runners = {k: v for k, v in self._runners.items() if k[0] != "train"}
             program = steps.gradient_program(self.model, state, shapes, batch.structure)
-        for variable in state.tables.variables() if state.tables else ():
-            variable.before_read = self.settle
+        self._settle_before_reads()
         return program
+
+    def _settle_before_reads(self) -> None:
+        tables = self.state.tables if self.state else None
+        for variable in tables.variables() if tables else ():
+            variable.before_read = self.settle
 
     def _with_update(self, gradient: Program, state: State) -> Program:
         """The gradient program followed by the update."""
@@ -169,6 +191,10 @@ class LocalRuntime:
         if clips_by_norm(optimizer):
             gradient = join(gradient, norm_program(part, tables), {"out0": "norms"})
         return join(gradient, update)
+
+    def trained(self) -> list[Any]:
+        """The weights that training changes."""
+        return self.state.trained if self.state else self.model.trainable_variables
 
     def settle(self) -> None:
         """Bring rows up to date that lag behind the steps made; see `training.sparse`."""
@@ -185,7 +211,7 @@ class LocalRuntime:
         """EMA overwriting, and a note that weights have changed."""
         every = optimizer.ema_overwrite_frequency if optimizer.use_ema else None
         if every and int(optimizer.iterations) % every == 0:
-            optimizer.overwrite_with_average(self.model.trainable_variables)
+            optimizer.overwrite_with_average(self.trained())
         weights_module.touch()
 
     def test(self, batch: Batch) -> None:

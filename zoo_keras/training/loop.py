@@ -48,7 +48,7 @@ class FitLoop:
             if model.stop_training:
                 break
         if last:
-            model.optimizer.finalize_variable_values(model.trainable_variables)
+            model.optimizer.finalize_variable_values(model._local().trained())
         bars.on_train_end(logs)
         if bars.history is None:
             raise ConfigError("fit lost its History callback.")

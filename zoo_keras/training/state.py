@@ -24,13 +24,16 @@ class State:
     metrics. slot:<name>: one vector for each optimizer slot, laid out like weights. var<i>:
     each Variable of another dtype by itself. optimizer<i>: other Variables of the optimizer.
     What goes with weights that are updated by rows: see `training.sparse.RowTables`.
+
+    Attributes:
+        trained: the weights that training changes.
     """
 
     def __init__(self, model: Any, metrics: Sequence[Any], optimizer: Any = None) -> None:
-        trainable = [v for v in model.trainable_variables if v.dtype == "float32"]
+        self.trained = model.trainable_variables
+        trainable = [v for v in self.trained if v.dtype == "float32"]
         taken = {id(v) for v in trainable}
         rest = [v for v in [*model.weights, *model.carried] if id(v) not in taken]
-        self.signature = signature(model, metrics, optimizer)
         self.weights = FlatVector(trainable)
         self.state = FlatVector([v for v in rest if v.dtype == "float32"])
         self.metrics = FlatVector(
@@ -51,6 +54,11 @@ class State:
         self.tables: RowTables | None = None  # set when the first local step is compiled
         if optimizer is not None:
             self._add_optimizer(optimizer)
+
+    def reclaim(self) -> None:
+        """Take back the Variables that the State of another model, which shares them, has taken."""
+        for flat in (self.weights, self.state, self.metrics, *self.slots.values()):
+            flat.reclaim()
 
     def _register(self, space: str, flat: FlatVector) -> None:
         for variable, offset in zip(flat.variables, flat.offsets, strict=False):
@@ -100,8 +108,8 @@ class State:
 
 
 def signature(model: Any, metrics: Sequence[Any], optimizer: Any) -> tuple[int, ...]:
-    """Changes when the set of Variables, or what is trainable, changes."""
-    weights = [(id(v), v.trainable) for v in [*model.weights, *model.carried]]
-    trained = [id(v) for v in model.trainable_variables]
+    """Changes when the set of Variables changes. What is trainable counts when a State is made:
+    setting it later takes effect at the next compile, as in Keras."""
+    weights = [id(v) for v in [*model.weights, *model.carried]]
     others = [id(v) for m in metrics for v in m.variables]
-    return (id(optimizer), *[hash(w) for w in weights], *trained, *others)
+    return (id(optimizer), *weights, *others)

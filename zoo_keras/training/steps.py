@@ -102,11 +102,19 @@ def _trace_prediction(model: Any, state: Any, shapes: Shapes, structure: Any) ->
         outputs = model(pack_as(structure[0], feeds.leaves("x", shapes.x)), training=False)
         results = as_tensors(flatten(outputs))
     _add_rng(feeds, trace)
-    updates = [update for update in trace.updates.values() if update[0].carried]
+    updates = _state_updates(model, trace)
+    for variable, _ in updates:
+        variable.carried = True
     graph = Graph(feeds.places, [*results, *[value for _, value in updates]])
     places = [Place(f"out{i}") for i in range(len(results))]
     places += [state.place(variable) for variable, _ in updates]
     return _Prediction(graph, feeds.places, places, outputs)
+
+
+def _state_updates(model: Any, trace: Trace) -> list[tuple[Any, Tensor]]:
+    """(Variable, its new value) of all that layers assign but the state of metrics."""
+    own = {id(v) for v in [*model.weights, *model.carried]}
+    return [(variable, new) for variable, new in trace.updates.values() if id(variable) in own]
 
 
 def predict_program(model: Any, state: Any, shapes: Shapes, structure: Any) -> tuple[Program, Any]:
@@ -115,7 +123,7 @@ def predict_program(model: Any, state: Any, shapes: Shapes, structure: Any) -> t
     counts = {shape[:1] for shape, _ in shapes.x}
     rows = max(counts.pop(), default=0) if len(counts) == 1 else 0
     each = rows_at_once(whole.graph, rows)
-    if each < rows:
+    if each < rows and len(whole.places) == len(flatten(whole.outputs)):  # layers assign nothing
         part = _trace_prediction(model, state, shapes.with_rows(each), structure)
         if rows_apart(part.graph) and alike(whole.graph, part.graph):
             program = _in_parts(part, state, Parts(rows, each, _row_bytes(shapes.x, whole.outputs)))
@@ -277,11 +285,11 @@ def _finish(
     return compile_graph(graph, feeds.places, targets, state.place)
 
 
-def updated_variables(model: Any, shapes: Shapes, structure: Any) -> list[Any]:
-    """Variables that a training call assigns (moving averages and the like)."""
+def updated_variables(model: Any, shapes: Shapes, structure: Any, training: bool) -> list[Any]:
+    """Variables of layers that a call assigns (in training moving averages and the like)."""
     with tracing() as trace:
-        _call(model, _Feeds().leaves("x", shapes.x), structure[0], training=True)
-    return [variable for variable, _ in trace.updates.values()]
+        _call(model, _Feeds().leaves("x", shapes.x), structure[0], training)
+    return [variable for variable, _ in _state_updates(model, trace)]
 
 
 def _part(feeds: _Feeds, model: Any, counted: bool = True) -> Part:

@@ -23,6 +23,12 @@ from zoo_keras.training.labels import check_all
 from zoo_keras.training.local import LocalRuntime
 from zoo_keras.training.loop import FitLoop
 
+# Methods of Keras' Model that users override and that have no counterpart here.
+_KERAS_STEPS = (
+    "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics",
+    "make_train_function", "make_test_function", "make_predict_function",
+)  # fmt: skip
+
 
 class Trainer:
     """The training half of Model. https://keras.io/api/models/model_training_apis/"""
@@ -206,9 +212,20 @@ class Trainer:
             self._note(optimizer=fresh)
         self._note(_runtime=None, _trained=False)
 
+    def _refuse_own_steps(self) -> None:
+        """A step that a subclass defines, which nothing would call."""
+        found = [name for name in _KERAS_STEPS if hasattr(self, name)]
+        if found:
+            raise UnsupportedError(
+                f'Model "{self.name}": steps of your own are not supported; fit, evaluate and '
+                f"predict compile theirs from `call`. Received: {type(self).__name__} defines "
+                f"{found}. Put the computation into `call`, add_loss, a Loss or a Metric."
+            )
+
     def _local(self) -> LocalRuntime:
         runtime = self._runtime
         if runtime is None:
+            self._refuse_own_steps()
             runtime = LocalRuntime(self)
             self._note(_runtime=runtime)
         return runtime
@@ -269,7 +286,6 @@ class Trainer:
         if validation_data is not None:
             vx, vy, vw = _validation_parts(validation_data)
             validation = make_data(vx, vy, vw, validation_batch_size or batch_size)
-        self._local().look_again()
         for part in (data, validation):
             if isinstance(part, ArrayData):
                 check_all(self, part)

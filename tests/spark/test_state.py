@@ -1,0 +1,140 @@
+"""State beside the weights on a cluster: what layers assign, recurrent states, int8 weights, and
+weights that another model shares."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import zoo_keras as keras
+from zoo_keras import layers
+from zoo_keras.errors import UnsupportedError
+
+pytestmark = pytest.mark.spark
+
+RNG = np.random.default_rng(3)
+X = RNG.standard_normal((43, 6)).astype(np.float32)
+Y = RNG.standard_normal((43, 1)).astype(np.float32)
+
+
+@pytest.fixture
+def records(local2):
+    """Rows of very uneven partitions."""
+    rows = list(zip(X, Y))
+    parts = local2.parallelize([rows[:3], rows[3:]], 2)
+    return parts.flatMap(lambda part: part)
+
+
+class Seen(layers.Layer):
+    """The identity, which counts its calls and the rows that it saw."""
+
+    def __init__(self, dtype="float32", always=False):
+        super().__init__()
+        kept = {"shape": (), "initializer": "zeros", "trainable": False, "dtype": dtype}
+        self.calls = self.add_weight(**kept, name="calls")
+        self.rows = self.add_weight(**kept, name="rows", aggregation="sum")
+        self.always = always
+
+    def call(self, x, training=None):
+        if training or self.always:
+            self.calls.assign_add(1)
+            self.rows.assign_add(x.shape[0])
+        return x
+
+
+def model_with(*extra, inputs=(6,)):
+    model = keras.Sequential([keras.Input(inputs), *extra, layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_what_layers_count_in_training_is_that_of_one_process(records):
+    counted = []
+    for data in ((X, Y), (records,)):
+        model = model_with(Seen())
+        model.fit(*data, batch_size=16, epochs=2, verbose=0)
+        counted.append([float(v.numpy()) for v in (model.layers[0].calls, model.layers[0].rows)])
+    assert counted == [[6, 86], [6, 86]]
+
+
+def stateful():
+    model = keras.Sequential([keras.Input(batch_shape=(2, 3, 2)), layers.LSTM(2, stateful=True)])
+    model.compile("sgd", "mse")
+    return model
+
+
+def int8():
+    model = model_with()
+    model.quantize("int8")
+    model.compile("sgd", "mse")
+    return model
+
+
+def run(method, **options):
+    def call(model, records):
+        data = records.keys() if method == "predict" else records
+        return getattr(model, method)(data, **options)
+
+    return call
+
+
+always, integers = (lambda: model_with(Seen(always=True))), (lambda: model_with(Seen("int32")))
+REFUSED = {
+    "stateful fit": (stateful, run("fit"), r"stateful=True in \['lstm"),
+    "stateful evaluate": (stateful, run("evaluate"), r"stateful=True in \['lstm"),
+    "stateful predict": (stateful, run("predict", batch_size=2), r"stateful=True in \['lstm"),
+    "assigning evaluate": (always, run("evaluate"), "evaluate on Spark cannot keep .*/calls"),
+    "assigning predict": (always, run("predict"), "predict on Spark cannot keep .*/calls"),
+    "assigning validation": (always, run("fit", validation_split=0.2), "its validation, .*/calls"),
+    "integers": (integers, run("fit"), "must be float32. Received: .*/calls.* of int32"),
+    "int8 fit": (int8, run("fit"), "fit cannot train quantised layers"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_state_that_tasks_cannot_share_is_refused_before_any_job(records, name):
+    make, call, words = REFUSED[name]
+    with pytest.raises(UnsupportedError, match=words):
+        call(make(), records)
+
+
+def test_an_int8_model_predicts_the_same_bits_everywhere(local2, sessions):
+    words, numbers = keras.Input((4,), dtype="int32"), keras.Input((6,))
+    bags = layers.Flatten()(layers.Embedding(50, 8)(words))
+    hidden = layers.Dense(32, activation="relu")(layers.Concatenate()([bags, numbers]))
+    model = keras.Model([words, numbers], layers.Dense(3, activation="softmax")(hidden))
+    model.quantize("int8")
+    ids = RNG.integers(0, 50, (len(X), 4)).astype(np.int32)
+    expected = model.predict([ids, X], verbose=0)
+    rdd = local2.parallelize([[a, b] for a, b in zip(ids, X)], 2)
+    np.testing.assert_array_equal(model.predict(rdd, batch_size=16).collect(), expected)
+    rows = [(a.tolist(), b.tolist()) for a, b in zip(ids, X)]
+    frame = sessions.get("local[2]").createDataFrame(rows, "words array<int>, numbers array<float>")
+    scored = model.predict(frame, feature_cols=["words", "numbers"], batch_size=16).collect()
+    np.testing.assert_array_equal([row.prediction for row in scored], expected)
+
+
+class Encodes(keras.callbacks.Callback):
+    """Predicts with a part of the model after each epoch."""
+
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder, self.codes = encoder, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.codes.append(self.encoder.predict(X, verbose=0))
+
+
+def test_a_callback_may_use_a_part_of_the_model(records):
+    weights = []
+    for watched in (False, True):
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((6,))
+        code = layers.Dense(2)(inputs)
+        encoder, model = keras.Model(inputs, code), keras.Model(inputs, layers.Dense(1)(code))
+        model.compile("adam", "mse")
+        callback = Encodes(encoder)
+        model.fit(records, batch_size=16, epochs=3, verbose=0, callbacks=[callback] * watched)
+        weights.append(model.get_weights())
+    assert all(np.array_equal(a, b) for a, b in zip(*weights))
+    np.testing.assert_array_equal(callback.codes[-1], encoder.predict(X, verbose=0))
