@@ -1,7 +1,9 @@
 /* Convolution forward: raw weights, fused with bias and activation, and on packed weights. Chooses
- * the algorithm by shape; the algorithms live in conv_direct.h and conv_depthwise.h. */
+ * the algorithm by shape; they live in conv_direct.h, conv_depthwise.h, conv_grouped.h,
+ * conv_winograd.h. */
 #include "conv_depthwise.h"
 #include "conv_direct.h"
+#include "conv_grouped.h"
 #include "conv_pack.h"
 #include "conv_winograd.h"
 
@@ -32,7 +34,8 @@ static zk_conv raw_forward(const zk_call *c) {
 static int64_t raw_scratch(const zk_call *c) {
     zk_conv p = raw_forward(c);
     int64_t packed = zk_align(packed_floats(&p) * 4);
-    if (is_depthwise(&p)) return 0;
+    if (is_depthwise(&p)) return depthwise_scratch(&p, c->threads);
+    if (is_spread(&p)) return grouped_scratch(&p, c->threads);
     if (!conv_attr(c, CONV_WINOGRAD)) return packed + direct_scratch(&p, c->threads);
     return packed + zk_align(winograd_floats(&p) * 4) + winograd_scratch(&p, c->threads);
 }
@@ -40,7 +43,11 @@ static int64_t raw_scratch(const zk_call *c) {
 static void run_raw(const zk_call *c, const float *bias, int activation) {
     zk_conv p = raw_forward(c);
     if (is_depthwise(&p)) {
-        run_depthwise(c, &p, c->p[2], p.h.taps, bias, activation);
+        run_depthwise(c, &p, c->p[2], p.v.taps, p.h.taps, bias, activation);
+        return;
+    }
+    if (is_spread(&p)) {
+        run_grouped(c, &p, raw_weights(&p, c->p[2], p.h.taps, 0), bias, activation);
         return;
     }
     float *packed = (float *)c->scratch;
@@ -79,7 +86,8 @@ static int at_points(const zk_arg *packed, const zk_conv *p) {
 
 static int64_t conv_packed_scratch(const zk_call *c) {
     zk_conv p = packed_forward(c);
-    if (is_depthwise(&p)) return 0;
+    if (is_depthwise(&p)) return depthwise_scratch(&p, c->threads);
+    if (is_spread(&p)) return grouped_scratch(&p, c->threads);
     return at_points(c->a + 2, &p) ? winograd_scratch(&p, c->threads)
                                    : direct_scratch(&p, c->threads);
 }
@@ -90,7 +98,8 @@ static int64_t conv_packed_scratch(const zk_call *c) {
 static void conv_packed(const zk_call *c) {
     zk_conv p = packed_forward(c);
     int activation = (int)conv_attr(c, CONV_ACTIVATION);
-    if (is_depthwise(&p)) run_depthwise(c, &p, c->p[2], p.h.taps, c->p[3], activation);
+    if (is_depthwise(&p)) run_depthwise(c, &p, c->p[2], p.v.taps, p.h.taps, c->p[3], activation);
+    else if (is_spread(&p)) run_grouped(c, &p, panel_weights(&p, c->p[2]), c->p[3], activation);
     else if (at_points(c->a + 2, &p)) run_winograd(c, &p, c->p[2], c->p[3], activation, c->scratch);
     else run_direct(c, &p, c->p[2], c->p[3], activation, c->scratch);
 }

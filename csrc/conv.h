@@ -41,7 +41,7 @@ typedef struct {
 static inline int64_t count_taps(const zk_conv *p) { return p->z.taps * p->v.taps * p->h.taps; }
 
 static inline int is_depthwise(const zk_conv *p) {
-    return p->ci == 1 && p->co == 1 && p->groups > 1 && !p->solid;
+    return p->ci == 1 && p->co == 1 && p->groups > 1;
 }
 
 /* Attributes of the three axes from each of these numbers on, depth first; then three single ones.

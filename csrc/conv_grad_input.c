@@ -3,6 +3,7 @@
  * cell of the result is written once, by one task. */
 #include "conv_depthwise.h"
 #include "conv_direct.h"
+#include "conv_grouped.h"
 #include "conv_pack.h"
 #include "conv_winograd.h"
 
@@ -36,7 +37,11 @@ static int64_t conv_grad_input_scratch(const zk_call *c) {
     int64_t packed = 0, own = 0;
     for (int64_t i = 0; i < count_phases(c); i++) {
         zk_conv p = phase_at(c, i);
-        if (is_depthwise(&p)) return 0;
+        if (is_depthwise(&p) || is_spread(&p)) {
+            own = zk_max(own, is_spread(&p) ? grouped_scratch(&p, c->threads)
+                                            : depthwise_scratch(&p, c->threads));
+            continue;
+        }
         packed = zk_max(packed, zk_align(packed_floats(&p) * 4));
         own = zk_max(own, direct_scratch(&p, c->threads));
         if (conv_attr(c, CONV_WINOGRAD))
@@ -49,13 +54,19 @@ static void run_phase(const zk_call *c, const zk_conv *p) {
     float *packed = (float *)c->scratch;
     char *rest = c->scratch + zk_align(packed_floats(p) * 4);
     if (is_depthwise(p)) {
-        run_depthwise(c, p, c->p[2], kernel_cells(c->a + 2, 2), NULL, ZK_LINEAR);
+        run_depthwise(c, p, c->p[2], kernel_cells(c->a + 2, 1), kernel_cells(c->a + 2, 2), NULL,
+                      ZK_LINEAR);
         return;
     }
     if (conv_attr(c, CONV_WINOGRAD)) {
         char *own = rest + zk_align(winograd_floats(p) * 4);
         pack_winograd(c, p, c->p[2], c->a + 2, 1, packed, (float *)rest);
         run_winograd(c, p, (float *)rest, NULL, ZK_LINEAR, own);
+        return;
+    }
+    if (is_spread(p)) {
+        zk_weights w = raw_weights(p, c->p[2], kernel_cells(c->a + 2, 2), 1);
+        run_grouped(c, p, w, NULL, ZK_LINEAR);
         return;
     }
     pack_weights(c, p, c->p[2], c->a + 2, 1, packed);

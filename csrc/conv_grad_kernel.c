@@ -3,6 +3,7 @@
  * that depends on the shapes alone; each piece sums its bands in order, and the pieces are added in
  * order, so no result depends on the number of threads. */
 #include "conv_depthwise_grad.h"
+#include "conv_grouped_grad.h"
 #include "conv_outer.h"
 #include "conv_pieces.h"
 #include "conv_winograd_grad.h"
@@ -150,7 +151,8 @@ static int64_t partial_bytes(const kernel_grad *k) {
 
 static int64_t conv_grad_kernel_scratch(const zk_call *c) {
     kernel_grad k = plan_gradient(c);
-    if (is_depthwise(&k.p)) return depthwise_grad_scratch(&k.p);
+    if (is_depthwise(&k.p)) return depthwise_grad_scratch(&k.p, c->threads);
+    if (is_spread(&k.p) && k.p.groups * k.p.co >= VL) return grouped_grad_scratch(&k.p, c->threads);
     if (conv_attr(c, CONV_WINOGRAD)) return winograd_grad_scratch(&k.p, c->threads);
     return partial_bytes(&k) + c->threads * k.own_scratch;
 }
@@ -162,6 +164,10 @@ static void conv_grad_kernel(const zk_call *c) {
     k.g = c->p[2];
     if (is_depthwise(&k.p)) {
         run_depthwise_grad(c, &k.p, k.g, c->p[0]);
+        return;
+    }
+    if (is_spread(&k.p) && k.p.groups * k.p.co >= VL) {
+        run_grouped_grad(c, &k.p, k.g, c->p[0]);
         return;
     }
     if (conv_attr(c, CONV_WINOGRAD)) {

@@ -285,11 +285,21 @@ def geometry(d: Draw, axes: int) -> tuple[Any, Any, dict[str, Any]]:
     return (d.batch(x_shape[0], 4), *x_shape[1:]), w_shape, how
 
 
+def few_channels(d: Draw, axes: int) -> tuple[Any, Any, dict[str, Any]]:
+    """The same with several groups of 1 to 8 channels and filters."""
+    x_shape, w_shape, how = geometry(d, axes)
+    groups, channels, filters = d.size(33), d.size(8), d.size(8)
+    x_shape, w_shape = (*x_shape[:-1], groups * channels), (*w_shape[:-2], channels)
+    return x_shape, (*w_shape, groups * filters), {**how, "groups": groups}
+
+
 @drawn_for("conv", "conv_fused", "conv_fused_add", "conv_packed", "conv_packed_add",
            "conv_grad_input", "conv_grad_kernel")  # fmt: skip
 def convolved(name: str, d: Draw) -> Iterator[Inputs]:
-    for axes, activation in zip((1, 2, 2, 3), FUSED_ACTIVATIONS):
-        x_shape, w_shape, how = geometry(d, axes)
+    activations = (*FUSED_ACTIVATIONS, "relu")
+    shapes = (geometry, 1), (geometry, 2), (geometry, 2), (geometry, 3), (few_channels, 1)
+    for (shape, axes), activation in zip((*shapes, (few_channels, 2)), activations):
+        x_shape, w_shape, how = shape(d, axes)
         scale = np.float32(np.prod(w_shape[:-1]) ** -0.5)
         x, w, b = d.floats(*x_shape), d.floats(*w_shape) * scale, d.floats(w_shape[-1])
         g = d.floats(

@@ -119,6 +119,46 @@ def test_depthwise_equals_numpy(channels: int) -> None:
     check_all((3, 11, 12, channels), (3, 3, 1, channels), how)
 
 
+# Every window that has a loop of its own; rows on both sides of the pixels computed together.
+@pytest.mark.parametrize("taps", [1, 2, 3, 4, 5, 6, 7])
+@pytest.mark.parametrize("step", [1, 2])
+def test_depthwise_rows_of_any_length_equal_numpy(taps: int, step: int) -> None:
+    for size, before in ((1, taps // 2), (7, 0), (8, taps - 1), (16, taps // 2), (29, 1)):
+        behind = max(taps - 1 - before, 0)
+        how = {**HOW, "strides": (1, step), "padding": ((1, 1), (before, behind)), "groups": 19}
+        check_all((2, 3, size, 19), (2, taps, 1, 19), how)
+
+
+@pytest.mark.parametrize("strides", [(1, 1, 1), (2, 1, 2), (1, 3, 2)])
+@pytest.mark.parametrize("channels", [3, 17, 40])
+def test_depthwise_over_three_axes_equals_numpy(channels: int, strides: Any) -> None:
+    how = {"strides": strides, "padding": ((1, 1), (2, 0), (1, 1)), "dilation": (1, 2, 1)}
+    check_all((2, 5, 6, 9, channels), (3, 2, 3, 1, channels), {**how, "groups": channels})
+
+
+# Groups that lie in one vector, in two, and in more; fewer filters than a vector holds.
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("filters", [1, 2, 3, 4, 7, 8])
+def test_few_channels_a_group_equal_numpy(channels: int, filters: int) -> None:
+    for groups, step in ((2, 1), (5, 2), (13, 1)):
+        how = {**HOW, "strides": (step, step), "padding": ((1, 1), (2, 0)), "groups": groups}
+        check_all((2, 5, 9, groups * channels), (3, 3, channels, groups * filters), how)
+
+
+def test_few_channels_a_group_in_several_bands_equal_numpy() -> None:
+    how = {**HOW, "padding": ((2, 2), (1, 1)), "dilation": (2, 1), "groups": 6}
+    check_all((1, 67, 81, 18), (3, 3, 3, 24), how)
+    how = {"strides": (1,), "padding": ((3, 3),), "dilation": (1,), "groups": 5}
+    check_all((2, 1200, 10), (7, 2, 10), how)
+
+
+@pytest.mark.parametrize("batch", [0, 1])
+def test_empty_and_single_batches_of_groups(batch: int) -> None:
+    for channels, filters in ((1, 1), (2, 2)):
+        how = {**HOW, "groups": 8}
+        check_all((batch, 6, 6, 8 * channels), (3, 3, channels, 8 * filters), how)
+
+
 def test_window_wider_than_input_needs_padding() -> None:
     check_all((2, 1, 1, 5), (3, 3, 5, 4), {**HOW, "padding": ((1, 1), (1, 1))})
     check_all((2, 2, 1, 5), (7, 5, 5, 4), {**HOW, "padding": ((6, 6), (3, 4))})

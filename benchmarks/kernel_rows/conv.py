@@ -79,10 +79,13 @@ LAYERS = (
     Layer("mb2 dw3x3s2 96", 2, 96, 96, 112, 3, 2, groups=96),
     Layer("mb2 dw3x3s2 576", 2, 576, 576, 14, 3, 2, groups=576),
     Layer("dw5x5 240", 2, 240, 240, 28, 5, groups=240),
+    Layer("dw3x3x3 64", 1, 64, 64, 24, 3, groups=64, axes=3),
+    Layer("dw3x3 64 x2", 2, 64, 128, 56, 3, groups=64),
     Layer("lenet 5x5 1-6", 32, 1, 6, 28, 5),
     Layer("lenet 5x5 6-16", 32, 6, 16, 14, 5),
     Layer("dilated 1-D 32", 32, 32, 32, 1000, 3, dilation=8, axes=1),
     Layer("grouped 3x3 128/32", 2, 128, 128, 28, 3, groups=32),
+    Layer("grouped 3x3 256/32", 2, 256, 256, 28, 3, groups=32),
     Layer("3-D 3x3x3 32", 1, 32, 32, 24, 3, axes=3),
 )
 

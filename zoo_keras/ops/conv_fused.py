@@ -155,12 +155,11 @@ def packed_shape(
     """(groups * panels, taps, channels of a group, 16) for weights of this shape; for Winograd's
     algorithm (panels, 36 points, channels + 1, 16), where the last channel is zero.
 
-    Depthwise weights (1 channel and 1 filter a group, up to 2 axes) stay as they are:
-    (1, taps, 1, filters).
+    Depthwise weights (1 channel and 1 filter a group) stay as they are: (1, taps, 1, filters).
     """
     taps = int(np.prod(kernel_shape[:-2]))
     channels, filters = kernel_shape[-2:]
-    if groups > 1 and channels == 1 and filters == groups and len(kernel_shape) < 5:
+    if groups > 1 and channels == 1 and filters == groups:
         return (1, taps, 1, filters)
     panels = groups * -(-(filters // groups) // PANEL)
     return (panels, POINTS, channels + 1, PANEL) if winograd else (panels, taps, channels, PANEL)
