@@ -9,11 +9,12 @@
 #define MAX_SLOTS 3
 #define TILE 1024 /* floats: what a step touches at a time stays in the L1 cache */
 
-/* Pointers to the first element; k holds numbers as each optimizer's setup makes them. */
+/* Pointers to the first element; k holds numbers as each optimizer's setup makes them. Each run
+ * multiplies the gradient by its scale: SGD takes twice as long with a pass of its own for that. */
 typedef struct {
     float *w, *out[MAX_SLOTS];
     const float *w0, *g, *in[MAX_SLOTS];
-    float lr, k[4];
+    float lr, scale, k[4];
 } step;
 
 typedef void (*step_run)(const step *s, int64_t n);
@@ -24,16 +25,17 @@ typedef struct {
     step s;
     step_run run;
     int slots;
-    float scale, limit, decay, keep; /* of the gradient (limit 0: none), the weights, the average */
-    float *average;                  /* NULL: none */
+    float limit, decay, keep; /* of the gradient (0: none), the weights (0: none), the average */
+    float *average;           /* NULL: none */
     const float *average0;
 } update;
 
 static void sgd_run(const step *s, int64_t n) {
     const float *w0 = s->w0, *g = s->g, lr = s->lr;
     float *w = s->w;
+    const float scale = s->scale;
 #pragma GCC ivdep
-    for (int64_t i = 0; i < n; i++) w[i] = w0[i] - lr * g[i];
+    for (int64_t i = 0; i < n; i++) w[i] = w0[i] - lr * (g[i] * scale);
 }
 
 static void sgd_setup(step *s, const double *attr, double lr, double count) {
@@ -44,9 +46,11 @@ static void sgd_setup(step *s, const double *attr, double lr, double count) {
 ZK_INLINE void momentum_body(const step *s, int64_t n, int nesterov) {
     const float *w0 = s->w0, *g = s->g, *m0 = s->in[0], lr = s->lr, momentum = s->k[0];
     float *w = s->w, *m = s->out[0];
+    const float scale = s->scale;
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; i++) {
-        float down = lr * g[i], speed = momentum * m0[i] - down;
+        const float x = g[i] * scale;
+        float down = lr * x, speed = momentum * m0[i] - down;
         w[i] = w0[i] + (nesterov ? momentum * speed - down : speed);
         m[i] = speed;
     }
@@ -67,10 +71,12 @@ ZK_INLINE void adam_body(const step *s, int64_t n, int amsgrad) {
     const float *w0 = s->w0, *g = s->g, *m0 = s->in[0], *v0 = s->in[1], *top0 = s->in[2];
     float *w = s->w, *m = s->out[0], *v = s->out[1], *top = s->out[2];
     float lr = s->lr, share_1 = s->k[0], share_2 = s->k[1], epsilon = s->k[2];
+    const float scale = s->scale;
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; i++) {
-        float mean = m0[i] + (g[i] - m0[i]) * share_1;
-        float square = v0[i] + (g[i] * g[i] - v0[i]) * share_2;
+        const float x = g[i] * scale;
+        float mean = m0[i] + (x - m0[i]) * share_1;
+        float square = v0[i] + (x * x - v0[i]) * share_2;
         m[i] = mean;
         v[i] = square;
         if (amsgrad) {
@@ -99,9 +105,11 @@ static void adamax_run(const step *s, int64_t n) {
     const float *w0 = s->w0, *g = s->g, *m0 = s->in[0], *u0 = s->in[1];
     float *w = s->w, *m = s->out[0], *u = s->out[1];
     float lr = s->lr, share = s->k[0], beta_2 = s->k[1], epsilon = s->k[2];
+    const float scale = s->scale;
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; i++) {
-        float mean = m0[i] + (g[i] - m0[i]) * share, old = beta_2 * u0[i], now = fabsf(g[i]);
+        const float x = g[i] * scale;
+        float mean = m0[i] + (x - m0[i]) * share, old = beta_2 * u0[i], now = fabsf(x);
         float top = old > now ? old : now;
         m[i] = mean;
         u[i] = top;
@@ -131,13 +139,15 @@ static void nadam_run(const step *s, int64_t n) {
     const float *w0 = s->w0, *g = s->g, *m0 = s->in[0], *v0 = s->in[1];
     float *w = s->w, *m = s->out[0], *v = s->out[1];
     float of_mean = s->lr, share_1 = s->k[0], share_2 = s->k[1], epsilon = s->k[2], of_g = s->k[3];
+    const float scale = s->scale;
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; i++) {
-        float mean = m0[i] + (g[i] - m0[i]) * share_1;
-        float square = v0[i] + (g[i] * g[i] - v0[i]) * share_2;
+        const float x = g[i] * scale;
+        float mean = m0[i] + (x - m0[i]) * share_1;
+        float square = v0[i] + (x * x - v0[i]) * share_2;
         m[i] = mean;
         v[i] = square;
-        w[i] = w0[i] - (of_mean * mean + of_g * g[i]) / (sqrtf(square) + epsilon);
+        w[i] = w0[i] - (of_mean * mean + of_g * x) / (sqrtf(square) + epsilon);
     }
 }
 
@@ -155,16 +165,18 @@ ZK_INLINE void rms_body(const step *s, int64_t n, int centered, int momentum) {
     const float *w0 = s->w0, *g = s->g, *v0 = s->in[0], *a0 = s->in[1], *m0 = s->in[centered + 1];
     float *w = s->w, *v = s->out[0], *a = s->out[1], *m = s->out[centered + 1];
     float lr = s->lr, rho = s->k[0], share = 1 - s->k[0], epsilon = s->k[1], keep = s->k[2];
+    const float scale = s->scale;
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; i++) {
-        float square = rho * v0[i] + share * g[i] * g[i], spread = square;
+        const float x = g[i] * scale;
+        float square = rho * v0[i] + share * x * x, spread = square;
         v[i] = square;
         if (centered) {
-            float mean = rho * a0[i] + share * g[i];
+            float mean = rho * a0[i] + share * x;
             a[i] = mean;
             spread = square - mean * mean;
         }
-        float down = lr * g[i] / sqrtf(spread + epsilon);
+        float down = lr * x / sqrtf(spread + epsilon);
         if (momentum) m[i] = down = keep * m0[i] + down;
         w[i] = w0[i] - down;
     }
@@ -185,11 +197,13 @@ static void rms_setup(step *s, const double *attr, double lr, double count) {
 static void adagrad_run(const step *s, int64_t n) {
     const float *w0 = s->w0, *g = s->g, *v0 = s->in[0], lr = s->lr, epsilon = s->k[0];
     float *w = s->w, *v = s->out[0];
+    const float scale = s->scale;
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; i++) {
-        float total = v0[i] + g[i] * g[i];
+        const float x = g[i] * scale;
+        float total = v0[i] + x * x;
         v[i] = total;
-        w[i] = w0[i] - lr * g[i] / sqrtf(total + epsilon);
+        w[i] = w0[i] - lr * x / sqrtf(total + epsilon);
     }
 }
 
@@ -203,10 +217,12 @@ static void adadelta_run(const step *s, int64_t n) {
     const float *w0 = s->w0, *g = s->g, *v0 = s->in[0], *d0 = s->in[1];
     float *w = s->w, *v = s->out[0], *d = s->out[1];
     float lr = s->lr, rho = s->k[0], share = 1 - s->k[0], epsilon = s->k[1];
+    const float scale = s->scale;
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; i++) {
-        float square = rho * v0[i] + share * g[i] * g[i];
-        float by = sqrtf(d0[i] + epsilon) * g[i] / sqrtf(square + epsilon);
+        const float x = g[i] * scale;
+        float square = rho * v0[i] + share * x * x;
+        float by = sqrtf(d0[i] + epsilon) * x / sqrtf(square + epsilon);
         v[i] = square;
         d[i] = rho * d0[i] + share * by * by;
         w[i] = w0[i] - lr * by;
@@ -218,10 +234,12 @@ ZK_INLINE float sign_of(float x) { return (float)(x > 0) - (float)(x < 0); }
 static void lion_run(const step *s, int64_t n) {
     const float *w0 = s->w0, *g = s->g, *m0 = s->in[0], lr = s->lr, b1 = s->k[0], b2 = s->k[1];
     float *w = s->w, *m = s->out[0], share_1 = 1 - b1, share_2 = 1 - b2;
+    const float scale = s->scale;
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; i++) {
-        float mixed = b1 * m0[i] + share_1 * g[i];
-        m[i] = b2 * m0[i] + share_2 * g[i];
+        const float x = g[i] * scale;
+        float mixed = b1 * m0[i] + share_1 * x;
+        m[i] = b2 * m0[i] + share_2 * x;
         w[i] = w0[i] - lr * sign_of(mixed);
     }
 }
@@ -231,10 +249,12 @@ static void ftrl_run(const step *s, int64_t n) {
     const float *w0 = s->w0, *g = s->g, *v0 = s->in[0], *z0 = s->in[1];
     float *w = s->w, *v = s->out[0], *z = s->out[1];
     float inverse = s->k[0], l1 = s->k[1], l2 = s->k[2], shrink = s->k[3];
+    const float scale = s->scale;
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; i++) {
-        float total = v0[i] + g[i] * g[i], root = sqrtf(total);
-        float linear = z0[i] + g[i] + shrink * w0[i] - (root - sqrtf(v0[i])) * inverse * w0[i];
+        const float x = g[i] * scale;
+        float total = v0[i] + x * x, root = sqrtf(total);
+        float linear = z0[i] + x + shrink * w0[i] - (root - sqrtf(v0[i])) * inverse * w0[i];
         float inside = linear > l1 ? l1 : linear < -l1 ? -l1 : linear;
         v[i] = total;
         z[i] = linear;
@@ -295,27 +315,28 @@ static update new_update(const double *attr, const float *lr, const float *count
     const double *rest = attr + 1 + kinds[kind].nattr;
     update u = {.run = kinds[kind].run, .slots = kinds[kind].slots};
     kinds[kind].setup(&u.s, attr + 1, *lr, *count);
-    u.scale = *scale;
+    u.s.scale = *scale;
     u.limit = (float)rest[0];
     u.decay = (float)(rest[1] * *lr);
     u.keep = *count == 1 ? 0 : (float)rest[2];
     return u;
 }
 
-static void shape_gradient(float *to, const float *g, const update *u, int64_t n) {
-    float scale = u->scale, limit = u->limit > 0 ? u->limit : INFINITY;
+/* to = the gradient scaled and clipped */
+static void clip_gradient(float *to, const step *s, float limit, int64_t n) {
+    const float *g = s->g, scale = s->scale;
     for (int64_t i = 0; i < n; i++) {
         float x = g[i] * scale;
         to[i] = x > limit ? limit : x < -limit ? -limit : x;
     }
 }
 
-/* One step on n elements, at most TILE of them. */
-static void update_tile(const update *u, step s, float *average, const float *average0, int64_t n) {
-    float shaped[TILE];
-    if (u->scale != 1 || u->limit > 0) {
-        shape_gradient(shaped, s.g, u, n);
-        s.g = shaped;
+/* One step on the n <= TILE elements from `at` on, where s points. */
+static void update_tile(const update *u, step s, int64_t at, int64_t n) {
+    float clipped[TILE];
+    if (u->limit > 0) {
+        clip_gradient(clipped, &s, u->limit, n);
+        s.g = clipped, s.scale = 1;
     }
     if (u->decay != 0) {
 #pragma GCC ivdep
@@ -323,10 +344,11 @@ static void update_tile(const update *u, step s, float *average, const float *av
         s.w0 = s.w;
     }
     u->run(&s, n);
-    if (!average) return;
-    float keep = u->keep, fresh = 1 - keep;
+    if (!u->average) return;
+    float *average = u->average + at, keep = u->keep, fresh = 1 - keep;
+    const float *average0 = u->average0 + at, *w = s.w;
 #pragma GCC ivdep
-    for (int64_t i = 0; i < n; i++) average[i] = keep * average0[i] + fresh * s.w[i];
+    for (int64_t i = 0; i < n; i++) average[i] = keep * average0[i] + fresh * w[i];
 }
 
 /* One step on elements [from, to) of the vectors; the gradient's element `from` is the first. */
@@ -335,9 +357,7 @@ static void update_range(const update *u, int64_t from, int64_t to, const float 
         step s = u->s;
         s.w += i, s.w0 += i, s.g = g + (i - from);
         for (int k = 0; k < u->slots; k++) s.out[k] += i, s.in[k] += i;
-        int64_t n = zk_min(TILE, to - i);
-        if (u->average) update_tile(u, s, u->average + i, u->average0 + i, n);
-        else update_tile(u, s, NULL, NULL, n);
+        update_tile(u, s, i, zk_min(TILE, to - i));
     }
 }
 #endif

@@ -1,11 +1,12 @@
-"""Reductions that are cut into pieces: large, narrow and odd shapes, NaN, whole numbers, softmax of
-extreme rows, and labels that are no class."""
+"""Reductions that are cut into pieces: large, narrow and odd shapes, NaN, whole numbers; softmax of
+extreme rows and of every width, and labels that are no class."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from kernel_check import SETS, check_kernel, instruction_set, run_kernel
+from test_update_ops import run_in_place
 
 from zoo_keras.errors import DataError
 from zoo_keras.ops.op import registry
@@ -105,19 +106,52 @@ def test_softmax_of_extreme_rows_is_numpys(op, repeats):
     check_kernel(R[op], [np.ascontiguousarray(x.T)], {"axis": 0}, rtol=1e-5, atol=1e-6)
 
 
+def softmax_calls(rows: int, classes: int) -> list[tuple[str, list, dict]]:
+    """Every kernel of csrc/softmax.c on such rows: its name, inputs and attributes."""
+    x, g = floats(rows, classes) * 5, floats(rows, classes, seed=1)
+    y, shares = R["softmax"](x, axis=-1), np.ascontiguousarray(g[:, 0])
+    labels = (np.arange(rows) % classes).astype(np.int32)
+    calls = [("softmax", [x]), ("log_softmax", [x]), ("softmax_grad", [g, y]),
+             ("log_softmax_grad", [g, np.log(y)])]  # fmt: skip
+    losses = [("softmax_cross_entropy", [y, x]), ("softmax_cross_entropy_grad", [shares, y, x]),
+              ("sparse_softmax_cross_entropy", [labels, x]),
+              ("sparse_softmax_cross_entropy_grad", [shares, labels, x])]  # fmt: skip
+    return [(op, a, {"axis": -1}) for op, a in calls] + [(op, a, {}) for op, a in losses]
+
+
 @pytest.mark.parametrize("classes", [1, 2, 8, 16, 17, 31, 33, 512, 1001])
 def test_softmax_of_every_length(classes):
-    x, g = floats(7, classes) * 5, floats(7, classes, seed=1)
-    y = R["softmax"](x, axis=-1)
-    labels = (np.arange(7) % classes).astype(np.int32)
+    for op, inputs, attrs in softmax_calls(7, classes):
+        check_kernel(R[op], inputs, attrs, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("classes", [3, 10, 100, 513, 1001])
+def test_a_rows_softmax_does_not_depend_on_the_rows_around_it(classes):
+    for op, inputs, attrs in softmax_calls(71, classes):
+        for name in SETS:
+            with instruction_set(name):
+                whole = run_kernel(R[op], inputs, attrs)[0]
+                for part in (slice(0, 1), slice(66, 71)):
+                    some = [np.ascontiguousarray(a[part]) for a in inputs]
+                    assert run_kernel(R[op], some, attrs)[0].tobytes() == whole[part].tobytes()
+
+
+@pytest.mark.parametrize("classes", [3, 10, 100, 1001])
+def test_softmax_may_overwrite_its_input(classes):
+    for op, inputs, attrs in softmax_calls(71, classes):
+        if R[op].inplace:
+            apart = run_kernel(R[op], inputs, attrs)[0]
+            space = run_in_place(R[op], inputs, attrs)[0]
+            assert space.tobytes() == apart.tobytes(), op
+
+
+@pytest.mark.parametrize("inner", [2, 8, 32, 45, 77])
+def test_softmax_of_columns_of_every_width(inner):
+    x, g = floats(2, 9, inner) * 5, floats(2, 9, inner, seed=1)
+    y = R["softmax"](x, axis=1)
     for op, inputs in [("softmax", [x]), ("log_softmax", [x]), ("softmax_grad", [g, y]),
                        ("log_softmax_grad", [g, np.log(y)])]:  # fmt: skip
-        check_kernel(R[op], inputs, {"axis": -1}, rtol=2e-5, atol=1e-6)
-    for op, inputs in [("softmax_cross_entropy", [y, x]),
-                       ("softmax_cross_entropy_grad", [g[:, 0], y, x]),
-                       ("sparse_softmax_cross_entropy", [labels, x]),
-                       ("sparse_softmax_cross_entropy_grad", [g[:, 0], labels, x])]:  # fmt: skip
-        check_kernel(R[op], inputs, rtol=2e-5, atol=2e-6)
+        check_kernel(R[op], inputs, {"axis": 1}, rtol=2e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("label", [-1, 4, 2**31 - 1])

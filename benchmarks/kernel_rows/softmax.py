@@ -22,7 +22,7 @@ from zoo_keras.ops.nn import (
     sparse_softmax_cross_entropy_grad,
 )
 
-SHAPES = ((128, 10), (1024, 1000), (512, 20000))
+SHAPES = ((128, 10), (1024, 100), (1024, 1000), (512, 20000))
 
 
 def softmax_rows(x: np.ndarray, g: np.ndarray) -> Iterator[Row]:

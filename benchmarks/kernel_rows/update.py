@@ -1,8 +1,9 @@
 """Optimizers' updates of one flat vector, in place: SGD, momentum, Adam, RMSprop.
 
 GB/s of weights, gradient and slots, each read once and, but for the gradient, written once; the
-limit is that of the loop a += s * b ("update" in the table's head). Against torch's fused
-optimizers where there is one. MKL: w = w - lr * g is cblas_saxpy; it has no other.
+limit is that of the loop a += s * b ("update" in the table's head). Rows named "scaled" multiply
+the gradient as clipping by norm does, the others by 1. Against torch's fused optimizers where there
+is one. MKL: w = w - lr * g is cblas_saxpy; it has no other.
 """
 
 from __future__ import annotations
@@ -31,20 +32,21 @@ def torch_step(kind: str, n: int) -> Any:
     return torch.optim.SGD([w], momentum=0.9 if kind == "momentum" else 0.0, fused=True).step
 
 
-def ours(kind: str, n: int, threads: int) -> Any:
+def ours(kind: str, n: int, scale: float, threads: int) -> Any:
     """The kernel over vectors of its own."""
     inputs = update_inputs(np.random.default_rng(0), kind, n, False)
+    inputs[-1] = np.asarray(scale, np.float32)
     how = {"kind": kind, "how": HOW[kind]}
     return prepared(optimizer_update, inputs, how, threads, inplace=True)
 
 
-def row(kind: str, label: str, n: int) -> Row:
-    """One optimizer and length."""
+def row(kind: str, label: str, n: int, scale: float = 1.0) -> Row:
+    """One optimizer and length; peers step without a scale."""
     peers = torch_peer(lambda: torch_step(kind, n)) if kind in FUSED else {}
     if kind == "sgd":
         peers |= mkl.saxpy(n)
     streams = 3 + 2 * KINDS[kind].slots
-    call = lambda threads: ours(kind, n, threads)  # noqa: E731
+    call = lambda threads: ours(kind, n, scale, threads)  # noqa: E731
     return Row(f"{kind} {label} {n}", 4.0 * n * streams, "GB/s", call, peers, inplace=True)
 
 
@@ -53,3 +55,5 @@ def rows() -> Iterator[Row]:
     for kind in ("sgd", "momentum", "adam", "rmsprop"):
         for label, n in SIZES:
             yield row(kind, label, n)
+    for label, n in SIZES:
+        yield row("sgd", f"scaled {label}", n, 0.75)
