@@ -36,8 +36,9 @@ static int64_t raw_scratch(const zk_call *c) {
     int64_t packed = zk_align(packed_floats(&p) * 4);
     if (is_depthwise(&p)) return depthwise_scratch(&p, c->threads);
     if (is_spread(&p)) return grouped_scratch(&p, c->threads);
-    if (!conv_attr(c, CONV_WINOGRAD)) return packed + direct_scratch(&p, c->threads);
-    return packed + zk_align(winograd_floats(&p) * 4) + winograd_scratch(&p, c->threads);
+    const int tile = (int)conv_attr(c, CONV_WINOGRAD);
+    if (!tile) return packed + direct_scratch(&p, c->threads);
+    return packed + raw_winograd_scratch(&p, tile, c->threads);
 }
 
 static void run_raw(const zk_call *c, const float *bias, int activation) {
@@ -52,10 +53,9 @@ static void run_raw(const zk_call *c, const float *bias, int activation) {
     }
     float *packed = (float *)c->scratch;
     char *rest = c->scratch + zk_align(packed_floats(&p) * 4);
-    if (conv_attr(c, CONV_WINOGRAD)) {
-        char *own = rest + zk_align(winograd_floats(&p) * 4);
-        pack_winograd(c, &p, c->p[2], c->a + 2, 0, packed, (float *)rest);
-        run_winograd(c, &p, (float *)rest, bias, activation, own);
+    const int tile = (int)conv_attr(c, CONV_WINOGRAD);
+    if (tile) {
+        run_raw_winograd(c, &p, tile, 0, packed, bias, activation, rest);
         return;
     }
     pack_weights(c, &p, c->p[2], c->a + 2, 0, packed);
@@ -79,17 +79,18 @@ static zk_conv packed_forward(const zk_call *c) {
     return forward(c, kernel);
 }
 
-/* Whether packed weights are those of Winograd's algorithm. */
-static int at_points(const zk_arg *packed, const zk_conv *p) {
-    return packed->dims[1] == WINO_POS && count_taps(p) == 9;
+/* Outputs along an axis of the Winograd tiles that packed weights are for; 0: for direct sums. */
+static int tile_of(const zk_arg *packed, const zk_conv *p) {
+    const int64_t points = count_taps(p) == 9 ? packed->dims[1] : 0;
+    return points == WINO_POINTS(4) ? 4 : points == WINO_POINTS(2) ? 2 : 0;
 }
 
 static int64_t conv_packed_scratch(const zk_call *c) {
     zk_conv p = packed_forward(c);
     if (is_depthwise(&p)) return depthwise_scratch(&p, c->threads);
     if (is_spread(&p)) return grouped_scratch(&p, c->threads);
-    return at_points(c->a + 2, &p) ? winograd_scratch(&p, c->threads)
-                                   : direct_scratch(&p, c->threads);
+    const int tile = tile_of(c->a + 2, &p);
+    return tile ? winograd_scratch(&p, tile, c->threads) : direct_scratch(&p, c->threads);
 }
 
 /* conv_packed: y = activation(conv(x, w) + b [+ residual]) with w from pack_conv.
@@ -97,10 +98,10 @@ static int64_t conv_packed_scratch(const zk_call *c) {
  * residual like y */
 static void conv_packed(const zk_call *c) {
     zk_conv p = packed_forward(c);
-    int activation = (int)conv_attr(c, CONV_ACTIVATION);
+    const int activation = (int)conv_attr(c, CONV_ACTIVATION), tile = tile_of(c->a + 2, &p);
     if (is_depthwise(&p)) run_depthwise(c, &p, c->p[2], p.v.taps, p.h.taps, c->p[3], activation);
     else if (is_spread(&p)) run_grouped(c, &p, panel_weights(&p, c->p[2]), c->p[3], activation);
-    else if (at_points(c->a + 2, &p)) run_winograd(c, &p, c->p[2], c->p[3], activation, c->scratch);
+    else if (tile) run_winograd(c, &p, tile, c->p[2], c->p[3], activation, c->scratch);
     else run_direct(c, &p, c->p[2], c->p[3], activation, c->scratch);
 }
 
@@ -118,16 +119,17 @@ static zk_conv packing(const zk_call *c) {
 
 static int64_t pack_conv_scratch(const zk_call *c) {
     zk_conv p = packing(c);
-    return at_points(c->a, &p) ? packed_floats(&p) * 4 : 0;
+    return tile_of(c->a, &p) ? packed_floats(&p) * 4 : 0;
 }
 
-/* pack_conv.  out packed(groups * panels, taps, c, 16), for Winograd (panels, 36, c + 1, 16)
+/* pack_conv.  out packed(groups * panels, taps, c, 16), for Winograd (panels, points, c + 1, 16)
  * in w([kd, kh], kw, c, o); attr: groups. Depthwise weights are copied. */
 static void pack_conv(const zk_call *c) {
     zk_conv p = packing(c);
     const zk_arg *w = c->a + 1;
+    const int tile = tile_of(c->a, &p);
     if (is_depthwise(&p)) memcpy(c->p[0], c->p[1], (size_t)zk_count(w) * 4);
-    else if (at_points(c->a, &p)) pack_winograd(c, &p, c->p[1], w, 0, (float *)c->scratch, c->p[0]);
+    else if (tile) pack_winograd(c, &p, c->p[1], w, 0, tile, (float *)c->scratch, c->p[0]);
     else pack_weights(c, &p, c->p[1], w, 0, c->p[0]);
 }
 

@@ -52,7 +52,7 @@ enum {
     CONV_DILATION = 6,
     CONV_GROUPS = 9,
     CONV_ACTIVATION = 10,
-    CONV_WINOGRAD = 11,
+    CONV_WINOGRAD = 11, /* outputs of Winograd's tile along an axis, or 0 */
     CONV_KERNEL = 12
 };
 ZK_INLINE int64_t conv_attr(const zk_call *c, int i) { return (int64_t)c->attr[i]; }

@@ -68,7 +68,7 @@ static void band_panels(const zk_direct *d, const zk_band *b, int64_t group, int
     const zk_reading *r = w.base == copy ? &d->copied : &d->in_place;
     zk_panel t = {.base = w.base, .taps = r->taps, .ntaps = r->ntaps, .run = r->run};
     t.w_step = t.run * PANEL;
-    t.dense = p->groups == 1 && p->co <= PANEL && p->h.every == 1 && p->v.every == 1;
+    t.dense = p->groups == 1 && p->co <= PANEL && p->h.every * p->v.every * p->z.every == 1;
     for (int64_t o = from; o < to; o++) {
         set_panel(d, group, o, &t, bias);
         move_to(&t, place_offset(p, b->image, b->plane, b->row, b->col));

@@ -44,8 +44,8 @@ static int64_t conv_grad_input_scratch(const zk_call *c) {
         }
         packed = zk_max(packed, zk_align(packed_floats(&p) * 4));
         own = zk_max(own, direct_scratch(&p, c->threads));
-        if (conv_attr(c, CONV_WINOGRAD))
-            own = zk_align(winograd_floats(&p) * 4) + winograd_scratch(&p, c->threads);
+        const int tile = (int)conv_attr(c, CONV_WINOGRAD);
+        if (tile) own = raw_winograd_scratch(&p, tile, c->threads);
     }
     return packed + own;
 }
@@ -58,10 +58,9 @@ static void run_phase(const zk_call *c, const zk_conv *p) {
                       ZK_LINEAR);
         return;
     }
-    if (conv_attr(c, CONV_WINOGRAD)) {
-        char *own = rest + zk_align(winograd_floats(p) * 4);
-        pack_winograd(c, p, c->p[2], c->a + 2, 1, packed, (float *)rest);
-        run_winograd(c, p, (float *)rest, NULL, ZK_LINEAR, own);
+    const int tile = (int)conv_attr(c, CONV_WINOGRAD);
+    if (tile) {
+        run_raw_winograd(c, p, tile, 1, packed, NULL, ZK_LINEAR, rest);
         return;
     }
     if (is_spread(p)) {

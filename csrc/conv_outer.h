@@ -150,7 +150,7 @@ static inline int64_t panel_distance(const zk_window *w, int64_t images) {
 static inline void pack_line(const zk_conv *p, const float *x, int64_t a, int64_t z, int64_t cols,
                              float *to, int64_t distance) {
     int64_t pitch = p->groups * p->ci, zeros = cols - z;
-    const float *end = p->in + p->images * p->v.in * p->h.in * pitch;
+    const float *end = p->in + p->images * input_pitches(p).image_pitch;
     float *at = to;
     for (int64_t c = 0; c < p->ci; c += OUTER_ROWS, at += distance)
         memset(at, 0, (size_t)(a * OUTER_ROWS) * 4);

@@ -56,7 +56,7 @@ static inline void copy_row(const zk_conv *p, float *to, const float *row, int64
                             int64_t cols) {
     int64_t pitch = p->groups * p->ci, ci = p->ci;
     int64_t a = zk_min(zk_max(-from, 0), cols), z = zk_max(zk_min(cols, p->h.in - from), a);
-    const float *end = p->in + p->images * p->v.in * p->h.in * pitch;
+    const float *end = p->in + p->images * input_pitches(p).image_pitch;
     zero_floats(to, a * ci);
     if (pitch == ci) copy_floats(to + a * ci, row + (from + a) * ci, (z - a) * ci, end);
     else

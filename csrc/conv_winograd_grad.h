@@ -92,7 +92,7 @@ static void block_gradient(const zk_winograd_grad *d, int64_t from, int64_t to, 
     int64_t ci = d->p->ci;
     for (int64_t i = from; i < to; i++) {
         wino_place at = tile_place(&d->tiles, i);
-        tile_to_points(d->p, &at, v + (i - from) * d->v_row, d->v_step);
+        tile_to_points(d->p, &at, v + (i - from) * d->v_row, d->v_step, WINO_OUT);
         for (int64_t o = o0; o < o1; o++) {
             float *to_points = m + ((o - o0) * d->block + i - from) * PANEL;
             if ((o + 1) * PANEL <= d->p->co) gradient_to_points(d, &at, o, to_points);
@@ -141,7 +141,8 @@ static void sums_to_taps(void *ctx, int64_t task, int thread) {
 
 /* Cut by the shapes alone. */
 static inline zk_winograd_grad plan_winograd_grad(const zk_conv *p) {
-    zk_winograd_grad d = {.p = p, .tiles = count_tiles(p), .panels = zk_ceil(p->co, PANEL)};
+    zk_winograd_grad d = {
+        .p = p, .tiles = count_tiles(p, WINO_OUT), .panels = zk_ceil(p->co, PANEL)};
     d.blocks = zk_ceil(d.tiles.all, WINO_GRAD_TILES);
     d.block = d.blocks ? zk_ceil(d.tiles.all, d.blocks) : 0;
     d.floats = d.panels * WINO_POS * p->ci * PANEL;

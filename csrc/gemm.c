@@ -22,6 +22,9 @@
 /* Scratch floats of a thread: packed panels of b, then, when a is turned, packed tiles of a. */
 #define BPACK ((int64_t)GROUP * KBLOCK * PANEL)
 #define APACK ((int64_t)(MBLOCK + 16) * (KBLOCK + 16))
+#define SHARE_ROWS 4           /* blocks of rows from which on they share one packed b */
+#define SHARE_FLOATS (1 << 20) /* of b, at most */
+#define AROOM ((GEMM_ROWS + VL - 1) / VL * VL) /* floats of a step of packed a, as stored */
 
 /* y(m, n) = act(a(m, k) b(k, n) + bias), for each of `batch` matrices. */
 typedef struct {
@@ -36,6 +39,7 @@ typedef struct {
     int act, mkl, may_cut_k;
     int64_t rows, columns, kcuts; /* blocks of one matrix */
     float *partial;               /* y(kcuts, m, n) before its sum when kcuts > 1 */
+    float *shared;                /* b in panels, or NULL when each task packs what it reads */
     int64_t chunk;                /* blocks of one task */
 } gemm;
 
@@ -133,23 +137,26 @@ static void choose_b(const gemm *g, const float *b, int64_t p, int64_t count, in
     }
 }
 
+/* Floats of a packed tile of a; its last step may spill. */
+static int64_t tile_floats(int64_t steps) { return steps * GEMM_ROWS + AROOM; }
+
 /* A part's rows of a(k, m) from step k0 on, tile by tile as in gemm_rows, as out(tiles, steps,
  * GEMM_ROWS). Goes 8 steps at a time, so that cache lines shared by two tiles are still there for
- * the second. */
+ * the second. Whole vectors take a third of the time; what they spill, the next step overwrites. */
 static void pack_a(const gemm *g, const part *s, int64_t k0, int64_t steps, float *out) {
     const int64_t count = s->i1 - s->i0, tiles = zk_ceil(count, GEMM_ROWS);
     const int64_t small = count / tiles, larger = count % tiles;
     const float *a = s->a + s->i0 + k0 * g->acol;
     for (int64_t t0 = 0; t0 < steps; t0 += 8)
         for (int64_t i = 0, at = 0; i < tiles; at += small + (i < larger), i++) {
-            const int64_t rows = zk_min(count - at, GEMM_ROWS);
+            const int64_t rows = zk_min(count - at, GEMM_ROWS), end = zk_min(t0 + 8, steps);
+            const int whole = s->i0 + at + AROOM <= g->m;
             const float *from = a + at + t0 * g->acol;
-            float *to = out + (i * steps + t0) * GEMM_ROWS;
-            for (int64_t t = t0; t < zk_min(t0 + 8, steps); t++) {
-                if (rows == GEMM_ROWS) memcpy(to, from, GEMM_ROWS * sizeof *to);
-                else memcpy(to, from, (size_t)rows * sizeof *to);
-                from += g->acol, to += GEMM_ROWS;
-            }
+            float *to = out + i * tile_floats(steps) + t0 * GEMM_ROWS;
+            for (int64_t t = t0; t < end; t++, from += g->acol, to += GEMM_ROWS)
+                if (!whole) memcpy(to, from, (size_t)rows * sizeof *to);
+                else
+                    for (int v = 0; v < AROOM; v += VL) vf_store(to + v, vf_load(from + v));
         }
 }
 
@@ -181,7 +188,7 @@ static void run_panels(const gemm *g, const part *s, int64_t k0, gemm_tile t, in
             u.b = t.b + i * t.bpanel;
             u.c = s->y + s->i0 * g->n + column;
             u.add = first ? (g->bias ? g->bias + column : NULL) : u.c;
-            gemm_rows(&u, rows, w > 1, apacked ? u.k * GEMM_ROWS : 0);
+            gemm_rows(&u, rows, w > 1, apacked ? tile_floats(u.k) : 0);
             if (finishes) finish(g, u.c, rows, u.cols);
         }
     }
@@ -338,9 +345,31 @@ static void choose_blocks(gemm *g) {
     g->chunk = zk_ceil(g->batch * g->rows * g->columns * g->kcuts, tasks);
 }
 
+/* Whether b is packed once for all: a task for each few rows would do it again and again. */
+static int shares_b(const gemm *g) {
+    return !g->packed && g->batch == 1 && g->rows >= SHARE_ROWS && g->k * g->n <= SHARE_FLOATS;
+}
+
+static int64_t shared_floats(const gemm *g) {
+    return shares_b(g) ? panels(g->n) * g->k * PANEL : 0;
+}
+
+static void share_task(void *ctx, int64_t p, int thread) {
+    const gemm *g = ctx;
+    const float *b = g->b + p * PANEL * g->bcol;
+    float *to = g->shared + p * g->k * PANEL;
+    (void)thread;
+    if (g->tb) pack_columns(b, g->bcol, g->k, g->n - p * PANEL, to);
+    else pack_rows(b, g->brow, g->k, g->n - p * PANEL, to);
+}
+
 static void multiply(gemm *g) {
     const int64_t blocks = g->batch * g->rows * g->columns * g->kcuts;
     if (!blocks) return;
+    if (shares_b(g) && !g->mkl) {
+        zk_parallel(g->call, panels(g->n), share_task, g);
+        g->b = g->shared, g->packed = 1;
+    }
     zk_parallel(g->call, zk_ceil(blocks, g->chunk), run_task, g);
     if (g->kcuts > 1) zk_parallel(g->call, zk_ceil(g->m * g->n, SUM_FLOATS), sum_task, g);
 }
@@ -360,8 +389,15 @@ static void set_strides(gemm *g) {
     g->brow = g->tb ? 1 : g->n, g->bcol = g->tb ? g->k : 1;
 }
 
-static int64_t pack_bytes(const zk_call *c, const gemm *g) {
-    return c->threads * pack_floats(g) * (int64_t)sizeof(float);
+/* Scratch: of the threads, then the shared b, then partial sums. */
+static int64_t scratch_bytes(const zk_call *c, const gemm *g) {
+    const int64_t partial = g->kcuts > 1 ? g->kcuts * g->m * g->n : 0;
+    return (c->threads * pack_floats(g) + shared_floats(g) + partial) * (int64_t)sizeof(float);
+}
+
+static void take_scratch(gemm *g) {
+    g->shared = (float *)g->call->scratch + g->call->threads * pack_floats(g);
+    g->partial = g->shared + shared_floats(g);
 }
 
 /* The product of a call. Its blocks, and so its scratch, are the same whoever multiplies. */
@@ -386,14 +422,13 @@ static gemm product(const zk_call *c, const float *a, const float *b) {
 static void matmul(const zk_call *c) {
     gemm g = product(c, c->p[1], c->p[2]);
     g.y = c->p[0];
-    g.partial = (float *)(c->scratch + pack_bytes(c, &g));
+    take_scratch(&g);
     multiply(&g);
 }
 
 static int64_t matmul_scratch(const zk_call *c) {
     const gemm g = product(c, NULL, NULL);
-    const int64_t partial = g.kcuts > 1 ? g.kcuts * g.m * g.n : 0;
-    return pack_bytes(c, &g) + partial * (int64_t)sizeof(float);
+    return scratch_bytes(c, &g);
 }
 
 /* A layer of one row of x for each row of y; w is as it is, or packed. */
@@ -405,22 +440,27 @@ static gemm layer(const zk_call *c, int64_t k, int64_t n, int act) {
     return g;
 }
 
-/* dense: y = act(x w + b [+ residual]).
- * out y(..., n)  in x(..., k), w(k, n), b(n), residual(..., n)  attr act */
-static void dense(const zk_call *c) {
+/* The product of a dense call. */
+static gemm dense_product(const zk_call *c) {
     gemm g = layer(c, c->a[2].dims[0], c->a[2].dims[1], (int)c->attr[0]);
     turn_single_column(&g);
     set_strides(&g);
     g.mkl = c->a[2].dims[1] != 1 && zk_mkl_takes(g.m, g.n, g.k);
     choose_blocks(&g);
+    return g;
+}
+
+/* dense: y = act(x w + b [+ residual]).
+ * out y(..., n)  in x(..., k), w(k, n), b(n), residual(..., n)  attr act */
+static void dense(const zk_call *c) {
+    gemm g = dense_product(c);
+    take_scratch(&g);
     multiply(&g);
 }
 
 static int64_t dense_scratch(const zk_call *c) {
-    gemm g = layer(c, c->a[2].dims[0], c->a[2].dims[1], 0);
-    turn_single_column(&g);
-    set_strides(&g);
-    return pack_bytes(c, &g);
+    const gemm g = dense_product(c);
+    return scratch_bytes(c, &g);
 }
 
 /* dense_packed: y = act(x w + b [+ residual]).
@@ -443,7 +483,7 @@ static int64_t dense_packed_scratch(const zk_call *c) {
     gemm g = layer(c, c->a[2].dims[1], (int64_t)c->attr[0], 0);
     if (g.n == 1) return g.k * (int64_t)sizeof(float);
     set_strides(&g);
-    return copied(&g) ? pack_bytes(c, &g) : 0;
+    return copied(&g) ? scratch_bytes(c, &g) : 0;
 }
 
 /* pack_dense: panels of 16 columns, zero padded.  out y(ceil(n / 16), k, 16)  in w(k, n) */

@@ -28,8 +28,9 @@ typedef struct {
     float *c;
     int64_t arow, acol, bstep, bpanel, addrow, crow;
     int64_t k;
-    int cols; /* columns of c that exist, at most 16 * panels; b is read in full */
-    int act;  /* only ZK_RELU is applied here */
+    int64_t ahead; /* floats from b to what is read after it, which is fetched meanwhile; or 0 */
+    int cols;      /* columns of c that exist, at most 16 * panels; b is read in full */
+    int act;       /* only ZK_RELU is applied here */
 } gemm_tile;
 
 ZK_INLINE const float *gemm_step(const float *p, int64_t bytes) {
@@ -41,11 +42,13 @@ ZK_INLINE const float *gemm_step(const float *p, int64_t bytes) {
 ZK_INLINE void gemm_multiply(const gemm_tile *t, const int rows, const int vecs,
                              vf (*acc)[GEMM_WIDEST * PV]) {
     const float *b = t->b, *a[(GEMM_ROWS + 2) / 3];
-    int64_t row = t->arow, acol = t->acol * 4, bstep = t->bstep * 4, bpanel = t->bpanel;
+    const int64_t row = t->arow, bpanel = t->bpanel, ahead = t->ahead;
+    int64_t acol = t->acol * 4, bstep = t->bstep * 4;
     __asm__("" : "+r"(acol));
     for (int g = 0; g < (rows + 2) / 3; g++) a[g] = t->a + 3 * g * row;
     for (int64_t k = t->k; k > 0; k--, b = gemm_step(b, bstep)) {
         vf w[GEMM_WIDEST * PV];
+        __builtin_prefetch(b + ahead, 0, 2);
 #pragma GCC unroll 16
         for (int v = 0; v < vecs; v++) w[v] = vf_load(b + (v / PV) * bpanel + (v % PV) * VL);
 #pragma GCC unroll 16

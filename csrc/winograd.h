@@ -1,15 +1,17 @@
 /* Winograd's F(4x4, 3x3): 4 x 4 outputs of a 3 x 3 convolution from 6 x 6 inputs with 36 products
- * instead of 144. Here are its linear maps, a vector of channels at a time; products and loops over
- * tiles are elsewhere. Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks,
- * with the points 0, +-2/3, +-3/2 and infinity, whose rounding error is half that of 0, +-1, +-2.
- */
+ * instead of 144; and F(2x2, 3x3), with 16 instead of 36. Here are their linear maps, a vector of
+ * channels at a time; products and loops over tiles are elsewhere. Source: Lavin and Gray, Fast
+ * Algorithms for Convolutional Neural Networks. F(4x4) takes the points 0, +-2/3, +-3/2 and
+ * infinity, whose rounding error is half that of 0, +-1, +-2; F(2x2) takes 0, +-1 and infinity. */
 #ifndef ZK_WINOGRAD_H
 #define ZK_WINOGRAD_H
 #include "vec.h"
 
-#define WINO_OUT 4  /* outputs of a tile along an axis */
+#define WINO_OUT 4  /* outputs of a tile along an axis, at most */
 #define WINO_IN 6   /* inputs, and points */
 #define WINO_POS 36 /* products of a tile */
+/* Products of a tile of `out` outputs along an axis. */
+#define WINO_POINTS(out) (((out) + 2) * ((out) + 2))
 #define WINO_A (2 / 3.f)
 #define WINO_B 1.5f
 #define WINO_AA (WINO_A * WINO_A)
@@ -72,6 +74,23 @@ ZK_INLINE void wino_unweight(const vf *x, const int step, vf *y) {
     y[2] = WINO_AA * e + (WINO_BB * f + x[5 * step]);
 }
 
+/* The same for F(2x2, 3x3): four inputs, four products to two outputs, three weights. */
+ZK_INLINE void wino2_input(const vf *x, const int step, vf *y) {
+    y[0] = x[2 * step] - x[0];
+    y[1] = x[step] + x[2 * step], y[2] = x[2 * step] - x[step];
+    y[3] = x[3 * step] - x[step];
+}
+ZK_INLINE void wino2_output(const vf *x, const int step, vf *y) {
+    y[0] = x[0] + (x[step] + x[2 * step]);
+    y[1] = x[step] - x[2 * step] + x[3 * step];
+}
+ZK_INLINE void wino2_weights(const vf *x, const int step, vf *y) {
+    const vf e = .5f * (x[0] + x[2 * step]), o = .5f * x[step];
+    y[0] = -x[0];
+    y[1] = e + o, y[2] = e - o;
+    y[3] = x[2 * step];
+}
+
 /* Both axes: x(n, n) to y(m, m), each map from n to m numbers. */
 #define WINO_PLANE(name, line, n, m)                                                             \
     ZK_INLINE void name(const vf *x, vf *y) {                                                    \
@@ -87,4 +106,7 @@ WINO_PLANE(wino_output_plane, wino_output, 6, 4)
 WINO_PLANE(wino_gradient_plane, wino_gradient, 4, 6)
 WINO_PLANE(wino_weights_plane, wino_weights, 3, 6)
 WINO_PLANE(wino_unweight_plane, wino_unweight, 6, 3)
+WINO_PLANE(wino2_input_plane, wino2_input, 4, 4)
+WINO_PLANE(wino2_output_plane, wino2_output, 4, 2)
+WINO_PLANE(wino2_weights_plane, wino2_weights, 3, 4)
 #endif

@@ -17,6 +17,7 @@ from test_pool import random_case
 
 from zoo_keras.graph import Spec
 from zoo_keras.ops import rows
+from zoo_keras.ops.conv_choice import TILES
 from zoo_keras.ops.linalg import DENSE_ACTIVATIONS, FUSED_ACTIVATIONS
 from zoo_keras.ops.op import registry as R
 from zoo_keras.ops.update import HOW, update_inputs
@@ -324,7 +325,8 @@ def packed_conv(name: str, d: Draw) -> Iterator[Inputs]:
     for axes in (1, 2, 3):
         _, w_shape, how = geometry(d, axes)
         yield [d.floats(*w_shape)], {"groups": how["groups"]}
-    yield [d.floats(3, 3, 16 + d.size(9), 16 + d.size(33))], {"winograd": True}
+    for tile in TILES:
+        yield [d.floats(3, 3, 16 + d.size(9), 16 + d.size(33))], {"winograd": tile}
 
 
 @drawn_for("max_pool", "max_pool_grad", "avg_pool", "avg_pool_grad")

@@ -52,7 +52,8 @@ def random_geometry(rng: np.random.Generator, axes: int) -> tuple[Any, Any, dict
         (1, int(rng.integers(1, 70)), int(rng.integers(1, 18))),
         (int(rng.integers(2, 5)), int(rng.integers(1, 7)), int(rng.integers(1, 20))),
         (int(rng.integers(1, 40)), 1, 1),
-    ][rng.integers(4)]
+        (int(rng.integers(2, 20)), int(rng.integers(1, 6)), int(rng.integers(1, 6))),
+    ][rng.integers(5)]
     how = {"strides": numbers(1, 4), "padding": padding, "dilation": dilation, "groups": groups}
     batch = int(rng.integers(1, 5))
     return (batch, *size, groups * channels), (*kernel, channels, groups * filters), how
@@ -150,6 +151,11 @@ def test_few_channels_a_group_in_several_bands_equal_numpy() -> None:
     check_all((1, 67, 81, 18), (3, 3, 3, 24), how)
     how = {"strides": (1,), "padding": ((3, 3),), "dilation": (1,), "groups": 5}
     check_all((2, 1200, 10), (7, 2, 10), how)
+
+
+def test_stride_along_depth_alone_leaves_the_planes_between_untouched() -> None:
+    how = {"strides": (3, 1, 1), "padding": ((1, 1), (3, 0), (1, 0)), "dilation": (2, 3, 2)}
+    check_all((3, 5, 6, 3, 2), (3, 1, 1, 2, 3), {**how, "groups": 1})
 
 
 @pytest.mark.parametrize("batch", [0, 1])

@@ -46,10 +46,12 @@ def sums_of_products_come_back() -> Iterator[None]:
     config.set_exact(False)
 
 
-@pytest.fixture
-def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Winograd wherever it can compute the result, however slowly."""
-    monkeypatch.setattr(conv_choice, "winograd_pays", lambda *a: True)
+@pytest.fixture(params=conv_choice.TILES)
+def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Winograd with this tile wherever it can compute the result, however slowly."""
+    chosen: int = request.param
+    monkeypatch.setattr(conv_choice, "winograd_tile", lambda *a: a[3][0] if a[3:] else chosen)
+    return chosen
 
 
 def arrays(x_shape: Any, filters: int) -> tuple[np.ndarray, ...]:
@@ -58,22 +60,21 @@ def arrays(x_shape: Any, filters: int) -> tuple[np.ndarray, ...]:
     return tuple(rng.uniform(-1, 1, s).astype("float32") for s in shapes)
 
 
-@pytest.mark.usefixtures("always")
 @pytest.mark.parametrize(("x_shape", "filters", "padding"), SHAPES)
-def test_forward_equals_numpy(x_shape: Any, filters: int, padding: Any) -> None:
+def test_forward_equals_numpy(x_shape: Any, filters: int, padding: Any, tile: int) -> None:
     x, w, b = arrays(x_shape, filters)
-    packed = pack_conv(w, winograd=True)
+    packed = pack_conv(w, winograd=tile)
     fused = {**how(padding), "activation": "relu"}
     check_kernel(conv, [x, w], how(padding), **CLOSE)
     check_kernel(conv_fused, [x, w, b], fused, **CLOSE)
     y = conv(x, w, **how(padding))
     check_kernel(conv_fused_add, [x, w, b, y], fused, **CLOSE)
     check_kernel(conv_packed_add, [x, packed, b, y], {**fused, "kernel_shape": w.shape}, **CLOSE)
-    check_kernel(pack_conv, [w], {"winograd": True}, 1e-5, 1e-5)
+    check_kernel(pack_conv, [w], {"winograd": tile}, 1e-5, 1e-5)
     check_kernel(conv_packed, [x, packed, b], {**fused, "kernel_shape": w.shape}, **CLOSE)
 
 
-@pytest.mark.usefixtures("always")
+@pytest.mark.usefixtures("tile")
 @pytest.mark.parametrize(("x_shape", "filters", "padding"), SHAPES)
 def test_gradients_equal_numpy(x_shape: Any, filters: int, padding: Any) -> None:
     x, w, _ = arrays(x_shape, filters)
@@ -116,7 +117,7 @@ def test_exact_sums_turn_it_off() -> None:
     config.set_exact(True)
     assert config.exact()
     exact = numbers((2, 16, 16, 32), 32)
-    assert [a - b for a, b in zip(fast, exact, strict=True)] == [0] * 11 + [1]
+    assert [a - b for a, b in zip(fast, exact, strict=True)] == [0] * 11 + [4]
     assert numbers((2, 16, 16, 8), 32) == exact, "few channels"
 
 
@@ -128,4 +129,17 @@ def test_exact_takes_only_true_and_false() -> None:
 def test_packing_for_what_winograd_cannot_do_is_refused() -> None:
     for shape, groups in (((5, 5, 16, 16), 1), ((3, 3, 8, 16), 1), ((3, 3, 16, 32), 2)):
         with pytest.raises(ShapeError, match="3 x 3 in one group"):
-            pack_conv(np.zeros(shape, "float32"), groups=groups, winograd=True)
+            pack_conv(np.zeros(shape, "float32"), groups=groups, winograd=4)
+    with pytest.raises(ShapeError, match="2 or 4 outputs"):
+        pack_conv(np.zeros((3, 3, 16, 16), "float32"), winograd=3)
+
+
+def test_smaller_tiles_are_for_one_small_map_of_many_channels() -> None:
+    def chosen(images: int, size: int, channels: int) -> int:
+        kernel = (3, 3, channels, channels)
+        return conv_choice.winograd_packed(
+            (images, size, size, channels), kernel, how(((1, 1),) * 2)
+        )
+
+    assert [chosen(n, 7, 512) for n in (1, 16)] == [2, 4]
+    assert [chosen(1, size, 64) for size in (1, 56)] == [0, 4]

@@ -15,7 +15,7 @@ from zoo_keras.dtypes import promote
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.ops.conv import conv, conv_grad
-from zoo_keras.ops.conv_choice import LEAST_CHANNELS, POINTS
+from zoo_keras.ops.conv_choice import LEAST_CHANNELS, TILES, winograd_points
 from zoo_keras.ops.conv_geometry import (
     CASES,
     Padding,
@@ -149,11 +149,9 @@ def conv_fused_add(
 # --- packed weights, for inference
 
 
-def packed_shape(
-    kernel_shape: Sequence[int], groups: int, winograd: bool = False
-) -> tuple[int, ...]:
-    """(groups * panels, taps, channels of a group, 16) for weights of this shape; for Winograd's
-    algorithm (panels, 36 points, channels + 1, 16), where the last channel is zero.
+def packed_shape(kernel_shape: Sequence[int], groups: int, winograd: int = 0) -> tuple[int, ...]:
+    """(groups * panels, taps, channels of a group, 16) for weights of this shape; for tiles of
+    Winograd's algorithm (panels, points, channels + 1, 16), where the last channel is zero.
 
     Depthwise weights (1 channel and 1 filter a group) stay as they are: (1, taps, 1, filters).
     """
@@ -162,10 +160,12 @@ def packed_shape(
     if groups > 1 and channels == 1 and filters == groups:
         return (1, taps, 1, filters)
     panels = groups * -(-(filters // groups) // PANEL)
-    return (panels, POINTS, channels + 1, PANEL) if winograd else (panels, taps, channels, PANEL)
+    if winograd:
+        return (panels, winograd_points(winograd), channels + 1, PANEL)
+    return (panels, taps, channels, PANEL)
 
 
-def _pack_conv_shape(w: Spec, *, groups: int = 1, winograd: bool = False) -> Spec:
+def _pack_conv_shape(w: Spec, *, groups: int = 1, winograd: int = 0) -> Spec:
     if len(w.shape) < 3 or groups < 1 or w.shape[-1] % groups:
         raise ShapeError(f"w needs 3 axes or more and a multiple of groups={groups} filters.")
     if winograd and (w.shape[:-2] != (3, 3) or groups > 1 or min(w.shape[2:]) < LEAST_CHANNELS):
@@ -173,6 +173,8 @@ def _pack_conv_shape(w: Spec, *, groups: int = 1, winograd: bool = False) -> Spe
             f"Winograd's algorithm is for windows of 3 x 3 in one group, from {LEAST_CHANNELS} "
             "channels and filters upward."
         )
+    if winograd not in (0, *TILES):
+        raise ShapeError(f"Winograd's tiles have 2 or 4 outputs along an axis, not {winograd}.")
     return Spec(packed_shape(w.shape, groups, winograd), w.dtype)
 
 
@@ -187,18 +189,18 @@ def _groups(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) ->
     dtypes=float32_conv,
     samples=[
         *[Sample((c[1],), {"groups": c[-1]}) for c in CASES],
-        *[Sample(((3, 3, *n),), {"winograd": True}) for n in ((16, 16), (19, 33))],
+        *[Sample(((3, 3, *n),), {"winograd": t}) for n in ((16, 16), (19, 33)) for t in TILES],
     ],
 )
-def pack_conv(w: np.ndarray, *, groups: int = 1, winograd: bool = False) -> np.ndarray:
+def pack_conv(w: np.ndarray, *, groups: int = 1, winograd: int = 0) -> np.ndarray:
     """Convolution weights in the order the kernel reads them, zero where there is no filter.
 
-    w is (*kernel, channels of a group, filters); for the result see `packed_shape`. With `winograd`
-    the weights are taken to the 36 points of Winograd's F(4x4, 3x3), as
-    `conv_choice.winograd_packed` advises.
+    w is (*kernel, channels of a group, filters); for the result see `packed_shape`. With
+    `winograd` the weights are taken to the 36 points of Winograd's F(4x4, 3x3), if it is 4, or to
+    the 16 of F(2x2, 3x3), if it is 2, as `conv_choice.winograd_packed` advises.
     """
     if winograd:
-        points = _at_points(w, _WEIGHTS_TO_POINTS)
+        points = _at_points(w, _WEIGHTS_TO_POINTS[winograd])
         return pack_conv.reference(np.pad(points, ((0, 0), (0, 0), (0, 1), (0, 0))))
     shape = packed_shape(w.shape, groups)
     if shape[-1] != PANEL or shape[0] == 1 < groups:
@@ -212,15 +214,18 @@ def pack_conv(w: np.ndarray, *, groups: int = 1, winograd: bool = False) -> np.n
     return np.ascontiguousarray(by_panel.transpose(2, 0, 1, 3))
 
 
-def _weights_to_points() -> np.ndarray:
-    """The (6, 3) map of csrc/winograd.h: values at 0, a, -a, b, -b of a polynomial with three
+def _weights_to_points(*points: float) -> np.ndarray:
+    """The (n + 1, 3) map of csrc/winograd.h: values at n points of a polynomial with three
     coefficients, over the products of distances between the points; the last coefficient."""
-    points = np.array([0, 2 / 3, -2 / 3, 3 / 2, -3 / 2])
-    apart = points[:, None] - points + np.eye(5)
-    return np.vstack([points[:, None] ** [0, 1, 2] / apart.prod(1, keepdims=True), [0, 0, 1]])
+    at = np.array(points)
+    apart = (at[:, None] - at + np.eye(len(at))).prod(1, keepdims=True)
+    return np.vstack([at[:, None] ** [0, 1, 2] / apart, [0, 0, 1]])
 
 
-_WEIGHTS_TO_POINTS = _weights_to_points()
+_WEIGHTS_TO_POINTS = {
+    4: _weights_to_points(0, 2 / 3, -2 / 3, 3 / 2, -3 / 2),
+    2: _weights_to_points(0, 1, -1),
+}
 
 
 def _at_points(w: np.ndarray, line: np.ndarray) -> np.ndarray:
@@ -229,9 +234,11 @@ def _at_points(w: np.ndarray, line: np.ndarray) -> np.ndarray:
 
 
 def _unpacked(packed: np.ndarray, kernel_shape: tuple[int, ...], groups: int) -> np.ndarray:
-    if _is_at_points(Spec(packed.shape, packed.dtype.name), kernel_shape):
-        points = _unpacked(packed[:, :, :-1], (6, 6, *kernel_shape[-2:]), groups)
-        return _at_points(points, np.linalg.pinv(_WEIGHTS_TO_POINTS))
+    tile = _tile_of(Spec(packed.shape, packed.dtype.name), kernel_shape)
+    if tile:
+        square = (tile + 2, tile + 2, *kernel_shape[-2:])
+        points = _unpacked(packed[:, :, :-1], square, groups)
+        return _at_points(points, np.linalg.pinv(_WEIGHTS_TO_POINTS[tile]))
     filters = kernel_shape[-1] // groups
     if packed.shape[-1] != PANEL or packed.shape[0] == 1 < groups:
         return packed.reshape(kernel_shape)
@@ -241,9 +248,10 @@ def _unpacked(packed: np.ndarray, kernel_shape: tuple[int, ...], groups: int) ->
     return by_group[..., :filters].reshape(kernel_shape)
 
 
-def _is_at_points(packed: Spec, kernel_shape: Sequence[int]) -> bool:
-    """Whether packed weights are those of Winograd's algorithm."""
-    return tuple(kernel_shape[:-2]) == (3, 3) and packed.shape[1:2] == (POINTS,)
+def _tile_of(packed: Spec, kernel_shape: Sequence[int]) -> int:
+    """Outputs along an axis of the Winograd tiles that packed weights are for, or 0."""
+    fits = tuple(kernel_shape[:-2]) == (3, 3)
+    return next((t for t in TILES if fits and packed.shape[1:2] == (winograd_points(t),)), 0)
 
 
 def _conv_packed_shape(
@@ -257,8 +265,8 @@ def _conv_packed_shape(
     **how: Any,
 ) -> Spec:
     w = Spec(tuple(kernel_shape), packed.dtype)
-    at_points = _is_at_points(packed, kernel_shape)
-    expected = _pack_conv_shape(w, groups=groups, winograd=at_points).shape
+    tile = _tile_of(packed, kernel_shape)
+    expected = _pack_conv_shape(w, groups=groups, winograd=tile).shape
     if packed.shape != expected:
         raise ShapeError(f"weights of shape {w.shape}, packed, must have the shape {expected}.")
     return _conv_fused_shape(x, w, b, groups=groups, activation=activation, **how)
@@ -268,7 +276,7 @@ def _packed_geometry(
     attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]
 ) -> list[float]:
     kernel = three_axes(attrs["kernel_shape"][:-2], 1)
-    return [*numbers(attrs, _is_at_points(ins[1], attrs["kernel_shape"])), *kernel]
+    return [*numbers(attrs, _tile_of(ins[1], attrs["kernel_shape"])), *kernel]
 
 
 @op(

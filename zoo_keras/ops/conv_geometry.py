@@ -80,8 +80,9 @@ def conv_shape(
     return Spec(shape, promote(x.dtype, w.dtype))
 
 
-def numbers(attrs: dict[str, Any], winograd: bool) -> list[float]:
-    """What C wants: strides, low padding and dilation of 3 axes, groups, activation, algorithm."""
+def numbers(attrs: dict[str, Any], winograd: int) -> list[float]:
+    """What C wants: strides, low padding and dilation of 3 axes, groups, activation, and
+    Winograd's tile or 0."""
     low = [p[0] for p in attrs["padding"]]
     return [
         *three_axes(attrs["strides"], 1),

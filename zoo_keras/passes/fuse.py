@@ -208,7 +208,7 @@ def _pack(name: str, node: Node, inputs: Sequence[Tensor]) -> Outputs:
         attrs["units"] = w.shape[-1]
         weights = registry[pack](w)
     else:
-        fast = winograd_packed(node.specs[0].shape, w.shape, attrs)
-        weights = registry[pack](w, groups=attrs.get("groups", 1), winograd=fast)
+        tile = winograd_packed(node.specs[0].shape, w.shape, attrs)
+        weights = registry[pack](w, groups=attrs.get("groups", 1), winograd=tile)
         attrs["kernel_shape"] = w.shape
     return Node(registry[packed], [x, weights, *rest], attrs, node.specs, node.scope).outputs
