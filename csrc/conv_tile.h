@@ -87,7 +87,11 @@ ZK_INLINE void tile(const zk_panel *t, const int64_t *in, const int64_t *out, in
 #pragma GCC unroll 24
     for (int i = 0; i < rows * vectors; i++) s[i] = vf_load(t->bias + i % vectors * VL);
     tile_sum(t, in, s, rows, vectors);
-    if (t->residual)
+    if (t->residual && t->cols == vectors * VL)
+#pragma GCC unroll 24
+        for (int i = 0; i < rows * vectors; i++)
+            s[i] += vf_load(t->residual + out[i / vectors] + i % vectors * VL);
+    else if (t->residual)
 #pragma GCC unroll 24
         for (int i = 0; i < rows * vectors; i++) {
             int v = i % vectors * VL;
