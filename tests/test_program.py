@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from graph_check import RandomGraph, assert_close, compiled, evaluate, op_names, run, runner_of
+from kernel_check import SETS, instruction_set
 
 from zoo_keras import dtypes, native
 from zoo_keras import program as program_module
 from zoo_keras.errors import DataError, ProgramError, ShapeError
-from zoo_keras.execute import Runner
+from zoo_keras.execute import Runner, run_graph
 from zoo_keras.graph import Graph, constant, input_tensor, scope, tracing
 from zoo_keras.ops.chain import chain_of
 from zoo_keras.ops.op import registry as R
@@ -495,3 +496,22 @@ def test_labels_name_layer_and_op():
         y = R["softmax"](x, axis=1)
     assert compiled(Graph([x], [y, R["flip"](y, axes=(1,))])).labels[0] == 'layer "net/fc", softmax'
     assert op_names(Graph([x], [y])) == ["softmax"]
+
+
+@pytest.mark.parametrize(("planned", "used"), [(a, b) for a in SETS for b in SETS])
+def test_a_program_runs_where_kernels_need_other_scratch_memory(planned: str, used: str) -> None:
+    """Planned for one instruction set, run with another: nothing alive is overwritten."""
+    x = input_tensor("x0", (2, 9, 9, 16))
+    w = np.random.default_rng(0).normal(size=(3, 3, 4, 16)).astype("float32")
+    how = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 4}
+    alive = [R["exp"](R["multiply"](x, constant(np.float32(k)))) for k in range(3)]
+    total = R["conv"](R["add"](alive[0], alive[1]), constant(w), **how)
+    for tensor in alive:
+        total = R["add"](total, tensor)
+    with instruction_set(planned):
+        program = compiled(Graph([x], [total]))
+    data = np.random.default_rng(1).normal(size=x.shape).astype("float32")
+    found = np.zeros(total.shape, np.float32)
+    with instruction_set(used):
+        run_graph(pickle.loads(pickle.dumps(program)), {"x0": data}, [found])
+    assert_close([found], evaluate([total], {"x0": data}))

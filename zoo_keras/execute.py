@@ -32,7 +32,7 @@ class Runner:
     """
 
     def __init__(self, program: Program, arena: np.ndarray | None = None) -> None:
-        self.program = program
+        self.program = program = program.fitted()
         self.arrays: dict[str, np.ndarray] = {}
         self._table = native.pointer_table(len(program.spaces))
         self._number = {name: i for i, name in enumerate(program.spaces)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,6 +66,23 @@ class Program:
     prologue: int
     threads: int
     parts: Parts | None = None
+    isa: str = field(default_factory=native.instruction_set)  # for which it was planned
+
+    def fitted(self) -> Program:
+        """The program for the instruction set of this process, which may have come from another.
+        Its kernels may need more scratch memory, so theirs then lies behind the rest of the arena.
+        """
+        isa = native.instruction_set()
+        if self.isa == isa:
+            return self
+        needs = [
+            native.scratch_bytes(self.instrs[i : i + 1], self.args, self.attrs, self.threads)
+            for i in range(len(self.instrs))
+        ]
+        instrs, end = self.instrs.copy(), padded(self.space_bytes[0])
+        instrs["scratch"] = end
+        sizes = (end + max(needs, default=0), *self.space_bytes[1:])
+        return replace(self, instrs=instrs, space_bytes=sizes, isa=isa)
 
     def bytes_of(self, space: str) -> int:
         """The size of a space, 0 when the program does not use it."""
