@@ -80,7 +80,7 @@ def winograd_tile(
 def winograd_packed(y_shape: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any]) -> int:
     """The tile with which Winograd computes y with weights of shape `kernel` that were packed
     before, or 0."""
-    return winograd_tile(y_shape, kernel, (2, 7)) if suits_winograd(kernel, attrs) else 0
+    return winograd_tile(y_shape, kernel, (2, 4)) if suits_winograd(kernel, attrs) else 0
 
 
 def winograd_raw(y_shape: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any]) -> int:
