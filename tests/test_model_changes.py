@@ -6,7 +6,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zoo_keras import Input, Model, Sequential, callbacks, initializers, layers, optimizers
+from zoo_keras import (
+    Input,
+    Model,
+    Sequential,
+    callbacks,
+    initializers,
+    layers,
+    metrics,
+    optimizers,
+)
 from zoo_keras.errors import ConfigError, UnsupportedError
 
 X, Y = np.ones((8, 4), np.float32), np.ones((8, 2), np.float32)
@@ -262,3 +271,23 @@ def test_a_callback_may_use_a_part_of_the_model():
         weights.append(model.get_weights())
     for alone, watched in zip(*weights):
         np.testing.assert_array_equal(alone, watched)
+
+
+class Watching(layers.Layer):
+    """Measures its inputs with a metric, once it has one."""
+
+    watch = None
+
+    def call(self, inputs):
+        if self.watch is not None:
+            self.watch.update_state(inputs)
+        return inputs
+
+
+def test_a_metric_given_to_a_layer_between_two_steps_is_measured():
+    model = Sequential([Input((4,)), Watching(), layers.Dense(2)])
+    model.compile("sgd", "mse")
+    late = metrics.Mean(name="late")
+    model.train_on_batch(X, Y)
+    model.layers[0].watch = late
+    assert model.train_on_batch(X, Y, return_dict=True)["late"] == 1.0

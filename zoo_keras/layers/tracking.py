@@ -55,6 +55,7 @@ class Tracked:
             self._note_change()
         elif hasattr(leaf, "update_state") and hasattr(leaf, "reset_state"):
             _add(self._metrics, leaf)
+            restructure()
 
     def _untrack_all(self, value: Any) -> None:
         """Forget what was taken out of a list or dict of this object."""
@@ -73,6 +74,7 @@ class Tracked:
 
     def _track_variable(self, variable: Variable) -> None:
         _add(self._variables, variable)
+        restructure()
 
     def _carry(self, variables: Sequence[Variable]) -> None:
         """Keep Variables from batch to batch that are no weights: no file holds them."""

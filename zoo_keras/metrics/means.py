@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from zoo_keras import losses, ops
+from zoo_keras.graph import current_trace
 from zoo_keras.losses.loss import masked_weights, same_rank
 from zoo_keras.metrics.metric import Metric, mask_of
 from zoo_keras.ops.convert import as_dtype
@@ -70,7 +73,11 @@ class Mean(Metric):
         self.count.assign(ops.add(self.count, count))
 
     def result(self) -> Any:
-        return ops.divide_no_nan(self.total, self.count)
+        if current_trace() is not None:
+            return ops.divide_no_nan(self.total, self.count)
+        total, count = self.total.numpy(), self.count.numpy()  # ops take 0.2 ms, in every step
+        with np.errstate(all="ignore"):
+            return np.divide(total, count, out=np.zeros_like(total), where=count != 0)
 
 
 class MeanMetricWrapper(Mean):

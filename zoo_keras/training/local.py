@@ -35,6 +35,7 @@ class LocalRuntime:
         self.model = model
         self.state: State | None = None
         self._signature: Any = None
+        self._made_for: Any = None  # optimizer, and the state of all models, when it was checked
         self._seen = self._changed = 0
         self._runners: dict[Any, Any] = {}
         self._outputs: dict[steps.Shapes, list[Tensor]] = {}
@@ -80,6 +81,8 @@ class LocalRuntime:
         if training or model.compiled:
             model._resolve_outputs(batch)
         optimizer = model.optimizer if training else None
+        if self.state is not None and self._made_for == (optimizer, weights_module.structure()):
+            return self.state
         now = signature(model, model._all_metrics(), optimizer)
         if self.state is None or now != self._signature:
             if optimizer is not None:
@@ -89,6 +92,7 @@ class LocalRuntime:
             self._runners.clear()
             self._quick.clear()
             self._settler = None
+        self._made_for = (optimizer, weights_module.structure())
         return self.state
 
     def outputs(self, batch: Batch) -> list[Tensor]:
