@@ -22,6 +22,8 @@ from zoo_keras.saving.serialization import (
 class Constraint:
     """Base of constraints: override `__call__(w)` and `get_config`."""
 
+    keras_module = "keras.constraints"
+
     def __call__(self, w: Any) -> Any:
         """The weights that are kept instead of w."""
         return w

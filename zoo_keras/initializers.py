@@ -30,6 +30,8 @@ _CUT_STDDEV = 0.8796256610342398
 class Initializer:
     """Base of initializers: override `__call__(shape, dtype=None)` and `get_config`."""
 
+    keras_module = "keras.initializers"
+
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
         """The first values, of this shape and dtype."""
         raise NotImplementedError(

@@ -18,6 +18,8 @@ class DTypePolicy:
     two bytes a number.
     """
 
+    keras_module = "keras"
+
     name: str = "float32"
 
     @property

@@ -40,6 +40,8 @@ class QuantizedDTypePolicy(DTypePolicy):
     'int8_from_float32'
     """
 
+    keras_module = "keras.dtype_policies"
+
     name: str = field(init=False)
     mode: str = "int8"
     source_name: str | None = None

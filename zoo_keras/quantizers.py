@@ -48,6 +48,8 @@ def abs_max_quantize(
 class Quantizer:
     """The base of quantizers: output_dtype is the dtype of what they make."""
 
+    keras_module = "keras.quantizers"
+
     def __init__(self, output_dtype: str = "int8") -> None:
         self.output_dtype = output_dtype
 
@@ -106,6 +108,8 @@ class AbsMaxQuantizer(Quantizer):
 
 class QuantizationConfig:
     """Which quantizers round weights and inputs. Source: keras.quantizers.QuantizationConfig."""
+
+    keras_module = "keras.quantizers"
 
     def __init__(self, weight_quantizer: Any = None, activation_quantizer: Any = None) -> None:
         self.weight_quantizer = get(weight_quantizer)

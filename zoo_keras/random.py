@@ -67,6 +67,8 @@ class SeedGenerator:
         seed: an integer; None takes one from Python's generator.
     """
 
+    keras_module = "keras.random"
+
     def __init__(self, seed: int | None = None, name: str | None = None, **kwargs: Any) -> None:
         kwargs.pop("backend", None)
         if kwargs:

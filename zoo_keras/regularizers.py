@@ -24,6 +24,8 @@ from zoo_keras.saving.serialization import (
 class Regularizer:
     """Base of regularizers: override `__call__(x)` and `get_config`."""
 
+    keras_module = "keras.regularizers"
+
     def __call__(self, x: Any) -> Any:
         """The penalty for x."""
         return 0.0

@@ -45,6 +45,12 @@ from zoo_keras.weights import Variable
 __all__ = ["InputSpec", "Layer"]
 
 
+def captures_arguments(get_config: Any) -> Any:
+    """Mark a get_config that adds the arguments of a class's __init__ for classes without one."""
+    get_config.captures_arguments = True
+    return get_config
+
+
 class Layer(Tracked):
     """The base of all layers.
 
@@ -57,6 +63,8 @@ class Layer(Tracked):
     ...     def call(self, x):
     ...         return x * self.scale
     """
+
+    keras_module = "keras.layers"
 
     _init_arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -343,6 +351,7 @@ class Layer(Tracked):
 
     # ---- configuration -------------------------------------------------------------------------
 
+    @captures_arguments
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments from which `from_config` makes an equal layer."""
         config: dict[str, Any] = {
@@ -354,7 +363,7 @@ class Layer(Tracked):
             from zoo_keras import regularizers
 
             config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
-        if type(self).get_config.__module__ in _DEFAULT_CONFIG:
+        if hasattr(type(self).get_config, "captures_arguments"):
             return _accepted(type(self), {**config, **_captured_arguments(self)})
         return config
 
@@ -490,8 +499,6 @@ def _only_call(layer: Layer, side: str) -> Any:
     return tensors[0] if len(tensors) == 1 else pack_as(tensors, tensors)
 
 
-# Where get_config is defined when a user's class does not define it.
-_DEFAULT_CONFIG = ("zoo_keras.layers.layer", "zoo_keras.models.model")
 _BASE_ARGUMENTS = ("name", "trainable", "dtype", "activity_regularizer")
 
 

@@ -38,18 +38,24 @@ _CLASSES = {
 }
 _ALIASES = {"abs": "Absolute", "hard_swish": "HardSilu", "swish": "Silu"}
 _FUNCTIONS = {name: function for function, name in _CLASSES.items()}
-_FAMILIES = {"api_nn": "nn", "api_conv": "nn", "api_core": "core", "api_control": "core"}
-# Classes in another module than the rest of their family.
+# The modules of Keras' op classes; all others are in `numpy`.
 _MODULES = {
     name: module
     for module, names in {
-        "core": "Scatter ScatterUpdate Slice SliceUpdate Unstack",
+        "core": "Array AssociativeScan Cast Cond ConvertToNumpy ConvertToTensor Dtype ForiLoop "
+        "IsTensor Map Ndim SaturateCast Scan Scatter ScatterUpdate Shape Slice "
+        "SliceUpdate StopGradient Switch Unstack VectorizedMap WhileLoop",
         "linalg": "Cholesky CholeskyInverse Det Eigh Inv Lstsq MatrixRank Norm Pinv Qr SVD Solve "
         "SolveTriangular",
         "math": "CDist Erf Erfc Erfinv ExtractSequences FFT FFT2 IFFT2 IRFFT InTopK Logdet "
         "Logsumexp RFFT Rsqrt SegmentMax SegmentMin SegmentProd SegmentSum TopK",
-        "nn": "Moments MultiHot Normalize OneHot PSNR",
-        "numpy": "Copy Size View",
+        "nn": "AdaptiveAveragePool AdaptiveMaxPool AveragePool BatchNorm BinaryCrossentropy "
+        "CategoricalCrossentropy Celu Conv ConvTranspose DepthToSpace DepthwiseConv "
+        "DotProductAttention Elu Gelu Glu HardShrink HardSigmoid HardSilu HardTanh "
+        "LayerNorm LeakyRelu LogSigmoid LogSoftmax MaxPool Moments MultiHot Normalize "
+        "OneHot PSNR RMSNorm Relu Relu6 Selu SeparableConv Sigmoid Silu SoftShrink "
+        "Softmax Softplus Softsign SpaceToDepth SparseCategoricalCrossentropy SparsePlus "
+        "SparseSigmoid Sparsemax Squareplus TanhShrink Threshold",
     }.items()
     for name in names.split()
 }
@@ -64,9 +70,7 @@ def class_name(function: Callable[..., Any]) -> str:
 
 def module_name(function: Callable[..., Any]) -> str:
     """The module of that class."""
-    family = function.__module__.rsplit(".", 1)[-1]
-    module = _MODULES.get(class_name(function)) or _FAMILIES.get(family, "numpy")
-    return f"keras.src.ops.{module}"
+    return f"keras.src.ops.{_MODULES.get(class_name(function), 'numpy')}"
 
 
 def op_function(name: str) -> Callable[..., Any] | None:

@@ -73,6 +73,8 @@ class Loss:
     Source: https://keras.io/api/losses.
     """
 
+    keras_module = "keras.losses"
+
     # A sparse loss reads class numbers, which need not become floats first.
     casts_target = True
 

@@ -36,6 +36,8 @@ class Metric:
     ...         return self.total.value
     """
 
+    keras_module = "keras.metrics"
+
     _variables: list[Variable]
     _metrics: list[Metric]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo_keras.errors import ConfigError
-from zoo_keras.layers.layer import Layer, map_structure_shapes
+from zoo_keras.layers.layer import Layer, captures_arguments, map_structure_shapes
 from zoo_keras.models.function_graph import FunctionGraph
 from zoo_keras.models.functional_config import functional_config, functional_from_config
 from zoo_keras.naming import auto_name
@@ -23,6 +23,8 @@ class Model(Trainer, Layer):
     See https://keras.io/api/models/model/. `fit`, `evaluate` and `predict` also take Spark RDDs and
     DataFrames.
     """
+
+    keras_module = "keras"
 
     _computes = False
 
@@ -161,6 +163,7 @@ class Model(Trainer, Layer):
 
     # ---- configuration -------------------------------------------------------------------------
 
+    @captures_arguments
     def get_config(self) -> dict[str, Any]:
         if self._function is not None and _is_plain_functional(type(self)):
             return functional_config(self, self._function)
@@ -220,6 +223,8 @@ class Model(Trainer, Layer):
 
 class Functional(Model):
     """What Model(inputs, outputs) makes; the class name that Keras files carry."""
+
+    keras_module = "keras.src.models.functional"
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(inputs, outputs, name=name, **kwargs)

@@ -52,6 +52,8 @@ class Optimizer:
     Source: https://keras.io/api/optimizers.
     """
 
+    keras_module = "keras.optimizers"
+
     elementwise = True
 
     def __init__(

@@ -19,6 +19,8 @@ from zoo_keras.saving.serialization import deserialize_keras_object, serialize_k
 class LearningRateSchedule:
     """Base of schedules: override `__call__(step)`, written in ops, and `get_config`."""
 
+    keras_module = "keras.optimizers.schedules"
+
     def __call__(self, step: Any) -> Any:
         """The learning rate of this step."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__(self, step).")

@@ -34,15 +34,8 @@ FAMILIES = (
     "models", "optimizers", "policies", "quantizers", "random", "regularizers",
 )  # fmt: skip
 _FUNCTION_FAMILIES = ("activations", "losses", "metrics")
-# Classes that Keras files under another module than their family's.
-_KERAS_MODULES = {
-    ("models", "Model"): "keras",
-    ("models", "Sequential"): "keras",
-    ("models", "Functional"): "keras.src.models.functional",
-    ("layers", "Layer"): "keras",
-    ("losses", "LossFunctionWrapper"): "keras.src.losses.losses",
-    ("policies", "DTypePolicy"): "keras",
-}
+# Classes that Keras files under another module than `keras_module` of their base class says.
+_KERAS_MODULES = {"Layer": "keras", "LossFunctionWrapper": "keras.src.losses.losses"}
 # Classes that Keras exports under another name than their own.
 _KERAS_NAMES = {"GroupedQueryAttention": "GroupQueryAttention"}
 
@@ -186,12 +179,14 @@ def _inner_config(obj: Any) -> Any:
 
 
 def public_names(cls: type) -> dict[str, Any]:
-    """ "module", "class_name" and "registered_name" under which a config names the class."""
-    parts = cls.__module__.split(".")
+    """ "module", "class_name" and "registered_name" under which a config names the class.
+
+    The module of a built-in class is the `keras_module` that its base class states.
+    """
     registered = get_registered_name(cls)
-    if parts[0] == "zoo_keras" and registered == cls.__name__:
-        family = "optimizers.schedules" if parts[-1] == "schedules" else parts[1]
-        module = _KERAS_MODULES.get((family, cls.__name__), f"keras.{family}")
+    own = cls.__module__.startswith("zoo_keras.") and registered == cls.__name__
+    if own and (module := getattr(cls, "keras_module", None)):
+        module = _KERAS_MODULES.get(cls.__name__, module)
         inside = cls.__name__ if module.startswith("keras.src") else None
         name = _KERAS_NAMES.get(cls.__name__, cls.__name__)
         return {"module": module, "class_name": name, "registered_name": inside}
