@@ -25,7 +25,7 @@ lint: .venv/zoo-dev
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
-	.venv/bin/clang-format --dry-run -Werror csrc/*.[ch]
+	.venv/bin/clang-format --dry-run -Werror $$(find csrc -name '*.[ch]')
 	$(PYTEST) -q tests/test_imports.py
 
 bench: .venv-bench/zoo-peers
@@ -56,8 +56,8 @@ test-sanitize: .venv/zoo-dev
 
 # All C sources compile for 64-bit ARM (Debian: gcc-aarch64-linux-gnu); they are not run there.
 check-aarch64:
-	for file in csrc/*.c; do aarch64-linux-gnu-gcc -std=gnu11 -Wall -Wextra -Werror -Wno-psabi \
-	    -O1 -fsyntax-only -DZK_ISA=base -DZK_ISA_BASE=1 $$file || exit; done
+	for file in $$(find csrc -name '*.c'); do aarch64-linux-gnu-gcc -std=gnu11 -Wall -Wextra -Werror \
+	    -Wno-psabi $$(find csrc -type d -printf ' -I%p') -O1 -fsyntax-only -DZK_ISA=base -DZK_ISA_BASE=1 $$file || exit; done
 
 # The file .venv/zoo-dev says: .venv holds zoo_keras (from this tree) with the extra "dev".
 # What builds zoo_keras goes in first, so that pip makes no second environment with a second pyspark.

@@ -1,6 +1,6 @@
 """Builds the C engine (zoo_keras/_zk.abi3.so) and the Java bridge (zoo_keras/spark/zoo_bridge.jar).
 
-In: csrc/*.c, csrc/*.h and csrc/jvm/**/*.java. Out: those two files, in the tree; only what changed
+In: csrc/**/*.c, csrc/**/*.h and csrc/jvm/**/*.java. Out: those two files, in the tree; only what changed
 is made again. It is both a script (`python csrc/build.py --inplace`) and the build backend that
 pyproject.toml names, which adds the two files to a wheel made by setuptools.
 It must not know what the sources compute: kernel files and their tables are found by name.
@@ -36,7 +36,7 @@ LIBRARY = "_zk.abi3.so"
 JAR = PACKAGE / "spark" / "zoo_bridge.jar"
 APT = "apt-get install gcc make openjdk-17-jdk-headless python3-venv python3-dev"
 
-# These are compiled once; every other csrc/*.c is a kernel file, compiled once per instruction set.
+# These are compiled once; every other .c is a kernel file, compiled once per instruction set.
 ONCE = ("program", "threads", "cpu", "mkl")
 TARGETS = {
     "base": "",
@@ -47,7 +47,7 @@ OPTIMIZE = ["-O3"]
 SANITIZE = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
 SANITIZE += ["-fno-sanitize-recover=undefined"]
 LANGUAGE = ["-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fno-semantic-interposition"]
-LANGUAGE += ["-fvisibility=hidden", "-fPIC", "-pthread", f"-I{CSRC}"]
+LANGUAGE += ["-fvisibility=hidden", "-fPIC", "-pthread"]
 STRICT = ["-Wall", "-Wextra", "-Werror"]
 LINK = ["-shared", "-pthread", "-lm", "-ldl"]
 
@@ -92,10 +92,23 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+def c_files() -> dict[str, Path]:
+    """The C files by name, which is unique; drafts such as conv.new.c are no C name and are left
+    out."""
+    return {path.stem: path for path in sorted(CSRC.rglob("*.c")) if path.stem.isidentifier()}
+
+
 def kernel_files() -> list[str]:
-    """Names of the kernel files; drafts such as conv.new.c are no C name and are left out."""
-    names = sorted(path.stem for path in CSRC.glob("*.c"))
-    return [name for name in names if name.isidentifier() and name not in ONCE]
+    """Names of the kernel files."""
+    return [name for name in c_files() if name not in ONCE]
+
+
+def include_flags() -> list[str]:
+    """Every folder of C sources is searched, so that a header is included by its name alone."""
+    folders = {path.parent for path in CSRC.rglob("*.h")} | {
+        path.parent for path in c_files().values()
+    }
+    return [f"-I{folder}" for folder in sorted(folders)]
 
 
 def write_stub(folder: Path, name: str, isa: str) -> Path:
@@ -122,7 +135,8 @@ def write_wrapper(folder: Path) -> Path:
     """The Python module's C file, made by cffi from zk.h without its preprocessor lines."""
     from cffi import FFI
 
-    header = (CSRC / "zk.h").read_text().splitlines()
+    (path,) = CSRC.rglob("zk.h")
+    header = path.read_text().splitlines()
     ffi = FFI()
     ffi.cdef("\n".join("" if line.startswith("#") else line for line in header))
     ffi.set_source("zoo_keras._zk", '#include "zk.h"')
@@ -141,10 +155,10 @@ def compile_job(folder: Path, source: Path, flags: list[str]) -> Job:
 
 def compile_jobs(folder: Path, sanitize: bool) -> list[Job]:
     """All compile jobs; writes the generated C files they need."""
-    plain = LANGUAGE + (SANITIZE if sanitize else OPTIMIZE)
+    plain = LANGUAGE + include_flags() + (SANITIZE if sanitize else OPTIMIZE)
     names = kernel_files()
     sources = [write_stub(folder, name, isa) for name in names for isa in instruction_sets()]
-    sources += [CSRC / f"{name}.c" for name in ONCE if (CSRC / f"{name}.c").exists()]
+    sources += [path for name, path in c_files().items() if name in ONCE]
     sources += [write_tables(folder, names)]
     jobs = [compile_job(folder, source, plain + STRICT) for source in sources]
     python = ["-isystem", sysconfig.get_path("include"), "-DPy_LIMITED_API=0x030a0000"]

@@ -1,4 +1,4 @@
-"""The vector functions of csrc/vmath.h against float64, in every instruction set of this machine.
+"""The vector functions of vmath.h against float64, in every instruction set of this machine.
 
 Each bound is the one that the function's comment states, in ulp of the exact result.
 """
