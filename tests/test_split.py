@@ -10,17 +10,31 @@ import pytest
 import zoo_keras as keras
 from zoo_keras import native, ops
 from zoo_keras.layers import (
+    GRU,
+    LSTM,
     Add,
+    Bidirectional,
     Concatenate,
     Conv2D,
+    Conv2DTranspose,
+    Cropping2D,
     Dense,
+    Embedding,
     Flatten,
     GlobalAveragePooling2D,
+    GroupNormalization,
     Input,
     Lambda,
+    Layer,
+    LayerNormalization,
     MaxPooling2D,
+    MultiHeadAttention,
+    RMSNormalization,
+    SimpleRNN,
     Softmax,
+    UpSampling2D,
 )
+from zoo_keras.ops.op import registry
 from zoo_keras.passes import split
 
 
@@ -150,3 +164,68 @@ def test_what_mixes_rows_is_never_cut(small_cache, function):
 
 def test_the_same_model_without_mixing_is_cut(small_cache):
     assert parts_of(lambda_model(lambda x: x / 7), images(7)) is not None
+
+
+class SelfAttention(Layer):
+    def build(self, shape):
+        self.attention = MultiHeadAttention(2, 16)
+        self.attention.build(shape, shape)
+
+    def call(self, x):
+        return self.attention(x, x)
+
+
+def tokens(rows=7):
+    return np.random.default_rng(rows).integers(0, 50, (rows, 9)).astype("i4")
+
+
+ROW_BY_ROW = {
+    "LayerNormalization": (images, [LayerNormalization()]),
+    "RMSNormalization": (images, [RMSNormalization()]),
+    "GroupNormalization": (images, [GroupNormalization(3)]),
+    "UpSampling2D": (images, [UpSampling2D(2)]),
+    "UpSampling2D, bilinear": (images, [UpSampling2D(2, interpolation="bilinear")]),
+    "Cropping2D": (images, [Cropping2D(2)]),
+    "Conv2DTranspose": (images, [Conv2DTranspose(8, 3, strides=2)]),
+    "Embedding": (tokens, [Embedding(50, 40)]),
+    "LSTM": (tokens, [Embedding(50, 8), LSTM(16, return_sequences=True)]),
+    "GRU": (tokens, [Embedding(50, 8), GRU(16, return_sequences=True)]),
+    "GRU, reset first": (tokens, [Embedding(50, 8), GRU(16, reset_after=False)]),
+    "SimpleRNN, masked": (tokens, [Embedding(50, 8, mask_zero=True), SimpleRNN(16)]),
+    "Bidirectional": (tokens, [Embedding(50, 8), Bidirectional(LSTM(16))]),
+    "attention": (tokens, [Embedding(50, 32), SelfAttention()]),
+}
+
+
+@pytest.mark.parametrize(("data", "inner"), ROW_BY_ROW.values(), ids=ROW_BY_ROW)
+def test_layers_that_work_row_by_row_are_cut_and_give_the_same_bits(
+    data, inner, small_cache, monkeypatch
+):
+    monkeypatch.setattr(split, "CACHE_BYTES", 2_000)
+    x = data()
+    model = keras.Sequential([Input(x.shape[1:], dtype=x.dtype.name), *inner, Flatten(), Dense(4)])
+    assert parts_of(model, x) is not None
+    np.testing.assert_array_equal(*split_only(model, x, monkeypatch))
+
+
+# Ops of which a row of the result may depend on all rows of the inputs, or that inference does not
+# meet. A new op says `rows=` in its declaration, or stands here.
+MIXING_OPS = """
+    attention_grad attention_mask_grad avg_pool_grad batch_norm batch_norm_grad batch_norm_relu
+    batch_norm_relu_grad cholesky conv_fused conv_fused_add conv_grad_kernel conv_packed
+    conv_packed_add count_ids cumprod_grad dense dense_add dense_packed dense_packed_add det eigh
+    fourier gather_grad gather_grad_rows gather_nd gather_nd_grad gather_replayed group_norm_grad
+    gru_grad gru_reset_first_grad inv irfft layer_norm_grad log_softmax_grad lstm_grad lstsq
+    matrix_rank max_pool_grad note_update observe optimizer_update pack_conv pack_dense pack_int8
+    pinv product_of_others qr quantile replay_coefficients rfft rms_norm_grad rows_update scan
+    scatter_add scatter_last scatter_update searchsorted segment_reduce settle_rows simple_rnn_grad
+    singular_norm slogdet softmax_cross_entropy softmax_cross_entropy_grad softmax_grad solve
+    solve_triangular sort_ids sparse_softmax_cross_entropy sparse_softmax_cross_entropy_grad
+    strided_slice_grad svd take_along_axis_grad
+    dropout random_normal random_uniform
+"""
+
+
+def test_every_op_says_whether_rows_stay_apart():
+    silent = {name for name, op in registry.items() if op.rows is None}
+    assert silent == set(MIXING_OPS.split())

@@ -165,7 +165,12 @@ install_operators(Tensor)
 
 
 class Leaf:
-    """The op of a node without inputs."""
+    """The op of a node without inputs. To all that passes ask of an op (`ops.op.Op`) it says no."""
+
+    elementwise = random = cheap = keeps_rounding = False
+    rows = axes = neutral = activation = with_bias = with_residual = packed = None
+    epilogue: frozenset[str] = frozenset()
+    counts_rows: frozenset[str] = frozenset()
 
     def __init__(self, name: str) -> None:
         self.name = name

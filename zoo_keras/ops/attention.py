@@ -8,12 +8,13 @@ Projections and the choice of masks belong to the layers.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from zoo_keras.errors import ShapeError
-from zoo_keras.graph import Spec
+from zoo_keras.graph import Node, Spec
 from zoo_keras.ops.op import Sample, op
 from zoo_keras.ops.random_ops import words
 
@@ -101,6 +102,13 @@ def _attention_backward(g: Any, y: Any, q: Any, k: Any, v: Any, *more: Any, **at
     return (*attention_grad(*given, **attrs), *[dmask if x is mask else None for x in more])
 
 
+def _rows_of_heads(node: Node, by_row: Sequence[int]) -> bool:
+    """Queries, keys and values have rows; a mask has them or is the same for all."""
+    masks = zip(node.inputs[3:], by_row[3:], strict=True)
+    alike = all(bool(rows) or tensor.shape[:1] == (1,) for tensor, rows in masks)
+    return all(by_row[:3]) and alike and not node.attrs.get("rate")
+
+
 def _samples(before: int = 0) -> list[Sample]:
     """Samples of the ops here: `before` 3 puts g and what forward makes before the inputs."""
     return [
@@ -157,6 +165,7 @@ def _made(rng: np.random.Generator, row: _Row, attrs: dict[str, Any], before: in
 
 @op(
     kernel=True,
+    rows=_rows_of_heads,
     shape=_shape,
     grad=_attention_backward,
     attrs_to_c=_numbers,

@@ -30,6 +30,7 @@ from zoo_keras.ops.conv_geometry import (
 )
 from zoo_keras.ops.linalg import matmul
 from zoo_keras.ops.op import Sample, op
+from zoo_keras.ops.row_rules import first_input
 from zoo_keras.ops.shape import reshape, strided_slice, strided_slice_grad
 
 # --- reference: one step for each cell of the kernel
@@ -100,6 +101,8 @@ def _pointwise_grad(g: Any, x: Any, w: Any, strides: Sequence[int]) -> tuple[Any
 
 
 @op(
+    with_bias=lambda node: ("conv_fused", node.attrs),
+    rows=first_input,
     shape=conv_shape,
     grad=conv_grad,
     kernel=True,
@@ -154,6 +157,8 @@ def _conv_grad_input_grad(
 
 
 @op(
+    counts_rows=("input_shape",),
+    rows=first_input,
     shape=_conv_grad_input_shape,
     grad=_conv_grad_input_grad,
     kernel=True,

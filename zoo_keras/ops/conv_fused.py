@@ -13,9 +13,9 @@ import numpy as np
 
 from zoo_keras.dtypes import promote
 from zoo_keras.errors import ShapeError
-from zoo_keras.graph import Spec
+from zoo_keras.graph import Spec, Tensor
 from zoo_keras.ops.conv import conv, conv_grad
-from zoo_keras.ops.conv_choice import LEAST_CHANNELS, TILES, winograd_points
+from zoo_keras.ops.conv_choice import LEAST_CHANNELS, TILES, winograd_packed, winograd_points
 from zoo_keras.ops.conv_geometry import (
     CASES,
     Padding,
@@ -63,7 +63,16 @@ def _with_activations(cases: Sequence[Any]) -> Iterator[tuple[Any, str]]:
     return zip(cases, itertools.cycle(FUSED_ACTIVATIONS))
 
 
+def _pack_conv(w: Tensor, attrs: dict[str, Any], out: Spec) -> tuple[Tensor, dict[str, Any]]:
+    tile = winograd_packed(out.shape, w.shape, attrs)
+    packed = pack_conv(w, groups=attrs.get("groups", 1), winograd=tile)
+    return packed, {"kernel_shape": w.shape}
+
+
 @op(
+    epilogue=FUSED_ACTIVATIONS,
+    with_residual="conv_fused_add",
+    packed=("conv_packed", _pack_conv),
     shape=_conv_fused_shape,
     grad=_conv_fused_grad,
     kernel=True,
@@ -115,6 +124,8 @@ def _conv_fused_add_grad(
 
 
 @op(
+    epilogue=FUSED_ACTIVATIONS,
+    packed=("conv_packed_add", _pack_conv),
     shape=_add_shape(_conv_fused_shape),
     grad=_conv_fused_add_grad,
     kernel="conv_fused",

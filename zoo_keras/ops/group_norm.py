@@ -14,6 +14,7 @@ import numpy as np
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.ops.op import Sample, op
+from zoo_keras.ops.row_rules import first_input, last_axis_of_first
 from zoo_keras.ops.shape import broadcast_to, named, reshape
 
 
@@ -48,6 +49,7 @@ _ROWS = [(4, 3), (2, 5, 7), (33, 20), (1, 6), (5, 1), (70, 65)]
 
 @op(
     kernel=True,
+    rows=last_axis_of_first,
     shape=_rms_shape,
     grad=_rms_backward,
     attrs_to_c=named("epsilon"),
@@ -135,6 +137,7 @@ _GROUPS += [((0, 3, 4), 2), ((3, 130, 32), 4)]
 
 @op(
     kernel=True,
+    rows=first_input,
     shape=_group_shape,
     grad=_group_backward,
     attrs_to_c=named("epsilon"),

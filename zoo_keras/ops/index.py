@@ -14,6 +14,7 @@ import numpy as np
 from zoo_keras.errors import DataError, ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.ops.op import Sample, op, same
+from zoo_keras.ops.row_rules import first_input, other_axis, rows_in
 from zoo_keras.ops.shape import movable
 
 IDS = ("int32", "int64")
@@ -44,6 +45,7 @@ def _gathered(table: Spec, ids: Spec) -> Spec:
 
 @op(
     kernel=True,
+    rows=rows_in(0, 1),
     shape=_gathered,
     grad=lambda g, y, table, ids: (gather_grad(g, ids, rows=table.shape[0]), None),
     dtypes=lambda table, ids: movable(table) and ids.dtype in IDS,
@@ -144,6 +146,7 @@ def gather_grad_rows(g: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.nda
 
 @op(
     kernel=True,
+    rows=first_input,
     shape=lambda ids, *, depth, dtype="float32": Spec((*ids.shape, depth), dtype),
     grad=lambda g, y, ids, **attrs: (None,),
     attrs_to_c=lambda attrs, ins, outs: [],
@@ -168,6 +171,7 @@ def _along_axis(x: Spec, ids: Spec, *, axis: int) -> Spec:
 
 
 @op(
+    rows=other_axis,
     shape=_along_axis,
     grad=lambda g, y, x, ids, *, axis: (
         take_along_axis_grad(g, ids, shape=x.shape, axis=axis),

@@ -16,6 +16,7 @@ from zoo_keras.graph import Spec
 from zoo_keras.ops.index import IDS, check_ids
 from zoo_keras.ops.linalg import FUSED_ACTIVATIONS, PANEL, activate, activation_code
 from zoo_keras.ops.op import Sample, op, same
+from zoo_keras.ops.row_rules import first_input, rows_in
 
 STEP = 4  # inputs that stand side by side for each column of a panel
 MOST = 127  # largest magnitude of a rounded input or weight
@@ -136,6 +137,7 @@ def _dense_samples() -> list[Sample]:
 
 @op(
     kernel=True,
+    rows=first_input,
     shape=_dense_shape,
     attrs_to_c=_dense_code,
     dtypes=lambda x, w, scale, b: x.dtype == "float32",
@@ -180,6 +182,7 @@ def _table_shape(table: Spec, scale: Spec, ids: Spec) -> Spec:
 
 @op(
     kernel=True,
+    rows=rows_in(0, 0, 1),
     shape=_table_shape,
     dtypes=lambda table, scale, ids: scale.dtype == "float32" and ids.dtype in IDS,
     samples=_table_samples(),

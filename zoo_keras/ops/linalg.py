@@ -13,10 +13,11 @@ import numpy as np
 
 from zoo_keras.dtypes import promote
 from zoo_keras.errors import ConfigError, ShapeError
-from zoo_keras.graph import Spec
+from zoo_keras.graph import Node, Spec, Tensor
 from zoo_keras.ops.math import cast, greater, less, logical_and, multiply, relu_grad, subtract
 from zoo_keras.ops.op import Sample, broadcast_shapes, op, registry
 from zoo_keras.ops.reduce import reduce_sum
+from zoo_keras.ops.row_rules import first_input
 from zoo_keras.ops.shape import reshape
 
 PANEL = 16  # columns of a packed panel, in every build of the engine
@@ -115,6 +116,24 @@ def _turns(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> 
     return [float(attrs.get(name, False)) for name in ("transpose_a", "transpose_b")]
 
 
+def _rows_of_product(node: Node, by_row: Sequence[int]) -> bool:
+    """Rows times a matrix, a matrix times the matrix of each row, or both for each row."""
+    a, b = node.inputs
+    if by_row[1]:
+        return b.ndim > 2 and (a.ndim == b.ndim if by_row[0] else a.ndim == 2)
+    return first_input(node, by_row) and b.ndim == 2 and not node.attrs["transpose_a"]
+
+
+def _as_dense(node: Node) -> tuple[str, dict[str, Any]] | None:
+    """Rows times one matrix, both as they lie, is a dense layer without bias."""
+    turned = node.attrs.get("transpose_a") or node.attrs.get("transpose_b")
+    return None if turned or node.inputs[1].ndim != 2 else ("dense", {})
+
+
+def _pack_dense(w: Tensor, attrs: dict[str, Any], out: Spec) -> tuple[Tensor, dict[str, Any]]:
+    return pack_dense(w), {"units": w.shape[-1]}
+
+
 def _matmul_grad(
     g: Any, y: Any, a: Any, b: Any, *, transpose_a: bool = False, transpose_b: bool = False
 ) -> Any:
@@ -168,6 +187,8 @@ def _matmul_samples() -> list[Sample]:
 
 @op(
     kernel=True,
+    with_bias=_as_dense,
+    rows=_rows_of_product,
     shape=_matmul_shape,
     grad=_matmul_grad,
     attrs_to_c=_turns,
@@ -238,6 +259,9 @@ def _dense_samples() -> list[Sample]:
 
 @op(
     kernel=True,
+    epilogue=DENSE_ACTIVATIONS,
+    with_residual="dense_add",
+    packed=("dense_packed", _pack_dense),
     shape=_dense_shape,
     grad=_dense_grad,
     attrs_to_c=_code,
@@ -282,6 +306,8 @@ def _with_residual(sample: Sample, units: int) -> Sample:
 
 @op(
     kernel="dense",
+    epilogue=DENSE_ACTIVATIONS,
+    packed=("dense_packed_add", _pack_dense),
     shape=_add_shape(_dense_shape),
     grad=_dense_add_grad,
     attrs_to_c=_code,

@@ -46,13 +46,26 @@ _TIES = [*_PAIR, Sample([(40,), (40,)], dtypes=("int32", "int32"), low=-2, high=
 # --- arithmetic
 
 
-@elementwise(tile="add", grad=lambda g, y, a, b: (g, g), samples=_PAIR + _INT_PAIR + _BOOL_PAIR)
+@elementwise(
+    tile="add",
+    neutral=0,
+    commutes=True,
+    cheap=True,
+    grad=lambda g, y, a, b: (g, g),
+    samples=_PAIR + _INT_PAIR + _BOOL_PAIR,
+)
 def add(a: Any, b: Any) -> Any:
     """a + b; logical or for bools."""
     return np.add(a, b)
 
 
-@elementwise(tile="subtract", grad=lambda g, y, a, b: (g, negative(g)), samples=_PAIR + _INT_PAIR)
+@elementwise(
+    tile="subtract",
+    neutral=0,
+    cheap=True,
+    grad=lambda g, y, a, b: (g, negative(g)),
+    samples=_PAIR + _INT_PAIR,
+)
 def subtract(a: Any, b: Any) -> Any:
     """a - b."""
     return np.subtract(a, b)
@@ -60,6 +73,9 @@ def subtract(a: Any, b: Any) -> Any:
 
 @elementwise(
     tile="multiply",
+    neutral=1,
+    commutes=True,
+    cheap=True,
     grad=lambda g, y, a, b: (multiply(g, b), multiply(g, a)),
     samples=_PAIR + _INT_PAIR + _BOOL_PAIR,
 )
@@ -70,6 +86,7 @@ def multiply(a: Any, b: Any) -> Any:
 
 @elementwise(
     tile="divide",
+    neutral=1,
     shape=floating,
     grad=lambda g, y, a, b: (divide(g, b), negative(multiply(g, divide(y, b)))),
     samples=[*_POSITIVE_PAIR, *_INT_PAIR],
@@ -102,7 +119,10 @@ def _power_grad(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
 
 
 @elementwise(
-    tile="power", grad=_power_grad, samples=[*_POSITIVE_PAIR, Sample([(9,), ()], low=1, high=3)]
+    tile="power",
+    neutral=1,
+    grad=_power_grad,
+    samples=[*_POSITIVE_PAIR, Sample([(9,), ()], low=1, high=3)],
 )
 def power(a: Any, b: Any) -> Any:
     """a to the power of b."""
@@ -114,7 +134,7 @@ def _maximum_grad(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
     return _mask(g, first), where(first, 0.0, g)
 
 
-@elementwise(tile="maximum", grad=_maximum_grad, samples=_TIES + _BOOL_PAIR)
+@elementwise(tile="maximum", cheap=True, grad=_maximum_grad, samples=_TIES + _BOOL_PAIR)
 def maximum(a: Any, b: Any) -> Any:
     """The larger of a and b; NaN where either is NaN. At ties the gradient goes to a."""
     return np.maximum(a, b)
@@ -125,7 +145,7 @@ def _minimum_grad(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
     return _mask(g, first), where(first, 0.0, g)
 
 
-@elementwise(tile="minimum", grad=_minimum_grad, samples=_TIES + _BOOL_PAIR)
+@elementwise(tile="minimum", cheap=True, grad=_minimum_grad, samples=_TIES + _BOOL_PAIR)
 def minimum(a: Any, b: Any) -> Any:
     """The smaller of a and b; NaN where either is NaN. At ties the gradient goes to a."""
     return np.minimum(a, b)
@@ -134,19 +154,21 @@ def minimum(a: Any, b: Any) -> Any:
 _INT = [Sample([(3, 5)], dtypes=("int32",), low=-9, high=9)]
 
 
-@elementwise(tile="negative", grad=lambda g, y, x: (negative(g),), samples=_ONE + _INT)
+@elementwise(tile="negative", cheap=True, grad=lambda g, y, x: (negative(g),), samples=_ONE + _INT)
 def negative(x: Any) -> Any:
     """-x."""
     return np.negative(x)
 
 
-@elementwise(tile="abs", grad=lambda g, y, x: (multiply(g, sign(x)),), samples=_ONE + _INT)
+@elementwise(
+    tile="abs", cheap=True, grad=lambda g, y, x: (multiply(g, sign(x)),), samples=_ONE + _INT
+)
 def abs(x: Any) -> Any:
     """|x|."""
     return np.abs(x)
 
 
-@elementwise(tile="sign", grad=no_gradient, samples=_ONE + _INT)
+@elementwise(tile="sign", cheap=True, grad=no_gradient, samples=_ONE + _INT)
 def sign(x: Any) -> Any:
     """-1, 0 or 1; NaN for NaN."""
     return np.sign(x)
@@ -180,7 +202,10 @@ def stop_gradient(x: Any) -> Any:
 
 
 @elementwise(
-    tile="square", grad=lambda g, y, x: (multiply(g, multiply(x, 2.0)),), samples=_ONE + _INT
+    tile="square",
+    cheap=True,
+    grad=lambda g, y, x: (multiply(g, multiply(x, 2.0)),),
+    samples=_ONE + _INT,
 )
 def square(x: Any) -> Any:
     """x * x."""
@@ -285,49 +310,49 @@ def erf(x: Any) -> Any:
 # --- comparisons and logic
 
 
-@elementwise(tile="equal", shape=compare, samples=_TIES + _BOOL_PAIR)
+@elementwise(tile="equal", cheap=True, shape=compare, samples=_TIES + _BOOL_PAIR)
 def equal(a: Any, b: Any) -> Any:
     """a == b."""
     return np.equal(a, b)
 
 
-@elementwise(tile="not_equal", shape=compare, samples=_TIES + _BOOL_PAIR)
+@elementwise(tile="not_equal", cheap=True, shape=compare, samples=_TIES + _BOOL_PAIR)
 def not_equal(a: Any, b: Any) -> Any:
     """a != b."""
     return np.not_equal(a, b)
 
 
-@elementwise(tile="less", shape=compare, samples=_TIES)
+@elementwise(tile="less", cheap=True, shape=compare, samples=_TIES)
 def less(a: Any, b: Any) -> Any:
     """a < b."""
     return np.less(a, b)
 
 
-@elementwise(tile="less_equal", shape=compare, samples=_TIES)
+@elementwise(tile="less_equal", cheap=True, shape=compare, samples=_TIES)
 def less_equal(a: Any, b: Any) -> Any:
     """a <= b."""
     return np.less_equal(a, b)
 
 
-@elementwise(tile="less", shape=compare, samples=_TIES)
+@elementwise(tile="less", cheap=True, shape=compare, samples=_TIES)
 def greater(a: Any, b: Any) -> Any:
     """a > b."""
     return np.greater(a, b)
 
 
-@elementwise(tile="less_equal", shape=compare, samples=_TIES)
+@elementwise(tile="less_equal", cheap=True, shape=compare, samples=_TIES)
 def greater_equal(a: Any, b: Any) -> Any:
     """a >= b."""
     return np.greater_equal(a, b)
 
 
-@elementwise(tile="and", shape=compare, samples=_BOOL_PAIR + _PAIR)
+@elementwise(tile="and", cheap=True, shape=compare, samples=_BOOL_PAIR + _PAIR)
 def logical_and(a: Any, b: Any) -> Any:
     """Whether both are true (not 0)."""
     return np.logical_and(a, b)
 
 
-@elementwise(tile="or", shape=compare, samples=_BOOL_PAIR + _PAIR)
+@elementwise(tile="or", cheap=True, shape=compare, samples=_BOOL_PAIR + _PAIR)
 def logical_or(a: Any, b: Any) -> Any:
     """Whether one is true (not 0)."""
     return np.logical_or(a, b)
@@ -339,7 +364,9 @@ def logical_xor(a: Any, b: Any) -> Any:
     return np.logical_xor(a, b)
 
 
-@elementwise(tile="not", shape=compare, samples=[Sample([(3, 5)], dtypes=("bool",)), *_ONE])
+@elementwise(
+    tile="not", cheap=True, shape=compare, samples=[Sample([(3, 5)], dtypes=("bool",)), *_ONE]
+)
 def logical_not(x: Any) -> Any:
     """Whether x is false (0)."""
     return np.logical_not(x)
@@ -370,6 +397,7 @@ def _where_spec(condition: Spec, a: Spec, b: Spec) -> Spec:
 
 @elementwise(
     tile="select",
+    cheap=True,
     shape=_where_spec,
     grad=lambda g, y, c, a, b: (None, where(c, g, 0.0), where(c, 0.0, g)),
     samples=[
@@ -393,6 +421,7 @@ def _cast_grad(g: Any, y: Any, x: Any, *, dtype: str) -> tuple[Any]:
 
 @elementwise(
     tile="copy",
+    cheap=True,
     shape=_cast_spec,
     grad=_cast_grad,
     samples=[
@@ -410,7 +439,15 @@ def cast(x: Any, *, dtype: str) -> Any:
 # --- activations
 
 
-@elementwise(tile="relu", shape=same, grad=lambda g, y, x: (relu_grad(g, y),), samples=_ONE + _INT)
+@elementwise(
+    tile="relu",
+    activation="relu",
+    keeps_rounding=True,
+    cheap=True,
+    shape=same,
+    grad=lambda g, y, x: (relu_grad(g, y),),
+    samples=_ONE + _INT,
+)
 def relu(x: Any) -> Any:
     """max(x, 0); NaN stays NaN."""
     return np.maximum(x, 0)
@@ -447,12 +484,18 @@ def elu(x: Any, *, alpha: float) -> Any:
     return np.where(x > 0, x, np.multiply(alpha, np.expm1(np.minimum(x, 0))))
 
 
+def _is_relu6(attrs: dict[str, Any]) -> str | None:
+    return "relu6" if (attrs["low"], attrs["high"]) == (0, 6) else None
+
+
 def _clip_grad(g: Any, y: Any, x: Any, *, low: float, high: float) -> tuple[Any]:
     return (_mask(g, logical_and(greater_equal(x, low), less_equal(x, high))),)
 
 
 @elementwise(
     tile="clip",
+    activation=_is_relu6,
+    cheap=True,
     shape=same,
     grad=_clip_grad,
     samples=[
@@ -465,7 +508,13 @@ def clip(x: Any, *, low: float, high: float) -> Any:
     return np.clip(x, low, high)
 
 
-@elementwise(tile="tanh", shape=floating, grad=lambda g, y, x: (tanh_grad(g, y),), samples=_WIDE)
+@elementwise(
+    tile="tanh",
+    activation="tanh",
+    shape=floating,
+    grad=lambda g, y, x: (tanh_grad(g, y),),
+    samples=_WIDE,
+)
 def tanh(x: Any) -> Any:
     """The hyperbolic tangent."""
     return np.tanh(x)
@@ -482,7 +531,11 @@ def tanh_grad(g: Any, y: Any) -> Any:
 
 
 @elementwise(
-    tile="sigmoid", shape=floating, grad=lambda g, y, x: (sigmoid_grad(g, y),), samples=_WIDE
+    tile="sigmoid",
+    activation="sigmoid",
+    shape=floating,
+    grad=lambda g, y, x: (sigmoid_grad(g, y),),
+    samples=_WIDE,
 )
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x))."""

@@ -71,11 +71,8 @@ def _float_of(bits: Any) -> np.ndarray:
     return (np.asarray(bits).astype(np.uint32) << 16).view(np.float32)
 
 
-_KEEPS = ("relu", "max_pool", "reshape", "transpose", "strided_slice")
-
-
 def is_rounded(tensor: Tensor) -> bool:
     """Whether all numbers of a tensor are known to be bfloat16 numbers."""
-    while tensor.node.op.name in _KEEPS:
+    while tensor.node.op.keeps_rounding:
         tensor = tensor.node.inputs[0]
     return tensor.node.op.name == "round_bfloat16"

@@ -16,6 +16,7 @@ from zoo_keras.graph import Spec
 from zoo_keras.ops.math import multiply, negative
 from zoo_keras.ops.op import Sample, op, registry
 from zoo_keras.ops.reduce import axis_numbers, normal_axis
+from zoo_keras.ops.row_rules import other_axis
 
 _SHAPES = [((7,), -1), ((4, 5), 1), ((4, 5), 0), ((3, 4, 5), 1), ((3, 40), -1), ((2, 3, 19), 0)]
 _ALONG = [Sample([shape], {"axis": axis}) for shape, axis in _SHAPES]
@@ -44,6 +45,7 @@ def _log_softmax(x: Any, axis: int) -> Any:
 
 @op(
     kernel=True,
+    rows=other_axis,
     inplace=(0,),
     shape=_along,
     attrs_to_c=axis_numbers,
@@ -71,6 +73,7 @@ def softmax_grad(g: Any, y: Any, *, axis: int) -> Any:
 
 @op(
     kernel=True,
+    rows=other_axis,
     inplace=(0,),
     shape=_along,
     attrs_to_c=axis_numbers,

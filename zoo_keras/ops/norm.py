@@ -13,6 +13,7 @@ import numpy as np
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.ops.op import Sample, op
+from zoo_keras.ops.row_rules import last_axis_of_first
 from zoo_keras.ops.shape import broadcast_to, named, reshape
 
 
@@ -202,6 +203,7 @@ def _layer_backward(
 
 @op(
     kernel=True,
+    rows=last_axis_of_first,
     shape=_layer_shape,
     grad=_layer_backward,
     attrs_to_c=named("epsilon"),

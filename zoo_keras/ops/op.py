@@ -16,8 +16,12 @@ import numpy as np
 from zoo_keras import dtypes
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Node, Spec, Tensor, constant, current_scope, current_trace
+from zoo_keras.ops.row_rules import RowRule, by_element
 
 registry: dict[str, Op] = {}
+
+# weights, attributes and output of a product -> its packed weights, and attributes to go with them
+Packing = Callable[[Tensor, dict[str, Any], Spec], tuple[Tensor, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,35 @@ class Sample:
         return rng.integers(int(self.low), int(self.high), shape).astype(dtype)
 
 
+@dataclass(frozen=True)
+class AxisAttributes:
+    """Which attributes speak of axes, so that a transpose can move past the op.
+
+    one: names one axis. reduced: names axes that `keepdims` keeps or not. listed: each holds
+    something for every axis.
+    """
+
+    one: str | None = None
+    reduced: str | None = None
+    listed: tuple[str, ...] = ()
+
+
 class Op:
-    """A primitive operation. Tensors are positional, attributes are keywords."""
+    """A primitive operation. Tensors are positional, attributes are keywords.
+
+    What passes ask of an op is declared with it:
+        rows: whether rows of a batch stay apart (`ops.row_rules`); None: they may mix.
+        counts_rows: attributes whose first entry is the number of rows.
+        axes: the attributes that speak of axes; None: a transpose stays before the op.
+        cheap: computing it again costs less than storing the result.
+        keeps_rounding: results are bfloat16 numbers when the first input's are.
+        neutral, commutes: `x op neutral` is x; the inputs may change places.
+        activation: the name of the fused activation that the op is; may depend on attributes.
+        with_bias: for products, `node -> (op with a bias, its attributes)`, or None.
+        with_residual: the op that adds a residual too.
+        epilogue: activations that the op applies to its result.
+        packed: the op that reads packed weights, and how they are packed.
+    """
 
     def __init__(
         self,
@@ -63,6 +94,18 @@ class Op:
         samples: Sequence[Sample] = (),
         inplace: Sequence[int] = (),
         random: bool = False,
+        rows: RowRule | None = None,
+        counts_rows: Sequence[str] = (),
+        axes: AxisAttributes | None = None,
+        cheap: bool = False,
+        keeps_rounding: bool = False,
+        neutral: float | None = None,
+        commutes: bool = False,
+        activation: str | Callable[[dict[str, Any]], str | None] | None = None,
+        with_bias: Callable[[Node], tuple[str, dict[str, Any]] | None] | None = None,
+        with_residual: str | None = None,
+        epilogue: Iterable[str] = (),
+        packed: tuple[str, Packing] | None = None,
         name: str | None = None,
     ) -> None:
         self.name = name or reference.__name__
@@ -76,6 +119,12 @@ class Op:
         self.samples = samples
         self.inplace = tuple(inplace)  # inputs whose memory the first output may take over
         self.random = random  # never merged with an equal call
+        self.rows = rows or (by_element if elementwise else None)
+        self.counts_rows, self.axes = frozenset(counts_rows), axes
+        self.cheap, self.keeps_rounding = cheap, keeps_rounding
+        self.neutral, self.commutes = neutral, commutes
+        self.activation, self.epilogue = activation, frozenset(epilogue)
+        self.with_bias, self.with_residual, self.packed = with_bias, with_residual, packed
         self.__doc__ = reference.__doc__
         self.__name__ = self.name
         self.__wrapped__ = reference

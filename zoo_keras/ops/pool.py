@@ -17,6 +17,7 @@ from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.ops.conv_geometry import Padding, check_lengths, window_cells
 from zoo_keras.ops.op import Sample, op
+from zoo_keras.ops.row_rules import first_input
 
 
 def _places(
@@ -104,6 +105,8 @@ def _max_pool_grad(g: Any, y: Any, x: Any, **how: Any) -> Any:
 
 
 @op(
+    rows=first_input,
+    keeps_rounding=True,
     shape=_pool_shape,
     grad=_max_pool_grad,
     kernel=True,
@@ -191,6 +194,7 @@ def _counts(
 
 
 @op(
+    rows=first_input,
     shape=_pool_shape,
     grad=_avg_pool_grad_rule,
     kernel=True,

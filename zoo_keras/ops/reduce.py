@@ -18,7 +18,8 @@ from zoo_keras import dtypes
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.ops.math import divide, equal, multiply, where
-from zoo_keras.ops.op import Sample, op, registry, same
+from zoo_keras.ops.op import AxisAttributes, Sample, op, registry, same
+from zoo_keras.ops.row_rules import other_axes, other_axis
 
 Axes = tuple[int, ...]
 _SHORT = ("bool", "int8", "int16", "uint8", "uint16")
@@ -125,6 +126,8 @@ _LOGIC = [Sample([s.shapes[0]], s.attrs, dtypes=("bool",)) for s in _SAMPLES + _
 
 @op(
     kernel=True,
+    axes=AxisAttributes(reduced="axes"),
+    rows=other_axes,
     shape=_wider,
     attrs_to_c=_numbers,
     dtypes=_floats_or_ints,
@@ -143,6 +146,8 @@ def _mean_grad(g: Any, y: Any, x: Any, *, axes: Axes, keepdims: bool) -> tuple[A
 
 @op(
     kernel=True,
+    axes=AxisAttributes(reduced="axes"),
+    rows=other_axes,
     shape=_float,
     attrs_to_c=_numbers,
     dtypes=_floats,
@@ -163,6 +168,8 @@ def _extreme_grad(g: Any, y: Any, x: Any, *, axes: Axes, keepdims: bool) -> tupl
 
 @op(
     kernel=True,
+    axes=AxisAttributes(reduced="axes"),
+    rows=other_axes,
     shape=_not_empty,
     attrs_to_c=_numbers,
     dtypes=_floats_or_ints,
@@ -176,6 +183,8 @@ def reduce_max(x: Any, *, axes: Axes, keepdims: bool) -> Any:
 
 @op(
     kernel=True,
+    axes=AxisAttributes(reduced="axes"),
+    rows=other_axes,
     shape=_not_empty,
     attrs_to_c=_numbers,
     dtypes=_floats_or_ints,
@@ -189,6 +198,7 @@ def reduce_min(x: Any, *, axes: Axes, keepdims: bool) -> Any:
 
 @op(
     kernel=True,
+    rows=other_axes,
     shape=_wider,
     attrs_to_c=_numbers,
     dtypes=_floats_or_ints,
@@ -216,13 +226,13 @@ def product_of_others(x: Any, *, axes: Axes) -> Any:
     return np.moveaxis(result, range(x.ndim - len(gone), x.ndim), gone)
 
 
-@op(kernel=True, shape=_bool, attrs_to_c=_numbers, dtypes=_bools, samples=_LOGIC)
+@op(kernel=True, rows=other_axes, shape=_bool, attrs_to_c=_numbers, dtypes=_bools, samples=_LOGIC)
 def reduce_any(x: Any, *, axes: Axes, keepdims: bool) -> Any:
     """Whether any element over the axes is true (not 0); false over no elements."""
     return np.any(x, axis=axes, keepdims=keepdims)
 
 
-@op(kernel=True, shape=_bool, attrs_to_c=_numbers, dtypes=_bools, samples=_LOGIC)
+@op(kernel=True, rows=other_axes, shape=_bool, attrs_to_c=_numbers, dtypes=_bools, samples=_LOGIC)
 def reduce_all(x: Any, *, axes: Axes, keepdims: bool) -> Any:
     """Whether all elements over the axes are true (not 0); true over no elements."""
     return np.all(x, axis=axes, keepdims=keepdims)
@@ -260,6 +270,7 @@ _ALONG_TIES = [
 
 @op(
     kernel=True,
+    rows=other_axis,
     shape=_index_spec,
     attrs_to_c=axis_numbers,
     dtypes=_floats,
@@ -272,6 +283,7 @@ def argmax(x: Any, *, axis: int) -> Any:
 
 @op(
     kernel=True,
+    rows=other_axis,
     shape=_index_spec,
     attrs_to_c=axis_numbers,
     dtypes=_floats,

@@ -20,6 +20,7 @@ from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.ops.linalg import activate, activation_code, activation_grad, matmul
 from zoo_keras.ops.op import Sample, op
+from zoo_keras.ops.row_rules import rows_in
 from zoo_keras.ops.shape import reshape
 
 Kept = tuple[bool, ...]
@@ -184,6 +185,7 @@ def grad_samples(
 
 @op(
     kernel=True,
+    rows=rows_in(1, 0, 1, 1, rest=True),
     shape=_lstm_spec,
     grad=_lstm_grad_rule,
     attrs_to_c=flags(4),
@@ -303,6 +305,7 @@ def _simple_samples() -> list[Sample]:
 
 @op(
     kernel=True,
+    rows=rows_in(1, 0, 1, rest=True),
     shape=_simple_spec,
     grad=_simple_grad_rule,
     attrs_to_c=flags(3),

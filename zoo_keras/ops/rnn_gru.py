@@ -33,6 +33,7 @@ from zoo_keras.ops.rnn import (
     used_rows,
     weight_grad,
 )
+from zoo_keras.ops.row_rules import rows_in
 from zoo_keras.ops.shape import concatenate, strided_slice
 
 _LIGHT = (False, False, False, True, True)
@@ -73,6 +74,7 @@ def _gru_grad_rule(
 
 @op(
     kernel=True,
+    rows=rows_in(1, 0, 0, 1, rest=True),
     shape=_gru_spec,
     grad=_gru_grad_rule,
     attrs_to_c=flags(4),
@@ -185,6 +187,7 @@ def _columns(x: Any, begin: int, end: int) -> Any:
 
 @op(
     kernel=True,
+    rows=rows_in(1, 0, 1, rest=True),
     shape=_first_spec,
     grad=_first_grad_rule,
     attrs_to_c=flags(3),

@@ -13,6 +13,7 @@ from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.ops.op import Sample, op, registry, same
 from zoo_keras.ops.reduce import normal_axis
+from zoo_keras.ops.row_rules import last_axis_of_first, other_axis
 
 _ALONG = [((7,), 0), ((4, 5), -1), ((4, 5), 0), ((3, 4, 5), 1)]
 _SAMPLES = [Sample([shape], {"axis": axis}) for shape, axis in _ALONG]
@@ -32,6 +33,7 @@ def _like(x: Spec, *, axis: int) -> Spec:
 
 
 @op(
+    rows=other_axis,
     shape=_running,
     grad=lambda g, y, x, *, axis, reverse: (cumsum(g, axis=axis, reverse=not reverse),),
     samples=_BOTH_WAYS,
@@ -44,6 +46,7 @@ def cumsum(x: Any, *, axis: int, reverse: bool) -> Any:
 
 
 @op(
+    rows=other_axis,
     shape=_running,
     grad=lambda g, y, x, *, axis: (cumprod_grad(g, x, axis=axis),),
     samples=_SAMPLES,
@@ -70,7 +73,7 @@ def _sort_grad(g: Any, y: Any, x: Any, *, axis: int) -> tuple[Any]:
     return (registry["take_along_axis"](g, rank, axis=axis),)
 
 
-@op(shape=_like, grad=_sort_grad, samples=_SAMPLES)
+@op(rows=other_axis, shape=_like, grad=_sort_grad, samples=_SAMPLES)
 def sort(x: Any, *, axis: int) -> Any:
     """The elements along the axis, smallest first."""
     return np.sort(x, axis=axis, kind="stable")
@@ -81,7 +84,7 @@ def _places(x: Spec, *, axis: int) -> Spec:
     return Spec(x.shape, "int32")
 
 
-@op(shape=_places, samples=_SAMPLES)
+@op(rows=other_axis, shape=_places, samples=_SAMPLES)
 def argsort(x: Any, *, axis: int) -> Any:
     """The places of the elements along the axis, smallest first; equal ones keep their order."""
     return np.argsort(x, axis=axis, kind="stable")
@@ -95,6 +98,7 @@ def _top_k_spec(x: Spec, *, k: int) -> tuple[Spec, Spec]:
 
 
 @op(
+    rows=last_axis_of_first,
     shape=_top_k_spec,
     grad=lambda g, y, x, *, k: (scatter_last(g[0], y[1], size=x.shape[-1]),),
     samples=[Sample([s], {"k": k}) for s, k in [((7,), 3), ((4, 5), 1), ((2, 3, 4), 4)]],

@@ -14,8 +14,9 @@ import numpy as np
 
 from zoo_keras import dtypes
 from zoo_keras.errors import ShapeError
-from zoo_keras.graph import Spec
-from zoo_keras.ops.op import Sample, broadcast_shapes, flat_numbers, op, registry
+from zoo_keras.graph import Node, Spec
+from zoo_keras.ops.op import AxisAttributes, Sample, broadcast_shapes, flat_numbers, op, registry
+from zoo_keras.ops.row_rules import first_axis_stays, in_row_order, other_axes, other_axis
 
 Ints = Sequence[int]
 
@@ -51,6 +52,9 @@ def _reshaped(x: Spec, *, shape: Ints) -> Spec:
 
 @op(
     kernel="copy",
+    counts_rows=("shape",),
+    rows=in_row_order,
+    keeps_rounding=True,
     shape=_reshaped,
     grad=lambda g, y, x, *, shape: (reshape(g, shape=x.shape),),
     attrs_to_c=named(),
@@ -68,6 +72,10 @@ def reshape(x: np.ndarray, *, shape: Ints) -> np.ndarray:
     return np.reshape(x, tuple(shape))
 
 
+def _rows_stay_first(node: Node, _: Sequence[int]) -> bool:
+    return bool(node.attrs["perm"][0] == 0)
+
+
 def _transposed(x: Spec, *, perm: Ints) -> Spec:
     _require(sorted(perm) == list(range(len(x.shape))), f"perm={perm} is no order of the axes.")
     return Spec(tuple(x.shape[p] for p in perm), x.dtype)
@@ -75,6 +83,8 @@ def _transposed(x: Spec, *, perm: Ints) -> Spec:
 
 @op(
     kernel=True,
+    rows=_rows_stay_first,
+    keeps_rounding=True,
     shape=_transposed,
     grad=lambda g, y, x, *, perm: (transpose(g, perm=tuple(int(i) for i in np.argsort(perm))),),
     dtypes=movable,
@@ -111,6 +121,8 @@ def sum_to(g: Any, shape: Ints) -> Any:
 
 @op(
     kernel=True,
+    counts_rows=("shape",),
+    rows=first_axis_stays,
     shape=_broadcast_shape,
     grad=lambda g, y, x, *, shape: (sum_to(g, x.shape),),
     attrs_to_c=named(),
@@ -150,6 +162,8 @@ def _slices_along(g: Any, xs: Sequence[Any], axis: int) -> Iterable[Any]:
 
 @op(
     kernel=True,
+    axes=AxisAttributes(one="axis"),
+    rows=other_axis,
     shape=_joined,
     grad=lambda g, y, *xs, axis: tuple(_slices_along(g, xs, axis)),
     dtypes=movable,
@@ -185,6 +199,12 @@ def _check_slice(shape: Ints, begin: Ints, end: Ints, strides: Ints) -> tuple[in
     return counts
 
 
+def _all_rows(node: Node, _: Sequence[int]) -> bool:
+    """All rows are taken, in their order."""
+    first = (node.attrs[name][0] for name in ("begin", "end", "strides"))
+    return tuple(first) == (0, node.inputs[0].shape[0], 1)
+
+
 def _slices(begin: Ints, end: Ints, strides: Ints) -> tuple[slice, ...]:
     """numpy's slices; an end of -1 with a negative stride means "through element 0"."""
     bounds = zip(begin, end, strides, strict=True)
@@ -193,6 +213,10 @@ def _slices(begin: Ints, end: Ints, strides: Ints) -> tuple[slice, ...]:
 
 @op(
     kernel=True,
+    counts_rows=("end",),
+    axes=AxisAttributes(listed=("begin", "end", "strides")),
+    rows=_all_rows,
+    keeps_rounding=True,
     shape=lambda x, *, begin, end, strides: Spec(
         _check_slice(x.shape, begin, end, strides), x.dtype
     ),
@@ -221,6 +245,7 @@ def _slice_grad_shape(g: Spec, *, shape: Ints, begin: Ints, end: Ints, strides: 
 
 @op(
     kernel=True,
+    axes=AxisAttributes(listed=("shape", "begin", "end", "strides")),
     shape=_slice_grad_shape,
     grad=lambda g, y, x, *, shape, **bounds: (strided_slice(g, **bounds),),
     attrs_to_c=named("begin", "strides"),
@@ -249,6 +274,10 @@ def _padded(x: Spec, *, paddings: Sequence[Ints], value: float = 0) -> Spec:
     return Spec(shape, x.dtype)
 
 
+def _no_rows_added(node: Node, _: Sequence[int]) -> bool:
+    return tuple(node.attrs["paddings"][0]) == (0, 0)
+
+
 def _unpadded(g: Any, x: Any, paddings: Sequence[Ints]) -> Any:
     begin = tuple(p[0] for p in paddings)
     end = tuple(b + d for b, d in zip(begin, x.shape, strict=True))
@@ -257,6 +286,8 @@ def _unpadded(g: Any, x: Any, paddings: Sequence[Ints]) -> Any:
 
 @op(
     kernel=True,
+    axes=AxisAttributes(listed=("paddings",)),
+    rows=_no_rows_added,
     shape=_padded,
     grad=lambda g, y, x, *, paddings, value=0: (_unpadded(g, x, paddings),),
     attrs_to_c=lambda attrs, ins, outs: [
@@ -283,6 +314,7 @@ def _flipped(x: Spec, *, axes: Ints) -> Spec:
 
 @op(
     kernel=True,
+    rows=other_axes,
     shape=_flipped,
     grad=lambda g, y, x, *, axes: (flip(g, axes=axes),),
     dtypes=movable,
@@ -324,6 +356,7 @@ def _untiled(g: Any, x: Any, repeats: Ints) -> Any:
 
 @op(
     kernel=True,
+    rows=first_axis_stays,
     shape=_tiled,
     grad=lambda g, y, x, *, repeats: (_untiled(g, x, repeats),),
     dtypes=movable,
@@ -352,6 +385,8 @@ def _unrepeated(g: Any, x: Any, repeats: int, axis: int) -> Any:
 
 @op(
     kernel=True,
+    axes=AxisAttributes(one="axis"),
+    rows=other_axis,
     shape=_repeated,
     grad=lambda g, y, x, *, repeats, axis: (_unrepeated(g, x, repeats, axis),),
     attrs_to_c=named("repeats", "axis"),

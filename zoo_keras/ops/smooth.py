@@ -26,6 +26,7 @@ def _sigmoid(x: Any) -> Any:
 
 @elementwise(
     tile="gelu",
+    activation="gelu",
     shape=floating,
     grad=lambda g, y, x: (gelu_grad(g, x),),
     samples=_SAMPLES,
@@ -44,6 +45,7 @@ def gelu_grad(g: Any, x: Any) -> Any:
 
 @elementwise(
     tile="gelu_tanh",
+    activation="gelu_tanh",
     shape=floating,
     grad=lambda g, y, x: (gelu_tanh_grad(g, x),),
     samples=_SAMPLES,
@@ -62,6 +64,7 @@ def gelu_tanh_grad(g: Any, x: Any) -> Any:
 
 @elementwise(
     tile="silu",
+    activation="silu",
     shape=floating,
     grad=lambda g, y, x: (silu_grad(g, x),),
     samples=_SAMPLES,

@@ -7,25 +7,14 @@ scales folded into weights and weights packed. `passes.chains` gathers elementwi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from zoo_keras.graph import CONSTANT, PARAMETER, Graph, Leaf, Node, Tensor, constant
-from zoo_keras.ops.conv_choice import winograd_packed
-from zoo_keras.ops.linalg import DENSE_ACTIVATIONS, SMOOTH_ACTIVATIONS
 from zoo_keras.ops.op import registry
 from zoo_keras.passes.rewrite import consumers, rewrite
 
 Outputs = Sequence[Tensor] | None
-LINEAR = {"matmul": "dense", "conv": "conv_fused"}  # raw product -> with bias and activation
-ADDED = {"dense": "dense_add", "conv_fused": "conv_fused_add"}  # the same with a residual
-PACKED = {
-    "dense": ("pack_dense", "dense_packed"),
-    "dense_add": ("pack_dense", "dense_packed_add"),
-    "conv_fused": ("pack_conv", "conv_packed"),
-    "conv_fused_add": ("pack_conv", "conv_packed_add"),
-}
 
 
 def fuse_bias(graph: Graph) -> Graph:
@@ -62,15 +51,12 @@ def pack_weights(graph: Graph) -> Graph:
     frozen = frozen_nodes(graph)
 
     def rule(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
-        name = node.op.name
         if len(inputs) < 2 or id(node.inputs[1].node) not in frozen:
             return None
-        if name in LINEAR and _is_product(node.outputs[0]):
+        if _is_product(node.outputs[0]):
             node = _with_bias(node, inputs, None).node
-            name, inputs = node.op.name, node.inputs
-        elif name not in PACKED:
-            return None
-        return _pack(name, node, inputs)
+            inputs = node.inputs
+        return _pack(node, inputs) if node.op.packed else None
 
     return rewrite(graph, rule)
 
@@ -121,21 +107,18 @@ def _vector(tensor: Tensor, channels: int, ndim: int) -> Tensor | None:
 
 
 def _is_product(tensor: Tensor) -> bool:
-    node = tensor.node
-    if node.op.name == "matmul":
-        turned = node.attrs.get("transpose_a") or node.attrs.get("transpose_b")
-        return not turned and node.inputs[1].ndim == 2 and tensor.dtype == "float32"
-    return node.op.name == "conv" and tensor.dtype == "float32"
+    """Whether the tensor is a product that may get a bias, an activation and packed weights."""
+    op = tensor.node.op
+    return tensor.dtype == "float32" and bool(op.with_bias and op.with_bias(tensor.node))
 
 
 def _with_bias(product: Node, inputs: Sequence[Tensor], bias: Tensor | None) -> Tensor:
     if bias is None:
         bias = constant(np.zeros(_channels(product.outputs[0]), np.float32))
-    attrs = {} if product.op.name == "matmul" else dict(product.attrs)
-    name = LINEAR[product.op.name]
-    op = registry[name]
-    return Node(op, [*inputs[:2], bias], {**attrs, "activation": "linear"}, product.specs,
-                product.scope).outputs[0]  # fmt: skip
+    name, attrs = product.op.with_bias(product)
+    attrs = {**attrs, "activation": "linear"}
+    given = [*inputs[:2], bias]
+    return Node(registry[name], given, attrs, product.specs, product.scope).outputs[0]
 
 
 def _bias(node: Node, inputs: tuple[Tensor, ...], alone: Callable[[int], bool]) -> Outputs:
@@ -155,20 +138,16 @@ def _residual(node: Node, inputs: tuple[Tensor, ...], alone: Callable[[int], boo
         return None
     for i in (0, 1):
         before, other = inputs[i].node, inputs[1 - i]
-        fits = before.op.name in ADDED and other.spec == before.specs[0] == node.specs[0]
+        fits = before.op.with_residual and other.spec == before.specs[0] == node.specs[0]
         if fits and alone(i) and before.attrs["activation"] == "linear":
-            op = registry[ADDED[before.op.name]]
+            op = registry[before.op.with_residual]
             return Node(op, [*before.inputs, other], before.attrs, node.specs, before.scope).outputs
     return None
 
 
 def _activation(node: Node, inputs: tuple[Tensor, ...], alone: Callable[[int], bool]) -> Outputs:
     before, name = inputs[0].node, _activation_name(node)
-    if name is None or before.op.name not in (*ADDED, *ADDED.values()):
-        return None
-    if name in SMOOTH_ACTIVATIONS and not before.op.name.startswith("dense"):
-        return None
-    if not alone(0) or before.attrs["activation"] != "linear":
+    if name not in before.op.epilogue or not alone(0) or before.attrs["activation"] != "linear":
         return None
     attrs = {**before.attrs, "activation": name}
     return Node(before.op, before.inputs, attrs, before.specs, before.scope).outputs
@@ -176,14 +155,13 @@ def _activation(node: Node, inputs: tuple[Tensor, ...], alone: Callable[[int], b
 
 def _activation_name(node: Node) -> str | None:
     """The fused activation that a node is, if any."""
-    if node.op.name == "clip" and (node.attrs["low"], node.attrs["high"]) == (0, 6):
-        return "relu6"
-    return node.op.name if node.op.name in DENSE_ACTIVATIONS else None
+    known = node.op.activation
+    return known(node.attrs) if callable(known) else known
 
 
 def _folded(node: Node, product: Tensor, vector: Tensor) -> Tensor | None:
     """The product with the frozen vector multiplied into its weights or added to its bias."""
-    fused = product.node.op.name in LINEAR.values()
+    fused = product.node.op.with_residual is not None
     if not (fused or _is_product(product)) or product.spec != node.specs[0]:
         return None
     if fused and product.node.attrs["activation"] != "linear":
@@ -200,15 +178,9 @@ def _folded(node: Node, product: Tensor, vector: Tensor) -> Tensor | None:
     return Node(base.op, [x, w, b], base.attrs, base.specs, base.scope).outputs[0]
 
 
-def _pack(name: str, node: Node, inputs: Sequence[Tensor]) -> Outputs:
+def _pack(node: Node, inputs: Sequence[Tensor]) -> Outputs:
     x, w, *rest = inputs
-    pack, packed = PACKED[name]
-    attrs: dict[str, Any] = dict(node.attrs)
-    if pack == "pack_dense":
-        attrs["units"] = w.shape[-1]
-        weights = registry[pack](w)
-    else:
-        tile = winograd_packed(node.specs[0].shape, w.shape, attrs)
-        weights = registry[pack](w, groups=attrs.get("groups", 1), winograd=tile)
-        attrs["kernel_shape"] = w.shape
-    return Node(registry[packed], [x, weights, *rest], attrs, node.specs, node.scope).outputs
+    name, pack = node.op.packed
+    weights, more = pack(w, node.attrs, node.specs[0])
+    attrs = {**node.attrs, **more}
+    return Node(registry[name], [x, weights, *rest], attrs, node.specs, node.scope).outputs

@@ -8,7 +8,7 @@ convolution or pooling that reads it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from zoo_keras.graph import Graph, Node, Tensor, scope
@@ -41,12 +41,13 @@ def _sink(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
     perm = next((_perm(t) for t in inputs if _perm(t)), None)
     if perm is None or len(node.specs) != 1:
         return None
-    if node.op.elementwise:
-        rule: Callable[[Node, tuple[Tensor, ...], Perm], Outputs] | None = _elementwise
-    else:
-        rule = _RULES.get(node.op.name)
     with scope(node.scope):
-        return rule(node, inputs, perm) if rule else None
+        if node.op.elementwise:
+            return _elementwise(node, inputs, perm)
+        if node.op.axes is None:
+            return None
+        rule = _reduce if node.op.axes.reduced else _along_axes
+        return rule(node, inputs, perm)
 
 
 def _perm(tensor: Tensor) -> Perm | None:
@@ -86,10 +87,9 @@ def _before(tensor: Tensor, perm: Perm, shape: tuple[int, ...]) -> Tensor | None
 
 
 def _reduce(node: Node, inputs: tuple[Tensor, ...], perm: Perm) -> Outputs:
-    axes, keepdims = node.attrs["axes"], node.attrs["keepdims"]
-    source = _source(inputs[0])
-    moved = tuple(sorted(perm[a] for a in axes))
-    y = node.op(source, axes=moved, keepdims=keepdims)
+    name, keepdims = node.op.axes.reduced, node.attrs["keepdims"]
+    axes, source = node.attrs[name], _source(inputs[0])
+    y = node.op(source, **{**node.attrs, name: tuple(sorted(perm[a] for a in axes))})
     if keepdims:
         return [_turned(y, perm)]
     kept = [p for i, p in enumerate(perm) if i not in axes]
@@ -97,38 +97,16 @@ def _reduce(node: Node, inputs: tuple[Tensor, ...], perm: Perm) -> Outputs:
     return [y if order == tuple(range(len(order))) else _turned(y, order)]
 
 
-def _concatenate(node: Node, inputs: tuple[Tensor, ...], perm: Perm) -> Outputs:
+def _along_axes(node: Node, inputs: tuple[Tensor, ...], perm: Perm) -> Outputs:
+    """One axis that an attribute names, or attributes that list something for each axis."""
     if any(_perm(t) != perm for t in inputs):
         return None
-    y = node.op(*[_source(t) for t in inputs], axis=perm[node.attrs["axis"]])
-    return [_turned(y, perm)]
-
-
-def _by_axis(*listed: str) -> Callable[[Node, tuple[Tensor, ...], Perm], Outputs]:
-    """A rule for ops with one input and attributes that list something for each axis."""
-
-    def rule(node: Node, inputs: tuple[Tensor, ...], perm: Perm) -> Outputs:
-        attrs = dict(node.attrs)
-        for name in listed:
-            attrs[name] = tuple(attrs[name][perm.index(axis)] for axis in range(len(perm)))
-        return [_turned(node.op(_source(inputs[0]), **attrs), perm)]
-
-    return rule
-
-
-def _repeat(node: Node, inputs: tuple[Tensor, ...], perm: Perm) -> Outputs:
-    attrs = {**node.attrs, "axis": perm[node.attrs["axis"]]}
-    return [_turned(node.op(_source(inputs[0]), **attrs), perm)]
-
-
-_RULES: dict[str, Callable[[Node, tuple[Tensor, ...], Perm], Outputs]] = {
-    **dict.fromkeys(("reduce_sum", "reduce_mean", "reduce_max", "reduce_min"), _reduce),
-    "concatenate": _concatenate,
-    "pad": _by_axis("paddings"),
-    "strided_slice": _by_axis("begin", "end", "strides"),
-    "strided_slice_grad": _by_axis("shape", "begin", "end", "strides"),
-    "repeat": _repeat,
-}
+    attrs, axes = dict(node.attrs), node.op.axes
+    if axes.one:
+        attrs[axes.one] = perm[attrs[axes.one]]
+    for name in axes.listed:
+        attrs[name] = tuple(attrs[name][perm.index(axis)] for axis in range(len(perm)))
+    return [_turned(node.op(*[_source(t) for t in inputs], **attrs), perm)]
 
 
 def _through_broadcast(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:

@@ -15,10 +15,6 @@ from zoo_keras.graph import Graph, Leaf, Node, Tensor
 from zoo_keras.ops.chain import chainable
 from zoo_keras.passes.rewrite import consumers, rewrite, with_inputs
 
-CHEAP = frozenset(
-    "add subtract multiply maximum minimum abs negative square relu clip cast where sign greater "
-    "greater_equal less less_equal equal not_equal logical_and logical_or logical_not".split()
-)
 MOST = 4  # operations: about the time of storing and loading a number once
 SMALL = 1 << 14  # elements; less stays in the cache until backward
 
@@ -70,7 +66,7 @@ def _key(tensor: Tensor) -> Key:
 
 
 def _cheap(node: Node) -> bool:
-    return node.op.name in CHEAP and chainable(node)
+    return node.op.cheap and chainable(node)
 
 
 def _tree(node: Node) -> tuple[int, list[Tensor]]:

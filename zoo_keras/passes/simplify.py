@@ -34,7 +34,7 @@ def simplify(graph: Graph) -> Graph:
 def _tidy(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
     if folded := _fold(node, inputs):
         return folded
-    rule = _RULES.get(node.op.name)
+    rule = _neutral if node.op.neutral is not None else _RULES.get(node.op.name)
     return rule(node, inputs) if rule else None
 
 
@@ -53,17 +53,12 @@ def _all_equal_to(tensor: Tensor, number: float) -> bool:
     return bool(np.all(tensor.node.attrs["value"] == number))
 
 
-def _neutral(number: float, commutes: bool) -> Callable[..., Outputs]:
-    """x op number == x, when x has the result's shape and dtype already."""
-
-    def rule(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
-        pairs = [(0, 1), (1, 0)] if commutes else [(0, 1)]
-        for kept, other in pairs:
-            if _all_equal_to(inputs[other], number) and inputs[kept].spec == node.specs[0]:
-                return [inputs[kept]]
-        return None
-
-    return rule
+def _neutral(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
+    """x op neutral == x, when x has the result's shape and dtype already."""
+    for kept, other in ((0, 1), (1, 0)) if node.op.commutes else ((0, 1),):
+        if _all_equal_to(inputs[other], node.op.neutral) and inputs[kept].spec == node.specs[0]:
+            return [inputs[kept]]
+    return None
 
 
 def _same_spec(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
@@ -112,11 +107,6 @@ def _sum_of_norm_gradient(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
 
 
 _RULES: dict[str, Callable[[Node, tuple[Tensor, ...]], Outputs]] = {
-    "add": _neutral(0, commutes=True),
-    "subtract": _neutral(0, commutes=False),
-    "multiply": _neutral(1, commutes=True),
-    "divide": _neutral(1, commutes=False),
-    "power": _neutral(1, commutes=False),
     "reshape": _reshape,
     "transpose": cancelled_transpose,
     "broadcast_to": _same_spec,

@@ -8,94 +8,43 @@ batch keep what lies between two layers in the cache (measured: MobileNetV2, 16 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Leaf, Node, Tensor
 from zoo_keras.ops.op import registry
+from zoo_keras.ops.row_rules import same_rows
 
 CACHE_BYTES = 12 << 20  # what should hold the arrays of one layer; threads share a larger cache
 REREADING = 4  # a byte of weights read again costs as much as so many bytes between layers
-
-Rule = Callable[[Node, Sequence[bool]], bool]
-
-
-def _by_element(node: Node, by_row: Sequence[bool]) -> bool:
-    """Rows meet rows, and what has no rows is the same for all of them."""
-    ndim = len(node.specs[0].shape)
-    for tensor, rows in zip(node.inputs, by_row, strict=True):
-        if rows and tensor.ndim != ndim:
-            return False
-        if not rows and tensor.ndim == ndim and tensor.shape[0] != 1:
-            return False
-    return True
-
-
-def _first_input(_: Node, by_row: Sequence[bool]) -> bool:
-    return by_row[0] and not any(by_row[1:])
-
-
-def _product(node: Node, by_row: Sequence[bool]) -> bool:
-    """Rows times a matrix."""
-    return _first_input(node, by_row) and node.inputs[1].ndim == 2 and not node.attrs["transpose_a"]
-
-
-def _same_rows(node: Node, _: Sequence[bool]) -> bool:
-    return node.specs[0].shape[:1] == node.inputs[0].shape[:1]
-
-
-def _other_axes(node: Node, _: Sequence[bool]) -> bool:
-    return all(axis % node.inputs[0].ndim for axis in node.attrs["axes"])
-
-
-def _other_axis(node: Node, by_row: Sequence[bool]) -> bool:
-    return all(by_row) and node.attrs["axis"] % node.inputs[0].ndim != 0
-
-
-def _rows_first(node: Node, _: Sequence[bool]) -> bool:
-    return bool(node.attrs["perm"][0] == 0)
-
-
-def _no_rows_added(node: Node, _: Sequence[bool]) -> bool:
-    return tuple(node.attrs["paddings"][0]) == (0, 0)
-
-
-RULES: dict[str, Rule] = {
-    "conv": _first_input,
-    "max_pool": _first_input,
-    "avg_pool": _first_input,
-    "matmul": _product,
-    "reshape": _same_rows,
-    "transpose": _rows_first,
-    "pad": _no_rows_added,
-    "softmax": _other_axis,
-    "log_softmax": _other_axis,
-    "concatenate": _other_axis,
-    **dict.fromkeys(("reduce_sum", "reduce_mean", "reduce_max", "reduce_min"), _other_axes),
-}
 
 
 def rows_apart(graph: Graph) -> bool:
     """Whether every output row depends on the input rows of the same number only.
 
-    An op is taken to mix rows unless it is elementwise or has a rule here.
+    An op is taken to mix rows unless its declaration has a rule.
     """
-    by_row: dict[int, bool] = {}
+    rows = {t.shape[:1] for t in graph.inputs}
+    if len(rows) != 1 or rows in ({()}, {(0,)}):
+        return False
+    ((count,),) = rows
+    entries = dict.fromkeys(graph.inputs, 1)  # of the first axis, for each row; 0: no rows
     for node in graph.nodes():
-        ins = [by_row[id(t.node)] for t in node.inputs]
-        by_row[id(node)] = node.op is INPUT or any(ins)
+        if node.op is INPUT:
+            continue
+        ins = [entries[t] for t in node.inputs]
         if any(ins) and not _keeps_rows(node, ins):
             return False
-    return all(by_row[id(t.node)] for t in graph.outputs)
+        entries.update((t, t.shape[0] // count if any(ins) else 0) for t in node.outputs)
+    return all(entries[t] and t.shape[0] == count for t in graph.outputs)
 
 
-def _keeps_rows(node: Node, by_row: Sequence[bool]) -> bool:
-    if node.op.random or len(node.specs) != 1 or not node.specs[0].shape:
+def _keeps_rows(node: Node, entries: Sequence[int]) -> bool:
+    if node.op.random or node.op.rows is None or not all(s.shape for s in node.specs):
         return False
-    rule = _by_element if node.op.elementwise else RULES.get(node.op.name)
-    return rule is not None and rule(node, by_row)
+    return node.op.rows(node, entries)
 
 
 def rows_at_once(graph: Graph, rows: int) -> int:
@@ -132,12 +81,20 @@ def alike(one: Graph, other: Graph) -> bool:
 
 def _same_attributes(a: Node, b: Node) -> bool:
     if a.op is CONSTANT:
-        return np.array_equal(a.attrs["value"], b.attrs["value"], equal_nan=True)
+        return _same_constant(a.outputs[0], b.outputs[0])
     if a.op is PARAMETER:
         return a.attrs["variable"] is b.attrs["variable"]
-    return all(_same_value(key, a.attrs[key], b.attrs[key]) for key in a.attrs)
+    return all(_same_value(a.op, key, a.attrs[key], b.attrs[key]) for key in a.attrs)
 
 
-def _same_value(key: str, a: Any, b: Any) -> bool:
-    """Shapes may differ in their rows."""
-    return bool(np.array_equal(a[1:], b[1:]) if key == "shape" else np.all(a == b))
+def _same_constant(a: Tensor, b: Tensor) -> bool:
+    """One value, or the same row again and again."""
+    x, y = a.node.attrs["value"], b.node.attrs["value"]
+    if a.shape != b.shape and same_rows(a) and same_rows(b):
+        x, y = x[:1], y[:1]
+    return np.array_equal(x, y, equal_nan=True)
+
+
+def _same_value(op: Any, key: str, a: Any, b: Any) -> bool:
+    """Attributes that count rows may differ in those."""
+    return bool(np.array_equal(a[1:], b[1:]) if key in op.counts_rows else np.all(a == b))
