@@ -1,8 +1,8 @@
 """Builds the C engine (zoo_keras/_zk.abi3.so) and the Java bridge (zoo_keras/spark/zoo_bridge.jar).
 
-In: csrc/**/*.c, csrc/**/*.h and csrc/jvm/**/*.java. Out: those two files, in the tree; only what changed
-is made again. It is both a script (`python csrc/build.py --inplace`) and the build backend that
-pyproject.toml names, which adds the two files to a wheel made by setuptools.
+In: the .c and .h files below csrc, and csrc/jvm/**/*.java. Out: those two files, in the tree; only
+what changed is made again. It is both a script (`python csrc/build.py --inplace`) and the build
+backend that pyproject.toml names, which adds the two files to a wheel made by setuptools.
 It must not know what the sources compute: kernel files and their tables are found by name.
 """
 

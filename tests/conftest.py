@@ -3,4 +3,5 @@
 import os
 import sys
 
+os.environ["ZK_DEBUG"] = "1"  # graphs are verified after every pass
 os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable

@@ -90,14 +90,6 @@ def run(graph: Graph, feeds: Feeds, freeze: bool = False) -> list[np.ndarray]:
     return outs
 
 
-def verify(graph: Graph) -> None:
-    """Every node has the outputs that its op's shape rule promises for its inputs."""
-    for node in graph.nodes():
-        if node.inputs:
-            promised = node.op.infer(*[t.spec for t in node.inputs], **node.attrs)
-            assert promised == node.specs, f"{node}: {promised}"
-
-
 def op_names(graph: Graph) -> list[str]:
     """The ops of a graph in order, leaves left out."""
     return [n.op.name for n in graph.nodes() if n.inputs]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from graph_check import assert_close, evaluate, op_names, run, verify
+from graph_check import assert_close, evaluate, op_names, run
 
 import zoo_keras as zk
 from zoo_keras.graph import Graph, Tensor, constant, input_tensor, tracing
@@ -15,6 +15,7 @@ from zoo_keras.ops.op import registry as R
 from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.layout import arrange
 from zoo_keras.passes.simplify import simplify
+from zoo_keras.passes.verify import verify
 
 LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 SHAPE = (2, 3, 4, 5)  # channels first

@@ -8,10 +8,20 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from graph_check import RandomGraph, assert_close, evaluate, op_names, verify
+from graph_check import RandomGraph, assert_close, evaluate, op_names
 
-from zoo_keras.errors import UnsupportedError
-from zoo_keras.graph import CONSTANT, Graph, Tensor, constant, input_tensor, scope, tracing
+from zoo_keras.errors import ProgramError, UnsupportedError
+from zoo_keras.graph import (
+    CONSTANT,
+    Graph,
+    Node,
+    Spec,
+    Tensor,
+    constant,
+    input_tensor,
+    scope,
+    tracing,
+)
 from zoo_keras.ops.op import registry as R
 from zoo_keras.passes.chains import gather_chains
 from zoo_keras.passes.fuse import fold_scales, fuse_bias, fuse_epilogues, pack_weights
@@ -19,6 +29,7 @@ from zoo_keras.passes.fuse_norm import fuse_norms
 from zoo_keras.passes.grad import gradients, sum_to_shape
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.passes.simplify import FOLD_LIMIT, simplify
+from zoo_keras.passes.verify import verify
 from zoo_keras.weights import Variable
 
 Build = Callable[[Tensor], Tensor | tuple[Tensor, ...]]
@@ -477,3 +488,10 @@ def test_an_empty_batch_has_gradients_of_zero():
         after = graph(Graph([x], gradients(loss, [w, b])))
         for value, t in zip(evaluate(after.outputs, {"x": np.zeros((0, 3), "f")}), (w, b)):
             np.testing.assert_array_equal(value, np.zeros(t.shape))
+
+
+def test_a_pass_that_breaks_a_shape_is_named():
+    x = input_tensor("x", (2, 3))
+    wrong = Node(R["relu"], [x], {}, [Spec((3, 2), "float32")]).outputs[0]
+    with pytest.raises(ProgramError, match=r"after simplify.*relu.*its op gives"):
+        verify(Graph([x], [wrong]), "simplify")

@@ -202,7 +202,7 @@ class Graph:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self._nodes: tuple[Node, ...] | None = None
-        self._readers: dict[tuple[int, int], list[Node | None]] | None = None
+        self._readers: dict[Tensor, list[Node | None]] | None = None
 
     def nodes(self) -> Sequence[Node]:
         """All nodes that the outputs need, each after its inputs; the order is deterministic."""
@@ -210,15 +210,15 @@ class Graph:
             self._nodes = tuple(topological(t.node for t in self.outputs))
         return self._nodes
 
-    def readers(self) -> dict[tuple[int, int], list[Node | None]]:
-        """Who reads each tensor, by (id of node, index); None stands for being an output."""
+    def readers(self) -> dict[Tensor, list[Node | None]]:
+        """Who reads each tensor; None stands for being an output."""
         if self._readers is None:
             self._readers = {}
             for node in self.nodes():
                 for t in node.inputs:
-                    self._readers.setdefault((id(t.node), t.index), []).append(node)
+                    self._readers.setdefault(t, []).append(node)
             for t in self.outputs:
-                self._readers.setdefault((id(t.node), t.index), []).append(None)
+                self._readers.setdefault(t, []).append(None)
         return self._readers
 
     def __str__(self) -> str:
@@ -276,7 +276,7 @@ class Trace:
     def __init__(self, rng: Tensor | None = None) -> None:
         self.parameters: dict[int, tuple[Any, Tensor]] = {}
         self.updates: dict[int, tuple[Any, Tensor]] = {}
-        self.masks: dict[tuple[int, int], tuple[Tensor, Any]] = {}
+        self.masks: dict[Tensor, Any] = {}
         self.narrow = False  # Variables are read rounded to bfloat16: see layers.call_context
         self.losses: list[Any] = []  # added by layers: add_loss and activity regularizers
         self.rng = rng

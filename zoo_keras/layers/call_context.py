@@ -64,11 +64,11 @@ def mask_of(tensor: Any) -> Any:
     trace = current_trace()
     if trace is None or not isinstance(tensor, Tensor):
         return None
-    return trace.masks.get((id(tensor.node), tensor.index), (None, None))[1]
+    return trace.masks.get(tensor)
 
 
 def set_mask(tensor: Any, mask: Any) -> None:
     """Let a mask (True: use, False: skip) travel with a tensor of the running trace."""
     trace = current_trace()
     if trace is not None and mask is not None and isinstance(tensor, Tensor):
-        trace.masks[id(tensor.node), tensor.index] = (tensor, mask)
+        trace.masks[tensor] = mask

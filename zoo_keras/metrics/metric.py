@@ -178,4 +178,4 @@ def mask_of(tensor: Any) -> Any:
     trace = current_trace()
     if trace is None or not isinstance(tensor, Tensor):
         return None
-    return trace.masks.get((id(tensor.node), tensor.index), (None, None))[1]
+    return trace.masks.get(tensor)

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from zoo_keras.graph import CONSTANT, Graph, Leaf, Node, Tensor
 from zoo_keras.ops.chain import MAX_INPUTS, MAX_NODES, MAX_OUTPUTS, chain_of, chainable
 from zoo_keras.passes.fuse import frozen_nodes
-from zoo_keras.passes.rewrite import consumers, with_inputs
+from zoo_keras.passes.rewrite import with_inputs
 
-Key = tuple[int, int]
+Readers = dict[Tensor, list[Node | None]]
 
 
 class _Group:
@@ -25,17 +25,17 @@ class _Group:
         self.position, self.kind = position, kind
         self.nodes: dict[int, Node] = {}  # by place in the order
         self.members: set[int] = set()
-        self.sources: set[Key] = set()
+        self.sources: set[Tensor] = set()
         self.read = False
 
-    def outside(self, node: Node) -> set[Key]:
+    def outside(self, node: Node) -> set[Tensor]:
         """What the node reads that this group does not make; numbers are part of the code."""
         return {
-            _key(t) for t in node.inputs
+            t for t in node.inputs
             if id(t.node) not in self.members and not (t.node.op is CONSTANT and t.size == 1)
         }  # fmt: skip
 
-    def has_room(self, nodes: int, sources: set[Key]) -> bool:
+    def has_room(self, nodes: int, sources: set[Tensor]) -> bool:
         return len(self.nodes) + nodes <= MAX_NODES and len(self.sources | sources) <= MAX_INPUTS
 
     def add(self, place: int, node: Node) -> None:
@@ -46,7 +46,7 @@ class _Group:
     def absorb(self, other: _Group) -> None:
         self.nodes |= other.nodes
         self.members |= other.members
-        self.sources = {s for s in self.sources | other.sources if s[0] not in self.members}
+        self.sources = {s for s in self.sources | other.sources if id(s.node) not in self.members}
 
 
 class _Grouping:
@@ -85,55 +85,49 @@ class _Grouping:
         outside = group.outside(node)
         if not group.has_room(1, outside):
             return False
-        in_time = all(self.positions[key[0]] < group.position for key in outside)
+        in_time = all(self.positions[id(t.node)] < group.position for t in outside)
         if not in_time and not group.read:
             group.position, in_time = i, True
         return in_time
-
-
-def _key(tensor: Tensor) -> Key:
-    return id(tensor.node), tensor.index
 
 
 def gather_chains(graph: Graph, freeze: bool = False) -> Graph:
     """Replace elementwise nodes by chains; with `freeze`, frozen nodes stay by themselves."""
     order = graph.nodes()
     groups = _Grouping(order, frozen_nodes(graph) if freeze else set()).group_of
-    readers = consumers(graph)
-    made = {_key(t): t for n in order if isinstance(n.op, Leaf) for t in n.outputs}
+    readers = graph.readers()
+    made = {t: t for n in order if isinstance(n.op, Leaf) for t in n.outputs}
     for i, node in enumerate(order):
         group = groups.get(id(node))
         if group is None:
-            new = with_inputs(node, tuple(made[_key(t)] for t in node.inputs))
-            made.update({(id(node), i): t for i, t in enumerate(new.outputs)})
+            new = with_inputs(node, tuple(made[t] for t in node.inputs))
+            made.update(zip(node.outputs, new.outputs, strict=True))
         elif group.position == i:
             _emit(group, readers, made)
-    return Graph(graph.inputs, [made[_key(t)] for t in graph.outputs])
+    return Graph(graph.inputs, [made[t] for t in graph.outputs])
 
 
-def _emit(group: _Group, readers: dict[Key, list[Node | None]], made: dict[Key, Tensor]) -> None:
+def _emit(group: _Group, readers: Readers, made: dict[Tensor, Tensor]) -> None:
     """Make the chain, in pieces when it has more outputs than one chain may have."""
     for nodes in _pieces([group.nodes[place] for place in sorted(group.nodes)], readers):
         members = {id(n) for n in nodes}
-        renewed: dict[Key, Tensor] = {}
+        renewed: dict[Tensor, Tensor] = {}
         fresh = []
         for node in nodes:
-            inputs = tuple(
-                renewed[_key(t)] if _key(t) in renewed else made[_key(t)] for t in node.inputs
-            )
+            inputs = tuple(renewed[t] if t in renewed else made[t] for t in node.inputs)
             new = with_inputs(node, inputs)
-            renewed[id(node), 0] = new.outputs[0]
+            renewed[node.outputs[0]] = new.outputs[0]
             fresh.append(new)
         wanted = [n for n in nodes if _read_outside(n, members, readers)]
-        outputs = chain_of(fresh, [renewed[id(n), 0] for n in wanted])
-        made.update({(id(n), 0): t for n, t in zip(wanted, outputs, strict=True)})
+        outputs = chain_of(fresh, [renewed[n.outputs[0]] for n in wanted])
+        made.update({n.outputs[0]: t for n, t in zip(wanted, outputs, strict=True)})
 
 
-def _read_outside(node: Node, members: set[int], readers: dict[Key, list[Node | None]]) -> bool:
-    return any(r is None or id(r) not in members for r in readers.get((id(node), 0), []))
+def _read_outside(node: Node, members: set[int], readers: Readers) -> bool:
+    return any(r is None or id(r) not in members for r in readers.get(node.outputs[0], []))
 
 
-def _pieces(nodes: Sequence[Node], readers: dict[Key, list[Node | None]]) -> list[Sequence[Node]]:
+def _pieces(nodes: Sequence[Node], readers: Readers) -> list[Sequence[Node]]:
     """Halve until no piece has too many outputs."""
     members = {id(n) for n in nodes}
     if sum(_read_outside(n, members, readers) for n in nodes) <= MAX_OUTPUTS:

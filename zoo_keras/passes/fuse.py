@@ -12,7 +12,7 @@ import numpy as np
 
 from zoo_keras.graph import CONSTANT, PARAMETER, Graph, Leaf, Node, Tensor, constant
 from zoo_keras.ops.op import registry
-from zoo_keras.passes.rewrite import consumers, rewrite
+from zoo_keras.passes.rewrite import rewrite
 
 Outputs = Sequence[Tensor] | None
 
@@ -79,12 +79,12 @@ def _steady(node: Node) -> bool:
 
 def _single_use(graph: Graph, rule: Callable[..., Outputs]) -> Callable[..., Outputs]:
     """Gives the rule `alone(i)`: input i of the node is read by this node only."""
-    readers = consumers(graph)
+    readers = graph.readers()
 
     def wrapped(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
         def alone(i: int) -> bool:
             t = node.inputs[i]
-            return len(readers[id(t.node), t.index]) == 1
+            return len(readers[t]) == 1
 
         return rule(node, inputs, alone) if inputs else None
 

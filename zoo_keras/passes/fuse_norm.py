@@ -10,9 +10,9 @@ from typing import Any
 
 from zoo_keras.graph import Graph, Node, Tensor, topological
 from zoo_keras.ops.op import registry
-from zoo_keras.passes.rewrite import Replacements, consumers, replace
+from zoo_keras.passes.rewrite import Replacements, replace
 
-Readers = dict[tuple[int, int], list[Node | None]]
+Readers = dict[Tensor, list[Node | None]]
 
 
 def fuse_norms(graph: Graph) -> Graph:
@@ -21,15 +21,15 @@ def fuse_norms(graph: Graph) -> Graph:
 
 
 def _fuse_forward(graph: Graph) -> Graph:
-    readers, position = consumers(graph), {id(n): i for i, n in enumerate(graph.nodes())}
+    readers, position = graph.readers(), {id(n): i for i, n in enumerate(graph.nodes())}
     found: Replacements = {}
     for node in graph.nodes():
         if node.op.name == "relu" and node.specs[0].dtype == "float32":
             norm, residual = _normed(node, readers, position)
             if norm is not None:
                 fused = _fused(norm, residual)
-                found[id(node), 0] = fused.outputs[0]
-                found.update({(id(norm), i): fused.outputs[i] for i in (1, 2)})
+                found[node.outputs[0]] = fused.outputs[0]
+                found.update({norm.outputs[i]: fused.outputs[i] for i in (1, 2)})
     return replace(graph, found) if found else graph
 
 
@@ -40,7 +40,7 @@ def _normed(
     tensor = relu.inputs[0]
     if _is_norm(tensor, readers):
         return tensor.node, None
-    if tensor.node.op.name != "add" or len(readers[id(tensor.node), tensor.index]) != 1:
+    if tensor.node.op.name != "add" or len(readers[tensor]) != 1:
         return None, None
     a, b = tensor.node.inputs
     for norm, other in ((a, b), (b, a)):
@@ -51,7 +51,7 @@ def _normed(
 
 
 def _is_norm(tensor: Tensor, readers: Readers) -> bool:
-    alone = len(readers[id(tensor.node), tensor.index]) == 1
+    alone = len(readers[tensor]) == 1
     return tensor.node.op.name == "batch_norm" and tensor.index == 0 and alone
 
 
@@ -69,7 +69,7 @@ def _fused(norm: Node, residual: Tensor | None) -> Node:
 
 
 def _fuse_backward(graph: Graph) -> Graph:
-    readers, found = consumers(graph), {}
+    readers, found = graph.readers(), {}
     taken: set[int] = set()  # relu_grads that a fused gradient stands for
     for node in graph.nodes():
         mask = node.inputs[0].node if node.op.name == "batch_norm_grad" else None
@@ -77,7 +77,7 @@ def _fuse_backward(graph: Graph) -> Graph:
             continue
         if _belongs(node, _unrounded(mask.inputs[1]).node):
             taken.add(id(mask))
-            found.update(_fused_gradient(node, mask, len(readers[id(mask), 0]) > 1))
+            found.update(_fused_gradient(node, mask, len(readers[mask.outputs[0]]) > 1))
     return replace(graph, found) if found else graph
 
 
@@ -97,5 +97,5 @@ def _fused_gradient(node: Node, mask: Node, residual: bool) -> Replacements:
     attrs: dict[str, Any] = {**node.attrs, "residual": residual}
     fused = Node(registry["batch_norm_relu_grad"], [g, y, *node.inputs[1:]], attrs, specs,
                  node.scope)  # fmt: skip
-    found: Replacements = {(id(node), i): fused.outputs[i] for i in range(3)}
-    return found | ({(id(mask), 0): fused.outputs[3]} if residual else {})
+    found: Replacements = {node.outputs[i]: fused.outputs[i] for i in range(3)}
+    return found | ({mask.outputs[0]: fused.outputs[3]} if residual else {})

@@ -15,7 +15,7 @@ from zoo_keras.errors import UnsupportedError
 from zoo_keras.graph import Node, Tensor, constant, scope, topological
 from zoo_keras.ops.op import registry
 
-Cotangents = dict[tuple[int, int], Tensor]
+Cotangents = dict[Tensor, Tensor]
 
 
 def gradients(loss: Tensor, wrt: Sequence[Tensor]) -> list[Tensor | None]:
@@ -35,7 +35,7 @@ def pullback(
     for node in reversed(order):
         if any(id(t.node) in active for t in node.inputs):
             _through(node, active, cotangents)
-    return [cotangents.get((id(t.node), t.index)) for t in wrt]
+    return [cotangents.get(t) for t in wrt]
 
 
 def _ones(loss: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def _depends_on(order: Sequence[Node], sources: set[int]) -> set[int]:
 
 def _through(node: Node, active: set[int], cotangents: Cotangents) -> None:
     """Add what this node sends back to the cotangents of its inputs."""
-    outs = [cotangents.get((id(node), i)) for i in range(len(node.specs))]
+    outs = [cotangents.get(t) for t in node.outputs]
     if all(g is None for g in outs):
         return
     if node.op.grad is None:
@@ -73,9 +73,8 @@ def _through(node: Node, active: set[int], cotangents: Cotangents) -> None:
 
 
 def _accumulate(cotangents: Cotangents, tensor: Tensor, gradient: Tensor) -> None:
-    key = (id(tensor.node), tensor.index)
-    before = cotangents.get(key)
-    cotangents[key] = gradient if before is None else registry["add"](before, gradient)
+    before = cotangents.get(tensor)
+    cotangents[tensor] = gradient if before is None else registry["add"](before, gradient)
 
 
 def sum_to_shape(gradient: Tensor, shape: tuple[int, ...]) -> Tensor:

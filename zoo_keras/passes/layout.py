@@ -13,7 +13,7 @@ from typing import Any
 
 from zoo_keras.graph import Graph, Node, Tensor, scope
 from zoo_keras.ops.op import registry
-from zoo_keras.passes.rewrite import consumers, rewrite
+from zoo_keras.passes.rewrite import rewrite
 from zoo_keras.passes.simplify import cancelled_transpose
 
 Perm = tuple[int, ...]
@@ -127,20 +127,16 @@ def _through_broadcast(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
 
 def _pad_windows(graph: Graph) -> Graph:
     """Zeros around x become padding of conv and of its gradients; of max_pool when x >= 0."""
-    readers = consumers(graph)
+    readers = graph.readers()
 
     def rule(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
         if node.op.name in ("conv", "conv_grad_kernel", "max_pool"):
             return _padded_window(node, inputs)
-        if node.op.name == "strided_slice" and len(readers[_key(node.inputs[0])]) == 1:
+        if node.op.name == "strided_slice" and len(readers[node.inputs[0]]) == 1:
             return _unpadded_gradient(node, inputs[0].node)
         return None
 
     return rewrite(graph, rule)
-
-
-def _key(tensor: Tensor) -> tuple[int, int]:
-    return id(tensor.node), tensor.index
 
 
 def _padded_window(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from zoo_keras.graph import Graph, Node, Tensor
 from zoo_keras.ops.narrow import is_rounded, round_bfloat16
 from zoo_keras.ops.op import registry
-from zoo_keras.passes.rewrite import consumers, rewrite, with_inputs
+from zoo_keras.passes.rewrite import rewrite, with_inputs
 
 NEAR = 12  # nodes; a tensor read within as many is alive anyway
 SMALL = 1 << 14  # elements; less is not worth two instructions
@@ -21,15 +21,15 @@ SMALL = 1 << 14  # elements; less is not worth two instructions
 def sink_rounding(graph: Graph) -> Graph:
     """round then relu -> relu then round, and no rounding of a term of a sum that is rounded
     itself, so that normalization, sum and relu stand side by side."""
-    readers = consumers(graph)
+    readers = graph.readers()
 
     def lone(t: Tensor) -> bool:
-        return t.node.op.name == "round_bfloat16" and len(readers[id(t.node), 0]) == 1
+        return t.node.op.name == "round_bfloat16" and len(readers[t]) == 1
 
     def rule(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
         if node.op.name == "relu" and lone(node.inputs[0]):
             return [round_bfloat16(registry["relu"](inputs[0].node.inputs[0]))]
-        if node.op.name == "add" and _only_rounded(readers[id(node), 0]):
+        if node.op.name == "add" and _only_rounded(readers[node.outputs[0]]):
             bare = [
                 t.node.inputs[0] if lone(own) and t.node.op.name == "round_bfloat16" else t
                 for own, t in zip(node.inputs, inputs, strict=True)
@@ -49,32 +49,32 @@ def narrow_storage(graph: Graph) -> Graph:
     far = _far_readers(graph)
     if not any(far.values()):
         return graph
-    made: dict[tuple[int, int], Tensor] = {}
+    made: dict[Tensor, Tensor] = {}
     stored: dict[int, Tensor] = {}
     for node in graph.nodes():
         inputs = [
             registry["from_bfloat16"](stored[id(t.node)])
             if id(node) in far.get(id(t.node), ())
-            else made[id(t.node), t.index]
+            else made[t]
             for t in node.inputs
         ]
         outputs = with_inputs(node, tuple(inputs)).outputs
-        made.update({(id(node), i): t for i, t in enumerate(outputs)})
+        made.update(zip(node.outputs, outputs, strict=True))
         if far.get(id(node)):
             stored[id(node)] = registry["to_bfloat16"](outputs[0])
-    feeds = [made.get((id(t.node), t.index), t) for t in graph.inputs]
-    return Graph(feeds, [made[id(t.node), t.index] for t in graph.outputs])
+    feeds = [made.get(t, t) for t in graph.inputs]
+    return Graph(feeds, [made[t] for t in graph.outputs])
 
 
 def _far_readers(graph: Graph) -> dict[int, set[int]]:
     """For each large rounded tensor, by the id of its node, the ids of the nodes that read it
     late."""
     position = {id(n): i for i, n in enumerate(graph.nodes())}
-    readers = consumers(graph)
+    readers = graph.readers()
 
     def late(node: Node) -> set[int]:
         end = position[id(node)] + NEAR
-        return {id(r) for r in readers[id(node), 0] if r is not None and position[id(r)] > end}
+        return {id(r) for r in readers[node.outputs[0]] if r is not None and position[id(r)] > end}
 
     return {
         id(node): late(node)

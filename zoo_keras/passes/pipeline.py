@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+
 from zoo_keras.graph import Graph
 from zoo_keras.passes.chains import gather_chains
 from zoo_keras.passes.fuse import fold_scales, fuse_bias, fuse_epilogues, pack_weights
@@ -12,6 +15,22 @@ from zoo_keras.passes.recompute import recompute
 from zoo_keras.passes.simplify import simplify
 from zoo_keras.passes.tables import project_tables
 from zoo_keras.passes.unread import drop_unread
+from zoo_keras.passes.verify import verify
+
+Pass = Callable[[Graph], Graph]
+
+# What runs in training and inference alike. Layout comes first, because moving transposes and
+# padding makes equal nodes that simplifying merges, and windows that biases can be fused into.
+ALWAYS: tuple[Pass, ...] = (arrange, simplify, drop_unread, sink_rounding, fuse_bias)
+# With frozen weights, scales fold into products only once biases are part of them.
+FROZEN: tuple[Pass, ...] = (project_tables, fold_scales)
+# Activations are taken into products before normalization looks for its ReLU: first come, first
+# fused. What no product or normalization took is left for chains.
+EPILOGUES: tuple[Pass, ...] = (fuse_epilogues, fuse_norms)
+# Packing makes constants of weights, which simplifying folds.
+PACKED: tuple[Pass, ...] = (pack_weights, simplify)
+# What waits for backward is stored narrow before the rest is weighed against computing it again.
+TRAINED: tuple[Pass, ...] = (narrow_storage, recompute)
 
 
 def optimise(graph: Graph, freeze: bool = False) -> Graph:
@@ -20,10 +39,14 @@ def optimise(graph: Graph, freeze: bool = False) -> Graph:
     Args:
         freeze: weights change rarely (inference), so work on them alone may move out of the run.
     """
-    graph = drop_unread(simplify(arrange(graph)))
-    graph = fuse_bias(sink_rounding(graph))
-    if freeze:
-        graph = fold_scales(project_tables(graph))
-    graph = fuse_norms(fuse_epilogues(graph))
-    graph = simplify(pack_weights(graph)) if freeze else recompute(narrow_storage(graph))
-    return gather_chains(graph, freeze)
+    last = PACKED if freeze else TRAINED
+    passes = [*ALWAYS, *(FROZEN if freeze else ()), *EPILOGUES, *last]
+    debug = os.environ.get("ZK_DEBUG") == "1"
+    for step in passes:
+        graph = step(graph)
+        if debug:
+            verify(graph, getattr(step, "__name__", repr(step)))
+    graph = gather_chains(graph, freeze)
+    if debug:
+        verify(graph, "gather_chains")
+    return graph

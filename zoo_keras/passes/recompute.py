@@ -13,12 +13,10 @@ from itertools import accumulate
 
 from zoo_keras.graph import Graph, Leaf, Node, Tensor
 from zoo_keras.ops.chain import chainable
-from zoo_keras.passes.rewrite import consumers, rewrite, with_inputs
+from zoo_keras.passes.rewrite import rewrite, with_inputs
 
 MOST = 4  # operations: about the time of storing and loading a number once
 SMALL = 1 << 14  # elements; less stays in the cache until backward
-
-Key = tuple[int, int]
 
 
 class _Costs:
@@ -26,7 +24,7 @@ class _Costs:
 
     def __init__(self, graph: Graph) -> None:
         order = graph.nodes()
-        self.readers = consumers(graph)
+        self.readers = graph.readers()
         self.position = {id(n): i for i, n in enumerate(order)}
         heavy = (not isinstance(n.op, Leaf) and not chainable(n) for n in order)
         self.heavy_before = [0, *accumulate(heavy)]  # of ops that are not elementwise
@@ -34,7 +32,7 @@ class _Costs:
     def far(self, node: Node) -> list[Node]:
         """The readers that come after the next op that is not elementwise; [] when a result is an
         output of the graph."""
-        readers = self.readers.get((id(node), 0), [])
+        readers = self.readers.get(node.outputs[0], [])
         here = self.heavy_before[self.position[id(node)]]
         found = [r for r in readers if r is not None]
         if len(found) != len(readers):
@@ -50,19 +48,15 @@ class _Costs:
             return False
         operations, leaves = _tree(node)
         last = max(self.position[id(r)] for r in far)
-        arrays = {_key(t) for t in leaves if t.size >= SMALL}
+        arrays = {t for t in leaves if t.size >= SMALL}
         alive = all(self._alive(t, last) for t in leaves)
         return operations <= MOST and len(arrays) == 1 and alive
 
     def _alive(self, tensor: Tensor, until: int) -> bool:
         """Whether it is needed as late as that in any case."""
-        readers = self.readers[_key(tensor)]
+        readers = self.readers[tensor]
         late = (r is None or self.position[id(r)] >= until for r in readers)
         return isinstance(tensor.node.op, Leaf) or any(late)
-
-
-def _key(tensor: Tensor) -> Key:
-    return id(tensor.node), tensor.index
 
 
 def _cheap(node: Node) -> bool:
@@ -91,12 +85,12 @@ def recompute(graph: Graph) -> Graph:
     if not chosen:
         return graph
     twins: dict[int, Tensor] = {}
-    renewed: dict[Key, Tensor] = {}
+    renewed: dict[Tensor, Tensor] = {}
 
     def twin(node: Node) -> Tensor:
         """The node made again from what is kept."""
         if id(node) not in twins:
-            inputs = [twin(t.node) if _cheap(t.node) else renewed[_key(t)] for t in node.inputs]
+            inputs = [twin(t.node) if _cheap(t.node) else renewed[t] for t in node.inputs]
             made = Node(node.op, inputs, node.attrs, node.specs, node.scope)
             twins[id(node)] = made.outputs[0]
         return twins[id(node)]
@@ -107,7 +101,7 @@ def recompute(graph: Graph) -> Graph:
             for t, new in zip(node.inputs, inputs, strict=True)
         )
         made = with_inputs(node, given).outputs
-        renewed.update({(id(node), i): t for i, t in enumerate(made)})
+        renewed.update(zip(node.outputs, made, strict=True))
         return made
 
     return rewrite(graph, rule)

@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zoo_keras.graph import Graph, Node, Tensor
-from zoo_keras.passes.rewrite import consumers, rewrite
+from zoo_keras.passes.rewrite import rewrite
 
 
 def drop_unread(graph: Graph) -> Graph:
     """Clear the `kept` flags of outputs without readers."""
-    readers = consumers(graph)
+    readers = graph.readers()
 
     def rule(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
         if "kept" not in node.attrs:
             return None
-        kept = tuple((id(node), i) in readers for i in range(len(node.specs)))
+        kept = tuple(t in readers for t in node.outputs)
         if kept == node.attrs["kept"]:
             return None
         attrs = {**node.attrs, "kept": kept}

@@ -29,7 +29,7 @@ from zoo_keras.ops.rows import (
     sort_ids,
 )
 from zoo_keras.passes.pipeline import optimise
-from zoo_keras.passes.rewrite import consumers, rewrite
+from zoo_keras.passes.rewrite import rewrite
 from zoo_keras.program import Place, Program, compile_graph
 
 Feed = Callable[..., Tensor]  # feed(place, shape, dtype) -> a tensor that is read there
@@ -66,11 +66,11 @@ def uses_by_rows(
     fused = optimizer.flat_step()
     if fused is None or optimizer.use_ema or (fused.kind == "ftrl" and fused.how[3]):
         return []
-    readers = consumers(Graph([], outputs))
+    readers = Graph([], outputs).readers()
     found = []
     for variable in variables:
         tensor = trace.parameters[id(variable)][1] if id(variable) in trace.parameters else None
-        nodes = readers.get((id(tensor.node), 0), []) if tensor is not None else []
+        nodes = readers.get(tensor, []) if tensor is not None else []
         mine = [n for n in nodes if n is not None and _gathers(n, tensor)]
         if mine and len(mine) == len(nodes) and variable.constraint is None:
             found.append(Use(variable, mine))
