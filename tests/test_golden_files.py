@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from golden.cases.models import MODELS
+from golden.cases import models, recurrent_models, spatial_models
 from golden.compare import OUTPUT, STEP, assert_all_close, assert_close
 from golden.store import DATA, Golden, series
 
@@ -11,12 +11,20 @@ import zoo_keras as zk
 
 # Keras 2 divides by n - 1 for the moving variance of images, Keras 3 and zoo_keras by n.
 KERAS2_VARIANCE = 1e-2
-KERAS3 = Golden("files")
-KERAS2 = Golden("keras2")
+MODELS = models.MODELS | spatial_models.MODELS | recurrent_models.MODELS
 TORCH = Golden("torch")
-every_model = pytest.mark.parametrize("name", KERAS3.cases)
-every_old_model = pytest.mark.parametrize("name", KERAS2.cases)
-WHOLE = [f"{name}{suffix}" for name in KERAS3.cases for suffix in (".h5", ".keras")]
+
+
+def by_name(*areas):
+    """Name -> the golden area that holds the file's numbers."""
+    return {name: area for area in map(Golden, areas) for name in area.cases}
+
+
+KERAS3 = by_name("files", "spatial_files", "recurrent_files")
+KERAS2 = by_name("keras2", "spatial_keras2", "recurrent_keras2")
+every_model = pytest.mark.parametrize("name", KERAS3)
+every_old_model = pytest.mark.parametrize("name", KERAS2)
+WHOLE = [f"{name}{suffix}" for name in KERAS3 for suffix in (".h5", ".keras")]
 
 
 def joined(items):
@@ -45,7 +53,7 @@ def assert_trains_on(model, arrays, logs, variance=STEP):
 @pytest.mark.parametrize("file", WHOLE)
 def test_whole_model_of_keras_3_predicts_the_same(file):
     name = file.partition(".")[0]
-    arrays = KERAS3.arrays(name)
+    arrays = KERAS3[name].arrays(name)
     model = zk.saving.load_model(DATA / "files" / file)
     want = series(arrays, "weight")
     assert_all_close(model.get_weights(), want, 0.0, [w.path for w in model.weights])
@@ -56,7 +64,7 @@ def test_whole_model_of_keras_3_predicts_the_same(file):
 def test_whole_model_of_keras_3_trains_on(file):
     name = file.partition(".")[0]
     model = zk.saving.load_model(DATA / "files" / file)
-    assert_trains_on(model, KERAS3.arrays(name), KERAS3.cases[name]["continued"])
+    assert_trains_on(model, KERAS3[name].arrays(name), KERAS3[name].cases[name]["continued"])
 
 
 @pytest.mark.parametrize("file", WHOLE)
@@ -64,13 +72,13 @@ def test_model_loads_without_its_compile_state(file):
     name = file.partition(".")[0]
     model = zk.saving.load_model(DATA / "files" / file, compile=False)
     assert not model.compiled
-    assert_predicts(model, KERAS3.arrays(name))
+    assert_predicts(model, KERAS3[name].arrays(name))
 
 
 @every_model
 @pytest.mark.parametrize("suffix", [".weights.h5", ".h5"])
 def test_weights_of_keras_3_load_into_the_same_model(name, suffix):
-    arrays = KERAS3.arrays(name)
+    arrays = KERAS3[name].arrays(name)
     model = MODELS[name].build(zk)
     model.load_weights(DATA / "files" / f"{name}{suffix}")
     want = series(arrays, "weight")
@@ -89,12 +97,12 @@ def test_file_written_on_torch_opens_and_trains_on(suffix):
 @every_old_model
 def test_whole_model_of_keras_2_predicts_the_same(name):
     model = zk.saving.load_model(DATA / "keras2" / f"{name}.h5")
-    assert_predicts(model, KERAS2.arrays(name))
+    assert_predicts(model, KERAS2[name].arrays(name))
 
 
 @every_old_model
 def test_weights_of_keras_2_load_into_the_same_model(name):
-    arrays = KERAS2.arrays(name)
+    arrays = KERAS2[name].arrays(name)
     model = zk.saving.load_model(DATA / "keras2" / f"{name}.h5", compile=False)
     model.set_weights([w * 0 for w in model.get_weights()])
     model.load_weights(DATA / "keras2" / f"{name}_weights.h5")
@@ -104,14 +112,14 @@ def test_weights_of_keras_2_load_into_the_same_model(name):
 @every_old_model
 def test_whole_model_of_keras_2_trains_on(name):
     model = zk.saving.load_model(DATA / "keras2" / f"{name}.h5")
-    continued = KERAS2.cases[name]["continued"]
-    assert_trains_on(model, KERAS2.arrays(name), continued, KERAS2_VARIANCE)
+    continued = KERAS2[name].cases[name]["continued"]
+    assert_trains_on(model, KERAS2[name].arrays(name), continued, KERAS2_VARIANCE)
 
 
 @every_model
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
 def test_what_is_saved_here_opens_here(name, suffix, tmp_path):
-    arrays, logs = KERAS3.arrays(name), KERAS3.cases[name]["continued"]
+    arrays, logs = KERAS3[name].arrays(name), KERAS3[name].cases[name]["continued"]
     zk.saving.load_model(DATA / "files" / f"{name}.keras").save(tmp_path / f"again{suffix}")
     again = zk.saving.load_model(tmp_path / f"again{suffix}")
     assert_predicts(again, arrays)

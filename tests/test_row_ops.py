@@ -26,11 +26,6 @@ def test_notes_and_coefficients():
     check_samples([rows.replay_coefficients], 2e-6, 1e-7)
 
 
-@pytest.mark.parametrize("op", [rows.gather_replayed, rows.settle_rows, rows.rows_update])
-def test_rows_equal_steps_made_one_by_one_on_the_samples(op):
-    check_samples([op], 2e-4, 2e-5)
-
-
 def long_training(kind: str, how: tuple, rate, first: int) -> list[np.ndarray]:
     """w, slots, last, coefficients, notes, n of a table whose rows lag up to 400 steps."""
     rng, n, d = np.random.default_rng(3), 400, 19
