@@ -92,10 +92,14 @@ class Program:
         return replace(self, instrs=instrs, space_bytes=sizes, isa=isa)
 
     def wants_mkl(self) -> bool:
-        """Whether MKL computes a product of this program."""
-        by = [(native.KERNELS[name], place) for name, place in _MULTIPLIER.items()]
-        products = [(self.instrs["attr0"][self.instrs["kernel"] == k], at) for k, at in by]
-        return any((self.attrs[first + at] == native.lib.ZK_MKL).any() for first, at in products)
+        """Whether MKL computes a product of this program, whose tables C has not checked yet."""
+        for name, place in _MULTIPLIER.items():
+            products = self.instrs["kernel"] == native.KERNELS[name]
+            at = self.instrs["attr0"][products].astype(np.int64) + place
+            inside = at[(at >= 0) & (at < len(self.attrs))]
+            if (self.attrs[inside] == native.lib.ZK_MKL).any():
+                return True
+        return False
 
     def bytes_of(self, space: str) -> int:
         """The size of a space, 0 when the program does not use it."""
