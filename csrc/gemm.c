@@ -37,7 +37,7 @@ typedef struct {
     int ta, tb, packed;             /* stored turned: a(k, m), b(n, k); b in panels */
     int64_t arow, acol, brow, bcol; /* strides of a(m, k) and b(k, n) in memory */
     int act, mkl, may_cut_k;
-    int column; /* y was one column, see turn_single_column */
+    int column;                   /* y was one column, see turn_single_column */
     int64_t rows, columns, kcuts; /* blocks of one matrix */
     float *partial;               /* y(kcuts, m, n) before its sum when kcuts > 1 */
     float *shared;                /* b in panels, or NULL when each task packs what it reads */
