@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | test-spark35 | test-oracle | test-sanitize |
+# make demo | test | lint | bench | test-isas | test-spark35 | test-oracle | test-sanitize |
 #      check-aarch64 | clean
 #
 # Each target makes the Python environment that it needs (.venv, .venv-bench, .venv-spark35) and
@@ -9,7 +9,7 @@ PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
 BENCHMARKS := step latency allreduce scaling
 
-.PHONY: demo test lint bench test-spark35 test-oracle test-sanitize check-aarch64 clean
+.PHONY: demo test lint bench test-isas test-spark35 test-oracle test-sanitize check-aarch64 clean
 .DELETE_ON_ERROR:
 
 demo: .venv/zoo-demo
@@ -31,6 +31,18 @@ lint: .venv/zoo-dev
 bench: .venv-bench/zoo-peers
 	.venv-bench/bin/python csrc/build.py --inplace
 	for name in $(BENCHMARKS); do .venv-bench/bin/python benchmarks/$$name.py || exit; done
+
+# What kernels and programs compute, in processes pinned to each instruction set but the widest,
+# which `make test` runs in.
+test-isas: .venv/zoo-dev
+	.venv/bin/python csrc/build.py --inplace
+	sets="$$(.venv/bin/python -c 'from zoo_keras.native import *; print(*instruction_sets()[1:])')"; \
+	for isa in $$sets; do ZOO_KERAS_ISA=$$isa $(PYTEST) -q $(KERNEL_TESTS) || exit; done
+
+KERNEL_TESTS := tests/test_*_ops.py tests/test_ops.py tests/test_gemm.py tests/test_conv*.py \
+    tests/test_pool.py tests/test_chain.py tests/test_vmath.py tests/test_reduce.py \
+    tests/test_int8.py tests/test_exchange.py tests/test_kernel_coverage.py tests/test_program.py \
+    tests/test_same_bits.py tests/test_engine.py tests/test_threads.py
 
 test-spark35: .venv-spark35/zoo-dev
 	.venv-spark35/bin/python csrc/build.py --inplace

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from kernel_rows import limits, mkl
 from kernel_rows.row import Row
 
-from zoo_keras import config, native
+from zoo_keras import gemm, native
 
 # Modules of kernel_rows with a function rows().
 GROUPS = ("gemm", "conv", "pool", "norm", "softmax", "attention", "rnn", "embedding", "elementwise",
@@ -93,7 +93,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--seconds", type=float, default=0.1, help="for each row and contender")
     parser.add_argument(
-        "--mkl", default=config.find_mkl(), metavar="PATH", help="libmkl_rt; default: the package's"
+        "--mkl", default=gemm.find_mkl(), metavar="PATH", help="libmkl_rt; default: the package's"
     )
     return parser.parse_args()
 

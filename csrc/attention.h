@@ -55,10 +55,10 @@ static void set_mask(attention *w, const zk_arg *arg, const void *p) {
 /* Optional arguments after q, k, v, which begin at argument `at`: a mask, and rng(2) int64. */
 static void set_options(attention *w, int at, const void *const *p) {
     const zk_call *c = w->call;
-    const double rate = c->attr[3];
+    const double rate = c->attr[ZK_ATTENTION_RATE];
     for (int i = at + 3; i < c->nout + c->nin; i++)
         if (c->a[i].dtype != ZK_I64) set_mask(w, c->a + i, p ? p[i] : NULL);
-        else if (p) w->rng = source_of(c->attr[4], p[i]);
+        else if (p) w->rng = source_of(c->attr[ZK_ATTENTION_SEED], p[i]);
     if (rate <= 0) return;
     w->kept = rate < 1 ? (float)(1 / (1 - rate)) : 0;
     w->threshold = (int32_t)floor(rate * 0x1p24 + 0.5);
@@ -82,7 +82,8 @@ static attention new_attention(const zk_call *c, int at) {
     attention w = {.call = c, .batch = q->dims[0], .queries = q->dims[1], .keys = k->dims[1]};
     w.heads = q->dims[2], w.width = q->dims[3], w.depth = v->dims[3];
     w.group = zk_max(1, w.heads / zk_max(k->dims[2], 1));
-    w.scale = (float)c->attr[0], w.causal = c->attr[1] != 0, w.blank = c->attr[2] != 0;
+    w.scale = (float)c->attr[ZK_ATTENTION_SCALE];
+    w.causal = c->attr[ZK_ATTENTION_CAUSAL] != 0, w.blank = c->attr[ZK_ATTENTION_BLANK] != 0;
     return w;
 }
 

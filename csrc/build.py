@@ -131,6 +131,16 @@ def write_tables(folder: Path, names: list[str]) -> Path:
     return write(folder / "tables.c", "\n".join([*lines, ""]))
 
 
+def write_identity(folder: Path, flags: list[str]) -> Path:
+    """A C file that says what the library is made of, for processes that must agree on it."""
+    sources = [*CSRC.rglob("*.h"), *c_files().values()]
+    made_by = [platform.machine(), *flags, *instruction_sets().values()]
+    found = digest(sorted(filter(Path.exists, sources)), made_by)
+    lines = [f'const char *zk_build(void) {{ return "{found}"; }}']
+    lines += ["const char *zk_compiler(void) { return __VERSION__; }", ""]
+    return write(folder / "identity.c", "\n".join(lines))
+
+
 def write_wrapper(folder: Path) -> Path:
     """The Python module's C file, made by cffi from zk.h without its preprocessor lines."""
     from cffi import FFI
@@ -159,7 +169,7 @@ def compile_jobs(folder: Path, sanitize: bool) -> list[Job]:
     names = kernel_files()
     sources = [write_stub(folder, name, isa) for name in names for isa in instruction_sets()]
     sources += [path for name, path in c_files().items() if name in ONCE]
-    sources += [write_tables(folder, names)]
+    sources += [write_tables(folder, names), write_identity(folder, plain)]
     jobs = [compile_job(folder, source, plain + STRICT) for source in sources]
     python = ["-isystem", sysconfig.get_path("include"), "-DPy_LIMITED_API=0x030a0000"]
     return [*jobs, compile_job(folder, write_wrapper(folder), [*plain, "-Wall", *python])]
@@ -260,9 +270,10 @@ def build_c(sanitize: bool = False, verbose: bool = False) -> None:
     place(library, sanitized_package(folder) if sanitize else PACKAGE)
 
 
-def digest(sources: list[Path]) -> str:
-    """A short fingerprint of the Java sources' names and contents."""
+def digest(sources: list[Path], words: list[str] | None = None) -> str:
+    """A short fingerprint of sources' names and contents, and of some words."""
     text = b"".join(str(path).encode() + b"\0" + path.read_bytes() for path in sources)
+    text += "\0".join(words or []).encode()
     return hashlib.sha256(text).hexdigest()[:32]
 
 

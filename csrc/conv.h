@@ -44,16 +44,15 @@ static inline int is_depthwise(const zk_conv *p) {
     return p->ci == 1 && p->co == 1 && p->groups > 1;
 }
 
-/* Attributes of the three axes from each of these numbers on, depth first; then three single ones.
- * For packed weights, the kernel's cells follow. */
+/* Places of attributes: see zk.h. */
 enum {
-    CONV_STRIDES = 0,
-    CONV_PADDING = 3, /* before the first cell */
-    CONV_DILATION = 6,
-    CONV_GROUPS = 9,
-    CONV_ACTIVATION = 10,
-    CONV_WINOGRAD = 11, /* outputs of Winograd's tile along an axis, or 0 */
-    CONV_KERNEL = 12
+    CONV_STRIDES = ZK_CONV_STRIDES,
+    CONV_PADDING = ZK_CONV_PADDING,
+    CONV_DILATION = ZK_CONV_DILATION,
+    CONV_GROUPS = ZK_CONV_GROUPS,
+    CONV_ACTIVATION = ZK_CONV_ACTIVATION,
+    CONV_WINOGRAD = ZK_CONV_WINOGRAD,
+    CONV_KERNEL = ZK_CONV_KERNEL
 };
 ZK_INLINE int64_t conv_attr(const zk_call *c, int i) { return (int64_t)c->attr[i]; }
 

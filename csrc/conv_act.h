@@ -1,7 +1,6 @@
 /* Activations that a convolution applies as it stores its result. */
 #ifndef ZK_CONV_ACT_H
 #define ZK_CONV_ACT_H
-#include "activation.h"
 #include "vmath.h"
 
 /* Not inlined: a register tile calls it for each of its vectors. */

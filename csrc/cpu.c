@@ -35,6 +35,12 @@ static int chosen(void) {
 
 const char *zk_isa(void) { return isas[chosen()].name; }
 
+const char *zk_isa_name(int index) {
+    for (int i = 0; i < (int)(sizeof isas / sizeof *isas); i++)
+        if (isas[i].supported() && index-- == 0) return isas[i].name;
+    return NULL;
+}
+
 int zk_set_isa(const char *name) {
     for (int i = 0; i < (int)(sizeof isas / sizeof *isas); i++)
         if (!strcmp(name, isas[i].name) && isas[i].supported()) {

@@ -5,12 +5,9 @@
 #include "vmath.h"
 
 enum {
-    ROOM = 1024,         /* floats that a register holds */
-    STRIDE = ROOM + 48,  /* between registers: not a whole page, so they do not evict each other */
-    MAX_REGISTERS = 256, /* these three as in chain_code.py */
-    MAX_ROWS = 200,
-    MAX_INPUTS = 64,
-    SHARE = 1 << 17 /* least work of a task, in elements times weight */
+    ROOM = 1024,        /* floats that a register holds */
+    STRIDE = ROOM + 48, /* between registers: not a whole page, so they do not evict each other */
+    SHARE = 1 << 17     /* least work of a task, in elements times weight */
 };
 
 /* One tile function at work: d[i] = f(s0[i], s1[i], s2[i]). The step of a source is VL floats, or
@@ -173,19 +170,19 @@ typedef struct {
     int64_t n, tile, piece; /* elements in all, in a tile, in a task */
     int numbers, rows, registers;
     const double *bits;
-    pattern in[MAX_INPUTS];
+    pattern in[ZK_CHAIN_MAX_INPUTS];
     struct {
         int16_t tile, d, s[3];
-    } code[MAX_ROWS];
-    uint8_t late[MAX_REGISTERS]; /* outputs that are written when the tile is done */
+    } code[ZK_CHAIN_MAX_ROWS];
+    uint8_t late[ZK_CHAIN_MAX_REGISTERS]; /* outputs that are written when the tile is done */
 } chain;
 
 /* The registers of one thread: where each is at the moment. */
 typedef struct {
     const chain *h;
     float *memory;
-    float *at[MAX_REGISTERS];
-    int64_t step[MAX_REGISTERS];
+    float *at[ZK_CHAIN_MAX_REGISTERS];
+    int64_t step[ZK_CHAIN_MAX_REGISTERS];
 } bench;
 
 static int64_t size_of(int dtype) {
@@ -372,24 +369,25 @@ static void choose_piece(chain *h) {
 /* How many numbers, rows and registers there are. */
 static void count(chain *h, const zk_call *c) {
     h->c = c;
-    h->numbers = (int)c->attr[0];
-    h->rows = (int)c->attr[2];
-    h->registers = c->nout + c->nin + h->numbers + (int)c->attr[1];
+    h->numbers = (int)c->attr[ZK_CHAIN_NUMBERS];
+    h->rows = (int)c->attr[ZK_CHAIN_ROWS];
+    h->registers = c->nout + c->nin + h->numbers + (int)c->attr[ZK_CHAIN_BETWEEN];
 }
 
 static void decode(chain *h) {
     const zk_call *c = h->c;
-    const double *a = c->attr + 3;
+    const double *a = c->attr + ZK_CHAIN_HEAD;
     for (int k = 0; k < c->nin; k++, a += 2) {
         int64_t repeat = (int64_t)a[0], period = (int64_t)a[1];
         h->in[k] = (pattern){period == 1 ? h->n : repeat, period, 0};
     }
     h->bits = a;
     a += h->numbers;
-    for (int i = 0; i < h->rows; i++, a += 5) {
-        h->code[i].tile = (int16_t)a[0];
-        h->code[i].d = (int16_t)a[1];
-        for (int k = 0; k < 3; k++) h->code[i].s[k] = (int16_t)a[2 + k];
+    for (int i = 0; i < h->rows; i++, a += ZK_CHAIN_ROW) {
+        h->code[i].tile = (int16_t)a[ZK_CHAIN_TILE];
+        h->code[i].d = (int16_t)a[ZK_CHAIN_TARGET];
+        for (int k = 0; k < ZK_CHAIN_SOURCES; k++)
+            h->code[i].s[k] = (int16_t)a[ZK_CHAIN_SOURCE + k];
     }
 }
 

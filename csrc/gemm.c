@@ -37,6 +37,7 @@ typedef struct {
     int ta, tb, packed;             /* stored turned: a(k, m), b(n, k); b in panels */
     int64_t arow, acol, brow, bcol; /* strides of a(m, k) and b(k, n) in memory */
     int act, mkl, may_cut_k;
+    int column;                   /* y was one column, see turn_single_column */
     int64_t rows, columns, kcuts; /* blocks of one matrix */
     float *partial;               /* y(kcuts, m, n) before its sum when kcuts > 1 */
     float *shared;                /* b in panels, or NULL when each task packs what it reads */
@@ -248,8 +249,8 @@ static void dot_rows(const float *w, int64_t rows, int64_t k, const float *x, fl
     }
 }
 
-/* One row times a turned b: dot products. The bias is the one number of a single unit, see
- * turn_single_column. */
+/* A single column, see turn_single_column, as dot products; the bias is one number. Other rows take
+ * the tile: dot products would give a row alone other bits than the same row in a batch. */
 static void multiply_part_by_dots(const gemm *g, const part *s) {
     const int64_t j = s->p0 * PANEL, n = zk_min(g->n, s->p1 * PANEL) - j;
     float *y = s->y + j;
@@ -272,7 +273,7 @@ static int64_t matrix_at(const gemm *g, const zk_arg *arg, int64_t index) {
 
 static void run_part(const gemm *g, const part *s, float *scratch) {
     if (g->mkl) multiply_part_by_mkl(g, s);
-    else if (g->m == 1 && g->tb) multiply_part_by_dots(g, s);
+    else if (g->column && g->tb) multiply_part_by_dots(g, s);
     else multiply_part(g, s, scratch);
 }
 
@@ -366,6 +367,10 @@ static void share_task(void *ctx, int64_t p, int thread) {
 static void multiply(gemm *g) {
     const int64_t blocks = g->batch * g->rows * g->columns * g->kcuts;
     if (!blocks) return;
+    if (g->mkl && !zk_mkl_loaded()) {
+        zk_fail(g->call, "the program wants MKL, which is not loaded");
+        return;
+    }
     if (shares_b(g) && !g->mkl) {
         zk_parallel(g->call, panels(g->n), share_task, g);
         g->b = g->shared, g->packed = 1;
@@ -378,7 +383,7 @@ static void multiply(gemm *g) {
 static void turn_single_column(gemm *g) {
     const gemm was = *g;
     if (was.n != 1 || was.packed) return;
-    g->m = 1, g->n = was.m;
+    g->m = 1, g->n = was.m, g->column = 1;
     g->a = was.b, g->b = was.a;
     g->aarg = was.barg, g->barg = was.aarg;
     g->ta = 0, g->tb = !was.ta;
@@ -404,21 +409,21 @@ static void take_scratch(gemm *g) {
 static gemm product(const zk_call *c, const float *a, const float *b) {
     const zk_arg *y = c->a, *aarg = c->a + 1, *barg = c->a + 2;
     gemm g = {.call = c, .a = a, .b = b, .aarg = aarg, .barg = barg};
-    g.ta = c->attr[0] != 0, g.tb = c->attr[1] != 0;
+    g.ta = c->attr[ZK_MATMUL_TRANSPOSE_A] != 0, g.tb = c->attr[ZK_MATMUL_TRANSPOSE_B] != 0;
     g.m = y->dims[y->ndim - 2], g.n = y->dims[y->ndim - 1];
     g.k = aarg->dims[aarg->ndim - 1 - g.ta];
     g.batch = zk_span(y, 0, y->ndim - 2);
     if (!g.ta && zk_span(barg, 0, barg->ndim - 2) == 1) g.m *= g.batch, g.batch = 1;
     turn_single_column(&g);
     set_strides(&g);
-    g.mkl = zk_mkl_takes(g.m, g.n, g.k);
-    g.may_cut_k = g.batch == 1 && g.m > 1;
+    g.mkl = c->attr[ZK_MATMUL_BY] == ZK_MKL && zk_mkl_takes(g.m, g.n, g.k);
+    g.may_cut_k = g.ta && y->ndim == 2;
     choose_blocks(&g);
     return g;
 }
 
 /* matmul: y = a b.  out y(..., m, n)  in a(..., m, k) or (..., k, m), b(..., k, n) or (..., n, k)
- * attr transpose_a, transpose_b */
+ * attr transpose_a, transpose_b, by */
 static void matmul(const zk_call *c) {
     gemm g = product(c, c->p[1], c->p[2]);
     g.y = c->p[0];
@@ -442,16 +447,17 @@ static gemm layer(const zk_call *c, int64_t k, int64_t n, int act) {
 
 /* The product of a dense call. */
 static gemm dense_product(const zk_call *c) {
-    gemm g = layer(c, c->a[2].dims[0], c->a[2].dims[1], (int)c->attr[0]);
+    gemm g = layer(c, c->a[2].dims[0], c->a[2].dims[1], (int)c->attr[ZK_DENSE_ACTIVATION]);
     turn_single_column(&g);
     set_strides(&g);
-    g.mkl = c->a[2].dims[1] != 1 && zk_mkl_takes(g.m, g.n, g.k);
+    g.mkl = c->attr[ZK_DENSE_BY] == ZK_MKL && c->a[2].dims[1] != 1;
+    g.mkl = g.mkl && zk_mkl_takes(g.m, g.n, g.k);
     choose_blocks(&g);
     return g;
 }
 
 /* dense: y = act(x w + b [+ residual]).
- * out y(..., n)  in x(..., k), w(k, n), b(n), residual(..., n)  attr act */
+ * out y(..., n)  in x(..., k), w(k, n), b(n), residual(..., n)  attr act, by */
 static void dense(const zk_call *c) {
     gemm g = dense_product(c);
     take_scratch(&g);
@@ -466,7 +472,8 @@ static int64_t dense_scratch(const zk_call *c) {
 /* dense_packed: y = act(x w + b [+ residual]).
  * out y(..., n)  in x(..., k), w(ceil(n / 16), k, 16), b(n), residual(..., n)  attr n, act */
 static void dense_packed(const zk_call *c) {
-    gemm g = layer(c, c->a[2].dims[1], (int64_t)c->attr[0], (int)c->attr[1]);
+    const int act = (int)c->attr[ZK_DENSE_PACKED_ACTIVATION];
+    gemm g = layer(c, c->a[2].dims[1], (int64_t)c->attr[ZK_DENSE_PACKED_UNITS], act);
     g.packed = g.n != 1;
     if (!g.packed) { /* back to a plain column */
         float *column = (float *)c->scratch;
@@ -480,7 +487,7 @@ static void dense_packed(const zk_call *c) {
 }
 
 static int64_t dense_packed_scratch(const zk_call *c) {
-    gemm g = layer(c, c->a[2].dims[1], (int64_t)c->attr[0], 0);
+    gemm g = layer(c, c->a[2].dims[1], (int64_t)c->attr[ZK_DENSE_PACKED_UNITS], 0);
     if (g.n == 1) return g.k * (int64_t)sizeof(float);
     set_strides(&g);
     return copied(&g) ? scratch_bytes(c, &g) : 0;

@@ -4,7 +4,6 @@
  * nothing of blocking, packing or threads. */
 #ifndef ZK_GEMM_H
 #define ZK_GEMM_H
-#include "activation.h"
 #include "vmath.h"
 
 /* Rows of a full tile, and panels side by side in a tile of so many rows: as many accumulators as

@@ -5,7 +5,7 @@
 #include "conv_act.h"
 #include "ids.h"
 
-#define EPSILON 1e-7f    /* keeps the scale of zeros finite, as Keras has it */
+#define EPSILON (1.f / ZK_INT8_PER_EPSILON)
 #define BLOCK_ROWS 32    /* of a task: a panel is read once for all of them */
 #define TASK (1 << 17)   /* multiplications of a task, at least: about 2 us */
 #define INPUTS (1 << 15) /* numbers of x that one task rounds, about */
@@ -39,7 +39,7 @@ static int32_t largest(const float *x, int64_t k) {
 
 static void round_task(void *ctx, int64_t task, int thread) {
     const layer *l = ctx;
-    const int64_t wide = l->steps * INT8_STEP, end = zk_min((task + 1) * l->per, l->m);
+    const int64_t wide = l->steps * ZK_INT8_STEP, end = zk_min((task + 1) * l->per, l->m);
     (void)thread;
     for (int64_t i = task * l->per; i < end; i++) {
         const float *x = l->x + i * l->k;
@@ -47,7 +47,7 @@ static void round_task(void *ctx, int64_t task, int thread) {
         float most;
         memcpy(&most, &top, 4);
         const int finite = top < 0x7f800000;
-        const float scale = l->fixed > 0 ? l->fixed : INT8_MOST / (most + EPSILON);
+        const float scale = l->fixed > 0 ? l->fixed : ZK_INT8_MOST / (most + EPSILON);
         l->step[i] = finite ? 1 / scale : NAN;
         l->negative[i] =
             (uint8_t)int8_round(x, l->k, finite ? scale : 0, l->q + i * wide, l->size + i * wide);
@@ -94,7 +94,7 @@ static void store_rows(const layer *l, const columns *c, const float *step, int6
 /* Rows [i0, i1) of one panel. */
 static void run_panel(const layer *l, int64_t p, int64_t i0, int64_t i1) {
     int32_t sums[INT8_ROWS * PANEL];
-    const int64_t wide = l->steps * INT8_STEP;
+    const int64_t wide = l->steps * ZK_INT8_STEP;
     const columns c = columns_of(l, p * PANEL);
     int8_tile t = {.w = l->w + p * wide * PANEL, .row = wide, .steps = l->steps, .sums = sums};
     for (int64_t i = i0, rows; i < i1; i += rows) {
@@ -116,9 +116,10 @@ static void run_task(void *ctx, int64_t task, int thread) {
 }
 
 static layer layer_of(const zk_call *c) {
-    layer l = {.m = zk_span(c->a, 0, c->a->ndim - 1), .n = (int64_t)c->attr[0]};
+    layer l = {.m = zk_span(c->a, 0, c->a->ndim - 1), .n = (int64_t)c->attr[ZK_DENSE_INT8_UNITS]};
     l.k = c->a[1].dims[c->a[1].ndim - 1], l.steps = c->a[2].dims[1];
-    l.act = (int)c->attr[1], l.fixed = (float)c->attr[2];
+    l.act = (int)c->attr[ZK_DENSE_INT8_ACTIVATION];
+    l.fixed = (float)c->attr[ZK_DENSE_INT8_SCALE];
     l.rows = zk_max(1, zk_ceil(l.m, BLOCK_ROWS));
     const double work = (double)l.n * (double)l.k * (double)l.m;
     const int64_t wanted = zk_ceil((int64_t)(work / TASK), l.rows);
@@ -133,7 +134,7 @@ static layer layer_of(const zk_call *c) {
  * scratch: q and |q| (m, 4 ceil(k / 4)), step(m), negative(m) */
 static void dense_int8(const zk_call *c) {
     layer l = layer_of(c);
-    const int64_t bytes = l.m * l.steps * INT8_STEP;
+    const int64_t bytes = l.m * l.steps * ZK_INT8_STEP;
     if (!l.m || !l.n) return;
     l.y = c->p[0], l.x = c->p[1], l.w = c->p[2], l.wscale = c->p[3], l.bias = c->p[4];
     l.q = (int8_t *)c->scratch;
@@ -146,7 +147,7 @@ static void dense_int8(const zk_call *c) {
 
 static int64_t dense_int8_scratch(const zk_call *c) {
     const layer l = layer_of(c);
-    return 2 * zk_align(l.m * l.steps * INT8_STEP) + zk_align(l.m * 5);
+    return 2 * zk_align(l.m * l.steps * ZK_INT8_STEP) + zk_align(l.m * 5);
 }
 
 /* pack_int8: panels of 16 columns and 4 rows, zero padded. -128 has no positive counterpart.
@@ -158,11 +159,12 @@ static void pack_int8(const zk_call *c) {
     memset(y, 0, (size_t)zk_count(c->a));
     for (int64_t t = 0; t < k; t++)
         for (int64_t j = 0; j < n; j++) {
-            const int64_t panel = j / PANEL * c->a->dims[1] + t / INT8_STEP;
-            y[(panel * PANEL + j % PANEL) * INT8_STEP + t % INT8_STEP] = w[t * n + j];
+            const int64_t panel = j / PANEL * c->a->dims[1] + t / ZK_INT8_STEP;
+            y[(panel * PANEL + j % PANEL) * ZK_INT8_STEP + t % ZK_INT8_STEP] = w[t * n + j];
             least = w[t * n + j] < least ? w[t * n + j] : least;
         }
-    if (least < -INT8_MOST) zk_fail(c, "int8 weights must lie within -127..127. Received: -128.");
+    if (least < -ZK_INT8_MOST)
+        zk_fail(c, "int8 weights must lie within -127..127. Received: -128.");
 }
 
 typedef struct {

@@ -10,9 +10,6 @@
 #define ZK_GEMM_INT8_H
 #include "vmath.h"
 
-#define INT8_MOST 127 /* largest magnitude of an input or weight */
-#define INT8_STEP 4   /* inputs that stand side by side for each column of a panel */
-
 /* One tile. x(r, t) = x[r * row + t], size the same of |x|; w(steps, 16, 4). */
 typedef struct {
     const int8_t *x;
@@ -33,7 +30,7 @@ typedef struct {
 /* 8 floats * scale as whole numbers, ties to even. */
 ZK_INLINE __m256i int8_whole(const float *x, __m256 scale) {
     const __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x), scale);
-    return _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(INT8_MOST)));
+    return _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(ZK_INT8_MOST)));
 }
 
 /* 32 at once, in bytes; what is too low ends at -127. */
@@ -42,7 +39,7 @@ ZK_INLINE __m256i int8_round_32(const float *x, __m256 scale) {
     const __m256i cd = _mm256_packs_epi32(int8_whole(x + 16, scale), int8_whole(x + 24, scale));
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     const __m256i q = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(ab, cd), order);
-    return _mm256_max_epi8(q, _mm256_set1_epi8(-INT8_MOST));
+    return _mm256_max_epi8(q, _mm256_set1_epi8(-ZK_INT8_MOST));
 }
 
 /* The first inputs of int8_round, in whole vectors; returns how many. */
@@ -109,7 +106,7 @@ ZK_INLINE void int8_run(const int8_tile *t, const int rows, const int negative) 
     memset(t->sums, 0, sizeof *t->sums * PANEL * (size_t)rows);
     for (int64_t s = 0; s < t->steps; s++)
         for (int r = 0; r < rows; r++) {
-            const int8_t *x = t->x + r * t->row + s * INT8_STEP, *w = t->w + s * 4 * PANEL;
+            const int8_t *x = t->x + r * t->row + s * ZK_INT8_STEP, *w = t->w + s * 4 * PANEL;
             for (int j = 0; j < PANEL; j++, w += 4)
                 t->sums[r * PANEL + j] += x[0] * w[0] + x[1] * w[1] + x[2] * w[2] + x[3] * w[3];
         }
@@ -122,8 +119,8 @@ static int int8_round(const float *x, int64_t k, float scale, int8_t *q, uint8_t
     int8_t all;
     for (int64_t i = int8_round_most(x, k, scale, q, size, &all); i < k; i++) {
         float v = x[i] * scale;
-        v = v > INT8_MOST ? INT8_MOST : v;
-        v = (v < -INT8_MOST ? -INT8_MOST : v) + 0x1.8p23f;
+        v = v > ZK_INT8_MOST ? ZK_INT8_MOST : v;
+        v = (v < -ZK_INT8_MOST ? -ZK_INT8_MOST : v) + 0x1.8p23f;
         int32_t bits;
         memcpy(&bits, &v, 4);
         q[i] = (int8_t)bits;

@@ -6,11 +6,9 @@
 #include <dlfcn.h>
 #include <limits.h>
 #include <stddef.h>
-#include <string.h>
 #include "zk.h"
 
 enum { SEQUENTIAL = 1, LP64 = 0, ROW_MAJOR = 101, AS_IS = 111, TURNED = 112 };
-enum { AUTO, MKL, NATIVE };
 
 typedef int (*setter)(int);
 typedef void (*sgemm_call)(int layout, int turn_a, int turn_b, int m, int n, int k, float alpha,
@@ -19,39 +17,11 @@ typedef void (*sgemm_call)(int layout, int turn_a, int turn_b, int m, int n, int
 
 static sgemm_call sgemm;
 static setter set_threads; /* of the calling thread; returns the number before */
-static int choice;
-
-/* Where MKL beats our kernels: Intel's CPUs, by instruction set, from this many rows, columns and
- * steps on. On AMD's (Zen 3 measured) it is no quicker at any shape that matters. */
-typedef struct {
-    const char *isa;
-    int64_t m, n, k;
-} win;
-static const win wins[] = {{"avx512", 32, 32, 32}, {"avx2", 128, 128, 128}};
 
 int zk_mkl_loaded(void) { return sgemm != NULL; }
 
-void zk_set_gemm(int wanted) { choice = wanted; }
-
-static int is_intel(void) {
-#if defined(__x86_64__)
-    return __builtin_cpu_is("intel");
-#else
-    return 0;
-#endif
-}
-
-static const win *row_of_this_cpu(void) {
-    if (!is_intel()) return NULL;
-    for (size_t i = 0; i < sizeof wins / sizeof *wins; i++)
-        if (!strcmp(wins[i].isa, zk_isa())) return &wins[i];
-    return NULL;
-}
-
-/* Loads nothing when no product would ever go to MKL. */
 int zk_mkl_load(const char *path) {
     if (sgemm) return 0;
-    if (choice != MKL && !row_of_this_cpu()) return -1;
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library) return -1;
     setter interface = (setter)dlsym(library, "MKL_Set_Interface_Layer");
@@ -66,10 +36,7 @@ int zk_mkl_load(const char *path) {
 }
 
 int zk_mkl_takes(int64_t m, int64_t n, int64_t k) {
-    if (!sgemm || choice == NATIVE || !m || !n || !k) return 0;
-    if (m > INT_MAX || n > INT_MAX || k > INT_MAX) return 0;
-    const win *row = row_of_this_cpu();
-    return choice == MKL || (row && m >= row->m && n >= row->n && k >= row->k);
+    return m && n && k && m <= INT_MAX && n <= INT_MAX && k <= INT_MAX;
 }
 
 void zk_mkl_multiply(int64_t m, int64_t n, int64_t k, zk_matrix a, zk_matrix b, float scale,

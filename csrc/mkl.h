@@ -1,9 +1,10 @@
-/* Intel's MKL as the kernels see it: whether it multiplies a matrix of this shape, and the call. */
+/* Intel's MKL as the kernels see it: whether it can multiply matrices of this shape, and the call.
+ * Whether it shall is an attribute of the product. */
 #ifndef ZK_MKL_H
 #define ZK_MKL_H
 #include <stdint.h>
 
-/* 1 when MKL is loaded, and the choice or the table of mkl.c gives it this product. */
+/* 1 when MKL has a product of this shape; whether it is loaded is not asked. */
 int zk_mkl_takes(int64_t m, int64_t n, int64_t k);
 
 /* A matrix in memory: rows `step` floats apart, to be read as it is or turned. */

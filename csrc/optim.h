@@ -268,43 +268,25 @@ static void ftrl_setup(step *s, const double *attr, double lr, double count) {
     s->k[2] = (float)(2 * (attr[1] + attr[2] / 2 / lr)), s->k[3] = (float)(2 * attr[3]);
 }
 
-/* The numbers that Python's ops.update.KINDS gives each optimizer. */
-enum {
-    SGD,
-    MOMENTUM,
-    ADAM,
-    AMSGRAD,
-    ADAMAX,
-    NADAM,
-    RMS,
-    RMS_M,
-    RMS_C,
-    RMS_CM,
-    ADAGRAD,
-    ADADELTA,
-    LION,
-    FTRL
-};
-
 static const struct {
     step_run run;
     step_setup setup;
     int slots, nattr;
 } kinds[] = {
-    [SGD] = {sgd_run, sgd_setup, 0, 0},
-    [MOMENTUM] = {momentum_run, momentum_setup, 1, 2},
-    [ADAM] = {adam_run, adam_setup, 2, 3},
-    [AMSGRAD] = {amsgrad_run, adam_setup, 3, 3},
-    [ADAMAX] = {adamax_run, adamax_setup, 2, 3},
-    [NADAM] = {nadam_run, nadam_setup, 2, 3},
-    [RMS] = {rms_run, rms_setup, 1, 2},
-    [RMS_M] = {rms_m_run, rms_setup, 2, 3},
-    [RMS_C] = {rms_c_run, rms_setup, 2, 2},
-    [RMS_CM] = {rms_cm_run, rms_setup, 3, 3},
-    [ADAGRAD] = {adagrad_run, adagrad_setup, 1, 1},
-    [ADADELTA] = {adadelta_run, rms_setup, 2, 2},
-    [LION] = {lion_run, rms_setup, 1, 2},
-    [FTRL] = {ftrl_run, ftrl_setup, 2, 4},
+    [ZK_SGD] = {sgd_run, sgd_setup, 0, 0},
+    [ZK_MOMENTUM] = {momentum_run, momentum_setup, 1, 2},
+    [ZK_ADAM] = {adam_run, adam_setup, 2, 3},
+    [ZK_AMSGRAD] = {amsgrad_run, adam_setup, 3, 3},
+    [ZK_ADAMAX] = {adamax_run, adamax_setup, 2, 3},
+    [ZK_NADAM] = {nadam_run, nadam_setup, 2, 3},
+    [ZK_RMSPROP] = {rms_run, rms_setup, 1, 2},
+    [ZK_RMSPROP_MOMENTUM] = {rms_m_run, rms_setup, 2, 3},
+    [ZK_RMSPROP_CENTERED] = {rms_c_run, rms_setup, 2, 2},
+    [ZK_RMSPROP_CENTERED_MOMENTUM] = {rms_cm_run, rms_setup, 3, 3},
+    [ZK_ADAGRAD] = {adagrad_run, adagrad_setup, 1, 1},
+    [ZK_ADADELTA] = {adadelta_run, rms_setup, 2, 2},
+    [ZK_LION] = {lion_run, rms_setup, 1, 2},
+    [ZK_FTRL] = {ftrl_run, ftrl_setup, 2, 4},
 };
 
 /* The scalars of one step. attr: kind, its own numbers, clip, decay, ema (-1: none).

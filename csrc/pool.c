@@ -252,7 +252,7 @@ static void average_grad_task(void *ctx, int64_t task, int thread) {
     else spread_task(ctx, task, AVERAGE | DEEP);
 }
 
-/* --- the kernels. attr: window 0 1 2, strides 3 4 5, low padding 6 7 8. Shapes are those of two
+/* --- the kernels. attr: window, strides and low padding of 3 axes. Shapes are those of two
  * spatial axes; with one or three, dims h or d h w stand in their place. */
 
 static int64_t cells_of(const zk_arg *a, int axis) {
@@ -261,8 +261,9 @@ static int64_t cells_of(const zk_arg *a, int axis) {
 }
 
 static pool_axis axis_of(const zk_call *c, int i, const zk_arg *in, const zk_arg *out) {
-    return (pool_axis){cells_of(in, i), cells_of(out, i), (int64_t)c->attr[i],
-                       (int64_t)c->attr[3 + i], (int64_t)c->attr[6 + i]};
+    return (pool_axis){cells_of(in, i), cells_of(out, i), (int64_t)c->attr[ZK_POOL_WINDOW + i],
+                       (int64_t)c->attr[ZK_POOL_STRIDES + i],
+                       (int64_t)c->attr[ZK_POOL_PADDING + i]};
 }
 
 static pooling pooling_of(const zk_call *c, const zk_arg *in, const zk_arg *out) {

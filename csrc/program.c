@@ -46,7 +46,7 @@ int64_t zk_scratch_bytes(const zk_instr *in, const zk_arg *args, const double *a
 
 /* Bytes of an argument, or -1 when a dimension is negative or the product overflows. */
 static int64_t bytes_of(const zk_arg *a) {
-    if (a->ndim < 0 || a->ndim > 8 || !zk_dtype_size(a->dtype)) return -1;
+    if (a->ndim < 0 || a->ndim > ZK_DIMS || !zk_dtype_size(a->dtype)) return -1;
     int64_t n = zk_dtype_size(a->dtype);
     for (int i = 0; i < a->ndim; i++)
         if (a->dims[i] < 0 || __builtin_mul_overflow(n, a->dims[i], &n)) return -1;

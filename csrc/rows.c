@@ -3,13 +3,12 @@
  * zero, is replayed when the row is read or touched, in closed form: by the coefficients of its
  * lag.
  *
- * Notes are (STEPS, NOTE) doubles, one row a step; coefficients (STEPS + 1, WIDTH) floats, one row
- * for each lag. zoo_keras/ops/rows.py derives them. */
+ * Notes are (steps, columns) doubles, one row a step; coefficients (steps + 1, columns) floats, one
+ * row for each lag. Columns: zk.h. zoo_keras/ops/rows.py derives them. */
 #include "ids.h"
 #include "optim.h"
 
-enum { LR, COUNT, RATE, ROOT, KEPT, NOTE };      /* columns of the notes */
-enum { A, B, C, CENTRE, M0, M2, M3, M4, WIDTH }; /* columns of the coefficients */
+enum { B = ZK_LAG_B, C = ZK_LAG_C }; /* columns that slots are multiplied by */
 typedef enum { NONE, LINEAR, RATIO, FIXED, SIGN, LATEST } form;
 
 /* How a kind replays: with `form` from slots m and v; slot i is multiplied by column times[i]. */
@@ -17,13 +16,20 @@ static const struct {
     form form;
     int m, v, times[MAX_SLOTS]; /* 0: the slot stays */
 } replays[] = {
-    [SGD] = {NONE, 0, 0, {0}},        [MOMENTUM] = {LINEAR, 0, 0, {B}},
-    [ADAM] = {RATIO, 0, 1, {B, C}},   [AMSGRAD] = {FIXED, 0, 2, {B, C}},
-    [ADAMAX] = {RATIO, 0, 1, {B, C}}, [NADAM] = {RATIO, 0, 1, {B, C}},
-    [RMS] = {NONE, 0, 0, {C}},        [RMS_M] = {LINEAR, 1, 0, {C, B}},
-    [RMS_C] = {NONE, 0, 0, {C, C}},   [RMS_CM] = {LINEAR, 2, 0, {C, C, B}},
-    [ADAGRAD] = {NONE, 0, 0, {0}},    [ADADELTA] = {NONE, 0, 0, {C, C}},
-    [LION] = {SIGN, 0, 0, {B}},       [FTRL] = {LATEST, 1, 0, {0}},
+    [ZK_SGD] = {NONE, 0, 0, {0}},
+    [ZK_MOMENTUM] = {LINEAR, 0, 0, {B}},
+    [ZK_ADAM] = {RATIO, 0, 1, {B, C}},
+    [ZK_AMSGRAD] = {FIXED, 0, 2, {B, C}},
+    [ZK_ADAMAX] = {RATIO, 0, 1, {B, C}},
+    [ZK_NADAM] = {RATIO, 0, 1, {B, C}},
+    [ZK_RMSPROP] = {NONE, 0, 0, {C}},
+    [ZK_RMSPROP_MOMENTUM] = {LINEAR, 1, 0, {C, B}},
+    [ZK_RMSPROP_CENTERED] = {NONE, 0, 0, {C, C}},
+    [ZK_RMSPROP_CENTERED_MOMENTUM] = {LINEAR, 2, 0, {C, C, B}},
+    [ZK_ADAGRAD] = {NONE, 0, 0, {0}},
+    [ZK_ADADELTA] = {NONE, 0, 0, {C, C}},
+    [ZK_LION] = {SIGN, 0, 0, {B}},
+    [ZK_FTRL] = {LATEST, 1, 0, {0}},
 };
 
 /* What a step multiplies: m by b, the second slot by c; m takes part with weight r per step (1: not
@@ -35,23 +41,23 @@ typedef struct {
 static factors factors_of(const double *attr) {
     const double *k = attr + 1;
     switch ((int)attr[0]) {
-    case MOMENTUM:
+    case ZK_MOMENTUM:
         return (factors){k[0], 1, k[0], 1};
-    case ADAM:
-    case NADAM:
+    case ZK_ADAM:
+    case ZK_NADAM:
         return (factors){k[0], k[1], k[0], sqrt(k[1])};
-    case AMSGRAD:
+    case ZK_AMSGRAD:
         return (factors){k[0], k[1], k[0], 1};
-    case ADAMAX:
+    case ZK_ADAMAX:
         return (factors){k[0], k[1], k[0], k[1]};
-    case RMS_M:
-    case RMS_CM:
+    case ZK_RMSPROP_MOMENTUM:
+    case ZK_RMSPROP_CENTERED_MOMENTUM:
         return (factors){k[2], k[0], k[2], 1};
-    case RMS:
-    case RMS_C:
-    case ADADELTA:
+    case ZK_RMSPROP:
+    case ZK_RMSPROP_CENTERED:
+    case ZK_ADADELTA:
         return (factors){1, k[0], 1, 1};
-    case LION:
+    case ZK_LION:
         return (factors){k[1], 1, 1, 1};
     default:
         return (factors){1, 1, 1, 1};
@@ -63,33 +69,34 @@ static void note_step(double *note, const double *attr, double lr, double count,
     const double *k = attr + 1;
     double root = 1, rate = lr;
     switch ((int)attr[0]) {
-    case MOMENTUM:
+    case ZK_MOMENTUM:
         rate = k[1] != 0 ? -k[0] : -1;
         break;
-    case ADAM:
-    case AMSGRAD:
+    case ZK_ADAM:
+    case ZK_AMSGRAD:
         rate = adam_rate(k, lr, count);
         break;
-    case ADAMAX:
+    case ZK_ADAMAX:
         rate = lr / (1 - pow(k[0], count));
         break;
-    case NADAM: {
+    case ZK_NADAM: {
         double next = nadam_beta(k[0], count + 1);
         root = 1 / sqrt(1 - pow(k[1], count));
         rate = lr * next / (1 - nadam_product(k[0], count) * next);
         break;
     }
-    case RMS_M:
-    case RMS_CM:
+    case ZK_RMSPROP_MOMENTUM:
+    case ZK_RMSPROP_CENTERED_MOMENTUM:
         rate = 1;
         break;
     }
-    note[LR] = lr, note[COUNT] = count, note[RATE] = rate, note[ROOT] = root;
-    note[KEPT] = 1 - decay * lr;
+    note[ZK_NOTE_LR] = lr, note[ZK_NOTE_COUNT] = count, note[ZK_NOTE_RATE] = rate,
+    note[ZK_NOTE_ROOT] = root;
+    note[ZK_NOTE_KEPT] = 1 - decay * lr;
 }
 
-/* note_update: notes with row n = the step just made.  out notes(steps, NOTE)
- * in notes(steps, NOTE), n(), lr(), step()  attr kind, its numbers, decay */
+/* note_update: notes with row n = the step just made.  out notes(steps, columns)
+ * in notes(steps, columns), n(), lr(), step()  attr kind, its numbers, decay */
 static void note_update(const zk_call *c) {
     int32_t n = *(const int32_t *)c->p[2];
     const float *lr = c->p[3], *count = c->p[4];
@@ -99,7 +106,7 @@ static void note_update(const zk_call *c) {
         return;
     }
     double decay = c->attr[1 + kinds[(int)c->attr[0]].nattr];
-    note_step((double *)c->p[0] + n * NOTE, c->attr, *lr, *count, decay);
+    note_step((double *)c->p[0] + n * ZK_NOTE_WIDTH, c->attr, *lr, *count, decay);
 }
 
 /* Central moments of the denominators' roots; a lag whose roots spread too far has no centre. */
@@ -109,12 +116,13 @@ static void write_moments(float *to, const double *raw) {
     double m3 = raw[3] - 3 * a * raw[2] + 3 * a2 * raw[1] - a2 * a * m0;
     double m4 = raw[4] - 4 * a * raw[3] + 6 * a2 * raw[2] - 4 * a2 * a * raw[1] + a2 * a2 * m0;
     int near = a > 0 && fabs(m4) <= 1e-6 * fabs(m0) * a2 * a2;
-    to[CENTRE] = near ? (float)a : -1;
-    to[M0] = (float)m0, to[M2] = (float)m2, to[M3] = (float)m3, to[M4] = (float)m4;
+    to[ZK_LAG_CENTRE] = near ? (float)a : -1;
+    to[ZK_LAG_M0] = (float)m0, to[ZK_LAG_M2] = (float)m2, to[ZK_LAG_M3] = (float)m3,
+    to[ZK_LAG_M4] = (float)m4;
 }
 
 /* replay_coefficients: one row for each lag up to n.
- * out coefficients(steps + 1, WIDTH)  in notes(steps, NOTE), n()  attr kind, its numbers */
+ * out coefficients(steps + 1, columns)  in notes(steps, columns), n()  attr kind, its numbers */
 static void replay_coefficients(const zk_call *c) {
     const double *notes = c->p[1];
     int64_t n = zk_max(0, zk_min(*(const int32_t *)c->p[2], c->a[1].dims[0]));
@@ -123,16 +131,16 @@ static void replay_coefficients(const zk_call *c) {
     double b = 1, k = 1, kept = 1, raw[5] = {0};
     float *to = c->p[0];
     memset(to, 0, (size_t)zk_count(c->a) * 4);
-    for (int64_t i = n;; i--, to += WIDTH) {
-        to[A] = (float)kept, to[B] = (float)b, to[C] = (float)k;
+    for (int64_t i = n;; i--, to += ZK_LAG_WIDTH) {
+        to[ZK_LAG_A] = (float)kept, to[ZK_LAG_B] = (float)b, to[ZK_LAG_C] = (float)k;
         write_moments(to, raw);
-        if (form == LATEST && n) to[M0] = (float)notes[(n - 1) * NOTE + LR];
+        if (form == LATEST && n) to[ZK_LAG_M0] = (float)notes[(n - 1) * ZK_NOTE_WIDTH + ZK_NOTE_LR];
         if (!i) return;
-        const double *note = notes + (i - 1) * NOTE;
-        double weight = note[RATE] * kept, by = f.r;
-        for (int m = 0; m < 5; m++, weight *= note[ROOT], by *= f.q)
+        const double *note = notes + (i - 1) * ZK_NOTE_WIDTH;
+        double weight = note[ZK_NOTE_RATE] * kept, by = f.r;
+        for (int m = 0; m < 5; m++, weight *= note[ZK_NOTE_ROOT], by *= f.q)
             raw[m] = by * (weight + raw[m]);
-        kept *= note[KEPT], b *= f.b, k *= f.c;
+        kept *= note[ZK_NOTE_KEPT], b *= f.b, k *= f.c;
     }
 }
 
@@ -158,12 +166,13 @@ static void replay_each(const table *t, float *y, const float *w, const float *m
         int64_t n = zk_min(BLOCK, t->d - at);
         double share = 1, shrunk = 1;
         memcpy(mean, m + at, (size_t)n * 4);
-        for (int64_t i = 0; i < n; i++) root[i] = t->kind == ADAMAX ? v[at + i] : sqrtf(v[at + i]);
+        for (int64_t i = 0; i < n; i++)
+            root[i] = t->kind == ZK_ADAMAX ? v[at + i] : sqrtf(v[at + i]);
         for (int k = from; k < t->now; k++) {
-            const double *note = t->notes + k * NOTE;
+            const double *note = t->notes + k * ZK_NOTE_WIDTH;
             share *= t->f.r, shrunk *= t->f.q;
-            float left = (float)note[KEPT], rate = (float)(note[RATE] * share);
-            float by = (float)(note[ROOT] * shrunk);
+            float left = (float)note[ZK_NOTE_KEPT], rate = (float)(note[ZK_NOTE_RATE] * share);
+            float by = (float)(note[ZK_NOTE_ROOT] * shrunk);
             for (int i = 0; i < BLOCK; i++)
                 sum[i] = left * sum[i] + rate * mean[i] / (by * root[i] + t->epsilon);
         }
@@ -174,7 +183,8 @@ static void replay_each(const table *t, float *y, const float *w, const float *m
 /* sum of rate * m / (root + epsilon), by the moments of the roots about their centre. */
 ZK_INLINE void replay_ratio(const table *t, float *y, const float *w, const float *m,
                             const float *v, const float *k, int64_t d, int root) {
-    float kept = k[A], a = k[CENTRE], m0 = k[M0], m2 = k[M2], m3 = k[M3], m4 = k[M4];
+    float kept = k[ZK_LAG_A], a = k[ZK_LAG_CENTRE], m0 = k[ZK_LAG_M0], m2 = k[ZK_LAG_M2],
+          m3 = k[ZK_LAG_M3], m4 = k[ZK_LAG_M4];
     float epsilon = t->epsilon;
 #pragma GCC ivdep
     for (int64_t i = 0; i < d; i++) {
@@ -196,10 +206,10 @@ static void replay_latest(const table *t, float *y, const float *v, const float 
 static void replay_row(const table *t, int64_t id, float *y) {
     int64_t d = t->d;
     int lag = t->now - t->last[id];
-    const float *w = t->w + id * d, *k = t->coefficients + lag * WIDTH;
+    const float *w = t->w + id * d, *k = t->coefficients + lag * ZK_LAG_WIDTH;
     const float *m = t->slot[replays[t->kind].m], *v = t->slot[replays[t->kind].v];
     form form = lag > 0 ? replays[t->kind].form : NONE;
-    float kept = lag > 0 ? k[A] : 1, m0 = k[M0];
+    float kept = lag > 0 ? k[ZK_LAG_A] : 1, m0 = k[ZK_LAG_M0];
     m += id * d, v += id * d;
     switch (form) {
     case NONE:
@@ -211,8 +221,8 @@ static void replay_row(const table *t, int64_t id, float *y) {
         for (int64_t i = 0; i < d; i++) y[i] = kept * w[i] - m0 * m[i];
         break;
     case RATIO:
-        if (k[CENTRE] < 0) replay_each(t, y, w, m, v, t->last[id], kept);
-        else if (t->kind == ADAMAX) replay_ratio(t, y, w, m, v, k, d, 0);
+        if (k[ZK_LAG_CENTRE] < 0) replay_each(t, y, w, m, v, t->last[id], kept);
+        else if (t->kind == ZK_ADAMAX) replay_ratio(t, y, w, m, v, k, d, 0);
         else replay_ratio(t, y, w, m, v, k, d, 1);
         break;
     case FIXED:
@@ -234,7 +244,7 @@ static void catch_up_row(const table *t, int64_t id) {
     replay_row(t, id, t->w + id * t->d);
     for (int s = 0; s < kinds[t->kind].slots; s++) {
         int times = replays[t->kind].times[s];
-        float by = times ? t->coefficients[lag * WIDTH + times] : 1;
+        float by = times ? t->coefficients[lag * ZK_LAG_WIDTH + times] : 1;
         float *x = t->slot[s] + id * t->d;
         if (by != 1)
             for (int64_t i = 0; i < t->d; i++) x[i] *= by;
@@ -253,7 +263,7 @@ static table table_at(const zk_call *c, int p) {
     t.coefficients = c->p[p + slots + 2];
     t.notes = c->p[p + slots + 3];
     t.now = *(const int32_t *)c->p[p + slots + 4];
-    t.epsilon = t.kind == FTRL ? 0 : (float)k[2];
+    t.epsilon = t.kind == ZK_FTRL ? 0 : (float)k[2];
     t.l1 = (float)k[0], t.l2 = (float)k[1], t.beta = (float)k[2];
     return t;
 }

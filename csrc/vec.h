@@ -12,7 +12,8 @@
 #else
 #define VL 4
 #endif
-#define PANEL 16 /* floats across a packed panel, in every build */
+#define PANEL 16 /* ZK_PANEL, for the preprocessor */
+_Static_assert(PANEL == ZK_PANEL, "zk.h has the width of a panel");
 #define PV (PANEL / VL)
 
 typedef float vf __attribute__((vector_size(VL * 4), aligned(4), may_alias));
@@ -22,9 +23,6 @@ ZK_INLINE vf vf_load(const float *p) { return *(const vf *)p; }
 ZK_INLINE void vf_store(float *p, vf v) { *(vf *)p = v; }
 ZK_INLINE vf vf_set(float x) { return x - (vf){0}; }
 ZK_INLINE vf vf_select(vi mask, vf a, vf b) { return (vf)(((vi)a & mask) | ((vi)b & ~mask)); }
-ZK_INLINE vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); }
-ZK_INLINE vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }
-ZK_INLINE vf vf_relu(vf a) { return (vf)((vi)a & (a > (vf){0})); }
 ZK_INLINE vf vf_abs(vf a) { return (vf)((vi)a & 0x7fffffff); }
 
 /* The first n floats (n < VL); the rest is zero on load and untouched on store. */
@@ -39,19 +37,12 @@ ZK_INLINE void vf_store_n(float *p, vf v, int n) {
     memcpy(p, t, (size_t)n * 4);
 }
 
-/* Sum and maximum over the lanes, always in the same order. */
+/* Sum over the lanes, always in the same order. */
 ZK_INLINE float vf_sum(vf v) {
     float t[VL];
     vf_store(t, v);
     for (int w = VL / 2; w; w /= 2)
         for (int i = 0; i < w; i++) t[i] += t[i + w];
-    return t[0];
-}
-ZK_INLINE float vf_hmax(vf v) {
-    float t[VL];
-    vf_store(t, v);
-    for (int w = VL / 2; w; w /= 2)
-        for (int i = 0; i < w; i++) t[i] = t[i] > t[i + w] ? t[i] : t[i + w];
     return t[0];
 }
 #endif

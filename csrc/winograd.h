@@ -12,8 +12,8 @@
 #define WINO_POS 36 /* products of a tile */
 /* Products of a tile of `out` outputs along an axis. */
 #define WINO_POINTS(out) (((out) + 2) * ((out) + 2))
-#define WINO_A (2 / 3.f)
-#define WINO_B 1.5f
+#define WINO_A ((float)ZK_WINOGRAD_P / ZK_WINOGRAD_Q)
+#define WINO_B ((float)ZK_WINOGRAD_Q / ZK_WINOGRAD_P)
 #define WINO_AA (WINO_A * WINO_A)
 #define WINO_BB (WINO_B * WINO_B)
 

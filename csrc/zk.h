@@ -5,6 +5,92 @@
 #define ZK_H
 #include <stdint.h>
 
+/* ---- Numbers that Python and C share; Python reads them by these names. ---------------------- */
+
+enum { ZK_DIMS = 8 };   /* axes of an array, at most */
+enum { ZK_PANEL = 16 }; /* floats across a packed panel, in every instruction set */
+
+/* Who multiplies matrices: chosen when a program is compiled, an attribute of its products. */
+enum { ZK_OWN, ZK_MKL };
+
+/* Activations that a kernel applies as it stores. From ZK_GELU on they are for matrix products
+ * only, not for convolutions. */
+enum { ZK_LINEAR, ZK_RELU, ZK_TANH, ZK_SIGMOID, ZK_RELU6, ZK_GELU, ZK_GELU_TANH, ZK_SILU };
+
+/* Places of attributes: matmul, dense, dense_packed, dense_int8. */
+enum { ZK_MATMUL_TRANSPOSE_A, ZK_MATMUL_TRANSPOSE_B, ZK_MATMUL_BY };
+enum { ZK_DENSE_ACTIVATION, ZK_DENSE_BY };
+enum { ZK_DENSE_PACKED_UNITS, ZK_DENSE_PACKED_ACTIVATION };
+enum { ZK_DENSE_INT8_UNITS, ZK_DENSE_INT8_ACTIVATION, ZK_DENSE_INT8_SCALE };
+
+/* Of convolutions: numbers of the three axes from each of the first on, depth first. */
+enum {
+    ZK_CONV_STRIDES = 0,
+    ZK_CONV_PADDING = 3, /* before the first cell */
+    ZK_CONV_DILATION = 6,
+    ZK_CONV_GROUPS = 9,
+    ZK_CONV_ACTIVATION = 10,
+    ZK_CONV_WINOGRAD = 11, /* outputs of Winograd's tile along an axis, or 0 */
+    ZK_CONV_KERNEL = 12    /* packed weights: the kernel's cells */
+};
+enum { ZK_POOL_WINDOW = 0, ZK_POOL_STRIDES = 3, ZK_POOL_PADDING = 6 };
+enum {
+    ZK_ATTENTION_SCALE,
+    ZK_ATTENTION_CAUSAL,
+    ZK_ATTENTION_BLANK,
+    ZK_ATTENTION_RATE,
+    ZK_ATTENTION_SEED
+};
+
+/* Winograd's points are 0, +-P/Q, +-Q/P and infinity for 4 outputs, 0, +-1 and infinity for 2. */
+enum { ZK_WINOGRAD_P = 2, ZK_WINOGRAD_Q = 3 };
+
+/* A chain: how many numbers, values in between and rows it has; (repeat, period) of each input;
+ * the numbers' bits; then the rows: a tile function, the register it fills, those it reads. */
+enum { ZK_CHAIN_NUMBERS, ZK_CHAIN_BETWEEN, ZK_CHAIN_ROWS, ZK_CHAIN_HEAD };
+enum { ZK_CHAIN_TILE, ZK_CHAIN_TARGET, ZK_CHAIN_SOURCE, ZK_CHAIN_SOURCES = 3, ZK_CHAIN_ROW = 5 };
+enum { ZK_CHAIN_MAX_REGISTERS = 256, ZK_CHAIN_MAX_ROWS = 200, ZK_CHAIN_MAX_INPUTS = 64 };
+
+/* Optimizers, the first attribute of their kernels; at most so many numbers of one's own follow. */
+enum {
+    ZK_SGD,
+    ZK_MOMENTUM,
+    ZK_ADAM,
+    ZK_AMSGRAD,
+    ZK_ADAMAX,
+    ZK_NADAM,
+    ZK_RMSPROP,
+    ZK_RMSPROP_MOMENTUM,
+    ZK_RMSPROP_CENTERED,
+    ZK_RMSPROP_CENTERED_MOMENTUM,
+    ZK_ADAGRAD,
+    ZK_ADADELTA,
+    ZK_LION,
+    ZK_FTRL
+};
+enum { ZK_OPTIMIZER_NUMBERS = 4 };
+
+/* Columns of a table's notes, one row a step; and of the coefficients, one row for each lag. */
+enum { ZK_NOTE_LR, ZK_NOTE_COUNT, ZK_NOTE_RATE, ZK_NOTE_ROOT, ZK_NOTE_KEPT, ZK_NOTE_WIDTH };
+enum {
+    ZK_LAG_A,
+    ZK_LAG_B,
+    ZK_LAG_C,
+    ZK_LAG_CENTRE,
+    ZK_LAG_M0,
+    ZK_LAG_M2,
+    ZK_LAG_M3,
+    ZK_LAG_M4,
+    ZK_LAG_WIDTH
+};
+
+/* int8: inputs side by side for each column of a panel, the largest magnitude, and 1 / epsilon:
+ * 1e-7, which keeps the scale of zeros finite, as in Keras. */
+enum { ZK_INT8_STEP = 4, ZK_INT8_MOST = 127, ZK_INT8_PER_EPSILON = 10000000 };
+
+/* ---- Programs ----------------------------------------------------------------------------------
+ */
+
 /* One argument of an instruction: a dense row-major array at spaces[space] + offset bytes. */
 typedef struct {
     int32_t space;
@@ -12,7 +98,7 @@ typedef struct {
     int32_t ndim;
     int32_t unused;
     int64_t offset;
-    int64_t dims[8];
+    int64_t dims[ZK_DIMS];
 } zk_arg;
 
 /* One instruction: outputs first, then inputs, in rows arg0.. of the argument table. */
@@ -39,10 +125,14 @@ const char *zk_dtype_name(int index);
 int64_t zk_dtype_size(int index);
 const char *zk_kernel_name(int index);
 const char *zk_tile_name(int index);
+/* What the library was built from: a digest of the sources and flags, and the compiler. */
+const char *zk_build(void);
+const char *zk_compiler(void);
 
 /* Instruction sets built in: the one in use, and switching (0 when done, -1 when unknown or not
  * supported by this CPU). Switch only while no program runs. */
 const char *zk_isa(void);
+const char *zk_isa_name(int index); /* of those that this CPU has, the widest first */
 int zk_set_isa(const char *name);
 int zk_threads_online(void);
 
@@ -70,6 +160,4 @@ int zk_slice(const char *kernel, void *dst, const void *src, int64_t n, double n
 /* MKL, found and loaded at run time. path: libmkl_rt; 0 when loaded, -1 when not. */
 int zk_mkl_load(const char *path);
 int zk_mkl_loaded(void);
-/* Who multiplies matrices: 0 the table decides, 1 MKL wherever it can, 2 own kernels only. */
-void zk_set_gemm(int choice);
 #endif

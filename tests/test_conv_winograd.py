@@ -134,12 +134,10 @@ def test_packing_for_what_winograd_cannot_do_is_refused() -> None:
         pack_conv(np.zeros((3, 3, 16, 16), "float32"), winograd=3)
 
 
-def test_smaller_tiles_are_for_one_small_map_of_many_channels() -> None:
-    def chosen(images: int, size: int, channels: int) -> int:
+def test_smaller_tiles_are_for_small_maps_of_many_channels() -> None:
+    def chosen(size: int, channels: int) -> int:
         kernel = (3, 3, channels, channels)
-        return conv_choice.winograd_packed(
-            (images, size, size, channels), kernel, how(((1, 1),) * 2)
-        )
+        return conv_choice.winograd_packed((1, size, size, channels), kernel, how(((1, 1),) * 2))
 
-    assert [chosen(n, 7, 512) for n in (1, 16)] == [2, 4]
-    assert [chosen(1, size, 64) for size in (1, 56)] == [0, 4]
+    assert [chosen(7, channels) for channels in (512, 64)] == [2, 4]
+    assert [chosen(size, 64) for size in (1, 56)] == [0, 4]

@@ -3,13 +3,16 @@ instruction set of this machine, any number of threads, MKL beside our own kerne
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from kernel_check import SETS
 
-from zoo_keras import config, native
-from zoo_keras.errors import ConfigError, ProgramError, ShapeError
+from zoo_keras import gemm, native
+from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.native import call_kernel
 from zoo_keras.ops.linalg import FUSED_ACTIVATIONS, dense, dense_packed, matmul, pack_dense
@@ -34,20 +37,10 @@ BATCHES = (
 )
 
 
-def instruction_sets() -> list[str]:
-    """The instruction sets that this CPU has."""
-    current, found = native.instruction_set(), []
-    for name in ("base", "avx2", "avx512"):
-        try:
-            native.set_instruction_set(name)
-        except ProgramError:
-            continue
-        found.append(name)
-    native.set_instruction_set(current)
-    return found
+OWN, MKL = native.lib.ZK_OWN, native.lib.ZK_MKL
 
 
-@pytest.fixture(params=instruction_sets())
+@pytest.fixture(params=SETS)
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     current = native.instruction_set()
     native.set_instruction_set(request.param)
@@ -64,11 +57,14 @@ def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.standard_normal(shape).astype(np.float32)
 
 
-def product(a: np.ndarray, b: np.ndarray, turn_a: bool, turn_b: bool, count: int = 2) -> np.ndarray:
+def product(
+    a: np.ndarray, b: np.ndarray, turn_a: bool, turn_b: bool, count: int = 2, by: int = OWN
+) -> np.ndarray:
     """The matmul kernel's result."""
     attrs = {"transpose_a": turn_a, "transpose_b": turn_b}
     specs = [Spec(a.shape, "float32"), Spec(b.shape, "float32")]
-    return call_kernel("matmul", matmul.infer(*specs, **attrs), [a, b], [turn_a, turn_b], count)[0]
+    numbers = native.attributes("MATMUL", **attrs, by=by)
+    return call_kernel("matmul", matmul.infer(*specs, **attrs), [a, b], numbers, count)[0]
 
 
 def turned(a: np.ndarray, turn: bool) -> np.ndarray:
@@ -101,7 +97,7 @@ def test_leading_axes_broadcast(isa, rng, turn_a, turn_b):
 
 
 def dense_outputs(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str, count: int = 2
+    x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str, count: int = 2, by: int = OWN
 ) -> list[np.ndarray]:
     """Results of the dense kernel and of the packing and packed kernels."""
     code, out = FUSED_ACTIVATIONS[activation], [((*x.shape[:-1], b.size), "float32")]
@@ -109,7 +105,7 @@ def dense_outputs(
     packed = call_kernel("pack_dense", packed_spec, [w], [], count)[0]
     assert np.array_equal(packed, pack_dense(w))
     return [
-        call_kernel("dense", out, [x, w, b], [code], count)[0],
+        call_kernel("dense", out, [x, w, b], [code, by], count)[0],
         call_kernel("dense_packed", out, [x, packed, b], [b.size, code], count)[0],
     ]
 
@@ -162,12 +158,9 @@ def test_nan_passes_through_relu(isa):
 
 
 @pytest.fixture
-def mkl() -> Iterator[None]:
-    if config.find_mkl() is None:
+def mkl() -> None:
+    if not gemm.load_mkl():
         pytest.skip("MKL is not installed")
-    config.set_gemm("mkl")
-    yield
-    config.set_gemm("auto")
 
 
 def test_mkl_and_our_kernels_agree(mkl, rng):
@@ -175,10 +168,8 @@ def test_mkl_and_our_kernels_agree(mkl, rng):
         for turn_a, turn_b in TURNS:
             a = normal(rng, *((k, m) if turn_a else (m, k)))
             b = normal(rng, *((n, k) if turn_b else (k, n)))
-            config.set_gemm("mkl")
-            y = product(a, b, turn_a, turn_b)
+            y = product(a, b, turn_a, turn_b, by=MKL)
             assert_product(y, turned(a, turn_a), turned(b, turn_b))
-            config.set_gemm("native")
             own = product(a, b, turn_a, turn_b)
             np.testing.assert_allclose(y, own, rtol=1e-4, atol=1e-4)
 
@@ -186,38 +177,44 @@ def test_mkl_and_our_kernels_agree(mkl, rng):
 def test_mkl_multiplies_batches_and_layers(mkl, rng):
     for shape_a, shape_b in BATCHES:
         a, b = normal(rng, *shape_a), normal(rng, *shape_b)
-        assert_product(product(a, b, False, False), a, b)
+        assert_product(product(a, b, False, False, by=MKL), a, b)
     x, w, b = normal(rng, 40, 300), normal(rng, 300, 100), normal(rng, 100)
-    for y in dense_outputs(x, w, b, "sigmoid"):
+    for y in dense_outputs(x, w, b, "sigmoid", by=MKL):
         np.testing.assert_allclose(y, dense(x, w, b, activation="sigmoid"), rtol=1e-4, atol=1e-5)
 
 
 def test_mkl_results_do_not_depend_on_the_thread_count(mkl, rng):
     a, b = normal(rng, 128, 300), normal(rng, 300, 500)
-    results = [product(a, b, False, False, count) for count in (1, 2, 3)]
+    results = [product(a, b, False, False, count, MKL) for count in (1, 2, 3)]
     assert all(np.array_equal(results[0], y) for y in results[1:])
 
 
-def scratch_bytes(m: int, n: int, k: int, turn_a: bool) -> int:
+WITHOUT_MKL = """
+import numpy as np
+from zoo_keras import native
+x = np.ones((2, 2), "f4")
+native.call_kernel("matmul", [((2, 2), "float32")], [x, x], [0, 0, native.lib.ZK_MKL])
+"""
+
+
+def test_a_product_for_mkl_fails_where_mkl_is_not_loaded():
+    done = subprocess.run([sys.executable, "-c", WITHOUT_MKL], capture_output=True, text=True)
+    assert done.stderr.endswith("matmul: the program wants MKL, which is not loaded\n")
+
+
+def scratch_bytes(m: int, n: int, k: int, turn_a: bool, by: int) -> int:
     """Scratch memory that a matmul of these sizes asks for."""
     shapes = ((m, n), (k, m) if turn_a else (m, k), (k, n))
     args, instr = np.zeros(3, native.ARG), np.zeros(1, native.INSTR)
     for row, shape in zip(args, shapes, strict=True):
         native.fill_arg(row, 1, 0, shape, "float32")
-    instr[0] = (native.KERNELS["matmul"], 1, 2, 0, 0, 2, 0)
-    return native.scratch_bytes(instr, args, np.array([turn_a, False], np.float64), 2)
+    instr[0] = (native.KERNELS["matmul"], 1, 2, 0, 0, 3, 0)
+    return native.scratch_bytes(instr, args, np.array([turn_a, False, by], np.float64), 2)
 
 
 @pytest.mark.parametrize("turn_a", [False, True])
-def test_a_program_stays_valid_when_the_choice_changes(mkl, turn_a):
-    wanted = set()
-    for choice in ("mkl", "native", "auto"):
-        config.set_gemm(choice)
-        wanted.add(scratch_bytes(64, 96, 2100, turn_a))
-    for name in instruction_sets():
-        native.set_instruction_set(name)
-        wanted.add(scratch_bytes(64, 96, 2100, turn_a))
-    assert len(wanted) == 1
+def test_scratch_memory_is_the_same_whoever_multiplies(turn_a):
+    assert scratch_bytes(64, 96, 2100, turn_a, OWN) == scratch_bytes(64, 96, 2100, turn_a, MKL)
 
 
 @pytest.mark.parametrize(

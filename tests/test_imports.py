@@ -23,9 +23,9 @@ LONGEST_FILE = 600
 # A module imports its own level or lower ones. Names are the first part below zoo_keras, or the
 # first two where a package has modules on different levels.
 LEVELS = (
-    ("errors", "missing", "dtypes", "naming", "nest", "graph", "ops"),
+    ("errors", "missing", "dtypes", "naming", "nest", "native", "gemm", "graph", "ops"),
     ("passes",),
-    ("program", "native", "execute"),
+    ("program", "execute"),
     (
         "saving.by_value",
         "saving.object_registration",

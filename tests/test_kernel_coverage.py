@@ -20,22 +20,12 @@ from test_chain import rows_of, traced
 from test_exchange import bf16_bits
 from test_ops import STRAIGHT_THROUGH, as_chain
 
-import zoo_keras.program  # noqa: F401  # gives the tile functions their numbers
-from zoo_keras import config, native
+from zoo_keras import native
 from zoo_keras.graph import Node
 from zoo_keras.ops.op import Op, same
 from zoo_keras.ops.op import registry as R
 
 SMALL = ("one", "odd", "odder")
-
-
-@pytest.fixture(autouse=True)
-def own_products() -> Iterator[None]:
-    """No product goes to MKL, whatever the processor."""
-    before = config.gemm()
-    config.set_gemm("native")
-    yield
-    config.set_gemm(before)
 
 
 @pytest.mark.parametrize("kind", KINDS)

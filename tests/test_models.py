@@ -224,6 +224,7 @@ def test_a_summary_lists_layers_shapes_and_parameters(capsys):
 
 
 def test_a_summary_of_branches_shows_connections_and_nested_layers():
+    zk.utils.clear_session()
     lines = []
     branches().summary(print_fn=lines.append, expand_nested=True, show_trainable=True)
     text = "\n".join(lines)

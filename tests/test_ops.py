@@ -21,8 +21,6 @@ from kernel_check import (
     wide,
 )
 
-import zoo_keras.program  # noqa: F401  # gives the tile functions their numbers
-from zoo_keras import native
 from zoo_keras.graph import Node, Tensor, input_tensor
 from zoo_keras.ops.chain import chain_of, chainable
 from zoo_keras.ops.op import Op, Sample, registry
@@ -41,11 +39,6 @@ def arrays_of(sample: Sample) -> list[np.ndarray]:
 
 def test_every_op_has_samples():
     assert {op.name for op in registry.values() if not op.samples} <= NO_SAMPLES
-
-
-def test_every_kernel_and_tile_exists():
-    ops = registry.values()
-    native.check_registry({o.kernel for o in ops if o.kernel}, {o.tile for o in ops if o.tile})
 
 
 @pytest.mark.parametrize("op, i", CASES, ids=name_of)

@@ -9,27 +9,18 @@ import math
 
 import numpy as np
 import pytest
+from kernel_check import SETS
 
 from zoo_keras import native
 from zoo_keras.graph import input_tensor
-from zoo_keras.ops import chain, chain_code
+from zoo_keras.ops import chain
 from zoo_keras.ops.op import registry
 
-SETS = []
-for name in ("base", "avx2", "avx512"):
-    try:
-        before = native.instruction_set()
-        native.set_instruction_set(name)
-        native.set_instruction_set(before)
-        SETS.append(name)
-    except native.ProgramError:
-        pass
 INF, NAN = np.inf, np.nan
 
 
 @pytest.fixture(params=SETS, autouse=True)
 def instruction_set(request):
-    chain_code.tile_numbers.update(native.TILES)
     before = native.instruction_set()
     native.set_instruction_set(request.param)
     yield request.param

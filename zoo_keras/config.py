@@ -3,24 +3,20 @@ multiplies matrices. In: names and numbers. Knows no model; nothing is loaded at
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
 import platform
-from contextlib import suppress
 from typing import Any
 
+from zoo_keras import gemm as _gemm
 from zoo_keras import native, policies
 from zoo_keras.dtypes import FLOATS
 from zoo_keras.errors import ConfigError
 from zoo_keras.ops import conv_choice
 
-_GEMM = {"auto": 0, "mkl": 1, "native": 2}  # the numbers of zk_set_gemm
 _FORMATS = ("channels_last", "channels_first")
 
 _floatx = "float32"
 _epsilon = 1e-7
 _image_data_format = "channels_last"
-_gemm = "auto"
 
 
 def _one_of(function: str, value: Any, allowed: Any) -> str:
@@ -100,32 +96,27 @@ def set_image_data_format(data_format: str) -> None:
 
 def gemm() -> str:
     """Who multiplies matrices: "auto", "mkl" or "native", as `set_gemm` chose."""
-    return _gemm
+    return _gemm.choice()
 
 
 def set_gemm(choice: str) -> None:
-    """Choose who multiplies matrices; takes effect from the next run of any program.
+    """Choose who multiplies matrices, in programs made from now on.
 
-    "auto": MKL where a fixed table of CPU, instruction set and shape says that it is quicker, own
-    kernels elsewhere. "mkl": MKL for every product but those with packed weights. "native": own
-    kernels only. Results differ between the choices by rounding.
+    "auto", as it is unless set, and "native": the engine's own kernels, on every CPU. A row then
+    has the same bits alone, in any batch and with any number of threads. "mkl": Intel's MKL for
+    every product but those with packed weights (inference). With it that promise is withdrawn:
+    MKL's sums depend on the sizes of a product, so a row may differ by rounding from the same row
+    in another batch, and results from those of the engine's own kernels.
+
+    A model that has been compiled or has predicted keeps its programs until `compile` is called
+    again. The choice is part of a program: where it runs on an executor without MKL, that is an
+    error by name.
 
     Raises ConfigError for another name, or when "mkl" is asked for and cannot be loaded.
 
     >>> set_gemm("native")
     """
-    global _gemm
-    before = _gemm
-    _gemm = _one_of("set_gemm", choice, _GEMM)
-    native.lib.zk_set_gemm(_GEMM[_gemm])
-    if _gemm == "native":
-        _free_buffers()
-    elif not load_mkl() and _gemm == "mkl":
-        set_gemm(before)
-        raise ConfigError(
-            f"set_gemm: MKL cannot be loaded (library found: {find_mkl()}). Received: 'mkl'. "
-            "Install it with `pip install mkl-service`, or use 'auto' or 'native'."
-        )
+    _gemm.choose(_one_of("set_gemm", choice, _gemm.CHOICES))
 
 
 def exact() -> bool:
@@ -153,56 +144,10 @@ def set_exact(value: bool) -> None:
     conv_choice.set_exact(value)
 
 
-def find_mkl() -> str | None:
-    """The path of MKL's single library in the installed package `mkl`, or None."""
-    with suppress(importlib.metadata.PackageNotFoundError):
-        for file in importlib.metadata.files("mkl") or ():
-            if file.name.startswith("libmkl_rt.so"):
-                return os.path.normpath(str(file.locate()))
-    return None
-
-
-def load_mkl() -> bool:
-    """Load MKL if the present choice gives it any product on this CPU; whether it is loaded.
-
-    Called before a first program is run; later calls cost nothing.
-    """
-    if native.lib.zk_mkl_loaded():
-        return True
-    path = find_mkl() if _gemm != "native" else None
-    if path is None or native.lib.zk_mkl_load(path.encode()):
-        return False
-    service = _mkl_service()
-    if service:
-        service.set_num_threads(1)  # MKL runs inside our own threads
-    return True
-
-
-def _mkl_service() -> Any:
-    """The module of mkl-service, or None. Imported only after the library has been loaded, since
-    its first call fixes the way MKL makes threads."""
-    try:
-        import mkl
-    except ImportError:
-        return None
-    return mkl
-
-
-def _free_buffers() -> None:
-    if native.lib.zk_mkl_loaded() and (service := _mkl_service()):
-        service.free_buffers()
-
-
 def _gemm_reason() -> str:
-    if _gemm == "native":
-        return "own kernels, as chosen by set_gemm"
-    if native.lib.zk_mkl_loaded():
-        rule = "wherever it can" if _gemm == "mkl" else "where the table of shapes says so"
-        return f"MKL {rule}, own kernels elsewhere"
-    path = find_mkl()
-    if path is None:
-        return "own kernels, MKL is not installed (pip install mkl-service)"
-    return f"own kernels; MKL ({path}) is quicker for no shape on this CPU"
+    if gemm() == "mkl":
+        return f"MKL ({_gemm.find_mkl()}), own kernels where weights are packed"
+    return "own kernels"
 
 
 def show_config() -> None:
@@ -211,13 +156,13 @@ def show_config() -> None:
     >>> show_config()  # doctest: +SKIP
     instruction set  avx2
     threads          8
-    gemm             auto: own kernels, MKL is not installed (pip install mkl-service)
+    gemm             auto: own kernels
     """
     lines = {
         "machine": platform.machine(),
         "instruction set": native.instruction_set(),
         "threads": native.threads(),
-        "gemm": f"{_gemm}: {_gemm_reason()}",
+        "gemm": f"{gemm()}: {_gemm_reason()}",
         "convolution": "sums of products"
         if exact()
         else "Winograd's algorithm where it is quicker",

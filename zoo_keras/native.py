@@ -1,7 +1,8 @@
 """The only importer of the C module. In: flat tables and arrays. Out: arrays filled in.
 
-Turns C's codes and messages into exceptions in one place, compares the op registry's kernel names
-with C's tables, and decides how many threads are used. Knows no graph and no model.
+Turns C's codes and messages into exceptions in one place, reads from C what both sides must know
+alike (tables of arguments, kernel names, attribute places), chooses the instruction set, and
+decides how many threads are used. Knows no graph and no model.
 """
 
 from __future__ import annotations
@@ -24,15 +25,23 @@ except ImportError as error:  # a source checkout that was never built, or a bro
         f"({error}). Install the wheel, or run `python csrc/build.py --inplace` in a checkout."
     ) from error
 
-MAX_DIMS = 8
-ARG = np.dtype(
-    [("space", "i4"), ("dtype", "i4"), ("ndim", "i4"), ("unused", "i4"), ("offset", "i8"),
-     ("dims", "i8", (MAX_DIMS,))]
-)  # fmt: skip
-INSTR = np.dtype(
-    [("kernel", "i4"), ("nout", "i4"), ("nin", "i4"), ("arg0", "i4"), ("attr0", "i4"),
-     ("nattr", "i4"), ("scratch", "i8")]
-)  # fmt: skip
+
+def _table_row(name: str) -> np.dtype:
+    """A C struct of whole numbers as numpy's dtype; cffi has compared it with the compiler's."""
+    row: dict[str, Any] = {"names": [], "formats": [], "offsets": [], "itemsize": ffi.sizeof(name)}
+    for field, place in ffi.typeof(name).fields:
+        array = place.type.kind == "array"
+        item = place.type.item if array else place.type
+        row["names"].append(field)
+        row["formats"].append((f"i{ffi.sizeof(item)}", (place.type.length,) if array else ()))
+        row["offsets"].append(place.offset)
+    return np.dtype(row)  # type: ignore[call-overload]
+
+
+MAX_DIMS: int = lib.ZK_DIMS
+ARG, INSTR = _table_row("zk_arg"), _table_row("zk_instr")
+ISA_VARIABLE = "ZOO_KERAS_ISA"
+ISAS = ("base", "avx2", "avx512")  # of all machines, the narrowest first
 
 
 def _names(function: Any) -> list[str]:
@@ -45,6 +54,32 @@ def _names(function: Any) -> list[str]:
 DTYPES = {name: i for i, name in enumerate(_names(lib.zk_dtype_name))}
 KERNELS = {name: i for i, name in enumerate(_names(lib.zk_kernel_name))}
 TILES = {name: i for i, name in enumerate(_names(lib.zk_tile_name))}
+
+
+def constants() -> dict[str, int]:
+    """The numbers that C shares by name: places of attributes, codes and limits."""
+    return {name: getattr(lib, name) for name in sorted(dir(lib)) if name.startswith("ZK_")}
+
+
+def attributes(kernel: str, /, **values: Any) -> list[float]:
+    """Attribute numbers in C's order: each value, or run of values, at the place that zk.h names
+    ZK_<kernel>_<NAME>. All places up to the last are filled.
+
+    >>> attributes("MATMUL", transpose_a=True, transpose_b=False, by=0)
+    [1.0, 0.0, 0.0]
+    """
+    placed = sorted((getattr(lib, f"ZK_{kernel}_{n.upper()}"), n) for n in values)
+    found: list[float] = []
+    for place, name in placed:
+        if place != len(found):
+            raise ProgramError(
+                f"{kernel}: attribute {name!r} lies at place {place} in C. Received: {len(found)} "
+                "numbers before it. Give every attribute that csrc/zk.h names, in its length."
+            )
+        value = values[name]
+        found += map(float, value if isinstance(value, (tuple, list)) else [value])
+    return found
+
 
 _threads: int | None = None
 
@@ -79,12 +114,42 @@ def instruction_set() -> str:
 
 
 def set_instruction_set(name: str) -> None:
-    """Switch to another built-in instruction set; for tests and comparisons."""
+    """Switch to another built-in instruction set; for tests and comparisons. Programs that are
+    ready to run keep theirs."""
     if lib.zk_set_isa(name.encode()):
         raise ProgramError(
             f"Instruction set not built in or not supported by this CPU. Received: {name!r}. "
-            "Use one of 'base', 'avx2', 'avx512' that the CPU has."
+            f"Use one of {', '.join(map(repr, instruction_sets()))}."
         )
+
+
+def instruction_sets() -> list[str]:
+    """The instruction sets that are built in and that this CPU has, the widest first."""
+    return _names(lib.zk_isa_name)
+
+
+def _obey_environment() -> None:
+    """The instruction set that the user pins for this process, so that machines compute alike."""
+    wanted = os.environ.get(ISA_VARIABLE)
+    if wanted and lib.zk_set_isa(wanted.encode()):
+        raise ImportError(
+            f"The environment variable {ISA_VARIABLE} names no instruction set of this machine. "
+            f"Received: {wanted!r}. Use one of {', '.join(map(repr, instruction_sets()))}, or "
+            "unset it for the widest."
+        )
+
+
+_obey_environment()
+
+
+def build() -> str:
+    """A digest of the C sources and compiler flags that the library was built from."""
+    return ffi.string(lib.zk_build()).decode()
+
+
+def compiler() -> str:
+    """The version of the compiler that built the library."""
+    return ffi.string(lib.zk_compiler()).decode()
 
 
 def check_registry(kernels: set[str], tiles: set[str]) -> None:

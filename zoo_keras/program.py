@@ -13,16 +13,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoo_keras import native
+from zoo_keras import gemm, native
 from zoo_keras.errors import ProgramError, ShapeError
 from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Leaf, Node, Spec, Tensor
-from zoo_keras.ops import chain_code
 from zoo_keras.ops.op import registry
 from zoo_keras.passes.fuse import frozen_nodes
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.passes.plan import Buffer, padded, plan
 
-chain_code.tile_numbers.update(native.TILES)
+native.check_registry(
+    {op.kernel for op in registry.values() if op.kernel},
+    {op.tile for op in registry.values() if op.tile},
+)
+# Where a product's attributes say who multiplies.
+_MULTIPLIER = {"matmul": native.lib.ZK_MATMUL_BY, "dense": native.lib.ZK_DENSE_BY}
 
 ARENA, CONSTANTS, PACKED = "arena", "constants", "packed"
 
@@ -71,7 +75,10 @@ class Program:
     def fitted(self) -> Program:
         """The program for the instruction set of this process, which may have come from another.
         Its kernels may need more scratch memory, so theirs then lies behind the rest of the arena.
+        ConfigError when a product is to be made by MKL and there is none.
         """
+        if self.wants_mkl():
+            gemm.require_mkl("A program that was compiled after set_gemm('mkl')")
         isa = native.instruction_set()
         if self.isa == isa:
             return self
@@ -83,6 +90,16 @@ class Program:
         instrs["scratch"] = end
         sizes = (end + max(needs, default=0), *self.space_bytes[1:])
         return replace(self, instrs=instrs, space_bytes=sizes, isa=isa)
+
+    def wants_mkl(self) -> bool:
+        """Whether MKL computes a product of this program, whose tables C has not checked yet."""
+        for name, place in _MULTIPLIER.items():
+            products = self.instrs["kernel"] == native.KERNELS[name]
+            at = self.instrs["attr0"][products].astype(np.int64) + place
+            inside = at[(at >= 0) & (at < len(self.attrs))]
+            if (self.attrs[inside] == native.lib.ZK_MKL).any():
+                return True
+        return False
 
     def bytes_of(self, space: str) -> int:
         """The size of a space, 0 when the program does not use it."""
@@ -396,7 +413,8 @@ class _Tables:
 
     def _kernel(self, i: int, step: _Step) -> tuple[int, list[float]]:
         op, specs = step.node.op, [spec for _, spec in step.ins]
-        if op.kernel in native.KERNELS and op.fits(*specs):
+        if op.kernel and op.fits(*specs):
+            native.check_registry({op.kernel}, set())
             numbers = op.attrs_to_c(step.node.attrs, specs, list(step.out_specs))
             return native.KERNELS[op.kernel], [float(n) for n in numbers]
         self.host[i] = (op.name, _host_attrs(step.node.attrs))

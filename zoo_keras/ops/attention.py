@@ -15,6 +15,7 @@ import numpy as np
 
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Node, Spec
+from zoo_keras.native import attributes
 from zoo_keras.ops.op import Sample, op
 from zoo_keras.ops.random_ops import words
 
@@ -60,7 +61,8 @@ def _kernel_fits(*specs: Spec) -> bool:
 
 
 def _numbers(attrs: dict[str, Any], ins: Any, outs: Any) -> list[float]:
-    return [float(attrs.get(n, 0)) for n in ("scale", "causal", "blank", "rate", "seed")]
+    names = ("scale", "causal", "blank", "rate", "seed")
+    return attributes("ATTENTION", **{name: attrs.get(name, 0) for name in names})
 
 
 def _like_heads(x: np.ndarray, heads: int) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 
 from zoo_keras.dtypes import promote
 from zoo_keras.errors import ProgramError
+from zoo_keras.native import TILES, attributes, lib
 from zoo_keras.ops.op import registry
 
 Row = tuple[str, tuple[int, ...], tuple[tuple[str, Any], ...]]
@@ -22,10 +23,9 @@ Row = tuple[str, tuple[int, ...], tuple[tuple[str, Any], ...]]
 KINDS = {"float32": "f", "int32": "i", "uint8": "i", "uint16": "i", "bool": "b"}
 _MASKS = {"uint8": 0xFF, "uint16": 0xFFFF}
 DTYPES = tuple(KINDS)
-MAX_REGISTERS, MAX_ROWS, MAX_INPUTS = 256, 200, 64  # as in csrc/eltwise.c
-
-# Tile name -> its number in C; filled in by whoever loads the C engine.
-tile_numbers: dict[str, int] = {}
+MAX_REGISTERS: int = lib.ZK_CHAIN_MAX_REGISTERS
+MAX_ROWS: int = lib.ZK_CHAIN_MAX_ROWS
+MAX_INPUTS: int = lib.ZK_CHAIN_MAX_INPUTS
 
 _LOGIC = {"logical_and": "and", "logical_or": "or", "logical_xor": "xor", "logical_not": "not"}
 _LOGIC_OF_BOOLS = {"add": "or", "multiply": "and", "maximum": "or", "minimum": "and"}
@@ -241,9 +241,9 @@ def _allocate(rows: Sequence[Value], first: int) -> int:
 
 
 def _tile_number(tile: str) -> int:
-    if tile not in tile_numbers:
+    if tile not in TILES:
         raise ProgramError(f"chain: the C engine has no tile function {tile!r}. Build it again.")
-    return tile_numbers[tile]
+    return TILES[tile]
 
 
 def encode(
@@ -279,11 +279,12 @@ def encode(
             f"chain: too long for one instruction. Received: {len(rows)} rows, {len(patterns)} "
             f"inputs, {registers} registers. Gather fewer nodes."
         )
-    found: list[float] = [len(literals), between, len(rows)]
+    found = attributes("CHAIN", numbers=len(literals), between=between, rows=len(rows))
     found += [n for pattern in patterns for n in pattern]
     found += [v.bits for v in literals if v.bits is not None]
     for value in rows:
         sources = [s.register for s in value.sources]
-        spare = [sources[-1]] * (3 - len(sources))
-        found += [_tile_number(value.tile), value.register, *sources, *spare]
+        read = (*sources, *[sources[-1]] * (lib.ZK_CHAIN_SOURCES - len(sources)))
+        tile = _tile_number(value.tile)
+        found += attributes("CHAIN", tile=tile, target=value.register, source=read)
     return [float(n) for n in found]

@@ -1,7 +1,8 @@
 """Which algorithm computes a convolution: decided once, when a program is made, from shapes alone.
 
 In: shapes of a convolution, and whether the user wants exact sums. Out: the tile of Winograd's
-algorithm, or 0 for the sum of all products; it travels with the program to wherever it runs.
+algorithm, or 0 for the sum of all products; it travels with the program to wherever it runs. The
+number of images has no say where an image must have the same bits alone and in a batch.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ TILES = (4, 2)  # outputs of a tile along an axis: F(4x4, 3x3) and F(2x2, 3x3)
 MAPS = {4: (220, 160), 2: (66, 48)}  # cost of a tile's maps, inputs for each filter and outputs
 TILES_AT_ONCE = 6  # tiles that share a reading of the weights in registers
 IN_CACHE = 1 << 16  # pairs of a channel and a filter whose weights at the points stay in a cache
+BATCH = 16  # images for which an algorithm is chosen
+SINGLE_MAP = 49  # outputs of an image from which on large weights are chosen for one image
 
 
 def exact() -> bool:
@@ -80,18 +83,31 @@ def winograd_tile(
 def winograd_packed(y_shape: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any]) -> int:
     """The tile with which Winograd computes y with weights of shape `kernel` that were packed
     before, or 0."""
-    return winograd_tile(y_shape, kernel, (2, 4)) if suits_winograd(kernel, attrs) else 0
+    if not suits_winograd(kernel, attrs):
+        return 0
+    return winograd_tile((_usual_images(y_shape, kernel), *y_shape[1:]), kernel, (2, 4))
+
+
+def _usual_images(y_shape: Sequence[int], kernel: Sequence[int]) -> int:
+    """For how many images inference is made quick: one, where it is bound by reading the weights
+    (the last layers of nets for large pictures), else a batch. Tiny maps come from small pictures,
+    which seldom come alone."""
+    _, rows, cols, _ = y_shape
+    large = kernel[-2] * kernel[-1] > IN_CACHE
+    return 1 if large and rows * cols >= SINGLE_MAP else BATCH
 
 
 def winograd_raw(y_shape: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any]) -> int:
     """The same with the weights taken to the points at each call; also the gradient of x, whose
     shape is then given as y_shape."""
-    return winograd_tile(y_shape, kernel, (6, 25)) if suits_winograd(kernel, attrs) else 0
+    if not suits_winograd(kernel, attrs):
+        return 0
+    return winograd_tile((BATCH, *y_shape[1:]), kernel, (6, 25))
 
 
 def winograd_gradient(
     g_shape: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any]
 ) -> int:
     """The tile with which Winograd computes the gradient of weights of shape `kernel` from y's
-    gradient, or 0."""
+    gradient, or 0. It is a sum over the batch, so the batch may decide."""
     return winograd_tile(g_shape, kernel, (28, 40), (4,)) if suits_winograd(kernel, attrs) else 0

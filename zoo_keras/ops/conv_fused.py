@@ -14,6 +14,7 @@ import numpy as np
 from zoo_keras.dtypes import promote
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec, Tensor
+from zoo_keras.native import lib
 from zoo_keras.ops.conv import conv, conv_grad
 from zoo_keras.ops.conv_choice import LEAST_CHANNELS, TILES, winograd_packed, winograd_points
 from zoo_keras.ops.conv_geometry import (
@@ -233,8 +234,9 @@ def _weights_to_points(*points: float) -> np.ndarray:
     return np.vstack([at[:, None] ** [0, 1, 2] / apart, [0, 0, 1]])
 
 
+_NEAR = lib.ZK_WINOGRAD_P / lib.ZK_WINOGRAD_Q
 _WEIGHTS_TO_POINTS = {
-    4: _weights_to_points(0, 2 / 3, -2 / 3, 3 / 2, -3 / 2),
+    4: _weights_to_points(0, _NEAR, -_NEAR, 1 / _NEAR, -1 / _NEAR),
     2: _weights_to_points(0, 1, -1),
 }
 
@@ -287,7 +289,7 @@ def _packed_geometry(
     attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]
 ) -> list[float]:
     kernel = three_axes(attrs["kernel_shape"][:-2], 1)
-    return [*numbers(attrs, _tile_of(ins[1], attrs["kernel_shape"])), *kernel]
+    return numbers(attrs, _tile_of(ins[1], attrs["kernel_shape"]), kernel)
 
 
 @op(

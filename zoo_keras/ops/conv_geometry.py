@@ -12,6 +12,7 @@ from typing import Any
 from zoo_keras.dtypes import promote
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
+from zoo_keras.native import attributes
 from zoo_keras.ops.conv_choice import winograd_raw
 from zoo_keras.ops.linalg import activation_code
 
@@ -80,18 +81,19 @@ def conv_shape(
     return Spec(shape, promote(x.dtype, w.dtype))
 
 
-def numbers(attrs: dict[str, Any], winograd: int) -> list[float]:
-    """What C wants: strides, low padding and dilation of 3 axes, groups, activation, and
-    Winograd's tile or 0."""
-    low = [p[0] for p in attrs["padding"]]
-    return [
-        *three_axes(attrs["strides"], 1),
-        *three_axes(low, 0),
-        *three_axes(attrs["dilation"], 1),
-        attrs.get("groups", 1),
-        activation_code(attrs.get("activation", "linear")),
-        winograd,
-    ]
+def numbers(attrs: dict[str, Any], winograd: int, kernel: Sequence[int] = ()) -> list[float]:
+    """What C wants: strides, low padding and dilation of 3 axes, groups, activation,
+    Winograd's tile or 0, and for packed weights the kernel's cells."""
+    return attributes(
+        "CONV",
+        strides=three_axes(attrs["strides"], 1),
+        padding=three_axes([p[0] for p in attrs["padding"]], 0),
+        dilation=three_axes(attrs["dilation"], 1),
+        groups=attrs.get("groups", 1),
+        activation=activation_code(attrs.get("activation", "linear")),
+        winograd=winograd,
+        kernel=tuple(kernel),
+    )
 
 
 def geometry(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:

@@ -13,14 +13,15 @@ import numpy as np
 
 from zoo_keras.errors import DataError, ShapeError
 from zoo_keras.graph import Spec
+from zoo_keras.native import attributes, lib
 from zoo_keras.ops.index import IDS, check_ids
 from zoo_keras.ops.linalg import FUSED_ACTIVATIONS, PANEL, activate, activation_code
 from zoo_keras.ops.op import Sample, op, same
 from zoo_keras.ops.row_rules import first_input, rows_in
 
-STEP = 4  # inputs that stand side by side for each column of a panel
-MOST = 127  # largest magnitude of a rounded input or weight
-EPSILON = 1e-7  # keeps the scale of zeros finite, as in Keras
+STEP: int = lib.ZK_INT8_STEP  # inputs that stand side by side for each column of a panel
+MOST: int = lib.ZK_INT8_MOST  # largest magnitude of a rounded input or weight
+EPSILON = 1 / lib.ZK_INT8_PER_EPSILON  # keeps the scale of zeros finite, as in Keras
 LONGEST = (2**31 - 1) // (MOST * MOST)  # products that an int32 sum holds
 
 
@@ -97,7 +98,8 @@ def _dense_shape(
 
 
 def _dense_code(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
-    return [attrs["units"], activation_code(attrs["activation"]), attrs["input_scale"]]
+    code, scale = activation_code(attrs["activation"]), attrs["input_scale"]
+    return attributes("DENSE_INT8", units=attrs["units"], activation=code, scale=scale)
 
 
 # Leading shape of x, its width, number of units, lowest input, scale of all rows or 0.

@@ -1,7 +1,7 @@
 """Matrix products: the general matmul, the fused dense layer, and dense on packed weights.
 
-In: tensors of rank 2 and more, row-major. Out: one tensor. Which library multiplies, and how the
-work is cut, is the engine's business; nothing here knows it.
+In: tensors of rank 2 and more, row-major. Out: one tensor. Which library multiplies is written
+into the instruction as it is compiled (zoo_keras/gemm.py); how the work is cut is C's business.
 """
 
 from __future__ import annotations
@@ -13,21 +13,27 @@ import numpy as np
 
 from zoo_keras.dtypes import promote
 from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.gemm import multiplier
 from zoo_keras.graph import Node, Spec, Tensor
+from zoo_keras.native import attributes, lib
 from zoo_keras.ops.math import cast, greater, less, logical_and, multiply, relu_grad, subtract
 from zoo_keras.ops.op import Sample, broadcast_shapes, op, registry
 from zoo_keras.ops.reduce import reduce_sum
 from zoo_keras.ops.row_rules import first_input
 from zoo_keras.ops.shape import reshape
 
-PANEL = 16  # columns of a packed panel, in every build of the engine
+PANEL: int = lib.ZK_PANEL  # columns of a packed panel
 
-# Activations that a kernel can apply as it stores its result: name -> number in C (enum in gemm.h).
-FUSED_ACTIVATIONS = {"linear": 0, "relu": 1, "tanh": 2, "sigmoid": 3, "relu6": 4}
 
+def _codes(*names: str) -> dict[str, int]:
+    return {name: getattr(lib, f"ZK_{name.upper()}") for name in names}
+
+
+# Activations that a kernel can apply as it stores its result: name -> number in C.
+FUSED_ACTIVATIONS = _codes("linear", "relu", "tanh", "sigmoid", "relu6")
 
 # A dense layer's kernel knows these too; their gradients need what was before them.
-SMOOTH_ACTIVATIONS = {"gelu": 5, "gelu_tanh": 6, "silu": 7}
+SMOOTH_ACTIVATIONS = _codes("gelu", "gelu_tanh", "silu")
 DENSE_ACTIVATIONS = FUSED_ACTIVATIONS | SMOOTH_ACTIVATIONS
 
 
@@ -101,19 +107,9 @@ def _flat_rows(x: Any) -> Any:
     return reshape(x, shape=(rows, x.shape[-1]))
 
 
-def sum_to_shape(g: Any, shape: Sequence[int]) -> Any:
-    """g summed over the axes that broadcasting added or stretched, so that it has `shape`."""
-    shape = tuple(shape)
-    if tuple(g.shape) == shape:
-        return g
-    extra = len(g.shape) - len(shape)
-    stretched = [i + extra for i, d in enumerate(shape) if d == 1 and g.shape[i + extra] != 1]
-    g = reduce_sum(g, axes=(*range(extra), *stretched), keepdims=True)
-    return reshape(g, shape=shape)
-
-
 def _turns(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
-    return [float(attrs.get(name, False)) for name in ("transpose_a", "transpose_b")]
+    turns = {name: attrs.get(name, False) for name in ("transpose_a", "transpose_b")}
+    return attributes("MATMUL", **turns, by=multiplier())
 
 
 def _rows_of_product(node: Node, by_row: Sequence[int]) -> bool:
@@ -147,7 +143,7 @@ def _matmul_grad(
         db = matmul(g, a, transpose_a=True, transpose_b=transpose_a)
     else:
         db = matmul(a, g, transpose_a=not transpose_a, transpose_b=False)
-    return sum_to_shape(da, a.shape), sum_to_shape(db, b.shape)
+    return da, db
 
 
 def _shared_matrix_grad(g: Any, a: Any, b: Any, transpose_b: bool) -> Any:
@@ -232,8 +228,12 @@ def _dense_grad(g: Any, y: Any, x: Any, w: Any, b: Any, *, activation: str = "li
     return reshape(dx, shape=tuple(x.shape)), dw, db
 
 
-def _code(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
-    return [activation_code(attrs.get("activation", "linear"), DENSE_ACTIVATIONS)]
+def _dense_code(attrs: dict[str, Any]) -> int:
+    return activation_code(attrs.get("activation", "linear"), DENSE_ACTIVATIONS)
+
+
+def _dense_to_c(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
+    return attributes("DENSE", activation=_dense_code(attrs), by=multiplier())
 
 
 # Leading shape of x, its width, number of units.
@@ -264,7 +264,7 @@ def _dense_samples() -> list[Sample]:
     packed=("dense_packed", _pack_dense),
     shape=_dense_shape,
     grad=_dense_grad,
-    attrs_to_c=_code,
+    attrs_to_c=_dense_to_c,
     dtypes=all_float32,
     samples=_dense_samples(),
 )
@@ -310,7 +310,7 @@ def _with_residual(sample: Sample, units: int) -> Sample:
     packed=("dense_packed_add", _pack_dense),
     shape=_add_shape(_dense_shape),
     grad=_dense_add_grad,
-    attrs_to_c=_code,
+    attrs_to_c=_dense_to_c,
     dtypes=all_float32,
     samples=[_with_residual(s, s.shapes[1][1]) for s in _dense_samples()],
 )
@@ -365,8 +365,8 @@ def _dense_packed_shape(
     return Spec((*x.shape[:-1], units), promote(x.dtype, w.dtype, b.dtype))
 
 
-def _units_code(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
-    return [attrs["units"], *_code(attrs, ins, outs)]
+def _packed_to_c(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
+    return attributes("DENSE_PACKED", units=attrs["units"], activation=_dense_code(attrs))
 
 
 def _dense_packed_samples() -> list[Sample]:
@@ -383,7 +383,7 @@ def _dense_packed_samples() -> list[Sample]:
 @op(
     kernel=True,
     shape=_dense_packed_shape,
-    attrs_to_c=_units_code,
+    attrs_to_c=_packed_to_c,
     dtypes=all_float32,
     samples=_dense_packed_samples(),
 )
@@ -401,7 +401,7 @@ def dense_packed(
 @op(
     kernel="dense_packed",
     shape=_add_shape(_dense_packed_shape),
-    attrs_to_c=_units_code,
+    attrs_to_c=_packed_to_c,
     dtypes=all_float32,
     samples=[_with_residual(s, s.attrs["units"]) for s in _dense_packed_samples()],
 )

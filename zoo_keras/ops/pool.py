@@ -15,7 +15,8 @@ import numpy as np
 
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
-from zoo_keras.ops.conv_geometry import Padding, check_lengths, window_cells
+from zoo_keras.native import attributes
+from zoo_keras.ops.conv_geometry import Padding, check_lengths, three_axes, window_cells
 from zoo_keras.ops.op import Sample, op
 from zoo_keras.ops.row_rules import first_input
 
@@ -39,11 +40,12 @@ def _pool_shape(x: Spec, *, pool: Any, strides: Any, padding: Any) -> Spec:
 
 def _geometry(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
     """What C wants: window, strides and low padding of 3 axes."""
-    low = [p[0] for p in attrs["padding"]]
-    missing = 3 - len(low)
-    return [
-        *[1] * missing, *attrs["pool"], *[1] * missing, *attrs["strides"], *[0] * missing, *low,
-    ]  # fmt: skip
+    return attributes(
+        "POOL",
+        window=three_axes(attrs["pool"], 1),
+        strides=three_axes(attrs["strides"], 1),
+        padding=three_axes([p[0] for p in attrs["padding"]], 0),
+    )
 
 
 def _fits_kernel(*specs: Spec) -> bool:

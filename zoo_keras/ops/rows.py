@@ -29,13 +29,17 @@ import numpy as np
 
 from zoo_keras.errors import DataError, ShapeError
 from zoo_keras.graph import Spec
+from zoo_keras.native import lib
 from zoo_keras.ops.index import IDS, check_ids
 from zoo_keras.ops.op import Sample, op
 from zoo_keras.ops.update import HOW, KINDS, kind_numbers, optimizer_update, update_inputs
 
 STEPS = 512  # noted at most; then all rows are settled
-NOTE, WIDTH = 5, 8  # columns of the notes and of the coefficients
-LR, COUNT, KEPT = 0, 1, 4
+NOTE: int = lib.ZK_NOTE_WIDTH  # columns of the notes
+WIDTH: int = lib.ZK_LAG_WIDTH  # columns of the coefficients
+LR, COUNT, RATE, ROOT = lib.ZK_NOTE_LR, lib.ZK_NOTE_COUNT, lib.ZK_NOTE_RATE, lib.ZK_NOTE_ROOT
+KEPT = lib.ZK_NOTE_KEPT
+_COLUMNS = [getattr(lib, f"ZK_LAG_{name}") for name in "A B C CENTRE M0 M2 M3 M4".split()]
 _HOW = HOW | {"ftrl": (0.01, 0.02, 0.1, 0.0)}  # no replay with shrinkage
 
 Arrays = tuple[np.ndarray, ...]
@@ -78,8 +82,9 @@ def _sorted_parts(packed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def _padded(attrs: dict[str, Any], *rest: float) -> list[float]:
-    """Kind and numbers, and then enough others that C may read four numbers of any kind."""
-    return [*kind_numbers(attrs["kind"], attrs["how"]), *rest, 0.0, 0.0, 0.0, 0.0]
+    """Kind and numbers, and then enough others that C may read the most that any kind has."""
+    spare = [0.0] * lib.ZK_OPTIMIZER_NUMBERS
+    return [*kind_numbers(attrs["kind"], attrs["how"]), *rest, *spare]
 
 
 def _note_sample(rng: np.random.Generator) -> list[np.ndarray]:
@@ -115,7 +120,8 @@ def note_update(
     if not 0 <= n < len(notes):
         raise DataError("note_update: no room for another step.")
     rate, root = _without_gradient(kind, how, float(lr), float(step))
-    notes[n] = float(lr), float(step), rate, root, 1 - decay * float(lr)
+    notes[n, [LR, COUNT, RATE, ROOT]] = float(lr), float(step), rate, root
+    notes[n, KEPT] = 1 - decay * float(lr)
     return notes
 
 
@@ -181,12 +187,12 @@ def replay_coefficients(
     table = np.zeros((len(notes) + 1, WIDTH))
     kept, raw, powers = 1.0, np.zeros(5), np.arange(5)
     for lag in range(int(n) + 1):
-        table[lag] = kept, b**lag, c**lag, *_central(raw)
+        table[lag, _COLUMNS] = kept, b**lag, c**lag, *_central(raw)
         if kind == "ftrl" and n:
-            table[lag, 4] = notes[int(n) - 1, LR]
+            table[lag, lib.ZK_LAG_M0] = notes[int(n) - 1, LR]
         if lag < n:
             note = notes[int(n) - 1 - lag]
-            raw = share * root**powers * (note[2] * kept * note[3] ** powers + raw)
+            raw = share * root**powers * (note[RATE] * kept * note[ROOT] ** powers + raw)
             kept *= note[KEPT]
     return table.astype(np.float32)
 

@@ -15,16 +15,16 @@ import numpy as np
 
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
+from zoo_keras.native import lib
 from zoo_keras.ops.op import Sample, op
 
 Arrays = tuple[np.ndarray, ...]
 
 
 class Kind(NamedTuple):
-    """An optimizer: its number in csrc/optim.h, how many slots it has, the names of its numbers,
-    and its step as `formula(w, g, slots, lr, step, numbers) -> (w, *slots)`."""
+    """An optimizer: how many slots it has, the names of its numbers, and its step as
+    `formula(w, g, slots, lr, step, numbers) -> (w, *slots)`. C knows it as ZK_<NAME>."""
 
-    number: int
     slots: int
     fields: tuple[str, ...]
     formula: Callable[..., Arrays]
@@ -122,28 +122,28 @@ def _ftrl(w: Any, g: Any, s: Arrays, lr: Any, t: float, k: Sequence[float]) -> A
     return (np.clip(linear, -l1, l1) - linear) / below, total, linear
 
 
-def _rms(number: int, slots: int, centered: bool, momentum: bool) -> Kind:
+def _rms(slots: int, centered: bool, momentum: bool) -> Kind:
     fields = ("rho", "epsilon", "momentum") if momentum else ("rho", "epsilon")
-    return Kind(number, slots, fields,
+    return Kind(slots, fields,
                 lambda w, g, s, lr, t, k: _rmsprop(w, g, s, lr, k, centered, momentum))  # fmt: skip
 
 
 _ADAM = ("beta_1", "beta_2", "epsilon")
 KINDS = {
-    "sgd": Kind(0, 0, (), _sgd),
-    "momentum": Kind(1, 1, ("momentum", "nesterov"), _momentum),
-    "adam": Kind(2, 2, _ADAM, _adam),
-    "amsgrad": Kind(3, 3, _ADAM, _amsgrad),
-    "adamax": Kind(4, 2, _ADAM, _adamax),
-    "nadam": Kind(5, 2, _ADAM, _nadam),
-    "rmsprop": _rms(6, 1, False, False),
-    "rmsprop_momentum": _rms(7, 2, False, True),
-    "rmsprop_centered": _rms(8, 2, True, False),
-    "rmsprop_centered_momentum": _rms(9, 3, True, True),
-    "adagrad": Kind(10, 1, ("epsilon",), _adagrad),
-    "adadelta": Kind(11, 2, ("rho", "epsilon"), _adadelta),
-    "lion": Kind(12, 1, ("beta_1", "beta_2"), _lion),
-    "ftrl": Kind(13, 2, ("l1", "l2", "beta", "shrinkage"), _ftrl),
+    "sgd": Kind(0, (), _sgd),
+    "momentum": Kind(1, ("momentum", "nesterov"), _momentum),
+    "adam": Kind(2, _ADAM, _adam),
+    "amsgrad": Kind(3, _ADAM, _amsgrad),
+    "adamax": Kind(2, _ADAM, _adamax),
+    "nadam": Kind(2, _ADAM, _nadam),
+    "rmsprop": _rms(1, False, False),
+    "rmsprop_momentum": _rms(2, False, True),
+    "rmsprop_centered": _rms(2, True, False),
+    "rmsprop_centered_momentum": _rms(3, True, True),
+    "adagrad": Kind(1, ("epsilon",), _adagrad),
+    "adadelta": Kind(2, ("rho", "epsilon"), _adadelta),
+    "lion": Kind(1, ("beta_1", "beta_2"), _lion),
+    "ftrl": Kind(2, ("l1", "l2", "beta", "shrinkage"), _ftrl),
 }
 
 
@@ -159,7 +159,7 @@ def _shape(*specs: Spec, kind: str, ema: float | None = None, **attrs: Any) -> t
 
 def kind_numbers(kind: str, how: Sequence[float]) -> list[float]:
     """The attribute numbers by which C knows an optimizer."""
-    return [float(KINDS[kind].number), *[float(h) for h in how]]
+    return [float(getattr(lib, f"ZK_{kind.upper()}")), *[float(h) for h in how]]
 
 
 def _to_c(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:

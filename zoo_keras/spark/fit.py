@@ -16,11 +16,12 @@ from zoo_keras.callbacks.callback import CallbackList, History
 from zoo_keras.errors import ClusterError, ConfigError
 from zoo_keras.spark import cluster, partitions
 from zoo_keras.spark.compiler import FitCompiler, Snapshot
+from zoo_keras.spark.engine import this_engine
 from zoo_keras.spark.frames import Held, Records, held_arrays, records_of
 from zoo_keras.spark.job import BarrierJob, JobError
 from zoo_keras.spark.layer_state import refuse_assigned, refuse_stateful
 from zoo_keras.spark.options import default_wire, split_arguments
-from zoo_keras.spark.plan import FitPlan, engine_fingerprint
+from zoo_keras.spark.plan import FitPlan
 from zoo_keras.spark.rank import train_rank
 from zoo_keras.spark.rows import Layout
 from zoo_keras.spark.watch import Watcher
@@ -151,7 +152,7 @@ class SparkFit:
             validation_batch=a["validation_batch_size"],
             validation_epochs=self._validation_epochs(last), class_weight=a["class_weight"],
             wire=o.wire or default_wire(self.model), budget=o.data_budget,
-            kernels=engine_fingerprint(), checks_loss=not stops,
+            engine=this_engine(), checks_loss=not stops,
         )  # fmt: skip
 
     def _validation_epochs(self, last: int) -> tuple[int, ...]:

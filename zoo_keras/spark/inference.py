@@ -19,8 +19,7 @@ from zoo_keras import native
 from zoo_keras.execute import Runner
 from zoo_keras.graph import Spec
 from zoo_keras.program import Program
-from zoo_keras.spark.plan import engine_fingerprint
-from zoo_keras.spark.rank import check_engine
+from zoo_keras.spark.engine import Engine, check_engine, this_engine
 from zoo_keras.spark.rows import Layout
 
 KEPT = 2  # models that a Python worker keeps ready between tasks
@@ -34,6 +33,7 @@ class Parcel(NamedTuple):
         programs: batch size -> Program.
         spaces: weights and state by space name.
         outputs: Specs of one record's outputs (without the batch axis).
+        engine: that of the driver, which made the programs.
     """
 
     uid: str
@@ -41,7 +41,7 @@ class Parcel(NamedTuple):
     spaces: dict[str, np.ndarray]
     layout: Layout
     outputs: tuple[Spec, ...]
-    kernels: str
+    engine: Engine
 
 
 def batch_sizes(batch_size: int) -> list[int]:
@@ -65,14 +65,14 @@ def make_parcel(
     with native.using_threads(threads):
         programs = {n: compile_for(n) for n in batch_sizes(batch_size)}
     copies = {name: np.array(array) for name, array in spaces.items()}
-    return Parcel(uuid.uuid4().hex, programs, copies, layout, tuple(outputs), engine_fingerprint())
+    return Parcel(uuid.uuid4().hex, programs, copies, layout, tuple(outputs), this_engine())
 
 
 class Worker:
     """A Parcel made ready in one Python process."""
 
     def __init__(self, parcel: Parcel) -> None:
-        check_engine(parcel.kernels)
+        check_engine(parcel.engine)
         self.parcel = parcel
         self.sizes = sorted(parcel.programs, reverse=True)
         self.spaces = {name: _writable(array) for name, array in parcel.spaces.items()}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zoo_keras import native
+from zoo_keras.spark.engine import Engine
 from zoo_keras.spark.rows import Layout
 from zoo_keras.training.labels import Classes
 
@@ -40,7 +40,7 @@ class FitPlan(NamedTuple):
         wire: dtype in which gradients travel.
         others: Variables that are not float32. metric_others: which of them belong to metrics.
         budget: bytes of data a rank keeps in memory.
-        kernels: the engine the programs were compiled for.
+        engine: that of the driver, which makes the programs.
     """
 
     layout: Layout
@@ -77,14 +77,4 @@ class FitPlan(NamedTuple):
     others: tuple[np.ndarray, ...]
     metric_others: tuple[int, ...]
     budget: int
-    kernels: str
-
-
-def engine_fingerprint() -> str:
-    """Names an engine build by its kernels, and who multiplies matrices (config.gemm)."""
-    import zlib
-
-    from zoo_keras import __version__, config
-
-    names = ",".join([*native.KERNELS, *native.TILES])
-    return f"{__version__}-{zlib.crc32(names.encode()):08x}-{config.gemm()}"
+    engine: Engine

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras import config, native
-from zoo_keras.errors import ClusterError, NonFiniteLossError
+from zoo_keras import native
+from zoo_keras.errors import NonFiniteLossError
 from zoo_keras.execute import Runner
 from zoo_keras.spark.allreduce import SUM_VALUES
 from zoo_keras.spark.bridge import Region
+from zoo_keras.spark.engine import check_engine, check_ranks
 from zoo_keras.spark.job import RankContext
-from zoo_keras.spark.plan import FitPlan, engine_fingerprint
+from zoo_keras.spark.plan import FitPlan
 from zoo_keras.spark.rank_data import PAUSE, RankData, wait_for_blob
 from zoo_keras.spark.rows import Layout
 from zoo_keras.spark.schedule import make_schedule
@@ -38,10 +39,12 @@ def train_rank(
         decode, decode_tests: turn items (to train on, to validate on) into columns; None for
             records.
     """
-    check_engine(plan.kernels)
+    check_engine(plan.engine)
     native.set_threads(rank.cores)
     data = RankData(rank, plan, decode, decode_tests)
-    facts = rank.gather({"rows": data.rows, "tests": data.test_rows})
+    isa = native.instruction_set()
+    facts = rank.gather({"rows": data.rows, "tests": data.test_rows, "isa": isa})
+    check_ranks([f["isa"] for f in facts])
     worker = RankWorker(rank, plan, data, facts)
     for epoch in range(*plan.epochs):
         if not worker.gate(epoch):
@@ -50,18 +53,6 @@ def train_rank(
     worker.gate(plan.epochs[1])
     worker.close()
     return data.rows
-
-
-def check_engine(wanted: str) -> None:
-    """Programs run only on the engine build that they were compiled for; the driver's choice of
-    who multiplies matrices holds here too."""
-    config.set_gemm(wanted.rpartition("-")[2])
-    own = engine_fingerprint()
-    if own != wanted:
-        raise ClusterError(
-            f"The driver and this executor have different builds of zoo_keras. Received: {wanted} "
-            f"from the driver, {own} here. Install the same wheel everywhere."
-        )
 
 
 class RankWorker:

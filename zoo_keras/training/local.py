@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras import config, native
+from zoo_keras import native
 from zoo_keras import weights as weights_module
 from zoo_keras.execute import Predictor, Runner
 from zoo_keras.graph import Tensor, input_tensor, not_tracing
@@ -31,7 +31,6 @@ class LocalRuntime:
     """Compiles and runs a model's programs here, one set for each batch shape."""
 
     def __init__(self, model: Any) -> None:
-        config.load_mkl()
         self.model = model
         self.state: State | None = None
         self._signature: Any = None
