@@ -56,8 +56,7 @@ static void pack_columns_wide(const float *b, int64_t bcol, int64_t steps, int64
         int64_t t = 0;
         for (; cols >= PANEL && t + 4 <= steps; t += 4) turn_16x4(b + t, bcol, out + t * row, row);
         for (; t < steps; t++)
-            for (int64_t i = 0; i < PANEL; i++)
-                out[t * row + i] = i < cols ? b[i * bcol + t] : 0;
+            for (int64_t i = 0; i < PANEL; i++) out[t * row + i] = i < cols ? b[i * bcol + t] : 0;
     }
 }
 #endif

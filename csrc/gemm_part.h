@@ -14,10 +14,10 @@
 #define TASK 524288       /* multiplications of a task, at least: about 10 us */
 #define FEW_TASKS 8       /* enough for balance; more when they stay long, up to MANY_TASKS */
 #define MANY_TASKS 32
-#define SMALL 32768     /* floats of y up to which k is cut between tasks */
-#define BROAD 16        /* panels of a task, at least, when a has to be packed or copied */
-#define KLEAST 512      /* steps of a task, at least, when k is cut because of that */
-#define CLASH 512       /* rows that lie a multiple of so many floats apart share cache sets */
+#define SMALL 32768 /* floats of y up to which k is cut between tasks */
+#define BROAD 16    /* panels of a task, at least, when a has to be packed or copied */
+#define KLEAST 512  /* steps of a task, at least, when k is cut because of that */
+#define CLASH 512   /* rows that lie a multiple of so many floats apart share cache sets */
 
 /* Scratch floats of a thread: packed panels of b, then, when a is turned, packed tiles of a. */
 #define BPACK ((int64_t)GROUP * KBLOCK * PANEL)

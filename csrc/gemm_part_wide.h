@@ -9,19 +9,23 @@
 #include "gemm_product.h"
 #include "gemm_wide.h"
 
-#define KSTEPS 512    /* steps of k at once: sums stay in registers, a tile's rows of a in L1 */
-#define NPANELS 24    /* panels at once: with KSTEPS 768 kB of b, which stay in L2 */
-#define MLEAST 24     /* rows of a task, at least */
-#define TASK 524288   /* multiplications of a task, at least: about 6 us */
-#define TASKS 4       /* for each thread, for balance */
-#define KCUTS 8       /* of k between tasks, at most */
-#define SMALL 32768   /* floats of y up to which k is cut between tasks */
-#define LIE_ROWS 256  /* rows of a task up to which b is read where it lies */
+#define KSTEPS 512       /* steps of k at once: sums stay in registers, a tile's rows of a in L1 */
+#define NPANELS 32       /* panels at once: with KSTEPS 1 MB of b, which stays in L2 */
+#define MLEAST 24        /* rows of a task, at least */
+#define TASK 524288      /* multiplications of a task, at least: about 6 us */
+#define TASKS 4          /* for each thread, for balance */
+#define KCUTS 8          /* of k between tasks, at most */
+#define SMALL 32768      /* floats of y up to which k is cut between tasks */
+#define LIE_ROWS 64      /* rows of a task up to which b is read where it lies */
 #define LIE_COLUMNS 2048 /* unless its rows are that long: each step then needs a new page */
-#define CLASH 512     /* rows that lie a multiple of so many floats apart share cache sets */
 
-/* Scratch floats of a thread for a: rows of one tile, copied or turned. */
-#define AROOM ((int64_t)(WIDE_ROWS + 2) * (KSTEPS + 16))
+/* A turned a is copied when a tile of it spreads over more floats (100 pages) in place; so many
+ * tiles at once, for whole cache lines. */
+#define TURNED_SPAN 110000
+#define TURNED_TILES 4
+
+/* Scratch floats of a thread for a. */
+#define AROOM ((int64_t)TURNED_TILES * (WIDE_ROWS + 2) * (KSTEPS + 16))
 
 /* What is multiplied at once: steps [k0, k0 + steps), panels [p0, p1) of a part. */
 typedef struct {
@@ -60,7 +64,8 @@ static void copy_b(const gemm *g, const block *w) {
     }
 }
 
-/* Points the tile at panels [p, end) of b: packed before, where they lie, or as copy_b left them. */
+/* Points the tile at panels [p, end) of b: packed before, where they lie, or copied.
+ */
 static void point_b(const gemm *g, const block *w, int64_t p, int64_t end, wide_tile *t) {
     if (g->packed) {
         t->b = w->s->b + (p * g->k + w->k0) * PANEL;
@@ -74,19 +79,35 @@ static void point_b(const gemm *g, const block *w, int64_t p, int64_t end, wide_
     }
 }
 
-/* Points the tile at its rows of a, copied together when they would evict each other from L1, or
- * when a is turned and used often. */
-static void point_a(const gemm *g, const block *w, int64_t row, int64_t rows, wide_tile *t) {
-    const int64_t groups = (w->p1 - w->p0) / g->wide;
-    const float *a = w->s->a + row * g->arow + w->k0 * g->acol;
-    const int clash = (g->ta ? g->m : g->k) % CLASH == 0;
-    t->a = a, t->astep = g->ta ? g->m : g->k;
-    if (g->ta ? groups > 4 || (clash && groups > 1) : clash && w->steps < g->k && groups > 2) {
-        t->a = w->a, t->astep = g->ta ? rows : KSTEPS + 16;
-        for (int64_t i = 0; i < (g->ta ? w->steps : rows); i++)
-            if (!g->ta) memcpy(w->a + i * t->astep, a + i * g->k, (size_t)w->steps * sizeof *a);
-            else vf_store_first(w->a + i * rows, vf_load_first(a + i * g->m, rows, (vf){0}), rows);
-    }
+/* Row `i` of `tiles` tiles of the part: where it starts. */
+static int64_t tile_row(const part *s, int64_t i, int64_t tiles) {
+    return s->i0 + cut(s->i1 - s->i0, i, tiles);
+}
+
+/* Tiles [i, i + TURNED_TILES) of a turned a, each as (steps, its rows). */
+static void turn_a(const gemm *g, const block *w, int64_t i, int64_t tiles) {
+    const int64_t count = zk_min(TURNED_TILES, tiles - i);
+    int64_t row[TURNED_TILES + 1];
+    for (int64_t u = 0; u <= count; u++) row[u] = tile_row(w->s, i + u, tiles);
+    const float *a = w->s->a + w->k0 * g->m;
+    for (int64_t t = 0; t < w->steps; t++, a += g->m)
+        for (int64_t u = 0; u < count; u++) {
+            const int64_t rows = row[u + 1] - row[u];
+            float *out = w->a + u * WIDE_ROWS * KSTEPS + t * rows;
+            __builtin_prefetch(a + PACK_AHEAD * g->m + row[u], 0, 2);
+            vf_store_first(out, vf_load_first(a + row[u], rows, (vf){0}), rows);
+        }
+}
+
+/* Points the tile at its rows of a: where they lie, or copied, when a is turned and its steps lie
+ * in more pages than the processor remembers. */
+static void point_a(const gemm *g, const block *w, int64_t i, int64_t tiles, wide_tile *t) {
+    const int64_t row = tile_row(w->s, i, tiles);
+    t->a = w->s->a + row * g->arow + w->k0 * g->acol, t->astep = g->ta ? g->m : g->k;
+    if (!g->ta || g->m * w->steps < TURNED_SPAN || w->p1 - w->p0 <= g->wide) return;
+    if (i % TURNED_TILES == 0) turn_a(g, w, i, tiles);
+    t->a = w->a + i % TURNED_TILES * WIDE_ROWS * KSTEPS;
+    t->astep = tile_row(w->s, i + 1, tiles) - row;
 }
 
 /* One tile at row `row`; t knows a. */
@@ -97,7 +118,7 @@ static void run_tile(const gemm *g, const block *w, int64_t row, int64_t rows, i
     const int first = w->k0 == s->k0, last = w->k0 + w->steps == g->k && g->kcuts == 1;
     const int cols = (int)zk_min(g->n - column, (end - p) * PANEL);
     point_b(g, w, p, end, &t);
-    t.k = w->steps, t.crow = g->n, t.c = s->y + row * g->n + column;
+    t.crow = g->n, t.c = s->y + row * g->n + column;
     t.add = !first ? t.c : g->bias ? g->bias + column : NULL;
     t.addrow = first ? 0 : g->n;
     t.last = cols - (int)(end - p - 1) * PANEL;
@@ -109,16 +130,32 @@ static void run_tile(const gemm *g, const block *w, int64_t row, int64_t rows, i
     if (last && g->act > ZK_RELU) finish(g, t.c, rows, cols);
 }
 
+/* What a tile fetches for the next one, whose a the others of its rows then find in L1: a share of
+ * its rows, or of its steps, or of a run of both. */
+static void point_fetch(const gemm *g, const wide_tile *next, int64_t rows, int64_t group,
+                        wide_tile *t) {
+    const int run = next->astep == (g->ta ? rows : t->k);
+    t->fetch = next->a + group * (run ? 4 * t->k : next->astep);
+    t->fetchstep = run ? 16 : g->ta ? 4 * next->astep : 4;
+    if (group * (run || g->ta ? 4 : 1) >= (g->ta && !run ? 16 : rows))
+        t->fetch = next->a, t->fetchstep = 0;
+}
+
 static void run_block(const gemm *g, const block *w) {
-    const part *s = w->s;
-    const int64_t count = s->i1 - s->i0, tiles = zk_ceil(count, wide_rows[g->wide - 1]);
+    const int64_t tiles = zk_ceil(w->s->i1 - w->s->i0, wide_rows[g->wide - 1]);
     copy_b(g, w);
+    wide_tile next = {0};
+    point_a(g, w, 0, tiles, &next);
     for (int64_t i = 0; i < tiles; i++) {
-        const int64_t row = s->i0 + cut(count, i, tiles);
-        const int64_t rows = s->i0 + cut(count, i + 1, tiles) - row;
-        wide_tile t = {0};
-        point_a(g, w, row, rows, &t);
-        for (int64_t p = w->p0; p < w->p1; p += g->wide) run_tile(g, w, row, rows, p, t);
+        const int64_t row = tile_row(w->s, i, tiles), rows = tile_row(w->s, i + 1, tiles) - row;
+        wide_tile t = next;
+        t.k = w->steps;
+        if (i + 1 < tiles) point_a(g, w, i + 1, tiles, &next);
+        int64_t group = 0;
+        for (int64_t p = w->p0; p < w->p1; p += g->wide, group++) {
+            point_fetch(g, &next, rows, group, &t);
+            run_tile(g, w, row, rows, p, t);
+        }
     }
 }
 
@@ -129,7 +166,8 @@ static void multiply_part(const gemm *g, const part *s, float *scratch) {
     const int64_t nparts = zk_ceil(groups, NPANELS / g->wide);
     for (int64_t q = 0; q < kparts; q++)
         for (int64_t j = 0; j < nparts; j++) {
-            block w = {.s = s, .k0 = s->k0 + cut(count, q, kparts), .a = scratch, .b = scratch + AROOM};
+            block w = {
+                .s = s, .k0 = s->k0 + cut(count, q, kparts), .a = scratch, .b = scratch + AROOM};
             w.steps = s->k0 + cut(count, q + 1, kparts) - w.k0;
             w.p0 = s->p0 + cut(groups, j, nparts) * g->wide;
             w.p1 = zk_min(s->p1, s->p0 + cut(groups, j + 1, nparts) * g->wide);
@@ -168,9 +206,9 @@ static void choose_blocks(gemm *g) {
     g->kcuts = cut_k ? zk_max(1, zk_min(zk_min(most, KCUTS), g->k / KSTEPS)) : 1;
     cut_plane(g, zk_ceil(tasks, g->batch * g->kcuts));
     const int64_t rows = zk_ceil(g->m, g->rows);
-    g->in_place = !g->tb && (rows <= wide_rows[g->wide - 1] ||
-                             (rows <= LIE_ROWS && g->n < LIE_COLUMNS) ||
-                             (rows <= 2 * LIE_ROWS && g->n <= 128));
+    g->in_place =
+        !g->tb && (rows <= wide_rows[g->wide - 1] || (rows <= LIE_ROWS && g->n < LIE_COLUMNS) ||
+                   (rows <= 8 * LIE_ROWS && g->n <= 128));
     g->chunk = zk_ceil(g->batch * g->rows * g->columns * g->kcuts, tasks);
 }
 

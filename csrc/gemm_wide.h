@@ -17,13 +17,16 @@
 #define WIDE_AHEAD 8 /* steps that b is fetched ahead, into L1 */
 static const int wide_rows[WIDE_PANELS] = {14, 14, 9, 6}; /* by panels - 1 */
 
-/* One tile. b(t, column) = b[t * bstep + (column / 16) * bpanel + column % 16], read in full; add is
- * a bias (addrow 0), a partial sum (c itself), or NULL; residual lies like c, or is NULL. */
+/* One tile. b(t, column) = b[t * bstep + (column / 16) * bpanel + column % 16], read in full; add
+ * is a bias (addrow 0), a partial sum (c itself), or NULL; residual lies like c, or is NULL. */
 typedef struct {
     const float *a, *b, *add, *residual;
     float *c;
     int64_t astep; /* from row to row of a; of a turned one, from step to step */
     int64_t bstep, bpanel, addrow, crow, k;
+    const float
+        *fetch; /* what the next tile reads: fetched into L1, `fetchstep` floats in 4 steps */
+    int64_t fetchstep;
     int last; /* columns of the last panel that exist, 1 to 16 */
     int act;  /* only ZK_RELU is applied here */
 } wide_tile;
@@ -54,7 +57,10 @@ typedef struct {
 
 /* Hides what moves and what an address is made of from gcc, which would keep an address for each
  * unrolled load, or compile the loop once more for strides of 1, and spill. */
-#define WIDE_HIDE(at)                                                                          __asm__("" : "+r"((at)->b), "+r"((at)->ahead), "+r"((at)->a[0]), "+r"((at)->astep),                "+r"((at)->bpanel), "+r"((at)->bpanel3))
+#define WIDE_HIDE(at)                                                                \
+    __asm__(""                                                                       \
+            : "+r"((at)->b), "+r"((at)->ahead), "+r"((at)->a[0]), "+r"((at)->astep), \
+              "+r"((at)->bpanel), "+r"((at)->bpanel3))
 
 ZK_INLINE const float *wide_panel(const wide_place *at, const float *b, const int v) {
     return wide_step(b, v == 3 ? at->bpanel3 : v * at->bpanel);
@@ -68,7 +74,8 @@ ZK_INLINE void wide_multiply(wide_place *at, const int u, const int rows, const 
     for (int v = 0; v < panels; v++) w[v] = vf_load(wide_panel(at, at->b, v));
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
-        const vf x = vf_set(turned ? at->a[0][r] : wide_step(at->a[r / 3] + u, (r % 3) * at->astep)[0]);
+        const vf x =
+            vf_set(turned ? at->a[0][r] : wide_step(at->a[r / 3] + u, (r % 3) * at->astep)[0]);
 #pragma GCC unroll 4
         for (int v = 0; v < panels; v++) wide_add(&acc[r][v], x, w[v]);
     }
@@ -87,13 +94,16 @@ ZK_INLINE void wide_sum(const wide_tile *t, const int rows, const int panels, co
     for (int g = 0; g < pointers; g++) at.a[g] = wide_step(t->a, 3 * g * at.astep);
     __asm__("" : "+r"(at.bstep));
     WIDE_HIDE(&at);
-    int64_t k = t->k;
+    const float *fetch = t->fetch;
+    int64_t k = t->k, fetchstep = t->fetchstep * 4;
+    __asm__("" : "+r"(fetchstep));
     for (; k >= 4; k -= 4) {
+        __builtin_prefetch(fetch, 0, 3);
+        fetch = wide_step(fetch, fetchstep);
 #pragma GCC unroll 4
         for (int u = 0; u < 4; u++) {
 #pragma GCC unroll 4
-            for (int v = 0; v < panels; v++)
-                __builtin_prefetch(wide_panel(&at, at.ahead, v), 0, 3);
+            for (int v = 0; v < panels; v++) __builtin_prefetch(wide_panel(&at, at.ahead, v), 0, 3);
             at.ahead = wide_step(at.ahead, at.bstep);
             wide_multiply(&at, u, rows, panels, turned, acc);
         }
@@ -138,17 +148,27 @@ ZK_INLINE void wide_run(const wide_tile *t, const int rows, const int panels, co
 }
 
 /* wide_kernel[turned][panels - 1][rows - 1] */
-#define WIDE_6(X, panels) X(1, panels) X(2, panels) X(3, panels) X(4, panels) X(5, panels) X(6, panels)
+#define WIDE_6(X, panels) \
+    X(1, panels) X(2, panels) X(3, panels) X(4, panels) X(5, panels) X(6, panels)
 #define WIDE_9(X, panels) WIDE_6(X, panels) X(7, panels) X(8, panels) X(9, panels)
 #define WIDE_14(X, panels) \
     WIDE_9(X, panels) X(10, panels) X(11, panels) X(12, panels) X(13, panels) X(14, panels)
-#define WIDE_DEFINE(rows, panels)                                                                \
-    static void wide_##rows##_##panels(const wide_tile *t) { wide_run(t, rows, panels, 0); }     \
+#define WIDE_DEFINE(rows, panels)                                                            \
+    static void wide_##rows##_##panels(const wide_tile *t) { wide_run(t, rows, panels, 0); } \
     static void wide_turned_##rows##_##panels(const wide_tile *t) { wide_run(t, rows, panels, 1); }
 #define WIDE_ENTRY(rows, panels) wide_##rows##_##panels,
 #define WIDE_TURNED(rows, panels) wide_turned_##rows##_##panels,
-WIDE_14(WIDE_DEFINE, 1) WIDE_14(WIDE_DEFINE, 2) WIDE_9(WIDE_DEFINE, 3) WIDE_6(WIDE_DEFINE, 4)
-static void (*const wide_kernel[2][WIDE_PANELS][WIDE_ROWS])(const wide_tile *) = {
-    {{WIDE_14(WIDE_ENTRY, 1)}, {WIDE_14(WIDE_ENTRY, 2)}, {WIDE_9(WIDE_ENTRY, 3)}, {WIDE_6(WIDE_ENTRY, 4)}},
-    {{WIDE_14(WIDE_TURNED, 1)}, {WIDE_14(WIDE_TURNED, 2)}, {WIDE_9(WIDE_TURNED, 3)}, {WIDE_6(WIDE_TURNED, 4)}}};
+WIDE_14(WIDE_DEFINE, 1)
+WIDE_14(WIDE_DEFINE, 2)
+WIDE_9(WIDE_DEFINE, 3)
+    WIDE_6(WIDE_DEFINE,
+           4) static void (*const wide_kernel[2][WIDE_PANELS][WIDE_ROWS])(const wide_tile *) = {
+        {{WIDE_14(WIDE_ENTRY, 1)},
+         {WIDE_14(WIDE_ENTRY, 2)},
+         {WIDE_9(WIDE_ENTRY, 3)},
+         {WIDE_6(WIDE_ENTRY, 4)}},
+        {{WIDE_14(WIDE_TURNED, 1)},
+         {WIDE_14(WIDE_TURNED, 2)},
+         {WIDE_9(WIDE_TURNED, 3)},
+         {WIDE_6(WIDE_TURNED, 4)}}};
 #endif
