@@ -9,9 +9,12 @@
 #include "mkl.h"
 
 #define SUM_FLOATS 4096 /* of y, summed by one task afterwards */
-#define ROW_PART 32768  /* weights of a thread for one row, at least: 128 kB, about 2 us */
-#define ROW_PARTS 64    /* at most */
-#define ROW_WIDTH 4     /* panels between which they are cut */
+/* Parts of a single row: weights at least (128 kB, about 2 us), for each thread, at most, and
+ * panels between which they are cut. */
+#define ROW_PART 32768
+#define ROW_EACH 4
+#define ROW_PARTS 64
+#define ROW_WIDTH 4
 
 /* A part by MKL. */
 static void multiply_part_by_mkl(const gemm *g, const part *s) {
@@ -108,11 +111,11 @@ static void run_task(void *ctx, int64_t task, int thread) {
         run_block_at(g, u, thread);
 }
 
-/* One row: a thread takes the same columns every time, whose weights may still be in its cache; one
- * that comes a second time takes those of a late one. */
+/* One row: a thread takes the same columns every time, whose weights may still be in its cache;
+ * then those of a late one. */
 static void run_own_part(void *ctx, int64_t task, int thread) {
     gemm *g = ctx;
-    int64_t own = thread % g->columns;
+    int64_t own = cut(g->columns, thread, g->call->threads);
     (void)task;
     while (__atomic_fetch_or(&g->taken, 1ull << own, __ATOMIC_RELAXED) >> own & 1)
         own = (own + 1) % g->columns;
@@ -132,13 +135,14 @@ static void sum_task(void *ctx, int64_t task, int thread) {
     }
 }
 
-/* A single row reads each weight once, so it is cut into as many parts as there are threads. */
+/* A single row reads each weight once: parts of it belong to threads. */
 static void choose_parts(gemm *g) {
     if (g->m != 1 || g->batch != 1 || g->tb || !g->n) {
         choose_blocks(g);
         return;
     }
-    const int64_t most = zk_min(zk_min(g->call->threads, ROW_PARTS), g->k * g->n / ROW_PART);
+    const int64_t threads = g->call->threads, each = threads > 1 ? ROW_EACH * threads : 1;
+    const int64_t most = zk_min(zk_min(each, ROW_PARTS), g->k * g->n / ROW_PART);
     g->wide = ROW_WIDTH, g->rows = g->kcuts = g->chunk = 1, g->in_place = g->fixed = 1;
     g->columns = zk_max(1, zk_min(most, zk_ceil(g->n, ROW_WIDTH * PANEL)));
 }
