@@ -41,7 +41,7 @@ ONCE = ("program", "threads", "cpu", "mkl")
 TARGETS = {
     "base": "",
     "avx2": "avx2,fma,f16c,bmi,bmi2",
-    "avx512": "avx512f,avx512bw,avx512dq,avx512vl,fma,avx2,f16c,bmi,bmi2",
+    "avx512": "avx512f,avx512bw,avx512dq,avx512vl,fma,avx2,f16c,bmi,bmi2,prfchw",
 }
 OPTIMIZE = ["-O3"]
 SANITIZE = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]

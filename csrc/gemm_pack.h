@@ -38,7 +38,8 @@ static inline void turn_4x4(const float *b, int64_t brow, float *out, int64_t ou
 
 /* A panel out(steps, 16) from up to 16 rows of b(n, steps), in squares that use whole cache
  * lines. */
-static void pack_columns(const float *b, int64_t bcol, int64_t steps, int64_t cols, float *out) {
+static inline void pack_columns(const float *b, int64_t bcol, int64_t steps, int64_t cols,
+                                float *out) {
     const int64_t squares = cols < PANEL ? 0 : steps / 4 * 4;
     for (int64_t t = 0; t < squares; t += 16)
         for (int i = 0; i < PANEL; i += 4)
@@ -47,4 +48,5 @@ static void pack_columns(const float *b, int64_t bcol, int64_t steps, int64_t co
     for (int64_t t = squares; t < steps; t++)
         for (int i = 0; i < PANEL; i++) out[t * PANEL + i] = i < cols ? b[i * bcol + t] : 0;
 }
+
 #endif

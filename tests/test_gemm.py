@@ -96,17 +96,32 @@ def test_leading_axes_broadcast(isa, rng, turn_a, turn_b):
         assert_product(y, a, b)
 
 
+@pytest.mark.parametrize("turn_a", [False, True])
+@pytest.mark.parametrize("n", [9, 16, 31, 40, 48, 63, 64, 80])
+def test_every_tile_of_rows_and_panels_is_exact(isa, rng, n, turn_a):
+    for m in range(1, 32):
+        for k in (3, 8, 21):
+            a, b = normal(rng, *((k, m) if turn_a else (m, k))), normal(rng, k, n)
+            assert_product(product(a, b, turn_a, False), turned(a, turn_a), b)
+
+
 def dense_outputs(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str, count: int = 2, by: int = OWN
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray,
+    activation: str,
+    count: int = 2,
+    *more: np.ndarray,
+    by: int = OWN,
 ) -> list[np.ndarray]:
-    """Results of the dense kernel and of the packing and packed kernels."""
+    """Results of the dense kernel and of the packing and packed kernels; `more`: a residual."""
     code, out = FUSED_ACTIVATIONS[activation], [((*x.shape[:-1], b.size), "float32")]
     packed_spec = pack_dense.infer(Spec(w.shape, "float32"))
     packed = call_kernel("pack_dense", packed_spec, [w], [], count)[0]
     assert np.array_equal(packed, pack_dense(w))
     return [
-        call_kernel("dense", out, [x, w, b], [code, by], count)[0],
-        call_kernel("dense_packed", out, [x, packed, b], [b.size, code], count)[0],
+        call_kernel("dense", out, [x, w, b, *more], [code, by], count)[0],
+        call_kernel("dense_packed", out, [x, packed, b, *more], [b.size, code], count)[0],
     ]
 
 
@@ -126,13 +141,19 @@ def test_dense_takes_any_leading_axes(rng):
             np.testing.assert_allclose(y, dense(x, w, b, activation="relu"), rtol=1e-5, atol=1e-5)
 
 
-def test_a_row_is_the_same_alone_and_in_a_batch(isa, rng):
-    x, w, b = normal(rng, 50, 300), normal(rng, 300, 100), normal(rng, 100)
-    whole = dense_outputs(x, w, b, "tanh")
+# inputs and units: k in one piece and in several; one column, incomplete panels, several blocks
+@pytest.mark.parametrize(
+    "k,n", [(300, 100), (1100, 10), (513, 64), (700, 600), (40, 1), (3000, 48)]
+)
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_a_row_is_the_same_alone_and_in_a_batch(isa, rng, k, n, activation):
+    x, w, b, residual = (normal(rng, *shape) for shape in ((300, k), (k, n), (n,), (300, n)))
+    whole = dense_outputs(x, w, b, activation, 1, residual)
     assert np.array_equal(*whole)
-    for rows in (1, 2, 5, 13):
-        for y in dense_outputs(x[:rows], w, b, "tanh"):
-            assert np.array_equal(y, whole[0][:rows])
+    for rows in (1, 2, 5, 7, 13, 65, 200):
+        for count in (1, 2, 3):
+            for y in dense_outputs(x[:rows], w, b, activation, count, residual[:rows]):
+                assert np.array_equal(y, whole[0][:rows])
 
 
 def test_results_do_not_depend_on_the_thread_count(isa, rng):
@@ -213,7 +234,7 @@ def scratch_bytes(m: int, n: int, k: int, turn_a: bool, by: int) -> int:
 
 
 @pytest.mark.parametrize("turn_a", [False, True])
-def test_scratch_memory_is_the_same_whoever_multiplies(turn_a):
+def test_scratch_memory_is_the_same_whoever_multiplies(isa, turn_a):
     assert scratch_bytes(64, 96, 2100, turn_a, OWN) == scratch_bytes(64, 96, 2100, turn_a, MKL)
 
 

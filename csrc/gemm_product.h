@@ -1,0 +1,78 @@
+/* What a matrix product is: its operands, how it is cut, and what happens to y after the sums.
+ * Header-only. In and out: struct gemm; it knows neither tiles nor threads. */
+#ifndef ZK_GEMM_PRODUCT_H
+#define ZK_GEMM_PRODUCT_H
+#include "activation.h"
+#include "vmath.h"
+
+/* y(m, n) = act(a(m, k) b(k, n) + bias), for each of `batch` matrices. */
+typedef struct {
+    const zk_call *call;
+    const zk_arg *aarg, *barg;
+    int64_t m, n, k, batch;
+    const float *a, *b, *bias; /* bias: NULL or n floats */
+    const float *residual;     /* NULL, or like y: added before act */
+    float *y;
+    int ta, tb, packed;             /* stored turned: a(k, m), b(n, k); b in panels */
+    int64_t arow, acol, brow, bcol; /* strides of a(m, k) and b(k, n) in memory */
+    int act, mkl, may_cut_k;
+    int64_t rows, columns, kcuts; /* blocks of one matrix */
+    int64_t wide;                 /* panels side by side in a tile; columns are cut between them */
+    int in_place, fixed;          /* b is read where it lies; each part belongs to a thread */
+    float *partial;               /* y(kcuts, m, n) before its sum when kcuts > 1 */
+    float *shared;                /* b in panels, or NULL when each task packs what it reads */
+    int64_t chunk;                /* blocks of one task */
+    uint64_t taken;               /* fixed parts that run or have run, one bit each */
+} gemm;
+
+/* Rows [i0, i1), panels [p0, p1) and steps [k0, k1) of one matrix. */
+typedef struct {
+    const float *a, *b;
+    float *y;
+    int64_t i0, i1, p0, p1, k0, k1;
+} part;
+
+static int64_t panels(int64_t n) { return zk_ceil(n, PANEL); }
+
+/* Where part `i` of `parts` equal parts of `n` things starts. */
+static int64_t cut(int64_t n, int64_t i, int64_t parts) { return n * i / parts; }
+
+/* Not inlined: a call costs less than the function. */
+static __attribute__((noinline)) vf curve(vf y, int act) {
+    switch (act) {
+    case ZK_LINEAR:
+        return y;
+    case ZK_RELU:
+        return vf_at_least(y, (vf){0});
+    case ZK_RELU6:
+        return vf_at_most(vf_at_least(y, (vf){0}), vf_set(6));
+    case ZK_TANH:
+        return vf_tanh(y);
+    case ZK_GELU:
+        return vf_gelu(y);
+    case ZK_GELU_TANH:
+        return vf_gelu_tanh(y);
+    case ZK_SILU:
+        return vf_silu(y);
+    default:
+        return vf_sigmoid(y);
+    }
+}
+
+/* c(rows, cols) = act(c + residual), what a tile does not do itself. c lies in y. */
+static void finish(const gemm *g, float *c, int64_t rows, int64_t cols) {
+    const float *residual = g->residual ? g->residual + (c - g->y) : NULL;
+    for (int64_t r = 0; r < rows; r++, c += g->n)
+        for (int64_t i = 0; i < cols; i += VL) {
+            const int some = (int)zk_min(VL, cols - i);
+            vf y = some == VL ? vf_load(c + i) : vf_load_n(c + i, some);
+            if (residual) {
+                const float *from = residual + r * g->n + i;
+                y += some == VL ? vf_load(from) : vf_load_n(from, some);
+            }
+            y = curve(y, g->act);
+            if (some == VL) vf_store(c + i, y);
+            else vf_store_n(c + i, y, some);
+        }
+}
+#endif
