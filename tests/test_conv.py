@@ -114,6 +114,13 @@ def test_large_shapes_equal_numpy(x_shape: Any, w_shape: Any, padding: int) -> N
     check_all(x_shape, w_shape, {**HOW, "padding": ((padding, padding),) * 2})
 
 
+@pytest.mark.parametrize("width", [193, 224, 257, 300])
+@pytest.mark.parametrize(("channels", "filters"), [(3, 20), (40, 5)])
+def test_rows_longer_than_a_band_equal_numpy(width: int, channels: int, filters: int) -> None:
+    how = {**HOW, "padding": ((1, 1), (1, 1))}
+    check_all((2, 4, width, channels), (3, 3, channels, filters), how)
+
+
 @pytest.mark.parametrize("channels", [2, 7, 8, 33, 80])
 def test_depthwise_equals_numpy(channels: int) -> None:
     how = {**HOW, "strides": (2, 1), "padding": ((1, 1), (0, 2)), "groups": channels}
