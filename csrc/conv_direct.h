@@ -6,7 +6,16 @@
 #include "conv_tile.h"
 #include "conv_window.h"
 
-#define BAND_PIXELS 192        /* most pixels of a band */
+#if VL == 16
+#define BAND_PIXELS 256       /* most pixels of a band */
+#define BAND_FLOATS (1 << 17) /* about, of its input: it stays in the second-level cache */
+#define BAND_LEAST 98         /* least pixels, where that is more */
+#define BAND_SHARED 48        /* least pixels that a thread still takes alone */
+#else
+#define BAND_PIXELS 192
+#define BAND_FLOATS (1 << 15)
+#define BAND_LEAST 48
+#endif
 #define STACK_IMAGES 24        /* of a band of stacked images: full tiles of 6 and of 8 */
 #define STACK_PIXELS 1024      /* most pixels of such a band, about */
 #define STACK_FLOATS (1 << 14) /* largest image to stack */
@@ -24,8 +33,8 @@ typedef struct {
     int activation;
     int stacked; /* a tile holds one place of several images, instead of neighbouring places */
     zk_bands bands;
-    int64_t panels,
-        chunks; /* panels of a group; parts that the panels of all groups are cut into */
+    int64_t panels, units; /* panels of a group; parts of these that a tile takes at once */
+    int64_t chunks;        /* parts that the units of all groups are cut into */
     zk_reading in_place, copied;
     int64_t out[BAND_PIXELS]; /* offset of each pixel from the band's first */
     char *scratch;            /* taps of both readings, then a window for each thread */
@@ -40,18 +49,27 @@ static inline int64_t place_offset(const zk_conv *p, int64_t image, int64_t plan
     return (line * p->h.out + p->h.first + col * p->h.every) * p->groups * p->co;
 }
 
-/* Points the tiles at panel o of a group. */
-static inline void set_panel(const zk_direct *d, int64_t group, int64_t o, zk_panel *t,
-                             float *bias) {
+/* How many panels from o on, of those before `to`, a tile takes. */
+static inline int64_t panels_at_once(int64_t o, int64_t to) {
+    return zk_ceil(to - o, zk_ceil(to - o, TILE_PANELS));
+}
+
+/* Points the tiles at `some` panels of a group from o on, of those before `to`. */
+static inline void set_panel(const zk_direct *d, int64_t group, int64_t o, int64_t some, int64_t to,
+                             zk_panel *t, float *bias) {
     const zk_conv *p = d->p;
     int64_t filter = group * p->co + o * PANEL;
-    t->cols = (int)zk_min(PANEL, p->co - o * PANEL);
-    t->w = d->packed + (group * d->panels + o) * count_taps(p) * p->ci * PANEL;
+    t->cols = (int)zk_min(some * PANEL, p->co - o * PANEL);
+    t->w_panel = count_taps(p) * p->ci * PANEL;
+    t->w = d->packed + (group * d->panels + o) * t->w_panel;
+    t->next = o + some < to ? t->w + some * t->w_panel : NULL;
     t->out = p->out + filter;
     t->residual = p->residual ? p->residual + filter : NULL;
     t->bias = bias;
     t->activation = d->activation;
-    for (int i = 0; i < PANEL; i++) bias[i] = d->bias && i < t->cols ? d->bias[filter + i] : 0;
+    t->dense = p->groups == 1 && t->cols == p->co && p->h.every * p->v.every * p->z.every == 1;
+    for (int i = 0; i < TILE_PANELS * PANEL; i++) /* a constant count: 1.1 times in small layers */
+        bias[i] = d->bias && i < t->cols ? d->bias[filter + i] : 0;
 }
 
 static inline void move_to(zk_panel *t, int64_t offset) {
@@ -63,20 +81,20 @@ static inline void move_to(zk_panel *t, int64_t offset) {
 static void band_panels(const zk_direct *d, const zk_band *b, int64_t group, int64_t from,
                         int64_t to, float *copy) {
     const zk_conv *p = d->p;
-    float bias[PANEL];
+    float bias[TILE_PANELS * PANEL];
     zk_window w = band_window(p, &d->bands, b, group, copy);
     const zk_reading *r = w.base == copy ? &d->copied : &d->in_place;
     zk_panel t = {.base = w.base, .taps = r->taps, .ntaps = r->ntaps, .run = r->run};
     t.w_step = t.run * PANEL;
-    t.dense = p->groups == 1 && p->co <= PANEL && p->h.every * p->v.every * p->z.every == 1;
-    for (int64_t o = from; o < to; o++) {
-        set_panel(d, group, o, &t, bias);
+    for (int64_t o = from, some; o < to; o += some) {
+        some = panels_at_once(o, to);
+        set_panel(d, group, o, some, to, &t, bias);
         move_to(&t, place_offset(p, b->image, b->plane, b->row, b->col));
         run_tiles(&t, r->pixel, d->out, band_pixels(b));
     }
 }
 
-/* One panel of one place of stacked images: only the taps that meet the input, so that nothing is
+/* The panels of one place of stacked images: only the taps that meet the input, so that nothing is
  * padded and nothing is multiplied by padding. */
 static inline void stacked_place(const zk_direct *d, const zk_band *b, const zk_panel *t,
                                  int64_t row, int64_t col) {
@@ -89,6 +107,7 @@ static inline void stacked_place(const zk_direct *d, const zk_band *b, const zk_
     zk_panel place = *t;
     place.base = p->in + (b->image * v->in + top + v0 * v->dshift) * line + (left + h0) * p->ci;
     place.w += (v0 * h->taps + h0) * p->ci * PANEL;
+    place.dense = 0;
     place.ntaps = v1 - v0, place.run = (h1 - h0) * p->ci;
     move_to(&place, place_offset(p, b->image, 0, row, col));
     run_tiles(&place, d->in_place.pixel, d->out, b->images);
@@ -97,21 +116,28 @@ static inline void stacked_place(const zk_direct *d, const zk_band *b, const zk_
 /* Panels [from, to) of a band of stacked images. */
 static void stacked_panels(const zk_direct *d, const zk_band *b, int64_t from, int64_t to) {
     const zk_conv *p = d->p;
-    float bias[PANEL];
+    float bias[TILE_PANELS * PANEL];
     zk_panel t = {.taps = d->in_place.taps, .w_step = p->h.taps * p->ci * PANEL};
-    for (int64_t o = from; o < to; o++) {
-        set_panel(d, 0, o, &t, bias);
+    for (int64_t o = from, some; o < to; o += some) {
+        some = panels_at_once(o, to);
+        set_panel(d, 0, o, some, to, &t, bias);
         for (int64_t row = b->row; row < b->row + b->rows; row++)
             for (int64_t col = 0; col < p->h.outs; col++) stacked_place(d, b, &t, row, col);
     }
+}
+
+/* The first panel of a unit, counted over all groups. */
+static inline int64_t unit_panel(const zk_direct *d, int64_t unit) {
+    return unit / d->units * d->panels + d->panels * (unit % d->units) / d->units;
 }
 
 static void direct_task(void *ctx, int64_t task, int thread) {
     const zk_direct *d = ctx;
     zk_band b = band_at(d->p, &d->bands, task / d->chunks);
     float *copy = (float *)(d->scratch + 2 * d->tap_bytes + thread * d->window_bytes);
-    int64_t all = d->p->groups * d->panels, chunk = task % d->chunks;
-    int64_t at = all * chunk / d->chunks, end = all * (chunk + 1) / d->chunks;
+    int64_t all = d->p->groups * d->units, chunk = task % d->chunks;
+    int64_t at = unit_panel(d, all * chunk / d->chunks);
+    int64_t end = unit_panel(d, all * (chunk + 1) / d->chunks);
     if (d->stacked) {
         stacked_panels(d, &b, at, end);
         return;
@@ -153,15 +179,28 @@ static inline zk_bands stack_bands(const zk_conv *p) {
 }
 
 /* Pixels of a band: enough to reuse each panel of weights, few enough that the window of input
- * stays in the second-level cache. */
+ * stays in the second-level cache; and, with wide tiles, that each thread gets some whole ones. */
+static inline int64_t pixels_of_band(const zk_direct *d, int threads) {
+    const zk_conv *p = d->p;
+    int64_t pixels = zk_min(zk_max(BAND_FLOATS / zk_max(p->ci, 1), BAND_LEAST), BAND_PIXELS);
+#if VL == 16
+    const int64_t all = p->images * p->z.outs * p->v.outs * p->h.outs;
+    const int64_t bands = zk_ceil(4 * threads, zk_max(p->groups * d->units, 1));
+    if (threads > 1) pixels = zk_min(pixels, zk_max(zk_ceil(all, bands), BAND_SHARED));
+#else
+    (void)threads;
+#endif
+    return pixels;
+}
+
 static inline zk_direct plan_direct(const zk_conv *p, int threads) {
     zk_direct d = {.p = p, .panels = zk_ceil(p->co, PANEL), .chunks = 1};
-    int64_t pixels = zk_min(zk_max(32768 / zk_max(p->ci, 1), 48), BAND_PIXELS);
+    d.units = zk_max(zk_ceil(d.panels, TILE_PANELS), 1);
     d.stacked = worth_stacking(p);
-    d.bands = d.stacked ? stack_bands(p) : cut_bands(p, pixels);
+    d.bands = d.stacked ? stack_bands(p) : cut_bands(p, pixels_of_band(&d, threads));
     d.tap_bytes = zk_align(count_taps(p) * 8);
     d.window_bytes = d.stacked ? 0 : zk_align(window_floats(p, &d.bands) * 4);
-    int64_t bands = zk_max(count_bands(&d.bands), 1), all = p->groups * d.panels;
+    int64_t bands = zk_max(count_bands(&d.bands), 1), all = p->groups * d.units;
     if (threads > 1) d.chunks = zk_max(zk_min(all, zk_ceil(4 * threads, bands)), 1);
     return d;
 }

@@ -26,22 +26,24 @@ typedef struct {
     int64_t own_scratch, tap_bytes;
 } kernel_grad;
 
-static const int64_t g_bytes = GRAD_PIXELS * PANEL * 4;
+static const int64_t g_bytes = GRAD_PIXELS * PANEL * OUTER_PANELS * 4;
 
-/* Gradient pixels of a band, one panel of filters: g(pixels, 16). */
-static const float *gradient_panel(const kernel_grad *k, const zk_band *b, int64_t filter, int cols,
-                                   float *copy) {
+/* Gradient pixels of a band, some panels of filters: g(panels, GRAD_PIXELS, 16). */
+static const float *gradient_panels(const kernel_grad *k, const zk_band *b, int64_t filter,
+                                    int cols, float *copy) {
     const zk_conv *p = &k->p;
     int64_t pitch = p->groups * p->co, plane = b->image * p->z.outs + b->plane;
     int64_t first = (plane * p->v.outs + b->row) * p->h.outs + b->col;
     const float *g = k->g + first * pitch + filter;
     const float *end = k->g + p->images * p->z.outs * p->v.outs * p->h.outs * pitch;
     if (pitch == PANEL) return g;
-    copy_cells(copy, g, pitch, band_pixels(b), cols, PANEL, PANEL, end);
+    for (int c = 0; c < cols; c += PANEL)
+        copy_cells(copy + c * GRAD_PIXELS, g + c, pitch, band_pixels(b), zk_min(PANEL, cols - c),
+                   PANEL, PANEL, end);
     return copy;
 }
 
-/* All tiles of one panel: `flat`, where a run of floats holds the channels of several taps. */
+/* All tiles of some panels: `flat`, where a run of floats holds the channels of several taps. */
 static void flat_rows(const kernel_grad *k, const zk_window *w, int64_t *taps, outer_job *j,
                       float *dw) {
     int64_t ntaps, run = tap_runs(&k->p, w, taps, &ntaps), tiles = zk_ceil(run, OUTER_ROWS);
@@ -81,12 +83,13 @@ static void band_gradient(const kernel_grad *k, const zk_band *b, int64_t group,
                    .images = b->images,
                    .rows = b->rows,
                    .cols = b->cols,
-                   .pitch = p->groups * p->co};
+                   .pitch = p->groups * p->co,
+                   .panel = GRAD_PIXELS * PANEL};
     join_pixels(&j);
-    for (int64_t o = from; o < to; o++) {
+    for (int64_t o = from; o < to; o += OUTER_PANELS) {
         int64_t filter = group * p->co + o * PANEL;
-        j.filters = (int)zk_min(PANEL, p->co - o * PANEL);
-        j.g = gradient_panel(k, b, filter, j.filters, (float *)scratch);
+        j.filters = (int)zk_min(zk_min(OUTER_PANELS, to - o) * PANEL, p->co - o * PANEL);
+        j.g = gradient_panels(k, b, filter, j.filters, (float *)scratch);
         if (k->flat) flat_rows(k, &w, taps, &j, dw + filter);
         else packed_rows(k, &w, panel_distance(&w, b->images), &j, dw + filter);
     }

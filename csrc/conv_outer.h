@@ -1,31 +1,39 @@
-/* Sums of outer products over the pixels of a band, a register tile of input channels x 16 filters
- * at a time, and the two forms in which such a tile can read the input: flat (as it lies, or a
- * padded copy) and packed in panels of OUTER_ROWS channels. Used by the weight gradient. */
+/* Sums of outer products over the pixels of a band, a register tile of input channels x one or two
+ * panels of 16 filters at a time, and the two forms in which such a tile can read the input: flat
+ * (as it lies, or a padded copy) and packed in panels of OUTER_ROWS channels. Used by the weight
+ * gradient. */
 #ifndef ZK_CONV_OUTER_H
 #define ZK_CONV_OUTER_H
+#include "conv_fma.h"
 #include "conv_window.h"
 
-/* Input channels of a register tile, and the floats by which they are copied. */
+/* Input channels of a register tile, the floats by which they are copied, and most panels. */
 #if VL == 16
 #define OUTER_ROWS 12
+#define OUTER_PANELS 2
 #elif VL == 8 || defined(__aarch64__)
 #define OUTER_ROWS 6
 #else
 #define OUTER_ROWS 3
 #endif
+#ifndef OUTER_PANELS
+#define OUTER_PANELS 1
+#endif
+#define OUTER_VECTORS (OUTER_PANELS * PV)
 #define OUTER_ROOM ((OUTER_ROWS + VL - 1) / VL * VL)
 
 #define SOME_CELLS 8 /* packed at a time */
-#define OUTER_SUMS (OUTER_ROWS * PV)
+#define OUTER_SUMS (OUTER_ROWS * OUTER_VECTORS)
 
-/* One panel of filters. The distances are in floats. */
+/* Neighbouring panels of filters. The distances are in floats. */
 typedef struct {
     const float *x;             /* row 0 at the first pixel; a pixel's rows are neighbours */
-    const float *g;             /* (pixels, 16) */
+    const float *g;             /* (pixels, 16) of the first panel */
+    int64_t panel;              /* from one panel to the next in g */
     int64_t pixel, row, image;  /* from one pixel, row of pixels, image to the next in x */
     int64_t images, rows, cols; /* of pixels */
     int64_t pitch;              /* from one row of dw to the next */
-    int filters;                /* of this panel */
+    int filters;                /* of these panels */
 } outer_job;
 
 /* Neighbouring rows of pixels without a gap become one. */
@@ -35,45 +43,54 @@ static inline void join_pixels(outer_job *j) {
 }
 
 /* s(rows, vectors) += x(row) g(filter) of one pixel */
-ZK_INLINE void outer_step(const float *x, const float *g, vf *s, const int rows,
+ZK_INLINE void outer_step(const float *x, const float *g, int64_t panel, vf *s, const int rows,
                           const int vectors) {
-    vf b[PV];
+    vf b[OUTER_VECTORS];
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) b[v] = vf_load(g + v * VL);
+    for (int v = 0; v < vectors; v++) b[v] = vf_load(g + v / PV * panel + v % PV * VL);
 #pragma GCC unroll 12
     for (int i = 0; i < rows; i++) {
         vf a = vf_set(x[i]);
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) s[i * vectors + v] += a * b[v];
+        for (int v = 0; v < vectors; v++)
+            if (vectors == 1) s[i] += a * b[0];
+            else ADD_PRODUCT(s[i * vectors + v], a, b[v]);
         IN_ORDER;
     }
 }
 
-/* s(rows, vectors) = sum over all pixels. Few sums are kept twice, for even and odd pixels: one set
- * alone would wait for itself. */
+/* s(rows, vectors) = sum over all pixels. Few rows are summed twice, for even and odd pixels: one
+ * set of sums alone would wait for itself. */
 ZK_INLINE void outer_sum(const outer_job *j, vf *s, const int rows, const int vectors) {
-    const int n = rows * vectors, twice = 2 * n <= OUTER_SUMS;
+    const int n = rows * vectors, once = rows * (vectors < PV ? vectors : PV);
+    const int twice = 2 * once <= OUTER_ROWS * PV;
     const float *g = j->g;
+    const int64_t panel = j->panel, pixel = j->pixel;
 #pragma GCC unroll 24
     for (int i = 0; i < OUTER_SUMS; i++) s[i] = (vf){0};
     for (int64_t m = 0; m < j->images; m++)
         for (int64_t r = 0; r < j->rows; r++) {
             const float *x = j->x + m * j->image + r * j->row;
             int64_t c = j->cols;
-            for (; twice && c > 1; c -= 2, x += 2 * j->pixel, g += 2 * PANEL) {
-                outer_step(x, g, s, rows, vectors);
-                outer_step(x + j->pixel, g + PANEL, s + n, rows, vectors);
+            for (; twice && c > 1; c -= 2, x += 2 * pixel, g += 2 * PANEL) {
+                outer_step(x, g, panel, s, rows, vectors);
+                outer_step(x + pixel, g + PANEL, panel, s + n, rows, vectors);
             }
-            for (; c > 0; c--, x += j->pixel, g += PANEL) outer_step(x, g, s, rows, vectors);
+            for (; c > 0; c--, x += pixel, g += PANEL) outer_step(x, g, panel, s, rows, vectors);
         }
     if (twice)
 #pragma GCC unroll 24
         for (int i = 0; i < n; i++) s[i] += s[i + n];
 }
 
-/* Adds the sums of `rows` input channels to dw. */
+/* Adds the sums of `rows` input channels to dw, which comes into the cache meanwhile. */
 ZK_INLINE void outer_tile(const outer_job *j, float *dw, const int rows, const int vectors) {
     vf s[OUTER_SUMS];
+#if VL == 16
+#pragma GCC unroll 24
+    for (int i = 0; i < rows * vectors; i++)
+        __builtin_prefetch(dw + i / vectors * j->pitch + i % vectors * VL, 1, 3);
+#endif
     outer_sum(j, s, rows, vectors);
     if (j->filters == vectors * VL)
 #pragma GCC unroll 24
@@ -84,7 +101,7 @@ ZK_INLINE void outer_tile(const outer_job *j, float *dw, const int rows, const i
     else
 #pragma GCC unroll 12
         for (int i = 0; i < rows; i++) {
-            float t[PANEL] = {0};
+            float t[OUTER_VECTORS * VL] = {0};
             for (int v = 0; v < vectors; v++) vf_store(t + v * VL, s[i * vectors + v]);
             for (int k = 0; k < j->filters; k++) dw[i * j->pitch + k] += t[k];
         }
@@ -94,7 +111,7 @@ ZK_INLINE void outer_tile(const outer_job *j, float *dw, const int rows, const i
 #define OUTER_6(X, v) OUTER_3(X, v) X(v, 4) X(v, 5) X(v, 6)
 #define OUTER_12(X, v) OUTER_6(X, v) X(v, 7) X(v, 8) X(v, 9) X(v, 10) X(v, 11) X(v, 12)
 #if OUTER_ROWS == 12
-#define OUTER_EACH(X) OUTER_12(X, 1)
+#define OUTER_EACH(X) OUTER_12(X, 1) OUTER_12(X, 2)
 #elif PV == 2
 #define OUTER_EACH(X) OUTER_6(X, 1) OUTER_6(X, 2)
 #elif OUTER_ROWS == 6
@@ -109,8 +126,8 @@ ZK_INLINE void outer_tile(const outer_job *j, float *dw, const int rows, const i
     }
 #define OUTER_ENTRY(vectors, rows) [vectors - 1][rows - 1] = outer_##vectors##_##rows,
 OUTER_EACH(OUTER_DEFINE)
-static void (*const outer_tiles[PV][OUTER_ROWS])(const outer_job *,
-                                                 float *) = {OUTER_EACH(OUTER_ENTRY)};
+static void (*const outer_tiles[OUTER_VECTORS][OUTER_ROWS])(const outer_job *,
+                                                            float *) = {OUTER_EACH(OUTER_ENTRY)};
 
 /* `rows` input channels from j->x, at most OUTER_ROWS. */
 static inline void outer_rows(const outer_job *j, float *dw, int64_t rows) {

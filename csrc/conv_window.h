@@ -64,12 +64,13 @@ static inline void copy_row(const zk_conv *p, float *to, const float *row, int64
     zero_floats(to + z * ci, (cols - z) * ci);
 }
 
-/* The rows that a band needs of one plane, which may lie outside the input. */
+/* The rows that a band needs of one plane, which may lie outside the input, to rows `pitch` floats
+ * apart. */
 static inline void copy_plane(const zk_conv *p, const zk_band *b, int inside, const float *from,
-                              int64_t left, float *to) {
+                              int64_t left, float *to, int64_t pitch) {
     int64_t top = first_cell(&p->v, b->row), rows = reach(&p->v, b->rows);
     int64_t cols = reach(&p->h, b->cols), line = input_pitches(p).row_pitch;
-    for (int64_t r = 0; r < rows; r++, to += cols * p->ci)
+    for (int64_t r = 0; r < rows; r++, to += pitch)
         if (inside && is_cell(&p->v, top + r)) copy_row(p, to, from + r * line, left, cols);
         else zero_floats(to, cols * p->ci);
 }
@@ -90,7 +91,8 @@ static inline zk_window band_window(const zk_conv *p, const zk_bands *bands, con
         int64_t n = i / planes, z = i % planes;
         const float *from = in.base + n * in.image_pitch + z * in.plane_pitch;
         float *to = copy + n * w.image_pitch + z * w.plane_pitch;
-        copy_plane(p, b, is_cell(&p->z, first_cell(&p->z, b->plane) + z), from, left, to);
+        copy_plane(p, b, is_cell(&p->z, first_cell(&p->z, b->plane) + z), from, left, to,
+                   w.row_pitch);
     }
     return w;
 }

@@ -1,12 +1,12 @@
 /* 3 x 3 convolution of stride 1 by Winograd's F(4x4, 3x3) or F(2x2, 3x3). In: a zk_conv with one
  * group, 16 channels or more on both sides, and weights at the 36 or 16 points (pack_winograd).
  * Out: its output pixels, with bias and activation. A task takes a block of tiles to the points,
- * multiplies them there by one panel of filters after the other, and takes the products back. */
+ * multiplies them there by a few panels of filters after the other, and takes the products back. */
 #ifndef ZK_CONV_WINOGRAD_H
 #define ZK_CONV_WINOGRAD_H
 #include "conv_act.h"
 #include "conv_pack.h"
-#include "gemm.h"
+#include "conv_product.h"
 #include "winograd.h"
 
 #define WINO_PAD 16           /* floats between points: their distance is no power of two */
@@ -144,34 +144,31 @@ typedef struct {
     int64_t points;
     int64_t block, blocks;  /* tiles of a block; how many blocks */
     int64_t panels, chunks; /* of filters; parts that the panels are cut into */
+    int64_t width;          /* filters multiplied at once */
     int64_t v_step, m_step; /* floats from point to point, of inputs and of products */
     int64_t shared_bytes, thread_bytes;
     char *shared; /* v(blocks, points, block, ci) when several tasks read a block, or NULL */
-    char *own;    /* for each thread: m(points, block, 16) and, if not shared, v of a block */
+    char *own;    /* for each thread: m(points, block, width) and, if not shared, v of a block */
 } zk_winograd;
 
-/* m(tiles, 16) = v(tiles, ci) u(ci, 16) at one point. */
+/* m(tiles, width) = v(tiles, ci) u(ci, panels) at one point. */
 static inline void point_product(const zk_winograd *d, const float *v, const float *u, float *m,
-                                 int64_t tiles) {
-    int64_t ci = d->p->ci, parts = zk_ceil(ci, WINO_STEPS), groups = zk_ceil(tiles, GEMM_ROWS);
+                                 int64_t tiles, int64_t panels) {
+    int64_t ci = d->p->ci, parts = zk_ceil(ci, WINO_STEPS);
     for (int64_t k = 0; k < parts; k++) {
-        int64_t from = ci * k / parts, row = 0;
-        gemm_tile t = {.b = u + from * PANEL,
-                       .arow = ci,
-                       .acol = 1,
-                       .bstep = PANEL,
-                       .crow = PANEL,
-                       .addrow = PANEL,
-                       .cols = PANEL};
-        t.k = ci * (k + 1) / parts - from;
+        int64_t from = ci * k / parts;
+        zk_product t = {.a = v + from,
+                        .b = u + from * PANEL,
+                        .c = m,
+                        .astep = ci,
+                        .bpanel = d->points * point_floats(ci),
+                        .crow = d->width,
+                        .cpanel = PANEL,
+                        .more = k > 0};
+        t.k = ci * (k + 1) / parts - from, t.npanel = t.bpanel;
         /* the next steps or point: where the weights come from memory, a sixth of the time */
-        t.ahead = t.k * PANEL + (k + 1 == parts ? PANEL : 0);
-        for (int64_t i = 0; i < groups; i++) {
-            int64_t next = tiles * (i + 1) / groups;
-            t.a = v + row * ci + from, t.c = m + row * PANEL, t.add = k ? t.c : NULL;
-            gemm_kernel[next - row - 1][0](&t);
-            row = next;
-        }
+        t.next = t.b + t.k * PANEL + (k + 1 == parts ? PANEL : 0);
+        run_products(&plain_products, &t, panels, tiles, ci);
     }
 }
 
@@ -264,37 +261,48 @@ static void share_task(void *ctx, int64_t task, int thread) {
     tiles_to_points(d, first + from, tiles * (part + 1) / SHARE_PARTS - from, v);
 }
 
+/* `some` panels of filters from o on of a block of tiles, whose inputs at the points are v. */
+static void multiply_panels(const zk_winograd *d, int64_t first, int64_t tiles, int64_t o,
+                            int64_t some, const float *v, float *m) {
+    const int64_t ci = d->p->ci;
+    float bias[PRODUCT_PANELS * PANEL] = {0};
+    if (d->bias)
+        memcpy(bias, d->bias + o * PANEL, (size_t)zk_min(some * PANEL, d->p->co - o * PANEL) * 4);
+    for (int64_t i = 0; i < d->points; i++)
+        point_product(d, v + i * d->v_step, d->u + (o * d->points + i) * point_floats(ci),
+                      m + i * d->m_step, tiles, some);
+    for (int64_t i = 0; i < tiles; i++) {
+        wino_place at = tile_place(&d->tiles, first + i);
+        for (int64_t q = 0; q < some; q++)
+            store_tile(d, &at, o + q, m + i * d->width + q * PANEL, bias + q * PANEL);
+    }
+}
+
 static void winograd_task(void *ctx, int64_t task, int thread) {
     const zk_winograd *d = ctx;
-    const zk_conv *p = d->p;
     int64_t block = task / d->chunks, chunk = task % d->chunks, first = first_tile(d, block);
     int64_t tiles = first_tile(d, block + 1) - first;
     float *m = (float *)(d->own + thread * d->thread_bytes), *v = m + d->points * d->m_step;
     if (d->shared) v = (float *)d->shared + block * d->points * d->v_step;
     else tiles_to_points(d, first, tiles, v);
-    for (int64_t o = d->panels * chunk / d->chunks; o < d->panels * (chunk + 1) / d->chunks; o++) {
-        float bias[PANEL] = {0};
-        if (d->bias)
-            memcpy(bias, d->bias + o * PANEL, (size_t)zk_min(PANEL, p->co - o * PANEL) * 4);
-        for (int64_t i = 0; i < d->points; i++)
-            point_product(d, v + i * d->v_step, d->u + (o * d->points + i) * point_floats(p->ci),
-                          m + i * d->m_step, tiles);
-        for (int64_t i = 0; i < tiles; i++) {
-            wino_place at = tile_place(&d->tiles, first + i);
-            store_tile(d, &at, o, m + i * PANEL, bias);
-        }
+    const int64_t end = d->panels * (chunk + 1) / d->chunks;
+    for (int64_t o = d->panels * chunk / d->chunks, some; o < end; o += some) {
+        some = zk_ceil(end - o, zk_ceil(end - o, PRODUCT_PANELS));
+        multiply_panels(d, first, tiles, o, some, v, m);
     }
 }
 
 static inline zk_winograd plan_winograd(const zk_conv *p, int out, int threads) {
     zk_winograd d = {.p = p, .tiles = count_tiles(p, out), .points = WINO_POINTS(out)};
-    int64_t most = zk_max(WINO_BLOCK / (d.points * p->ci) / GEMM_ROWS * GEMM_ROWS, WINO_TILES);
+    int64_t most =
+        zk_max(WINO_BLOCK / (d.points * p->ci) / PRODUCT_MOST * PRODUCT_MOST, WINO_TILES);
     d.panels = zk_ceil(p->co, PANEL), d.chunks = 1;
     d.blocks = zk_ceil(d.tiles.all, most);
     d.block = d.blocks ? zk_ceil(d.tiles.all, d.blocks) : 0;
     if (threads > 1 && d.blocks)
         d.chunks = zk_max(zk_min(d.panels, zk_ceil(4 * threads, d.blocks)), 1);
-    d.v_step = d.block * p->ci + WINO_PAD, d.m_step = d.block * PANEL + WINO_PAD;
+    d.v_step = d.block * p->ci + WINO_PAD, d.width = zk_min(d.panels, PRODUCT_PANELS) * PANEL;
+    d.m_step = d.block * d.width + WINO_PAD;
     int64_t inputs = d.chunks > 1 ? 0 : d.v_step;
     d.shared_bytes = d.chunks > 1 ? zk_align(d.blocks * d.points * d.v_step * 4) : 0;
     d.thread_bytes = zk_align(d.points * (inputs + d.m_step) * 4);

@@ -65,24 +65,22 @@ static void gradient_rest_to_points(const zk_winograd_grad *d, const wino_place 
     }
 }
 
-/* sum(ci, 16) += v(tiles, ci)' m(tiles, 16) at one point, or = where it is the first. */
+/* sum(panels, ci, 16) += v(tiles, ci)' m(panels, tiles, 16) at one point, or = where it is the
+ * first; panels of the sums lie WINO_POS * ci * 16 floats apart. */
 static inline void point_sum(const zk_winograd_grad *d, const float *v, const float *m,
-                             int64_t tiles, int first, float *sum) {
-    int64_t ci = d->p->ci, groups = zk_ceil(ci, GEMM_ROWS), row = 0;
-    gemm_tile t = {.b = m,
-                   .arow = 1,
-                   .acol = d->v_row,
-                   .bstep = PANEL,
-                   .crow = PANEL,
-                   .addrow = PANEL,
-                   .k = tiles,
-                   .cols = PANEL};
-    for (int64_t i = 0; i < groups; i++) {
-        int64_t next = ci * (i + 1) / groups;
-        t.a = v + row, t.c = sum + row * PANEL, t.add = first ? NULL : t.c;
-        gemm_kernel[next - row - 1][0](&t);
-        row = next;
-    }
+                             int64_t tiles, int64_t panels, int first, float *sum) {
+    int64_t ci = d->p->ci;
+    zk_product t = {.a = v,
+                    .b = m,
+                    .c = sum,
+                    .astep = d->v_row,
+                    .bpanel = d->block * PANEL,
+                    .crow = PANEL,
+                    .cpanel = WINO_POS * ci * PANEL,
+                    .k = tiles,
+                    .next = m,
+                    .more = !first};
+    run_products(&turned_products, &t, panels, ci, 1);
 }
 
 /* Tiles [from, to) and panels [o0, o1), added to the sums of a piece. */
@@ -100,9 +98,11 @@ static void block_gradient(const zk_winograd_grad *d, int64_t from, int64_t to, 
         }
     }
     for (int64_t i = 0; i < WINO_POS; i++)
-        for (int64_t o = o0; o < o1; o++)
+        for (int64_t o = o0, some; o < o1; o += some) {
+            some = zk_ceil(o1 - o, zk_ceil(o1 - o, PRODUCT_PANELS));
             point_sum(d, v + i * d->v_step, m + i * d->m_step + (o - o0) * d->block * PANEL,
-                      to - from, first, sums + (o * WINO_POS + i) * ci * PANEL);
+                      to - from, some, first, sums + (o * WINO_POS + i) * ci * PANEL);
+        }
 }
 
 static void winograd_grad_task(void *ctx, int64_t task, int thread) {

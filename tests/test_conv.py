@@ -106,6 +106,47 @@ def test_large_shapes_equal_numpy(x_shape: Any, w_shape: Any, padding: int) -> N
     check_all(x_shape, w_shape, {**HOW, "padding": ((padding, padding),) * 2})
 
 
+@pytest.mark.parametrize("width", [193, 224, 257, 300])
+@pytest.mark.parametrize(("channels", "filters"), [(3, 20), (40, 5)])
+def test_rows_longer_than_a_band_equal_numpy(width: int, channels: int, filters: int) -> None:
+    how = {**HOW, "padding": ((1, 1), (1, 1))}
+    check_all((2, 4, width, channels), (3, 3, channels, filters), how)
+
+
+# One to four panels of a tile, full or not, and several tiles of them; 1 to 13 pixels of a tile,
+# runs of channels on both sides of the unrolled loop's steps.
+@pytest.mark.parametrize("filters", [15, 17, 32, 33, 47, 49, 64, 65, 80, 97, 112, 130])
+def test_filters_of_any_number_of_panels_equal_numpy(filters: int) -> None:
+    for pixels, channels in ((1, 3), (5, 4), (7, 9), (13, 66)):
+        check_all((1, 1, pixels, channels), (1, 1, channels, filters), HOW)
+    strided = {**HOW, "strides": (2, 2), "padding": ((1, 1), (1, 1))}
+    check_all((5, 7, 6, 18), (3, 3, 18, filters), strided)
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "stride"),
+    [
+        ((9, 7, 7, 40), (1, 1, 40, 70), 1),
+        ((30, 7, 7, 24), (3, 3, 24, 50), 2),  # images in a stack
+        ((9, 12, 13, 3), (7, 7, 3, 64), 1),
+    ],
+)
+def test_an_image_has_the_same_bits_alone_and_in_a_batch(
+    name: str, x_shape: Any, w_shape: Any, stride: int
+) -> None:
+    rng = np.random.default_rng(4)
+    x, w = (rng.uniform(-1, 1, s).astype("float32") for s in (x_shape, w_shape))
+    half = w_shape[0] // 2
+    how = {**HOW, "strides": (stride, stride), "padding": ((half, half),) * 2}
+    with instruction_set(name):
+        (together,) = run_kernel(conv, [x, w], how)
+        for i in range(len(x)):
+            for threads in (1, 2):
+                (alone,) = run_kernel(conv, [x[i : i + 1], w], how, threads)
+                assert alone.tobytes() == together[i].tobytes()
+
+
 @pytest.mark.parametrize("channels", [2, 7, 8, 33, 80])
 def test_depthwise_equals_numpy(channels: int) -> None:
     how = {**HOW, "strides": (2, 1), "padding": ((1, 1), (0, 2)), "groups": channels}

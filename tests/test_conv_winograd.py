@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_check import check_kernel, run_kernel
+from kernel_check import SETS, check_kernel, instruction_set, run_kernel
 
 from zoo_keras import config
 from zoo_keras.errors import ConfigError, ShapeError
@@ -33,6 +33,9 @@ SHAPES = [
     ((1, 5, 3, 300), 20, ((2, 2), (1, 1))),
     ((0, 5, 5, 16), 16, ((0, 0), (0, 0))),
     ((30, 8, 8, 32), 32, ((1, 1), (1, 1))),
+    ((2, 9, 9, 33), 48, ((1, 1), (1, 1))),
+    ((1, 14, 14, 16), 65, ((1, 1), (1, 1))),
+    ((3, 7, 7, 18), 130, ((1, 1), (1, 1))),
 ]
 
 
@@ -82,6 +85,19 @@ def test_gradients_equal_numpy(x_shape: Any, filters: int, padding: Any) -> None
     g = np.random.default_rng(6).uniform(-1, 1, y.shape).astype("float32")
     check_kernel(conv_grad_input, [g, w], {**how(padding), "input_shape": x.shape}, **CLOSE)
     check_kernel(conv_grad_kernel, [x, g], {**how(padding), "kernel_shape": w.shape}, **CLOSE)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_an_image_has_the_same_bits_alone_and_in_a_batch(name: str, tile: int) -> None:
+    x, w, b = arrays((11, 7, 9, 40), 70)
+    packed = pack_conv(w, winograd=tile)
+    fused = {**how(((1, 1), (1, 1))), "activation": "relu", "kernel_shape": w.shape}
+    with instruction_set(name):
+        (together,) = run_kernel(conv_packed, [x, packed, b], fused)
+        for i in range(len(x)):
+            for threads in (1, 2):
+                (alone,) = run_kernel(conv_packed, [x[i : i + 1], packed, b], fused, threads)
+                assert alone.tobytes() == together[i].tobytes()
 
 
 def test_error_is_what_the_documentation_says() -> None:
