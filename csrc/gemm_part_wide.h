@@ -64,8 +64,7 @@ static void copy_b(const gemm *g, const block *w) {
     }
 }
 
-/* Points the tile at panels [p, end) of b: packed before, where they lie, or copied.
- */
+/* Points the tile at panels [p, end) of b: packed, where they lie, or copied. */
 static void point_b(const gemm *g, const block *w, int64_t p, int64_t end, wide_tile *t) {
     if (g->packed) {
         t->b = w->s->b + (p * g->k + w->k0) * PANEL;

@@ -161,14 +161,14 @@ ZK_INLINE void wide_run(const wide_tile *t, const int rows, const int panels, co
 WIDE_14(WIDE_DEFINE, 1)
 WIDE_14(WIDE_DEFINE, 2)
 WIDE_9(WIDE_DEFINE, 3)
-    WIDE_6(WIDE_DEFINE,
-           4) static void (*const wide_kernel[2][WIDE_PANELS][WIDE_ROWS])(const wide_tile *) = {
-        {{WIDE_14(WIDE_ENTRY, 1)},
-         {WIDE_14(WIDE_ENTRY, 2)},
-         {WIDE_9(WIDE_ENTRY, 3)},
-         {WIDE_6(WIDE_ENTRY, 4)}},
-        {{WIDE_14(WIDE_TURNED, 1)},
-         {WIDE_14(WIDE_TURNED, 2)},
-         {WIDE_9(WIDE_TURNED, 3)},
-         {WIDE_6(WIDE_TURNED, 4)}}};
+WIDE_6(WIDE_DEFINE, 4)
+static void (*const wide_kernel[2][WIDE_PANELS][WIDE_ROWS])(const wide_tile *) = {
+    {{WIDE_14(WIDE_ENTRY, 1)},
+     {WIDE_14(WIDE_ENTRY, 2)},
+     {WIDE_9(WIDE_ENTRY, 3)},
+     {WIDE_6(WIDE_ENTRY, 4)}},
+    {{WIDE_14(WIDE_TURNED, 1)},
+     {WIDE_14(WIDE_TURNED, 2)},
+     {WIDE_9(WIDE_TURNED, 3)},
+     {WIDE_6(WIDE_TURNED, 4)}}};
 #endif
