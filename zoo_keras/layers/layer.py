@@ -30,8 +30,8 @@ from zoo_keras.layers.eager import call_on_arrays
 from zoo_keras.layers.input_spec import InputSpec, check_inputs
 from zoo_keras.layers.operation import (
     CallNode,
-    free_batch,
     note_trials,
+    open_sizes,
     symbolic_outputs,
     trial_tensors,
 )
@@ -301,7 +301,10 @@ class Layer(Tracked):
     def _outputs_by_shape(self, inputs: Any) -> Any:
         """KerasTensors by the compute_output_shape of a subclass."""
         made = self._shaped(map_structure_shapes(inputs))
-        trials = [self._shaped(map_structure_shapes(trial_tensors(inputs, n))) for n in (0, 1)]
+        try:
+            trials = [self._shaped(map_structure_shapes(trial_tensors(inputs, n))) for n in (0, 1)]
+        except ShapeError:  # these sizes do not fit, others will
+            return made
         for tensor, *tried in zip(*map(flatten, [made, *trials]), strict=True):
             note_trials(tensor, [t.shape for t in tried])
         return made
@@ -420,7 +423,7 @@ def _once(build: Any) -> Any:
         if self._building:  # super().build(...)
             build(self, *args, **kwargs)
             return
-        self._build_shapes = free_batch(_build_arguments(build, args, kwargs))
+        self._build_shapes = open_sizes(_build_arguments(build, args, kwargs))
         with not_tracing(), self._own_scope():
             self._building = True
             try:
@@ -531,8 +534,10 @@ def known_size(layer: Layer, shape: Any, axis: int) -> int:
     return int(shape[axis])
 
 
-def shape_error(layer: Layer, expected: str, received: Any, advice: str) -> ShapeError:
-    """A ShapeError in the three-part form, naming the layer."""
+def shape_error(
+    layer: Layer, expected: str, received: Any, advice: str, met: Sequence[Sequence[int]] = ()
+) -> ShapeError:
+    """A ShapeError in the three-part form, naming the layer; `met` is that of ShapeError."""
     return ShapeError(
-        f'{type(layer).__name__} "{layer.name}": {expected}. Received: {received}. {advice}'
+        f'{type(layer).__name__} "{layer.name}": {expected}. Received: {received}. {advice}', met
     )
