@@ -94,13 +94,20 @@ def read_array(group: Any, name: str, shape: Sequence[int]) -> np.ndarray:
             "to another model."
         )
     _check_storage(dataset)
-    return np.asarray(dataset[()])
+    values = np.asarray(dataset[()])
+    return _bfloat16(values) if values.dtype.kind == "V" else values
+
+
+def _bfloat16(values: np.ndarray) -> np.ndarray:
+    """Two bytes without a type are bfloat16, the upper half of a float32."""
+    return (values.view("<u2").astype("<u4") << 16).view("<f4")
 
 
 def _check_storage(dataset: Any) -> None:
     if dataset.external or dataset.is_virtual:
         raise FileError(f"{dataset.name} keeps its data in other files, which is refused.")
-    if dataset.dtype.kind not in "fiub" or dataset.dtype.itemsize > 16:
+    is_bfloat16 = dataset.dtype == np.dtype("V2")
+    if not is_bfloat16 and (dataset.dtype.kind not in "fiub" or dataset.dtype.itemsize > 16):
         raise FileError(f"{dataset.name} holds {dataset.dtype}, no numbers. The file is damaged.")
     chunk = int(np.prod(dataset.chunks or (), dtype=np.float64)) * dataset.dtype.itemsize
     if chunk > max(_LARGEST_CHUNK, 2 * dataset.nbytes):

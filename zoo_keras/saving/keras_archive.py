@@ -21,6 +21,7 @@ from zoo_keras.saving.keras2 import without_modules
 from zoo_keras.saving.layer_groups import KERAS_VERSION, Plan, assign
 from zoo_keras.saving.legacy import modern_config
 from zoo_keras.saving.legacy_training import modern_training_config
+from zoo_keras.saving.precision import in_own_precision
 from zoo_keras.saving.serialization import object_sharing, serialize_keras_object
 
 WEIGHTS = "model.weights.h5"
@@ -53,7 +54,7 @@ def load(path: str, label: str, custom_objects: Any, compile: bool, safe_mode: b
         metadata = config_json.parse(_metadata(archive), label, "metadata.json")
         weights = _member(archive, WEIGHTS)
     with config_json.custom_names(custom_objects, safe_mode), config_json.reading(label):
-        config = _modern(config, metadata)
+        config = _modern(in_own_precision(config, label), metadata)
         if not compile and isinstance(config, dict):
             config = {k: v for k, v in config.items() if k != "compile_config"}
         config_json.check_names(config)

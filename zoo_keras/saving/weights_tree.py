@@ -158,11 +158,14 @@ def plan(file: Any, model: Any, skip_mismatch: bool = False, state: bool = True)
 
 def variables_group(file: Any, path: str) -> Any:
     """The group of a layer's own variables, or None."""
-    name = f"{path}/vars" if path else "vars"
-    found = hdf5.find(file, name)
-    if found is None:  # Keras 2.12 to 2.15
-        found = hdf5.find(file, name.replace("layers/", "_layer_checkpoint_dependencies/"))
-    return found
+    folder, _, last = path.rpartition("/")
+    private = f"{folder}/_{last}"  # as Keras 2.12 to 2.15 called the parts of attention
+    for name in (path, private) if folder else (path,):
+        for layers in ("layers/", "_layer_checkpoint_dependencies/"):
+            place = f"{name.replace('layers/', layers)}/vars".removeprefix("/")
+            if (found := hdf5.find(file, place)) is not None:
+                return found
+    return None
 
 
 def _layer_plan(group: Any, path: str, layer: Any) -> tuple[Plan, list[str]]:
@@ -186,7 +189,7 @@ def _state_plan(group: Any, node: Any) -> Plan:
     """The state of an optimizer or seed generator. One that does not fit is left as it is."""
     variables = own_variables(node)
     stored = [hdf5.child(group, str(i), "dataset").shape for i in range(len(group))]
-    if isinstance(node, Optimizer) and len(stored) <= _NEVER_TRAINED:
+    if isinstance(node, Optimizer) and len(stored) <= NEVER_TRAINED:
         variables = variables[: len(stored)]
     if stored != [v.shape for v in variables]:
         if isinstance(node, Optimizer) and node.built:
@@ -199,4 +202,4 @@ def _state_plan(group: Any, node: Any) -> Plan:
     return [(v, hdf5.read_array(group, str(i), v.shape)) for i, v in enumerate(variables)]
 
 
-_NEVER_TRAINED = 2  # arrays: the step and the learning rate
+NEVER_TRAINED = 2  # arrays: the step and the learning rate
