@@ -325,7 +325,7 @@ class Layer(Tracked):
     @property
     def metrics(self) -> list[Any]:
         """Metrics set as attributes of this layer and of those below it."""
-        return [m for layer in self._flatten_layers() for m in layer._metrics]
+        return [m for layer in self._flatten_layers() for m in layer._own_metrics]
 
     # ---- losses --------------------------------------------------------------------------------
 

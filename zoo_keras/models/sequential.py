@@ -70,7 +70,7 @@ class Sequential(Model):
         return layer
 
     def _rebuild(self) -> None:
-        self._layers = list(self._stack)
+        self._sublayers = list(self._stack)
         self.built, self._function = False, None
         if len(self._stack) > 1 and isinstance(self._stack[0], InputLayer):
             self._connect(self._stack[0].batch_shape)
@@ -81,7 +81,7 @@ class Sequential(Model):
             self._given_input = False
             start = InputLayer(batch_shape=tuple(batch_shape))
             self._stack.insert(0, start)
-            self._layers = list(self._stack)
+            self._sublayers = list(self._stack)
         x = inputs = self._stack[0].output
         with self._own_scope():
             for layer in self._stack[1:]:

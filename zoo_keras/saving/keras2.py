@@ -78,6 +78,11 @@ def layer_call(layer: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
     return call
 
 
+def modern_layer_call(layer: dict[str, Any], call: Any, names: set[str]) -> dict[str, Any]:
+    """One call of this layer, in Keras 3's layout; `names` as for modern_call."""
+    return layer_call(layer, modern_call(call, names))
+
+
 def modern_call(call: Any, names: set[str]) -> dict[str, Any]:
     """One call of a layer: Keras 2 lists [layer, call, output, kwargs] for every input tensor.
 

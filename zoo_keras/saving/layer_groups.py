@@ -28,7 +28,7 @@ def legacy_weights(layer: Any) -> list[Any]:
 
 def top_level(model: Any) -> list[Any]:
     """The Variables that the model has itself, outside its layers."""
-    own = model._variables
+    own = model._own_variables
     return [v for v in own if v.trainable_when_made] + [v for v in own if not v.trainable_when_made]
 
 

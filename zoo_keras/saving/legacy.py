@@ -151,9 +151,7 @@ def _graph_layer(layer: dict[str, Any], names: set[str]) -> dict[str, Any]:
     found["name"] = layer.get("name") or layer["config"]["name"]
     calls = layer.get("inbound_nodes", [])
     found["inbound_nodes"] = [
-        call
-        if isinstance(call, dict)
-        else keras2.layer_call(layer, keras2.modern_call(call, names))
+        call if isinstance(call, dict) else keras2.modern_layer_call(layer, call, names)
         for call in calls
     ]
     return found

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from zoo_keras.errors import UnsupportedError
+from zoo_keras.layers.input_layer import InputLayer
 from zoo_keras.layers.layer import Layer
 from zoo_keras.layers.quantized import Quantizable
 from zoo_keras.naming import to_snake_case
@@ -71,7 +72,7 @@ def seed_generators(model: Any) -> list[tuple[str, Any]]:
 def _children(node: Any) -> Iterator[tuple[str, Any]]:
     if not isinstance(node, Layer):
         return
-    if getattr(node, "_function", None) is not None:
+    if _is_model(node) and getattr(node, "_function", None) is not None:
         yield "layers", node.layers  # type: ignore[attr-defined]
     names = set(dir(node)) - _base_attributes(_is_model(node))
     for name in sorted(names, key=lambda n: f"~{n}" if n.startswith("_") else n):
@@ -79,10 +80,12 @@ def _children(node: Any) -> Iterator[tuple[str, Any]]:
             continue
         try:
             value = getattr(node, name)
-        except Exception:  # a property that cannot be had now holds nothing to save
+        except Exception:  # a property that cannot be had now; sublayers follow below
             continue
         if _is_saveable(value) or isinstance(value, (list, tuple, dict)):
             yield name, value
+    rest = [layer for layer in node._sublayers if not isinstance(layer, InputLayer)]
+    yield "_sublayers", rest  # whatever no attribute has led to
 
 
 def _is_model(node: Any) -> bool:
