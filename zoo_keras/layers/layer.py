@@ -40,7 +40,7 @@ from zoo_keras.naming import auto_name
 from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.ops.symbolic import KerasTensor, any_symbolic
 from zoo_keras.policies import DTypePolicy, dtype_policy
-from zoo_keras.weights import Variable
+from zoo_keras.weights import Variable, is_awaited
 
 __all__ = ["InputSpec", "Layer"]
 
@@ -127,9 +127,12 @@ class Layer(Tracked):
         kind = dtype or self.variable_dtype
         if initializer is None:
             initializer = "glorot_uniform" if str(kind).startswith("float") else "zeros"
+        first = initializers.get(initializer)
+        if is_awaited(f"{self.name}/{name}", dims):
+            first = initializers.Zeros()
         with not_tracing():
             variable = Variable(
-                initializers.get(initializer), dims, kind, trainable, autocast,
+                first, dims, kind, trainable, autocast,
                 aggregation=aggregation, name=name or "variable",
                 regularizer=_regularizer(regularizer), constraint=constraints.get(constraint),
             )  # fmt: skip
@@ -194,6 +197,25 @@ class Layer(Tracked):
             self.build(_tuples(shape))
         elif "shapes_dict" in config:
             self.build(**{k: _tuples(v) for k, v in config["shapes_dict"].items()})
+
+    def save_own_variables(self, store: Any) -> None:
+        """Put the layer's own weights, sublayers left out, into `store` under "0", "1", ..."""
+        for i, variable in enumerate(self._stored_first_to_last()):
+            store[str(i)] = variable.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Take the weights from what save_own_variables has put into `store`."""
+        variables = self._stored_first_to_last()
+        if len(store) != len(variables):
+            raise shape_error(
+                self, f"{len(variables)} arrays are needed", f"{len(store)} arrays",
+                "Load them into the layer that they were saved from.",
+            )  # fmt: skip
+        for i, variable in enumerate(variables):
+            variable.assign(store[str(i)])
+
+    def _stored_first_to_last(self) -> list[Variable]:
+        return sorted(self._own_variables, key=lambda v: not v.trainable_when_made)
 
     # ---- calls ---------------------------------------------------------------------------------
 

@@ -70,11 +70,13 @@ def _write_seeds(file: Any, model: Any) -> None:
 
 
 class _Texts(NamedTuple):
-    """What an `.h5` file says of its model in JSON, and the major version of its Keras."""
+    """What an `.h5` file says of its model in JSON, the major version of its Keras, and how many
+    numbers it holds."""
 
     model: str
     training: str | None
     version: int
+    numbers: int
 
 
 def load(path: str, label: str, custom_objects: Any, compile: bool, safe_mode: bool) -> Any:
@@ -87,7 +89,7 @@ def load(path: str, label: str, custom_objects: Any, compile: bool, safe_mode: b
         config = modern_config(config, texts.version)
         training = modern_training_config(training) if training and compile else {}
         config_json.check_names(config, training)
-        model = config_json.make_model(config)
+        model = config_json.make_model(config, texts.numbers)
         if training:
             model.compile(**{k: config_json.make(v) for k, v in training.items()})
             model.optimizer.build(model.trainable_variables)
@@ -116,6 +118,7 @@ def _read_texts(path: str, label: str) -> _Texts:
             hdf5.read_text(file, "model_config"),
             hdf5.read_text(file, "training_config") if given else None,
             _version(file),
+            hdf5.count_numbers(file),
         )
 
 

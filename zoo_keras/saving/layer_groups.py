@@ -10,15 +10,13 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from zoo_keras.errors import FileError
 from zoo_keras.saving import adapters, hdf5
 
 KERAS_VERSION = "3.15.1"  # the version whose layout is written
 TOP_LEVEL = "top_level_model_weights"
 
-Plan = list[tuple[Any, np.ndarray]]
+Plan = list[tuple[Any, Any]]  # what has assign(), and the array for it
 
 
 def legacy_weights(layer: Any) -> list[Any]:

@@ -19,12 +19,14 @@ def in_own_precision(config: Any, label: str) -> Any:
 
     Warns, once, of what was changed in the file that is called `label`.
     """
-    floats = sorted({_dtype_name(part["dtype"]) for part in _parts(config) if _is_half(part)})
+    parts = list(_parts(config))
+    floats = sorted({_dtype_name(part["dtype"]) for part in parts if _is_half(part)})
     words = [f"what is {' or '.join(floats)} in it is computed in float32"] if floats else []
-    if any(map(_is_adapted, _parts(config))):
+    if any(map(_is_adapted, parts)):
         words.append("adapters (lora_rank) become part of their kernels, which are trained whole")
-    if words:
-        warnings.warn(f"{label}: {'; '.join(words)}.", stacklevel=4)
+    if not words:
+        return config
+    warnings.warn(f"{label}: {'; '.join(words)}.", stacklevel=4)
     return _changed(config)
 
 
@@ -41,7 +43,8 @@ def _parts(value: Any) -> Iterator[dict[str, Any]]:
         value = list(value.values())
     if isinstance(value, list):
         for item in value:
-            yield from _parts(item)
+            if isinstance(item, (dict, list)):
+                yield from _parts(item)
 
 
 def _is_half(part: dict[str, Any]) -> bool:

@@ -12,7 +12,9 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from zoo_keras.errors import UnsupportedError
+import numpy as np
+
+from zoo_keras.errors import ConfigError
 from zoo_keras.layers.input_layer import InputLayer
 from zoo_keras.layers.layer import Layer
 from zoo_keras.layers.quantized import Quantizable
@@ -29,22 +31,9 @@ _OF_MODELS = frozenset({"layers", "optimizer"})
 def own_variables(node: Any) -> list[Any]:
     """Variables that a layer, optimizer or seed generator keeps itself, in file order."""
     if isinstance(node, Layer):
-        _refuse_own_storage(node)
         quantised = isinstance(node, Quantizable) and node.built and node.quantization_mode
         return node.stored_variables() if quantised else top_level(node)  # type: ignore[attr-defined]
     return [node.state] if isinstance(node, SeedGenerator) else list(node.variables)
-
-
-_OWN_STORAGE = ("save_own_variables", "load_own_variables", "save_assets", "load_assets")
-
-
-def _refuse_own_storage(layer: Layer) -> None:
-    found = [name for name in _OWN_STORAGE if hasattr(layer, name)]
-    if found:
-        raise UnsupportedError(
-            f'{type(layer).__name__} "{layer.name}": layers cannot store themselves in their own '
-            f"way. Received: a class with {', '.join(found)}. Keep the state in add_weight()."
-        )
 
 
 def walk(
@@ -134,8 +123,45 @@ def write(model: Any, file: Any) -> None:
         group = file.create_group(f"{path}/vars" if path else "vars")
         if not isinstance(node, SeedGenerator):
             group.attrs["name"] = node.name
-        for i, variable in enumerate(own_variables(node)):
-            group[str(i)] = variable.numpy()
+        for name, array in _stored(node).items():
+            group[name] = array
+
+
+def _stored(node: Any) -> dict[str, Any]:
+    """The arrays that are kept of a layer, optimizer or seed generator, by their names."""
+    if not _overrides(node, "save_own_variables"):
+        return {str(i): v.numpy() for i, v in enumerate(own_variables(node))}
+    store: dict[str, Any] = {}
+    node.save_own_variables(store)
+    if any(not isinstance(name, str) or not name or "/" in name for name in store):
+        raise ConfigError(
+            f'{type(node).__name__} "{node.name}": save_own_variables must name its arrays by '
+            f"strings without '/'. Received: {list(store)}. Change the names."
+        )
+    return {name: np.asarray(value) for name, value in store.items()}
+
+
+def _overrides(node: Any, method: str) -> bool:
+    """Whether a layer stores its weights in its own way."""
+    return isinstance(node, Layer) and getattr(type(node), method) is not getattr(Layer, method)
+
+
+class _OwnLoader:
+    """In place of a Variable: a layer that reads its arrays itself."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
+
+    def assign(self, store: dict[str, Any]) -> None:
+        """Let the layer take its arrays."""
+        self.layer.load_own_variables(store)
+
+
+def _own_plan(group: Any, layer: Layer) -> Plan:
+    names = [] if group is None else list(group)
+    shapes = {name: hdf5.child(group, name, "dataset").shape or () for name in names}
+    store = {name: hdf5.read_array(group, name, shape) for name, shape in shapes.items()}
+    return [(_OwnLoader(layer), store)]
 
 
 def plan(file: Any, model: Any, skip_mismatch: bool = False, state: bool = True) -> Plan:
@@ -172,6 +198,8 @@ def variables_group(file: Any, path: str) -> Any:
 
 
 def _layer_plan(group: Any, path: str, layer: Any) -> tuple[Plan, list[str]]:
+    if _overrides(layer, "load_own_variables"):
+        return _own_plan(group, layer), []
     variables = own_variables(layer)
     count = 0 if group is None else len(group)
     if count != len(variables):
