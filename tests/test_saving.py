@@ -323,17 +323,6 @@ def test_frozen_layers_stay_frozen(suffix, tmp_path):
     assert_goes_on_the_same(model, again)
 
 
-class Storing(layers.Dense):
-    def save_own_variables(self, store):
-        store["mine"] = np.zeros(1)
-
-
-def test_a_layer_that_would_store_itself_is_refused(tmp_path):
-    with pytest.raises(NotImplementedError, match="save_own_variables"):
-        zk.Sequential([layers.Input((4,)), Storing(2)]).save(tmp_path / "model.keras")
-    assert not os.listdir(tmp_path)
-
-
 # ---- the layout of files ---------------------------------------------------------------------
 
 

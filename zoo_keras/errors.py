@@ -4,13 +4,22 @@ what was received, what to do."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 
 class ZooKerasError(Exception):
     """Base of all errors raised on purpose by zoo_keras."""
 
 
 class ShapeError(ZooKerasError, ValueError):
-    """Shapes that do not fit together; the message names the op or layer."""
+    """Shapes that do not fit together; the message names the op or layer.
+
+    `met` holds the groups of sizes that met where they did not fit, for who can choose others.
+    """
+
+    def __init__(self, message: str = "", met: Iterable[Sequence[int]] = ()) -> None:
+        super().__init__(message)
+        self.met = tuple(tuple(group) for group in met)
 
 
 class ConfigError(ZooKerasError, ValueError):

@@ -7,13 +7,16 @@ private or shared memory). Knows graphs only through the running trace; no layer
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+import math
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from zoo_keras import dtypes
-from zoo_keras.errors import ShapeError
+from zoo_keras.errors import FileError, ShapeError
 from zoo_keras.graph import Operators, current_trace, install_operators
 
 _numbers = itertools.count()
@@ -43,6 +46,39 @@ def touch() -> None:
     """Note that weights have changed."""
     global _version
     _version += 1
+
+
+class _Awaited(threading.local):
+    numbers: int | None = None  # that layers may still ask for
+
+
+_awaited = _Awaited()
+
+
+@contextmanager
+def awaited_weights(numbers: int) -> Iterator[None]:
+    """Inside, values of weights are about to come from a file that has so many numbers.
+
+    Layers' weights start as zeros, which take no memory yet. More of them are a FileError.
+    """
+    before, _awaited.numbers = _awaited.numbers, numbers
+    try:
+        yield
+    finally:
+        _awaited.numbers = before
+
+
+def is_awaited(path: str, shape: Sequence[int]) -> bool:
+    """Whether a weight's values are about to come from a file; FileError if it has not so many."""
+    if _awaited.numbers is None:
+        return False
+    _awaited.numbers -= math.prod(shape)
+    if _awaited.numbers < 0:
+        raise FileError(
+            f"The configuration asks for more weights than the file holds. Received: "
+            f'"{path}" of shape {tuple(shape)}. The file is damaged or hostile.'
+        )
+    return True
 
 
 class Variable(Operators):

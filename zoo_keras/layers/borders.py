@@ -119,7 +119,7 @@ def _cropped(layer: Layer, inputs: Any, sides: Sides) -> Any:
     if any(sum(side) >= size for side, size in zip(sides, sizes, strict=True) if any(side)):
         raise shape_error(
             layer, f"cropping {sides} must leave something of each axis",
-            f"an input of shape {tuple(sizes)}", "Crop less.",
+            f"an input of shape {tuple(sizes)}", "Crop less.", [sizes, [sum(s) for s in sides]],
         )  # fmt: skip
     kept = zip(sides, sizes, strict=True)
     return inputs[tuple(slice(low, size - high) for (low, high), size in kept)]

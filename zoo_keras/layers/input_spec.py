@@ -45,6 +45,11 @@ class InputSpec:
             return f"expected at most {self.max_ndim} dimensions"
         return self._axes_problem(shape)
 
+    def met(self, shape: Sequence[int | None]) -> list[list[int]]:
+        """The sizes given and the sizes expected, where both are known."""
+        expected = [*(self.shape or ()), *self.axes.values()]
+        return [[d for d in sizes if d is not None] for sizes in (shape, expected)]
+
     def _axes_problem(self, shape: Sequence[int | None]) -> str | None:
         for axis, size in self.axes.items():
             if size is not None and shape[axis] not in (size, None):
@@ -72,5 +77,6 @@ def check_inputs(spec: Any, inputs: Any, layer_name: str) -> None:
             raise ShapeError(
                 f'Input {i} of layer "{layer_name}" is incompatible with the layer: {problem}. '
                 f"Received: an input of shape {tuple(x.shape)}. Reshape the data or change the "
-                "layer before this one."
+                "layer before this one.",
+                met=one.met(x.shape),
             )

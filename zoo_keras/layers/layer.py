@@ -30,8 +30,8 @@ from zoo_keras.layers.eager import call_on_arrays
 from zoo_keras.layers.input_spec import InputSpec, check_inputs
 from zoo_keras.layers.operation import (
     CallNode,
-    free_batch,
     note_trials,
+    open_sizes,
     symbolic_outputs,
     trial_tensors,
 )
@@ -40,7 +40,7 @@ from zoo_keras.naming import auto_name
 from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.ops.symbolic import KerasTensor, any_symbolic
 from zoo_keras.policies import DTypePolicy, dtype_policy
-from zoo_keras.weights import Variable
+from zoo_keras.weights import Variable, is_awaited
 
 __all__ = ["InputSpec", "Layer"]
 
@@ -135,9 +135,12 @@ class Layer(Tracked):
         kind = dtype or self.variable_dtype
         if initializer is None:
             initializer = "glorot_uniform" if str(kind).startswith("float") else "zeros"
+        first = initializers.get(initializer)
+        if is_awaited(f"{self.name}/{name}", dims):
+            first = initializers.Zeros()
         with not_tracing():
             variable = Variable(
-                initializers.get(initializer), dims, kind, trainable, autocast,
+                first, dims, kind, trainable, autocast,
                 aggregation=aggregation, name=name or "variable",
                 regularizer=_regularizer(regularizer), constraint=constraints.get(constraint),
             )  # fmt: skip
@@ -202,6 +205,25 @@ class Layer(Tracked):
             self.build(_tuples(shape))
         elif "shapes_dict" in config:
             self.build(**{k: _tuples(v) for k, v in config["shapes_dict"].items()})
+
+    def save_own_variables(self, store: Any) -> None:
+        """Put the layer's own weights, sublayers left out, into `store` under "0", "1", ..."""
+        for i, variable in enumerate(self._stored_first_to_last()):
+            store[str(i)] = variable.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Take the weights from what save_own_variables has put into `store`."""
+        variables = self._stored_first_to_last()
+        if len(store) != len(variables):
+            raise shape_error(
+                self, f"{len(variables)} arrays are needed", f"{len(store)} arrays",
+                "Load them into the layer that they were saved from.",
+            )  # fmt: skip
+        for i, variable in enumerate(variables):
+            variable.assign(store[str(i)])
+
+    def _stored_first_to_last(self) -> list[Variable]:
+        return sorted(self._own_variables, key=lambda v: not v.trainable_when_made)
 
     # ---- calls ---------------------------------------------------------------------------------
 
@@ -309,7 +331,10 @@ class Layer(Tracked):
     def _outputs_by_shape(self, inputs: Any) -> Any:
         """KerasTensors by the compute_output_shape of a subclass."""
         made = self._shaped(map_structure_shapes(inputs))
-        trials = [self._shaped(map_structure_shapes(trial_tensors(inputs, n))) for n in (0, 1)]
+        try:
+            trials = [self._shaped(map_structure_shapes(trial_tensors(inputs, n))) for n in (0, 1)]
+        except ShapeError:  # these sizes do not fit, others will
+            return made
         for tensor, *tried in zip(*map(flatten, [made, *trials]), strict=True):
             note_trials(tensor, [t.shape for t in tried])
         return made
@@ -330,7 +355,7 @@ class Layer(Tracked):
     @property
     def metrics(self) -> list[Any]:
         """Metrics set as attributes of this layer and of those below it."""
-        return [m for layer in self._flatten_layers() for m in layer._metrics]
+        return [m for layer in self._flatten_layers() for m in layer._own_metrics]
 
     # ---- losses --------------------------------------------------------------------------------
 
@@ -429,7 +454,7 @@ def _once(build: Any) -> Any:
         if self._building:  # super().build(...)
             build(self, *args, **kwargs)
             return
-        self._build_shapes = free_batch(_build_arguments(build, args, kwargs))
+        self._build_shapes = open_sizes(_build_arguments(build, args, kwargs))
         with not_tracing(), self._own_scope():
             self._building = True
             try:
@@ -538,8 +563,10 @@ def known_size(layer: Layer, shape: Any, axis: int) -> int:
     return int(shape[axis])
 
 
-def shape_error(layer: Layer, expected: str, received: Any, advice: str) -> ShapeError:
-    """A ShapeError in the three-part form, naming the layer."""
+def shape_error(
+    layer: Layer, expected: str, received: Any, advice: str, met: Sequence[Sequence[int]] = ()
+) -> ShapeError:
+    """A ShapeError in the three-part form, naming the layer; `met` is that of ShapeError."""
     return ShapeError(
-        f'{type(layer).__name__} "{layer.name}": {expected}. Received: {received}. {advice}'
+        f'{type(layer).__name__} "{layer.name}": {expected}. Received: {received}. {advice}', met
     )

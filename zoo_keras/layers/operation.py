@@ -10,12 +10,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Tensor, input_tensor, tracing
 from zoo_keras.layers.call_context import mask_of, set_mask
+from zoo_keras.layers.trial_sizes import ALIKE, BATCH, Pair, Search
 from zoo_keras.nest import flatten, map_structure
 from zoo_keras.ops.symbolic import KerasTensor
 
@@ -23,9 +24,6 @@ from zoo_keras.ops.symbolic import KerasTensor
 _masks: WeakKeyDictionary[KerasTensor, KerasTensor | None] = WeakKeyDictionary()
 # The shapes of a KerasTensor in the trials, when a call made it.
 _tried: WeakKeyDictionary[KerasTensor, Sequence[tuple[int, ...]]] = WeakKeyDictionary()
-# What an Input's unknown batch, and any other unknown size of it, is in the first trial and in the
-# second: large enough for any window, and never equal.
-_TRIALS = ((89, 97), (127, 131))
 
 
 class _Local(threading.local):
@@ -65,19 +63,95 @@ def symbolic_outputs(function: Callable[..., Any], args: tuple, kwargs: dict[str
     """KerasTensors for function(*args, **kwargs), by tracing it with trial sizes.
 
     Sizes follow from those of the Inputs. Where that does not fit, unknown sizes are all alike: the
-    data may have them so, as in `a[:, 1:] + b` for Inputs of which b has one step less.
+    data may have them so, as in `a[:, 1:] + b` for Inputs of which b has one step less. After that
+    they are what the errors ask for. Raises the first error when no sizes are found to fit.
     """
+    call = _Call(function, args, kwargs)
     leaves = [t for t in flatten((args, kwargs)) if isinstance(t, KerasTensor)]
     dynamic = any(d is None for t in leaves for d in t.shape)
-    numbers = range(1 + dynamic)
-    try:
-        trials = [_trial(function, args, kwargs, n, trial_shape) for n in numbers]
-    except ShapeError:
-        if not any(trial_shape(t, 0) != _alike(t, 0) for t in leaves):
-            raise
-        trials = [_trial(function, args, kwargs, n, _alike) for n in numbers]
+    trials = _fitting(call, leaves) if dynamic else [_trial(call, 0, trial_shape)]
     made = iter([_merged(*ts) for ts in zip(*[leaves for _, leaves in trials], strict=True)])
     return map_structure(lambda leaf: None if leaf is None else next(made), trials[0][0])
+
+
+class _Call(NamedTuple):
+    function: Callable[..., Any]
+    args: tuple
+    kwargs: dict[str, Any]
+
+
+_Trial = tuple[Any, list[tuple[Tensor, Tensor | None]]]  # outputs, their leaves with masks
+_ShapeOf = Callable[[KerasTensor, int], tuple[int, ...]]
+
+
+def _fitting(call: _Call, leaves: Sequence[KerasTensor]) -> list[_Trial]:
+    """Two trials that go well, with sizes that differ where they are unknown."""
+    moving = _with_masks(leaves)
+    axes = [(id(t), i) for t in moving for i, d in enumerate(t.shape) if i and d is None]
+    search = Search(len(axes))
+    trials, first = _pair(call, trial_shape)
+    empty = trials if not any(first) else []
+    if empty and not _vanishes(empty):
+        return empty
+    for pairs in search.choices():
+        trials, errors = _pair(call, _chosen(dict(zip(axes, pairs, strict=True))))
+        if not any(errors) and not _vanishes(trials):
+            return trials
+        empty = empty or ([] if any(errors) else trials)
+        search.failed(errors if any(errors) else [_VANISHED, _VANISHED])
+    if empty:
+        return empty
+    raise _explained(next(filter(None, first)), leaves)
+
+
+# Of what is cut off at the start of an axis nothing may be left of a size that is only tried.
+_VANISHED = ShapeError(met=[(0,), (1 << 14,)])
+
+
+def _vanishes(trials: Sequence[_Trial]) -> bool:
+    """Whether an output is empty in all trials."""
+    return any(
+        0 in sizes
+        for made in zip(*[leaves for _, leaves in trials], strict=True)
+        for sizes in zip(*[tensor.shape for tensor, _ in made], strict=False)
+        if not any(sizes)
+    )
+
+
+def _pair(call: _Call, shape_of: _ShapeOf) -> tuple[list[_Trial], list[ShapeError | None]]:
+    """The trials that went well, and each trial's error or None."""
+    trials: list[_Trial] = []
+    errors: list[ShapeError | None] = []
+    for number in (0, 1):
+        try:
+            trials.append(_trial(call, number, shape_of))
+            errors.append(None)
+        except ShapeError as error:
+            errors.append(error)
+    return trials, errors
+
+
+def _chosen(sizes: dict[tuple[int, int], Pair]) -> _ShapeOf:
+    def shape_of(tensor: KerasTensor, number: int) -> tuple[int, ...]:
+        alike = _alike(tensor, number)
+        pairs = (sizes.get((id(tensor), i)) for i in range(len(alike)))
+        return tuple(p[number] if p else d for p, d in zip(pairs, alike, strict=True))
+
+    return shape_of
+
+
+def _explained(error: ShapeError, leaves: Sequence[KerasTensor]) -> ShapeError:
+    """The error with a word on the numbers in it that the user never wrote."""
+    shapes = ((t.shape, trial_shape(t, n)) for t in leaves for n in (0, 1))
+    sizes = sorted({n for shape, tried in shapes for d, n in zip(shape, tried) if d is None})
+    numbers = ", ".join(map(str, sizes))
+    return ShapeError(f"{error} (Sizes that are not known yet were tried as {numbers}.)", error.met)
+
+
+def _with_masks(tensors: Sequence[KerasTensor]) -> list[KerasTensor]:
+    """Every tensor and every mask once."""
+    masks = (m for m in map(_masks.get, tensors) if m is not None)
+    return list({id(t): t for t in (*tensors, *masks)}.values())
 
 
 def _merged(*trials: tuple[Tensor, Tensor | None]) -> KerasTensor:
@@ -127,15 +201,12 @@ def _alike(tensor: KerasTensor, number: int) -> tuple[int, ...]:
 
 
 def _filled(shape: Sequence[int | None], number: int) -> tuple[int, ...]:
-    sizes = _TRIALS[number]
-    return tuple(sizes[min(i, 1)] if d is None else d for i, d in enumerate(shape))
+    batch, other = BATCH[number], ALIKE[number]
+    return tuple((other if i else batch) if d is None else d for i, d in enumerate(shape))
 
 
-def _trial(
-    function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], number: int,
-    shape_of: Callable[[KerasTensor, int], tuple[int, ...]],
-) -> tuple[Any, list[tuple[Tensor, Tensor | None]]]:  # fmt: skip
-    """The outputs when tensors have these shapes, and their leaves with their masks."""
+def _trial(call: _Call, number: int, shape_of: _ShapeOf) -> _Trial:
+    """The outputs when tensors have these shapes."""
     sizes: set[int] = set()
 
     def stand_in(leaf: Any) -> Any:
@@ -148,8 +219,8 @@ def _trial(
         return tensor
 
     with tracing(), _trying(sizes):
-        outputs = function(*map_structure(stand_in, args), **map_structure(stand_in, kwargs))
-        outputs = map_structure(_as_tensor, outputs)
+        args, kwargs = map_structure(stand_in, call.args), map_structure(stand_in, call.kwargs)
+        outputs = map_structure(_as_tensor, call.function(*args, **kwargs))
         return outputs, [(t, mask_of(t)) for t in flatten(outputs) if t is not None]
 
 
@@ -167,15 +238,18 @@ def is_tried(size: int) -> bool:
     return any(size in sizes for sizes in _local.sizes)
 
 
-def free_batch(shape: Any) -> Any:
-    """A shape, or a structure of shapes, with None for a batch size that is only tried out."""
+def open_sizes(shape: Any) -> Any:
+    """A shape, or a structure of shapes, with None for sizes that are only tried out.
+
+    The last axis keeps its size: weights depend on it.
+    """
     if isinstance(shape, dict):
-        return {k: free_batch(v) for k, v in shape.items()}
+        return {k: open_sizes(v) for k, v in shape.items()}
     if not isinstance(shape, (list, tuple)) or not shape:
         return shape
-    if isinstance(shape[0], int):
-        return (None, *shape[1:]) if is_tried(shape[0]) else shape
-    return [free_batch(s) for s in shape]
+    if shape[0] is None or isinstance(shape[0], int):
+        return (*(None if d is not None and is_tried(d) else d for d in shape[:-1]), shape[-1])
+    return [open_sizes(s) for s in shape]
 
 
 def _as_tensor(value: Any) -> Tensor | None:

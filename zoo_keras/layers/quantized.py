@@ -72,7 +72,7 @@ class Quantizable(Layer):
         weight = getattr(self, name)
         quantizer = config.weight_quantizer or AbsMaxQuantizer()
         values, scale = quantizer(weight.numpy(), axis=summed)
-        self._variables[:] = [v for v in self._variables if v is not weight]
+        self._own_variables[:] = [v for v in self._own_variables if v is not weight]
         self.quantization_config = config
         self.dtype_policy = QuantizedDTypePolicy(config.mode, self.dtype_policy.name)
         with not_tracing():
@@ -117,7 +117,7 @@ class Quantizable(Layer):
         """A quantised layer's weights in the order of Keras' files: kernel, bias, scale."""
         name = self.large_weight().name
         first = [getattr(self, name), self.bias, getattr(self, f"{name}_scale")]
-        found = [v for v in [*first, *self._variables] if v is not None]
+        found = [v for v in [*first, *self._own_variables] if v is not None]
         return list({id(v): v for v in found}.values())
 
     # ---- products ------------------------------------------------------------------------------

@@ -67,18 +67,27 @@ class Reshape(Layer):
 
     def call(self, inputs: Any) -> Any:
         """The same numbers in the other shape."""
+        return ops.reshape(inputs, self.compute_output_shape(inputs.shape))
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """(batch, *target_shape), with None for a -1 that sizes decide which are not known."""
+        row = input_shape[1:]
         size, known = (
-            math.prod(inputs.shape[1:]),
-            math.prod(d for d in self.target_shape if d != -1),
+            math.prod(d for d in s if d not in (None, -1)) for s in (row, self.target_shape)
         )
-        fits = size == known if -1 not in self.target_shape else known and size % known == 0
+        open_row, open_target = None in row, -1 in self.target_shape
+        if open_row:
+            fits = open_target or (size and known % size == 0)
+        else:
+            fits = known and size % known == 0 if open_target else size == known
         if not fits:
             raise shape_error(
                 self, f"{self.target_shape} must hold as many numbers as a row of the inputs",
-                f"an input of shape {tuple(inputs.shape)}", "Change target_shape.",
+                f"an input of shape {tuple(input_shape)}", "Change target_shape.",
+                [[d for d in s if d not in (None, -1)] for s in (row, self.target_shape)],
             )  # fmt: skip
-        sizes = (size // known if d == -1 else d for d in self.target_shape)
-        return ops.reshape(inputs, (inputs.shape[0], *sizes))
+        rest = None if open_row else size // (known or 1)
+        return (input_shape[0], *(rest if d == -1 else d for d in self.target_shape))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -9,13 +9,12 @@ import numpy as np
 
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.layers.containers import tracked
-from zoo_keras.nest import flatten
 from zoo_keras.weights import Variable, restructure
 
 # What the base classes keep for themselves; it neither is nor holds a user's sublayer.
 _INTERNAL = frozenset(
-    "_variables _layers _metrics _inbound_nodes _own_losses _build_shapes _stack _function "
-    "_init_arguments _input_shape_argument _constants _carried".split()
+    "_own_variables _sublayers _own_metrics _inbound_nodes _own_losses _build_shapes _stack "
+    "_function _init_arguments _input_shape_argument _constants _carried".split()
 )
 
 
@@ -24,21 +23,22 @@ class Tracked:
 
     _trainable = True
     _changed = 0
-    _variables: list[Variable]
-    _layers: list[Any]
-    _metrics: list[Any]
+    _own_variables: list[Variable]
+    _sublayers: list[Any]
+    _own_metrics: list[Any]
     _carried: list[Variable]
 
     def __init__(self) -> None:
-        self.__dict__.setdefault("_variables", [])
-        self.__dict__.setdefault("_layers", [])
-        self.__dict__.setdefault("_metrics", [])
+        self.__dict__.setdefault("_own_variables", [])
+        self.__dict__.setdefault("_sublayers", [])
+        self.__dict__.setdefault("_own_metrics", [])
         self.__dict__.setdefault("_carried", [])
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if "_variables" not in self.__dict__:
+        if "_own_variables" not in self.__dict__:
             Tracked.__init__(self)
         if name not in _INTERNAL:
+            _refuse_sets(name, value)
             value = tracked(value, self)
         self._track_all(value)
         object.__setattr__(self, name, value)
@@ -51,16 +51,16 @@ class Tracked:
         if isinstance(leaf, Variable):
             self._track_variable(leaf)
         elif isinstance(leaf, Tracked):
-            _add(self._layers, leaf)
+            _add(self._sublayers, leaf)
             self._note_change()
         elif hasattr(leaf, "update_state") and hasattr(leaf, "reset_state"):
-            _add(self._metrics, leaf)
+            _add(self._own_metrics, leaf)
             restructure()
 
     def _untrack_all(self, value: Any) -> None:
         """Forget what was taken out of a list or dict of this object."""
         gone = {id(leaf) for leaf in _leaves(value)}
-        for items in (self._variables, self._layers, self._metrics):
+        for items in (self._own_variables, self._sublayers, self._own_metrics):
             items[:] = [item for item in items if id(item) not in gone]
         self._note_change()
 
@@ -73,7 +73,7 @@ class Tracked:
         return max(layer._changed for layer in self._flatten_layers())
 
     def _track_variable(self, variable: Variable) -> None:
-        _add(self._variables, variable)
+        _add(self._own_variables, variable)
         restructure()
 
     def _carry(self, variables: Sequence[Variable]) -> None:
@@ -91,23 +91,23 @@ class Tracked:
             if id(layer) not in seen:
                 seen.add(id(layer))
                 yield layer
-                stack.extend(reversed(layer._layers))
+                stack.extend(reversed(layer._sublayers))
 
     # ---- weights -------------------------------------------------------------------------------
 
     @property
     def variables(self) -> list[Variable]:
         """All Variables, those of metrics included."""
-        metrics = [metric for layer in self._flatten_layers() for metric in layer._metrics]
+        metrics = [metric for layer in self._flatten_layers() for metric in layer._own_metrics]
         return _distinct([*self.weights, *[v for metric in metrics for v in metric.variables]])
 
     @property
     def weights(self) -> list[Variable]:
         """Variables of this layer, trainable ones first, then those of its sublayers in order."""
-        own = self._variables
+        own = self._own_variables
         found = [v for v in own if v.trainable or _made_trainable(v)]
         found += own
-        for layer in self._layers:
+        for layer in self._sublayers:
             found += layer.weights
         return _distinct(found)
 
@@ -144,10 +144,10 @@ class Tracked:
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
-        for variable in self._variables:
+        for variable in self._own_variables:
             if _made_trainable(variable):
                 variable.trainable = bool(value)
-        for layer in self._layers:
+        for layer in self._sublayers:
             layer.trainable = bool(value)
 
     def get_weights(self) -> list[np.ndarray]:
@@ -188,10 +188,17 @@ class Tracked:
 def _leaves(value: Any) -> list[Any]:
     if isinstance(value, (Variable, Tracked)) or not isinstance(value, (list, tuple, dict)):
         return [value]
-    try:
-        return flatten(value)
-    except TypeError:  # a dict whose keys cannot be sorted holds no layers of ours
-        return []
+    items = value.values() if isinstance(value, dict) else value
+    return [leaf for item in items for leaf in _leaves(item)]
+
+
+def _refuse_sets(name: str, value: Any) -> None:
+    held = value if isinstance(value, (set, frozenset)) else ()
+    if any(isinstance(item, (Variable, Tracked)) for item in held):
+        raise ConfigError(
+            f"Layers and Variables in a set have no order in which to be saved. Received: {value} "
+            f"as attribute {name!r}. Use a list."
+        )
 
 
 def _made_trainable(variable: Variable) -> bool:

@@ -20,8 +20,8 @@ from zoo_keras.ops.symbolic import KerasTensor
 class FunctionGraph:
     """Nodes in running order, and operations ordered by depth as Keras orders them."""
 
-    def __init__(self, inputs: Any, outputs: Any, name: str) -> None:
-        self.name = name
+    def __init__(self, inputs: Any, outputs: Any, name: str, any_sizes: bool = False) -> None:
+        self.name, self._any_sizes = name, any_sizes
         self.inputs_structure, self.outputs_structure = inputs, outputs
         self.inputs = [_keras_tensor(t, "inputs") for t in flatten(inputs)]
         self.outputs = [_keras_tensor(t, "outputs") for t in flatten(outputs)]
@@ -156,16 +156,20 @@ class FunctionGraph:
             value = ops.expand_dims(value, -1)
         elif len(value.shape) == rank + 1 and value.shape[-1] == 1:
             value = ops.squeeze(value, -1)
-        pairs = zip(value.shape[1:], tensor.shape[1:], strict=False)
-        if len(value.shape) != rank or any(
-            b not in (None, a) and not is_tried(a) for a, b in pairs
-        ):
+        if len(value.shape) != rank or not self._has_sizes(value.shape, tensor.shape):
             raise ShapeError(
                 f'Input "{self.input_name(tensor)}" of model "{self.name}" has shape '
                 f"{tensor.shape}. Received: data of shape {tuple(value.shape)}. "
-                "Reshape the data, or change the Input."
+                "Reshape the data, or change the Input.",
+                met=[value.shape[1:], [d for d in tensor.shape[1:] if d is not None]],
             )
         return value
+
+    def _has_sizes(self, shape: Sequence[int], expected: Sequence[int | None]) -> bool:
+        """Whether data have the sizes of an Input. Where there was none, layers say what fits."""
+        first = len(shape) - 1 if self._any_sizes else 1
+        pairs = zip(shape[first:], expected[first:], strict=True)
+        return all(b is None or a == b or is_tried(a) for a, b in pairs)
 
     @staticmethod
     def input_name(tensor: KerasTensor) -> str:

@@ -38,7 +38,7 @@ class Model(Trainer, Layer):
             prefix = "functional" if type(self) in (Model, Functional) else type(self).__name__
             super().__init__(name=name or auto_name(prefix), **kwargs)
             self._function = FunctionGraph(inputs, outputs, self.name)
-            self._layers = list(self._function.operations)
+            self._sublayers = list(self._function.operations)
             self.built = True
 
     # ---- the functional graph ------------------------------------------------------------------
@@ -46,7 +46,7 @@ class Model(Trainer, Layer):
     @property
     def layers(self) -> list[Any]:
         """The layers directly inside this model."""
-        return [layer for layer in self._layers if isinstance(layer, Layer)]
+        return [layer for layer in self._sublayers if isinstance(layer, Layer)]
 
     @layers.setter
     def layers(self, value: Any) -> None:

@@ -41,7 +41,7 @@ def quantize_model(
 
 def _leaves(model: Any) -> list[Any]:
     """The layers that hold no others."""
-    return [layer for layer in model._flatten_layers() if not layer._layers]
+    return [layer for layer in model._flatten_layers() if not layer._sublayers]
 
 
 def _matching(filters: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 from zoo_keras.errors import ConfigError
 from zoo_keras.layers.input_layer import Input, InputLayer
 from zoo_keras.layers.layer import Layer
+from zoo_keras.layers.operation import open_sizes
 from zoo_keras.models.function_graph import FunctionGraph
 from zoo_keras.models.model import Model
 from zoo_keras.naming import auto_name
@@ -29,6 +30,7 @@ class Sequential(Model):
     def __init__(self, layers: Any = None, trainable: bool = True, name: str | None = None) -> None:
         super().__init__(trainable=trainable, name=name or auto_name("sequential"))
         self._stack: list[Any] = []
+        self._given_input = True  # else the first data stood in for an Input
         for layer in layers or []:
             self.add(layer, rebuild=False)
         self._rebuild()
@@ -68,7 +70,7 @@ class Sequential(Model):
         return layer
 
     def _rebuild(self) -> None:
-        self._layers = list(self._stack)
+        self._sublayers = list(self._stack)
         self.built, self._function = False, None
         if len(self._stack) > 1 and isinstance(self._stack[0], InputLayer):
             self._connect(self._stack[0].batch_shape)
@@ -76,14 +78,15 @@ class Sequential(Model):
     def _connect(self, batch_shape: Any) -> None:
         """Call the layers one after the other, so that the model becomes a functional graph."""
         if not isinstance(self._stack[0], InputLayer):
+            self._given_input = False
             start = InputLayer(batch_shape=tuple(batch_shape))
             self._stack.insert(0, start)
-            self._layers = list(self._stack)
+            self._sublayers = list(self._stack)
         x = inputs = self._stack[0].output
         with self._own_scope():
             for layer in self._stack[1:]:
                 x = layer(x)
-        self._function = FunctionGraph(inputs, x, self.name)
+        self._function = FunctionGraph(inputs, x, self.name, any_sizes=not self._given_input)
         self._build_shapes = tuple(self._stack[0].batch_shape)
         self.built = True
 
@@ -100,17 +103,18 @@ class Sequential(Model):
                     f'Sequential "{self.name}": its input shape is not known. Received: no Input '
                     "and no shape. Start with Input(...), or call build(input_shape)."
                 )
-            self._connect((None, *tuple(input_shape)[1:]))
+            self._connect((None, *open_sizes(tuple(input_shape))[1:]))
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         return super().call(inputs, training=training, mask=mask)
 
     def get_config(self) -> dict[str, Any]:
+        stack = self._stack if self._given_input else self.layers
         config: dict[str, Any] = {
             "name": self.name,
             "trainable": self.trainable,
             "dtype": dtype_policy(None).serialize(),
-            "layers": [serialize_keras_object(layer) for layer in self._stack],
+            "layers": [serialize_keras_object(layer) for layer in stack],
         }
         if self._function is not None:
             config["build_input_shape"] = tuple(self._build_shapes)

@@ -235,7 +235,8 @@ def _adaptive(
         if n > s:
             raise ShapeError(
                 f"{name}: output_size must not be above the {s} cells of axis {axis}. Received: "
-                f"output_size={output_size}. Pass a smaller one."
+                f"output_size={output_size}. Pass a smaller one.",
+                met=[(s,), (n,)],
             )
         ends = [(i * s // n, -(-(i + 1) * s // n)) for i in range(n)]
         cells = (x[(slice(None),) * axis + (slice(*end),)] for end in ends)

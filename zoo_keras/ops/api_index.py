@@ -144,7 +144,8 @@ def _inside(number: int, size: int) -> int:
     if not -size <= number < size:
         raise ShapeError(
             f"An index is out of range for an axis of size {size}. Received: {number}. "
-            f"Use {-size} to {size - 1}."
+            f"Use {-size} to {size - 1}.",
+            met=[(size,), (abs(number),)],
         )
     return number % size
 

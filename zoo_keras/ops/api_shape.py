@@ -210,7 +210,8 @@ def unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
     axis = axis_in(axis, len(x.shape))
     if num is not None and num != x.shape[axis]:
         raise ShapeError(
-            f"unstack: num must be the size of the axis, {x.shape[axis]}. Received: num={num}."
+            f"unstack: num must be the size of the axis, {x.shape[axis]}. Received: num={num}.",
+            met=[(x.shape[axis],), (num,)],
         )
     rest = (*x.shape[:axis], *x.shape[axis + 1 :])
     return [reshape_op(cut_out(x, axis, i, i + 1), shape=rest) for i in range(x.shape[axis])]
@@ -259,7 +260,8 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
             raise ShapeError(
                 f"split: an axis of size {size} has no {indices_or_sections} equal pieces. "
                 "Received: indices_or_sections="
-                f"{indices_or_sections}. Use a divisor, or array_split."
+                f"{indices_or_sections}. Use a divisor, or array_split.",
+                met=[(size,), (indices_or_sections,)],
             )
         step = size // indices_or_sections
         cuts = [i * step for i in range(1, indices_or_sections)]

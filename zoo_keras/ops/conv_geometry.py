@@ -28,7 +28,8 @@ def window_cells(
     if places < 1 or window < 1:
         raise ShapeError(
             f"a window of {window} cells (dilation {dilation}) does not fit on an axis of {size} "
-            f"cells padded by {padding}; use a smaller window or padding 'same'."
+            f"cells padded by {padding}; use a smaller window or padding 'same'.",
+            met=[(size,), (covered,)],
         )
     return places
 

@@ -138,7 +138,8 @@ class Op:
         try:
             result = self.infer_spec(*specs, **attrs)
         except ShapeError as error:
-            raise ShapeError(_located(self.name, error, specs)) from None
+            met = error.met or [*(s.shape for s in specs), *map(_whole_numbers, attrs.values())]
+            raise ShapeError(_located(self.name, error, specs), met) from None
         return (result,) if isinstance(result, Spec) else tuple(result)
 
     def __call__(self, *args: Any, **attrs: Any) -> Any:
@@ -287,6 +288,13 @@ def flat_numbers(values: Iterable[Any]) -> Iterable[float]:
             yield from flat_numbers(value)
         else:
             yield float(value)
+
+
+def _whole_numbers(value: Any) -> tuple[int, ...]:
+    """The whole numbers in an attribute, without their signs."""
+    if isinstance(value, (tuple, list)):
+        return tuple(n for item in value for n in _whole_numbers(item))
+    return (abs(value),) if type(value) is int else ()
 
 
 def _floats_and_small_integers(*specs: Spec) -> bool:

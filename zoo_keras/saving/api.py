@@ -16,6 +16,7 @@ from zoo_keras.saving import (
     weights_tree,
 )
 from zoo_keras.saving.legacy import modern_config
+from zoo_keras.saving.precision import in_own_precision
 
 _H5 = (".h5", ".hdf5")
 
@@ -174,6 +175,6 @@ def model_from_json(json_string: str, custom_objects: Any = None) -> Any:
             raise ConfigError(
                 f"the argument is no JSON. Received: {error}. Pass what to_json gave."
             ) from None
-        config = modern_config(config, 3)
+        config = modern_config(in_own_precision(config, label), 3)
         config_json.check_names(config)
         return config_json.make_model(config)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from zoo_keras import activations, losses, metrics
@@ -21,7 +21,11 @@ from zoo_keras.saving.serialization import (
     safe_mode_scope,
     unknown_objects,
 )
+from zoo_keras.weights import awaited_weights
 
+# Weights that layers may make for a moment beside those that a file holds, as with shared ones.
+_SLACK = 1 << 16
+_MOST_COUNTED = 1_000_000
 # Names of metrics that compile resolves when it sees the shapes.
 _CHOSEN_BY_SHAPE = frozenset({"accuracy", "acc", "crossentropy", "ce"})
 
@@ -76,12 +80,27 @@ def check_names(config: Any, training: dict[str, Any] | None = None) -> None:
         training: arguments of compile, whose losses and metrics may be bare names.
     """
     training = training or {}
+    _check_counts([config, training])
     found = [*unknown_objects(config), *unknown_objects(list(training.values()))]
     measured = _bare_names([training.get("metrics"), training.get("weighted_metrics")])
     found += _unknown("activation", _activations(config), activations)
     found += _unknown("loss", _bare_names(training.get("loss")), losses)
     found += _unknown("metric", set(measured) - _CHOSEN_BY_SHAPE, metrics)
     raise_if_unknown(found)
+
+
+def _check_counts(value: Any) -> None:
+    """ConfigError for a metric that keeps so many numbers that listing them takes seconds."""
+    if isinstance(value, dict):
+        for key in ("num_thresholds", "num_classes"):
+            if isinstance(value.get(key), int) and value[key] > _MOST_COUNTED:
+                raise ConfigError(
+                    f"A metric's {key} may be {_MOST_COUNTED} at most. Received: {value[key]}. "
+                    "The file is damaged or hostile."
+                )
+        value = list(value.values())
+    for item in value if isinstance(value, list) else ():
+        _check_counts(item)
 
 
 def _unknown(kind: str, names: Iterable[str], family: Any) -> list[str]:
@@ -127,11 +146,16 @@ def make(config: Any) -> Any:
         return deserialize_keras_object(config)
 
 
-def make_model(config: Any) -> Any:
-    """The model of a configuration. ConfigError when it describes something else."""
+def make_model(config: Any, numbers: int | None = None) -> Any:
+    """The model of a configuration. ConfigError when it describes something else.
+
+    Args:
+        numbers: how many numbers the file has for its weights; it may ask for no more.
+    """
     from zoo_keras.models import Model
 
-    made = make(config)
+    with nullcontext() if numbers is None else awaited_weights(_SLACK + 2 * numbers):
+        made = make(config)
     if not isinstance(made, Model):
         raise ConfigError(
             f"The configuration describes no model. Received: {str(made)[:80]}. "

@@ -15,8 +15,9 @@ from zoo_keras.saving import config_json, hdf5, int8_layers, layer_groups
 from zoo_keras.saving.layer_groups import KERAS_VERSION, Plan
 from zoo_keras.saving.legacy import modern_config
 from zoo_keras.saving.legacy_training import modern_training_config, optimizer_order
+from zoo_keras.saving.precision import in_own_precision
 from zoo_keras.saving.serialization import serialize_keras_object
-from zoo_keras.saving.weights_tree import seed_generators
+from zoo_keras.saving.weights_tree import NEVER_TRAINED, seed_generators
 
 # Seeds of Dropout and the like have no place in Keras' layout; Keras passes over this group.
 SEEDS = "seed_generators"
@@ -69,11 +70,13 @@ def _write_seeds(file: Any, model: Any) -> None:
 
 
 class _Texts(NamedTuple):
-    """What an `.h5` file says of its model in JSON, and the major version of its Keras."""
+    """What an `.h5` file says of its model in JSON, the major version of its Keras, and how many
+    numbers it holds."""
 
     model: str
     training: str | None
     version: int
+    numbers: int
 
 
 def load(path: str, label: str, custom_objects: Any, compile: bool, safe_mode: bool) -> Any:
@@ -82,10 +85,11 @@ def load(path: str, label: str, custom_objects: Any, compile: bool, safe_mode: b
     config = config_json.parse(texts.model, label, "model_config")
     training = config_json.parse(texts.training or "null", label, "training_config")
     with config_json.custom_names(custom_objects, safe_mode), config_json.reading(label):
+        config, training = in_own_precision([config, training], label)
         config = modern_config(config, texts.version)
         training = modern_training_config(training) if training and compile else {}
         config_json.check_names(config, training)
-        model = config_json.make_model(config)
+        model = config_json.make_model(config, texts.numbers)
         if training:
             model.compile(**{k: config_json.make(v) for k, v in training.items()})
             model.optimizer.build(model.trainable_variables)
@@ -114,6 +118,7 @@ def _read_texts(path: str, label: str) -> _Texts:
             hdf5.read_text(file, "model_config"),
             hdf5.read_text(file, "training_config") if given else None,
             _version(file),
+            hdf5.count_numbers(file),
         )
 
 
@@ -139,6 +144,9 @@ def _optimizer_plan(file: Any, optimizer: Any, label: str) -> Plan:
     group = hdf5.child(file, "optimizer_weights", "group")
     names = hdf5.read_names(group, "weight_names")
     order = optimizer_order(names, optimizer) or []
+    shapes = [hdf5.child(group, n, "dataset").shape for n in names]
+    if not order and len(names) <= NEVER_TRAINED and not any(shapes):
+        return []
     pairs = [(v, n) for v, n in zip(order, names, strict=False) if v is not None]
     if not pairs or any(hdf5.child(group, n, "dataset").shape != v.shape for v, n in pairs):
         warnings.warn(

@@ -19,6 +19,8 @@ from zoo_keras.saving.hdf5_header import read_texts
 
 ATTRIBUTE_LIMIT = 64512  # bytes that one HDF5 attribute may have
 _REFERENCE = 16  # bytes of the attribute that a text of variable length takes
+LARGEST_RATIO = 20  # of unpacked to packed bytes; honest weights do not shrink so far
+_FREE_BYTES = 1 << 20  # that anything may unpack to
 _LARGEST_CHUNK = 1 << 28  # bytes that one chunk of a dataset may unpack to
 
 
@@ -94,17 +96,51 @@ def read_array(group: Any, name: str, shape: Sequence[int]) -> np.ndarray:
             "to another model."
         )
     _check_storage(dataset)
-    return np.asarray(dataset[()])
+    values = np.asarray(dataset[()])
+    return _bfloat16(values) if values.dtype.kind == "V" else values
+
+
+def _bfloat16(values: np.ndarray) -> np.ndarray:
+    """Two bytes without a type are bfloat16, the upper half of a float32."""
+    return (values.view("<u2").astype("<u4") << 16).view("<f4")
 
 
 def _check_storage(dataset: Any) -> None:
     if dataset.external or dataset.is_virtual:
         raise FileError(f"{dataset.name} keeps its data in other files, which is refused.")
-    if dataset.dtype.kind not in "fiub" or dataset.dtype.itemsize > 16:
+    is_bfloat16 = dataset.dtype == np.dtype("V2")
+    if not is_bfloat16 and (dataset.dtype.kind not in "fiub" or dataset.dtype.itemsize > 16):
         raise FileError(f"{dataset.name} holds {dataset.dtype}, no numbers. The file is damaged.")
+    if dataset.nbytes > _claim(dataset.id.get_storage_size()):
+        raise FileError(
+            f"{dataset.name} claims {dataset.nbytes} bytes, of which the file keeps "
+            f"{dataset.id.get_storage_size()}. The file is damaged or hostile."
+        )
     chunk = int(np.prod(dataset.chunks or (), dtype=np.float64)) * dataset.dtype.itemsize
     if chunk > max(_LARGEST_CHUNK, 2 * dataset.nbytes):
         raise FileError(f"{dataset.name} has chunks of {chunk} bytes. The file is hostile.")
+
+
+def _claim(stored: int) -> int:
+    """The most bytes that so many stored ones may unpack to."""
+    return LARGEST_RATIO * stored + _FREE_BYTES
+
+
+def count_numbers(group: Any) -> int:
+    """How many numbers all arrays of a file hold, by their headers."""
+    import h5py
+
+    found = 0
+
+    def add(name: bytes) -> None:
+        nonlocal found
+        item = h5py.h5o.open(group.id, name)
+        if isinstance(item, h5py.h5d.DatasetID):
+            size, width = math.prod(item.shape or (0,)), max(item.dtype.itemsize, 1)
+            found += min(size, _claim(item.get_storage_size()) // width)
+
+    h5py.h5o.visit(group.id, add)
+    return found
 
 
 def _attribute(group: Any, name: str) -> Any:

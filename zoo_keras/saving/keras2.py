@@ -42,6 +42,47 @@ def with_old_meaning(value: Any, key: str = "") -> Any:
     return value
 
 
+# What Keras 2.0 and 2.1, whose files do not name the argument, had in mind; Keras 3 does otherwise.
+_OLD_DEFAULTS = {name: {"reset_after": False} for name in ("GRU", "GRUCell")}
+
+
+def with_old_defaults(value: Any) -> Any:
+    """The configuration with those arguments named whose defaults Keras 3 has changed."""
+    if isinstance(value, list):
+        return [with_old_defaults(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    found = {k: with_old_defaults(v) for k, v in value.items()}
+    name, inner = found.get("class_name"), found.get("config")
+    if isinstance(name, str) and name in _OLD_DEFAULTS and isinstance(inner, dict):
+        found["config"] = {**_OLD_DEFAULTS[name], **inner}
+    return found
+
+
+_RECURRENT = ("RNN", "LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D",
+              "UnifiedLSTM", "UnifiedGRU", "Bidirectional")  # fmt: skip
+ATTENTION = ("Attention", "AdditiveAttention")
+
+
+def layer_call(layer: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
+    """A call with what Keras 2 had elsewhere: states among the inputs, `causal` in the layer."""
+    (inputs,), kwargs = call["args"], call["kwargs"]
+    name, config = layer["class_name"], layer["config"]
+    if name in _RECURRENT and isinstance(inputs, list):
+        constants = config.get("num_constants") or 0
+        states = inputs[1 : len(inputs) - constants]
+        given = {"initial_state": states, "constants": inputs[len(inputs) - constants :]}
+        return {"args": inputs[:1], "kwargs": {**kwargs, **{k: v for k, v in given.items() if v}}}
+    if name in ATTENTION and config.get("causal"):
+        return {"args": [inputs], "kwargs": {**kwargs, "use_causal_mask": True}}
+    return call
+
+
+def modern_layer_call(layer: dict[str, Any], call: Any, names: set[str]) -> dict[str, Any]:
+    """One call of this layer, in Keras 3's layout; `names` as for modern_call."""
+    return layer_call(layer, modern_call(call, names))
+
+
 def modern_call(call: Any, names: set[str]) -> dict[str, Any]:
     """One call of a layer: Keras 2 lists [layer, call, output, kwargs] for every input tensor.
 

@@ -1,7 +1,7 @@
 """`.keras` files: a zip of metadata.json, config.json and model.weights.h5.
 
 In: a model, or a file. Out: the file, or the model. Members are read by these three names into
-memory, never unpacked to disk.
+memory, never unpacked to disk; those of `assets/` go to the layers that have some.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from contextlib import contextmanager
 from typing import Any
 
 from zoo_keras.errors import FileError, ZooKerasError
-from zoo_keras.saving import config_json, hdf5, int8_layers, weights_tree
+from zoo_keras.saving import assets, config_json, hdf5, int8_layers, weights_tree
 from zoo_keras.saving.keras2 import without_modules
 from zoo_keras.saving.layer_groups import KERAS_VERSION, Plan, assign
 from zoo_keras.saving.legacy import modern_config
 from zoo_keras.saving.legacy_training import modern_training_config
+from zoo_keras.saving.precision import in_own_precision
 from zoo_keras.saving.serialization import object_sharing, serialize_keras_object
 
 WEIGHTS = "model.weights.h5"
-MAX_JSON = 256 << 20  # bytes of config.json
-MAX_RATIO = 200  # unpacked to packed size of a member; honest weights do not shrink so far
+# Bytes that a member may unpack to whatever its packed size, and for each packed one.
+FREE_BYTES = 1 << 20
+FREE_VALUES = 50_000  # that a JSON may have whatever its packed size
 
 
 def save(model: Any, path: str) -> None:
@@ -44,23 +46,28 @@ def save(model: Any, path: str) -> None:
         archive.writestr("metadata.json", json.dumps(metadata))
         archive.writestr("config.json", config)
         archive.writestr(WEIGHTS, weights.getbuffer())
+        assets.write(model, archive)
 
 
 def load(path: str, label: str, custom_objects: Any, compile: bool, safe_mode: bool) -> Any:
     """The model of an archive. Code in the file runs only with safe_mode=False."""
     with _reading(path, label) as archive:
-        config = config_json.parse(_member(archive, "config.json", MAX_JSON), label, "config.json")
-        metadata = config_json.parse(_metadata(archive), label, "metadata.json")
+        config = _json(archive, label, "config.json")
+        metadata = _metadata(archive, label)
         weights = _member(archive, WEIGHTS)
+        names = [n for n in archive.namelist() if n.startswith(assets.PREFIX) and n[-1] != "/"]
+        files = {name: _member(archive, name) for name in names}
     with config_json.custom_names(custom_objects, safe_mode), config_json.reading(label):
-        config = _modern(config, metadata)
+        config = _modern(in_own_precision(config, label), metadata)
         if not compile and isinstance(config, dict):
             config = {k: v for k, v in config.items() if k != "compile_config"}
         config_json.check_names(config)
-        model = config_json.make_model(config)
+        model = config_json.make_model(config, _numbers(weights, label))
     with hdf5.open_for_reading(io.BytesIO(weights), label) as file:
         int8_layers.restore(model, file, label)
     assign(_plan(weights, label, model, state=compile))
+    with config_json.reading(label):
+        assets.restore(model, files)
     return model
 
 
@@ -69,6 +76,15 @@ def weights_plan(path: str, label: str, model: Any, skip_mismatch: bool) -> Plan
     with _reading(path, label) as archive:
         weights = _member(archive, WEIGHTS)
     return _plan(weights, label, model, skip_mismatch)
+
+
+def _numbers(weights: bytes, label: str) -> int:
+    """How many numbers there are for weights; none where the file is damaged, as reading tells."""
+    try:
+        with hdf5.open_for_reading(io.BytesIO(weights), label) as file:
+            return hdf5.count_numbers(file)
+    except FileError:
+        return 0
 
 
 def _plan(weights: bytes, label: str, model: Any, skip: bool = False, state: bool = True) -> Plan:
@@ -106,15 +122,14 @@ def _reading(path: str, label: str) -> Iterator[zipfile.ZipFile]:
         ) from None
 
 
-def _member(archive: zipfile.ZipFile, name: str, limit: int | None = None) -> bytes:
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     """A member's bytes; claims about its size are checked before memory is taken."""
     names = archive.namelist()
     if name not in names:
         raise FileError(f"the archive holds no {name}. Received: {names[:8]}. It is no model.")
     info = archive.getinfo(name)
     packed = min(info.compress_size, os.path.getsize(str(archive.filename)))
-    too_dense = info.file_size > MAX_RATIO * packed + (1 << 20)
-    if too_dense or (limit and info.file_size > limit):
+    if info.file_size > hdf5.LARGEST_RATIO * packed + FREE_BYTES:
         raise FileError(
             f"{name} claims {info.file_size} bytes out of {packed}. The archive is "
             "damaged or hostile."
@@ -122,6 +137,18 @@ def _member(archive: zipfile.ZipFile, name: str, limit: int | None = None) -> by
     return archive.read(info)
 
 
-def _metadata(archive: zipfile.ZipFile) -> bytes:
+def _json(archive: zipfile.ZipFile, label: str, name: str) -> Any:
+    """A member's JSON, whose values are counted before they become objects."""
+    text = _member(archive, name)
+    values, packed = text.count(b",") + 1, archive.getinfo(name).compress_size
+    if values > FREE_VALUES + packed:
+        raise FileError(
+            f"{name} claims {values} values out of {packed} bytes. The archive is damaged or "
+            "hostile."
+        )
+    return config_json.parse(text, label, name)
+
+
+def _metadata(archive: zipfile.ZipFile, label: str) -> Any:
     present = "metadata.json" in archive.namelist()
-    return _member(archive, "metadata.json", MAX_JSON) if present else b"{}"
+    return _json(archive, label, "metadata.json") if present else {}

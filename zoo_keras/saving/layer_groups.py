@@ -10,15 +10,13 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from zoo_keras.errors import FileError
-from zoo_keras.saving import hdf5
+from zoo_keras.saving import adapters, hdf5
 
 KERAS_VERSION = "3.15.1"  # the version whose layout is written
 TOP_LEVEL = "top_level_model_weights"
 
-Plan = list[tuple[Any, np.ndarray]]
+Plan = list[tuple[Any, Any]]  # what has assign(), and the array for it
 
 
 def legacy_weights(layer: Any) -> list[Any]:
@@ -28,7 +26,7 @@ def legacy_weights(layer: Any) -> list[Any]:
 
 def top_level(model: Any) -> list[Any]:
     """The Variables that the model has itself, outside its layers."""
-    own = model._variables
+    own = model._own_variables
     return [v for v in own if v.trainable_when_made] + [v for v in own if not v.trainable_when_made]
 
 
@@ -102,8 +100,8 @@ def _weight_names(group: Any, layer: str) -> list[str]:
 
 
 def _layer_plan(group: Any, name: str, variables: list[Any], what: str) -> tuple[Plan, list[str]]:
-    names = _weight_names(group, name)
     inner = hdf5.child(group, name, "group")
+    names, adapted = adapters.without_adapters(_weight_names(group, name))
     if len(names) != len(variables):
         return [], [f"{what} has {len(variables)} weights, the file {len(names)}"]
     found: Plan = []
@@ -111,7 +109,10 @@ def _layer_plan(group: Any, name: str, variables: list[Any], what: str) -> tuple
     for stored, variable in zip(names, variables, strict=True):
         shape = hdf5.child(inner, stored, "dataset").shape
         if shape == variable.shape:
-            found.append((variable, hdf5.read_array(inner, stored, variable.shape)))
+            array = hdf5.read_array(inner, stored, variable.shape)
+            if stored in adapted:
+                array = adapters.merged(inner, stored, array)
+            found.append((variable, array))
         else:
             problems.append(f"{variable.path} has shape {variable.shape}, in the file {shape}")
     return found, problems

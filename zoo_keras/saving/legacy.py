@@ -17,16 +17,19 @@ from zoo_keras.saving import keras2
 FAMILIES = ("layers", "initializers", "regularizers", "constraints", "optimizers",
             "optimizers.schedules", "losses", "metrics")  # fmt: skip
 RENAMED_CLASSES = {"Model": "Functional", "BatchNormalizationV1": "BatchNormalization",
-                   "BatchNormalizationV2": "BatchNormalization",
+                   "BatchNormalizationV2": "BatchNormalization", "ThresholdedReLU": "ReLU",
+                   "UnifiedLSTM": "LSTM", "UnifiedGRU": "GRU",
                    "GroupedQueryAttention": "GroupQueryAttention"}  # fmt: skip
 RENAMED_KEYS = {
     ("LeakyReLU", "alpha"): "negative_slope",
     ("InputLayer", "batch_input_shape"): "batch_shape",
+    ("ReLU", "theta"): "threshold",
 }
 # Arguments of layers that Keras 3 has no more and that change no result.
 HARMLESS = frozenset(
     "batch_input_shape input_dtype input_length input_shape fused virtual_batch_size fn "
-    "implementation quantization_config optional sparse ragged".split()
+    "implementation quantization_config optional sparse ragged query_shape key_shape value_shape "
+    "trainable".split()
 )
 # Arguments that Keras 2 inherits for these layers and does not read.
 UNREAD = {
@@ -54,7 +57,7 @@ def modern_config(config: Any, version: int) -> Any:
             "Files of Keras 1 are not supported. Received: keras_version 1, or none. Load the "
             "file with Keras 2.2 and save it again."
         )
-    modern = modern_object(config)
+    modern = modern_object(keras2.with_old_defaults(config) if version < 3 else config)
     return keras2.with_old_meaning(modern) if version < 3 else modern
 
 
@@ -64,11 +67,15 @@ def modern_object(value: Any) -> Any:
         return [modern_object(v) for v in value]
     if not isinstance(value, dict):
         return value
+    if value.keys() == {"type", "value"}:  # a number that Keras up to 2.2 held in an array
+        return value["value"]
     if not isinstance(value.get("class_name"), str) or "config" not in value:
         return {k: modern_object(v) for k, v in value.items()}
     name: str = RENAMED_CLASSES.get(value["class_name"]) or value["class_name"]
     if name.startswith("__"):
         return value
+    if name in ("Policy", "PolicyV1"):
+        return value["config"]["name"]
     if _holds_layers(value["config"], name):
         return _model(name, value)
     found = dict(value, class_name=name)
@@ -138,11 +145,14 @@ def _graph(layers: list[Any]) -> list[Any]:
 
 def _graph_layer(layer: dict[str, Any], names: set[str]) -> dict[str, Any]:
     rest = {k: v for k, v in layer.items() if k not in ("inbound_nodes", "name")}
+    if layer["class_name"] in keras2.ATTENTION:  # `causal` moves into the calls
+        rest["config"] = {k: v for k, v in rest["config"].items() if k != "causal"}
     found: dict[str, Any] = _op(rest) if _is_op(rest) else modern_object(rest)
     found["name"] = layer.get("name") or layer["config"]["name"]
     calls = layer.get("inbound_nodes", [])
     found["inbound_nodes"] = [
-        call if isinstance(call, dict) else keras2.modern_call(call, names) for call in calls
+        call if isinstance(call, dict) else keras2.modern_layer_call(layer, call, names)
+        for call in calls
     ]
     return found
 
@@ -181,9 +191,11 @@ def _known_keys(name: str, module: str, config: Any) -> Any:
         renamed["axis"] = renamed["axis"][0]
     if renamed.get("reduction") == "auto":
         renamed["reduction"] = "sum_over_batch_size"
-    accepted = set(inspect.signature(_class(module, name).__init__).parameters)
+    parameters = inspect.signature(_class(module, name).__init__).parameters
+    accepted = set(parameters)
     if module == "keras.layers":
-        accepted |= {"name", "trainable", "dtype", "activity_regularizer"}
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            accepted |= {"name", "trainable", "dtype", "activity_regularizer"}
         _check_dropped(name, renamed, accepted)
     return {k: v for k, v in renamed.items() if k in accepted and not _is_default(k, v)}
 

@@ -12,7 +12,10 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from zoo_keras.errors import UnsupportedError
+import numpy as np
+
+from zoo_keras.errors import ConfigError
+from zoo_keras.layers.input_layer import InputLayer
 from zoo_keras.layers.layer import Layer
 from zoo_keras.layers.quantized import Quantizable
 from zoo_keras.naming import to_snake_case
@@ -28,22 +31,9 @@ _OF_MODELS = frozenset({"layers", "optimizer"})
 def own_variables(node: Any) -> list[Any]:
     """Variables that a layer, optimizer or seed generator keeps itself, in file order."""
     if isinstance(node, Layer):
-        _refuse_own_storage(node)
         quantised = isinstance(node, Quantizable) and node.built and node.quantization_mode
         return node.stored_variables() if quantised else top_level(node)  # type: ignore[attr-defined]
     return [node.state] if isinstance(node, SeedGenerator) else list(node.variables)
-
-
-_OWN_STORAGE = ("save_own_variables", "load_own_variables", "save_assets", "load_assets")
-
-
-def _refuse_own_storage(layer: Layer) -> None:
-    found = [name for name in _OWN_STORAGE if hasattr(layer, name)]
-    if found:
-        raise UnsupportedError(
-            f'{type(layer).__name__} "{layer.name}": layers cannot store themselves in their own '
-            f"way. Received: a class with {', '.join(found)}. Keep the state in add_weight()."
-        )
 
 
 def walk(
@@ -71,7 +61,7 @@ def seed_generators(model: Any) -> list[tuple[str, Any]]:
 def _children(node: Any) -> Iterator[tuple[str, Any]]:
     if not isinstance(node, Layer):
         return
-    if getattr(node, "_function", None) is not None:
+    if _is_model(node) and getattr(node, "_function", None) is not None:
         yield "layers", node.layers  # type: ignore[attr-defined]
     names = set(dir(node)) - _base_attributes(_is_model(node))
     for name in sorted(names, key=lambda n: f"~{n}" if n.startswith("_") else n):
@@ -79,10 +69,12 @@ def _children(node: Any) -> Iterator[tuple[str, Any]]:
             continue
         try:
             value = getattr(node, name)
-        except Exception:  # a property that cannot be had now holds nothing to save
+        except Exception:  # a property that cannot be had now; sublayers follow below
             continue
         if _is_saveable(value) or isinstance(value, (list, tuple, dict)):
             yield name, value
+    rest = [layer for layer in node._sublayers if not isinstance(layer, InputLayer)]
+    yield "_sublayers", rest  # whatever no attribute has led to
 
 
 def _is_model(node: Any) -> bool:
@@ -131,8 +123,45 @@ def write(model: Any, file: Any) -> None:
         group = file.create_group(f"{path}/vars" if path else "vars")
         if not isinstance(node, SeedGenerator):
             group.attrs["name"] = node.name
-        for i, variable in enumerate(own_variables(node)):
-            group[str(i)] = variable.numpy()
+        for name, array in _stored(node).items():
+            group[name] = array
+
+
+def _stored(node: Any) -> dict[str, Any]:
+    """The arrays that are kept of a layer, optimizer or seed generator, by their names."""
+    if not _overrides(node, "save_own_variables"):
+        return {str(i): v.numpy() for i, v in enumerate(own_variables(node))}
+    store: dict[str, Any] = {}
+    node.save_own_variables(store)
+    if any(not isinstance(name, str) or not name or "/" in name for name in store):
+        raise ConfigError(
+            f'{type(node).__name__} "{node.name}": save_own_variables must name its arrays by '
+            f"strings without '/'. Received: {list(store)}. Change the names."
+        )
+    return {name: np.asarray(value) for name, value in store.items()}
+
+
+def _overrides(node: Any, method: str) -> bool:
+    """Whether a layer stores its weights in its own way."""
+    return isinstance(node, Layer) and getattr(type(node), method) is not getattr(Layer, method)
+
+
+class _OwnLoader:
+    """In place of a Variable: a layer that reads its arrays itself."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
+
+    def assign(self, store: dict[str, Any]) -> None:
+        """Let the layer take its arrays."""
+        self.layer.load_own_variables(store)
+
+
+def _own_plan(group: Any, layer: Layer) -> Plan:
+    names = [] if group is None else list(group)
+    shapes = {name: hdf5.child(group, name, "dataset").shape or () for name in names}
+    store = {name: hdf5.read_array(group, name, shape) for name, shape in shapes.items()}
+    return [(_OwnLoader(layer), store)]
 
 
 def plan(file: Any, model: Any, skip_mismatch: bool = False, state: bool = True) -> Plan:
@@ -158,14 +187,19 @@ def plan(file: Any, model: Any, skip_mismatch: bool = False, state: bool = True)
 
 def variables_group(file: Any, path: str) -> Any:
     """The group of a layer's own variables, or None."""
-    name = f"{path}/vars" if path else "vars"
-    found = hdf5.find(file, name)
-    if found is None:  # Keras 2.12 to 2.15
-        found = hdf5.find(file, name.replace("layers/", "_layer_checkpoint_dependencies/"))
-    return found
+    folder, _, last = path.rpartition("/")
+    private = f"{folder}/_{last}"  # as Keras 2.12 to 2.15 called the parts of attention
+    for name in (path, private) if folder else (path,):
+        for layers in ("layers/", "_layer_checkpoint_dependencies/"):
+            place = f"{name.replace('layers/', layers)}/vars".removeprefix("/")
+            if (found := hdf5.find(file, place)) is not None:
+                return found
+    return None
 
 
 def _layer_plan(group: Any, path: str, layer: Any) -> tuple[Plan, list[str]]:
+    if _overrides(layer, "load_own_variables"):
+        return _own_plan(group, layer), []
     variables = own_variables(layer)
     count = 0 if group is None else len(group)
     if count != len(variables):
@@ -186,7 +220,7 @@ def _state_plan(group: Any, node: Any) -> Plan:
     """The state of an optimizer or seed generator. One that does not fit is left as it is."""
     variables = own_variables(node)
     stored = [hdf5.child(group, str(i), "dataset").shape for i in range(len(group))]
-    if isinstance(node, Optimizer) and len(stored) <= _NEVER_TRAINED:
+    if isinstance(node, Optimizer) and len(stored) <= NEVER_TRAINED:
         variables = variables[: len(stored)]
     if stored != [v.shape for v in variables]:
         if isinstance(node, Optimizer) and node.built:
@@ -199,4 +233,4 @@ def _state_plan(group: Any, node: Any) -> Plan:
     return [(v, hdf5.read_array(group, str(i), v.shape)) for i, v in enumerate(variables)]
 
 
-_NEVER_TRAINED = 2  # arrays: the step and the learning rate
+NEVER_TRAINED = 2  # arrays: the step and the learning rate

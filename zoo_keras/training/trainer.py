@@ -147,7 +147,7 @@ class Trainer:
         if not self.compiled:
             return []
         compiled = [m for _, m in self._metrics_of_outputs.all] if self._metrics_of_outputs else []
-        own = [m for layer in self._flatten_layers() for m in layer._metrics]
+        own = [m for layer in self._flatten_layers() for m in layer._own_metrics]
         found: list[Any] = []
         for metric in [self._loss_tracker, *self._output_trackers, *compiled, *own]:
             if not any(metric is other for other in found):
@@ -180,7 +180,7 @@ class Trainer:
         for name, metric in self._metrics_of_outputs.all if self._metrics_of_outputs else ():
             logs[name] = _plain(metric.result())
         for layer in self._flatten_layers():
-            for metric in layer._metrics:
+            for metric in layer._own_metrics:
                 logs[metric.name] = _plain(metric.result())
         return logs
 

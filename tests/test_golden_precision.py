@@ -1,0 +1,77 @@
+"""Files in half precision or with low-rank adapters score as the Keras that wrote them did."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from golden.store import DATA, Golden
+
+import zoo_keras as zk
+from zoo_keras.errors import FileError, UnsupportedError
+
+AREA = Golden("precision")
+FILES = [(name, file) for name in AREA.cases for file in AREA.cases[name]["files"]]
+# How far the writing Keras was from the exact result itself.
+ROUNDING = {"mixed_float16": 2e-3, "float16": 5e-3, "bfloat16": 3e-2, "adapters": 1e-6}
+WORDS = "computed in float32|part of their kernels"
+
+
+@pytest.mark.parametrize("name,file", FILES)
+def test_a_file_scores_as_where_it_was_written(name, file):
+    arrays = AREA.arrays(name)
+    with pytest.warns(UserWarning, match=WORDS) as said:
+        model = zk.saving.load_model(DATA / "precision" / file)
+    assert len([w for w in said if "adam" not in str(w.message)]) == 1
+    found = model.predict_on_batch(arrays["x"])
+    np.testing.assert_allclose(found, arrays["predicted"], atol=ROUNDING[name])
+    assert found.dtype == "float32" and {v.dtype for v in model.weights} == {"float32"}
+
+
+@pytest.mark.parametrize("name,file", FILES)
+def test_its_weights_load_into_a_model_of_ours_and_train(name, file, tmp_path):
+    arrays = AREA.arrays(name)
+    with pytest.warns(UserWarning, match=WORDS):
+        model = zk.saving.load_model(DATA / "precision" / file, compile=False)
+    again = zk.models.clone_model(model)
+    again.load_weights(DATA / "precision" / file)
+    np.testing.assert_array_equal(
+        again.predict_on_batch(arrays["x"]), model.predict_on_batch(arrays["x"])
+    )
+    model.compile("adam", "mse")
+    losses = model.fit(arrays["x"], arrays["predicted"] * 0, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    model.save(tmp_path / file)
+    zk.saving.load_model(tmp_path / file)  # and says no more
+
+
+def test_an_adapter_of_unknown_strength_is_refused(tmp_path):
+    shutil.copy(DATA / "precision" / "adapters.h5", tmp_path / "m.h5")
+    with pytest.warns(UserWarning, match=WORDS):
+        model = zk.saving.load_model(tmp_path / "m.h5", compile=False)
+    with h5py.File(tmp_path / "m.h5", "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        for layer in config["config"]["layers"]:
+            layer["config"]["lora_rank"] = None
+        file.attrs["model_config"] = json.dumps(config)
+    with pytest.raises(FileError, match="cannot be added"):
+        model.load_weights(tmp_path / "m.h5")
+
+
+def test_a_policy_of_ones_own_is_still_refused():
+    with pytest.raises(UnsupportedError, match="range of float32"):
+        zk.layers.Dense(3, dtype="mixed_float16")
+
+
+def test_int8_over_half_precision_is_int8_over_float32():
+    text = zk.Sequential([zk.Input((4,)), zk.layers.Dense(2)]).to_json()
+    given = text.replace(
+        '{"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"}, '
+        '"registered_name": null}', '"int8_from_mixed_float16"',
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="mixed_float16"):
+        model = zk.models.model_from_json(given)
+    assert model.layers[0].dtype_policy.name == "int8_from_float32"

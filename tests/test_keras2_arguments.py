@@ -1,0 +1,119 @@
+"""Arguments of Keras 2's layers mean what Keras 2 meant by them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from golden.store import DATA, Golden
+
+import zoo_keras as zk
+from zoo_keras.errors import UnsupportedError
+from zoo_keras.saving import keras2
+from zoo_keras.saving.legacy import modern_config, modern_object
+
+AREA = Golden("keras2_arguments")
+
+
+@pytest.mark.parametrize("file", AREA.cases["rows"]["files"])
+def test_layers_that_keras_3_tells_in_another_way_predict_as_in_keras_2(file):
+    arrays = AREA.arrays("rows")
+    model = zk.saving.load_model(DATA / "keras2_arguments" / file)
+    np.testing.assert_allclose(model.predict_on_batch(arrays["x"]), arrays["predicted"], atol=2e-6)
+
+
+def test_a_policy_of_keras_2_is_computed_in_float32():
+    arrays = AREA.arrays("half")
+    with pytest.warns(UserWarning, match="mixed_float16"):
+        model = zk.saving.load_model(DATA / "keras2_arguments" / "half.h5")
+    np.testing.assert_allclose(model.predict_on_batch(arrays["x"]), arrays["predicted"], atol=2e-3)
+
+
+def edited(path, change):
+    """The file `rows.h5` with its configuration changed."""
+    shutil.copy(DATA / "keras2_arguments" / "rows.h5", path)
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        change({layer["class_name"]: layer["config"] for layer in config["config"]["layers"]})
+        file.attrs["model_config"] = json.dumps(config)
+    return path
+
+
+def test_a_gru_of_keras_2_0_has_no_reset_after(tmp_path):
+    path = edited(tmp_path / "m.h5", lambda layers: layers["GRU"].pop("reset_after"))
+    arrays = AREA.arrays("rows")
+    found = zk.saving.load_model(path).predict_on_batch(arrays["x"])
+    np.testing.assert_allclose(found, arrays["predicted"], atol=2e-6)
+
+
+def test_attention_that_looks_back_does_so_in_its_calls(tmp_path):
+    path = edited(tmp_path / "m.h5", lambda layers: layers["Attention"].update(causal=True))
+    model, x = zk.saving.load_model(path), AREA.arrays("rows")["x"]
+    looks = zk.Model(model.input, model.get_layer("second").output)
+    attention = zk.Model(model.input, model.get_layer("look").output)
+    states = looks.predict_on_batch(x)
+    expected = zk.layers.Attention()([states, states], use_causal_mask=True)
+    np.testing.assert_allclose(attention.predict_on_batch(x), np.asarray(expected), atol=1e-6)
+
+
+def test_causal_attention_outside_a_graph_is_refused_not_dropped():
+    layer = {"class_name": "Attention", "config": {"name": "a", "causal": True}}
+    with pytest.raises(UnsupportedError, match="causal"):
+        modern_object(layer)
+
+
+def layer(name, **config):
+    return {"class_name": name, "config": {"name": "layer", "trainable": True, **config}}
+
+
+# The layer's configuration in some Keras 2 -> arguments that ours has then.
+MEANINGS = {
+    "a slope in an array": (layer("LeakyReLU", alpha={"type": "ndarray", "value": 0.25}),
+                            {"negative_slope": 0.25}),
+    "a limit in an array": (layer("ReLU", max_value={"type": "ndarray", "value": 6.0}),
+                            {"max_value": 6.0}),
+    "a threshold": (layer("ThresholdedReLU", theta=0.5), {"threshold": 0.5}),
+    "an older GRU": (layer("GRU", units=3, implementation=0), {"reset_after": False}),
+    "a GRU that says so": (layer("GRU", units=3, reset_after=True), {"reset_after": True}),
+    "a cell": (layer("GRUCell", units=3), {"reset_after": False}),
+    "a unified GRU": (layer("UnifiedGRU", units=3, reset_after=True), {"reset_after": True}),
+    "normalization of two axes": (layer("BatchNormalizationV2", axis=[3]), {"axis": 3}),
+    "a dropout that was frozen": (layer("SpatialDropout2D", rate=0.5, trainable=False),
+                                  {"rate": 0.5}),
+    "initializers with a dtype": (
+        layer("Dense", units=2, kernel_initializer={
+            "class_name": "GlorotUniform", "config": {"seed": None, "dtype": "float32"}}),
+        {"units": 2},
+    ),
+    "a layer as activation": (
+        layer("Dense", units=2, activation=layer("LeakyReLU", alpha=0.5)), {"units": 2}
+    ),
+    "attention with its shapes": (
+        layer("MultiHeadAttention", num_heads=2, key_dim=3, query_shape=[None, 5, 4],
+              key_shape=[None, 5, 4], value_shape=[None, 5, 4]), {"num_heads": 2}
+    ),
+    "a policy": (layer("Dense", units=2, dtype={"class_name": "PolicyV1", "config": {
+        "name": "float32", "loss_scale": None}}), {"dtype": "float32"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MEANINGS)
+def test_arguments_of_old_versions(name):
+    config, expected = MEANINGS[name]
+    model = {"class_name": "Sequential", "config": [config]}
+    modern = modern_config(model, 2)["config"]["layers"][0]
+    made = zk.saving.deserialize_keras_object(modern)
+    found = {key: getattr(made, key) for key in expected}
+    assert found == expected
+
+
+def test_states_and_constants_leave_the_inputs_of_a_call():
+    config = layer("RNN", num_constants=1)
+    tensors = ["x", "h", "c", "k"]
+    made = keras2.layer_call(config, {"args": [tensors], "kwargs": {"training": False}})
+    assert made["args"] == ["x"]
+    expected = {"training": False, "initial_state": ["h", "c"], "constants": ["k"]}
+    assert made["kwargs"] == expected
