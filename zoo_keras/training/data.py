@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zoo_keras import dtypes
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.nest import flatten, map_structure
 
@@ -45,7 +46,9 @@ def as_array(value: Any, what: str) -> np.ndarray:
             f"{what}: the rows have different lengths. Received: a ragged {type(value).__name__}. "
             "Pad them to one length."
         ) from None
-    if array.dtype == object or array.dtype.kind not in "fiub":
+    if array.dtype == object:
+        array = dtypes.from_objects(array)
+    if array.dtype.kind not in "fiub":
         raise DataError(
             f"{what}: expected numbers. Received: dtype {array.dtype}"
             f"{' (nulls, strings or ragged rows)' if array.dtype == object else ''}. "
@@ -53,12 +56,12 @@ def as_array(value: Any, what: str) -> np.ndarray:
         )
     if array.ndim == 0:
         raise DataError(f"{what}: expected an array of rows. Received: one number. Wrap it: [x].")
-    return _narrow(array)
+    return _narrow(dtypes.native(array))
 
 
 def _narrow(array: np.ndarray) -> np.ndarray:
-    """float64 becomes float32 and wide integers int32 (checked), as the engine computes so."""
-    if array.dtype == np.float64 or array.dtype == np.float16:
+    """Other floats become float32 and wide integers int32 (checked), as the engine computes so."""
+    if array.dtype.kind == "f" and array.dtype != np.float32:
         return array.astype(np.float32)
     if (array.dtype.kind in "iu" and array.dtype.itemsize > 4) or array.dtype == np.uint32:
         if array.size and (array.max() > 2**31 - 1 or array.min() < -(2**31)):
