@@ -11,8 +11,9 @@ from typing import Any
 
 from zoo_keras import ops
 from zoo_keras.errors import ConfigError, ShapeError
-from zoo_keras.losses.loss import NamedLoss, like_prediction, same_rank
+from zoo_keras.losses.loss import NamedLoss, like_prediction
 from zoo_keras.ops.convert import EPSILON, as_float
+from zoo_keras.ops.masks import set_mask
 from zoo_keras.ops.symbolic import public
 
 
@@ -83,7 +84,7 @@ def sparse_categorical_crossentropy(
     ignore_class: int | None = None,
     axis: int = -1,
 ) -> Any:
-    """-log(y_pred[y_true]); 0 where y_true is ignore_class."""
+    """-log(y_pred[y_true]); where y_true is ignore_class 0, and left out of means."""
     y_pred = as_float(y_pred)
     y_true = ops.cast(_labels(y_true, y_pred, axis), "int32")
     if ignore_class is None:
@@ -92,7 +93,9 @@ def sparse_categorical_crossentropy(
     labels = ops.where(kept, y_true, 0)
     rows = ops.where(ops.expand_dims(kept, axis), y_pred, 0.0)
     losses = ops.sparse_categorical_crossentropy(labels, rows, from_logits, axis)
-    return ops.where(kept, losses, 0.0)
+    losses = ops.where(kept, losses, 0.0)
+    set_mask(losses, kept)
+    return losses
 
 
 @public
@@ -276,13 +279,6 @@ class SparseCategoricalCrossentropy(NamedLoss):
             sparse_categorical_crossentropy, reduction, name, dtype,
             from_logits=from_logits, ignore_class=ignore_class, axis=axis,
         )  # fmt: skip
-
-    def call_with_mask(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-        values, ignored = self.call(y_true, y_pred), self._fn_kwargs["ignore_class"]
-        if ignored is None:
-            return values, None
-        labels = _labels(same_rank(y_true, y_pred)[0], y_pred, self._fn_kwargs["axis"])
-        return values, ops.not_equal(ops.cast(labels, "int32"), ignored)
 
 
 class KLDivergence(NamedLoss):

@@ -13,6 +13,7 @@ import numpy as np
 from zoo_keras import ops
 from zoo_keras.losses.loss import NamedLoss, like_prediction
 from zoo_keras.ops.convert import EPSILON, as_float
+from zoo_keras.ops.masks import set_mask
 from zoo_keras.ops.symbolic import public
 
 
@@ -62,7 +63,9 @@ def circle(
     pull = _weighted(ops.add(distance, margin), ops.subtract(margin, distance), alike, -gamma)
     push = ops.subtract(1.0 + margin, distance)
     push = _weighted(push, ops.subtract(1.0 - margin, distance), unlike, gamma)
-    return ops.softplus(ops.add(ops.logsumexp(pull, axis=1), ops.logsumexp(push, axis=1)))
+    losses = ops.softplus(ops.add(ops.logsumexp(pull, axis=1), ops.logsumexp(push, axis=1)))
+    set_mask(losses, ops.greater(losses, 0.0))
+    return losses
 
 
 def _weighted(weight: Any, offset: Any, used: Any, gamma: float) -> Any:
@@ -119,7 +122,3 @@ class Circle(NamedLoss):
     ) -> None:
         how = {"gamma": gamma, "margin": margin, "remove_diagonal": remove_diagonal}
         super().__init__(circle, reduction, name, dtype, **how)
-
-    def call_with_mask(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-        values = self.call(y_true, y_pred)
-        return values, ops.greater(values, 0.0)

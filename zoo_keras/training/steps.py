@@ -15,8 +15,8 @@ import numpy as np
 from zoo_keras import native, ops
 from zoo_keras.errors import ConfigError, DataError, ShapeError
 from zoo_keras.graph import Graph, Spec, Tensor, Trace, constant, input_tensor, tracing
-from zoo_keras.layers.call_context import mask_of
 from zoo_keras.nest import flatten, pack_as
+from zoo_keras.ops.masks import mask_of
 from zoo_keras.ops.op import as_tensors
 from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.pipeline import optimise
