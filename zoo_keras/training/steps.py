@@ -239,7 +239,7 @@ def _total(model: Any, parts: Sequence[Any], rows: int, trace: Trace, part: Part
         loss = value if count is None else value / count
         if part is not None:
             loss = added(model._losses.losses[i], value, count, part, i)
-        if len(model._losses.names) > 1:
+        if model._output_trackers:
             next(trackers).update_state(_whole(loss, part), sample_weight=float(rows))
         total = _plus(total, loss * weight if weight != 1.0 else loss)
     for loss in [*trace.losses, *model.regularization_losses()]:

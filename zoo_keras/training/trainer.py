@@ -11,7 +11,12 @@ from zoo_keras import optimizers as optimizers_module
 from zoo_keras.callbacks.callback import CallbackList, History
 from zoo_keras.errors import ConfigError, NotCompiledError, UnsupportedError
 from zoo_keras.nest import flatten, map_structure
-from zoo_keras.training.compiled import CompiledLosses, CompiledMetrics
+from zoo_keras.training.compiled import (
+    CompiledLosses,
+    CompiledMetrics,
+    free_name,
+    names_crossentropy,
+)
 from zoo_keras.training.data import (
     ArrayData,
     Batch,
@@ -107,7 +112,7 @@ class Trainer:
         from zoo_keras import losses as losses_module
 
         for item in flatten(loss):
-            if isinstance(item, str):
+            if isinstance(item, str) and not names_crossentropy(item):
                 losses_module.get(item)
         for item in [*flatten(metrics), *flatten(weighted)]:
             if isinstance(item, str) and item.lower() not in ("accuracy", "acc", "crossentropy",
@@ -119,15 +124,13 @@ class Trainer:
         if self._losses is not None or given is None:
             return
         losses = CompiledLosses(given["loss"], given["loss_weights"], names)
-        metrics = CompiledMetrics(given["metrics"], given["weighted_metrics"], names)
-        self._note(_losses=losses, _metrics_of_outputs=metrics)
-        if len(names) > 1:
-            trackers = [
-                metrics_module.Mean(name=f"{name}_loss")
-                for name, item in zip(names, losses.losses, strict=True)
-                if item is not None
-            ]
-            self._note(_output_trackers=tuple(trackers))
+        with_loss = [n for n, item in zip(names, losses.losses, strict=True) if item is not None]
+        tracked = [f"{name}_loss" for name in with_loss] if len(with_loss) > 1 else []
+        metrics = CompiledMetrics(
+            given["metrics"], given["weighted_metrics"], names, ["loss", *tracked]
+        )
+        trackers = tuple(metrics_module.Mean(name=name) for name in tracked)
+        self._note(_losses=losses, _metrics_of_outputs=metrics, _output_trackers=trackers)
 
     def _resolve_outputs(self, batch: Batch | None) -> None:
         """Make losses and metrics for the outputs, once a batch shows their shapes."""
@@ -178,10 +181,10 @@ class Trainer:
         for tracker in self._output_trackers:
             logs[tracker.name] = float(tracker.result())
         for name, metric in self._metrics_of_outputs.all if self._metrics_of_outputs else ():
-            logs[name] = _plain(metric.result())
+            logs.update(_values(name, metric))
         for layer in self._flatten_layers():
             for metric in layer._metrics:
-                logs[metric.name] = _plain(metric.result())
+                logs.update(_values(free_name(metric.name, set(logs)), metric))
         return logs
 
     def _require_compiled(self, method: str) -> None:
@@ -471,6 +474,14 @@ def _refuse(spark: dict[str, Any], method: str) -> None:
             f"{method}: these arguments are unknown, or work only with an RDD or DataFrame. "
             f"Received: {sorted(spark)}. Check their spelling."
         )
+
+
+def _values(name: str, metric: Any) -> dict[str, Any]:
+    """What a metric adds to logs; a result that is a dict brings its own names."""
+    result = metric.result()
+    return {
+        k: _plain(v) for k, v in (result if isinstance(result, dict) else {name: result}).items()
+    }
 
 
 def _plain(value: Any) -> Any:
