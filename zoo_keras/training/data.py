@@ -6,6 +6,7 @@ list of arrays for inputs, targets and sample weights. All checks happen before 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -73,8 +74,24 @@ def _narrow(array: np.ndarray) -> np.ndarray:
     return array
 
 
-class ArrayData:
+class Data:
+    """What all kinds of local data share: they may hear when an epoch begins and ends."""
+
+    endless = False
+    steps: Any = None
+    rows: int | None = None
+
+    def on_epoch_begin(self) -> None:
+        """Before the first batch of an epoch."""
+
+    def on_epoch_end(self) -> None:
+        """After the last batch of an epoch."""
+
+
+class ArrayData(Data):
     """Arrays in memory, shuffled and cut into batches."""
+
+    rows: int
 
     def __init__(
         self,
@@ -98,7 +115,7 @@ class ArrayData:
         self.rows = check_lengths(self.x, self.y, self.weights)
 
     @property
-    def steps(self) -> int | None:
+    def steps(self) -> int:  # type: ignore[override]
         return -(-self.rows // self.batch_size)
 
     def batches(self, order: np.ndarray | None = None) -> Iterator[Batch]:
@@ -173,13 +190,11 @@ def check_lengths(*groups: Sequence[np.ndarray]) -> int:
     return lengths[0]
 
 
-class IteratorData:
+class IteratorData(Data):
     """A generator or iterator of (x, y, sample_weight) tuples, each item one batch."""
 
     def __init__(self, source: Any, class_weight: dict[int, float] | None = None) -> None:
         self.source, self.class_weight = iter(source), class_weight
-        self.steps: int | None = None
-        self.rows: int | None = None
 
     def batches(self, order: np.ndarray | None = None) -> Iterator[Batch]:
         """The items that are left; it can be read once."""
@@ -187,23 +202,24 @@ class IteratorData:
             yield batch_of(item, self.class_weight)
 
 
-class DatasetData:
-    """A PyDataset: an object with `__getitem__(i)` -> batch and `__len__`."""
+class DatasetData(Data):
+    """A PyDataset: an object with `__getitem__(i)` -> batch and a number of batches, or none."""
 
     def __init__(
         self, dataset: Any, shuffle: bool = False, class_weight: dict[int, float] | None = None
     ) -> None:
         self.dataset, self.class_weight, self.shuffle = dataset, class_weight, shuffle
-        self.steps: int | None = len(dataset)
-        self.rows: int | None = None
+        self.steps = dataset.num_batches
+        self.endless = self.steps is None
+        self.on_epoch_begin, self.on_epoch_end = dataset.on_epoch_begin, dataset.on_epoch_end
 
     def batches(self, order: np.ndarray | None = None) -> Iterator[Batch]:
         """All items once; `order` gives the sequence of item numbers."""
-        numbers = range(len(self.dataset)) if order is None else order
-        for i in numbers:
-            yield batch_of(self.dataset[int(i)], self.class_weight)
-        if hasattr(self.dataset, "on_epoch_end"):
-            self.dataset.on_epoch_end()
+        count = self.dataset.num_batches  # may change from epoch to epoch
+        numbers = itertools.count() if count is None else range(count)
+        for i in numbers if order is None else order:
+            item = self.dataset[int(i)]
+            yield batch_of(tuple(item) if isinstance(item, list) else item, self.class_weight)
 
 
 def batch_of(item: Any, class_weight: dict[int, float] | None = None) -> Batch:
@@ -262,7 +278,8 @@ def is_iterator(x: Any) -> bool:
 class PyDataset:
     """Base class of data sets that make their own batches, as keras.utils.PyDataset.
 
-    Subclasses define `__getitem__(index)` -> (x, y) or (x, y, sample_weight), and `__len__`.
+    Subclasses define `__getitem__(index)` -> (x, y) or (x, y, sample_weight), and `__len__`, or
+    `num_batches`, which is None where there is no end.
     """
 
     def __init__(
@@ -274,8 +291,18 @@ class PyDataset:
     def __getitem__(self, index: int) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define __getitem__(index).")
 
-    def __len__(self) -> int:
-        raise NotImplementedError(f"{type(self).__name__} must define __len__().")
+    @property
+    def num_batches(self) -> int | None:
+        """The number of batches; None for a data set without an end."""
+        if hasattr(self, "__len__"):
+            return len(self)
+        raise ConfigError(
+            f"{type(self).__name__} must say how many batches it has. Received: a class without "
+            "__len__. Define __len__(), or a property num_batches that may be None."
+        )
+
+    def on_epoch_begin(self) -> None:
+        """Called before each epoch."""
 
     def on_epoch_end(self) -> None:
         """Called after each epoch."""

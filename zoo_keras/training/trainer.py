@@ -24,6 +24,7 @@ from zoo_keras.training.data import (
     make_data,
     unpack_x_y_sample_weight,
 )
+from zoo_keras.training.epochs import Epochs
 from zoo_keras.training.labels import check_all
 from zoo_keras.training.local import LocalRuntime
 from zoo_keras.training.loop import FitLoop
@@ -42,7 +43,7 @@ class Trainer:
     # tracking of attributes, so that compiled metrics do not count as the model's own.
     optimizer: Any = None
     compiled = False
-    stop_training = False
+    stop_training = stop_evaluating = stop_predicting = False
     _compile_arguments: dict[str, Any] | None = None
     _losses: Any = None
     _metrics_of_outputs: Any = None
@@ -327,20 +328,25 @@ class Trainer:
         bars = CallbackList(callbacks, add_progbar=bool(_verbosity(verbose)), model=self,
                             verbose=_verbosity(verbose), epochs=1,
                             steps=steps or data.steps)  # fmt: skip
-        logs = self._evaluate(data, bars, steps)
+        logs = self._evaluate(Epochs(data, steps, "steps"), bars)
+        if not logs:
+            raise ConfigError("evaluate: the data held no batch. Received: an empty source.")
         return logs if return_dict else _flat_logs(logs)
 
-    def _evaluate(self, data: Any, bars: CallbackList, steps: int | None) -> dict[str, Any]:
+    def _evaluate(self, data: Epochs, bars: CallbackList) -> dict[str, Any]:
+        """Logs of the batches; none when there were no batches."""
+        self._note(stop_evaluating=False)
         bars.on_test_begin()
         self._reset()
+        step = -1
         for step, batch in enumerate(data.batches()):
-            if steps is not None and step >= steps:
-                break
             bars.on_test_batch_begin(step)
             self._local().test(self._arranged(batch))
             if bars.callbacks:
                 bars.on_test_batch_end(step, self._logs())
-        logs = self._logs()
+            if self.stop_evaluating:
+                break
+        logs = self._logs() if step >= 0 else {}
         bars.on_test_end(logs)
         return logs
 
@@ -371,16 +377,17 @@ class Trainer:
         data = make_data(x, None, None, batch_size)
         bars = CallbackList(callbacks, add_progbar=_verbosity(verbose) == 1, model=self,
                             verbose=_verbosity(verbose), steps=steps or data.steps)  # fmt: skip
+        self._note(stop_predicting=False)
         bars.on_predict_begin()
         results: list[list[np.ndarray]] = []
         structure: Any = None
-        for step, batch in enumerate(data.batches()):
-            if steps is not None and step >= steps:
-                break
+        for step, batch in enumerate(Epochs(data, steps, "steps").batches()):
             bars.on_predict_batch_begin(step)
             structure = self._local().predict(self._arranged(batch))
             results.append(flatten(structure))
             bars.on_predict_batch_end(step, {"outputs": structure})
+            if self.stop_predicting:
+                break
         bars.on_predict_end()
         if not results:
             raise ConfigError("predict: the data held no batch. Received: an empty source.")
