@@ -106,7 +106,7 @@ class ArrayData(Data):
         weights = [] if sample_weight is None else flatten(sample_weight)
         self.weights = [as_array(w, "sample_weight").astype(np.float32) for w in weights]
         sw_structure = sample_weight
-        if class_weight is not None:
+        if class_weight is not None and self.y:
             self.weights = [class_weights_of(self.y, self.weights, class_weight)]
             sw_structure = 0
         self.structure = (template(x), template(y) if y is not None else None,
@@ -150,22 +150,61 @@ class ArrayData(Data):
         return part
 
 
+def check_class_weight(class_weight: Any) -> dict[int, float] | None:
+    """The argument as a dict of class numbers and weights; ConfigError for anything else."""
+    if class_weight is None:
+        return None
+    whole, number = (int, np.integer), (int, float, np.integer, np.floating)
+    wrong = not isinstance(class_weight, dict) or [
+        (k, v) for k, v in class_weight.items()
+        if not isinstance(k, whole) or not isinstance(v, number)
+    ]  # fmt: skip
+    if wrong:
+        raise ConfigError(
+            "class_weight must be a dict from class numbers to weights. Received: "
+            f"{class_weight if wrong is True else dict(wrong)!r}. Write e.g. {{0: 1.0, 1: 9.0}}."
+        )
+    return {int(k): float(v) for k, v in class_weight.items()}
+
+
 def class_weights_of(
     y: Sequence[np.ndarray], weights: Sequence[np.ndarray], class_weight: dict[int, float]
 ) -> np.ndarray:
-    """One weight a row from its class; sample weights multiply it."""
+    """A weight for each label (1 for classes not named); sample weights multiply it.
+
+    Labels are class numbers, with a last axis of 1 or without, or one-hot rows. Of targets with
+    more axes (sequences, images) each step or pixel has a label: the weights are (rows, ...).
+    """
     if len(y) != 1:
-        raise ConfigError("class_weight works for models with one output only.")
-    labels = y[0]
-    if labels.ndim > 1 and labels.shape[-1] > 1:
-        labels = labels.argmax(axis=-1)
-    labels = labels.reshape(len(labels)).astype(np.int64)
-    top = max([*class_weight, *labels.tolist()], default=0)
-    table = np.ones(int(top) + 1, np.float32)
-    for label, weight in class_weight.items():
-        table[int(label)] = weight
-    found = table[labels]
-    return found * weights[0].reshape(len(labels)) if weights else found
+        raise ConfigError(
+            f"class_weight works for models with one output. Received: {len(y)} arrays of targets. "
+            "Use sample_weight."
+        )
+    labels = _class_numbers(y[0])
+    classes = np.array(sorted(class_weight), np.int64)
+    values = np.array([class_weight[int(k)] for k in classes], np.float32)
+    found = np.ones(labels.shape, np.float32)
+    if classes.size:
+        at = np.minimum(np.searchsorted(classes, labels), classes.size - 1)
+        found = np.where(classes[at] == labels, values[at], found)
+    if not weights:
+        return found
+    by_row = weights[0].size == len(found)
+    return found * weights[0].reshape((-1, *[1] * (found.ndim - 1)) if by_row else found.shape)
+
+
+def _class_numbers(y: np.ndarray) -> np.ndarray:
+    if y.ndim > 1 and y.shape[-1] == 1:
+        y = y[..., 0]
+    elif y.ndim > 1:
+        if y.ndim > 2 and not np.allclose(y.sum(axis=-1, dtype=np.float64), 1):
+            raise ConfigError(
+                "class_weight: targets of three axes or more must be one-hot along the last one, "
+                f"or have a last axis of 1. Received: targets of shape {y.shape} whose last axis "
+                "does not sum to 1. Add an axis to class numbers: y[..., None]."
+            )
+        y = y.argmax(axis=-1)
+    return np.rint(y).astype(np.int64)
 
 
 def check_batch_size(batch_size: Any) -> int:

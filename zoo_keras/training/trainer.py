@@ -21,6 +21,7 @@ from zoo_keras.training.data import (
     ArrayData,
     Batch,
     batch_of,
+    check_class_weight,
     make_data,
     unpack_x_y_sample_weight,
 )
@@ -267,6 +268,7 @@ class Trainer:
         """
         self._require_compiled("fit")
         self._refuse_int8("fit")
+        class_weight = check_class_weight(class_weight)
         if _is_spark(x):
             from zoo_keras.spark.fit import fit_on_spark
 
@@ -403,7 +405,7 @@ class Trainer:
         self._require_compiled("train_on_batch")
         self._refuse_int8("train_on_batch")
         self._reset()
-        self._train_batch(batch_of((x, y, sample_weight), class_weight))
+        self._train_batch(batch_of((x, y, sample_weight), check_class_weight(class_weight)))
         return self._logs() if return_dict else _flat_logs(self._logs())
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None,
