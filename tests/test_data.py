@@ -247,3 +247,26 @@ def test_a_dataset_without_a_length_is_told_so():
 def test_an_evaluation_without_data_is_refused():
     with pytest.raises(ConfigError, match="no batch"):
         sums().evaluate(batches_of(0), verbose=0)
+
+
+def wide_and_narrow():
+    inputs = [keras.Input((2,)), keras.Input((1,))]
+    model = keras.Model(inputs, Dense(1)(keras.layers.Concatenate()(inputs)))
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+def test_plain_lists_are_arrays_and_several_inputs(rows):
+    a, b, y = RNG.random((rows, 2)), RNG.random((rows, 1)), RNG.random(rows)
+    model = wide_and_narrow()
+    lists, mixed = [a.tolist(), b.tolist()], [a, b.tolist()]
+    want = model.evaluate([a, b], y, verbose=0)
+    assert model.evaluate(lists, y.tolist(), verbose=0) == want
+    assert model.evaluate(mixed, y, verbose=0) == want
+    assert sums().evaluate(a.tolist(), y.tolist(), verbose=0) == sums().evaluate(a, y, verbose=0)
+
+
+def test_labels_without_a_class_weight_count_once():
+    y = np.array([-1, 0, 1, 2**30])
+    assert ArrayData(np.zeros((4, 1)), y, class_weight={1: 5}).weights[0].tolist() == [1, 1, 5, 1]

@@ -60,6 +60,34 @@ def as_array(value: Any, what: str) -> np.ndarray:
     return _narrow(dtypes.native(array))
 
 
+def lists_as_arrays(given: Any, what: str) -> Any:
+    """The structure with plain lists of numbers as arrays.
+
+    A list is one array if its items are alike; items of one length that differ further inside are
+    several arrays, such as two inputs.
+    """
+    if isinstance(given, dict):
+        return {key: lists_as_arrays(item, f"{what}[{key!r}]") for key, item in given.items()}
+    if not isinstance(given, (list, tuple)):
+        return given
+    if not all(leaf is None or isinstance(leaf, _PLAIN) for leaf in flatten(given)):
+        return [lists_as_arrays(item, f"{what}[{i}]") for i, item in enumerate(given)]
+    try:
+        return np.asarray(given)
+    except ValueError:
+        lengths = [len(item) if isinstance(item, (list, tuple)) else 0 for item in given]
+        if len(set(lengths)) == 1:
+            return [lists_as_arrays(item, f"{what}[{i}]") for i, item in enumerate(given)]
+        name = what if "[" in what else f"{what}[0]"
+        raise DataError(
+            f"{name}: the rows have different lengths. Received: a list of {len(given)} items of "
+            f"lengths {sorted(set(lengths))}. Pad them to one length."
+        ) from None
+
+
+_PLAIN = (bool, int, float, str, bytes, np.generic)
+
+
 def _narrow(array: np.ndarray) -> np.ndarray:
     """Other floats become float32 and wide integers int32 (checked), as the engine computes so."""
     if array.dtype.kind == "f" and array.dtype != np.float32:
@@ -101,6 +129,8 @@ class ArrayData(Data):
         batch_size: int | None = None,
         class_weight: dict[int, float] | None = None,
     ) -> None:
+        x, y = lists_as_arrays(x, "x"), lists_as_arrays(y, "y")
+        sample_weight = lists_as_arrays(sample_weight, "sample_weight")
         self.x = [as_array(a, f"x[{i}]") for i, a in enumerate(flatten(x))]
         self.y = [] if y is None else [as_array(a, f"y[{i}]") for i, a in enumerate(flatten(y))]
         weights = [] if sample_weight is None else flatten(sample_weight)
@@ -264,6 +294,7 @@ class DatasetData(Data):
 def batch_of(item: Any, class_weight: dict[int, float] | None = None) -> Batch:
     """One Batch from x, (x,), (x, y) or (x, y, sample_weight)."""
     x, y, weight = unpack_x_y_sample_weight(item)
+    x = lists_as_arrays(x, "x")
     rows = len(as_array(flatten(x)[0], "x[0]"))
     data = ArrayData(x, y, weight, max(rows, 1), class_weight)
     return Batch(data.x, data.y, data.weights, data.structure)
