@@ -276,6 +276,7 @@ class Trace:
         self.narrow = False  # Variables are read rounded to bfloat16: see layers.call_context
         self.losses: list[Any] = []  # added by layers: add_loss and activity regularizers
         self.rng = rng
+        self.once = False  # the graph runs once: see random.SeedGenerator.next
 
     def read(self, variable: Any) -> Tensor:
         """The variable's value at this point of the trace."""

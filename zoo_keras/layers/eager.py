@@ -14,8 +14,6 @@ from zoo_keras.ops.op import as_tensors
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.program import Place, compile_graph
 
-_calls = iter(range(1 << 62))
-
 
 def call_on_arrays(layer: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     """layer(*args, **kwargs) with arrays in and arrays out."""
@@ -33,11 +31,13 @@ def call_on_arrays(layer: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
 
     args, kwargs = _lists_as_arrays(args), dict(kwargs)
     with tracing() as trace:
+        trace.once = True
         args, kwargs = map_structure(symbolic, args), map_structure(symbolic, kwargs)
         structure = layer._call_traced(*args, **kwargs)
         results = as_tensors(flatten(structure))
     if trace.rng is not None:
-        feeds[trace.rng] = np.array([next(_calls), 0], np.int64)
+        calls = layer.__dict__["_random_calls"] = layer.__dict__.get("_random_calls", -1) + 1
+        feeds[trace.rng] = np.array([calls, 0], np.int64)
     return pack_as(structure, _run(trace, feeds, results))
 
 

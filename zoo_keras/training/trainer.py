@@ -37,6 +37,9 @@ _KERAS_STEPS = (
 )  # fmt: skip
 
 
+_BESIDE_TRAINING = 1 << 40  # no training has so many steps, and numbers depend on the step
+
+
 class Trainer:
     """The training half of Model. https://keras.io/api/models/model_training_apis/"""
 
@@ -52,6 +55,7 @@ class Trainer:
     _output_trackers: tuple[Any, ...] = ()
     _runtime: LocalRuntime | None = None
     _trained = False
+    _draws = 0  # batches evaluated and predicted by programs that draw random numbers
 
     if TYPE_CHECKING:  # what Model brings
         name: str
@@ -235,6 +239,11 @@ class Trainer:
             self._note(_runtime=runtime)
         return runtime
 
+    def next_draw(self) -> int:
+        """The step that random ops of the next batch of evaluation or prediction see."""
+        self._note(_draws=self._draws + 1)
+        return _BESIDE_TRAINING + self._draws
+
     def _has_trained(self) -> bool:
         return self._trained
 
@@ -369,6 +378,10 @@ class Trainer:
 
         An RDD gives an RDD of outputs in the same order; a DataFrame gives the DataFrame with one
         more column.
+
+        Layers that draw random numbers draw new ones in every batch and call; models made alike
+        after set_random_seed draw alike. On Spark the numbers depend on the seed and on a row's
+        place in its batch only, so that scoring a partition again gives the same.
         """
         if _is_spark(x):
             from zoo_keras.spark.predict import predict_on_spark
