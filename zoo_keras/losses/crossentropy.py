@@ -12,7 +12,7 @@ from typing import Any
 from zoo_keras import ops
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.losses.loss import NamedLoss, like_prediction
-from zoo_keras.ops.convert import EPSILON, as_float
+from zoo_keras.ops.convert import as_float, fuzz_factor
 from zoo_keras.ops.masks import set_mask
 from zoo_keras.ops.symbolic import public
 
@@ -63,7 +63,7 @@ def categorical_focal_crossentropy(
     y_true = _smoothed(y_true, label_smoothing, 1.0 / y_true.shape[-1])
     y_pred = ops.softmax(y_pred, axis=axis) if from_logits else y_pred
     shares = ops.divide(y_pred, ops.sum(y_pred, axis=axis, keepdims=True))
-    shares = ops.clip(shares, EPSILON, 1.0 - EPSILON)
+    shares = ops.clip(shares, fuzz_factor(), 1.0 - fuzz_factor())
     losses = ops.negative(ops.multiply(y_true, ops.log(shares)))
     factor = ops.multiply(ops.power(ops.subtract(1.0, shares), gamma), alpha)
     return ops.sum(ops.multiply(factor, losses), axis=axis)
@@ -145,7 +145,7 @@ def _chosen(y_true: Any, of_one: Any, of_zero: Any) -> Any:
 def kl_divergence(y_true: Any, y_pred: Any) -> Any:
     """sum(y_true * log(y_true / y_pred)) along the last axis."""
     y_true, y_pred = like_prediction(y_true, y_pred)
-    y_true, y_pred = ops.clip(y_true, EPSILON, 1.0), ops.clip(y_pred, EPSILON, 1.0)
+    y_true, y_pred = ops.clip(y_true, fuzz_factor(), 1.0), ops.clip(y_pred, fuzz_factor(), 1.0)
     return ops.sum(ops.multiply(y_true, ops.log(ops.divide(y_true, y_pred))), axis=-1)
 
 
@@ -153,7 +153,7 @@ def kl_divergence(y_true: Any, y_pred: Any) -> Any:
 def poisson(y_true: Any, y_pred: Any) -> Any:
     """The mean of y_pred - y_true * log(y_pred)."""
     y_true, y_pred = like_prediction(y_true, y_pred)
-    logs = ops.log(ops.add(y_pred, EPSILON))
+    logs = ops.log(ops.add(y_pred, fuzz_factor()))
     return ops.mean(ops.subtract(y_pred, ops.multiply(y_true, logs)), axis=-1)
 
 

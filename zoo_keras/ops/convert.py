@@ -17,7 +17,18 @@ from zoo_keras.graph import Tensor
 from zoo_keras.ops.math import cast as cast_op
 from zoo_keras.ops.op import cast_to
 
-EPSILON = 1e-7  # keras.config.epsilon()
+_fuzz_factor = 1e-7
+
+
+def fuzz_factor() -> float:
+    """What keeps divisions and logarithms finite: keras.config.epsilon()."""
+    return _fuzz_factor
+
+
+def set_fuzz_factor(value: float) -> None:
+    """Set it for all that is computed or traced from now on."""
+    global _fuzz_factor
+    _fuzz_factor = value
 
 
 def is_variable(x: Any) -> bool:
