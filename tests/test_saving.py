@@ -16,7 +16,7 @@ from golden.store import DATA, Golden, series
 
 import zoo_keras as zk
 from zoo_keras import layers, ops
-from zoo_keras.errors import ClusterError, ConfigError, FileError
+from zoo_keras.errors import ClusterError, ConfigError, FileError, UnsupportedError
 from zoo_keras.saving import files, hdf5
 from zoo_keras.saving.object_registration import get_custom_objects, register_keras_serializable
 
@@ -587,3 +587,28 @@ def test_a_property_that_fails_keeps_no_layer_out_of_a_file(tmp_path):
     first.save_weights(tmp_path / "m.weights.h5")
     second.load_weights(tmp_path / "m.weights.h5")
     np.testing.assert_array_equal(first.get_weights()[0], second.get_weights()[0])
+
+
+def test_weights_that_no_attribute_leads_to_are_not_lost_in_silence(tmp_path):
+    store = {}
+
+    class Hidden(layers.Layer):
+        @property
+        def inner(self):
+            raise RuntimeError("not now")
+
+        @inner.setter
+        def inner(self, layer):
+            store["inner"] = layer
+
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.inner = layers.Dense(2, name="hidden_dense")
+
+        def call(self, x):
+            return store["inner"](x)
+
+    model = zk.Sequential([zk.Input((3,)), Hidden()])
+    with pytest.raises(UnsupportedError, match=r"hidden_dense.*property that fails"):
+        model.save_weights(tmp_path / "m.weights.h5")
+    assert not list(tmp_path.iterdir())
