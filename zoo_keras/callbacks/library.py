@@ -330,7 +330,7 @@ def _cell(value: Any) -> Any:
     """What a CSV file holds for a value in logs; arrays as Keras writes them."""
     if value is None:
         return "NA"
-    many = isinstance(value, (list, tuple)) or getattr(value, "ndim", 0)
+    many = isinstance(value, (list, tuple)) or bool(getattr(value, "ndim", 0))
     return f'"[{", ".join(map(str, value))}]"' if many else value
 
 

@@ -15,9 +15,9 @@ from zoo_keras.naming import to_snake_case
 # Arguments of Keras' op classes at the call; all others are the op's configuration.
 CALL_ARGUMENTS = frozenset(
     "a array atol b bias bins choicelist condition condlist constant_values data default "
-    "depthwise_kernel fill_value indices inputs kernel key mask operands output pointwise_kernel "
-    "predictions q query rtol scale segment_ids start start_indices step stop target targets "
-    "updates value values variable weights x x1 x2 xs y".split()
+    "depthwise_kernel fill_value images indices inputs kernel key mask operands output "
+    "pointwise_kernel predictions q query rtol scale segment_ids start start_indices step stop "
+    "target targets updates value values variable weights x x1 x2 xs y".split()
 )
 # Classes that are not simply CamelCase of the function.
 _CLASSES = {
@@ -38,7 +38,8 @@ _CLASSES = {
 }
 _ALIASES = {"abs": "Absolute", "hard_swish": "HardSilu", "swish": "Silu"}
 _FUNCTIONS = {name: function for function, name in _CLASSES.items()}
-_FAMILIES = {"api_nn": "nn", "api_conv": "nn", "api_core": "core", "api_control": "core"}
+_FAMILIES = {"api_nn": "nn", "api_conv": "nn", "api_core": "core", "api_control": "core",
+             "api_image": "image"}  # fmt: skip
 # Classes in another module than the rest of their family.
 _MODULES = {
     name: module
@@ -73,7 +74,6 @@ def op_function(name: str) -> Callable[..., Any] | None:
     """The public op of a class name in a Keras file, or None."""
     if name == "GetItem":
         return operators["getitem"]
-    found: Callable[..., Any] | None = getattr(
-        ops, _FUNCTIONS.get(name) or to_snake_case(name), None
-    )
-    return found
+    function = _FUNCTIONS.get(name) or to_snake_case(name)
+    found: Callable[..., Any] | None = getattr(ops, function, None)
+    return found or getattr(ops.image, function, None)

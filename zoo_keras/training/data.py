@@ -145,7 +145,7 @@ class ArrayData(Data):
         self.rows = check_lengths(self.x, self.y, self.weights)
 
     @property
-    def steps(self) -> int:  # type: ignore[override]
+    def steps(self) -> int:
         return -(-self.rows // self.batch_size)
 
     def batches(self, order: np.ndarray | None = None) -> Iterator[Batch]:
@@ -280,7 +280,12 @@ class DatasetData(Data):
         self.dataset, self.class_weight, self.shuffle = dataset, class_weight, shuffle
         self.steps = dataset.num_batches
         self.endless = self.steps is None
-        self.on_epoch_begin, self.on_epoch_end = dataset.on_epoch_begin, dataset.on_epoch_end
+
+    def on_epoch_begin(self) -> None:
+        self.dataset.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        self.dataset.on_epoch_end()
 
     def batches(self, order: np.ndarray | None = None) -> Iterator[Batch]:
         """All items once; `order` gives the sequence of item numbers."""
