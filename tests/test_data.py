@@ -270,3 +270,13 @@ def test_plain_lists_are_arrays_and_several_inputs(rows):
 def test_labels_without_a_class_weight_count_once():
     y = np.array([-1, 0, 1, 2**30])
     assert ArrayData(np.zeros((4, 1)), y, class_weight={1: 5}).weights[0].tolist() == [1, 1, 5, 1]
+
+
+def test_epochs_of_few_steps_go_on_and_validation_begins_anew():  # as keras 3.15.1
+    model = keras.Sequential([keras.Input((1,)), Dense(1, kernel_initializer="ones")])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    x, y = np.arange(10.0)[:, None], np.zeros((10, 1))
+    how = {"batch_size": 2, "verbose": 0, "epochs": 2, "shuffle": False}
+    history = model.fit(x, y, steps_per_epoch=2, validation_data=(x, y), validation_steps=2, **how)
+    assert history.history["loss"] == [3.5, 31.5]
+    assert history.history["val_loss"] == [3.5, 3.5]

@@ -33,6 +33,11 @@ class Epochs:
         self._left: Iterator[Batch] | None = None
         self._seen = 0
 
+    def rewind(self) -> Epochs:
+        """Begin the next epoch at the start, as every evaluation does; generators go on."""
+        self._left = None
+        return self
+
     def batches(self, order: np.ndarray | None = None) -> Iterator[Batch]:
         """The next epoch. `order` is that of a fresh start."""
         self.data.on_epoch_begin()

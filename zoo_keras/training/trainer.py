@@ -350,7 +350,7 @@ class Trainer:
         bars.on_test_begin()
         self._reset()
         step = -1
-        for step, batch in enumerate(data.batches()):
+        for step, batch in enumerate(data.rewind().batches()):
             bars.on_test_batch_begin(step)
             self._local().test(self._arranged(batch))
             if bars.callbacks:
