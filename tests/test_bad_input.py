@@ -175,3 +175,47 @@ def test_loss_for_an_output_that_is_not_there_is_refused():
 def test_an_empty_generator_is_refused():
     with pytest.raises(errors.ConfigError, match="no batch"):
         classifier().fit(iter([]), verbose=0)
+
+
+def segmenter():
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(
+        2, 1, activation="softmax", kernel_initializer="zeros")])  # fmt: skip
+    model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    return model
+
+
+@pytest.mark.parametrize("form", ["column", "one-hot"])
+def test_class_weights_of_images_weigh_each_pixel(form):
+    mask = np.arange(96).reshape(6, 4, 4) % 8 == 0
+    model, y = segmenter(), mask[..., None].astype("f4")
+    if form == "one-hot":
+        model.compile(keras.optimizers.SGD(0.0), "categorical_crossentropy")
+        y = np.eye(2)[mask.astype(int)]
+    found = model.fit(np.ones((6, 4, 4, 1)), y, class_weight={0: 1.0, 1: 9.0}, verbose=0)
+    want = np.log(2) * np.where(mask, 9, 1).mean()
+    assert found.history["loss"][0] == pytest.approx(want, rel=1e-5)
+
+
+def test_class_weights_of_images_without_a_last_axis_are_refused():
+    with pytest.raises(errors.ConfigError) as error:
+        segmenter().fit(np.ones((2, 4, 4, 1)), np.ones((2, 4, 4)), class_weight={0: 2}, verbose=0)
+    three_parts(error, "class_weight", "(2, 4, 4)")
+
+
+@pytest.mark.parametrize("weights", [{"0": 1.0}, {0: "1"}, [1.0, 2.0], {0.5: 1.0}], ids=repr)
+def test_class_weights_must_be_numbers_by_class_number(weights):
+    x, y = rows()
+    with pytest.raises(errors.ConfigError) as error:
+        classifier().fit(x, y, class_weight=weights, verbose=0)
+    three_parts(error, "class_weight")
+
+
+def test_a_bad_id_names_the_embedding_and_not_the_layer_behind_it():
+    model = keras.Sequential([keras.Input((82,)), Embedding(10, 8, name="words"),
+                              keras.layers.LSTM(6, name="reader")])  # fmt: skip
+    ids = np.ones((32, 82))
+    ids[3, 2] = 10
+    with pytest.raises(errors.DataError) as error:
+        model.predict(ids, verbose=0)
+    three_parts(error, "words", "10")
+    assert "reader" not in str(error.value)

@@ -161,3 +161,125 @@ def test_progress_bar_shows_metrics_and_verbose_2_prints_lines(capsys):
     assert capsys.readouterr().out.startswith("Epoch 1/1 - ")
     model.fit(X, Y, epochs=1, verbose=0)
     assert capsys.readouterr().out == ""
+
+
+class Every(callbacks.Callback):
+    """Notes every hook with what it got."""
+
+    HOOKS = [n for n in dir(callbacks.Callback)
+             if n.startswith("on_") and n not in ("on_batch_begin", "on_batch_end")]  # fmt: skip
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+        for name in self.HOOKS:
+            setattr(self, name, lambda *args, name=name: self.note(name, *args))
+
+    def note(self, name, *args):
+        assert isinstance(args[-1], dict), f"{name} got {args}"
+        self.calls.append((name.removeprefix("on_"), *args[:-1], *sorted(args[-1])))
+
+
+def test_every_hook_comes_once_in_order_with_a_dict():
+    seen, model = Every(), regression()
+    model.fit(X[:16], Y[:16], batch_size=8, verbose=0, callbacks=[seen],
+              validation_data=(X[:4], Y[:4]))  # fmt: skip
+    assert seen.calls == [
+        ("train_begin",), ("epoch_begin", 0),
+        ("train_batch_begin", 0), ("train_batch_end", 0, "loss"),
+        ("train_batch_begin", 1), ("train_batch_end", 1, "loss"),
+        ("test_begin",), ("test_batch_begin", 0), ("test_batch_end", 0, "loss"),
+        ("test_end", "loss"), ("epoch_end", 0, "loss", "val_loss"),
+        ("train_end", "loss", "val_loss"),
+    ]  # fmt: skip
+    seen.calls.clear()
+    model.predict(X[:4], verbose=0, callbacks=[seen])
+    assert seen.calls == [("predict_begin",), ("predict_batch_begin", 0),
+                          ("predict_batch_end", 0, "outputs"), ("predict_end",)]  # fmt: skip
+
+
+def test_older_names_of_batch_hooks_come_once_and_not_beside_the_new_ones():
+    class Old(callbacks.Callback):
+        calls = 0
+
+        def on_batch_end(self, batch, logs=None):
+            Old.calls += 1
+
+    class Both(Old):
+        def on_train_batch_end(self, batch, logs=None):
+            pass
+
+    fit(regression(), Old(), Both(), epochs=1)
+    assert Old.calls == 2
+
+
+def test_a_rate_set_before_a_batch_holds_for_that_batch():
+    class Rates(callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            self.model.optimizer.learning_rate = 0.1 * batch
+
+    model, rows = regression(), slice(0, 16)
+    before = model.get_weights()
+    fit(model, Rates(), epochs=1, shuffle=False)
+    other = regression()
+    other.set_weights(before)
+    other.optimizer.learning_rate = 0.1
+    rows = slice(16, 32)
+    other.train_on_batch(X[rows], Y[rows])
+    for mine, want in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, want)
+
+
+def test_checkpoints_every_n_batches_count_across_epochs(tmp_path):
+    keep = callbacks.ModelCheckpoint(str(tmp_path / "{epoch}-{batch}.keras"), save_freq=3)
+    fit(regression(), keep, epochs=3)  # two batches an epoch
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["2-1.keras", "3-2.keras"]
+
+
+def test_evaluation_and_prediction_can_be_stopped():
+    class Stop(callbacks.Callback):
+        def on_test_batch_end(self, batch, logs=None):
+            self.model.stop_evaluating = batch == 1
+
+        def on_predict_batch_end(self, batch, logs=None):
+            self.model.stop_predicting = True
+
+    model = regression()
+    stopped = model.evaluate(X, Y, batch_size=8, verbose=0, callbacks=[Stop()])
+    assert stopped == pytest.approx(model.evaluate(X[:16], Y[:16], batch_size=8, verbose=0))
+    assert len(model.predict(X, batch_size=8, verbose=0, callbacks=[Stop()])) == 8
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_a_csv_file_has_all_columns_from_the_first_row(tmp_path, every):
+    path = tmp_path / "log.csv"
+    fit(regression(), callbacks.CSVLogger(path), validation_data=(X, Y), validation_freq=every)
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [row["val_loss"] != "NA" for row in rows] == [n % every == 0 for n in (1, 2, 3)]
+    assert {len(row) for row in rows} == {3}
+
+
+def test_a_csv_file_that_goes_on_keeps_its_columns(tmp_path):
+    path = tmp_path / "log.csv"
+    fit(regression(), callbacks.CSVLogger(path), validation_data=(X, Y))
+    fit(regression(), callbacks.CSVLogger(path, append=True))
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [row["val_loss"] == "NA" for row in rows] == [False] * 3 + [True] * 3
+    assert float(rows[3]["loss"]) > 0
+
+
+def test_files_are_closed_when_training_raises(tmp_path):
+    class Fails(callbacks.Callback):
+        ended = False
+
+        def on_epoch_end(self, epoch, logs=None):
+            raise KeyError("mine")
+
+        def on_train_end(self, logs=None):
+            Fails.ended = True
+
+    log = callbacks.CSVLogger(tmp_path / "log.csv")
+    with pytest.raises(KeyError, match="mine"):
+        fit(regression(), log, Fails())
+    assert log._file is None
+    assert not Fails.ended

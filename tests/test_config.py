@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from zoo_keras import config, gemm, native
+from zoo_keras import config, constraints, gemm, losses, metrics, native, ops
 from zoo_keras.errors import ConfigError
 
+ONE = np.ones((2, 3), np.float32)
 SETTINGS = [
     (config.floatx, config.set_floatx, "float32", "float64"),
     (config.epsilon, config.set_epsilon, 1e-7, 1e-5),
@@ -69,3 +71,25 @@ def test_show_config_says_who_multiplies(capsys):
     shown = capsys.readouterr().out
     assert native.instruction_set() in shown
     assert "auto: own kernels" in shown
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda: losses.mean_absolute_percentage_error(0 * ONE, ONE),
+        lambda: losses.poisson(ONE, 0 * ONE),
+        lambda: losses.kl_divergence(ONE, 0 * ONE),
+        lambda: losses.dice(ONE, ONE),
+        lambda: ops.binary_crossentropy(ONE, 0 * ONE),
+        lambda: constraints.UnitNorm()(ONE),
+        lambda: metrics.AUC().thresholds[0],
+        lambda: metrics.F1Score(threshold=0.5)(ONE, ONE),
+    ],
+)
+def test_epsilon_is_what_computations_use(compute):
+    before = np.asarray(compute())
+    config.set_epsilon(0.01)
+    try:
+        assert abs(np.asarray(compute()) - before).max() > 1e-3 * abs(before).max()
+    finally:
+        config.set_epsilon(1e-7)

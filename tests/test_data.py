@@ -156,3 +156,127 @@ def test_predict_joins_batches_in_order():
 def test_ragged_lists_name_the_array():
     with pytest.raises(DataError, match=r"x\[1\]"):
         make_data([np.zeros((2, 2)), [[1, 2], [3]]])
+
+
+def batches_of(count):
+    for _ in range(count):
+        yield X[:8], Y[:8]
+
+
+class Ended(keras.callbacks.Callback):
+    count = 0
+
+    def on_train_end(self, logs=None):
+        self.count += 1
+
+
+@pytest.mark.parametrize(("count", "steps", "epochs"), [(5, 3, 2), (4, 4, 1), (3, None, 1)])
+def test_a_generator_that_ends_in_a_later_epoch_ends_training(count, steps, epochs):
+    model, ended = sums(), Ended()
+    with pytest.warns(UserWarning, match="ran out of data"):
+        history = model.fit(
+            batches_of(count), steps_per_epoch=steps, epochs=4, verbose=0, callbacks=[ended]
+        )
+    assert history is model.history
+    assert len(history.history["loss"]) == epochs
+    assert ended.count == 1
+    assert int(model.optimizer.iterations) == count
+
+
+def test_arrays_that_end_within_an_epoch_start_anew_in_the_next():
+    model = sums()
+    with pytest.warns(UserWarning, match="ran out of data"):
+        history = model.fit(X, Y, batch_size=8, steps_per_epoch=2, epochs=3, verbose=0)
+    assert int(model.optimizer.iterations) == 2 + 1 + 2
+    assert len(history.history["loss"]) == 3
+
+
+def test_validation_data_that_have_run_out_add_no_zeros():
+    with pytest.warns(UserWarning, match="validation_steps"):
+        history = sums().fit(
+            X, Y, epochs=3, verbose=0, validation_data=batches_of(2), validation_steps=1
+        )
+    assert len(history.history["val_loss"]) == 2
+    assert len(history.history["loss"]) == 3
+
+
+@pytest.mark.parametrize("method", ["evaluate", "predict"])
+def test_too_many_steps_warn(method):
+    with pytest.warns(UserWarning, match="ran out of data"):
+        getattr(sums(), method)(batches_of(2), steps=3, verbose=0)
+
+
+class Endless(keras.utils.PyDataset):
+    num_batches = None
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __getitem__(self, index):
+        self.seen.append(index)
+        return X[:8], Y[:8]
+
+    def on_epoch_begin(self):
+        self.seen.append("begin")
+
+    def on_epoch_end(self):
+        self.seen.append("end")
+
+
+def test_a_dataset_without_an_end_goes_on_from_epoch_to_epoch():
+    data = Endless()
+    sums().fit(data, steps_per_epoch=2, epochs=2, verbose=0)
+    assert data.seen == ["begin", 0, 1, "end", "begin", 2, 3, "end"]
+
+
+def test_a_dataset_without_an_end_needs_a_number_of_steps():
+    with pytest.raises(ConfigError, match="steps_per_epoch"):
+        sums().fit(Endless(), verbose=0)
+
+
+def test_a_dataset_without_a_length_is_told_so():
+    class Nameless(keras.utils.PyDataset):
+        def __getitem__(self, index):
+            return X[:8], Y[:8]
+
+    with pytest.raises(ConfigError, match="Nameless must say how many batches"):
+        sums().fit(Nameless(), verbose=0)
+
+
+def test_an_evaluation_without_data_is_refused():
+    with pytest.raises(ConfigError, match="no batch"):
+        sums().evaluate(batches_of(0), verbose=0)
+
+
+def wide_and_narrow():
+    inputs = [keras.Input((2,)), keras.Input((1,))]
+    model = keras.Model(inputs, Dense(1)(keras.layers.Concatenate()(inputs)))
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+def test_plain_lists_are_arrays_and_several_inputs(rows):
+    a, b, y = RNG.random((rows, 2)), RNG.random((rows, 1)), RNG.random(rows)
+    model = wide_and_narrow()
+    lists, mixed = [a.tolist(), b.tolist()], [a, b.tolist()]
+    want = model.evaluate([a, b], y, verbose=0)
+    assert model.evaluate(lists, y.tolist(), verbose=0) == want
+    assert model.evaluate(mixed, y, verbose=0) == want
+    assert sums().evaluate(a.tolist(), y.tolist(), verbose=0) == sums().evaluate(a, y, verbose=0)
+
+
+def test_labels_without_a_class_weight_count_once():
+    y = np.array([-1, 0, 1, 2**30])
+    assert ArrayData(np.zeros((4, 1)), y, class_weight={1: 5}).weights[0].tolist() == [1, 1, 5, 1]
+
+
+def test_epochs_of_few_steps_go_on_and_validation_begins_anew():  # as keras 3.15.1
+    model = keras.Sequential([keras.Input((1,)), Dense(1, kernel_initializer="ones")])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    x, y = np.arange(10.0)[:, None], np.zeros((10, 1))
+    how = {"batch_size": 2, "verbose": 0, "epochs": 2, "shuffle": False}
+    history = model.fit(x, y, steps_per_epoch=2, validation_data=(x, y), validation_steps=2, **how)
+    assert history.history["loss"] == [3.5, 31.5]
+    assert history.history["val_loss"] == [3.5, 3.5]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from traced import in_program
 
+import zoo_keras as keras
 from zoo_keras import losses, metrics, ops
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import current_trace
@@ -166,3 +167,33 @@ def test_a_metric_that_forgets_super_is_told_so():
 
     with pytest.raises(ConfigError, match="super"):
         Forgetful()
+
+
+IGNORED = np.array([[0, -1, 2], [3, -1, 1]])
+
+
+@pytest.mark.parametrize(
+    "weights", [None, [1.0, 2.0], [[1.0], [2.0]], np.arange(6.0).reshape(2, 3)], ids=repr
+)
+def test_ignored_classes_count_nowhere(weights):
+    rows = np.random.default_rng(0).dirichlet(np.ones(4), (2, 3)).astype("f4")
+    losses = -np.log(rows)
+    each = np.take_along_axis(losses, np.maximum(IGNORED, 0)[..., None], -1)[..., 0]
+    metric = metrics.SparseCategoricalCrossentropy(ignore_class=-1)
+    metric.update_state(IGNORED, rows, sample_weight=weights)
+    full = np.ones((2, 1)) if weights is None else np.asarray(weights, float).reshape(2, -1)
+    kept = np.broadcast_to(full, (2, 3)) * (IGNORED >= 0)
+    np.testing.assert_allclose(metric.result(), (each * kept).sum() / kept.sum(), rtol=1e-5)
+
+
+def test_a_function_that_ignores_a_class_is_left_out_of_every_mean():
+    def ignoring(y_true, y_pred):
+        return keras.losses.sparse_categorical_crossentropy(y_true, y_pred, ignore_class=-1)
+
+    x, y = np.random.default_rng(0).random((4, 3), np.float32), np.array([0, 1, -1, 2])
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Softmax()])
+    logs = []
+    for loss in (ignoring, keras.losses.SparseCategoricalCrossentropy(ignore_class=-1)):
+        model.compile("sgd", loss, metrics=[ignoring], weighted_metrics=[ignoring])
+        logs.append(model.evaluate(x, y, verbose=0))
+    assert np.ptp(logs) == pytest.approx(0, abs=1e-6)

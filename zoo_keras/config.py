@@ -10,12 +10,11 @@ from zoo_keras import gemm as _gemm
 from zoo_keras import native, policies
 from zoo_keras.dtypes import FLOATS
 from zoo_keras.errors import ConfigError
-from zoo_keras.ops import conv_choice
+from zoo_keras.ops import conv_choice, convert
 
 _FORMATS = ("channels_last", "channels_first")
 
 _floatx = "float32"
-_epsilon = 1e-7
 _image_data_format = "channels_last"
 
 
@@ -68,13 +67,13 @@ def epsilon() -> float:
 
     Source: keras.io/api/config.
     """
-    return _epsilon
+    return convert.fuzz_factor()
 
 
 def set_epsilon(value: float) -> None:
-    """Set the small number that `epsilon` returns. Source: keras.io/api/config."""
-    global _epsilon
-    _epsilon = float(value)
+    """Set the small number that `epsilon` returns: losses, metrics, constraints and ops computed
+    or compiled from now on use it. Source: keras.io/api/config."""
+    convert.set_fuzz_factor(float(value))
 
 
 def image_data_format() -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from zoo_keras import ops
 from zoo_keras.missing import missing
 from zoo_keras.naming import to_snake_case
-from zoo_keras.ops.convert import EPSILON
+from zoo_keras.ops.convert import fuzz_factor
 from zoo_keras.saving.serialization import (
     deserialize_keras_object,
     get_by_name,
@@ -41,7 +41,7 @@ def _norms(w: Any, axis: Any) -> Any:
 
 
 def _scaled(w: Any, norms: Any, wanted: Any) -> Any:
-    return ops.multiply(w, ops.divide(wanted, ops.add(norms, EPSILON)))
+    return ops.multiply(w, ops.divide(wanted, ops.add(norms, fuzz_factor())))
 
 
 class MaxNorm(Constraint):
@@ -72,7 +72,7 @@ class UnitNorm(Constraint):
         self.axis = axis
 
     def __call__(self, w: Any) -> Any:
-        return ops.divide(w, ops.add(_norms(w, self.axis), EPSILON))
+        return ops.divide(w, ops.add(_norms(w, self.axis), fuzz_factor()))
 
     def get_config(self) -> dict[str, Any]:
         return {"axis": self.axis}

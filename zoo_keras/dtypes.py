@@ -31,6 +31,27 @@ def standardize(dtype: Any) -> str:
     return name
 
 
+def native(array: np.ndarray) -> np.ndarray:
+    """The same numbers in this machine's byte order; files often have the other one (">f4").
+    Long doubles, which no kernel reads, become float64."""
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def from_objects(array: np.ndarray) -> np.ndarray:
+    """The numbers (or rows of one length) in an array of Python objects; itself if they are none.
+
+    >>> from_objects(np.array([1, 2.5], object))
+    array([1. , 2.5])
+    """
+    try:
+        made = np.array(array.tolist())
+    except ValueError:  # rows of several lengths
+        return array
+    return made if made.dtype.kind in "fiub" else array
+
+
 def is_float(dtype: str) -> bool:
     """Whether a dtype name is one of the floating types."""
     return dtype in FLOATS

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import native
+from zoo_keras.dtypes import native as native_order
 from zoo_keras.errors import DataError, ProgramError
 from zoo_keras.graph import Graph, Spec, Tensor, input_tensor, tracing
 from zoo_keras.ops.op import as_tensors, registry
@@ -311,7 +312,7 @@ def value_and_grad(
         found = gradients(value, wrt)
     graph = optimise(Graph(inputs, [value, *[g for g in found if g is not None]]))
     places = {t: Place(t.node.attrs["name"]) for t in graph.inputs}
-    feeds = {f"in{i}": np.ascontiguousarray(a) for i, a in enumerate(arrays)}
+    feeds = {f"in{i}": np.ascontiguousarray(native_order(a)) for i, a in enumerate(arrays)}
     if trace.rng is not None:
         places[trace.rng], feeds["rng"] = Place("rng"), np.zeros(2, np.int64)
     names = {id(v): f"var{i}" for i, (v, _) in enumerate(trace.parameters.values())}

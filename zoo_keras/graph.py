@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from zoo_keras.dtypes import native
 from zoo_keras.errors import ShapeError
 
 
@@ -190,7 +191,7 @@ def input_tensor(name: str, shape: Iterable[int], dtype: str = "float32") -> Ten
 
 def constant(value: Any, dtype: str | None = None) -> Tensor:
     """A tensor whose values are known while tracing."""
-    array = np.array(value, dtype=dtype)
+    array = native(np.array(value, dtype=dtype))
     array.setflags(write=False)
     return Node(CONSTANT, (), {"value": array}, [Spec(array.shape, array.dtype.name)]).outputs[0]
 
@@ -280,6 +281,7 @@ class Trace:
         self.narrow = False  # Variables are read rounded to bfloat16: see layers.call_context
         self.losses: list[Any] = []  # added by layers: add_loss and activity regularizers
         self.rng = rng
+        self.once = False  # the graph runs once: see random.SeedGenerator.next
 
     def read(self, variable: Any) -> Tensor:
         """The variable's value at this point of the trace."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from zoo_keras import dtypes, ops
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
-from zoo_keras.graph import Trace, current_trace
+from zoo_keras.graph import Trace, current_trace, not_tracing
 from zoo_keras.naming import auto_name
 from zoo_keras.ops import random_ops
 from zoo_keras.ops.convert import as_dtype, as_float, axis_in, known_ints, value
@@ -94,8 +94,10 @@ class SeedGenerator:
         """The present state (seed, count) as an array; the count goes up by one."""
         trace = current_trace()
         seed, count = (int(v) for v in self.state.numpy())
-        if trace is None:
-            self.state.assign(np.array([seed, count + 1]))
+        # Layers called on arrays count their own calls, so those without a seed must differ in it.
+        if trace is None or (trace.once and self is _global):
+            with not_tracing():
+                self.state.assign(np.array([seed, count + 1]))
             return np.array([seed, count], "int64")
         counts = _draws.setdefault(trace, Counter())
         counts[id(self)] += 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from zoo_keras.nest import flatten
+
 Logs = dict[str, Any] | None
 
 
@@ -44,9 +46,11 @@ class Callback:
 
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         """Before a training batch."""
+        self.on_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """After a training batch; on a cluster several batches may be reported at once."""
+        self.on_batch_end(batch, logs)
 
     def on_batch_begin(self, batch: int, logs: Logs = None) -> None:
         """Older name of on_train_batch_begin."""
@@ -78,6 +82,9 @@ class Callback:
     def on_predict_batch_end(self, batch: int, logs: Logs = None) -> None:
         """After a prediction batch."""
 
+    def _close(self) -> None:
+        """Give up files and bars: fit has raised, and on_train_end will not be called."""
+
 
 class History(Callback):
     """Metrics of every epoch; fit returns it.
@@ -94,15 +101,19 @@ class History(Callback):
     def on_train_begin(self, logs: Logs = None) -> None:
         self.epoch = []
 
+    def set_model(self, model: Any) -> None:
+        super().set_model(model)
+        if model is not None:
+            model.history = self
+
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
-        self.model.history = self
 
 
 class CallbackList:
-    """Calls a hook on every callback; batch hooks only on those that define them."""
+    """Calls a hook on every callback that defines it, in their order, each with logs (a dict)."""
 
     def __init__(
         self,
@@ -112,45 +123,54 @@ class CallbackList:
         model: Any = None,
         **params: Any,
     ) -> None:
-        given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
+        given = [] if callbacks is None else flatten(
+            callbacks if isinstance(callbacks, Callback) else list(callbacks))  # fmt: skip
         self.callbacks: list[Any] = given
-        self.history: History | None = None
-        if add_history:
-            self.history = next((c for c in given if isinstance(c, History)), History())
-            if not any(c is self.history for c in given):
-                self.callbacks.append(self.history)
+        self.history: History | None = next((c for c in given if isinstance(c, History)), None)
+        if add_history and self.history is None:
+            self.history = History()
+            self.callbacks.append(self.history)
         if add_progbar and not any(type(c).__name__ == "ProgbarLogger" for c in given):
             from zoo_keras.callbacks.progress import ProgbarLogger
 
-            self.callbacks.insert(0, ProgbarLogger())
+            self.callbacks.append(ProgbarLogger())  # last: it shows what others add to logs
         for callback in self.callbacks:
             callback.set_model(model)
             callback.set_params(params)
-        self.needs_batch_logs = bool(self._with("on_train_batch_end") + self._with("on_batch_end"))
+        self.needs_batch_logs = bool(self._with("on_train_batch_end"))
+
+    def close(self) -> None:
+        """Let callbacks give up files and bars when there will be no on_train_end."""
+        for callback in self.callbacks:
+            if isinstance(callback, Callback):
+                callback._close()
 
     def _with(self, hook: str) -> list[Callable[..., None]]:
-        """The bound hooks of the callbacks that override it."""
+        """The bound hooks of the callbacks that override it, or its older name."""
+        names = [hook]
+        if hook in ("on_train_batch_begin", "on_train_batch_end"):
+            names.append(hook.replace("train_", ""))
         return [
             getattr(c, hook)
             for c in self.callbacks
-            if getattr(type(c), hook, None) is not getattr(Callback, hook)
-            or hook in getattr(c, "__dict__", {})
+            if any(
+                getattr(type(c), name, None) is not getattr(Callback, name)
+                or name in getattr(c, "__dict__", {})
+                for name in names
+            )
         ]
 
     def __getattr__(self, hook: str) -> Callable[..., None]:
         if not hook.startswith("on_"):
             raise AttributeError(hook)
-        names = [hook]
-        if hook in ("on_train_batch_begin", "on_train_batch_end"):
-            names.append(hook.replace("train_", ""))
-        bound = [function for name in names for function in self._with(name)]
-
-        expected = 2 if "batch" in hook or "epoch" in hook else 1
+        bound = self._with(hook)
+        numbered = "batch" in hook or "epoch" in hook
 
         def call(*args: Any) -> None:
-            padded = (*args, None)[:expected]  # logs are always passed, as Keras does
+            number, logs = args[:numbered], args[numbered:]
+            given = logs[0] if logs and logs[0] is not None else {}
             for function in bound:
-                function(*padded)
+                function(*number, given)
 
         self.__dict__[hook] = call
         return call

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import csv
 import os
 import warnings
@@ -163,9 +162,9 @@ class ModelCheckpoint(_Monitor):
     def _save(self, epoch: int, batch: int | None, logs: Logs) -> None:
         if self.save_best_only:
             now = self._value(logs)
-            if now is None or not self._better(now, self.best):
+            if now is not None and not self._better(now, self.best):
                 return
-            self.best = now
+            self.best = self.best if now is None else now  # unknown: saved, as Keras does
         path = self._path(epoch, batch, logs)
         if self.verbose:
             print(f"\nEpoch {epoch + 1}: saving model to {path}")
@@ -268,7 +267,11 @@ class ReduceLROnPlateau(_Monitor):
 
 
 class CSVLogger(Callback):
-    """Write the metrics of every epoch into a CSV file."""
+    """Write the metrics of every epoch into a CSV file, NA where an epoch has none.
+
+    The header is complete from the first epoch on: columns for validation are there even when
+    validation runs later (validation_freq).
+    """
 
     def __init__(self, filename: Any, separator: str = ",", append: bool = False) -> None:
         super().__init__()
@@ -278,28 +281,57 @@ class CSVLogger(Callback):
         self._keys: list[str] = []
 
     def on_train_begin(self, logs: Logs = None) -> None:
+        self._close()
         exists = os.path.exists(self.filename) and os.path.getsize(self.filename) > 0
-        self._header = not (self.append and exists)
+        self._keys = self._header_of_before() if self.append and exists else []
         self._file = open(  # noqa: SIM115 (closed when training ends)
             self.filename, "a" if self.append else "w", newline=""
         )
 
+    def _header_of_before(self) -> list[str]:
+        with open(self.filename, newline="") as file:
+            first = next(csv.reader(file, delimiter=self.sep), [])
+        return first[1:] if first[:1] == ["epoch"] else []
+
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         logs = logs or {}
         if self._writer is None:
-            self._keys = sorted(logs)
-            self._writer = csv.DictWriter(self._file, ["epoch", *self._keys], delimiter=self.sep)
-            if self._header:
+            header = not self._keys
+            self._keys = self._keys or self._columns(logs)
+            names = ["epoch", *self._keys]
+            self._writer = csv.DictWriter(self._file, names, delimiter=self.sep)
+            if header:
                 self._writer.writeheader()
-        row = collections.OrderedDict(epoch=epoch)
-        row.update((k, logs.get(k, "NA")) for k in self._keys)
-        self._writer.writerow(row)
+        if unknown := sorted(set(logs) - set(self._keys)):
+            warnings.warn(
+                f"CSVLogger: {self.filename} has no column for {unknown}, which stay out. "
+                f"Its columns are {self._keys}.",
+                stacklevel=4,
+            )
+        self._writer.writerow({"epoch": epoch, **{k: _cell(logs.get(k)) for k in self._keys}})
         self._file.flush()
 
+    @staticmethod
+    def _columns(logs: dict[str, Any]) -> list[str]:
+        keys = sorted(logs)
+        validated = any(key.startswith("val_") for key in keys)
+        return keys if validated else [*keys, *[f"val_{key}" for key in keys]]
+
     def on_train_end(self, logs: Logs = None) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if self._file is not None:
             self._file.close()
         self._file = self._writer = None
+
+
+def _cell(value: Any) -> Any:
+    """What a CSV file holds for a value in logs; arrays as Keras writes them."""
+    if value is None:
+        return "NA"
+    many = isinstance(value, (list, tuple)) or bool(getattr(value, "ndim", 0))
+    return f'"[{", ".join(map(str, value))}]"' if many else value
 
 
 class LambdaCallback(Callback):

@@ -1,4 +1,4 @@
-"""What a running layer call knows of the calls around it: training or not, and tensor masks."""
+"""What a running layer call knows of the calls around it: training or not, and precision."""
 
 from __future__ import annotations
 
@@ -57,18 +57,3 @@ def rounded(tensors: Any) -> Any:
 def _rounded(value: Any) -> Any:
     is_float = isinstance(value, Tensor) and value.dtype == "float32"
     return round_bfloat16(value) if is_float else value
-
-
-def mask_of(tensor: Any) -> Any:
-    """The mask that travels with a tensor of the running trace, or None."""
-    trace = current_trace()
-    if trace is None or not isinstance(tensor, Tensor):
-        return None
-    return trace.masks.get(tensor)
-
-
-def set_mask(tensor: Any, mask: Any) -> None:
-    """Let a mask (True: use, False: skip) travel with a tensor of the running trace."""
-    trace = current_trace()
-    if trace is not None and mask is not None and isinstance(tensor, Tensor):
-        trace.masks[tensor] = mask

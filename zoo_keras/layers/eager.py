@@ -9,11 +9,10 @@ import numpy as np
 from zoo_keras.execute import run_graph
 from zoo_keras.graph import Graph, Trace, input_tensor, tracing
 from zoo_keras.nest import flatten, map_structure, pack_as
+from zoo_keras.ops.convert import value
 from zoo_keras.ops.op import as_tensors
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.program import Place, compile_graph
-
-_calls = iter(range(1 << 62))
 
 
 def call_on_arrays(layer: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -23,7 +22,7 @@ def call_on_arrays(layer: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     def symbolic(leaf: Any) -> Any:
         if not isinstance(leaf, (np.ndarray, np.generic)):
             return leaf
-        array = np.asarray(leaf)
+        array = value(np.asarray(leaf))
         if array.dtype == np.float64:
             array = array.astype(np.float32)
         tensor = input_tensor(f"x{len(feeds)}", array.shape, array.dtype.name)
@@ -32,11 +31,13 @@ def call_on_arrays(layer: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
 
     args, kwargs = _lists_as_arrays(args), dict(kwargs)
     with tracing() as trace:
+        trace.once = True
         args, kwargs = map_structure(symbolic, args), map_structure(symbolic, kwargs)
         structure = layer._call_traced(*args, **kwargs)
         results = as_tensors(flatten(structure))
     if trace.rng is not None:
-        feeds[trace.rng] = np.array([next(_calls), 0], np.int64)
+        calls = layer.__dict__["_random_calls"] = layer.__dict__.get("_random_calls", -1) + 1
+        feeds[trace.rng] = np.array([calls, 0], np.int64)
     return pack_as(structure, _run(trace, feeds, results))
 
 
@@ -51,7 +52,7 @@ def _lists_as_arrays(args: tuple) -> tuple:
 
 def _run(trace: Trace, feeds: dict[Any, np.ndarray], results: list[Any]) -> list[np.ndarray]:
     updates = list(trace.updates.values())
-    graph = optimise(Graph(feeds, [*results, *[value for _, value in updates]]))
+    graph = optimise(Graph(feeds, [*results, *[new for _, new in updates]]))
     spaces = {t: f"in{i}" for i, t in enumerate(feeds)}
     names = {id(v): f"var{i}" for i, (v, _) in enumerate(trace.parameters.values())}
     arrays = [np.empty(t.shape, t.dtype) for t in graph.outputs]
@@ -64,6 +65,6 @@ def _run(trace: Trace, feeds: dict[Any, np.ndarray], results: list[Any]) -> list
     given = {name: feeds[t] for t, name in spaces.items()}
     given.update({names[id(v)]: np.asarray(v) for v, _ in trace.parameters.values()})
     run_graph(program, given, arrays)
-    for (variable, _), value in zip(updates, arrays[len(results) :], strict=True):
-        variable.assign(value)
+    for (variable, _), new in zip(updates, arrays[len(results) :], strict=True):
+        variable.assign(new)
     return arrays[: len(results)]

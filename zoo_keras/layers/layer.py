@@ -17,14 +17,7 @@ import numpy as np
 from zoo_keras import initializers
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import Tensor, current_scope, current_trace, not_tracing, scope
-from zoo_keras.layers.call_context import (
-    calling,
-    current_training,
-    mask_of,
-    rounded,
-    rounding,
-    set_mask,
-)
+from zoo_keras.layers.call_context import calling, current_training, rounded, rounding
 from zoo_keras.layers.call_signature import CallSignature
 from zoo_keras.layers.eager import call_on_arrays
 from zoo_keras.layers.input_spec import InputSpec, check_inputs
@@ -38,6 +31,7 @@ from zoo_keras.layers.operation import (
 from zoo_keras.layers.tracking import Tracked
 from zoo_keras.naming import auto_name
 from zoo_keras.nest import flatten, map_structure, pack_as
+from zoo_keras.ops.masks import mask_of, set_mask
 from zoo_keras.ops.symbolic import KerasTensor, any_symbolic
 from zoo_keras.policies import DTypePolicy, dtype_policy
 from zoo_keras.weights import Variable, is_awaited

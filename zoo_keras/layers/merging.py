@@ -12,8 +12,8 @@ from typing import Any
 
 from zoo_keras import ops
 from zoo_keras.layers.arguments import argument_error, is_whole
-from zoo_keras.layers.call_context import mask_of
 from zoo_keras.layers.layer import Layer, is_shape, shape_error
+from zoo_keras.ops.masks import mask_of
 
 
 class Merge(Layer):

@@ -15,9 +15,9 @@ from zoo_keras.naming import to_snake_case
 # Arguments of Keras' op classes at the call; all others are the op's configuration.
 CALL_ARGUMENTS = frozenset(
     "a array atol b bias bins choicelist condition condlist constant_values data default "
-    "depthwise_kernel fill_value indices inputs kernel key mask operands output pointwise_kernel "
-    "predictions q query rtol scale segment_ids start start_indices step stop target targets "
-    "updates value values variable weights x x1 x2 xs y".split()
+    "depthwise_kernel fill_value images indices inputs kernel key mask operands output "
+    "pointwise_kernel predictions q query rtol scale segment_ids start start_indices step stop "
+    "target targets updates value values variable weights x x1 x2 xs y".split()
 )
 # Classes that are not simply CamelCase of the function.
 _CLASSES = {
@@ -32,6 +32,7 @@ _CLASSES = {
     "layer_normalization": "LayerNorm",
     "psnr": "PSNR",
     "rfft": "RFFT",
+    "rgb_to_grayscale": "RGBToGrayscale",
     "rms_normalization": "RMSNorm",
     "searchsorted": "SearchSorted",
     "svd": "SVD",
@@ -45,6 +46,7 @@ _MODULES = {
         "core": "Array AssociativeScan Cast Cond ConvertToNumpy ConvertToTensor Dtype ForiLoop "
         "IsTensor Map Ndim SaturateCast Scan Scatter ScatterUpdate Shape Slice "
         "SliceUpdate StopGradient Switch Unstack VectorizedMap WhileLoop",
+        "image": "CropImages PadImages RGBToGrayscale Resize",
         "linalg": "Cholesky CholeskyInverse Det Eigh Inv Lstsq MatrixRank Norm Pinv Qr SVD Solve "
         "SolveTriangular",
         "math": "CDist Erf Erfc Erfinv ExtractSequences FFT FFT2 IFFT2 IRFFT InTopK Logdet "
@@ -77,7 +79,6 @@ def op_function(name: str) -> Callable[..., Any] | None:
     """The public op of a class name in a Keras file, or None."""
     if name == "GetItem":
         return operators["getitem"]
-    found: Callable[..., Any] | None = getattr(
-        ops, _FUNCTIONS.get(name) or to_snake_case(name), None
-    )
-    return found
+    function = _FUNCTIONS.get(name) or to_snake_case(name)
+    found: Callable[..., Any] | None = getattr(ops, function, None)
+    return found or getattr(ops.image, function, None)

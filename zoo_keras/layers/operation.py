@@ -15,9 +15,9 @@ from weakref import WeakKeyDictionary
 
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Tensor, input_tensor, tracing
-from zoo_keras.layers.call_context import mask_of, set_mask
 from zoo_keras.layers.trial_sizes import ALIKE, BATCH, Pair, Search
 from zoo_keras.nest import flatten, map_structure
+from zoo_keras.ops.masks import mask_of, set_mask
 from zoo_keras.ops.symbolic import KerasTensor
 
 # What the mask of a KerasTensor looks like, when one travels with it.

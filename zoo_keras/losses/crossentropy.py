@@ -11,8 +11,9 @@ from typing import Any
 
 from zoo_keras import ops
 from zoo_keras.errors import ConfigError, ShapeError
-from zoo_keras.losses.loss import NamedLoss, like_prediction, same_rank
-from zoo_keras.ops.convert import EPSILON, as_float
+from zoo_keras.losses.loss import NamedLoss, like_prediction
+from zoo_keras.ops.convert import as_float, fuzz_factor
+from zoo_keras.ops.masks import set_mask
 from zoo_keras.ops.symbolic import public
 
 
@@ -62,7 +63,7 @@ def categorical_focal_crossentropy(
     y_true = _smoothed(y_true, label_smoothing, 1.0 / y_true.shape[-1])
     y_pred = ops.softmax(y_pred, axis=axis) if from_logits else y_pred
     shares = ops.divide(y_pred, ops.sum(y_pred, axis=axis, keepdims=True))
-    shares = ops.clip(shares, EPSILON, 1.0 - EPSILON)
+    shares = ops.clip(shares, fuzz_factor(), 1.0 - fuzz_factor())
     losses = ops.negative(ops.multiply(y_true, ops.log(shares)))
     factor = ops.multiply(ops.power(ops.subtract(1.0, shares), gamma), alpha)
     return ops.sum(ops.multiply(factor, losses), axis=axis)
@@ -83,7 +84,7 @@ def sparse_categorical_crossentropy(
     ignore_class: int | None = None,
     axis: int = -1,
 ) -> Any:
-    """-log(y_pred[y_true]); 0 where y_true is ignore_class."""
+    """-log(y_pred[y_true]); where y_true is ignore_class 0, and left out of means."""
     y_pred = as_float(y_pred)
     y_true = ops.cast(_labels(y_true, y_pred, axis), "int32")
     if ignore_class is None:
@@ -92,7 +93,9 @@ def sparse_categorical_crossentropy(
     labels = ops.where(kept, y_true, 0)
     rows = ops.where(ops.expand_dims(kept, axis), y_pred, 0.0)
     losses = ops.sparse_categorical_crossentropy(labels, rows, from_logits, axis)
-    return ops.where(kept, losses, 0.0)
+    losses = ops.where(kept, losses, 0.0)
+    set_mask(losses, kept)
+    return losses
 
 
 @public
@@ -142,7 +145,7 @@ def _chosen(y_true: Any, of_one: Any, of_zero: Any) -> Any:
 def kl_divergence(y_true: Any, y_pred: Any) -> Any:
     """sum(y_true * log(y_true / y_pred)) along the last axis."""
     y_true, y_pred = like_prediction(y_true, y_pred)
-    y_true, y_pred = ops.clip(y_true, EPSILON, 1.0), ops.clip(y_pred, EPSILON, 1.0)
+    y_true, y_pred = ops.clip(y_true, fuzz_factor(), 1.0), ops.clip(y_pred, fuzz_factor(), 1.0)
     return ops.sum(ops.multiply(y_true, ops.log(ops.divide(y_true, y_pred))), axis=-1)
 
 
@@ -150,7 +153,7 @@ def kl_divergence(y_true: Any, y_pred: Any) -> Any:
 def poisson(y_true: Any, y_pred: Any) -> Any:
     """The mean of y_pred - y_true * log(y_pred)."""
     y_true, y_pred = like_prediction(y_true, y_pred)
-    logs = ops.log(ops.add(y_pred, EPSILON))
+    logs = ops.log(ops.add(y_pred, fuzz_factor()))
     return ops.mean(ops.subtract(y_pred, ops.multiply(y_true, logs)), axis=-1)
 
 
@@ -276,13 +279,6 @@ class SparseCategoricalCrossentropy(NamedLoss):
             sparse_categorical_crossentropy, reduction, name, dtype,
             from_logits=from_logits, ignore_class=ignore_class, axis=axis,
         )  # fmt: skip
-
-    def call_with_mask(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-        values, ignored = self.call(y_true, y_pred), self._fn_kwargs["ignore_class"]
-        if ignored is None:
-            return values, None
-        labels = _labels(same_rank(y_true, y_pred)[0], y_pred, self._fn_kwargs["axis"])
-        return values, ops.not_equal(ops.cast(labels, "int32"), ignored)
 
 
 class KLDivergence(NamedLoss):

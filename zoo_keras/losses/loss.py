@@ -16,6 +16,7 @@ from zoo_keras import dtypes, ops
 from zoo_keras.errors import ConfigError
 from zoo_keras.naming import auto_name
 from zoo_keras.ops.convert import as_dtype, dtype_of, value
+from zoo_keras.ops.masks import mask_of
 from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None)
@@ -108,7 +109,8 @@ class Loss:
 
     def call_with_mask(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
         """The values of `call`, and which of them count (None: all)."""
-        return self.call(y_true, y_pred), None
+        values = self.call(y_true, y_pred)
+        return values, mask_of(values)
 
     def weighted(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None

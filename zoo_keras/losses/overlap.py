@@ -12,7 +12,8 @@ import numpy as np
 
 from zoo_keras import ops
 from zoo_keras.losses.loss import NamedLoss, like_prediction
-from zoo_keras.ops.convert import EPSILON, as_float
+from zoo_keras.ops.convert import as_float, fuzz_factor
+from zoo_keras.ops.masks import set_mask
 from zoo_keras.ops.symbolic import public
 
 
@@ -22,7 +23,7 @@ def dice(y_true: Any, y_pred: Any, axis: Any = None) -> Any:
     y_true, y_pred = like_prediction(y_true, y_pred)
     overlap = ops.multiply(ops.sum(ops.multiply(y_true, y_pred), axis=axis), 2.0)
     sizes = ops.add(ops.sum(y_true, axis=axis), ops.sum(y_pred, axis=axis))
-    return ops.subtract(1.0, ops.divide(overlap, ops.add(sizes, EPSILON)))
+    return ops.subtract(1.0, ops.divide(overlap, ops.add(sizes, fuzz_factor())))
 
 
 @public
@@ -35,7 +36,7 @@ def tversky(
     missed = ops.sum(ops.multiply(ops.subtract(1.0, y_pred), y_true), axis=axis)
     extra = ops.sum(ops.multiply(y_pred, ops.subtract(1.0, y_true)), axis=axis)
     whole = ops.add(overlap, ops.add(ops.multiply(missed, alpha), ops.multiply(extra, beta)))
-    return ops.subtract(1.0, ops.divide(overlap, ops.add(whole, EPSILON)))
+    return ops.subtract(1.0, ops.divide(overlap, ops.add(whole, fuzz_factor())))
 
 
 @public
@@ -62,7 +63,9 @@ def circle(
     pull = _weighted(ops.add(distance, margin), ops.subtract(margin, distance), alike, -gamma)
     push = ops.subtract(1.0 + margin, distance)
     push = _weighted(push, ops.subtract(1.0 - margin, distance), unlike, gamma)
-    return ops.softplus(ops.add(ops.logsumexp(pull, axis=1), ops.logsumexp(push, axis=1)))
+    losses = ops.softplus(ops.add(ops.logsumexp(pull, axis=1), ops.logsumexp(push, axis=1)))
+    set_mask(losses, ops.greater(losses, 0.0))
+    return losses
 
 
 def _weighted(weight: Any, offset: Any, used: Any, gamma: float) -> Any:
@@ -119,7 +122,3 @@ class Circle(NamedLoss):
     ) -> None:
         how = {"gamma": gamma, "margin": margin, "remove_diagonal": remove_diagonal}
         super().__init__(circle, reduction, name, dtype, **how)
-
-    def call_with_mask(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-        values = self.call(y_true, y_pred)
-        return values, ops.greater(values, 0.0)

@@ -11,7 +11,7 @@ from typing import Any
 
 from zoo_keras import ops
 from zoo_keras.losses.loss import NamedLoss, like_prediction
-from zoo_keras.ops.convert import EPSILON
+from zoo_keras.ops.convert import fuzz_factor
 from zoo_keras.ops.symbolic import public
 
 
@@ -33,7 +33,7 @@ def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
 def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
     """100 times the mean of |y_true - y_pred| / |y_true|."""
     y_true, y_pred = like_prediction(y_true, y_pred)
-    size = ops.maximum(ops.absolute(y_true), EPSILON)
+    size = ops.maximum(ops.absolute(y_true), fuzz_factor())
     parts = ops.absolute(ops.divide(ops.subtract(y_true, y_pred), size))
     return ops.multiply(ops.mean(parts, axis=-1), 100.0)
 
@@ -42,7 +42,7 @@ def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
 def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> Any:
     """The mean of (log(y_true + 1) - log(y_pred + 1))**2, numbers below 0 taken as 0."""
     y_true, y_pred = like_prediction(y_true, y_pred)
-    logs = [ops.log(ops.add(ops.maximum(y, EPSILON), 1.0)) for y in (y_pred, y_true)]
+    logs = [ops.log(ops.add(ops.maximum(y, fuzz_factor()), 1.0)) for y in (y_pred, y_true)]
     return ops.mean(ops.square(ops.subtract(*logs)), axis=-1)
 
 

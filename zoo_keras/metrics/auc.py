@@ -15,7 +15,7 @@ from zoo_keras import ops
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.metrics.confusion import count, threshold_list
 from zoo_keras.metrics.metric import Metric
-from zoo_keras.ops.convert import EPSILON
+from zoo_keras.ops.convert import fuzz_factor
 from zoo_keras.saving.serialization import deserialize_keras_object
 
 _CURVES = {"roc": "ROC", "pr": "PR", "prgain": "PRGAIN"}
@@ -61,7 +61,7 @@ class AUC(Metric):
         self._from_thresholds = thresholds is not None
         inner = self._inner(num_thresholds, thresholds)
         self.num_thresholds = len(inner) + 2
-        self._thresholds = [0.0 - EPSILON, *inner, 1.0 + EPSILON]
+        self._thresholds = [0.0 - fuzz_factor(), *inner, 1.0 + fuzz_factor()]
         self.multi_label, self.num_labels = multi_label, num_labels
         self.label_weights = None if label_weights is None else np.asarray(label_weights, "f4")
         self._from_logits, self._built = from_logits, False

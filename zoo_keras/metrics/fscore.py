@@ -12,7 +12,7 @@ from typing import Any
 from zoo_keras import ops
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.metrics.metric import Metric
-from zoo_keras.ops.convert import EPSILON, as_dtype
+from zoo_keras.ops.convert import as_dtype, fuzz_factor
 
 _AVERAGES = (None, "micro", "macro", "weighted")
 _COUNTS = ("true_positives", "false_positives", "false_negatives", "intermediate_weights")
@@ -85,13 +85,13 @@ class FBetaScore(Metric):
 
     def result(self) -> Any:
         tp, fp, fn, weights = (getattr(self, name).value for name in _COUNTS)
-        precision = ops.divide(tp, ops.add(ops.add(tp, fp), EPSILON))
-        recall = ops.divide(tp, ops.add(ops.add(tp, fn), EPSILON))
-        below = ops.add(ops.add(ops.multiply(precision, self.beta**2), recall), EPSILON)
+        precision = ops.divide(tp, ops.add(ops.add(tp, fp), fuzz_factor()))
+        recall = ops.divide(tp, ops.add(ops.add(tp, fn), fuzz_factor()))
+        below = ops.add(ops.add(ops.multiply(precision, self.beta**2), recall), fuzz_factor())
         score = ops.divide(ops.multiply(precision, recall), below)
         score = ops.multiply(score, 1 + self.beta**2)
         if self.average == "weighted":
-            shares = ops.divide(weights, ops.add(ops.sum(weights), EPSILON))
+            shares = ops.divide(weights, ops.add(ops.sum(weights), fuzz_factor()))
             return ops.sum(ops.multiply(score, shares))
         return score if self.average is None else ops.mean(score)
 

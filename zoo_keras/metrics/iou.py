@@ -14,7 +14,7 @@ import numpy as np
 from zoo_keras import ops
 from zoo_keras.errors import ConfigError
 from zoo_keras.metrics.metric import Metric
-from zoo_keras.ops.convert import EPSILON, as_dtype
+from zoo_keras.ops.convert import as_dtype, fuzz_factor
 
 
 class IoU(Metric):
@@ -75,8 +75,9 @@ class IoU(Metric):
         ids = np.asarray(self.target_class_ids, "int32")
         hit, union = ops.take(hit, ids), ops.take(union, ids)
         there = ops.greater(union, 1e-9)
-        shares = ops.where(there, ops.divide(hit, ops.add(union, EPSILON)), 0.0)
-        return ops.divide(ops.sum(shares), ops.add(ops.sum(as_dtype(there, "float32")), EPSILON))
+        shares = ops.where(there, ops.divide(hit, ops.add(union, fuzz_factor())), 0.0)
+        count = ops.sum(as_dtype(there, "float32"))
+        return ops.divide(ops.sum(shares), ops.add(count, fuzz_factor()))
 
     def get_config(self) -> dict[str, Any]:
         own = ("num_classes", "target_class_ids", "ignore_class", "sparse_y_true",

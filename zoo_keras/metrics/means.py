@@ -14,8 +14,9 @@ import numpy as np
 from zoo_keras import losses, ops
 from zoo_keras.graph import current_trace
 from zoo_keras.losses.loss import masked_weights, same_rank
-from zoo_keras.metrics.metric import Metric, mask_of
-from zoo_keras.ops.convert import as_dtype
+from zoo_keras.metrics.metric import Metric
+from zoo_keras.ops.convert import as_dtype, shape_of
+from zoo_keras.ops.masks import mask_of
 from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
 
 
@@ -24,11 +25,17 @@ def by_sample(
 ) -> tuple[Any, Any]:
     """(values, weights) with one entry a sample; values are multiplied by their weights.
 
-    Axes that the weights do not have are reduced before they are applied, the others after.
+    Axes that the weights do not have are reduced before they are applied, the others after. Values
+    that their own mask leaves out (`ignore_class`) count nowhere, with and without weights.
     """
+    mask = mask_of(values)
     values = as_dtype(values, dtype)
+    if mask is not None and sample_weight is not None:
+        missing = len(mask.shape) - len(shape_of(sample_weight))
+        sample_weight = ops.reshape(sample_weight, (*shape_of(sample_weight), *[1] * missing))
+    sample_weight = masked_weights(sample_weight, mask, dtype)
     if sample_weight is not None:
-        values, sample_weight = same_rank(values, as_dtype(sample_weight, dtype))
+        values, sample_weight = same_rank(values, sample_weight)
         weight_ndim, ndim = len(sample_weight.shape), len(values.shape)
         if ndim > weight_ndim:
             values = reduce(values, axis=tuple(range(weight_ndim, ndim)))

@@ -15,7 +15,7 @@ import numpy as np
 
 from zoo_keras import dtypes, initializers
 from zoo_keras.errors import ConfigError, ShapeError
-from zoo_keras.graph import Tensor, current_trace
+from zoo_keras.graph import current_trace
 from zoo_keras.naming import auto_name
 from zoo_keras.weights import Variable
 
@@ -171,11 +171,3 @@ class Metric:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"
-
-
-def mask_of(tensor: Any) -> Any:
-    """The mask that travels with a tensor of the running trace, or None."""
-    trace = current_trace()
-    if trace is None or not isinstance(tensor, Tensor):
-        return None
-    return trace.masks.get(tensor)

@@ -15,7 +15,7 @@ from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.losses.loss import like_prediction, same_rank
 from zoo_keras.metrics.means import Mean, NamedMean
 from zoo_keras.metrics.metric import Metric
-from zoo_keras.ops.convert import EPSILON, as_dtype
+from zoo_keras.ops.convert import as_dtype, fuzz_factor
 from zoo_keras.ops.symbolic import public
 
 
@@ -131,7 +131,7 @@ def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     spread = ops.add(ops.var(y_true, axis, keepdims=True), ops.var(y_pred, axis, keepdims=True))
     whole = ops.add(spread, ops.square(ops.subtract(mean_true, mean_pred)))
     shared = ops.multiply(ops.subtract(y_true, mean_pred), ops.subtract(y_pred, mean_pred))
-    return ops.mean(ops.divide(ops.multiply(shared, 2.0), ops.add(whole, EPSILON)), axis=axis)
+    return ops.mean(ops.divide(ops.multiply(shared, 2.0), ops.add(whole, fuzz_factor())), axis=axis)
 
 
 class PearsonCorrelation(NamedMean):

@@ -15,14 +15,14 @@ from zoo_keras.missing import missing
 # isort: off
 from zoo_keras.ops import attention as _attention, group_norm as _group_norm  # noqa: F401
 from zoo_keras.ops import bitwise, chain, conv_fused, host, host_linalg, index  # noqa: F401
-from zoo_keras.ops import int8, linalg, loop, math, narrow, nn  # noqa: F401
+from zoo_keras.ops import int8, linalg as _linalg, loop, math, narrow, nn as _nn  # noqa: F401
 from zoo_keras.ops import pool, random_ops, reduce, rnn, rnn_gru, rows  # noqa: F401
 from zoo_keras.ops import smooth, special, update  # noqa: F401
 from zoo_keras.ops import conv as _conv, norm as _norm, scan as _scan, shape as _shape  # noqa: F401
 
 # Only now the public names: conv, norm, scan and shape become functions, and were modules above.
 from zoo_keras.ops import api_control, api_conv, api_core, api_create, api_index, api_linalg
-from zoo_keras.ops import api_math, api_nn, api_reduce, api_shape, api_sort, api_special
+from zoo_keras.ops import api_image, api_math, api_nn, api_reduce, api_shape, api_sort, api_special
 from zoo_keras.ops.api_core import *  # noqa: F403
 from zoo_keras.ops.api_create import *  # noqa: F403
 from zoo_keras.ops.api_math import *  # noqa: F403
@@ -36,6 +36,7 @@ from zoo_keras.ops.api_nn import *  # noqa: F403
 from zoo_keras.ops.api_conv import *  # noqa: F403
 from zoo_keras.ops.api_control import *  # noqa: F403
 from zoo_keras.ops.api_index import slice_ as slice
+from zoo_keras.ops.namespaces import NAMES, namespace
 # isort: on
 
 operators.update(
@@ -56,6 +57,12 @@ __all__ = [
     *api_reduce.__all__, *api_shape.__all__, *api_index.__all__, *api_sort.__all__,
     *api_linalg.__all__, *api_nn.__all__, *api_conv.__all__, *api_control.__all__, "slice",
 ]  # fmt: skip
+
+# Last: until here, nn and linalg were modules of primitives.
+nn, numpy, linalg = (
+    namespace(name, {each: globals()[each] for each in names}) for name, names in NAMES.items()
+)
+image = namespace("image", {name: getattr(api_image, name) for name in api_image.__all__})
 
 
 def __getattr__(name: str) -> Any:

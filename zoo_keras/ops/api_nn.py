@@ -16,7 +16,7 @@ from zoo_keras.ops import math as m
 from zoo_keras.ops import nn, reduce, scan, smooth
 from zoo_keras.ops.api_shape import moveaxis, split
 from zoo_keras.ops.attention import MASKED, attention
-from zoo_keras.ops.convert import EPSILON, as_dtype, as_float, axes_in, axis_in, dtype_of, value
+from zoo_keras.ops.convert import as_dtype, as_float, axes_in, axis_in, dtype_of, fuzz_factor, value
 from zoo_keras.ops.norm import layer_norm
 from zoo_keras.ops.shape import reshape as reshape_op
 from zoo_keras.ops.symbolic import public
@@ -271,7 +271,7 @@ def categorical_crossentropy(
         logits = output if logits is None else logits
         return nn.softmax_cross_entropy(_last(target, axis), _last(logits, axis))
     total = reduce.reduce_sum(output, axes=(axis,), keepdims=True)
-    bounded = m.clip(m.divide(output, total), low=EPSILON, high=1.0 - EPSILON)
+    bounded = m.clip(m.divide(output, total), low=fuzz_factor(), high=1.0 - fuzz_factor())
     losses = m.multiply(target, m.log(bounded))
     return m.negative(reduce.reduce_sum(losses, axes=(axis,), keepdims=False))
 
@@ -308,7 +308,7 @@ def sparse_categorical_crossentropy(
     if logits is None:
         logits = output
         if not from_logits:
-            logits = m.log(m.clip(output, low=EPSILON, high=1.0 - EPSILON))
+            logits = m.log(m.clip(output, low=fuzz_factor(), high=1.0 - fuzz_factor()))
     return nn.sparse_softmax_cross_entropy(target, logits)
 
 
@@ -324,7 +324,7 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
     logits = before_activation(output, "sigmoid")
     if from_logits or logits is not None:
         return m.sigmoid_cross_entropy(target, output if logits is None else logits)
-    bounded = m.clip(output, low=EPSILON, high=1.0 - EPSILON)
+    bounded = m.clip(output, low=fuzz_factor(), high=1.0 - fuzz_factor())
     ones = m.multiply(target, m.log(bounded))
     zeros = m.multiply(m.subtract(1.0, target), m.log(m.subtract(1.0, bounded)))
     return m.negative(m.add(ones, zeros))
@@ -375,7 +375,7 @@ def layer_normalization(
             f"layer_normalization: further arguments are not supported. Received: {kwargs}. "
             "Use ops.rms_normalization for rms_scaling=True."
         )
-    x, epsilon = as_float(x), EPSILON if epsilon is None else epsilon
+    x, epsilon = as_float(x), fuzz_factor() if epsilon is None else epsilon
     axes = axes_in(axis, len(x.shape))
     if axes == (len(x.shape) - 1,):
         size = (x.shape[-1],)
@@ -396,7 +396,7 @@ def rms_normalization(
     x: Any, scale: Any = None, axis: Any = -1, epsilon: float | None = None
 ) -> Any:
     """x divided by the root of its mean square over the axes, times scale."""
-    x, epsilon = as_float(x), EPSILON if epsilon is None else epsilon
+    x, epsilon = as_float(x), fuzz_factor() if epsilon is None else epsilon
     axes = axes_in(axis, len(x.shape))
     mean_square = reduce.reduce_mean(m.square(x), axes=axes, keepdims=True)
     y = m.multiply(x, m.rsqrt(m.add(mean_square, float(epsilon))))

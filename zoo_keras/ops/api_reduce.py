@@ -15,12 +15,12 @@ from zoo_keras import dtypes
 from zoo_keras.ops import math as m
 from zoo_keras.ops import reduce
 from zoo_keras.ops.convert import (
-    EPSILON,
     as_dtype,
     as_float,
     axes_in,
     axis_in,
     dtype_of,
+    fuzz_factor,
     operand,
     value,
 )
@@ -359,7 +359,7 @@ def _matrix_norm(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any
 def normalize(x: Any, axis: Any = -1, order: Any = 2, epsilon: float | None = None) -> Any:
     """x divided by its norm along axis; rows of zeros stay zeros."""
     x = as_float(x)
-    epsilon = EPSILON if epsilon is None else epsilon
+    epsilon = fuzz_factor() if epsilon is None else epsilon
     if order == 2:
         square_sum = sum(m.square(x), axis, keepdims=True)
         return m.multiply(x, m.rsqrt(m.maximum(square_sum, epsilon**2)))

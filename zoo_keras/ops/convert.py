@@ -12,12 +12,23 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
-from zoo_keras.errors import ShapeError, UnsupportedError
+from zoo_keras.errors import DataError, ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor
 from zoo_keras.ops.math import cast as cast_op
 from zoo_keras.ops.op import cast_to
 
-EPSILON = 1e-7  # keras.config.epsilon()
+_fuzz_factor = 1e-7
+
+
+def fuzz_factor() -> float:
+    """What keeps divisions and logarithms finite: keras.config.epsilon()."""
+    return _fuzz_factor
+
+
+def set_fuzz_factor(value: float) -> None:
+    """Set it for all that is computed or traced from now on."""
+    global _fuzz_factor
+    _fuzz_factor = value
 
 
 def is_variable(x: Any) -> bool:
@@ -30,16 +41,30 @@ def value(x: Any) -> Any:
 
     Python numbers and lists become float32, int32 or bool; arrays keep their dtype.
     """
-    if isinstance(x, (Tensor, np.ndarray)):
+    if isinstance(x, Tensor):
         return x
+    if isinstance(x, np.ndarray):
+        return dtypes.native(x if x.dtype.kind in "fiub" else _numbers(x))
     if is_variable(x):
         return x.value
     if isinstance(x, np.generic):
-        return np.asarray(x)
+        return value(np.asarray(x))
     if isinstance(x, (list, tuple)) and _holds_tensors(x):
         return _stacked([value(v) for v in x])
     _refuse_sparse(x)
-    return np.asarray(x, dtype=dtypes.of_python(x))
+    name = dtypes.of_python(x)
+    return np.asarray(x, dtype=name) if name in dtypes.ALL else value(np.asarray(x))
+
+
+def _numbers(x: np.ndarray) -> np.ndarray:
+    """The numbers in an array of objects. DataError when there are others."""
+    found = dtypes.from_objects(x) if x.dtype == object else x
+    if found.dtype.kind not in "fiub":
+        raise DataError(
+            f"A tensor holds numbers. Received: {x.size} values of dtype {x.dtype}, first "
+            f"{x.flat[0] if x.size else None!r}. Turn text into numbers before ops see it."
+        )
+    return found
 
 
 def operand(x: Any) -> Any:

@@ -36,7 +36,7 @@ def _lanczos(radius: int) -> Callable[[np.ndarray], np.ndarray]:
     return kernel
 
 
-_KERNELS = {
+KERNELS = {
     "bilinear": _triangle,
     "bicubic": _cubic,
     "lanczos3": _lanczos(3),
@@ -48,13 +48,13 @@ _KERNELS = {
 def weights(size: int, new: int, interpolation: str) -> np.ndarray:
     """(new, size): the share of each old cell in each new one; every row sums up to 1."""
     centre = (np.arange(new) + 0.5) * size / new - 0.5
-    shares = _KERNELS[interpolation](centre[:, None] - np.arange(size))
+    shares = KERNELS[interpolation](centre[:, None] - np.arange(size))
     made: np.ndarray = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
     return made
 
 
 def resize_axis(x: Any, axis: int, new: int, interpolation: str) -> Any:
-    """x with `new` cells along the axis; interpolation is a key of _KERNELS."""
+    """x with `new` cells along the axis; interpolation is a key of KERNELS."""
     shape = tuple(x.shape)
     rows, columns = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     flat = reshape(x, shape=(rows, shape[axis], columns))

@@ -28,10 +28,11 @@ def project_tables(graph: Graph) -> Graph:
         table, weights = node.inputs[0].node.inputs[0], node.inputs[1:]
         if any(id(t.node) not in frozen for t in (table, *weights)) or not _pays(node, table):
             return None
-        ids = inputs[0].node.inputs[1]
+        gathered = inputs[0].node
         with scope(node.scope):
-            products = registry["dense"](inputs[0].node.inputs[0], *inputs[1:], **node.attrs)
-            return [registry["gather"](products, ids)]
+            products = registry["dense"](gathered.inputs[0], *inputs[1:], **node.attrs)
+        with scope(gathered.scope):  # whose error it is when an id is out of range
+            return [registry["gather"](products, gathered.inputs[1])]
 
     return rewrite(graph, rule)
 

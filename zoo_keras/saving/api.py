@@ -98,8 +98,6 @@ def _is_zip(path: str, label: str) -> bool:
 
 def save_weights(model: Any, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
     """Save the weights alone, as `.weights.h5`. Paths and errors are those of save_model."""
-    import h5py
-
     path = files.path_text(filepath)
     if kwargs:
         raise ConfigError(
@@ -111,7 +109,7 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True, **kwargs: An
             "for whole models."
         )
     _require_built(model)
-    with files.writable(path, overwrite) as local, h5py.File(local, "w") as file:
+    with files.writable(path, overwrite) as local, hdf5.open_for_writing(local) as file:
         weights_tree.write(model, file)
 
 

@@ -113,8 +113,9 @@ def _os_errors(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise FileError(
-            f"{path}: the file could not be written. Received: {error}. What was there before is "
+            f"{path}: the file could not be written. Received: {reason}. What was there before is "
             "untouched. Check the folder's permissions and free space."
         ) from error
 

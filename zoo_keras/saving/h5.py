@@ -25,9 +25,8 @@ SEEDS = "seed_generators"
 
 def save(model: Any, path: str, include_optimizer: bool = True) -> None:
     """Write architecture, weights and training state."""
-    import h5py
 
-    with h5py.File(path, "w") as file:
+    with hdf5.open_for_writing(path) as file:
         file.attrs["keras_version"] = KERAS_VERSION
         file.attrs["backend"] = "tensorflow"
         config = serialize_keras_object(model)

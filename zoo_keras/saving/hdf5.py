@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -44,6 +46,21 @@ def open_for_reading(source: Any, label: str) -> Iterator[Any]:
             f"{label}: not a readable HDF5 file. Received: {_short(error)}. The file is cut off, "
             "damaged, or of another kind; get a fresh copy."
         ) from None
+
+
+@contextmanager
+def open_for_writing(path: str) -> Iterator[Any]:
+    """A new h5py.File. What HDF5 cannot write, also when it closes the file, is an OSError."""
+    import h5py
+
+    try:
+        with h5py.File(path, "w") as file:
+            yield file
+    except RuntimeError as error:  # of closing: "Can't decrement id ref count (..., errno = 28"
+        number = re.search(r"errno = (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def _short(error: Exception) -> str:

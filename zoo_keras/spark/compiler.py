@@ -201,7 +201,8 @@ def _weighted(batch: Batch, class_weighted: bool) -> Batch:
             f"class_weight works for models with one output. Received: {len(batch.y)} arrays of "
             "targets. Put weights into the records instead."
         )
-    ones = np.ones(len(batch.x[0]), np.float32)
+    labels = batch.y[0].shape[:-1] or batch.y[0].shape
+    ones = np.ones(labels, np.float32)
     return batch._replace(weights=[ones], structure=(*batch.structure[:2], 0))
 
 

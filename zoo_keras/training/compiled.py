@@ -12,6 +12,7 @@ from typing import Any
 from zoo_keras import losses as losses_module
 from zoo_keras import metrics as metrics_module
 from zoo_keras.errors import ConfigError
+from zoo_keras.naming import to_snake_case
 from zoo_keras.nest import flatten
 
 
@@ -41,8 +42,7 @@ class CompiledLosses:
     def __init__(self, loss: Any, loss_weights: Any, names: Sequence[str]) -> None:
         self.names = list(names)
         found = per_output(loss, names, "loss")
-        self.losses = [None if item is None else losses_module.get(item) for item in found]
-        self.losses = [_as_loss(item) for item in self.losses]
+        self.losses = [_as_loss(item) for item in found]
         weights = per_output(loss_weights, names, "loss_weights")
         self.weights = [1.0 if w is None else float(w) for w in weights]
 
@@ -62,7 +62,10 @@ class CompiledLosses:
 
 
 def _as_loss(item: Any) -> Any:
-    """Functions become Loss objects with the default reduction."""
+    """Names and functions become Loss objects with the default reduction."""
+    if names_crossentropy(item):
+        return losses_module.LossFunctionWrapper(_crossentropy, name=item.lower())
+    item = losses_module.get(item)
     if item is None or isinstance(item, losses_module.Loss):
         return item
     if isinstance(item, type):
@@ -78,13 +81,17 @@ def _as_loss(item: Any) -> Any:
 class CompiledMetrics:
     """Metrics of each output, built when the shapes of targets and predictions are known."""
 
-    def __init__(self, metrics: Any, weighted: Any, names: Sequence[str]) -> None:
-        self.names = list(names)
+    def __init__(
+        self, metrics: Any, weighted: Any, names: Sequence[str], taken: Sequence[str] = ()
+    ) -> None:
+        """taken: names in logs that belong to others."""
+        self.names, self._taken = list(names), tuple(taken)
         given = {"metrics": metrics, "weighted_metrics": weighted}
         self._given = [_lists(items, names, what) for what, items in given.items()]
         self.built = False
         self.metrics: list[list[Any]] = []
         self.weighted: list[list[Any]] = []
+        self.all: list[tuple[str, Any]] = []  # (name in logs, metric)
 
     def build(self, y: Sequence[Any], y_pred: Sequence[Any], losses: Sequence[Any]) -> None:
         """Resolve names such as "accuracy" by the shapes of targets and predictions."""
@@ -99,19 +106,26 @@ class CompiledMetrics:
             for items, target, pred in zip(group, y, y_pred, strict=True):
                 for metric in items:
                     _build(metric, target, pred)
+        self.all = self._named()
         self.built = True
 
-    @property
-    def all(self) -> list[tuple[str, Any]]:
-        """(name in logs, metric) of all, unweighted ones first within each output."""
-        found: list[tuple[str, Any]] = []
-        if not self.built:
-            return found
-        for name, plain, weighted in zip(self.names, self.metrics, self.weighted, strict=True):
-            for metric in [*plain, *weighted]:
-                label = metric.name if len(self.names) == 1 else f"{name}_{metric.name}"
-                found.append((label, metric))
-        return found
+    def _named(self) -> list[tuple[str, Any]]:
+        """All metrics under Keras' names for logs: one whose name is taken gets `weighted_` before
+        it or a number behind, so that none is lost. Several outputs go by the alphabet."""
+        used = set(self._taken)
+        several = len(self.names) > 1
+        prefixes = [f"{name}_" if several else "" for name in self.names]
+        found = [
+            (free_name(prefix + metric.name, used), metric)
+            for prefix, items in zip(prefixes, self.metrics, strict=True)
+            for metric in items
+        ]
+        for prefix, items in zip(prefixes, self.weighted, strict=True):
+            for metric in items:
+                taken = prefix + metric.name in used
+                name = f"{prefix}weighted_{metric.name}" if taken else prefix + metric.name
+                found.append((free_name(name, used), metric))
+        return sorted(found, key=lambda item: item[0]) if several else found
 
     def update(self, y: Sequence[Any], y_pred: Sequence[Any], weights: Sequence[Any]) -> None:
         """Trace the update of every metric."""
@@ -120,6 +134,16 @@ class CompiledMetrics:
                 metric.update_state(target, pred)
             for metric in self.weighted[i]:
                 metric.update_state(target, pred, sample_weight=weights[i])
+
+
+def free_name(name: str, used: set[str]) -> str:
+    """The name, or the first of name_1, name_2, ... that is not used; it is used from then on."""
+    label, number = name, 0
+    while label in used:
+        number += 1
+        label = f"{name}_{number}"
+    used.add(label)
+    return label
 
 
 def _build(metric: Any, y: Any, y_pred: Any) -> None:
@@ -131,7 +155,7 @@ def _build(metric: Any, y: Any, y_pred: Any) -> None:
 def _lists(given: Any, names: Sequence[str], what: str) -> list[list[Any]]:
     if given is None:
         return [[] for _ in names]
-    if len(names) == 1 and not isinstance(given, dict):
+    if len(names) == 1:
         return [_flat(given)]
     return [_flat(item) for item in per_output(given, names, what)]
 
@@ -166,8 +190,20 @@ def _metric(given: Any, y: Any, y_pred: Any) -> Any:
         return metrics_module.MeanMetricWrapper(found.call, name=given if name else found.name)
     if not callable(found):
         raise ConfigError(f"compile: unknown metric. Received: {given!r}.")
-    label = name or getattr(found, "__name__", "metric")
-    return metrics_module.MeanMetricWrapper(found, name=label)
+    label = getattr(found, "name", None) or to_snake_case(
+        getattr(found, "__name__", type(found).__name__)
+    )
+    return metrics_module.MeanMetricWrapper(found, name=name or label)
+
+
+def names_crossentropy(item: Any) -> bool:
+    """Whether a name means the cross-entropy that fits the shapes."""
+    return isinstance(item, str) and item.lower() in ("crossentropy", "ce")
+
+
+def _crossentropy(y_true: Any, y_pred: Any) -> Any:
+    name = _CROSSENTROPY[_kind(y_true, y_pred)]
+    return losses_module.get(to_snake_case(name))(y_true, y_pred)
 
 
 def _kind(y: Any, y_pred: Any) -> str:

@@ -6,11 +6,13 @@ list of arrays for inputs, targets and sample weights. All checks happen before 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from zoo_keras import dtypes
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.nest import flatten, map_structure
 
@@ -45,7 +47,9 @@ def as_array(value: Any, what: str) -> np.ndarray:
             f"{what}: the rows have different lengths. Received: a ragged {type(value).__name__}. "
             "Pad them to one length."
         ) from None
-    if array.dtype == object or array.dtype.kind not in "fiub":
+    if array.dtype == object:
+        array = dtypes.from_objects(array)
+    if array.dtype.kind not in "fiub":
         raise DataError(
             f"{what}: expected numbers. Received: dtype {array.dtype}"
             f"{' (nulls, strings or ragged rows)' if array.dtype == object else ''}. "
@@ -53,12 +57,40 @@ def as_array(value: Any, what: str) -> np.ndarray:
         )
     if array.ndim == 0:
         raise DataError(f"{what}: expected an array of rows. Received: one number. Wrap it: [x].")
-    return _narrow(array)
+    return _narrow(dtypes.native(array))
+
+
+def lists_as_arrays(given: Any, what: str) -> Any:
+    """The structure with plain lists of numbers as arrays.
+
+    A list is one array if its items are alike; items of one length that differ further inside are
+    several arrays, such as two inputs.
+    """
+    if isinstance(given, dict):
+        return {key: lists_as_arrays(item, f"{what}[{key!r}]") for key, item in given.items()}
+    if not isinstance(given, (list, tuple)):
+        return given
+    if not all(leaf is None or isinstance(leaf, _PLAIN) for leaf in flatten(given)):
+        return [lists_as_arrays(item, f"{what}[{i}]") for i, item in enumerate(given)]
+    try:
+        return np.asarray(given)
+    except ValueError:
+        lengths = [len(item) if isinstance(item, (list, tuple)) else 0 for item in given]
+        if len(set(lengths)) == 1:
+            return [lists_as_arrays(item, f"{what}[{i}]") for i, item in enumerate(given)]
+        name = what if "[" in what else f"{what}[0]"
+        raise DataError(
+            f"{name}: the rows have different lengths. Received: a list of {len(given)} items of "
+            f"lengths {sorted(set(lengths))}. Pad them to one length."
+        ) from None
+
+
+_PLAIN = (bool, int, float, str, bytes, np.generic)
 
 
 def _narrow(array: np.ndarray) -> np.ndarray:
-    """float64 becomes float32 and wide integers int32 (checked), as the engine computes so."""
-    if array.dtype == np.float64 or array.dtype == np.float16:
+    """Other floats become float32 and wide integers int32 (checked), as the engine computes so."""
+    if array.dtype.kind == "f" and array.dtype != np.float32:
         return array.astype(np.float32)
     if (array.dtype.kind in "iu" and array.dtype.itemsize > 4) or array.dtype == np.uint32:
         if array.size and (array.max() > 2**31 - 1 or array.min() < -(2**31)):
@@ -70,8 +102,24 @@ def _narrow(array: np.ndarray) -> np.ndarray:
     return array
 
 
-class ArrayData:
+class Data:
+    """What all kinds of local data share: they may hear when an epoch begins and ends."""
+
+    endless = False
+    steps: Any = None
+    rows: int | None = None
+
+    def on_epoch_begin(self) -> None:
+        """Before the first batch of an epoch."""
+
+    def on_epoch_end(self) -> None:
+        """After the last batch of an epoch."""
+
+
+class ArrayData(Data):
     """Arrays in memory, shuffled and cut into batches."""
+
+    rows: int
 
     def __init__(
         self,
@@ -81,12 +129,14 @@ class ArrayData:
         batch_size: int | None = None,
         class_weight: dict[int, float] | None = None,
     ) -> None:
+        x, y = lists_as_arrays(x, "x"), lists_as_arrays(y, "y")
+        sample_weight = lists_as_arrays(sample_weight, "sample_weight")
         self.x = [as_array(a, f"x[{i}]") for i, a in enumerate(flatten(x))]
         self.y = [] if y is None else [as_array(a, f"y[{i}]") for i, a in enumerate(flatten(y))]
         weights = [] if sample_weight is None else flatten(sample_weight)
         self.weights = [as_array(w, "sample_weight").astype(np.float32) for w in weights]
         sw_structure = sample_weight
-        if class_weight is not None:
+        if class_weight is not None and self.y:
             self.weights = [class_weights_of(self.y, self.weights, class_weight)]
             sw_structure = 0
         self.structure = (template(x), template(y) if y is not None else None,
@@ -95,7 +145,7 @@ class ArrayData:
         self.rows = check_lengths(self.x, self.y, self.weights)
 
     @property
-    def steps(self) -> int | None:
+    def steps(self) -> int:
         return -(-self.rows // self.batch_size)
 
     def batches(self, order: np.ndarray | None = None) -> Iterator[Batch]:
@@ -130,22 +180,61 @@ class ArrayData:
         return part
 
 
+def check_class_weight(class_weight: Any) -> dict[int, float] | None:
+    """The argument as a dict of class numbers and weights; ConfigError for anything else."""
+    if class_weight is None:
+        return None
+    whole, number = (int, np.integer), (int, float, np.integer, np.floating)
+    wrong = not isinstance(class_weight, dict) or [
+        (k, v) for k, v in class_weight.items()
+        if not isinstance(k, whole) or not isinstance(v, number)
+    ]  # fmt: skip
+    if wrong:
+        raise ConfigError(
+            "class_weight must be a dict from class numbers to weights. Received: "
+            f"{class_weight if wrong is True else dict(wrong)!r}. Write e.g. {{0: 1.0, 1: 9.0}}."
+        )
+    return {int(k): float(v) for k, v in class_weight.items()}
+
+
 def class_weights_of(
     y: Sequence[np.ndarray], weights: Sequence[np.ndarray], class_weight: dict[int, float]
 ) -> np.ndarray:
-    """One weight a row from its class; sample weights multiply it."""
+    """A weight for each label (1 for classes not named); sample weights multiply it.
+
+    Labels are class numbers, with a last axis of 1 or without, or one-hot rows. Of targets with
+    more axes (sequences, images) each step or pixel has a label: the weights are (rows, ...).
+    """
     if len(y) != 1:
-        raise ConfigError("class_weight works for models with one output only.")
-    labels = y[0]
-    if labels.ndim > 1 and labels.shape[-1] > 1:
-        labels = labels.argmax(axis=-1)
-    labels = labels.reshape(len(labels)).astype(np.int64)
-    top = max([*class_weight, *labels.tolist()], default=0)
-    table = np.ones(int(top) + 1, np.float32)
-    for label, weight in class_weight.items():
-        table[int(label)] = weight
-    found = table[labels]
-    return found * weights[0].reshape(len(labels)) if weights else found
+        raise ConfigError(
+            f"class_weight works for models with one output. Received: {len(y)} arrays of targets. "
+            "Use sample_weight."
+        )
+    labels = _class_numbers(y[0])
+    classes = np.array(sorted(class_weight), np.int64)
+    values = np.array([class_weight[int(k)] for k in classes], np.float32)
+    found = np.ones(labels.shape, np.float32)
+    if classes.size:
+        at = np.minimum(np.searchsorted(classes, labels), classes.size - 1)
+        found = np.where(classes[at] == labels, values[at], found)
+    if not weights:
+        return found
+    by_row = weights[0].size == len(found)
+    return found * weights[0].reshape((-1, *[1] * (found.ndim - 1)) if by_row else found.shape)
+
+
+def _class_numbers(y: np.ndarray) -> np.ndarray:
+    if y.ndim > 1 and y.shape[-1] == 1:
+        y = y[..., 0]
+    elif y.ndim > 1:
+        if y.ndim > 2 and not np.allclose(y.sum(axis=-1, dtype=np.float64), 1):
+            raise ConfigError(
+                "class_weight: targets of three axes or more must be one-hot along the last one, "
+                f"or have a last axis of 1. Received: targets of shape {y.shape} whose last axis "
+                "does not sum to 1. Add an axis to class numbers: y[..., None]."
+            )
+        y = y.argmax(axis=-1)
+    return np.rint(y).astype(np.int64)
 
 
 def check_batch_size(batch_size: Any) -> int:
@@ -170,13 +259,11 @@ def check_lengths(*groups: Sequence[np.ndarray]) -> int:
     return lengths[0]
 
 
-class IteratorData:
+class IteratorData(Data):
     """A generator or iterator of (x, y, sample_weight) tuples, each item one batch."""
 
     def __init__(self, source: Any, class_weight: dict[int, float] | None = None) -> None:
         self.source, self.class_weight = iter(source), class_weight
-        self.steps: int | None = None
-        self.rows: int | None = None
 
     def batches(self, order: np.ndarray | None = None) -> Iterator[Batch]:
         """The items that are left; it can be read once."""
@@ -184,28 +271,35 @@ class IteratorData:
             yield batch_of(item, self.class_weight)
 
 
-class DatasetData:
-    """A PyDataset: an object with `__getitem__(i)` -> batch and `__len__`."""
+class DatasetData(Data):
+    """A PyDataset: an object with `__getitem__(i)` -> batch and a number of batches, or none."""
 
     def __init__(
         self, dataset: Any, shuffle: bool = False, class_weight: dict[int, float] | None = None
     ) -> None:
         self.dataset, self.class_weight, self.shuffle = dataset, class_weight, shuffle
-        self.steps: int | None = len(dataset)
-        self.rows: int | None = None
+        self.steps = dataset.num_batches
+        self.endless = self.steps is None
+
+    def on_epoch_begin(self) -> None:
+        self.dataset.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        self.dataset.on_epoch_end()
 
     def batches(self, order: np.ndarray | None = None) -> Iterator[Batch]:
         """All items once; `order` gives the sequence of item numbers."""
-        numbers = range(len(self.dataset)) if order is None else order
-        for i in numbers:
-            yield batch_of(self.dataset[int(i)], self.class_weight)
-        if hasattr(self.dataset, "on_epoch_end"):
-            self.dataset.on_epoch_end()
+        count = self.dataset.num_batches  # may change from epoch to epoch
+        numbers = itertools.count() if count is None else range(count)
+        for i in numbers if order is None else order:
+            item = self.dataset[int(i)]
+            yield batch_of(tuple(item) if isinstance(item, list) else item, self.class_weight)
 
 
 def batch_of(item: Any, class_weight: dict[int, float] | None = None) -> Batch:
     """One Batch from x, (x,), (x, y) or (x, y, sample_weight)."""
     x, y, weight = unpack_x_y_sample_weight(item)
+    x = lists_as_arrays(x, "x")
     rows = len(as_array(flatten(x)[0], "x[0]"))
     data = ArrayData(x, y, weight, max(rows, 1), class_weight)
     return Batch(data.x, data.y, data.weights, data.structure)
@@ -259,7 +353,8 @@ def is_iterator(x: Any) -> bool:
 class PyDataset:
     """Base class of data sets that make their own batches, as keras.utils.PyDataset.
 
-    Subclasses define `__getitem__(index)` -> (x, y) or (x, y, sample_weight), and `__len__`.
+    Subclasses define `__getitem__(index)` -> (x, y) or (x, y, sample_weight), and `__len__`, or
+    `num_batches`, which is None where there is no end.
     """
 
     def __init__(
@@ -271,8 +366,18 @@ class PyDataset:
     def __getitem__(self, index: int) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define __getitem__(index).")
 
-    def __len__(self) -> int:
-        raise NotImplementedError(f"{type(self).__name__} must define __len__().")
+    @property
+    def num_batches(self) -> int | None:
+        """The number of batches; None for a data set without an end."""
+        if hasattr(self, "__len__"):
+            return len(self)
+        raise ConfigError(
+            f"{type(self).__name__} must say how many batches it has. Received: a class without "
+            "__len__. Define __len__(), or a property num_batches that may be None."
+        )
+
+    def on_epoch_begin(self) -> None:
+        """Called before each epoch."""
 
     def on_epoch_end(self) -> None:
         """Called after each epoch."""

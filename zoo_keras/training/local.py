@@ -225,7 +225,13 @@ class LocalRuntime:
             lambda s: self._bound(steps.evaluate_program(self.model, state, s, batch.structure)),
         )  # fmt: skip
         self._feed(runner, batch)
+        self._draw_anew(runner)
         runner.run()
+
+    def _draw_anew(self, runner: Runner) -> None:
+        """Random ops of evaluation and prediction draw other numbers in every batch."""
+        if "rng" in runner.program.spaces:
+            self.rng[0] = self.model.next_draw()
 
     def predict(self, batch: Batch) -> Any:
         """Outputs of one batch, nested as the model nests them."""
@@ -237,6 +243,7 @@ class LocalRuntime:
             runner.set(f"x{i}", np.ascontiguousarray(array))
         for i, out in enumerate(outs):
             runner.set(f"out{i}", out)
+        self._draw_anew(runner)
         runner.run(version=weights_module.version())
         self._remember(batch, runner, structure, specs)
         return pack_as(structure, outs)
@@ -256,7 +263,7 @@ class LocalRuntime:
         return outs[0] if entry[2] is None else pack_as(entry[2], outs)
 
     def _remember(self, batch: Batch, runner: Runner, structure: Any, specs: list[Any]) -> None:
-        if len(batch.x) == 1:
+        if len(batch.x) == 1 and "rng" not in runner.program.spaces:
             stamp = (weights_module.structure(), id(self.model._function))
             nested = structure if isinstance(structure, (list, tuple, dict)) else None
             key = (batch.x[0].shape, batch.x[0].dtype)

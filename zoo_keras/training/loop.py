@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from zoo_keras.callbacks.callback import CallbackList, History
 from zoo_keras.errors import ConfigError, NonFiniteLossError
 from zoo_keras.training.data import ArrayData, epoch_order
+from zoo_keras.training.epochs import Epochs
 
 
 class FitLoop:
@@ -25,14 +27,23 @@ class FitLoop:
         validation_steps: int | None,
         validation_freq: Any,
     ) -> None:
-        self.model, self.data, self.validation, self.bars = model, data, validation, bars
-        self.shuffle, self.steps = shuffle, steps
-        self.validation_steps, self.validation_freq = validation_steps, validation_freq
-        self._left: Any = None
+        self.model, self.data, self.bars = model, data, bars
+        self.epochs, self.shuffle = Epochs(data, steps), shuffle
+        self.validation, self.validation_freq = None, validation_freq
+        if validation is not None:
+            self.validation = Epochs(validation, validation_steps, "validation_steps")
         self.seed = next_shuffle_seed()
         self.stops_on_nan = any(type(c).__name__ == "TerminateOnNaN" for c in bars.callbacks)
 
     def run(self, first: int, last: int) -> History:
+        """Train epochs first .. last - 1. When data have run out for good, the rest is left out."""
+        try:
+            return self._run(first, last)
+        except BaseException:
+            self.bars.close()
+            raise
+
+    def _run(self, first: int, last: int) -> History:
         model, bars = self.model, self.bars
         model.stop_training = False
         bars.on_train_begin()
@@ -40,9 +51,12 @@ class FitLoop:
         for epoch in range(first, last):
             model._reset()
             bars.on_epoch_begin(epoch)
-            logs = self._epoch(epoch)
+            if not self._epoch(epoch):
+                self._check_some(epoch, first)
+                break
+            logs = model._logs()
             if self._validates(epoch):
-                found = model._evaluate(self.validation, bars, self.validation_steps)
+                found = model._evaluate(self.validation, bars)
                 logs.update({f"val_{k}": v for k, v in found.items()})
             bars.on_epoch_end(epoch, logs)
             if model.stop_training:
@@ -54,7 +68,8 @@ class FitLoop:
             raise ConfigError("fit lost its History callback.")
         return bars.history
 
-    def _epoch(self, epoch: int) -> dict[str, Any]:
+    def _epoch(self, epoch: int) -> int:
+        """Train one epoch; returns its number of batches."""
         step = -1
         for step, batch in enumerate(self._batches(epoch)):
             self.bars.on_train_batch_begin(step)
@@ -64,30 +79,24 @@ class FitLoop:
                 self.bars.on_train_batch_end(step, self.model._logs())
             if self.model.stop_training:
                 break
-        if step < 0:
+        return step + 1
+
+    def _check_some(self, epoch: int, first: int) -> None:
+        if epoch == first:
             raise ConfigError("fit: the data held no batch. Received: an empty source.")
-        return self.model._logs()
+        warnings.warn(
+            f"Your input ran out of data; training ends after {epoch - first} epochs. Pass a "
+            "source that can be read once for each epoch, such as a PyDataset.",
+            stacklevel=6,
+        )
 
     def _batches(self, epoch: int) -> Any:
-        order = None
-        if isinstance(self.data, ArrayData):
-            order = epoch_order(self.data.rows, self.shuffle, self.seed, epoch,
-                                self.data.batch_size)  # fmt: skip
-        elif self.shuffle and self.data.steps is not None:
-            order = epoch_order(self.data.steps, True, self.seed, epoch)
-        if self.steps is None:
-            yield from self.data.batches(order)
-            return
-        for _ in range(self.steps):  # goes on where the last epoch ended, as Keras does
-            if self._left is None:
-                self._left = iter(self.data.batches(order))
-            batch = next(self._left, None)
-            if batch is None:
-                self._left = iter(self.data.batches(order))
-                batch = next(self._left, None)
-            if batch is None:
-                return
-            yield batch
+        data, order = self.data, None
+        if isinstance(data, ArrayData):
+            order = epoch_order(data.rows, self.shuffle, self.seed, epoch, data.batch_size)
+        elif self.shuffle and data.steps is not None:
+            order = epoch_order(data.steps, True, self.seed, epoch)
+        return self.epochs.batches(order)
 
     def _check_loss(self, epoch: int, step: int) -> None:
         if not self.stops_on_nan and not np.isfinite(float(self.model._loss_tracker.total)):

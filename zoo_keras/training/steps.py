@@ -15,8 +15,8 @@ import numpy as np
 from zoo_keras import native, ops
 from zoo_keras.errors import ConfigError, DataError, ShapeError
 from zoo_keras.graph import Graph, Spec, Tensor, Trace, constant, input_tensor, tracing
-from zoo_keras.layers.call_context import mask_of
 from zoo_keras.nest import flatten, pack_as
+from zoo_keras.ops.masks import mask_of
 from zoo_keras.ops.op import as_tensors
 from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.pipeline import optimise
@@ -239,7 +239,7 @@ def _total(model: Any, parts: Sequence[Any], rows: int, trace: Trace, part: Part
         loss = value if count is None else value / count
         if part is not None:
             loss = added(model._losses.losses[i], value, count, part, i)
-        if len(model._losses.names) > 1:
+        if model._output_trackers:
             next(trackers).update_state(_whole(loss, part), sample_weight=float(rows))
         total = _plus(total, loss * weight if weight != 1.0 else loss)
     for loss in [*trace.losses, *model.regularization_losses()]:

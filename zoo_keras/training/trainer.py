@@ -11,14 +11,21 @@ from zoo_keras import optimizers as optimizers_module
 from zoo_keras.callbacks.callback import CallbackList, History
 from zoo_keras.errors import ConfigError, NotCompiledError, UnsupportedError
 from zoo_keras.nest import flatten, map_structure
-from zoo_keras.training.compiled import CompiledLosses, CompiledMetrics
+from zoo_keras.training.compiled import (
+    CompiledLosses,
+    CompiledMetrics,
+    free_name,
+    names_crossentropy,
+)
 from zoo_keras.training.data import (
     ArrayData,
     Batch,
     batch_of,
+    check_class_weight,
     make_data,
     unpack_x_y_sample_weight,
 )
+from zoo_keras.training.epochs import Epochs
 from zoo_keras.training.labels import check_all
 from zoo_keras.training.local import LocalRuntime
 from zoo_keras.training.loop import FitLoop
@@ -30,6 +37,9 @@ _KERAS_STEPS = (
 )  # fmt: skip
 
 
+_BESIDE_TRAINING = 1 << 40  # no training has so many steps, and numbers depend on the step
+
+
 class Trainer:
     """The training half of Model. https://keras.io/api/models/model_training_apis/"""
 
@@ -37,7 +47,7 @@ class Trainer:
     # tracking of attributes, so that compiled metrics do not count as the model's own.
     optimizer: Any = None
     compiled = False
-    stop_training = False
+    stop_training = stop_evaluating = stop_predicting = False
     _compile_arguments: dict[str, Any] | None = None
     _losses: Any = None
     _metrics_of_outputs: Any = None
@@ -45,6 +55,7 @@ class Trainer:
     _output_trackers: tuple[Any, ...] = ()
     _runtime: LocalRuntime | None = None
     _trained = False
+    _draws = 0  # batches evaluated and predicted by programs that draw random numbers
 
     if TYPE_CHECKING:  # what Model brings
         name: str
@@ -107,7 +118,7 @@ class Trainer:
         from zoo_keras import losses as losses_module
 
         for item in flatten(loss):
-            if isinstance(item, str):
+            if isinstance(item, str) and not names_crossentropy(item):
                 losses_module.get(item)
         for item in [*flatten(metrics), *flatten(weighted)]:
             if isinstance(item, str) and item.lower() not in ("accuracy", "acc", "crossentropy",
@@ -119,15 +130,13 @@ class Trainer:
         if self._losses is not None or given is None:
             return
         losses = CompiledLosses(given["loss"], given["loss_weights"], names)
-        metrics = CompiledMetrics(given["metrics"], given["weighted_metrics"], names)
-        self._note(_losses=losses, _metrics_of_outputs=metrics)
-        if len(names) > 1:
-            trackers = [
-                metrics_module.Mean(name=f"{name}_loss")
-                for name, item in zip(names, losses.losses, strict=True)
-                if item is not None
-            ]
-            self._note(_output_trackers=tuple(trackers))
+        with_loss = [n for n, item in zip(names, losses.losses, strict=True) if item is not None]
+        tracked = [f"{name}_loss" for name in with_loss] if len(with_loss) > 1 else []
+        metrics = CompiledMetrics(
+            given["metrics"], given["weighted_metrics"], names, ["loss", *tracked]
+        )
+        trackers = tuple(metrics_module.Mean(name=name) for name in tracked)
+        self._note(_losses=losses, _metrics_of_outputs=metrics, _output_trackers=trackers)
 
     def _resolve_outputs(self, batch: Batch | None) -> None:
         """Make losses and metrics for the outputs, once a batch shows their shapes."""
@@ -178,10 +187,10 @@ class Trainer:
         for tracker in self._output_trackers:
             logs[tracker.name] = float(tracker.result())
         for name, metric in self._metrics_of_outputs.all if self._metrics_of_outputs else ():
-            logs[name] = _plain(metric.result())
+            logs.update(_values(name, metric))
         for layer in self._flatten_layers():
             for metric in layer._own_metrics:
-                logs[metric.name] = _plain(metric.result())
+                logs.update(_values(free_name(metric.name, set(logs)), metric))
         return logs
 
     def _require_compiled(self, method: str) -> None:
@@ -230,6 +239,11 @@ class Trainer:
             self._note(_runtime=runtime)
         return runtime
 
+    def next_draw(self) -> int:
+        """The step that random ops of the next batch of evaluation or prediction see."""
+        self._note(_draws=self._draws + 1)
+        return _BESIDE_TRAINING + self._draws
+
     def _has_trained(self) -> bool:
         return self._trained
 
@@ -263,6 +277,7 @@ class Trainer:
         """
         self._require_compiled("fit")
         self._refuse_int8("fit")
+        class_weight = check_class_weight(class_weight)
         if _is_spark(x):
             from zoo_keras.spark.fit import fit_on_spark
 
@@ -324,20 +339,25 @@ class Trainer:
         bars = CallbackList(callbacks, add_progbar=bool(_verbosity(verbose)), model=self,
                             verbose=_verbosity(verbose), epochs=1,
                             steps=steps or data.steps)  # fmt: skip
-        logs = self._evaluate(data, bars, steps)
+        logs = self._evaluate(Epochs(data, steps, "steps"), bars)
+        if not logs:
+            raise ConfigError("evaluate: the data held no batch. Received: an empty source.")
         return logs if return_dict else _flat_logs(logs)
 
-    def _evaluate(self, data: Any, bars: CallbackList, steps: int | None) -> dict[str, Any]:
+    def _evaluate(self, data: Epochs, bars: CallbackList) -> dict[str, Any]:
+        """Logs of the batches; none when there were no batches."""
+        self._note(stop_evaluating=False)
         bars.on_test_begin()
         self._reset()
-        for step, batch in enumerate(data.batches()):
-            if steps is not None and step >= steps:
-                break
+        step = -1
+        for step, batch in enumerate(data.rewind().batches()):
             bars.on_test_batch_begin(step)
             self._local().test(self._arranged(batch))
             if bars.callbacks:
                 bars.on_test_batch_end(step, self._logs())
-        logs = self._logs()
+            if self.stop_evaluating:
+                break
+        logs = self._logs() if step >= 0 else {}
         bars.on_test_end(logs)
         return logs
 
@@ -358,6 +378,10 @@ class Trainer:
 
         An RDD gives an RDD of outputs in the same order; a DataFrame gives the DataFrame with one
         more column.
+
+        Layers that draw random numbers draw new ones in every batch and call; models made alike
+        after set_random_seed draw alike. On Spark the numbers depend on the seed and on a row's
+        place in its batch only, so that scoring a partition again gives the same.
         """
         if _is_spark(x):
             from zoo_keras.spark.predict import predict_on_spark
@@ -368,16 +392,17 @@ class Trainer:
         data = make_data(x, None, None, batch_size)
         bars = CallbackList(callbacks, add_progbar=_verbosity(verbose) == 1, model=self,
                             verbose=_verbosity(verbose), steps=steps or data.steps)  # fmt: skip
+        self._note(stop_predicting=False)
         bars.on_predict_begin()
         results: list[list[np.ndarray]] = []
         structure: Any = None
-        for step, batch in enumerate(data.batches()):
-            if steps is not None and step >= steps:
-                break
+        for step, batch in enumerate(Epochs(data, steps, "steps").batches()):
             bars.on_predict_batch_begin(step)
             structure = self._local().predict(self._arranged(batch))
             results.append(flatten(structure))
             bars.on_predict_batch_end(step, {"outputs": structure})
+            if self.stop_predicting:
+                break
         bars.on_predict_end()
         if not results:
             raise ConfigError("predict: the data held no batch. Received: an empty source.")
@@ -393,7 +418,7 @@ class Trainer:
         self._require_compiled("train_on_batch")
         self._refuse_int8("train_on_batch")
         self._reset()
-        self._train_batch(batch_of((x, y, sample_weight), class_weight))
+        self._train_batch(batch_of((x, y, sample_weight), check_class_weight(class_weight)))
         return self._logs() if return_dict else _flat_logs(self._logs())
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None,
@@ -471,6 +496,14 @@ def _refuse(spark: dict[str, Any], method: str) -> None:
             f"{method}: these arguments are unknown, or work only with an RDD or DataFrame. "
             f"Received: {sorted(spark)}. Check their spelling."
         )
+
+
+def _values(name: str, metric: Any) -> dict[str, Any]:
+    """What a metric adds to logs; a result that is a dict brings its own names."""
+    result = metric.result()
+    return {
+        k: _plain(v) for k, v in (result if isinstance(result, dict) else {name: result}).items()
+    }
 
 
 def _plain(value: Any) -> Any:

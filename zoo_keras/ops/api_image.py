@@ -1,0 +1,181 @@
+"""Public ops on images, which Keras has in `keras.ops.image` alone: sizes, borders, grey.
+
+In: (height, width, channels) or a batch of such, or channels first with
+data_format="channels_first". Out: the same layout and dtype. Sizes are known while tracing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo_keras import dtypes
+from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
+from zoo_keras.ops.api_index import take
+from zoo_keras.ops.api_linalg import tensordot
+from zoo_keras.ops.api_math import clip, round
+from zoo_keras.ops.api_shape import moveaxis, pad
+from zoo_keras.ops.convert import as_dtype, as_float, dtype_of, known_ints, value
+from zoo_keras.ops.interpolation import KERNELS, resize_axis
+from zoo_keras.ops.symbolic import public
+
+_GREY = np.array([0.2989, 0.5870, 0.1140], np.float32)
+
+
+def _axes(name: str, images: Any, data_format: str | None) -> tuple[int, int, int]:
+    """(height, width, channel) axes, counted from the end."""
+    if len(images.shape) not in (3, 4):
+        raise ShapeError(
+            f"image.{name}: images must have 3 axes, or 4 with a batch. Received: shape "
+            f"{tuple(images.shape)}. Reshape them."
+        )
+    if data_format not in (None, "channels_last", "channels_first"):
+        raise ConfigError(
+            f"image.{name}: data_format must be 'channels_last' or 'channels_first'. Received: "
+            f"data_format={data_format!r}."
+        )
+    return (-2, -1, -3) if data_format == "channels_first" else (-3, -2, -1)
+
+
+def _in_floats(images: Any, compute: Callable[[Any], Any]) -> Any:
+    """What `compute` makes of the images as floats, in their own dtype again."""
+    name = dtype_of(images)
+    made = compute(as_float(images))
+    if name in dtypes.INTEGERS:
+        limits = np.iinfo(name)
+        made = clip(round(made), float(limits.min), float(limits.max))
+    return as_dtype(made, name)
+
+
+@public
+def resize(
+    images: Any,
+    size: Sequence[int],
+    interpolation: str = "bilinear",
+    antialias: bool = False,
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
+    fill_mode: str = "constant",
+    fill_value: float = 0.0,
+    data_format: str | None = None,
+) -> Any:
+    """Images of another (height, width): "nearest", "bilinear", "bicubic", "lanczos3", "lanczos5".
+
+    Raises UnsupportedError for antialias and for keeping the aspect ratio.
+
+    >>> ops.image.resize(images, (224, 224))
+    """
+    del fill_mode, fill_value
+    images = value(images)
+    height, width, _ = _axes("resize", images, data_format)
+    if interpolation not in ("nearest", *KERNELS):
+        raise ConfigError(
+            f"image.resize: unknown interpolation. Received: {interpolation!r}. Use one of "
+            f"{', '.join(['nearest', *KERNELS])}."
+        )
+    wanted = [("antialias", antialias), ("crop_to_aspect_ratio", crop_to_aspect_ratio),
+              ("pad_to_aspect_ratio", pad_to_aspect_ratio)]  # fmt: skip
+    if given := [name for name, asked in wanted if asked]:
+        raise UnsupportedError(
+            f"image.resize: not supported. Received: {given} set. Resize without them, and crop or "
+            "pad with ops.image.crop_images and pad_images."
+        )
+    sizes = dict(zip((height, width), known_ints(size, "size"), strict=True))
+    if interpolation == "nearest":
+        return _nearest(images, sizes)
+
+    def interpolated(x: Any) -> Any:
+        for axis, new in sizes.items():
+            x = resize_axis(x, axis % len(x.shape), new, interpolation)
+        return x
+
+    return _in_floats(images, interpolated)
+
+
+def _nearest(images: Any, sizes: dict[int, int]) -> Any:
+    for axis, new in sizes.items():
+        old = images.shape[axis]
+        images = take(images, ((np.arange(new) + 0.5) * old / new).astype(np.int32), axis=axis)
+    return images
+
+
+@public
+def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
+    """0.2989 red + 0.5870 green + 0.1140 blue, with a channel axis of 1."""
+    images = value(images)
+    channels = _axes("rgb_to_grayscale", images, data_format)[2]
+
+    def grey(x: Any) -> Any:
+        mixed = tensordot(moveaxis(x, channels, -1), _GREY[:, None], axes=1)
+        return moveaxis(mixed, -1, channels)
+
+    name = dtype_of(images)
+    return as_dtype(grey(as_float(images)), name)
+
+
+def _borders(what: str, inner: Any, outer: Any, before: Any, after: Any) -> tuple[int, int]:
+    """(before, after) of an axis, with inner + before + after == outer, where one is not given."""
+    if sum(given is None for given in (inner, outer, before, after)) != 1:
+        raise ConfigError(
+            f"image.{what}: give two of the new size and the borders on both sides of it. "
+            f"Received: sizes {inner} and {outer}, borders {before} and {after}."
+        )
+    if before is None:
+        before = outer - inner - after
+    elif after is None:
+        after = outer - inner - before
+    if before < 0 or after < 0 or (outer is not None and before + after > outer):
+        raise ShapeError(
+            f"image.{what}: the borders do not fit. Received: sizes {inner} and {outer}, borders "
+            f"{before} and {after}. Change the size or the borders."
+        )
+    return int(before), int(after)
+
+
+@public
+def crop_images(
+    images: Any,
+    top_cropping: int | None = None,
+    left_cropping: int | None = None,
+    bottom_cropping: int | None = None,
+    right_cropping: int | None = None,
+    target_height: int | None = None,
+    target_width: int | None = None,
+    data_format: str | None = None,
+) -> Any:
+    """Images without their borders. Two of top, bottom and height are given, and so for width."""
+    images = value(images)
+    height, width, _ = _axes("crop_images", images, data_format)
+    old = images.shape[height], images.shape[width]
+    down = _borders("crop_images", target_height, old[0], top_cropping, bottom_cropping)
+    along = _borders("crop_images", target_width, old[1], left_cropping, right_cropping)
+    keep = [slice(None)] * len(images.shape)
+    for axis, (first, last) in ((height, down), (width, along)):
+        keep[axis] = slice(first, images.shape[axis] - last)
+    return images[tuple(keep)]
+
+
+@public
+def pad_images(
+    images: Any,
+    top_padding: int | None = None,
+    left_padding: int | None = None,
+    bottom_padding: int | None = None,
+    right_padding: int | None = None,
+    target_height: int | None = None,
+    target_width: int | None = None,
+    data_format: str | None = None,
+) -> Any:
+    """Images with zeros around them. Two of top, bottom and height are given, and so for width."""
+    images = value(images)
+    height, width, _ = _axes("pad_images", images, data_format)
+    borders = [(0, 0)] * len(images.shape)
+    old = images.shape[height], images.shape[width]
+    borders[height] = _borders("pad_images", old[0], target_height, top_padding, bottom_padding)
+    borders[width] = _borders("pad_images", old[1], target_width, left_padding, right_padding)
+    return pad(images, borders)
+
+
+__all__ = ["crop_images", "pad_images", "resize", "rgb_to_grayscale"]

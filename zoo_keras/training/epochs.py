@@ -1,0 +1,67 @@
+"""Local data epoch by epoch: how many batches each takes, and what happens when there are no more.
+
+In: arrays, a generator or a PyDataset, made into batches by training.data. Out: the batches of one
+epoch after another. Knows no model.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from zoo_keras.errors import ConfigError
+from zoo_keras.training.data import Batch
+
+
+class Epochs:
+    """`steps` batches an epoch, going on where the last one ended; without `steps` all of them.
+
+    Data that end in the middle of an epoch are taken up from the start in the next one, if they
+    can be; either way a warning says so, as in Keras.
+    """
+
+    def __init__(self, data: Any, steps: int | None = None, what: str = "steps_per_epoch") -> None:
+        if steps is None and data.endless:
+            raise ConfigError(
+                f"A PyDataset without an end needs {what}. Received: num_batches=None and "
+                f"{what}=None. Pass the number of batches of an epoch."
+            )
+        self.data, self.steps, self.what = data, steps, what
+        self._left: Iterator[Batch] | None = None
+        self._seen = 0
+
+    def rewind(self) -> Epochs:
+        """Begin the next epoch at the start, as every evaluation does; generators go on."""
+        self._left = None
+        return self
+
+    def batches(self, order: np.ndarray | None = None) -> Iterator[Batch]:
+        """The next epoch. `order` is that of a fresh start."""
+        self.data.on_epoch_begin()
+        yield from self.data.batches(order) if self.steps is None else self._some(order)
+        self.data.on_epoch_end()
+
+    def _some(self, order: np.ndarray | None) -> Iterator[Batch]:
+        if self._left is None:
+            self._left, self._seen = iter(self.data.batches(order)), 0
+        for _ in range(self.steps or 0):
+            batch = next(self._left, None)
+            if batch is None:
+                self._left = None
+                self._warn()
+                return
+            self._seen += 1
+            yield batch
+        if self._seen == self.data.steps:
+            self._left = None
+
+    def _warn(self) -> None:
+        warnings.warn(
+            f"Your input ran out of data; interrupting the epoch. Make sure that your dataset or "
+            f"generator has at least {self.what} batches for each epoch ({self.what}="
+            f"{self.steps}).",
+            stacklevel=5,
+        )
