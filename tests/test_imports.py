@@ -23,7 +23,7 @@ LONGEST_FILE = 600
 # A module imports its own level or lower ones. Names are the first part below zoo_keras, or the
 # first two where a package has modules on different levels.
 LEVELS = (
-    ("errors", "missing", "dtypes", "naming", "nest", "graph", "ops"),
+    ("errors", "missing", "dtypes", "naming", "nest", "guard", "recent", "graph", "ops"),
     ("passes",),
     ("program", "native", "execute"),
     (

@@ -6,8 +6,11 @@ private or shared memory). Knows graphs only through the running trace; no layer
 
 from __future__ import annotations
 
+import copy
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,10 +18,13 @@ import numpy as np
 from zoo_keras import dtypes
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Operators, current_trace, install_operators
+from zoo_keras.guard import Guard, Guards, as_one
 
 _numbers = itertools.count()
+_versions, _structures = itertools.count(1), itertools.count(1)
 _version = 0
 _structure = 0
+_guarding = threading.Lock()
 
 
 def structure() -> int:
@@ -30,19 +36,49 @@ def structure() -> int:
 def restructure() -> int:
     """Note such a change; returns its number."""
     global _structure
-    _structure += 1
-    return _structure
+    _structure = number = next(_structures)
+    return number
 
 
 def version() -> int:
-    """Grows whenever a Variable may have changed; packed copies of older versions are stale."""
+    """Another number whenever some Variable of the process may have changed."""
     return _version
 
 
 def touch() -> None:
     """Note that weights have changed."""
     global _version
-    _version += 1
+    _version = next(_versions)
+
+
+def guard_of(variables: Iterable[Any]) -> Guard | Guards:
+    """The guard of these Variables, which get one if they have none. Who runs a program on them
+    reads or writes under it. Variables of several models may have several guards."""
+    with _guarding:
+        found = list(variables)
+        guard = as_one(v.guard for v in found if v.guard is not None)
+        fresh = guard if isinstance(guard, Guard) else Guard()
+        for variable in found:
+            if variable.guard is None:
+                variable.guard = fresh
+        return as_one(v.guard for v in found)
+
+
+@contextmanager
+def unchanged(variables: Iterable[Any]) -> Iterator[None]:
+    """No program and no assignment changes these Variables inside the block."""
+    found = list(variables)
+    guard = as_one(v.guard for v in found if v.guard is not None)
+    behind = any(v.before_read is not None for v in found)  # to read them changes them
+    with guard.writing() if behind else guard.reading():
+        yield
+
+
+@contextmanager
+def changing(variables: Iterable[Any]) -> Iterator[None]:
+    """Nobody reads these Variables before the block is done."""
+    with as_one(v.guard for v in variables if v.guard is not None).writing():
+        yield
 
 
 class Variable(Operators):
@@ -54,6 +90,7 @@ class Variable(Operators):
     """
 
     is_zk_variable = True
+    guard: Guard | None = None  # since a program runs on it
     carried = False  # a state that programs change from run to run, prediction included
     __array_priority__ = 100
     # Called before the values are read or set from outside, when they may be behind the steps made.
@@ -105,7 +142,10 @@ class Variable(Operators):
 
     def numpy(self) -> np.ndarray:
         """A copy of the present values."""
-        return self._present().copy()
+        if self.guard is None:
+            return self._present().copy()
+        with unchanged([self]):
+            return self._present().copy()
 
     def assign(self, value: Any) -> Any:
         """Set the values (in a running trace: note the update of the graph). Returns the value."""
@@ -121,13 +161,20 @@ class Variable(Operators):
                 f'Variable "{self.path}" has shape {self.shape}. Received: a value of shape '
                 f"{array.shape}. Pass an array of the variable's own shape."
             )
-        self._present()[...] = array
+        if self.guard is None:
+            self._present()[...] = array
+        else:
+            with self.guard.writing():
+                self._present()[...] = array
+                self.guard.touched()
         touch()
         return value
 
     def overwrite(self, value: Any) -> None:
         """Set the values from within `before_read`."""
         self._value[...] = value
+        if self.guard is not None:
+            self.guard.touched()
 
     def assign_add(self, value: Any) -> Any:
         """Add to the values."""
@@ -156,7 +203,17 @@ class Variable(Operators):
         return int(self._present())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_value": self._present().copy(), "before_read": None}
+        state = {**self.__dict__, "_value": self.numpy()}
+        for key in ("before_read", "guard"):
+            state.pop(key, None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        restructure()
+
+    def __copy__(self) -> Variable:
+        return copy.deepcopy(self)
 
     def __repr__(self) -> str:
         return f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}>"

@@ -10,7 +10,7 @@ import numpy as np
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.layers.containers import tracked
 from zoo_keras.nest import flatten
-from zoo_keras.weights import Variable, restructure
+from zoo_keras.weights import Variable, changing, restructure, unchanged
 
 # What the base classes keep for themselves; it neither is nor holds a user's sublayer.
 _INTERNAL = frozenset(
@@ -152,7 +152,8 @@ class Tracked:
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of all weights, in the order of `weights`."""
-        return [v.numpy() for v in self.weights]
+        with unchanged(found := self.weights):
+            return [v.numpy() for v in found]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Set all weights from arrays in the order of `weights`. All are checked before any is set.
@@ -172,8 +173,9 @@ class Tracked:
                     f'set_weights: weight "{variable.path}" has shape {variable.shape}. Received: '
                     f"an array of shape {array.shape}. Check the order of the arrays."
                 )
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
+        with changing(variables):
+            for variable, array in zip(variables, arrays, strict=True):
+                variable.assign(array)
 
     def count_params(self) -> int:
         """The number of scalars in all weights. ConfigError when they are not made yet."""
