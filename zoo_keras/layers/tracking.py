@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.layers.containers import tracked
 from zoo_keras.nest import flatten
+from zoo_keras.ops.symbolic import any_symbolic
 from zoo_keras.weights import Variable, changing, restructure, unchanged
 
 # What the base classes keep for themselves; it neither is nor holds a user's sublayer.
@@ -17,6 +19,8 @@ _INTERNAL = frozenset(
     "_variables _layers _metrics _inbound_nodes _own_losses _build_shapes _stack _function "
     "_init_arguments _input_shape_argument _constants _carried".split()
 )
+# What no copy has: programs, locks, and the calls of all models that use a layer.
+_STAYS = frozenset("_runtime _turn _eager _inbound_nodes".split())
 
 
 class Tracked:
@@ -34,6 +38,23 @@ class Tracked:
         self.__dict__.setdefault("_layers", [])
         self.__dict__.setdefault("_metrics", [])
         self.__dict__.setdefault("_carried", [])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy, or another process, is given: neither programs nor locks, and no calls
+        (a functional model brings those that it is made of)."""
+        state = {k: v for k, v in self.__dict__.items() if k not in _STAYS}
+        if any_symbolic(state.get("_init_arguments", ())):
+            state["_init_arguments"] = ((), {})
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__dict__.setdefault("_inbound_nodes", [])
+        self._note_change()
+
+    def __copy__(self) -> Any:
+        """As in Keras a copy has weights of its own."""
+        return copy.deepcopy(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if "_variables" not in self.__dict__:

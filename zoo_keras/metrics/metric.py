@@ -7,6 +7,7 @@ states of several ranks are added up.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -159,6 +160,10 @@ class Metric:
     def stateless_reset_state(self) -> list[Any]:
         """The state before any batch."""
         return [np.zeros(v.shape, v.dtype) for v in self.variables]
+
+    def __copy__(self) -> Metric:
+        """As in Keras a copy has state of its own."""
+        return copy.deepcopy(self)
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "dtype": self.dtype}

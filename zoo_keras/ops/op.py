@@ -84,6 +84,9 @@ class Op:
     def __repr__(self) -> str:
         return f"<Op {self.name}>"
 
+    def __reduce__(self) -> Any:
+        return _named, (self.name,)
+
     def infer(self, *specs: Spec, **attrs: Any) -> tuple[Spec, ...]:
         """Specs of the outputs; a ShapeError from the rule gets the op's name and shapes."""
         try:
@@ -144,6 +147,10 @@ def elementwise(reference: Callable[..., Any] | None = None, **options: Any) -> 
         return _register(Elementwise(function, elementwise=True, **options))
 
     return declare(reference) if reference else declare
+
+
+def _named(name: str) -> Op:
+    return registry[name]
 
 
 def _register(made: Op) -> Op:

@@ -30,7 +30,7 @@ from zoo_keras.training.update import (
 )
 
 
-PROGRAMS = 512  # of a model, for as many shapes of batches
+PROGRAMS = 1024  # of a model, for as many shapes of batches
 PROGRAM_BYTES = 512 << 20
 
 
