@@ -12,6 +12,7 @@ from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.layers.containers import tracked
 from zoo_keras.nest import flatten
 from zoo_keras.ops.symbolic import any_symbolic
+from zoo_keras.saving.by_value import packed, unpacked
 from zoo_keras.weights import Variable, changing, restructure, unchanged
 
 # What the base classes keep for themselves; it neither is nor holds a user's sublayer.
@@ -42,13 +43,13 @@ class Tracked:
     def __getstate__(self) -> dict[str, Any]:
         """What a copy, or another process, is given: neither programs nor locks, and no calls
         (a functional model brings those that it is made of)."""
-        state = {k: v for k, v in self.__dict__.items() if k not in _STAYS}
+        state = {k: packed(v) for k, v in self.__dict__.items() if k not in _STAYS}
         if any_symbolic(state.get("_init_arguments", ())):
             state["_init_arguments"] = ((), {})
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        self.__dict__.update((k, unpacked(v)) for k, v in state.items())
         self.__dict__.setdefault("_inbound_nodes", [])
         self._note_change()
 

@@ -18,9 +18,11 @@ from zoo_keras import dtypes, initializers
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import Tensor, current_trace
 from zoo_keras.naming import auto_name
+from zoo_keras.saving.by_value import carries_lambdas
 from zoo_keras.weights import Variable
 
 
+@carries_lambdas
 class Metric:
     """Base of metrics: override `update_state` and `result`, make state with `add_weight`.
 
