@@ -25,7 +25,7 @@ LONGEST_FILE = 600
 LEVELS = (
     ("errors", "missing", "dtypes", "naming", "nest", "guard", "recent", "graph", "ops"),
     ("passes",),
-    ("program", "native", "execute"),
+    ("program", "native", "execute", "eager"),
     (
         "saving.by_value",
         "saving.object_registration",
@@ -54,8 +54,8 @@ LEVELS = (
     ("backend", "utils", "applications"),
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
-# fit(rdd) and Model.save reach up, inside functions.
-UPWARD = {("training", "spark"), ("models", "saving")}
+# fit(rdd), Model.save and ops on arrays reach up, inside functions.
+UPWARD = {("training", "spark"), ("models", "saving"), ("ops", "eager")}
 
 
 def package_files() -> list[Path]:

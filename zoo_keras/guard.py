@@ -176,10 +176,13 @@ class Guards:
             yield
 
 
+NONE = Guards(())
+
+
 def as_one(guards: Iterable[Guard]) -> Guard | Guards:
-    """Several guards as one; a new one when there are none."""
+    """Several guards as one; NONE when there are none."""
     found = list({id(guard): guard for guard in guards}.values())
-    return found[0] if len(found) == 1 else Guards(found) if found else Guard()
+    return found[0] if len(found) == 1 else Guards(found) if found else NONE
 
 
 def _free_all() -> None:

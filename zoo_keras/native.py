@@ -75,6 +75,14 @@ def using_threads(count: int) -> Iterator[None]:
         _here.reset(token)
 
 
+def settings() -> tuple[int | None, int | None, int]:
+    """Equal when programs compiled now and then are for the same threads and instructions."""
+    return _here.get(), _threads, _isa_changes
+
+
+_isa_changes = 0
+
+
 def instruction_set() -> str:
     """The instruction set in use: "avx512", "avx2" or "base"."""
     return ffi.string(lib.zk_isa()).decode()
@@ -82,6 +90,8 @@ def instruction_set() -> str:
 
 def set_instruction_set(name: str) -> None:
     """Switch to another built-in instruction set; for tests and comparisons."""
+    global _isa_changes
+    _isa_changes += 1
     if lib.zk_set_isa(name.encode()):
         raise ProgramError(
             f"Instruction set not built in or not supported by this CPU. Received: {name!r}. "

@@ -18,7 +18,7 @@ import numpy as np
 from zoo_keras import dtypes
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Operators, current_trace, install_operators
-from zoo_keras.guard import Guard, Guards, as_one
+from zoo_keras.guard import NONE, Guard, Guards, as_one
 
 _numbers = itertools.count()
 _versions, _structures = itertools.count(1), itertools.count(1)
@@ -69,6 +69,9 @@ def unchanged(variables: Iterable[Any]) -> Iterator[None]:
     """No program and no assignment changes these Variables inside the block."""
     found = list(variables)
     guard = as_one(v.guard for v in found if v.guard is not None)
+    if guard is NONE:
+        yield
+        return
     behind = any(v.before_read is not None for v in found)  # to read them changes them
     with guard.writing() if behind else guard.reading():
         yield
@@ -132,9 +135,9 @@ class Variable(Operators):
     def value(self) -> Any:
         """The array, or in a running trace the tensor that stands for it."""
         trace = current_trace()
-        return trace.read(self) if trace else self._present()
+        return trace.read(self) if trace else self.present()
 
-    def _present(self) -> np.ndarray:
+    def present(self) -> np.ndarray:
         """The array, up to date."""
         if self.before_read is not None:
             self.before_read()
@@ -143,9 +146,9 @@ class Variable(Operators):
     def numpy(self) -> np.ndarray:
         """A copy of the present values."""
         if self.guard is None:
-            return self._present().copy()
+            return self.present().copy()
         with unchanged([self]):
-            return self._present().copy()
+            return self.present().copy()
 
     def assign(self, value: Any) -> Any:
         """Set the values (in a running trace: note the update of the graph). Returns the value."""
@@ -162,10 +165,10 @@ class Variable(Operators):
                 f"{array.shape}. Pass an array of the variable's own shape."
             )
         if self.guard is None:
-            self._present()[...] = array
+            self.present()[...] = array
         else:
             with self.guard.writing():
-                self._present()[...] = array
+                self.present()[...] = array
                 self.guard.touched()
         touch()
         return value
@@ -186,21 +189,21 @@ class Variable(Operators):
 
     def move_to(self, array: np.ndarray) -> None:
         """Keep the values in this array (a view of a flat vector) from now on."""
-        array[...] = self._present()
+        array[...] = self.present()
         self._value, self.before_read = array, None
         restructure()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self._present(), dtype=dtype, copy=copy)
+        return np.array(self.present(), dtype=dtype, copy=copy)
 
     def __len__(self) -> int:
         return len(self._value)
 
     def __float__(self) -> float:
-        return float(self._present())
+        return float(self.present())
 
     def __int__(self) -> int:
-        return int(self._present())
+        return int(self.present())
 
     def __getstate__(self) -> dict[str, Any]:
         state = {**self.__dict__, "_value": self.numpy()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,11 +25,26 @@ _INTERNAL = frozenset(
 _STAYS = frozenset("_runtime _turn _eager _inbound_nodes".split())
 
 
+_edits = itertools.count(1)
+_last_edit = 0
+
+
+def _note_edit() -> int:
+    global _last_edit
+    _last_edit = number = next(_edits)
+    return number
+
+
+def last_edit() -> int:
+    """Another number whenever an attribute of some layer was set."""
+    return _last_edit
+
+
 class Tracked:
     """An object whose attributes may be Variables, layers, metrics, or lists and dicts of them."""
 
     _trainable = True
-    _changed = 0
+    _changed = _edited = 0
     _variables: list[Variable]
     _layers: list[Any]
     _metrics: list[Any]
@@ -64,6 +80,7 @@ class Tracked:
             value = tracked(value, self)
         self._track_all(value)
         object.__setattr__(self, name, value)
+        self.__dict__["_edited"] = _note_edit()
 
     def _track_all(self, value: Any) -> None:
         for leaf in _leaves(value):
@@ -93,6 +110,10 @@ class Tracked:
     def last_change(self) -> int:
         """Grows when any object here or below gets or loses a sublayer."""
         return max(layer._changed for layer in self._flatten_layers())
+
+    def edits(self) -> tuple[int, ...]:
+        """Others whenever an attribute is set, or a sublayer comes or goes, here or below."""
+        return tuple([max(layer._edited, layer._changed) for layer in self._flatten_layers()])
 
     def _track_variable(self, variable: Variable) -> None:
         _add(self._variables, variable)

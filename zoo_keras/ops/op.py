@@ -114,8 +114,18 @@ class Op:
     def _compute(self, args: Sequence[Any], attrs: dict[str, Any]) -> Any:
         arrays = _as_arrays(args)
         specs = self.infer(*[Spec(a.shape, a.dtype.name) for a in arrays], **attrs)
-        results = self.compute(arrays, attrs, specs)
+        results = self._by_engine(arrays, attrs, specs) or self.compute(arrays, attrs, specs)
         return results[0] if len(specs) == 1 else results
+
+    def _by_engine(
+        self, arrays: Sequence[np.ndarray], attrs: dict[str, Any], specs: Sequence[Spec]
+    ) -> tuple[np.ndarray, ...] | None:
+        """The results by the engine, or None where numpy is quicker or alone can."""
+        if self.kernel is None or self.random:
+            return None
+        from zoo_keras import eager
+
+        return eager.compute(self, arrays, attrs, specs)
 
     def compute(
         self, arrays: Sequence[np.ndarray], attrs: dict[str, Any], specs: Sequence[Spec]
