@@ -257,8 +257,8 @@ def test_assigned_weights_are_seen_by_the_next_prediction():
     model = sequential()
     model.predict(X[:4], verbose=0)
     weights = model.get_weights()
-    want = {k: None for k in range(3)}
-    for k in want:
+    want = {}
+    for k in range(3):
         model.set_weights([w * k for w in weights])
         want[k] = model.predict(X[:4], verbose=0)
 
@@ -328,9 +328,8 @@ def test_writers_are_alone_and_readers_are_not_torn():
 
 def test_a_reader_may_not_become_a_writer():
     guard = Guard()
-    with guard.reading(), pytest.raises(RuntimeError, match="tried to change"):
-        with guard.writing():
-            pass
+    with guard.reading(), pytest.raises(RuntimeError, match="tried to change"), guard.writing():
+        pass
     with guard.writing(), guard.writing(), guard.reading():
         pass
 

@@ -45,7 +45,8 @@ def functional() -> keras.Model:
     inputs = keras.Input((6,), name="features")
     shared = layers.Dense(6, activation=lambda x: ops.relu(x) * 0.5)
     x = shared(inputs) + 2.0 * shared(inputs * 3.0)
-    x = ops.concatenate([x, keras.Sequential([layers.Dense(3), layers.LayerNormalization()])(x)], -1)
+    nested = keras.Sequential([layers.Dense(3), layers.LayerNormalization()])
+    x = ops.concatenate([x, nested(x)], -1)
     x = layers.Lambda(lambda v: ops.sin(v) + np.pi)(x)
     return keras.Model(inputs, layers.Dense(2, kernel_regularizer="l2")(x))
 
@@ -242,7 +243,7 @@ def test_the_parts_of_models(make, way):
         assert float(made.result()) == float(thing.result())
         made.reset_state()
         assert float(made.result()) != float(thing.result())
-    if isinstance(thing, layers.Lambda) or (isinstance(thing, layers.Dense)):
+    if isinstance(thing, (layers.Lambda, layers.Dense)):
         x = np.ones((2, 5), "float32")
         np.testing.assert_array_equal(thing(x), made(x))
 

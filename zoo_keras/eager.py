@@ -15,7 +15,7 @@ import numpy as np
 
 from zoo_keras import native
 from zoo_keras.execute import Crew, Loaded, Runner
-from zoo_keras.graph import Graph, Spec, Tensor, input_tensor
+from zoo_keras.graph import PARAMETER, Graph, Node, Spec, Tensor, input_tensor
 from zoo_keras.ops import conv_choice
 from zoo_keras.ops.op import Op, as_tensors
 from zoo_keras.passes.pipeline import optimise
@@ -34,13 +34,16 @@ class Eager:
     """
 
     def __init__(self, graph: Graph, inputs: Sequence[Tensor], variables: Sequence[Any]) -> None:
-        graph = optimise(graph)
+        # A convolution on packed weights is so much quicker that packing them each time pays.
+        pack = any("conv" in node.op.name for node in graph.nodes())
+        graph = optimise(graph, freeze=pack)
         names = dict(zip(map(id, variables), _names("var", variables), strict=True))
         program = compile_graph(
             graph,
             {t: Place(f"in{i}") for i, t in enumerate(inputs)},
             [Place(f"out{i}") for i in range(len(graph.outputs))],
             lambda variable: Place(names[id(variable)]),
+            freeze=pack,
         )
         loaded = Loaded(program)
         self._crew = Crew(Runner(loaded))
@@ -48,15 +51,14 @@ class Eager:
         self._outputs = [(number(f"out{i}"), t.shape, np.dtype(t.dtype))
                          for i, t in enumerate(graph.outputs)]  # fmt: skip
         self._fed = [number(name) for name in (*_names("in", inputs), *names.values())]
-        self.nbytes = loaded.nbytes
+        self.nbytes = loaded.nbytes + loaded.packed.array.nbytes
 
-    def __call__(
-        self, arrays: Sequence[np.ndarray], values: Sequence[np.ndarray] = ()
-    ) -> list[np.ndarray]:
-        """The outputs for contiguous arrays of the inputs' shapes and dtypes."""
+    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs for contiguous arrays of the inputs' shapes and dtypes, then those of the
+        Variables."""
         outs, runner = [], self._crew.take()
         try:
-            runner.point_rows(self._fed, [*arrays, *values])
+            runner.point_rows(self._fed, arrays)
             for number, shape, dtype in self._outputs:
                 outs.append(out := np.empty(shape, dtype))
                 runner.point(number, out)
@@ -82,15 +84,15 @@ _ALWAYS = ("conv", "depthwise", "pool", "rnn", "lstm", "gru", "attention", "norm
            "softmax")  # fmt: skip
 # What numpy does without touching the data.
 _VIEWS = ("reshape", "transpose", "slice", "broadcast_to", "split")
-# A call here costs about 10 us; numpy needs as long for so many numbers (benchmarks/eager.py).
-LEAST = 1 << 14
+# Below so many numbers numpy is as quick for sums, comparisons and the like (benchmarks/eager.py).
+LEAST = 1 << 16
 
 _calls = Recent(OPS, OPS_BYTES)
 
 
 def in_engine(op: Op, specs: Sequence[Spec], outs: Sequence[Spec]) -> bool:
     """Whether an op on arrays runs in the engine, by the op and the shapes alone."""
-    if op.kernel is None or op.name in _VIEWS or not op.fits(*specs):
+    if op.name in _VIEWS or not (op.kernel or op.tile) or not op.fits(*specs):
         return False
     if _always(op.name):
         return True
@@ -103,22 +105,30 @@ def _always(name: str) -> bool:
 
 
 def compute(
-    op: Op, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any], specs: Sequence[Spec]
-) -> tuple[np.ndarray, ...] | None:
-    """The outputs of an op by the engine, or None where numpy is to compute them."""
-    ins = [Spec(a.shape, a.dtype.name) for a in arrays]
+    op: Op, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any], ins: Sequence[Spec],
+    specs: Sequence[Spec],
+) -> tuple[np.ndarray, ...] | None:  # fmt: skip
+    """The outputs of an op by the engine, or None where numpy is to compute them. ins and specs:
+    of the arrays and of the outputs."""
     if not in_engine(op, ins, specs):
         return None
     try:
-        key = hash((values := tuple(sorted(attrs.items()))))
+        hash(values := tuple(sorted(attrs.items())))
     except TypeError:  # an attribute that is no plain value
         return None
-    key = (op.name, tuple(ins), values, repr(values), settings())
+    key = op.name, tuple(ins), values, repr(values), settings()  # repr tells 1 from True and 1.0
     call = _calls.get(key)
     if call is None:
-        tensors = [input_tensor(f"in{i}", *spec) for i, spec in enumerate(ins)]
-        made = op(*tensors, **attrs)
-        outputs = as_tensors(made if isinstance(made, (tuple, list)) else [made])
-        call = Eager(Graph(tensors, outputs), tensors, ())
+        call = _compiled(op, ins, attrs)
         _calls.put(key, call, call.nbytes)
-    return tuple(call([np.ascontiguousarray(a) for a in arrays]))
+    return tuple(call([np.asarray(a, order="C") for a in arrays]))
+
+
+def _compiled(op: Op, ins: Sequence[Spec], attrs: Mapping[str, Any]) -> Eager:
+    """The op alone; what follows the first input of a convolution are its weights."""
+    fed = ins[:1] if "conv" in op.name else ins
+    tensors = [input_tensor(f"in{i}", *spec) for i, spec in enumerate(fed)]
+    weights = [Node(PARAMETER, (), {"variable": object()}, [spec]) for spec in ins[len(fed) :]]
+    made = op(*tensors, *[node.outputs[0] for node in weights], **attrs)
+    outputs = as_tensors(made if isinstance(made, (tuple, list)) else [made])
+    return Eager(Graph(tensors, outputs), tensors, [n.attrs["variable"] for n in weights])

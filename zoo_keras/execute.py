@@ -38,7 +38,7 @@ SMALL_ARENA = 1 << 14  # an arena that a Runner keeps for itself
 
 
 def _take_arena(need: int) -> _Arena:
-    """An arena of so many bytes that nobody uses. Sizes are powers of two, so that there are few."""
+    """An arena of so many bytes that nobody uses; sizes are powers of two, so there are few."""
     size = 1 << max(need - 1, 4095).bit_length() if need < _FINE else -(-need // _FINE) * _FINE
     try:
         return _idle_arenas[size].pop()
@@ -73,7 +73,9 @@ class Loaded:
     """A Program in C, with the memory that all its runs share. It changes no more: any number of
     threads may run it, each with a Runner."""
 
-    def __init__(self, program: Program, packs: MutableMapping[bytes, Packed] | None = None) -> None:
+    def __init__(
+        self, program: Program, packs: MutableMapping[bytes, Packed] | None = None
+    ) -> None:
         self.program = p = program.fitted()
         _check_host(p)
         self.number = {name: i for i, name in enumerate(p.spaces)}
@@ -93,10 +95,7 @@ class Loaded:
     @property
     def nbytes(self) -> int:
         """Bytes that this program holds by itself (`packed` may be shared)."""
-        p = self.program
-        tables = 2 * (p.instrs.nbytes + p.args.nbytes + p.attrs.nbytes + p.constants.nbytes)
-        labels = 128 * len(p.labels)
-        return tables + labels + sum(body.nbytes for body in self.bodies.values())
+        return 2 * self.program.nbytes + sum(body.nbytes for body in self.bodies.values())
 
     def changes(self) -> bool:
         """Whether a run writes anything but its outputs."""

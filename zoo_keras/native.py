@@ -54,7 +54,8 @@ _here: ContextVar[int | None] = ContextVar("zoo_keras.threads", default=None)
 def threads() -> int:
     """Threads for programs compiled from now on: those of a `using_threads` block of this thread,
     set_threads, ZK_THREADS, or all cores allowed."""
-    return _here.get() or _threads or int(os.environ.get("ZK_THREADS", 0)) or lib.zk_threads_online()
+    chosen = _here.get() or _threads or int(os.environ.get("ZK_THREADS", 0))
+    return chosen or int(lib.zk_threads_online())
 
 
 def set_threads(count: int | None) -> None:

@@ -86,8 +86,9 @@ class _Call:
 
         with tracing() as trace:
             args, kwargs = map_structure(symbolic, args), map_structure(symbolic, kwargs)
-            self._structure = layer._call_traced(*args, **kwargs)
-            results = as_tensors(flatten(self._structure))
+            outputs = layer._call_traced(*args, **kwargs)
+            results = as_tensors(flatten(outputs))
+        self._structure = map_structure(lambda tensor: None, outputs)  # tensors hold their graph
         self._count = len(results)
         self._random = trace.rng is not None
         updates = list(trace.updates.values())
@@ -99,7 +100,7 @@ class _Call:
         self._dtypes = [np.dtype(t.dtype) for t in inputs]
         self.nbytes = self._eager.nbytes
         self._edits, self._looked = layer.edits(), tracking.last_edit()
-        self.lasts = not self._random and all(map(_is_known, layer._flatten_layers()))
+        self.lasts = not self._random and all(map(is_known, layer._flatten_layers()))
 
     def current(self, layer: Any) -> bool:
         """Whether the layer is as it was when it was traced."""
@@ -122,7 +123,7 @@ class _Call:
 
     def _run(self, fed: Sequence[np.ndarray]) -> list[np.ndarray]:
         with changing(self._variables) if self._updated else unchanged(self._variables):
-            results = self._eager(fed, [v.present() for v in self._variables])
+            results = self._eager([*fed, *[v.present() for v in self._variables]])
             for variable, value in zip(self._updated, results[self._count :], strict=True):
                 variable.assign(value)
         return results[: self._count]
@@ -134,7 +135,7 @@ def _dense(array: Any, dtype: np.dtype) -> np.ndarray:
     return np.asarray(array, dtype, order="C")
 
 
-def _is_known(layer: Any) -> bool:
+def is_known(layer: Any) -> bool:
     """Whether all that the layer computes is code of this package."""
     own = [v for v in vars(layer).values() if isinstance(v, types.FunctionType)]
     return all(_ours(value) for value in (type(layer), *own)) and type(layer).__name__ != "Lambda"

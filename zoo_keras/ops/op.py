@@ -113,19 +113,21 @@ class Op:
 
     def _compute(self, args: Sequence[Any], attrs: dict[str, Any]) -> Any:
         arrays = _as_arrays(args)
-        specs = self.infer(*[Spec(a.shape, a.dtype.name) for a in arrays], **attrs)
-        results = self._by_engine(arrays, attrs, specs) or self.compute(arrays, attrs, specs)
+        ins = [Spec(a.shape, a.dtype.name) for a in arrays]
+        specs = self.infer(*ins, **attrs)
+        results = self._by_engine(arrays, attrs, ins, specs) or self.compute(arrays, attrs, specs)
         return results[0] if len(specs) == 1 else results
 
     def _by_engine(
-        self, arrays: Sequence[np.ndarray], attrs: dict[str, Any], specs: Sequence[Spec]
-    ) -> tuple[np.ndarray, ...] | None:
+        self, arrays: Sequence[np.ndarray], attrs: dict[str, Any], ins: Sequence[Spec],
+        specs: Sequence[Spec],
+    ) -> tuple[np.ndarray, ...] | None:  # fmt: skip
         """The results by the engine, or None where numpy is quicker or alone can."""
-        if self.kernel is None or self.random:
+        if self.random or not (self.kernel or self.tile):
             return None
         from zoo_keras import eager
 
-        return eager.compute(self, arrays, attrs, specs)
+        return eager.compute(self, arrays, attrs, ins, specs)
 
     def compute(
         self, arrays: Sequence[np.ndarray], attrs: dict[str, Any], specs: Sequence[Spec]

@@ -128,7 +128,8 @@ def carries_lambdas(cls: type[T]) -> type[T]:
     def setstate(self: Any, state: dict[str, Any]) -> None:
         self.__dict__.update((k, unpacked(v)) for k, v in state.items())
 
-    cls.__getstate__, cls.__setstate__ = getstate, setstate  # type: ignore[attr-defined]
+    cls.__getstate__ = getstate  # type: ignore[method-assign]
+    cls.__setstate__ = setstate  # type: ignore[attr-defined]
     return cls
 
 

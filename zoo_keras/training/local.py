@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import json
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,11 +14,14 @@ import numpy as np
 
 from zoo_keras import config, native
 from zoo_keras import weights as weights_module
+from zoo_keras.eager import settings
 from zoo_keras.execute import Crew, Loaded, Packed, Predictor, Runner
-from zoo_keras.graph import Tensor, input_tensor, not_tracing
-from zoo_keras.nest import flatten, pack_as
+from zoo_keras.graph import Spec, Tensor, input_tensor, not_tracing
+from zoo_keras.layers.eager import is_known
+from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.program import Program, join
 from zoo_keras.recent import Recent
+from zoo_keras.saving.serialization import serialize_keras_object
 from zoo_keras.training import steps
 from zoo_keras.training.constraints import constraint_program
 from zoo_keras.training.data import Batch
@@ -29,7 +35,6 @@ from zoo_keras.training.update import (
     whole_update_program,
 )
 
-
 PROGRAMS = 1024  # of a model, for as many shapes of batches
 PROGRAM_BYTES = 512 << 20
 
@@ -41,11 +46,12 @@ class _Ready:
     Variables and the function of the model.
     """
 
-    def __init__(self, state: State, first: Runner, outputs: Any = None) -> None:
+    def __init__(
+        self, state: State, first: Runner, structure: Any = None, specs: Sequence[Spec] = ()
+    ) -> None:
         self.state, self.guard, self.crew = state, state.guard, Crew(first)
-        self.structure = outputs
-        self.specs = [t.spec for t in flatten(outputs)] if outputs is not None else []
-        self.nested = outputs if isinstance(outputs, (list, tuple, dict)) else None
+        self.structure, self.specs = structure, list(specs)
+        self.nested = structure if isinstance(structure, (list, tuple, dict)) else None
         self.predictor = Predictor(self.crew, self.specs)
         self.changes = first.loaded.changes()
         self.structured, self.function = 0, None
@@ -89,6 +95,7 @@ class LocalRuntime:
         self._outputs = Recent(PROGRAMS, PROGRAM_BYTES)
         self.rng = np.zeros(2, np.int64)
         self._settler: Runner | None = None
+        self._known: Any = None  # State, edits of the layers, and the digest of both
 
     # ---- preparing -----------------------------------------------------------------------------
 
@@ -299,13 +306,15 @@ class LocalRuntime:
                 state = self._prepared(batch, training=self.model._has_trained())
                 self.settle()
                 key = _prediction_key(batch)
-                ready = self._ready(key, batch, lambda s: self._predictor(s, batch, state))
+                ready = self._ready(
+                    key, batch, functools.partial(self._predictor, batch=batch, state=state)
+                )
             found = self._predicted(ready, batch)
             if found is not None:
                 return pack_as(ready.structure, found)
 
     def _predicted(self, ready: _Ready, batch: Batch) -> list[np.ndarray] | None:
-        """Outputs, or None: other threads have changed something since the program was looked up."""
+        """Outputs, or None: another thread has changed something since the program was found."""
         guard = ready.guard
         with guard.writing() if ready.changes else guard.reading():
             if self._seen != weights_module.structure() or self._behind(ready):
@@ -333,10 +342,9 @@ class LocalRuntime:
         guard = ready.guard
         guard.enter()
         try:
-            state = ready.state
-            if ready.structured != weights_module.structure() or state is not self.state:
+            if ready.structured != weights_module.structure() or self._behind(ready):
                 return None
-            if ready.function is not self.model._function or (state.tables and self._behind(ready)):
+            if ready.function is not self.model._function:
                 return None
             outs = ready.predictor(x, guard.version)
         finally:
@@ -344,8 +352,41 @@ class LocalRuntime:
         return outs[0] if ready.nested is None else pack_as(ready.nested, outs)
 
     def _predictor(self, shapes: steps.Shapes, batch: Batch, state: State) -> _Ready:
-        program, outputs = steps.predict_program(self.model, state, shapes, batch.structure)
-        return _Ready(state, self._bound(program), outputs)
+        """A program of this model, or of an equal one that this process had before: a worker gets
+        the model of a closure anew for every task."""
+        key = (shapes, repr(batch.structure[0]), settings(), self._architecture(state))
+        found = _of_equals.get(key) if key[-1] else None
+        if found is None:
+            program, outputs = steps.predict_program(self.model, state, shapes, batch.structure)
+            structure = map_structure(lambda tensor: None, outputs)  # tensors hold their graph
+            found = program, structure, [t.spec for t in flatten(outputs)]
+            if key[-1] and "rng" not in program.spaces:
+                _of_equals.put(key, found, program.nbytes)
+        program, structure, specs = found
+        return _Ready(state, self._bound(program), structure, specs)
+
+    def _architecture(self, state: State) -> bytes:
+        """Equal for models that compute the same from their Variables; empty when that cannot be
+        told, because code of the user's takes part."""
+        edits = self.model.edits()
+        if self._known is None or self._known[0] is not state or self._known[1] != edits:
+            self._known = state, edits, _digest(self.model, state)
+        return self._known[2]
+
+
+# Programs that any equal model may run: (program, structure of the outputs, their Specs).
+_of_equals = Recent(128, 64 << 20)
+
+
+def _digest(model: Any, state: State) -> bytes:
+    if not all(map(is_known, model._flatten_layers())):
+        return b""
+    places = [(v.shape, v.dtype, *state.place(v)) for v in [*model.weights, *model.carried]]
+    config = json.dumps(serialize_keras_object(model), sort_keys=True, default=repr)
+    flags = [(layer.trainable, getattr(layer, "supports_masking", None))
+             for layer in model._flatten_layers()]  # fmt: skip
+    text = repr((type(model).__name__, config, places, flags))
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 _OF_A_BATCH = ("rows", "sorted")  # spaces of gradients of tables, as large as a batch has ids

@@ -82,7 +82,7 @@ class Trainer:
         """Inside, no other thread trains, measures or compiles: they share the metrics' state."""
         if self._turn is None:
             with _making:
-                self._turn or self._note(_turn=threading.RLock())
+                self._note(_turn=self._turn or threading.RLock())
         return self._turn  # type: ignore[return-value]
 
     # ---- compile -------------------------------------------------------------------------------
