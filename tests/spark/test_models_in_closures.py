@@ -29,20 +29,20 @@ def trained(kind):
 
 
 @pytest.mark.parametrize("kind", ["sequential", "functional"])
-def test_a_model_in_a_closure_predicts_on_executors(cluster2, kind):
+def test_a_model_in_a_closure_predicts_on_executors(local2, kind):
     model, want = trained(kind)
 
     def score(rows):
         found = list(rows)
         return list(model.predict(np.stack(found), verbose=0)) if found else []
 
-    rdd = cluster2.parallelize(list(X), 4)
+    rdd = local2.parallelize(list(X), 4)
     np.testing.assert_allclose(rdd.mapPartitions(score).collect(), want, rtol=1e-5, atol=1e-6)
     one = rdd.map(lambda row: model.predict(row[None], verbose=0)[0])
     np.testing.assert_allclose(one.collect(), want, rtol=1e-5, atol=1e-6)
 
 
-def test_a_model_arrives_once_for_a_task_and_its_programs_once_for_a_worker(cluster2):
+def test_a_model_arrives_once_for_a_task_and_its_programs_once_for_a_worker(local2):
     model, want = trained("sequential")
 
     def score(row):
@@ -62,7 +62,7 @@ def test_a_model_arrives_once_for_a_task_and_its_programs_once_for_a_worker(clus
             local.steps.predict_program = predict_program
         return os.getpid(), id(model), len(made)
 
-    rdd = cluster2.parallelize(list(X), 2)
+    rdd = local2.parallelize(list(X), 2)
     for _ in range(3):
         partitions = rdd.map(score).glom().collect()
         assert all(len({(pid, model_id) for pid, model_id, _ in p}) == 1 for p in partitions)
@@ -70,17 +70,17 @@ def test_a_model_arrives_once_for_a_task_and_its_programs_once_for_a_worker(clus
     assert programs == 0, "the workers have seen the model before"
 
 
-def test_a_broadcast_model_is_used_by_all_tasks(cluster2):
+def test_a_broadcast_model_is_used_by_all_tasks(local2):
     model, want = trained("functional")
-    sent = cluster2.broadcast(model)
-    got = cluster2.parallelize(list(X), 4).map(lambda r: sent.value(r[None])[0]).collect()
+    sent = local2.broadcast(model)
+    got = local2.parallelize(list(X), 4).map(lambda r: sent.value(r[None])[0]).collect()
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
     sent.destroy()
 
 
-def test_a_model_in_a_udf(sessions, cluster2):
+def test_a_model_in_a_udf(sessions, local2):
     model, want = trained("sequential")
-    spark = sessions.get("local-cluster[2,1,1024]")
+    spark = sessions.get("local[2]")
     frame = spark.createDataFrame([(row.tolist(),) for row in X], "x array<float>")
     score = udf(lambda row: float(model.predict(np.array([row]), verbose=0)[0, 1]), "float")
     got = [row.p for row in frame.select(score("x").alias("p")).collect()]

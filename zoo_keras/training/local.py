@@ -21,7 +21,6 @@ from zoo_keras.layers.eager import is_known
 from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.program import Program, join
 from zoo_keras.recent import Recent
-from zoo_keras.saving.serialization import serialize_keras_object
 from zoo_keras.training import steps
 from zoo_keras.training.constraints import constraint_program
 from zoo_keras.training.data import Batch
@@ -382,7 +381,7 @@ def _digest(model: Any, state: State) -> bytes:
     if not all(map(is_known, model._flatten_layers())):
         return b""
     places = [(v.shape, v.dtype, *state.place(v)) for v in [*model.weights, *model.carried]]
-    config = json.dumps(serialize_keras_object(model), sort_keys=True, default=repr)
+    config = json.dumps(model.get_config(), sort_keys=True, default=repr)
     flags = [(layer.trainable, getattr(layer, "supports_masking", None))
              for layer in model._flatten_layers()]  # fmt: skip
     text = repr((type(model).__name__, config, places, flags))

@@ -465,7 +465,6 @@ class Trainer:
 
     # ---- saving of the training state ----------------------------------------------------------
 
-    @in_turn
     def get_compile_config(self) -> dict[str, Any]:
         """The arguments of compile, serialised; empty before compile."""
         from zoo_keras.saving.serialization import serialize_keras_object
