@@ -82,6 +82,7 @@ def test_a_model_in_a_udf(sessions, local2):
     model, want = trained("sequential")
     spark = sessions.get("local[2]")
     frame = spark.createDataFrame([(row.tolist(),) for row in X], "x array<float>")
-    score = udf(lambda row: float(model.predict(np.array([row]), verbose=0)[0, 1]), "float")
+    predict = lambda row: float(model.predict(np.array([row]), verbose=0)[0, 1])  # noqa: E731
+    score = udf(predict, "float", useArrow=False)
     got = [row.p for row in frame.select(score("x").alias("p")).collect()]
     np.testing.assert_allclose(got, want[:, 1], rtol=1e-5, atol=1e-6)
