@@ -14,7 +14,7 @@ from graph_check import assert_close, compiled, runner_of
 import zoo_keras as zk
 from zoo_keras import layers, native, ops, weights
 from zoo_keras.errors import ProgramError, ShapeError
-from zoo_keras.execute import Predictor, Runner, value_and_grad
+from zoo_keras.execute import Crew, Predictor, Runner, value_and_grad
 from zoo_keras.graph import Graph, input_tensor, tracing
 from zoo_keras.ops.op import registry as R
 from zoo_keras.passes.pipeline import optimise
@@ -82,7 +82,7 @@ def test_runners_may_share_an_arena():
 
 def test_host_instructions_see_the_memory_of_this_run():
     program = program_of(lambda x: R["cumsum"](R["arctan"](x), axis=1, reverse=False))
-    predict = Predictor(runner_of(program), [program_spec()])
+    predict = Predictor(Crew(runner_of(program)), [program_spec()])
     for seed in range(3):
         x = floats(2, 3, seed=seed)
         (out,) = predict(x, version=1)

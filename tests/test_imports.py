@@ -23,9 +23,21 @@ LONGEST_FILE = 600
 # A module imports its own level or lower ones. Names are the first part below zoo_keras, or the
 # first two where a package has modules on different levels.
 LEVELS = (
-    ("errors", "missing", "dtypes", "naming", "nest", "native", "gemm", "graph", "ops"),
+    (
+        "errors",
+        "missing",
+        "dtypes",
+        "naming",
+        "nest",
+        "native",
+        "gemm",
+        "guard",
+        "recent",
+        "graph",
+        "ops",
+    ),
     ("passes",),
-    ("program", "execute"),
+    ("program", "execute", "eager"),
     (
         "saving.by_value",
         "saving.object_registration",
@@ -54,8 +66,8 @@ LEVELS = (
     ("backend", "utils", "applications"),
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
-# fit(rdd) and Model.save reach up, inside functions.
-UPWARD = {("training", "spark"), ("models", "saving")}
+# fit(rdd), Model.save and ops on arrays reach up, inside functions.
+UPWARD = {("training", "spark"), ("models", "saving"), ("ops", "eager")}
 
 
 def package_files() -> list[Path]:

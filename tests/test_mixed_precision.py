@@ -107,9 +107,8 @@ def trained():
     x = np.random.default_rng(5).random((32, 16, 16, 3), np.float32)
     model, y = network(), (x.mean((1, 2)).argmax(1)).astype(np.int32)
     losses = [float(model.train_on_batch(x, y)) for _ in range(8)]
-    found = next(v for k, v in model._runtime._runners.items() if k[0] == "train")
-    runner = found[0] if isinstance(found, tuple) else found
-    return losses, runner.program.bytes_of("arena")
+    found = next(v for k, v in model._runtime._programs.items() if k[0] == "train")
+    return losses, found.crew.first.program.bytes_of("arena")
 
 
 def test_mixed_training_follows_float32_and_needs_less_memory():

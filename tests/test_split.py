@@ -65,16 +65,15 @@ def lambda_model(function):
 
 def parts_of(model, x):
     model.predict_on_batch(x)
-    made = [value for key, value in model._runtime._runners.items() if key[0] == "predict"]
-    return made[-1][0].program.parts
+    made = [ready for _, ready in model._runtime._programs.items()]
+    return made[-1].crew.first.program.parts
 
 
 def split_only(model, x, monkeypatch):
     """What the model predicts in parts, and at once."""
     in_parts = model.predict_on_batch(x)
     monkeypatch.setattr(split, "CACHE_BYTES", 1 << 40)
-    model._runtime._runners.clear()
-    model._runtime._quick.clear()
+    model._runtime._programs.clear()
     return in_parts, model.predict_on_batch(x)
 
 

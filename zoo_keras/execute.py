@@ -5,9 +5,10 @@ In: a Program and arrays for its outside spaces. Out: those arrays, changed. Kno
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,11 +21,136 @@ from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.program import ARENA, CONSTANTS, PACKED, Parts, Place, Program, compile_graph
 
+_NO_TIMES = native.ffi.NULL
 _DTYPE_NAMES = {number: name for name, number in native.DTYPES.items()}
 
 
+class _Arena(NamedTuple):
+    """Memory for the intermediates of one run."""
+
+    array: np.ndarray
+    pointer: Any
+
+
+_idle_arenas: dict[int, list[_Arena]] = {}  # by size, of the whole process
+_KEPT = 1 << 30  # bytes of idle arenas of one size
+_FINE = 1 << 28
+SMALL_ARENA = 1 << 14  # an arena that a Runner keeps for itself
+
+
+def _take_arena(need: int) -> _Arena:
+    """An arena of so many bytes that nobody uses; sizes are powers of two, so there are few."""
+    size = 1 << max(need - 1, 4095).bit_length() if need < _FINE else -(-need // _FINE) * _FINE
+    try:
+        return _idle_arenas[size].pop()
+    except (KeyError, IndexError):
+        array = native.aligned(size)
+        return _Arena(array, native.pointer(array))
+
+
+def _give_back(arena: _Arena) -> None:
+    idle = _idle_arenas.setdefault(arena.array.nbytes, [])
+    if not idle or (len(idle) + 1) * arena.array.nbytes <= _KEPT:
+        idle.append(arena)
+
+
+class Packed:
+    """What inference derives from the weights: made once for each version of them, and shared by
+    all runs of the programs that would derive the same."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.array = native.aligned(nbytes)
+        self.lock = threading.Lock()  # who makes it
+        self.version: Any = None  # of the weights from which it was made
+        self.sources: dict[str, np.ndarray] = {}
+
+    def read_from(self, space: str, array: np.ndarray) -> None:
+        """Note where the weights are."""
+        if self.sources.get(space) is not array:
+            self.sources[space], self.version = array, None
+
+
+class Loaded:
+    """A Program in C, with the memory that all its runs share. It changes no more: any number of
+    threads may run it, each with a Runner."""
+
+    def __init__(
+        self, program: Program, packs: MutableMapping[bytes, Packed] | None = None
+    ) -> None:
+        self.program = p = program.fitted()
+        _check_host(p)
+        self.number = {name: i for i, name in enumerate(p.spaces)}
+        self.need = {name: p.bytes_of(name) for name in p.spaces}
+        make = lambda part: native.Executable(  # noqa: E731
+            np.ascontiguousarray(part), p.args, p.attrs, p.space_bytes, p.threads
+        )
+        self.prologue = make(p.instrs[: p.prologue]) if p.prologue else None
+        self.frozen = _spaces_read(p, p.prologue)
+        self.body = make(p.instrs[p.prologue :])
+        self.bodies = {i: Loaded(attrs["body"]) for i, (_, attrs) in p.host.items()
+                       if "body" in attrs}  # fmt: skip
+        self.constants = native.aligned(p.constants.nbytes)
+        self.constants[:] = p.constants
+        self.packed = _shared_packed(p, {} if packs is None else packs)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that this program holds by itself (`packed` may be shared)."""
+        return 2 * self.program.nbytes + sum(body.nbytes for body in self.bodies.values())
+
+    def changes(self) -> bool:
+        """Whether a run writes anything but its outputs."""
+        written = {self.program.spaces[i] for i in _spaces_written(self.program)}
+        return any(not n.startswith("out") for n in written - {ARENA, CONSTANTS, PACKED})
+
+
+def _check_host(program: Program) -> None:
+    """Every instruction left to the host names an op of this process."""
+    for i in np.flatnonzero(program.instrs["kernel"] == -1).tolist():
+        name, _ = program.host.get(i, ("", {}))
+        if name not in registry:
+            raise ProgramError(
+                f"Instruction {i} is left to an op that this process does not have. "
+                f"Received: {name!r}. Import the module that declares the op."
+            )
+
+
+def _shared_packed(program: Program, packs: MutableMapping[bytes, Packed]) -> Packed:
+    """The Packed of a program that derives the same from the weights, or a new one."""
+    need = program.bytes_of(PACKED)
+    key = _prologue_key(program)
+    found = packs.get(key) if key else None
+    if found is None:
+        found = Packed(need)
+        if key:
+            packs[key] = found
+    return found
+
+
+def _prologue_key(program: Program) -> bytes:
+    """Equal for programs whose prologues make the same; empty when it has none, or a host's."""
+    p, digest = program, hashlib.blake2b(digest_size=16)
+    rows = p.instrs[: p.prologue]
+    if not len(rows) or (rows["kernel"] == -1).any():
+        return b""
+    digest.update(repr((p.spaces, p.bytes_of(PACKED))).encode())
+    for row in rows:
+        args = p.args[row["arg0"] : row["arg0"] + row["nout"] + row["nin"]].copy()
+        for arg in args[args["space"] == p.spaces.index(CONSTANTS)]:
+            shape = arg["dims"][: arg["ndim"]]
+            size = int(np.prod(shape)) * np.dtype(_DTYPE_NAMES[int(arg["dtype"])]).itemsize
+            digest.update(p.constants[arg["offset"] : arg["offset"] + size].tobytes())
+        args["offset"][args["space"] == p.spaces.index(CONSTANTS)] = 0
+        attrs = p.attrs[row["attr0"] : row["attr0"] + row["nattr"]]
+        digest.update(repr((row["kernel"], row["nout"], row["nin"])).encode())
+        digest.update(args.tobytes() + attrs.tobytes())
+    return digest.digest()
+
+
 class Runner:
-    """A Program with memory. It runs once at a time: two threads need two Runners and arenas.
+    """A Program with memory. It runs once at a time: another thread needs its `twin`.
+
+    Intermediates lie in `arena`, or in one that each run takes from those which are idle.
 
     >>> runner = Runner(program)
     >>> runner.set("weights", flat)
@@ -32,47 +158,44 @@ class Runner:
     >>> runner.run()
     """
 
-    def __init__(self, program: Program, arena: np.ndarray | None = None) -> None:
-        self.program = program = program.fitted()
+    def __init__(self, program: Program | Loaded, arena: np.ndarray | None = None) -> None:
+        self.loaded = loaded = program if isinstance(program, Loaded) else Loaded(program)
+        self.program = loaded.program
         self.arrays: dict[str, np.ndarray] = {}
-        self._table = native.pointer_table(len(program.spaces))
-        self._number = {name: i for i, name in enumerate(program.spaces)}
-        self._need = {name: program.bytes_of(name) for name in program.spaces}
-        self._arenas: list[np.ndarray] = []  # of the lanes beside the first
-        self._fresh: Any = None  # the version of the weights from which `packed` was made
+        self._number, self._need = loaded.number, loaded.need
+        self._table = native.pointer_table(len(self._number))
+        self._result = native.new_result()
+        self._arena_bytes = need = self._need[ARENA]
+        if need <= SMALL_ARENA and arena is None:
+            arena = native.aligned(need)
+        self._own_arena = arena is not None and arena.nbytes >= need
+        self._packed, self._prologue, self._body = loaded.packed, loaded.prologue, loaded.body
+        self._parts = self.program.parts
         self._complete = False
-        self._check_host()
-        self._loops = {i: Loop(attrs) for i, (_, attrs) in program.host.items() if "body" in attrs}
-        self._split()
-        need = self._need[ARENA]
-        self.set(ARENA, arena if arena is not None and arena.nbytes >= need
-                 else native.aligned(need))  # fmt: skip
-        self.set(PACKED, native.aligned(self._need[PACKED]))
-        constants = native.aligned(program.constants.nbytes)
-        constants[:] = program.constants
-        self.set(CONSTANTS, constants)
+        self._loops = {i: Loop(self.program.host[i][1], body)
+                       for i, body in loaded.bodies.items()}  # fmt: skip
+        if arena is not None and self._own_arena:
+            self.set(ARENA, arena)
+        self.set(PACKED, self._packed.array)
+        self.set(CONSTANTS, loaded.constants)
 
-    def _check_host(self) -> None:
-        """Every instruction left to the host names an op of this process."""
-        for i in np.flatnonzero(self.program.instrs["kernel"] == -1).tolist():
-            name, _ = self.program.host.get(i, ("", {}))
-            if name not in registry:
-                raise ProgramError(
-                    f"Instruction {i} is left to an op that this process does not have. "
-                    f"Received: {name!r}. Import the module that declares the op."
-                )
-
-    def _split(self) -> None:
-        p = self.program
-        make = lambda part: native.Executable(  # noqa: E731
-            np.ascontiguousarray(part), p.args, p.attrs, p.space_bytes, p.threads
-        )
-        self._prologue = make(p.instrs[: p.prologue]) if p.prologue else None
-        self._frozen = _spaces_read(p, p.prologue)
-        self._body = make(p.instrs[p.prologue :])
+    def twin(self) -> Runner:
+        """Another Runner of the same program on the same arrays, for another thread."""
+        made = Runner(self.loaded)
+        native.ffi.memmove(made._table, self._table, native.ffi.sizeof(self._table))
+        made.arrays = dict(self.arrays)
+        return made
 
     def set(self, space: str, array: np.ndarray) -> None:
         """Use this array as a space (one the program does not know is ignored)."""
+        if space in self._number:
+            if space in self.loaded.frozen:
+                self._packed.read_from(space, array)
+            self.lend(space, array)
+            self.arrays[space] = array
+
+    def lend(self, space: str, array: np.ndarray) -> None:
+        """`set` for one run, for which the caller keeps the array."""
         number = self._number.get(space)
         if number is None:
             return
@@ -81,9 +204,6 @@ class Runner:
                 f'Space "{space}" needs {self._need[space]} contiguous bytes. '
                 f"Received: {array.nbytes} bytes, contiguous: {array.flags.c_contiguous}."
             )
-        if space in self._frozen and self.arrays.get(space) is not array:
-            self._fresh = None
-        self.arrays[space] = array
         self._table[number] = native.pointer(array)
 
     def space_number(self, space: str) -> int:
@@ -108,49 +228,69 @@ class Runner:
     def run(self, version: Any = None, seconds: np.ndarray | None = None) -> None:
         """Run once. When `version` is not that of the last run, weights have changed and the
         prologue runs first. seconds: one float64 for each instruction, to which time is added."""
+        if not self._own_arena:
+            self._run_in_idle_arena(version, seconds)
+        else:
+            self._run_checked(version, seconds)
+
+    def _run_in_idle_arena(self, version: Any, seconds: np.ndarray | None) -> None:
+        arena = _take_arena(self._arena_bytes)
+        self._table[0] = arena.pointer  # space 0 is the arena
+        try:
+            self._run_checked(version, seconds)
+        finally:
+            _give_back(arena)
+
+    def _run_checked(self, version: Any, seconds: np.ndarray | None) -> None:
         if not self._complete:
             self._check_spaces()
-        times = native.ffi.NULL
+        times = _NO_TIMES
         if seconds is not None:
             times = native.ffi.cast("double *", native.pointer(seconds))
-        if self._prologue is not None and (version is None or version != self._fresh):
-            self._prologue.run(self._table, self._host, self._where, times)
-            self._fresh = version
+        if self._prologue is not None and (version is None or version != self._packed.version):
+            self._derive(version, times)
         if seconds is not None:
             times += self.program.prologue
-        if self.program.parts:
-            self._run_parts(self.program.parts, times)
+        if self._parts is not None:
+            self._run_parts(self._parts, times)
         else:
-            self._body.run(self._table, self._body_host, self._body_where, times)
+            self._body.run(self._table, self._body_host, self._body_where, times, self._result)
+
+    def _derive(self, version: Any, times: Any) -> None:
+        """Run the prologue, unless another thread has just done it. Whoever passes a version sees
+        to it that nobody still runs with an older one."""
+        with self._packed.lock:
+            if self._prologue and (version is None or version != self._packed.version):
+                self._prologue.run(self._table, self._host, self._where, times)
+                self._packed.version = version
 
     def _run_parts(self, parts: Parts, times: Any) -> None:
         """The body once for each part of the batch. Lanes take the next part in turn."""
         left, errors = iter(parts.firsts()), list[BaseException]()
-        if not times and len(self._arenas) < parts.lanes - 1:
-            need = self._need[ARENA]
-            self._arenas = [native.aligned(need) for _ in range(parts.lanes - 1)]
 
-        def lane(arena: np.ndarray) -> None:
+        def lane(arena: Any) -> None:
             try:
                 self._run_lane(parts, left, arena, times)
             except BaseException as error:
                 errors.append(error)
 
-        others = () if times else self._arenas
-        threads = [threading.Thread(target=lane, args=(arena,)) for arena in others]
+        others = () if times else [_take_arena(self._arena_bytes) for _ in range(parts.lanes - 1)]
+        threads = [threading.Thread(target=lane, args=(arena.pointer,)) for arena in others]
         for thread in threads:
             thread.start()
-        lane(self.arrays[ARENA])
+        lane(self._table[0])
         for thread in threads:
             thread.join()
+        for arena in others:
+            _give_back(arena)
         if errors:
             raise errors[0]
 
-    def _run_lane(self, parts: Parts, firsts: Iterator[int], arena: np.ndarray, times: Any) -> None:
+    def _run_lane(self, parts: Parts, firsts: Iterator[int], arena: Any, times: Any) -> None:
         """The body for parts until none is left, with pointers to their rows."""
         table = native.pointer_table(len(self._table))
         native.ffi.memmove(table, self._table, native.ffi.sizeof(table))
-        table[self._number[ARENA]] = native.pointer(arena)
+        table[0] = arena
         spaces = [
             (self._number[n], step) for n, step in parts.row_bytes.items() if n in self._number
         ]
@@ -207,8 +347,8 @@ class Loop:
     States go to and fro between two arrays of their own.
     """
 
-    def __init__(self, attrs: Mapping[str, Any]) -> None:
-        self._runner = Runner(attrs["body"])
+    def __init__(self, attrs: Mapping[str, Any], body: Loaded) -> None:
+        self._runner = Runner(body)
         self._states, self._kept = attrs["states"], attrs["kept"]
         names = attrs["inputs"][self._states :]
         self._rows = self._states + sum(name.startswith(("x", "rng")) for name in names)
@@ -224,7 +364,7 @@ class Loop:
         inputs = [self._number("in", i) for i in range(count)]
         outputs = [self._number("out", i) for i in range(count)]
         for i, array in enumerate(ins[self._rows :], self._rows):
-            self._runner.set(f"in{i}", array)
+            self._runner.lend(f"in{i}", array)
         rows = self._rows_of(ins, outs)
         before = first
         for k, t in enumerate(self._order):
@@ -262,21 +402,53 @@ def _spaces_read(program: Program, count: int) -> set[str]:
     return names - {ARENA, CONSTANTS, PACKED}
 
 
+def _spaces_written(program: Program) -> set[int]:
+    rows = program.instrs
+    outs = [program.args["space"][r["arg0"] : r["arg0"] + r["nout"]] for r in rows]
+    return {int(i) for part in outs for i in part}
+
+
+class Crew:
+    """Runners of one program, as many as run at the same time. Any thread may use it."""
+
+    def __init__(self, first: Runner) -> None:
+        self.first = first
+        self._idle = [first]
+
+    def take(self) -> Runner:
+        """A Runner for this thread alone, until it is given back."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self.first.twin()
+
+    def give_back(self, runner: Runner) -> None:
+        """The thread is done with it."""
+        self._idle.append(runner)
+
+
 class Predictor:
-    """A Runner behind a plain call for one contiguous input array: about 3 us over the C call."""
+    """A Crew behind a plain call for one contiguous input array: about 3 us over the C call."""
 
-    def __init__(self, runner: Runner, outputs: Sequence[Spec]) -> None:
-        self._runner, self._outputs = runner, [(s.shape, np.dtype(s.dtype)) for s in outputs]
-        self._numbers = [runner.space_number(f"out{i}") for i in range(len(outputs))]
-        self._input = runner.space_number("x0")
+    def __init__(self, crew: Crew, outputs: Sequence[Spec]) -> None:
+        self._crew, number = crew, crew.first.space_number
+        self._input = number("x0")
+        self._outputs = [(number(f"out{i}"), s.shape, np.dtype(s.dtype))
+                         for i, s in enumerate(outputs)]  # fmt: skip
 
-    def __call__(self, x: np.ndarray, version: int) -> list[np.ndarray]:
+    def __call__(self, x: np.ndarray, version: Any) -> list[np.ndarray]:
         """Outputs for an input of the shape and dtype that the program was compiled for."""
-        outs = [np.empty(*spec) for spec in self._outputs]
-        self._runner.point(self._input, x)
-        for number, out in zip(self._numbers, outs, strict=True):
-            self._runner.point(number, out)
-        self._runner.run(version)
+        crew, outs = self._crew, []
+        runner = crew.take()
+        try:
+            runner.point(self._input, x)
+            for number, shape, dtype in self._outputs:
+                out = np.empty(shape, dtype)
+                outs.append(out)
+                runner.point(number, out)
+            runner.run(version)
+        finally:
+            crew.give_back(runner)
         return outs
 
 

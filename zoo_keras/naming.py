@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections import Counter
 
 _counts: Counter[str] = Counter()
+_lock = threading.Lock()
 
 
 def to_snake_case(name: str) -> str:
@@ -18,8 +20,9 @@ def to_snake_case(name: str) -> str:
 def auto_name(prefix: str) -> str:
     """The prefix, with _1, _2, ... from the second use on."""
     prefix = to_snake_case(prefix)
-    number = _counts[prefix]
-    _counts[prefix] += 1
+    with _lock:
+        number = _counts[prefix]
+        _counts[prefix] += 1
     return f"{prefix}_{number}" if number else prefix
 
 

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -82,15 +83,18 @@ def attributes(kernel: str, /, **values: Any) -> list[float]:
 
 
 _threads: int | None = None
+_here: ContextVar[int | None] = ContextVar("zoo_keras.threads", default=None)
 
 
 def threads() -> int:
-    """Threads for programs compiled from now on: set_threads, ZK_THREADS, or all cores allowed."""
-    return _threads or int(os.environ.get("ZK_THREADS", 0)) or lib.zk_threads_online()
+    """Threads for programs compiled from now on: those of a `using_threads` block of this thread,
+    set_threads, ZK_THREADS, or all cores allowed."""
+    chosen = _here.get() or _threads or int(os.environ.get("ZK_THREADS", 0))
+    return chosen or int(lib.zk_threads_online())
 
 
 def set_threads(count: int | None) -> None:
-    """Use this many threads (None: back to the default). A Spark task gives spark.task.cpus."""
+    """The default of this process (None: as at the start). A Spark task gives spark.task.cpus."""
     global _threads
     if count is not None and count < 1:
         raise ValueError(f"set_threads: the count must be at least 1. Received: {count}.")
@@ -99,13 +103,20 @@ def set_threads(count: int | None) -> None:
 
 @contextmanager
 def using_threads(count: int) -> Iterator[None]:
-    """Programs compiled in this block are for so many threads."""
-    global _threads
-    before, _threads = _threads, count
+    """Programs that this thread compiles in this block are for so many threads."""
+    token = _here.set(count)
     try:
         yield
     finally:
-        _threads = before
+        _here.reset(token)
+
+
+def settings() -> tuple[int | None, int | None, int]:
+    """Equal when programs compiled now and then are for the same threads and instructions."""
+    return _here.get(), _threads, _isa_changes
+
+
+_isa_changes = 0
 
 
 def instruction_set() -> str:
@@ -116,6 +127,8 @@ def instruction_set() -> str:
 def set_instruction_set(name: str) -> None:
     """Switch to another built-in instruction set; for tests and comparisons. Programs that are
     ready to run keep theirs."""
+    global _isa_changes
+    _isa_changes += 1
     if lib.zk_set_isa(name.encode()):
         raise ProgramError(
             f"Instruction set not built in or not supported by this CPU. Received: {name!r}. "
@@ -198,10 +211,11 @@ class Executable:
 
     def run(
         self, pointers: Any, host: Callable[[int], None], where: Callable[[int], str],
-        seconds: Any = ffi.NULL,
+        seconds: Any = ffi.NULL, result: Any = None,
     ) -> None:  # fmt: skip
-        """Run to the end; `host(i)` computes instruction i, `where(i)` names it in an error."""
-        result = ffi.new("zk_result *")
+        """Run to the end; `host(i)` computes instruction i, `where(i)` names it in an error.
+        Several threads may run it at once, each with pointers and a `new_result` of its own."""
+        result = result or new_result()
         at = lib.zk_run(self._handle, pointers, 0, result, seconds)
         while at != self.size:
             if at < 0:
@@ -209,6 +223,11 @@ class Executable:
                 raise DataError(f"{where(result.instr)}: {message}")
             host(at)
             at = lib.zk_run(self._handle, pointers, at + 1, result, seconds)
+
+
+def new_result() -> Any:
+    """Room for what a run reports."""
+    return ffi.new("zk_result *")
 
 
 def pointer(array: np.ndarray) -> Any:

@@ -101,6 +101,12 @@ class Program:
                 return True
         return False
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its own tables, labels and constants."""
+        tables = (self.instrs, self.args, self.attrs, self.constants)
+        return sum(a.nbytes for a in tables) + 128 * len(self.labels)
+
     def bytes_of(self, space: str) -> int:
         """The size of a space, 0 when the program does not use it."""
         if self.parts and space in self.parts.row_bytes:

@@ -6,6 +6,7 @@ private or shared memory). Knows graphs only through the running trace; no layer
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import threading
@@ -18,10 +19,13 @@ import numpy as np
 from zoo_keras import dtypes
 from zoo_keras.errors import FileError, ShapeError
 from zoo_keras.graph import Operators, current_trace, install_operators
+from zoo_keras.guard import NONE, Guard, Guards, as_one
 
 _numbers = itertools.count()
+_versions, _structures = itertools.count(1), itertools.count(1)
 _version = 0
 _structure = 0
+_guarding = threading.Lock()
 
 
 def structure() -> int:
@@ -33,19 +37,52 @@ def structure() -> int:
 def restructure() -> int:
     """Note such a change; returns its number."""
     global _structure
-    _structure += 1
-    return _structure
+    _structure = number = next(_structures)
+    return number
 
 
 def version() -> int:
-    """Grows whenever a Variable may have changed; packed copies of older versions are stale."""
+    """Another number whenever some Variable of the process may have changed."""
     return _version
 
 
 def touch() -> None:
     """Note that weights have changed."""
     global _version
-    _version += 1
+    _version = next(_versions)
+
+
+def guard_of(variables: Iterable[Any]) -> Guard | Guards:
+    """The guard of these Variables, which get one if they have none. Who runs a program on them
+    reads or writes under it. Variables of several models may have several guards."""
+    with _guarding:
+        found = list(variables)
+        guard = as_one(v.guard for v in found if v.guard is not None)
+        fresh = guard if isinstance(guard, Guard) else Guard()
+        for variable in found:
+            if variable.guard is None:
+                variable.guard = fresh
+        return as_one(v.guard for v in found)
+
+
+@contextmanager
+def unchanged(variables: Iterable[Any]) -> Iterator[None]:
+    """No program and no assignment changes these Variables inside the block."""
+    found = list(variables)
+    guard = as_one(v.guard for v in found if v.guard is not None)
+    if guard is NONE:
+        yield
+        return
+    behind = any(v.before_read is not None for v in found)  # to read them changes them
+    with guard.writing() if behind else guard.reading():
+        yield
+
+
+@contextmanager
+def changing(variables: Iterable[Any]) -> Iterator[None]:
+    """Nobody reads these Variables before the block is done."""
+    with as_one(v.guard for v in variables if v.guard is not None).writing():
+        yield
 
 
 class _Awaited(threading.local):
@@ -90,6 +127,7 @@ class Variable(Operators):
     """
 
     is_zk_variable = True
+    guard: Guard | None = None  # since a program runs on it
     carried = False  # a state that programs change from run to run, prediction included
     __array_priority__ = 100
     # Called before the values are read or set from outside, when they may be behind the steps made.
@@ -131,9 +169,9 @@ class Variable(Operators):
     def value(self) -> Any:
         """The array, or in a running trace the tensor that stands for it."""
         trace = current_trace()
-        return trace.read(self) if trace else self._present()
+        return trace.read(self) if trace else self.present()
 
-    def _present(self) -> np.ndarray:
+    def present(self) -> np.ndarray:
         """The array, up to date."""
         if self.before_read is not None:
             self.before_read()
@@ -141,7 +179,10 @@ class Variable(Operators):
 
     def numpy(self) -> np.ndarray:
         """A copy of the present values."""
-        return self._present().copy()
+        if self.guard is None:
+            return self.present().copy()
+        with unchanged([self]):
+            return self.present().copy()
 
     def assign(self, value: Any) -> Any:
         """Set the values (in a running trace: note the update of the graph). Returns the value."""
@@ -157,13 +198,20 @@ class Variable(Operators):
                 f'Variable "{self.path}" has shape {self.shape}. Received: a value of shape '
                 f"{array.shape}. Pass an array of the variable's own shape."
             )
-        self._present()[...] = array
+        if self.guard is None:
+            self.present()[...] = array
+        else:
+            with self.guard.writing():
+                self.present()[...] = array
+                self.guard.touched()
         touch()
         return value
 
     def overwrite(self, value: Any) -> None:
         """Set the values from within `before_read`."""
         self._value[...] = value
+        if self.guard is not None:
+            self.guard.touched()
 
     def assign_add(self, value: Any) -> Any:
         """Add to the values."""
@@ -175,24 +223,34 @@ class Variable(Operators):
 
     def move_to(self, array: np.ndarray) -> None:
         """Keep the values in this array (a view of a flat vector) from now on."""
-        array[...] = self._present()
+        array[...] = self.present()
         self._value, self.before_read = array, None
         restructure()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self._present(), dtype=dtype, copy=copy)
+        return np.array(self.present(), dtype=dtype, copy=copy)
 
     def __len__(self) -> int:
         return len(self._value)
 
     def __float__(self) -> float:
-        return float(self._present())
+        return float(self.present())
 
     def __int__(self) -> int:
-        return int(self._present())
+        return int(self.present())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_value": self._present().copy(), "before_read": None}
+        state = {**self.__dict__, "_value": self.numpy()}
+        for key in ("before_read", "guard"):
+            state.pop(key, None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        restructure()
+
+    def __copy__(self) -> Variable:
+        return copy.deepcopy(self)
 
     def __repr__(self) -> str:
         return f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}>"

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from zoo_keras.nest import flatten
+from zoo_keras.saving.by_value import carries_lambdas
 
 Logs = dict[str, Any] | None
 
 
+@carries_lambdas
 class Callback:
     """Base of callbacks: override the hooks you need. https://keras.io/api/callbacks/base_callback/
 

@@ -20,6 +20,13 @@ class TrackedList(list):
         if getattr(self, "_owner", None) is not None:
             self._owner._track_all(item)
 
+    def __reduce__(self) -> Any:
+        return TrackedList, (), (list(self), getattr(self, "_owner", None))
+
+    def __setstate__(self, state: tuple[list[Any], Any]) -> None:
+        super().extend(state[0])
+        self._owner = state[1]
+
     def append(self, item: Any) -> None:
         """Add an item at the end."""
         super().append(item)
@@ -73,6 +80,13 @@ class TrackedDict(dict):
     def __init__(self, values: Any = (), owner: Any = None) -> None:
         super().__init__(values)
         self._owner = owner
+
+    def __reduce__(self) -> Any:
+        return TrackedDict, (), (dict(self), getattr(self, "_owner", None))
+
+    def __setstate__(self, state: tuple[dict[Any, Any], Any]) -> None:
+        super().update(state[0])
+        self._owner = state[1]
 
     def __setitem__(self, key: Any, value: Any) -> None:
         super().__setitem__(key, value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -37,6 +38,8 @@ from zoo_keras.policies import DTypePolicy, dtype_policy
 from zoo_keras.weights import Variable, is_awaited
 
 __all__ = ["InputSpec", "Layer"]
+
+_making_weights = threading.RLock()  # one thread at a time, of all layers
 
 
 def captures_arguments(get_config: Any) -> Any:
@@ -269,11 +272,14 @@ class Layer(Tracked):
         signature = self._signature()
         inputs = signature.first_tensors(signature.bind(args, kwargs))
         check_inputs(self.input_spec, inputs, self.name)
-        if not self.built:
-            shapes = signature.shapes(signature.bind(args, kwargs))
-            signature.build(self, shapes)
-            self.built = True
-            check_inputs(self.input_spec, inputs, self.name)
+        if not self.built or self._building:
+            with _making_weights:
+                if self.built:  # by another thread, or it calls itself while it is built
+                    return
+                shapes = signature.shapes(signature.bind(args, kwargs))
+                signature.build(self, shapes)
+                self.built = True
+                check_inputs(self.input_spec, inputs, self.name)
 
     def _signature(self) -> CallSignature:
         return _signature_of(type(self))
@@ -445,17 +451,18 @@ def _once(build: Any) -> Any:
 
     @functools.wraps(build)
     def wrapped(self: Layer, *args: Any, **kwargs: Any) -> None:
-        if self._building:  # super().build(...)
-            build(self, *args, **kwargs)
-            return
-        self._build_shapes = open_sizes(_build_arguments(build, args, kwargs))
-        with not_tracing(), self._own_scope():
-            self._building = True
-            try:
+        with _making_weights:
+            if self._building:  # super().build(...)
                 build(self, *args, **kwargs)
-            finally:
-                self._building = False
-        self.built = True
+                return
+            self._build_shapes = open_sizes(_build_arguments(build, args, kwargs))
+            with not_tracing(), self._own_scope():
+                self._building = True
+                try:
+                    build(self, *args, **kwargs)
+                finally:
+                    self._building = False
+            self.built = True
 
     return wrapped
 

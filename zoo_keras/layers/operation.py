@@ -181,6 +181,27 @@ def note_trials(tensor: KerasTensor, shapes: Sequence[Sequence[int | None]]) -> 
     _tried[tensor] = [_filled(shape, number) for number, shape in enumerate(shapes)]
 
 
+def memory_of(tensor: KerasTensor | None) -> Any:
+    """What is remembered of a tensor beside itself: its shapes in the trials, and its mask."""
+    if tensor is None:
+        return None
+    known = tensor in _masks
+    mask = _masks.get(tensor)
+    return _tried.get(tensor), known, mask, memory_of(mask)
+
+
+def remember(tensor: KerasTensor | None, memory: Any) -> None:
+    """Remember of a copy what `memory_of` the first gave."""
+    if tensor is None or memory is None:
+        return
+    tried, known, mask, of_mask = memory
+    if tried is not None:
+        _tried[tensor] = tried
+    if known:
+        _masks[tensor] = mask
+        remember(mask, of_mask)
+
+
 def trial_shape(tensor: KerasTensor, number: int) -> tuple[int, ...]:
     """The shape that a tensor has in a trial."""
     return _tried[tensor][number] if tensor in _tried else _alike(tensor, number)

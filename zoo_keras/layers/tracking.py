@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,20 +11,39 @@ import numpy as np
 
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.layers.containers import tracked
-from zoo_keras.weights import Variable, restructure
+from zoo_keras.ops.symbolic import any_symbolic
+from zoo_keras.saving.by_value import packed, unpacked
+from zoo_keras.weights import Variable, changing, restructure, unchanged
 
 # What the base classes keep for themselves; it neither is nor holds a user's sublayer.
 _INTERNAL = frozenset(
     "_own_variables _sublayers _own_metrics _inbound_nodes _own_losses _build_shapes _stack "
     "_function _init_arguments _input_shape_argument _constants _carried".split()
 )
+# What no copy has: programs, locks, and the calls of all models that use a layer.
+_STAYS = frozenset("_runtime _turn _eager _inbound_nodes".split())
+
+
+_edits = itertools.count(1)
+_last_edit = 0
+
+
+def _note_edit() -> int:
+    global _last_edit
+    _last_edit = number = next(_edits)
+    return number
+
+
+def last_edit() -> int:
+    """Another number whenever an attribute of some layer was set."""
+    return _last_edit
 
 
 class Tracked:
     """An object whose attributes may be Variables, layers, metrics, or lists and dicts of them."""
 
     _trainable = True
-    _changed = 0
+    _changed = _edited = 0
     _own_variables: list[Variable]
     _sublayers: list[Any]
     _own_metrics: list[Any]
@@ -34,6 +55,23 @@ class Tracked:
         self.__dict__.setdefault("_own_metrics", [])
         self.__dict__.setdefault("_carried", [])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy, or another process, is given: neither programs nor locks, and no calls
+        (a functional model brings those that it is made of)."""
+        state = {k: packed(v) for k, v in self.__dict__.items() if k not in _STAYS}
+        if any_symbolic(state.get("_init_arguments", ())):
+            state["_init_arguments"] = ((), {})
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update((k, unpacked(v)) for k, v in state.items())
+        self.__dict__.setdefault("_inbound_nodes", [])
+        self._note_change()
+
+    def __copy__(self) -> Any:
+        """As in Keras a copy has weights of its own."""
+        return copy.deepcopy(self)
+
     def __setattr__(self, name: str, value: Any) -> None:
         if "_own_variables" not in self.__dict__:
             Tracked.__init__(self)
@@ -42,6 +80,7 @@ class Tracked:
             value = tracked(value, self)
         self._track_all(value)
         object.__setattr__(self, name, value)
+        self.__dict__["_edited"] = _note_edit()
 
     def _track_all(self, value: Any) -> None:
         for leaf in _leaves(value):
@@ -71,6 +110,10 @@ class Tracked:
     def last_change(self) -> int:
         """Grows when any object here or below gets or loses a sublayer."""
         return max(layer._changed for layer in self._flatten_layers())
+
+    def edits(self) -> tuple[int, ...]:
+        """Others whenever an attribute is set, or a sublayer comes or goes, here or below."""
+        return tuple([max(layer._edited, layer._changed) for layer in self._flatten_layers()])
 
     def _track_variable(self, variable: Variable) -> None:
         _add(self._own_variables, variable)
@@ -152,7 +195,8 @@ class Tracked:
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of all weights, in the order of `weights`."""
-        return [v.numpy() for v in self.weights]
+        with unchanged(found := self.weights):
+            return [v.numpy() for v in found]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Set all weights from arrays in the order of `weights`. All are checked before any is set.
@@ -172,8 +216,9 @@ class Tracked:
                     f'set_weights: weight "{variable.path}" has shape {variable.shape}. Received: '
                     f"an array of shape {array.shape}. Check the order of the arrays."
                 )
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
+        with changing(variables):
+            for variable, array in zip(variables, arrays, strict=True):
+                variable.assign(array)
 
     def count_params(self) -> int:
         """The number of scalars in all weights. ConfigError when they are not made yet."""

@@ -17,6 +17,7 @@ from zoo_keras.errors import ConfigError
 from zoo_keras.naming import auto_name
 from zoo_keras.ops.convert import as_dtype, dtype_of, value
 from zoo_keras.ops.masks import mask_of
+from zoo_keras.saving.by_value import carries_lambdas
 from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None)
@@ -63,6 +64,7 @@ def _both(first: Any, second: Any) -> Any:
     return ops.logical_and(*masks) if len(masks) == 2 else masks[0] if masks else None
 
 
+@carries_lambdas
 class Loss:
     """Base of losses: override `call(y_true, y_pred)`, which gives one value a sample.
 

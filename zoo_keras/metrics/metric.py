@@ -7,6 +7,7 @@ states of several ranks are added up.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,9 +18,11 @@ from zoo_keras import dtypes, initializers
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import current_trace
 from zoo_keras.naming import auto_name
+from zoo_keras.saving.by_value import carries_lambdas
 from zoo_keras.weights import Variable
 
 
+@carries_lambdas
 class Metric:
     """Base of metrics: override `update_state` and `result`, make state with `add_weight`.
 
@@ -161,6 +164,10 @@ class Metric:
     def stateless_reset_state(self) -> list[Any]:
         """The state before any batch."""
         return [np.zeros(v.shape, v.dtype) for v in self.variables]
+
+    def __copy__(self) -> Metric:
+        """As in Keras a copy has state of its own."""
+        return copy.deepcopy(self)
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "dtype": self.dtype}

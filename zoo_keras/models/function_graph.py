@@ -12,7 +12,7 @@ from typing import Any
 
 from zoo_keras import ops
 from zoo_keras.errors import ConfigError, ShapeError
-from zoo_keras.layers.operation import CallNode, is_tried
+from zoo_keras.layers.operation import CallNode, is_tried, memory_of, remember
 from zoo_keras.nest import flatten, pack_as
 from zoo_keras.ops.symbolic import KerasTensor
 
@@ -29,6 +29,30 @@ class FunctionGraph:
         self.order, indices = self._walk()
         self.operations = self._by_depth(indices)
         self._check_names()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The calls one after the other: as a chain of tensors they would be too deep to pickle."""
+        operations = {id(n.operation): n.operation for n in self.order}
+        nodes = [n for operation in operations.values() for n in self.nodes_of(operation)]
+        number = {id(node): i for i, node in enumerate(nodes)}
+        tensors = [t for node in nodes for t in (*node.inputs, *node.outputs)]
+        return {
+            **{k: v for k, v in self.__dict__.items() if k not in ("order", "_input_ids")},
+            "calls": [(n.operation, n.args, n.kwargs, n.outputs) for n in nodes],
+            "sequence": [number[id(node)] for node in self.order],
+            "memories": [(t, memory_of(t)) for t in tensors],
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        calls, sequence, memories = (state.pop(k) for k in ("calls", "sequence", "memories"))
+        for operation, *_ in calls:  # whose own state may come later
+            operation.__dict__.setdefault("_inbound_nodes", [])
+        nodes = [CallNode(*call) for call in calls]
+        self.__dict__.update(state)
+        self.order = [nodes[i] for i in sequence]
+        self._input_ids = {id(t) for t in self.inputs}
+        for tensor, memory in memories:
+            remember(tensor, memory)
 
     def _walk(self) -> tuple[list[CallNode], dict[int, int]]:
         """Nodes after their parents, and each operation's number in order of first visit."""

@@ -12,6 +12,7 @@ from zoo_keras.models.function_graph import FunctionGraph
 from zoo_keras.models.functional_config import functional_config, functional_from_config
 from zoo_keras.naming import auto_name
 from zoo_keras.training.trainer import Trainer
+from zoo_keras.weights import unchanged
 
 
 class Model(Trainer, Layer):
@@ -197,13 +198,19 @@ class Model(Trainer, Layer):
         """Save architecture, weights and training state as `.keras` or `.h5`."""
         from zoo_keras.saving import save_model
 
-        save_model(self, filepath, overwrite=overwrite, **kwargs)
+        with unchanged(self._all_variables()):
+            save_model(self, filepath, overwrite=overwrite, **kwargs)
 
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
         """Save the weights as `.weights.h5`."""
         from zoo_keras.saving import save_weights
 
-        save_weights(self, filepath, overwrite=overwrite)
+        with unchanged(self._all_variables()):
+            save_weights(self, filepath, overwrite=overwrite)
+
+    def _all_variables(self) -> list[Any]:
+        """Everything that training changes, the optimizer's state included."""
+        return [*self.variables, *(self.optimizer.variables if self.optimizer is not None else ())]
 
     def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
         """Load weights from `.weights.h5`, `.h5` or `.keras`."""

@@ -133,6 +133,9 @@ class Op:
     def __repr__(self) -> str:
         return f"<Op {self.name}>"
 
+    def __reduce__(self) -> Any:
+        return _named, (self.name,)
+
     def infer(self, *specs: Spec, **attrs: Any) -> tuple[Spec, ...]:
         """Specs of the outputs; a ShapeError from the rule gets the op's name and shapes."""
         try:
@@ -160,9 +163,21 @@ class Op:
 
     def _compute(self, args: Sequence[Any], attrs: dict[str, Any]) -> Any:
         arrays = _as_arrays(args)
-        specs = self.infer(*[Spec(a.shape, a.dtype.name) for a in arrays], **attrs)
-        results = self.compute(arrays, attrs, specs)
+        ins = [Spec(a.shape, a.dtype.name) for a in arrays]
+        specs = self.infer(*ins, **attrs)
+        results = self._by_engine(arrays, attrs, ins, specs) or self.compute(arrays, attrs, specs)
         return results[0] if len(specs) == 1 else results
+
+    def _by_engine(
+        self, arrays: Sequence[np.ndarray], attrs: dict[str, Any], ins: Sequence[Spec],
+        specs: Sequence[Spec],
+    ) -> tuple[np.ndarray, ...] | None:  # fmt: skip
+        """The results by the engine, or None where numpy is quicker or alone can."""
+        if self.random or not (self.kernel or self.tile):
+            return None
+        from zoo_keras import eager
+
+        return eager.compute(self, arrays, attrs, ins, specs)
 
     def compute(
         self, arrays: Sequence[np.ndarray], attrs: dict[str, Any], specs: Sequence[Spec]
@@ -194,6 +209,10 @@ def elementwise(reference: Callable[..., Any] | None = None, **options: Any) -> 
         return _register(Elementwise(function, elementwise=True, **options))
 
     return declare(reference) if reference else declare
+
+
+def _named(name: str) -> Op:
+    return registry[name]
 
 
 def _register(made: Op) -> Op:

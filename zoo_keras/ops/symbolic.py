@@ -41,6 +41,10 @@ class KerasTensor:
 
     rank = ndim
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without history: a chain of calls as deep as the model; the model brings the calls."""
+        return {**self.__dict__, "history": None}
+
     def __bool__(self) -> bool:
         raise TypeError(
             "A symbolic KerasTensor has no truth value. Received: an `if`, `and`, `or` or `not` "

@@ -53,6 +53,10 @@ class LossScaleOptimizer(Optimizer):
         self.inner_optimizer.build(variables)
         super().build(variables)
 
+    def _take_over(self, variables: Sequence[Variable]) -> None:
+        super()._take_over(variables)
+        self.inner_optimizer.build(variables)
+
     @property
     def variables(self) -> list[Variable]:
         """Its own Variables, then those of the inner optimizer."""

@@ -52,6 +52,11 @@ class Nadam(Optimizer):
         self._u_product = self.add_variable((), "ones", dtype="float32")
         self._u_product.before_read = self._refresh_product
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self.built:
+            self._u_product.before_read = self._refresh_product
+
     def _refresh_product(self) -> None:
         """The product of the momenta so far follows from the number of steps."""
         steps = np.arange(1, int(self.iterations) + 1)

@@ -7,6 +7,7 @@ update_step must be elementwise (`elementwise = True`). Knows no model and no ru
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
 from collections.abc import Iterable, Sequence
@@ -55,6 +56,7 @@ class Optimizer:
     keras_module = "keras.optimizers"
 
     elementwise = True
+    _copied = False  # and not used yet: its state may go on with other weights of the same shapes
 
     def __init__(
         self,
@@ -89,7 +91,7 @@ class Optimizer:
         self._trainable_variables: list[Variable] = []
         self._index: dict[int, int] = {}
         self._slots: dict[str, list[Variable]] = {}
-        self._undecayed: set[int] = set()
+        self._undecayed: list[Variable] = []
         self._undecayed_names: re.Pattern[str] | None = None
         self._iterations = self.add_variable((), dtype="int32", name="iteration")
         self._learning_rate = self._rate_from(learning_rate)
@@ -201,12 +203,21 @@ class Optimizer:
 
     def _already_built(self, variables: Sequence[Variable]) -> bool:
         """Whether build may return at once; ConfigError when it was called for other weights."""
-        if self.built and [id(v) for v in variables] != [id(v) for v in self._trainable_variables]:
+        known = self._trainable_variables
+        if not self.built or [id(v) for v in variables] == [id(v) for v in known]:
+            return self.built
+        if not self._copied or [v.shape for v in variables] != [v.shape for v in known]:
             raise ConfigError(
                 f"{self.name}: the optimizer was built for other weights. Received: "
                 f"{[v.path for v in variables]}. Compile the model with a new optimizer."
             )
-        return self.built
+        self._take_over(variables)
+        return True
+
+    def _take_over(self, variables: Sequence[Variable]) -> None:
+        """Go on with these weights in place of those that the copied optimizer had."""
+        self._trainable_variables, self._copied = list(variables), False
+        self._index = {id(v): i for i, v in enumerate(variables)}
 
     def add_variable(
         self,
@@ -399,14 +410,14 @@ class Optimizer:
         var_names: Iterable[str] | None = None,
     ) -> None:
         """Leave Variables out of weight decay, by themselves or by parts of their names."""
-        self._undecayed = {id(v) for v in var_list or ()}
+        self._undecayed = list(var_list or ())
         patterns = list(var_names or ())
         self._undecayed_names = re.compile("|".join(patterns)) if patterns else None
 
     def decays(self, variable: Variable) -> bool:
         """Whether weight decay applies to the Variable."""
         named = self._undecayed_names is not None and self._undecayed_names.search(variable.name)
-        return id(variable) not in self._undecayed and not named
+        return not named and not any(v is variable for v in self._undecayed)
 
     def apply_weight_decay(self, variables: Iterable[Variable]) -> None:
         """Take weight_decay * learning_rate of each Variable off it."""
@@ -475,6 +486,17 @@ class Optimizer:
         learning_rate = float(rate.numpy()) if fixed else serialize_keras_object(rate)
         base = {key: getattr(self, key) for key in _BASE_CONFIG}
         return {"name": self.name, "learning_rate": learning_rate, **base}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_index"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _copied=True)
+        self._index = {id(v): i for i, v in enumerate(self._trainable_variables)}
+
+    def __copy__(self) -> Optimizer:
+        """As in Keras a copy has state of its own."""
+        return copy.deepcopy(self)
 
     @classmethod
     def from_config(

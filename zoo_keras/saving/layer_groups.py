@@ -12,6 +12,7 @@ from typing import Any
 
 from zoo_keras.errors import FileError
 from zoo_keras.saving import adapters, hdf5
+from zoo_keras.weights import changing
 
 KERAS_VERSION = "3.15.1"  # the version whose layout is written
 TOP_LEVEL = "top_level_model_weights"
@@ -53,8 +54,9 @@ def write_arrays(group: Any, variables: Sequence[Any]) -> None:
 
 def assign(plan: Plan) -> None:
     """Set all variables of a plan."""
-    for variable, array in plan:
-        variable.assign(array)
+    with changing(variable for variable, _ in plan):
+        for variable, array in plan:
+            variable.assign(array)
 
 
 def plan(group: Any, model: Any, skip_mismatch: bool = False, by_name: bool = False) -> Plan:

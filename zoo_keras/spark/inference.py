@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras import native
-from zoo_keras.execute import Runner
+from zoo_keras.execute import Loaded, Packed, Runner
 from zoo_keras.graph import Spec
 from zoo_keras.program import Program
 from zoo_keras.spark.engine import Engine, check_engine, this_engine
@@ -78,11 +78,12 @@ class Worker:
         self.spaces = {name: _writable(array) for name, array in parcel.spaces.items()}
         self.lock = threading.Lock()
         self._runners: dict[int, Runner] = {}
+        self._packs: dict[bytes, Packed] = {}  # derived from the weights once for all sizes
 
     def runner(self, rows: int) -> Runner:
         """The runner for batches of so many rows."""
         if rows not in self._runners:
-            runner = Runner(self.parcel.programs[rows])
+            runner = Runner(Loaded(self.parcel.programs[rows], self._packs))
             for name, array in self.spaces.items():
                 runner.set(name, array)
             runner.set("rng", np.zeros(2, np.int64))
@@ -98,11 +99,21 @@ class Worker:
                 yield first, first + size
                 first += size
 
-    def feed(self, runner: Runner, columns: Sequence[np.ndarray], rows: slice) -> None:
-        """Give the runner these rows of the columns."""
-        for letter, arrays in zip("xyw", self.parcel.layout.split(columns), strict=True):
-            for i, array in enumerate(arrays):
-                runner.set(f"{letter}{i}", np.ascontiguousarray(array[rows]))
+    def run(
+        self, columns: Sequence[np.ndarray], rows: slice, outs: Sequence[np.ndarray] = (),
+        version: int | None = None,
+    ) -> None:  # fmt: skip
+        """Run on these rows of the columns; nothing of them is kept."""
+        runner = self.runner(rows.stop - rows.start)
+        fed = {
+            f"{letter}{i}": np.ascontiguousarray(array[rows])
+            for letter, arrays in zip("xyw", self.parcel.layout.split(columns), strict=True)
+            for i, array in enumerate(arrays)
+        }
+        fed.update((f"out{i}", out) for i, out in enumerate(outs))
+        for space, array in fed.items():
+            runner.lend(space, array)
+        runner.run(version)
 
     def predict(self, columns: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Outputs for all rows of the columns."""
@@ -110,20 +121,15 @@ class Worker:
         results = [np.empty((rows, *s.shape), s.dtype) for s in self.parcel.outputs]
         with self.lock:
             for first, last in self.pieces(rows):
-                runner = self.runner(last - first)
-                self.feed(runner, columns, slice(first, last))
-                for i, result in enumerate(results):
-                    runner.set(f"out{i}", result[first:last])
-                runner.run(version=0)
+                outs = [result[first:last] for result in results]
+                self.run(columns, slice(first, last), outs, version=0)
         return results
 
     def measure(self, columns: Sequence[np.ndarray]) -> None:
         """Add all rows to the space `metrics`."""
         with self.lock:
             for first, last in self.pieces(len(columns[0])):
-                runner = self.runner(last - first)
-                self.feed(runner, columns, slice(first, last))
-                runner.run()
+                self.run(columns, slice(first, last))
 
 
 def _writable(array: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from zoo_keras import metrics as metrics_module
 from zoo_keras.errors import ConfigError
 from zoo_keras.naming import to_snake_case
 from zoo_keras.nest import flatten
+from zoo_keras.saving.by_value import carries_lambdas
 
 
 def per_output(given: Any, names: Sequence[str], what: str, broadcast: bool = True) -> list[Any]:
@@ -36,6 +37,7 @@ def per_output(given: Any, names: Sequence[str], what: str, broadcast: bool = Tr
     return [given] * len(names) if broadcast else [given, *[None] * (len(names) - 1)]
 
 
+@carries_lambdas
 class CompiledLosses:
     """The losses of all outputs and their weights."""
 
@@ -78,6 +80,7 @@ def _as_loss(item: Any) -> Any:
     return losses_module.LossFunctionWrapper(item, name=getattr(item, "__name__", "loss"))
 
 
+@carries_lambdas
 class CompiledMetrics:
     """Metrics of each output, built when the shapes of targets and predictions are known."""
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from zoo_keras import native
 from zoo_keras import weights as weights_module
-from zoo_keras.execute import Predictor, Runner
-from zoo_keras.graph import Tensor, input_tensor, not_tracing
-from zoo_keras.nest import flatten, pack_as
+from zoo_keras.eager import settings
+from zoo_keras.execute import Crew, Loaded, Packed, Predictor, Runner
+from zoo_keras.graph import Spec, Tensor, input_tensor, not_tracing
+from zoo_keras.layers.eager import is_known
+from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.program import Program, join
+from zoo_keras.recent import Recent
 from zoo_keras.training import steps
 from zoo_keras.training.constraints import constraint_program
 from zoo_keras.training.data import Batch
@@ -26,30 +34,81 @@ from zoo_keras.training.update import (
     whole_update_program,
 )
 
+PROGRAMS = 1024  # of a model, for as many shapes of batches
+PROGRAM_BYTES = 512 << 20
+
+
+class _Ready:
+    """A program bound to the model's state.
+
+    structure and specs: of the outputs of a prediction. structured: when it was seen to fit the
+    Variables and the function of the model.
+    """
+
+    def __init__(
+        self, state: State, first: Runner, structure: Any = None, specs: Sequence[Spec] = ()
+    ) -> None:
+        self.state, self.guard, self.crew = state, state.guard, Crew(first)
+        self.structure, self.specs = structure, list(specs)
+        self.nested = structure if isinstance(structure, (list, tuple, dict)) else None
+        self.predictor = Predictor(self.crew, self.specs)
+        self.random = "rng" in first.program.spaces
+        self.alone = self.random or first.loaded.changes()  # one thread at a time
+        self.structured, self.function = 0, None
+
+    def shared(self) -> dict[int, int]:
+        packed = self.crew.first.loaded.packed
+        return {id(packed): packed.array.nbytes}
+
+    def run(
+        self, batch: Batch, outs: Sequence[np.ndarray] = (), version: Any = None,
+        draw: int | None = None,
+    ) -> None:  # fmt: skip
+        """Run on a batch; the caller has entered the guard. draw: the step that random ops see."""
+        runner = self.crew.take()
+        try:
+            fed = {f"{letter}{i}": np.ascontiguousarray(array)
+                   for letter, arrays in (("x", batch.x), ("y", batch.y), ("w", batch.weights))
+                   for i, array in enumerate(arrays)}  # fmt: skip
+            fed.update((f"out{i}", out) for i, out in enumerate(outs))
+            if draw is not None:
+                fed["rng"] = np.array([draw, 0], np.int64)
+            for space, array in fed.items():
+                runner.lend(space, array)
+            runner.run(version)
+        finally:
+            self.crew.give_back(runner)
+
 
 class LocalRuntime:
-    """Compiles and runs a model's programs here, one set for each batch shape."""
+    """Compiles and runs a model's programs here, one set for each batch shape.
+
+    Any thread may call it. `lock` is held by who prepares, traces or compiles; runs take the guard
+    of the State: predictions read side by side, what changes something waits its turn.
+    """
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        self.lock = threading.RLock()
         self.state: State | None = None
         self._signature: Any = None
         self._made_for: Any = None  # optimizer, and the state of all models, when it was checked
         self._seen = self._changed = 0
-        self._runners: dict[Any, Any] = {}
-        self._outputs: dict[steps.Shapes, list[Tensor]] = {}
+        self._programs = Recent(PROGRAMS, PROGRAM_BYTES, _Ready.shared)
+        self._packs: WeakValueDictionary[bytes, Packed] = WeakValueDictionary()
+        self._outputs = Recent(PROGRAMS, PROGRAM_BYTES)
         self.rng = np.zeros(2, np.int64)
-        self._arena: np.ndarray | None = None
-        self._quick: dict[Any, Any] = {}
         self._settler: Runner | None = None
+        self._known: Any = None  # State, edits of the layers, and the digest of both
 
     # ---- preparing -----------------------------------------------------------------------------
 
     def prepare(self, batch: Batch | None, training: bool) -> State:
         """The State, made for the model as it is now, with all weights up to date."""
-        state = self._prepared(batch, training)
-        self.settle()
-        return state
+        with self.lock:
+            state = self._prepared(batch, training)
+            self.settle()
+            return state
 
     def _look(self) -> None:
         """Notice what was done to the model: layers that came or went, and Variables in the hands
@@ -88,8 +147,8 @@ class LocalRuntime:
                 optimizer.build(model.trainable_variables)
             self.state = State(model, model._all_metrics(), optimizer)
             self._signature = now
-            self._runners.clear()
-            self._quick.clear()
+            self._programs.clear()
+            self._packs.clear()
             self._settler = None
         self._made_for = (optimizer, weights_module.structure())
         return self.state
@@ -100,50 +159,54 @@ class LocalRuntime:
         A call is traced once for all batches that differ in their rows only, and the outputs have
         the rows of the first.
         """
-        self._look()
-        shapes = steps.shapes_of(batch)
-        key = shapes.with_rows(1)
-        if key not in self._outputs:
-            made = self._traced(lambda: steps.ensure_built(self.model, shapes, batch.structure))
-            self._outputs[key] = [input_tensor("output", *t.spec) for t in made]
-        return self._outputs[key]
+        with self.lock:
+            self._look()
+            shapes = steps.shapes_of(batch)
+            key = shapes.with_rows(1)
+            found: list[Tensor] | None = self._outputs.get(key)
+            if found is None:
+                made = self._traced(lambda: steps.ensure_built(self.model, shapes, batch.structure))
+                found = [input_tensor("output", *t.spec) for t in made]
+                self._outputs.put(key, found, 0)
+            return found
 
-    def _runner(self, mode: str, batch: Batch, make: Callable[[steps.Shapes], Any]) -> Any:
-        shapes = steps.shapes_of(batch)
-        key = (mode, shapes)
-        if key not in self._runners:
-            self._runners[key] = self._traced(lambda: make(shapes))
-        return self._runners[key]
+    def _ready(self, key: Any, batch: Batch, make: Callable[[steps.Shapes], _Ready]) -> _Ready:
+        found: _Ready | None = self._programs.get(key)
+        if found is None:
+            found = self._traced(lambda: make(steps.shapes_of(batch)))
+            runner = found.crew.first
+            own = sum(a.nbytes for n, a in runner.arrays.items() if n.startswith(_OF_A_BATCH))
+            self._programs.put(key, found, runner.loaded.nbytes + own)
+        return found
 
     def _bound(self, program: Any) -> Runner:
-        """A Runner on the model's state; all programs share one arena."""
-        need = program.bytes_of("arena")
-        if self._arena is None or self._arena.nbytes < need:
-            self._arena = native.aligned(need)
-        runner = Runner(program, self._arena)
+        """A Runner on the model's state."""
+        runner = Runner(Loaded(program, self._packs))
         for name, array in self.state.arrays().items() if self.state else ():
             runner.set(name, array)
         runner.set("rng", self.rng)
         return runner
 
-    @staticmethod
-    def _feed(runner: Runner, batch: Batch) -> None:
-        for letter, arrays in (("x", batch.x), ("y", batch.y), ("w", batch.weights)):
-            for i, array in enumerate(arrays):
-                runner.set(f"{letter}{i}", np.ascontiguousarray(array))
-
     # ---- steps ---------------------------------------------------------------------------------
 
     def train(self, batch: Batch) -> None:
         """One step: gradient, update, constraints."""
-        state = self._prepared(batch, training=True)
-        runner = self._runner("train", batch, lambda s: self._train_runner(s, batch, state))
+        with self.lock:
+            state = self._prepared(batch, training=True)
+            key = ("train", steps.shapes_of(batch))
+            ready = self._ready(
+                key, batch, lambda s: _Ready(state, self._train_runner(s, batch, state))
+            )
+            with state.guard.writing():
+                self._look()
+                self._step(ready, batch, state)
+
+    def _step(self, ready: _Ready, batch: Batch, state: State) -> None:
         optimizer = self.model.optimizer
         if state.tables and state.tables.full:
             self.settle()
         self.rng[0] = int(optimizer.iterations)
-        self._feed(runner, batch)
-        runner.run()
+        ready.run(batch)
         if state.tables:
             state.tables.note()
         optimizer.count_step()
@@ -162,7 +225,7 @@ class LocalRuntime:
         runner.set("lr", optimizer.rate_array())
         runner.set("iterations", np.asarray(optimizer.iterations.value))
         for space in program.spaces:  # gradients of tables, as large as the batch has ids
-            if space.startswith(("rows", "sorted")):
+            if space.startswith(_OF_A_BATCH):
                 runner.set(space, native.aligned(program.bytes_of(space)))
         return runner
 
@@ -170,9 +233,10 @@ class LocalRuntime:
         try:
             program = steps.gradient_program(self.model, state, shapes, batch.structure)
         except TablesChanged:
-            self.settle()
-            state.tables = self._settler = None
-            self._runners = {k: v for k, v in self._runners.items() if k[0] != "train"}
+            with state.guard.writing():
+                self.settle()
+                state.tables = self._settler = None
+            self._programs.discard(lambda key: key[0] == "train")
             program = steps.gradient_program(self.model, state, shapes, batch.structure)
         self._settle_before_reads()
         return program
@@ -201,52 +265,77 @@ class LocalRuntime:
 
     def settle(self) -> None:
         """Bring rows up to date that lag behind the steps made; see `training.sparse`."""
-        tables = self.state.tables if self.state else None
-        if tables is None or not tables.noted:
+        state = self.state
+        tables = state.tables if state else None
+        if state is None or tables is None or not tables.noted:
             return
-        if self._settler is None:
-            with not_tracing():
-                self._settler = self._bound(tables.settle_program())
-        self._settler.run()
-        tables.noted[...] = 0
+        with state.guard.writing():
+            if not tables.noted:  # another thread was quicker
+                return
+            if self._settler is None:
+                with not_tracing():
+                    self._settler = self._bound(tables.settle_program())
+            self._settler.run()
+            tables.noted[...] = 0
+            state.guard.touched()
 
     def _after_update(self, optimizer: Any) -> None:
         """EMA overwriting, and a note that weights have changed."""
         every = optimizer.ema_overwrite_frequency if optimizer.use_ema else None
         if every and int(optimizer.iterations) % every == 0:
             optimizer.overwrite_with_average(self.trained())
+        if self.state is not None:
+            self.state.guard.touched()
         weights_module.touch()
 
     def test(self, batch: Batch) -> None:
         """Add one batch to the metrics."""
-        state = self.prepare(batch, training=self.model._has_trained())
-        runner = self._runner(
-            "test", batch,
-            lambda s: self._bound(steps.evaluate_program(self.model, state, s, batch.structure)),
-        )  # fmt: skip
-        self._feed(runner, batch)
-        self._draw_anew(runner)
-        runner.run()
+        with self.lock:
+            state = self._prepared(batch, training=self.model._has_trained())
+            key = ("test", steps.shapes_of(batch))
+            ready = self._ready(key, batch, lambda s: self._evaluator(s, batch, state))
+            with state.guard.writing():
+                self._look()
+                self.settle()
+                ready.run(batch, draw=self._next_draw(ready))
 
-    def _draw_anew(self, runner: Runner) -> None:
-        """Random ops of evaluation and prediction draw other numbers in every batch."""
-        if "rng" in runner.program.spaces:
-            self.rng[0] = self.model.next_draw()
+    def _evaluator(self, shapes: steps.Shapes, batch: Batch, state: State) -> _Ready:
+        program = steps.evaluate_program(self.model, state, shapes, batch.structure)
+        return _Ready(state, self._bound(program))
 
     def predict(self, batch: Batch) -> Any:
         """Outputs of one batch, nested as the model nests them."""
-        state = self.prepare(batch, training=self.model._has_trained())
-        made = self._runner("predict", batch, lambda s: self._predictor(s, batch, state))
-        runner, structure, specs = made
-        outs = [np.empty(spec.shape, spec.dtype) for spec in specs]
-        for i, array in enumerate(batch.x):
-            runner.set(f"x{i}", np.ascontiguousarray(array))
-        for i, out in enumerate(outs):
-            runner.set(f"out{i}", out)
-        self._draw_anew(runner)
-        runner.run(version=weights_module.version())
-        self._remember(batch, runner, structure, specs)
-        return pack_as(structure, outs)
+        while True:
+            with self.lock:
+                state = self._prepared(batch, training=self.model._has_trained())
+                self.settle()
+                key = _prediction_key(batch)
+                ready = self._ready(
+                    key, batch, functools.partial(self._predictor, batch=batch, state=state)
+                )
+            found = self._predicted(ready, batch)
+            if found is not None:
+                return pack_as(ready.structure, found)
+
+    def _predicted(self, ready: _Ready, batch: Batch) -> list[np.ndarray] | None:
+        """Outputs, or None: another thread has changed something since the program was found."""
+        guard = ready.guard
+        with guard.writing() if ready.alone else guard.reading():
+            if self._seen != weights_module.structure() or self._behind(ready):
+                return None
+            outs = [np.empty(spec.shape, spec.dtype) for spec in ready.specs]
+            ready.run(batch, outs, guard.version, self._next_draw(ready))
+            ready.structured, ready.function = self._seen, self.model._function
+        return outs
+
+    def _next_draw(self, ready: _Ready) -> int | None:
+        """Random ops of evaluation and prediction draw other numbers in every batch."""
+        return self.model.next_draw() if ready.random else None
+
+    def _behind(self, ready: _Ready) -> bool:
+        """Whether the program is of another State, or rows lag behind."""
+        tables = ready.state.tables
+        return ready.state is not self.state or bool(tables is not None and tables.noted)
 
     def predict_quickly(self, x: Any) -> Any:
         """Outputs of a batch whose shape was seen before, or None: then `predict` it.
@@ -255,20 +344,64 @@ class LocalRuntime:
         """
         if type(x) is not np.ndarray or not x.flags.c_contiguous or not x.flags.writeable:
             return None
-        entry = self._quick.get((x.shape, x.dtype))
-        if entry is None or entry[0] != (weights_module.structure(), id(self.model._function)):
+        ready = self._programs.get((x.shape, x.dtype))
+        if ready is None or ready.alone:
             return None
-        self.settle()
-        outs = entry[1](x, weights_module.version())
-        return outs[0] if entry[2] is None else pack_as(entry[2], outs)
+        guard = ready.guard
+        guard.enter()
+        try:
+            if ready.structured != weights_module.structure() or self._behind(ready):
+                return None
+            if ready.function is not self.model._function:
+                return None
+            outs = ready.predictor(x, guard.version)
+        finally:
+            guard.leave()
+        return outs[0] if ready.nested is None else pack_as(ready.nested, outs)
 
-    def _remember(self, batch: Batch, runner: Runner, structure: Any, specs: list[Any]) -> None:
-        if len(batch.x) == 1 and "rng" not in runner.program.spaces:
-            stamp = (weights_module.structure(), id(self.model._function))
-            nested = structure if isinstance(structure, (list, tuple, dict)) else None
-            key = (batch.x[0].shape, batch.x[0].dtype)
-            self._quick[key] = (stamp, Predictor(runner, specs), nested)
+    def _predictor(self, shapes: steps.Shapes, batch: Batch, state: State) -> _Ready:
+        """A program of this model, or of an equal one that this process had before: a worker gets
+        the model of a closure anew for every task."""
+        key = (shapes, repr(batch.structure[0]), settings(), self._architecture(state))
+        found = _of_equals.get(key) if key[-1] else None
+        if found is None:
+            program, outputs = steps.predict_program(self.model, state, shapes, batch.structure)
+            structure = map_structure(lambda tensor: None, outputs)  # tensors hold their graph
+            found = program, structure, [t.spec for t in flatten(outputs)]
+            if key[-1] and "rng" not in program.spaces:
+                _of_equals.put(key, found, program.nbytes)
+        program, structure, specs = found
+        return _Ready(state, self._bound(program), structure, specs)
 
-    def _predictor(self, shapes: steps.Shapes, batch: Batch, state: State) -> Any:
-        program, outputs = steps.predict_program(self.model, state, shapes, batch.structure)
-        return self._bound(program), outputs, [t.spec for t in flatten(outputs)]
+    def _architecture(self, state: State) -> bytes:
+        """Equal for models that compute the same from their Variables; empty when that cannot be
+        told, because code of the user's takes part."""
+        edits = self.model.edits()
+        if self._known is None or self._known[0] is not state or self._known[1] != edits:
+            self._known = state, edits, _digest(self.model, state)
+        return self._known[2]
+
+
+# Programs that any equal model may run: (program, structure of the outputs, their Specs).
+_of_equals = Recent(128, 64 << 20)
+
+
+def _digest(model: Any, state: State) -> bytes:
+    if not all(map(is_known, model._flatten_layers())):
+        return b""
+    places = [(v.shape, v.dtype, *state.place(v)) for v in [*model.weights, *model.carried]]
+    config = json.dumps(model.get_config(), sort_keys=True, default=repr)
+    flags = [(layer.trainable, getattr(layer, "supports_masking", None))
+             for layer in model._flatten_layers()]  # fmt: skip
+    text = repr((type(model).__name__, config, places, flags))
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+_OF_A_BATCH = ("rows", "sorted")  # spaces of gradients of tables, as large as a batch has ids
+
+
+def _prediction_key(batch: Batch) -> Any:
+    """By which a program is looked up; for one plain array it takes no time to make."""
+    if batch.structure[0] == 0:
+        return batch.x[0].shape, batch.x[0].dtype
+    return "predict", steps.shapes_of(batch)

@@ -14,7 +14,7 @@ import numpy as np
 from zoo_keras.native import aligned
 from zoo_keras.program import Place
 from zoo_keras.training.sparse import RowTables
-from zoo_keras.weights import FlatVector, Variable
+from zoo_keras.weights import FlatVector, Variable, guard_of
 
 
 class State:
@@ -27,9 +27,18 @@ class State:
 
     Attributes:
         trained: the weights that training changes.
+        guard: under which programs read and change all of it.
     """
 
     def __init__(self, model: Any, metrics: Sequence[Any], optimizer: Any = None) -> None:
+        self.guard = guard_of([
+            *model.weights, *model.carried, *(v for m in metrics for v in m.variables),
+            *(optimizer.variables if optimizer is not None else ()),
+        ])  # fmt: skip
+        with self.guard.writing():
+            self._lay_out(model, metrics, optimizer)
+
+    def _lay_out(self, model: Any, metrics: Sequence[Any], optimizer: Any) -> None:
         self.trained = model.trainable_variables
         trainable = [v for v in self.trained if v.dtype == "float32"]
         taken = {id(v) for v in trainable}
@@ -57,8 +66,9 @@ class State:
 
     def reclaim(self) -> None:
         """Take back the Variables that the State of another model, which shares them, has taken."""
-        for flat in (self.weights, self.state, self.metrics, *self.slots.values()):
-            flat.reclaim()
+        with self.guard.writing():
+            for flat in (self.weights, self.state, self.metrics, *self.slots.values()):
+                flat.reclaim()
 
     def _register(self, space: str, flat: FlatVector) -> None:
         for variable, offset in zip(flat.variables, flat.offsets, strict=False):

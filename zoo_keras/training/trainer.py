@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import threading
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +41,18 @@ _KERAS_STEPS = (
 
 
 _BESIDE_TRAINING = 1 << 40  # no training has so many steps, and numbers depend on the step
+_making = threading.Lock()  # a lock or runtime of some model
+
+
+def in_turn(method: Any) -> Any:
+    """A method of a Trainer that runs when no other thread trains, measures or compiles."""
+
+    @functools.wraps(method)
+    def call(self: Trainer, *args: Any, **kwargs: Any) -> Any:
+        with self._in_turn():
+            return method(self, *args, **kwargs)
+
+    return call
 
 
 class Trainer:
@@ -56,6 +71,7 @@ class Trainer:
     _runtime: LocalRuntime | None = None
     _trained = False
     _draws = 0  # batches evaluated and predicted by programs that draw random numbers
+    _turn: threading.RLock | None = None
 
     if TYPE_CHECKING:  # what Model brings
         name: str
@@ -71,8 +87,16 @@ class Trainer:
     def _note(self, **values: Any) -> None:
         self.__dict__.update(values)
 
+    def _in_turn(self) -> AbstractContextManager[Any]:
+        """Inside, no other thread trains, measures or compiles: they share the metrics' state."""
+        if self._turn is None:
+            with _making:
+                self._note(_turn=self._turn or threading.RLock())
+        return self._turn  # type: ignore[return-value]
+
     # ---- compile -------------------------------------------------------------------------------
 
+    @in_turn
     def compile(
         self,
         optimizer: Any = "rmsprop",
@@ -176,6 +200,7 @@ class Trainer:
     def loss(self) -> Any:
         return self._compile_arguments["loss"] if self._compile_arguments else None
 
+    @in_turn
     def reset_metrics(self) -> None:
         """Start all metrics afresh."""
         for metric in self._all_metrics():
@@ -213,6 +238,7 @@ class Trainer:
         """Compile anew at the next call: a layer computes otherwise than before."""
         self._note(_runtime=None)
 
+    @in_turn
     def forget_training(self) -> None:
         """Forget programs and the optimizer's state: the weights are others than before."""
         if self.optimizer is not None and self._compile_arguments is not None:
@@ -235,8 +261,9 @@ class Trainer:
         runtime = self._runtime
         if runtime is None:
             self._refuse_own_steps()
-            runtime = LocalRuntime(self)
-            self._note(_runtime=runtime)
+            with _making:
+                runtime = self._runtime or LocalRuntime(self)
+                self._note(_runtime=runtime)
         return runtime
 
     def next_draw(self) -> int:
@@ -249,6 +276,7 @@ class Trainer:
 
     # ---- fit -----------------------------------------------------------------------------------
 
+    @in_turn
     def fit(
         self,
         x: Any = None,
@@ -313,6 +341,7 @@ class Trainer:
                         validation_freq)  # fmt: skip
         return loop.run(initial_epoch, epochs)
 
+    @in_turn
     def evaluate(
         self,
         x: Any = None,
@@ -412,6 +441,7 @@ class Trainer:
 
     # ---- single batches ------------------------------------------------------------------------
 
+    @in_turn
     def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None,
                        class_weight: Any = None, return_dict: bool = False) -> Any:  # fmt: skip
         """One gradient step on one batch; returns its loss and metrics."""
@@ -421,6 +451,7 @@ class Trainer:
         self._train_batch(batch_of((x, y, sample_weight), check_class_weight(class_weight)))
         return self._logs() if return_dict else _flat_logs(self._logs())
 
+    @in_turn
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None,
                       return_dict: bool = False) -> Any:  # fmt: skip
         """Loss and metrics of one batch."""
@@ -465,6 +496,7 @@ class Trainer:
             return {}
         return {k: serialize_keras_object(v) for k, v in self._compile_arguments.items()}
 
+    @in_turn
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile with serialised arguments."""
         from zoo_keras.saving.serialization import deserialize_keras_object

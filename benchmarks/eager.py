@@ -1,0 +1,83 @@
+"""Ops and layers on arrays: where does the engine beat numpy, and what does a call of a layer cost?
+
+    python benchmarks/eager.py
+
+Prints, for each op and number of floats, microseconds by numpy and by the engine, taken in turn;
+`zoo_keras.eager.LEAST` is the size from which the engine computes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+
+from zoo_keras import Input, Sequential, eager, layers, ops
+
+RULE = eager.in_engine
+ROUNDS, CALLS = 9, 40
+IDS = np.arange(100, dtype=np.int32)
+OPS: dict[str, Callable[[np.ndarray], object]] = {
+    "add": lambda a: ops.add(a, a),
+    "exp": ops.exp,
+    "tanh": ops.tanh,
+    "relu": ops.relu,
+    "gelu": ops.gelu,
+    "less": lambda a: ops.less(a, a),
+    "sum": ops.sum,
+    "max of rows": lambda a: ops.max(a.reshape(-1, 64), -1),
+    "matmul": lambda a: ops.matmul(a.reshape(-1, 64), a[:4096].reshape(64, 64)),
+    "softmax": lambda a: ops.softmax(a.reshape(-1, 64)),
+    "take": lambda a: ops.take(a.reshape(-1, 8), IDS, axis=0),
+}
+
+
+def microseconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    for _ in range(CALLS):
+        work()
+    return (time.perf_counter() - start) / CALLS * 1e6
+
+
+def in_turn(*works: Callable[[], object]) -> list[float]:
+    """The median of each, measured one after the other again and again."""
+    for work in works:
+        work()
+    rounds = [[microseconds(work) for work in works] for _ in range(ROUNDS)]
+    return [median(times) for times in zip(*rounds, strict=True)]
+
+
+def by(engine: bool | None, work: Callable[[], object]) -> Callable[[], object]:
+    """The work by the engine, by numpy, or as the rule says (None)."""
+
+    def run() -> object:
+        eager.in_engine = RULE if engine is None else lambda *_: bool(engine)
+        return work()
+
+    return run
+
+
+def main() -> None:
+    for name, op in OPS.items():
+        row = []
+        for power in (12, 13, 14, 15, 16, 18):
+            array = np.random.default_rng(0).random(1 << power, np.float32)
+            work = lambda op=op, array=array: op(array)  # noqa: E731
+            numpy_, engine = in_turn(by(False, work), by(True, work))
+            row.append(f"2^{power} {numpy_:.0f}/{engine:.0f}")
+        print(f"{name}: numpy/engine", *row)
+    image = np.random.default_rng(0).random((8, 32, 32, 16), np.float32)
+    kernel = np.random.default_rng(1).random((3, 3, 16, 32), np.float32)
+    model = Sequential([Input((32, 32, 16)), layers.Conv2D(32, 3, use_bias=False)])
+    compiled, eagerly = in_turn(
+        lambda: model.predict_on_batch(image), by(None, lambda: ops.conv(image, kernel))
+    )
+    print(f"conv: {eagerly:.0f} us on arrays, {compiled:.0f} compiled")
+    dense, x = layers.Dense(4), image[:8, 0, 0, :4].copy()
+    print(f"Dense on an array: {in_turn(lambda: dense(x))[0]:.0f} us")
+
+
+if __name__ == "__main__":
+    main()
