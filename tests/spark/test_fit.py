@@ -110,6 +110,12 @@ def adam():
     return optimizers.Adam(0.01, epsilon=1e-3)
 
 
+def skipping():
+    """The first scales overflow: those steps are left out. Later ones grow."""
+    inner = optimizers.SGD(0.05, momentum=0.9, use_ema=True, ema_overwrite_frequency=2)
+    return optimizers.LossScaleOptimizer(inner, initial_scale=2.0**127, dynamic_growth_steps=2)
+
+
 BOTH = ({"a": X, "b": WORDS}, {"size": TARGETS, "kind": LABELS})
 WORD_LABELS = RNG.integers(0, 3, (ROWS, 4)).astype(np.int32)
 ZEROS_FIRST = np.where(np.arange(ROWS) < 30, 0, WEIGHTS).astype(np.float32)
@@ -147,6 +153,15 @@ CASES = {
         lambda: regression(optimizers.SGD(optimizers.schedules.ExponentialDecay(0.1, 2, 0.5))),
         (X, TARGETS), {},
     ),
+    "lamb": (
+        lambda: classifier(optimizers.Lamb(0.1, weight_decay=0.1)),
+        (X, LABELS), {},
+    ),
+    "muon": (lambda: regression(optimizers.Muon(0.05, clipnorm=0.1)), (X, TARGETS), {}),
+    "adafactor": (
+        lambda: regression(optimizers.Adafactor(0.1, global_clipnorm=0.5)), (X, TARGETS), {},
+    ),
+    "loss scale": (lambda: regression(skipping()), (X, TARGETS), {}),
     "steps_per_epoch": (
         lambda: regression(optimizers.SGD(0.1)), (X, TARGETS), {"steps_per_epoch": 2},
     ),

@@ -1,7 +1,7 @@
 """Loss scaling around another optimizer: steps with infinite or NaN gradients are left out.
 
 In: gradients of a scaled loss. Out: the inner optimizer's step on unscaled ones. All weights of a
-step are seen together, so Spark, which cuts weights among ranks, cannot train with it. Source:
+step are seen together, so on Spark every rank makes the whole step. Source:
 https://keras.io/api/optimizers/loss_scale_optimizer.
 """
 

@@ -127,17 +127,6 @@ def _refuse_local(a: dict[str, Any]) -> None:
             "fit on Spark: validation uses all rows. Received: validation_steps="
             f"{a['validation_steps']!r}. Leave it out, or sample validation_data."
         )
-    for callback in _listed(a["callbacks"]):
-        if isinstance(getattr(callback, "save_freq", "epoch"), int):
-            raise ConfigError(
-                f"fit on Spark: {type(callback).__name__} can save only when the weights are on "
-                f"the driver, at the end of an epoch. Received: save_freq={callback.save_freq}. "
-                'Use save_freq="epoch", and steps_per_epoch for shorter epochs.'
-            )
-
-
-def _listed(callbacks: Any) -> list[Any]:
-    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
 
 
 def _is_number(value: Any) -> bool:

@@ -35,7 +35,11 @@ class FitPlan(NamedTuple):
         clips: whether gradients are clipped by norm. constrained: whether weights have constraints.
         counts: whether data decide by what losses are divided; test_counts: in validation.
         average_every: steps after which EMA weights replace the weights, or None.
-        loss_index: where in `metrics` the summed loss stands, or -1 not to check it.
+        loss_index: where in `metrics` the summed loss stands.
+        halts: whether a loss that is not finite ends training without an error.
+        led: whether the driver leads every step, because a callback wants to see each.
+        whole: whether every rank makes the whole update. scalars: the optimizer's Variables that
+            are no slots. loss_scale: which of them is a scale that falls when a step is left out.
         labels, test_labels: what integer labels may be, for each array of targets.
         wire: dtype in which gradients travel.
         others: Variables that are not float32. metric_others: which of them belong to metrics.
@@ -71,6 +75,11 @@ class FitPlan(NamedTuple):
     test_counts: bool
     average_every: int | None
     loss_index: int
+    halts: bool
+    led: bool
+    whole: bool
+    scalars: tuple[np.ndarray, ...]
+    loss_scale: int | None
     labels: tuple[Classes | None, ...]
     test_labels: tuple[Classes | None, ...]
     wire: str
