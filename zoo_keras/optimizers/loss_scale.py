@@ -87,6 +87,10 @@ class LossScaleOptimizer(Optimizer):
         if now >= before:
             self.inner_optimizer.count_step()
 
+    def resume(self, iterations: int) -> None:
+        super().resume(iterations)
+        self._scale_before = float(self.dynamic_scale)
+
     def _overwrite_and_constrain(self, variables: Sequence[Variable]) -> None:
         self.inner_optimizer._overwrite_and_constrain(variables)
 

@@ -177,7 +177,7 @@ class FitCompiler:
 
     def count(self, iterations: int) -> None:
         """Set the optimizer's step count."""
-        self.model.optimizer.iterations.assign(iterations)
+        self.model.optimizer.resume(iterations)
 
     def variables(self) -> list[Any]:
         """All Variables whose values the ranks hold while they train."""

@@ -10,9 +10,10 @@ import json
 import re
 import socket
 import traceback
+from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn
 
-from zoo_keras.errors import ClusterError
+from zoo_keras.errors import ClusterError, ZooKerasError
 
 _MARK = "zookeras-failure:"
 _TRACE = re.compile(
@@ -110,6 +111,14 @@ def of_user(text: str) -> UserFailure | None:
         place = f"in {frames[-1][3]} ({frames[-1][1]}, line {frames[-1][2]})" if frames else "there"
         return UserFailure(message, place, "".join(f[0] for f in frames) + message)
     return None
+
+
+def alone(items: Iterator[Any]) -> Iterator[Any]:
+    """The same items; an error of ours comes without the way to it, for its message says all."""
+    try:
+        yield from items
+    except ZooKerasError as error:
+        raise error.with_traceback(None) from None
 
 
 def in_short(text: str) -> str:

@@ -55,7 +55,9 @@ class SparkFit:
         self.compiler = self._compiler()
         self.ranks = self._ranks()
         cluster.check_barrier(self.sc, self.ranks)
-        self.records = self.records.spread(self.ranks)
+        ordered = self.args["shuffle"] and o.order_rows
+        self.by_content = bool(ordered and partitions.arrives_by_luck(self.records.source))
+        self.records = self.records.spread(self.ranks, self.by_content)
         if isinstance(self.validation, Records):
             self.validation = self.validation.spread(self.ranks)
         self.seed = next_shuffle_seed()
@@ -162,7 +164,8 @@ class SparkFit:
         return self.compiler.plan(
             batch_size=a["batch_size"], epochs=(self.epoch, last), origin=a["initial_epoch"],
             steps=a["steps_per_epoch"], shuffle=bool(a["shuffle"]), seed=self.seed,
-            validation_split=float(a["validation_split"]), held=isinstance(self.validation, Held),
+            by_content=self.by_content, validation_split=float(a["validation_split"]),
+            held=isinstance(self.validation, Held),
             validation_batch=a["validation_batch_size"],
             validation_epochs=self._validation_epochs(last), class_weight=a["class_weight"],
             wire=o.wire or default_wire(self.model), budget=o.data_budget,

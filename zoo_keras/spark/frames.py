@@ -35,9 +35,9 @@ class Records(NamedTuple):
     counts: tuple[int, int, int] = (0, 0, 0)
     structure: tuple[Any, Any, Any] = (None, None, None)
 
-    def spread(self, ranks: int) -> Records:
+    def spread(self, ranks: int, by_content: bool = False) -> Records:
         """The same records in that many partitions."""
-        return self._replace(source=partitions.spread(self.source, ranks))
+        return self._replace(source=partitions.spread(self.source, ranks, by_content))
 
     def layout(self, model: Any, method: str) -> Layout:
         """The layout that one record shows; a DataFrame's flat columns take the Inputs' shapes.
@@ -266,8 +266,8 @@ class Chosen:
 
     def _name(self, column: Any) -> str:
         name, number = str(self.frame.select(column).columns[0]), 1
-        unique = name
-        while unique in self.columns or (unique in self.frame.columns and number > 1):
+        unique, itself = name, str(column) == f"Column<'{name}'>"
+        while unique in self.columns or (unique in self.frame.columns and not itself):
             number += 1
             unique = f"{name} ({number})"
         self.columns[unique] = column

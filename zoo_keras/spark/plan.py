@@ -20,6 +20,7 @@ class FitPlan(NamedTuple):
         epochs: [first, last) epoch of this job. origin: the first epoch of the whole fit.
         steps: steps of an epoch, or None for one pass over the records.
         shuffle, seed: the order of rows within a rank depends on (seed, pass, rank).
+        by_content: whether rows are put in an order that depends on their content alone.
         validation_split: fraction of each rank's rows held back (0: none).
         held: whether the driver publishes the validation rows (as blobs).
         validation_batch: rows of the global batch of an evaluation step.
@@ -55,6 +56,7 @@ class FitPlan(NamedTuple):
     steps: int | None
     shuffle: bool
     seed: int
+    by_content: bool
     validation_split: float
     held: bool
     validation_batch: int

@@ -13,11 +13,13 @@ import numpy as np
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.graph import Spec
 from zoo_keras.nest import flatten
-from zoo_keras.spark import arrow, cluster, frames
+from zoo_keras.spark import arrow, cluster, failures, frames
 from zoo_keras.spark.inference import Parcel, in_chunks, make_parcel, worker_for
 from zoo_keras.spark.layer_state import refuse_assigned, refuse_stateful
 from zoo_keras.spark.partitions import is_frame
+from zoo_keras.spark.plan import engine_fingerprint
 from zoo_keras.spark.rows import Columns, Layout, Leaf, in_partition, inputs_alone, layout_of
+from zoo_keras.spark.sent import Sent, sent_once
 from zoo_keras.training import steps
 from zoo_keras.training.data import check_batch_size
 
@@ -60,8 +62,8 @@ def predict_on_spark(
     return _predict_rdd(model, x, size)
 
 
-def parcel_for(model: Any, layout: Layout, size: int, threads: int) -> tuple[Parcel, Any]:
-    """(Parcel for prediction, nesting of the outputs)."""
+def parcel_for(model: Any, where: Any, layout: Layout, size: int, threads: int) -> Sent:
+    """The Parcel for prediction, sent to the session of `where`, an RDD or DataFrame."""
     sample = layout.zeros(2)
     runtime = model._local()
     state = runtime.prepare(sample, training=model._has_trained())
@@ -79,9 +81,14 @@ def parcel_for(model: Any, layout: Layout, size: int, threads: int) -> tuple[Par
         name: array for name, array in state.arrays().items()
         if name in ("weights", "state") or name.startswith("var")
     }  # fmt: skip
-    parcel = make_parcel(needed, layout, compile_for, size, threads)
-    specs = tuple(Spec(t.shape[1:], t.dtype) for t in flatten(found["outputs"]))
-    return parcel._replace(outputs=specs), found["outputs"]
+
+    def make() -> tuple[Parcel, Any]:
+        parcel = make_parcel(needed, layout, compile_for, size, threads)
+        specs = tuple(Spec(t.shape[1:], t.dtype) for t in flatten(found["outputs"]))
+        return parcel._replace(outputs=specs), found["outputs"]
+
+    key = (layout, size, threads, model.last_change(), engine_fingerprint())
+    return sent_once(runtime, where, key, needed, make)
 
 
 # ---- RDD ---------------------------------------------------------------------------------------
@@ -89,13 +96,13 @@ def parcel_for(model: Any, layout: Layout, size: int, threads: int) -> tuple[Par
 
 def _predict_rdd(model: Any, rdd: Any, size: int) -> Any:
     layout = _known_layout(model) or _first_layout(model, rdd)
-    parcel, structure = parcel_for(model, layout, size, cluster.task_cpus(rdd.ctx))
+    sent = parcel_for(model, rdd, layout, size, cluster.task_cpus(rdd.ctx))
+    structure, value = sent.outputs, sent.value
     single = not isinstance(structure, (list, tuple, dict))
     keys = sorted(structure) if isinstance(structure, dict) else None
-    sent = rdd.ctx.broadcast(parcel)
 
     def run(partition: int, items: Iterator[Any]) -> Iterator[Any]:
-        return predict_records(sent.value, partition, items, size, single, keys)
+        return failures.alone(predict_records(value(), partition, items, size, single, keys))
 
     return rdd.mapPartitionsWithIndex(run)
 
@@ -163,13 +170,14 @@ def _predict_frame(
     layout = _frame_layout(model, selected, groups, structure)
     connect = cluster.is_connect(frame)
     cpus = 1 if connect else cluster.task_cpus(frame.sparkSession.sparkContext)
-    parcel, outputs = parcel_for(model, layout, size, cpus)
-    if len(names) != len(flatten(outputs)):
+    sent = parcel_for(model, frame, layout, size, cpus)
+    outputs = len(flatten(sent.outputs))
+    if len(names) != outputs:
         raise ConfigError(
-            f"predict: the model has {len(flatten(outputs))} outputs. Received: output_col="
+            f"predict: the model has {outputs} outputs. Received: output_col="
             f"{output_col!r}. Give one name for each."
         )
-    return _map_batches(frame, chosen, groups, parcel, names)
+    return _map_batches(frame, chosen, groups, sent, names)
 
 
 def _frame_layout(
@@ -195,7 +203,7 @@ def _frame_layout(
     return Layout(tuple(leaves), counts, (structure, None, None))
 
 
-def _map_batches(frame: Any, chosen: Any, groups: Any, parcel: Parcel, names: list[str]) -> Any:
+def _map_batches(frame: Any, chosen: Any, groups: Any, ready: Sent, names: list[str]) -> Any:
     """The frame with the outputs appended, by way of Arrow batches. On the way columns have
     numbers for names, so that any names may be taken, even one twice."""
     from pyspark.sql.types import StructField, StructType
@@ -208,13 +216,14 @@ def _map_batches(frame: Any, chosen: Any, groups: Any, parcel: Parcel, names: li
         field.__class__(number, field.dataType, field.nullable, field.metadata)
         for number, field in zip(numbers, frame.schema.fields, strict=False)
     ]
-    made = [f"{HIDDEN}{i}" for i in range(len(names))]
+    outputs = [f"{HIDDEN}{i}" for i in range(len(names))]
     fields = [StructField(name, _spark_type(spec))
-              for name, spec in zip(made, parcel.outputs, strict=True)]  # fmt: skip
-    send = _sender(frame, parcel)
+              for name, spec in zip(outputs, ready.parcel.outputs, strict=True)]  # fmt: skip
+    value = ready.value
 
     def run(batches: Iterator[Any]) -> Iterator[Any]:
-        return predict_batches(send(), groups, wanted, [*numbers[: len(kept)], *made], batches)
+        made = predict_batches(value(), groups, wanted, [*numbers[: len(kept)], *outputs], batches)
+        return failures.alone(made)
 
     return map_in_arrow(sent, run, StructType([*known, *fields])).toDF(*kept, *names)
 
@@ -234,14 +243,6 @@ def _spark_type(spec: Spec) -> Any:
     for _ in _listed(spec.shape):
         kind = types.ArrayType(kind)
     return kind
-
-
-def _sender(frame: Any, parcel: Parcel) -> Any:
-    """What gives the parcel on an executor: a broadcast, or on Spark Connect the parcel itself."""
-    if cluster.is_connect(frame):
-        return lambda: parcel
-    sent = frame.sparkSession.sparkContext.broadcast(parcel)
-    return lambda: sent.value
 
 
 def _listed(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -292,7 +292,8 @@ class RankWorker:
         if self._pass[0] != passed:
             seed = self.plan.seed * 1_000_003 + self.rank.rank
             order = epoch_order(self.data.rows, self.plan.shuffle, seed, passed)
-            self._pass = passed, order
+            base = self.data.order
+            self._pass = passed, order if base is None or order is None else base[order]
         return step, self._pass[1]
 
     def _step(self, epoch: int, number: int) -> bool:

@@ -34,13 +34,15 @@ class Lagging:
     """Variables on the driver while the ranks wait with newer values.
 
     Args:
+        runtime: the local one of their model, which reads them all at once.
         fetch: brings all of them up to date.
     """
 
-    def __init__(self, variables: Sequence[Any], fetch: Callable[[], None]) -> None:
-        self.variables, self._fetch = variables, fetch
+    def __init__(self, runtime: Any, variables: Sequence[Any], fetch: Callable[[], None]) -> None:
+        self.variables, self._runtime, self._fetch = variables, runtime, fetch
         self._before = [v.before_read for v in variables]
         self.fetched = False
+        runtime.behind = self._catch_up
         for variable in variables:
             variable.before_read = self._catch_up
 
@@ -51,5 +53,6 @@ class Lagging:
 
     def end(self) -> None:
         """The ranks go on: what was not read stays as it is."""
+        self._runtime.behind = None
         for variable, before in zip(self.variables, self._before, strict=True):
             variable.before_read = before

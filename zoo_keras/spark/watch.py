@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoo_keras import weights as weights_module
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.spark.bridge import BridgeError, PeerLostError
 from zoo_keras.spark.job import BarrierJob
@@ -45,6 +44,7 @@ class Watcher:
         self.steps: int | None = None  # of an epoch, once the ranks have counted their rows
         self.weights_version = 0
         self.turn = [-1, -1]  # (epoch, step) that ranks may make, where the driver leads
+        self.fetched = np.zeros(0, np.float32)  # weights as a hook has found them
         self.ended = False
         self.pause = POLL_LED if plan.led else POLL
 
@@ -143,18 +143,22 @@ class Watcher:
         facts, step = records[0].facts, self.turn[1]
         logs = self.compiler.logs([Measured(*part[0]) for part in parts])
         self.compiler.count(int(facts["iterations"]))
-        before = weights_module.version()
-        lagging = Lagging(self.compiler.variables(), lambda: self._catch_up(facts))
+        lagging = Lagging(
+            self.model._local(), self.compiler.variables(), lambda: self._catch_up(facts)
+        )
         try:
             self.bars.on_train_batch_end(step, logs)
-            if step + 1 < (self.steps or 0) and not self.model.stop_training | facts["halted"]:
+            stop = bool(self.model.stop_training or facts["halted"])  # later ones hold a step on
+            if step + 1 < (self.steps or 0) and not stop:
                 self.bars.on_train_batch_begin(step + 1)
         finally:
             lagging.end()
-        if lagging.fetched and weights_module.version() != before:
+        if lagging.fetched and not np.array_equal(
+            self.fetched, self.compiler.weights(), equal_nan=True
+        ):
             self._publish_weights()
         self.turn = [self.turn[0], step + 1]
-        self._tell(turn=self.turn, stop=self.model.stop_training)
+        self._tell(turn=self.turn, stop=stop)
 
     def _catch_up(self, facts: dict[str, Any]) -> None:
         """A hook reads weights: bring the ranks' here."""
@@ -165,6 +169,7 @@ class Watcher:
                 "it. Nothing need be done: fit goes back to the last epoch's end."
             )
         self.compiler.take(found.weights, found.slots, found.scalars, int(facts["iterations"]))
+        self.fetched = self.compiler.weights()
 
     def _publish_weights(self) -> None:
         self.weights_version += 1

@@ -43,6 +43,7 @@ class LocalRuntime:
         self._arena: np.ndarray | None = None
         self._quick: dict[Any, Any] = {}
         self._settler: Runner | None = None
+        self.behind: Callable[[], None] | None = None  # brings newer weights here from elsewhere
 
     # ---- preparing -----------------------------------------------------------------------------
 
@@ -202,6 +203,8 @@ class LocalRuntime:
 
     def settle(self) -> None:
         """Bring rows up to date that lag behind the steps made; see `training.sparse`."""
+        if self.behind is not None:
+            self.behind()
         tables = self.state.tables if self.state else None
         if tables is None or not tables.noted:
             return
