@@ -22,7 +22,7 @@ _TRACE = re.compile(
     re.DOTALL,
 )
 _FRAME = re.compile(r'  File "([^"]+)", line (\d+), in (.+)\n(?:    .*\n)*')
-_SPARKS_OWN = ("/pyspark/", "pyspark.zip", "/zoo_keras/")
+_SPARKS_OWN = ("/pyspark/", "pyspark.zip", "/zoo_keras/spark/")
 
 
 class LostExecutor(NamedTuple):
