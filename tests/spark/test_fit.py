@@ -377,7 +377,7 @@ class StopAfter(callbacks.Callback):
 
 def test_stopping_within_an_epoch_stops_every_rank_at_that_step(cluster4):
     model, stop = regression(optimizers.SGD(1e-4), metrics=["mae"]), StopAfter(3)
-    fit_on(cluster4, model, (X, TARGETS), SPLITS[4], batch_size=1, epochs=1000, callbacks=[stop])
+    fit_on(cluster4, model, (X, TARGETS), SPLITS[4], batch_size=4, epochs=1000, callbacks=[stop])
     assert stop.steps == [0, 1, 2, 3]
     assert int(model.optimizer.iterations.numpy()) == 4
     assert model.history.epoch == [0]
