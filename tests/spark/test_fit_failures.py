@@ -15,6 +15,7 @@ import zoo_keras as keras
 from zoo_keras import callbacks, errors, optimizers
 from zoo_keras.errors import ClusterError, ConfigError, DataError, NonFiniteLossError
 from zoo_keras.layers import BatchNormalization, Dense, Dropout
+from zoo_keras.spark import cluster, failures
 from zoo_keras.spark.job import JobError
 
 pytestmark = pytest.mark.spark
@@ -71,7 +72,7 @@ def fit(model, sc, **options):
     return model.fit(records(sc), **arguments).history
 
 
-LONG = {"steps_per_epoch": 500, "batch_size": 4}  # long enough to be hit in the middle
+LONG = {"steps_per_epoch": 20, "batch_size": 4}
 
 
 @pytest.mark.parametrize("wire", ["float32", "bfloat16"])
@@ -83,7 +84,7 @@ def test_a_killed_executor_changes_no_bit(cluster2, wire):
     disturbed = classifier()
     with pytest.warns(RuntimeWarning, match=r"(?s)goes on from the start of epoch 2.*executor \d+"):
         found = fit(disturbed, cluster2, **options, callbacks=[kills])
-    assert kills.batch < 499
+    assert kills.batch == 0
     assert found == expected
     assert all(map(np.array_equal, state_of(disturbed), state_of(undisturbed)))
 
@@ -272,10 +273,10 @@ BAD_CALLS = {
     "timeout": (calling(step_timeout=0), ConfigError, "step_timeout must be"),
     "cols": (calling(feature_cols="f"), ConfigError, "belong to a DataFrame"),
     "validation": (calling(validation_data=(X, LABELS[:5])), DataError, "same number of rows"),
-    "save_freq": (
-        calling(callbacks=[callbacks.ModelCheckpoint("a.keras", save_freq=5)]),
-        ConfigError, "Received: save_freq=5",
+    "class_weight": (
+        calling(class_weight={"cat": 2.0}), ConfigError, r"class numbers .* Received: \['cat'\]",
     ),
+    "order": (calling(order_rows=2), ConfigError, "order_rows must be a bool"),
     "no cols": (on_frame(), ConfigError, "needs feature_cols and label_cols"),
     "missing": (on_frame(feature_cols="g", label_cols="y"), ConfigError, r"has no column \['g'\]"),
     "text": (on_frame(feature_cols="t", label_cols="y"), DataError, "Received: StringType"),
@@ -331,3 +332,146 @@ def test_class_weights_need_one_output(local2):
     rdd = local2.parallelize([(X[0], [np.zeros(1), np.zeros(1)])], 1)
     with pytest.raises(ConfigError, match="class_weight works for models with one output"):
         model.fit(rdd, class_weight={0: 2.0}, verbose=0)
+
+
+# ---- faults of the user's own code, and of nobody else's -----------------------------------------
+
+
+def own_parser(line):
+    if line == 37:
+        raise KeyError(f"no field in line {line}")
+    return X[line], LABELS[line]
+
+
+def test_an_exception_of_the_users_own_comes_first_and_harms_no_executor(cluster2):
+    before = executor_pids(cluster2)
+    for _ in range(2):
+        with pytest.raises(JobError, match=r"^KeyError: 'no field in line 37'\n") as caught:
+            classifier().fit(cluster2.parallelize(range(ROWS), 2).map(own_parser), verbose=0)
+        assert "raised in own_parser (" in str(caught.value)
+        assert_three_parts(caught.value)
+        assert not caught.value.restartable
+        assert "own_parser" in str(caught.value.__cause__)
+        assert "pyspark" not in f"{caught.value}{caught.value.__cause__}"
+    assert executor_pids(cluster2) == before
+
+
+JAVA_TEXT = """An error occurred while calling z:org.apache.spark.api.python.PythonRDD.collect.
+: org.apache.spark.SparkException: Job aborted due to stage failure: Could not recover from a \
+failed barrier ResultStage. Most recent failure reason: Stage failed because barrier task \
+ResultTask(3, 1) finished unsuccessfully.
+java.io.FileNotFoundException: part-3 does not exist
+\tat java.base/java.io.FileInputStream.open(FileInputStream.java:1)
+Driver stacktrace:
+\tat org.apache.spark.scheduler.DAGScheduler"""
+
+
+def test_sparks_own_reason_is_cut_short():
+    found = failures.in_short(JAVA_TEXT)
+    assert found.endswith("java.io.FileNotFoundException: part-3 does not exist")
+    assert found.startswith("Stage failed")
+    assert failures.of_user(JAVA_TEXT) is None
+    assert failures.of_rank(JAVA_TEXT) is None
+
+
+CHAINED = """org.apache.spark.api.python.PythonException: Traceback (most recent call last):
+  File "/x/pyspark/worker.py", line 1, in main
+    process()
+  File "/home/u/mine.py", line 2, in one
+    int("a")
+ValueError: invalid literal
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "/home/u/mine.py", line 4, in two
+    raise Oops(text) from None
+mine.Oops: first
+second
+
+\tat org.apache.spark.api.python"""
+
+
+def test_the_last_of_chained_exceptions_is_the_one_that_counts():
+    found = failures.of_user(CHAINED)
+    assert found.text == "mine.Oops: first\nsecond"
+    assert found.place == "in two (/home/u/mine.py, line 4)"
+
+
+# ---- a callback that would wait for its own fit --------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["evaluate", "predict", "fit"])
+def test_a_job_inside_of_fit_is_refused_at_once(local2, method):
+    model, data = classifier(), records(local2)
+
+    def again(epoch, logs):
+        getattr(model, method)(data)
+
+    with pytest.raises(ClusterError, match=rf"^{method} was called by a callback") as caught:
+        fit(model, local2, callbacks=[callbacks.LambdaCallback(on_epoch_end=again)])
+    assert_three_parts(caught.value)
+    assert model.evaluate(data, verbose=0, return_dict=True)["loss"] > 0
+
+
+def test_a_job_inside_of_fit_runs_where_slots_are_free(local2):
+    model, found = classifier(), []
+
+    def again(epoch, logs):
+        found.append(model.evaluate(records(local2), return_dict=True)["loss"])
+
+    one = local2.parallelize(list(zip(X, LABELS)), 1)
+    model.fit(one, epochs=2, verbose=0, callbacks=[callbacks.LambdaCallback(on_epoch_end=again)])
+    assert len(found) == 2
+
+
+# ---- the session's words -------------------------------------------------------------------------
+
+
+def test_a_job_keeps_the_users_group_and_ends_with_it(local2):
+    tracker = local2.statusTracker()
+
+    def runs_in_group():
+        return not set(tracker.getActiveJobsIds()).isdisjoint(tracker.getJobIdsForGroup("mine"))
+
+    def look(epoch, logs):
+        if epoch == 1:
+            leftovers.wait_until(runs_in_group, True)
+            local2.cancelJobGroup("mine")
+
+    local2.setJobGroup("mine", "of the user's")
+    try:
+        with pytest.raises(JobError, match=r"was cancelled. Received: .*group mine") as caught:
+            fit(classifier(), local2, epochs=999,
+                callbacks=[callbacks.LambdaCallback(on_epoch_end=look)])  # fmt: skip
+        assert local2.getLocalProperty("spark.jobGroup.id") == "mine"
+    finally:
+        local2.setLocalProperty("spark.jobGroup.id", None)
+        local2.setLocalProperty("spark.job.description", None)
+    assert caught.value.cancelled
+    assert not caught.value.restartable
+
+
+def test_a_stopped_session_is_named(sessions):
+    sc = sessions.get("local[2]", **{"spark.zookeras.stopped": "true"}).sparkContext
+    rdd, model = records(sc), classifier()
+
+    def stop(epoch, logs):
+        sc.stop()
+
+    try:
+        with pytest.raises(ClusterError, match="The Spark session has been stopped"):
+            fit(model, sc, callbacks=[callbacks.LambdaCallback(on_epoch_end=stop)])
+        for method in (model.fit, model.evaluate, model.predict):
+            with pytest.raises(ClusterError, match="session has been stopped") as caught:
+                method(rdd)
+            assert_three_parts(caught.value)
+    finally:
+        sessions.stop()
+
+
+def test_fewer_slots_than_before_are_told(local2, monkeypatch):
+    monkeypatch.setattr("zoo_keras.spark.fit.RETURN", 0.1)
+    monkeypatch.setattr(cluster, "promised_slots", lambda sc: 3)
+    with pytest.warns(RuntimeWarning, match=r"fewer ranks .* Received: 2 of 3 slots"):
+        classifier().fit(records(local2, partitions=3), verbose=0)

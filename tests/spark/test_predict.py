@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+from pathlib import Path
 
+import leftovers
 import numpy as np
 import pytest
 
@@ -172,6 +175,7 @@ def test_a_stream_is_scored_as_it_comes(spark, model, expected, tmp_path):
         ({"feature_cols": "f", "colour": 1}, r"Received: \['colour'\]"),
         ({"feature_cols": ["f", "g"]}, r"has no column \['g'\]"),
         ({"feature_cols": "t"}, "Received: StringType"),
+        ({"feature_cols": "s.x"}, r"has no column \['s.x'\]"),
     ],
 )
 def test_wrong_calls_are_refused_before_any_job(spark, model, options, message):
@@ -192,3 +196,117 @@ def test_a_wrong_row_names_its_partition_and_row(spark, model):
         frame = spark.createDataFrame([(FLAT[0].tolist(),)] * 5 + [(bad,)], "f array<float>")
         with pytest.raises(Exception, match=f"Partition 0: Row 5: column .*f: {message}"):
             model.predict(frame.coalesce(1), feature_cols="f").collect()
+
+
+# ---- names ---------------------------------------------------------------------------------------
+
+NAMED = {  # name of the column, how the user may choose it
+    "Sepal.Length": ["Sepal.Length", "`Sepal.Length`"],
+    "petal width": ["petal width", "PETAL WIDTH"],
+    "a`b": ["a`b"],
+    "Plain": ["plain", "PLAIN"],
+}
+
+
+def total():
+    layer = Dense(1, kernel_initializer="ones")
+    model = keras.Sequential([keras.Input((2,)), layer])
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_column_may_have_any_name_and_is_found_as_spark_finds_it(spark, name):
+    from pyspark.sql import functions
+
+    frame = spark.createDataFrame([(1.0, 2.0, "x")], [name, "other.one", "a b.c"])
+    for chosen in (*NAMED[name], functions.col("`" + name.replace("`", "``") + "`")):
+        made = total().predict(frame, feature_cols=[chosen, "other.one"], output_col="p.q")
+        assert made.columns == [*frame.columns, "p.q"]
+        assert [tuple(row) for row in made.collect()] == [(1.0, 2.0, "x", 3.0)]
+
+
+def test_fields_of_structs_and_columns_are_inputs(spark):
+    from pyspark.sql import functions
+
+    frame = spark.createDataFrame(
+        [((1.0, 2.0), 5.0), ((3.0, 4.0), 6.0)], "s struct<a:double,b:double>, y double"
+    )
+    double = functions.col("s.b") * 2
+    for chosen, expected in ((["s.a", "s.b"], [3, 7]), (["s.a", frame.s.b], [3, 7]),
+                             (["s.a", double], [5, 11]), ([double, double], [8, 16])):  # fmt: skip
+        made = total().predict(frame, feature_cols=chosen)
+        assert made.columns == ["s", "y", "prediction"]
+        assert [row.prediction for row in made.collect()] == expected
+    model = total()
+    history = model.fit(frame, feature_cols=["s.a", double], label_cols=frame.y, verbose=0)
+    assert np.isfinite(history.history["loss"][0])
+    assert model.evaluate(frame, feature_cols=["s.a", "S.B"], label_cols="Y", verbose=0) > 0
+
+
+def test_the_same_name_twice_is_kept_twice(spark):
+    frame = spark.createDataFrame([(1.0, 2.0)], "a double, b double")
+    twice = frame.select("a", "b", frame.b.alias("a"))
+    made = total().predict(twice, feature_cols=[frame.a, "b"])
+    assert [tuple(row) for row in made.collect()] == [(1.0, 2.0, 2.0, 3.0)]
+
+
+def test_a_null_is_reported_in_the_users_column(spark):
+    frame = spark.createDataFrame([(1.0, 2.0), (None, 3.0)], "age double, income double").coalesce(
+        1
+    )
+    with pytest.raises(Exception, match=r"Row 1: column age: expected numbers. Received: null"):
+        total().predict(frame, feature_cols=["age", "income"]).collect()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_records_of_fit_are_told_apart_from_those_of_predict(spark, dtype):
+    model = keras.Sequential([keras.Input((2,), dtype=dtype), keras.layers.Flatten()])
+    rdd = spark.sparkContext.parallelize([(np.ones(2, dtype), 1.0)] * 4, 2)
+    with pytest.raises(
+        Exception, match=r"predict takes records of x alone.*Received: a tuple of 2"
+    ):
+        model.predict(rdd).collect()
+
+
+def test_a_stream_needs_a_known_shape(spark, tmp_path):
+    spark.createDataFrame([([1, 2, 3],)], "w array<int>").write.json(str(tmp_path / "in"))
+    stream = spark.readStream.schema("w array<int>").json(str(tmp_path / "in"))
+    words = keras.Input((None,), dtype="int32")
+    model = keras.Model(
+        words, keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(9, 4)(words))
+    )
+    with pytest.raises(ConfigError, match=r"Inputs of known shape.*Received: inputs \[\(None,\)\]"):
+        model.predict(stream, feature_cols="w")
+
+
+# ---- what is left behind -------------------------------------------------------------------------
+
+
+def sent_files(spark):
+    return set(Path(spark.sparkContext._temp_dir).iterdir())
+
+
+def test_a_state_is_sent_once_and_goes_with_the_last_that_asks_for_it(spark):
+    model = total()
+    rdd = spark.sparkContext.parallelize([np.ones(2, np.float32)], 1)
+    frame = spark.createDataFrame([(1.0, 2.0)], "a double, b double")
+    before = sent_files(spark)
+    for _ in range(3):
+        model.predict(rdd).collect()
+    scored = model.predict(frame, feature_cols=["a", "b"]).select(
+        "prediction"
+    )  # known to Java alone
+    assert len(sent_files(spark) - before) == 2  # as records, and as columns of doubles
+    for value in (2.0, 3.0):
+        model.set_weights([np.full((2, 1), value), np.zeros(1)])
+        assert model.predict(rdd).collect()[0].tolist() == [2 * value]
+    collect_garbage(spark)
+    assert scored.collect()[0].prediction == 3.0
+    del scored, model
+    leftovers.wait_until(lambda: collect_garbage(spark) or sent_files(spark) - before, set())
+
+
+def collect_garbage(spark):
+    gc.collect()
+    spark.sparkContext._jvm.System.gc()

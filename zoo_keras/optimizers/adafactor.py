@@ -1,7 +1,7 @@
 """Adafactor: second moments kept as row and column means, for large weights.
 
 In: a gradient and a Variable. Out: the Variable and its moments assigned anew. Each weight is seen
-as a whole, so Spark, which cuts weights among ranks, cannot train with it. Source:
+as a whole, so on Spark every rank makes the whole step. Source:
 https://keras.io/api/optimizers/adafactor.
 """
 

@@ -1,7 +1,7 @@
 """Lamb: Adam whose step is scaled to the norm of each weight, for large batches.
 
 In: a gradient and a Variable. Out: the Variable and its moments assigned anew. Each weight is seen
-as a whole, so Spark, which cuts weights among ranks, cannot train with it. Source:
+as a whole, so on Spark every rank makes the whole step. Source:
 https://keras.io/api/optimizers/lamb.
 """
 

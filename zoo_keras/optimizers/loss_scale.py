@@ -1,7 +1,7 @@
 """Loss scaling around another optimizer: steps with infinite or NaN gradients are left out.
 
 In: gradients of a scaled loss. Out: the inner optimizer's step on unscaled ones. All weights of a
-step are seen together, so Spark, which cuts weights among ranks, cannot train with it. Source:
+step are seen together, so on Spark every rank makes the whole step. Source:
 https://keras.io/api/optimizers/loss_scale_optimizer.
 """
 
@@ -90,6 +90,10 @@ class LossScaleOptimizer(Optimizer):
         self._scale_before = now
         if now >= before:
             self.inner_optimizer.count_step()
+
+    def resume(self, iterations: int) -> None:
+        super().resume(iterations)
+        self._scale_before = float(self.dynamic_scale)
 
     def _overwrite_and_constrain(self, variables: Sequence[Variable]) -> None:
         self.inner_optimizer._overwrite_and_constrain(variables)

@@ -1,7 +1,7 @@
 """Muon: momentum made orthogonal for matrices, AdamW for everything else.
 
 In: a gradient and a Variable. Out: the Variable and its slots assigned anew. Each weight is seen
-as a whole, so Spark, which cuts weights among ranks, cannot train with it. Source:
+as a whole, so on Spark every rank makes the whole step. Source:
 https://keras.io/api/optimizers/muon.
 """
 

@@ -295,6 +295,10 @@ class Optimizer:
         """Note that a step has been made."""
         self._iterations.assign(self._iterations.value + np.int32(1))
 
+    def resume(self, iterations: int) -> None:
+        """Note that so many steps have been made, elsewhere."""
+        self.iterations.assign(iterations)
+
     def scale_loss(self, loss: Any) -> Any:
         """What is differentiated in place of the loss; `step` takes the gradients of that."""
         return loss

@@ -22,16 +22,20 @@ _PRIMITIVES = {
 }  # fmt: skip
 
 
-def plain_column(frame: Any, name: str, kind: Any) -> Any:
-    """The column, turned into an array of floats when it holds Spark ML vectors."""
-    column = frame[f"`{name}`"]
+def quoted(name: str) -> str:
+    """A column's name for SQL, in which dots, spaces and backticks stand for themselves."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def plain_column(frame: Any, column: Any, kind: Any, name: str) -> Any:
+    """The Column under that name, turned into an array of floats when it holds Spark ML vectors."""
     if _is_vector(kind):
         from pyspark.sql.functions import when
 
         array = _vector_to_array(frame, column)
         return when(column.isNotNull(), array).alias(name)  # a null would fail without a row
     _type_name(kind, name)
-    return column
+    return column.alias(name)
 
 
 def _vector_to_array(frame: Any, column: Any) -> Any:

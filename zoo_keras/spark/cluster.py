@@ -11,11 +11,15 @@ that says which setting to change. Knows no blocks and no models.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import re
 import sys
+import threading
 import time
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from zoo_keras.errors import ClusterError, ConfigError
@@ -52,7 +56,7 @@ def spark_context(thing: Any) -> Any:
     """The SparkContext of an RDD, DataFrame, SparkSession or SparkContext.
 
     Raises:
-        ClusterError: it is of Spark Connect, which has none.
+        ClusterError: it is of Spark Connect, which has none, or the session has been stopped.
     """
     if is_connect(thing):
         raise ClusterError(
@@ -60,11 +64,64 @@ def spark_context(thing: Any) -> Any:
             f"executors. Received: a Spark Connect {type(thing).__name__}. Start the driver with "
             "a master URL instead of .remote(...), for example with spark-submit."
         )
-    for name in ("ctx", "sparkContext", "sparkSession"):
-        if hasattr(thing, name):
+    found = _context_of(thing)
+    if is_stopped(found):
+        raise stopped_error(type(thing).__name__)
+    return found
+
+
+def _context_of(thing: Any) -> Any:
+    for name in ("sparkSession", "ctx", "sparkContext"):  # a stopped DataFrame answers only this
+        if hasattr(type(thing), name) or name in getattr(thing, "__dict__", {}):
             found = getattr(thing, name)
             return found.sparkContext if name == "sparkSession" else found
     return thing
+
+
+def is_stopped(sc: Any) -> bool:
+    """Whether the session has been stopped."""
+    return sc._jsc is None or bool(sc._jsc.sc().isStopped())
+
+
+def stopped_error(what: str) -> ClusterError:
+    """What to raise when the session of `what` has been stopped."""
+    return ClusterError(
+        f"The Spark session has been stopped. Received: {what} of that session. Start a session "
+        "(zoo_keras.spark.cluster.init_session) and make the data anew in it."
+    )
+
+
+# ---- a thread that waits for itself --------------------------------------------------------------
+
+_here = threading.local()  # what this thread's fit holds while its callbacks run
+
+
+@contextlib.contextmanager
+def holding(sc: Any, ranks: int) -> Iterator[None]:
+    """While a job of this thread holds so many slots and this thread may run callbacks."""
+    before = getattr(_here, "held", None)
+    _here.held = sc, ranks
+    try:
+        yield
+    finally:
+        _here.held = before
+
+
+def check_not_inside(sc: Any, method: str, needed: int = 1) -> None:
+    """Refuses a job that would wait for ever: called by a callback of a fit that holds the slots.
+
+    Raises:
+        ClusterError: it says what to use instead.
+    """
+    holder, held = getattr(_here, "held", None) or (None, 0)
+    if holder is not sc or slots(sc) - held >= needed:
+        return
+    raise ClusterError(
+        f"{method} was called by a callback while fit holds the cluster, so it would wait for "
+        f"ever. Received: {slots(sc)} task slots, of which fit's ranks hold {held}. Use "
+        "validation_data of fit, give arrays instead of an RDD or DataFrame, leave slots free "
+        f"with num_ranks={max(1, held - needed)}, or call {method} when fit has returned."
+    )
 
 
 def task_cpus(sc: Any) -> int:
@@ -84,7 +141,22 @@ def executors(sc: Any) -> list[Executor]:
 
 def slots(sc: Any) -> int:
     """How many tasks can run at once: each executor's cores // spark.task.cpus, added up."""
-    return _slots(sc, executors(sc))
+    found = _slots(sc, executors(sc))
+    _most_slots[sc] = max(found, _most_slots.get(sc, 0))
+    return found
+
+
+_most_slots: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # by SparkContext
+
+
+def promised_slots(sc: Any) -> int:
+    """How many tasks can run at once when all executors are there: those that were asked for, or
+    the most that were seen."""
+    now, number = slots(sc), _expected_executors(sc)
+    if number == math.inf:
+        return _most_slots[sc]
+    each = max((e.cores // task_cpus(sc) for e in executors(sc)), default=0)
+    return max(now, _most_slots[sc], int(number) * each)
 
 
 def _slots(sc: Any, found: list[Executor]) -> int:

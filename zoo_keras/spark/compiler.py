@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras import native
-from zoo_keras.errors import ConfigError, UnsupportedError
+from zoo_keras.errors import ConfigError
 from zoo_keras.program import Program
 from zoo_keras.spark.layer_state import refuse_unshared
 from zoo_keras.spark.measures import Measured, merged_logs, metric_others
@@ -24,7 +24,13 @@ from zoo_keras.training.constraints import constraint_program
 from zoo_keras.training.data import Batch
 from zoo_keras.training.labels import class_counts
 from zoo_keras.training.state import State
-from zoo_keras.training.update import Slice, clips_by_norm, norm_program, update_program
+from zoo_keras.training.update import (
+    Slice,
+    clips_by_norm,
+    norm_program,
+    update_program,
+    whole_update_program,
+)
 
 
 class Snapshot(NamedTuple):
@@ -50,7 +56,7 @@ class FitCompiler:
         self.layout, self.test_layout = layout, test_layout
         batch = _weighted(layout.zeros(2), class_weighted)
         self._state = model._local().prepare(batch, training=True)
-        _require_flat(model.optimizer)
+        self.whole = not model.optimizer.elementwise
         self.shapes, self.structure = steps.shapes_of(batch), batch.structure
         tests = test_layout.zeros(2)
         self.test_shapes, self.test_structure = steps.shapes_of(tests), tests.structure
@@ -64,9 +70,11 @@ class FitCompiler:
         self._state.reclaim()
         return self._state
 
-    def plan(self, checks_loss: bool, **given: Any) -> FitPlan:
+    def plan(self, **given: Any) -> FitPlan:
         """The plan for one job."""
         state, optimizer, model = self.state, self.model.optimizer, self.model
+        scale = getattr(optimizer, "dynamic_scale", None)
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         place = state.place(model._loss_tracker.total)
         constrained = any(v.constraint is not None for v in state.weights.variables)
         every = optimizer.ema_overwrite_frequency if optimizer.use_ema else None
@@ -77,10 +85,12 @@ class FitCompiler:
             shared=tuple(self._shared().values()), added=self._added(),
             metric_others=metric_others(model, state),
             slots=tuple(state.slots), iterations=int(optimizer.iterations),
-            clips=clips_by_norm(optimizer), constrained=constrained, average_every=every,
+            clips=clips_by_norm(optimizer) and not self.whole, constrained=constrained,
+            average_every=every, whole=self.whole, loss_scale=_index(scale, state.scalars),
+            scalars=tuple(np.array(v.value) for v in state.scalars),
             counts=self.program("count:2") is not None,
             test_counts=self.program("test-count:2") is not None,
-            loss_index=place.offset // 4 if checks_loss else -1,
+            loss_index=place.offset // 4,
             labels=class_counts(model, self.shapes, self.structure),
             test_labels=class_counts(model, self.test_shapes, self.test_structure),
             others=tuple(np.array(v.value) for v in state.others), **given,
@@ -126,6 +136,8 @@ class FitCompiler:
         return steps.counts_program(model, state, shapes, structure)
 
     def _slice_program(self, kind: str, own: Sequence[int]) -> Program | None:
+        if self.whole:
+            return whole_update_program(self.model.optimizer, self.state)
         part = Slice(own[0], own[1], tuple(self.state.weights.offsets))
         if part.size == 0:
             return None
@@ -146,7 +158,9 @@ class FitCompiler:
         """Weights and state, end to end."""
         return np.concatenate([self.state.weights.array, self.state.state.array])
 
-    def take(self, weights: np.ndarray, slots: dict[str, Any], iterations: int) -> None:
+    def take(
+        self, weights: np.ndarray, slots: dict[str, Any], scalars: Sequence[Any], iterations: int
+    ) -> None:
         """Put what the ranks have trained into the model; `iterations` is their step count."""
         state, size = self.state, self.state.weights.size
         state.weights.array[:] = weights[:size]
@@ -157,7 +171,19 @@ class FitCompiler:
         for name, parts in slots.items():
             for lo, hi, values in parts:
                 state.slots[name].array[lo:hi] = values
-        self.model.optimizer.iterations.assign(iterations)
+        for variable, value in zip(state.scalars, scalars, strict=True):
+            variable.assign(value)
+        self.count(iterations)
+
+    def count(self, iterations: int) -> None:
+        """Set the optimizer's step count."""
+        self.model.optimizer.resume(iterations)
+
+    def variables(self) -> list[Any]:
+        """All Variables whose values the ranks hold while they train."""
+        state = self.state
+        flats = [state.weights, state.state, *state.slots.values()]
+        return [*(v for flat in flats for v in flat.variables), *state.scalars]
 
     def logs(self, measured: Sequence[Measured]) -> dict[str, Any]:
         """Logs from what every rank has measured."""
@@ -178,6 +204,7 @@ class FitCompiler:
         arrays = {f"slot:{name}": flat.array.copy() for name, flat in state.slots.items()}
         arrays["weights"], arrays["state"] = state.weights.array.copy(), state.state.array.copy()
         arrays.update({f"var{i}": v.numpy() for i, v in enumerate(state.others)})
+        arrays.update({f"optimizer{i}": v.numpy() for i, v in enumerate(state.scalars)})
         return Snapshot(arrays, int(self.model.optimizer.iterations))
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -189,7 +216,13 @@ class FitCompiler:
             flat.array[:] = snapshot.arrays[f"slot:{name}"]
         for i, variable in enumerate(state.others):
             variable.assign(snapshot.arrays[f"var{i}"])
+        for i, variable in enumerate(state.scalars):
+            variable.assign(snapshot.arrays[f"optimizer{i}"])
         self.model.optimizer.iterations.assign(snapshot.iterations)
+
+
+def _index(variable: Any, among: Sequence[Any]) -> int | None:
+    return next((i for i, v in enumerate(among) if v is variable), None)
 
 
 def _weighted(batch: Batch, class_weighted: bool) -> Batch:
@@ -204,12 +237,3 @@ def _weighted(batch: Batch, class_weighted: bool) -> Batch:
     labels = batch.y[0].shape[:-1] or batch.y[0].shape
     ones = np.ones(labels, np.float32)
     return batch._replace(weights=[ones], structure=(*batch.structure[:2], 0))
-
-
-def _require_flat(optimizer: Any) -> None:
-    if not optimizer.elementwise:
-        raise UnsupportedError(
-            f"fit on Spark shares the update among ranks, so the optimizer's update_step must work "
-            f"element by element. Received: {type(optimizer).__name__}. Set `elementwise = True` "
-            "in the class if it does, or use a built-in optimizer."
-        )

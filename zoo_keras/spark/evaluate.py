@@ -40,6 +40,7 @@ def evaluate_on_spark(
     refuse_stateful(model, "evaluate")
     size = check_batch_size(128 if batch_size is None else batch_size)
     sc = cluster.spark_context(x)
+    cluster.check_not_inside(sc, "evaluate")
     records = frames.records_of(x, feature_cols, label_cols, weight_col, model)
     layout = records.layout(model, "evaluate")
     sample = layout.zeros(2)

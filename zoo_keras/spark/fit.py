@@ -15,6 +15,7 @@ from typing import Any
 from zoo_keras.callbacks.callback import CallbackList, History
 from zoo_keras.errors import ClusterError, ConfigError
 from zoo_keras.spark import cluster, partitions
+from zoo_keras.spark.bridge import PeerLostError
 from zoo_keras.spark.compiler import FitCompiler, Snapshot
 from zoo_keras.spark.engine import this_engine
 from zoo_keras.spark.frames import Held, Records, held_arrays, records_of
@@ -24,12 +25,14 @@ from zoo_keras.spark.options import default_wire, split_arguments
 from zoo_keras.spark.plan import FitPlan
 from zoo_keras.spark.rank import train_rank
 from zoo_keras.spark.rows import Layout
+from zoo_keras.spark.turns import wants_turns
 from zoo_keras.spark.watch import Watcher
 from zoo_keras.training.labels import check_labels, class_counts
 from zoo_keras.training.loop import next_shuffle_seed
 
-POLL = 0.02  # seconds between looks at the ranks' boards
 STARTUP = 30.0  # seconds after the session's start in which more executors may yet come
+LOSS = 60.0  # seconds until a job ends of which a rank is gone
+RETURN = 60.0  # seconds to wait for executors that were there and are gone
 
 
 def fit_on_spark(model: Any, x: Any, **arguments: Any) -> History:
@@ -45,6 +48,7 @@ class SparkFit:
         self.model, o = model, self.options
         refuse_stateful(model, "fit")
         self.sc = cluster.spark_context(x)
+        cluster.check_not_inside(self.sc, "fit", o.num_ranks or 1)
         self.records = records_of(x, o.feature_cols, o.label_cols, o.weight_col, model)
         self.validation = self._validation()
         cluster.check_barrier(self.sc, o.num_ranks or 1)
@@ -52,7 +56,9 @@ class SparkFit:
         self.compiler = self._compiler()
         self.ranks = self._ranks()
         cluster.check_barrier(self.sc, self.ranks)
-        self.records = self.records.spread(self.ranks)
+        ordered = self.args["shuffle"] and o.order_rows
+        self.by_content = bool(ordered and partitions.arrives_by_luck(self.records.source))
+        self.records = self.records.spread(self.ranks, self.by_content)
         if isinstance(self.validation, Records):
             self.validation = self.validation.spread(self.ranks)
         self.seed = next_shuffle_seed()
@@ -93,10 +99,21 @@ class SparkFit:
         if self.options.num_ranks is not None:
             return int(self.options.num_ranks)
         wanted = partitions.count(self.records.source)
+        promised = min(wanted, cluster.promised_slots(self.sc))
         left = STARTUP - (time.time() - self.sc.startTime / 1000)
         with contextlib.suppress(ClusterError):
+            cluster.wait_for_slots(self.sc, promised, timeout=RETURN)
             cluster.wait_for_slots(self.sc, wanted, timeout=max(0.0, left))
-        return max(1, min(wanted, cluster.slots(self.sc)))
+        found = max(1, min(wanted, cluster.slots(self.sc)))
+        if found < promised:
+            warnings.warn(
+                f"fit trains with fewer ranks than this session has had slots for, so its results "
+                f"will differ from those of other runs. Received: {found} of {promised} slots "
+                f"after {RETURN:.0f} s. Pass num_ranks to wait for that many, or be refused.",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+        return found
 
     def _callback_list(self) -> CallbackList:
         verbose = self.args["verbose"]
@@ -148,11 +165,12 @@ class SparkFit:
         return self.compiler.plan(
             batch_size=a["batch_size"], epochs=(self.epoch, last), origin=a["initial_epoch"],
             steps=a["steps_per_epoch"], shuffle=bool(a["shuffle"]), seed=self.seed,
-            validation_split=float(a["validation_split"]), held=isinstance(self.validation, Held),
+            by_content=self.by_content, validation_split=float(a["validation_split"]),
+            held=isinstance(self.validation, Held),
             validation_batch=a["validation_batch_size"],
             validation_epochs=self._validation_epochs(last), class_weight=a["class_weight"],
             wire=o.wire or default_wire(self.model), budget=o.data_budget,
-            engine=this_engine(), checks_loss=not stops,
+            engine=this_engine(), halts=stops, led=wants_turns(self.bars.callbacks),
         )  # fmt: skip
 
     def _validation_epochs(self, last: int) -> tuple[int, ...]:
@@ -173,12 +191,30 @@ class SparkFit:
         if isinstance(self.validation, Records):
             validation = self.validation.source
             body.decode_tests = self.validation.decoder(self.compiler.test_layout)
-        with BarrierJob(self.records.source, body, validation=validation, name="fit",
-                        timeout=self.options.step_timeout) as job:  # fmt: skip
+        try:
+            self._watch(plan, body, validation)
+        except ClusterError:
+            raise
+        except Exception as error:
+            if cluster.is_stopped(self.sc):  # what py4j then says means nothing to anybody
+                raise cluster.stopped_error("a fit") from error
+            raise
+
+    def _watch(self, plan: FitPlan, body: _Body, validation: Any) -> None:
+        """One job, watched to its end."""
+        with (
+            BarrierJob(self.records.source, body, validation=validation, name="fit",
+                       timeout=self.options.step_timeout) as job,
+            cluster.holding(self.sc, job.size),
+        ):  # fmt: skip
             watcher = Watcher(self, job, plan)
             watcher.start()
-            while not job.wait(POLL):
-                watcher.look()
+            while not job.wait(watcher.pause):
+                try:
+                    watcher.look()
+                except PeerLostError:  # met by a callback; the job will say why
+                    if not job.wait(LOSS):
+                        raise
             job.result()
 
 

@@ -35,9 +35,9 @@ class Records(NamedTuple):
     counts: tuple[int, int, int] = (0, 0, 0)
     structure: tuple[Any, Any, Any] = (None, None, None)
 
-    def spread(self, ranks: int) -> Records:
+    def spread(self, ranks: int, by_content: bool = False) -> Records:
         """The same records in that many partitions."""
-        return self._replace(source=partitions.spread(self.source, ranks))
+        return self._replace(source=partitions.spread(self.source, ranks, by_content))
 
     def layout(self, model: Any, method: str) -> Layout:
         """The layout that one record shows; a DataFrame's flat columns take the Inputs' shapes.
@@ -186,7 +186,7 @@ def records_of(
             f"Training data on Spark must be an RDD or a DataFrame. Received: {type(x).__name__}. "
             "Make an RDD of (x, y) records with sc.parallelize."
         )
-    if feature_cols or label_cols or weight_col:
+    if any(given is not None for given in (feature_cols, label_cols, weight_col)):
         raise ConfigError(
             "feature_cols, label_cols and weight_col belong to a DataFrame. Received: an RDD. "
             "Give (x, y[, weight]) records without them."
@@ -204,11 +204,13 @@ def _frame_records(
             f"The columns are {frame.columns}."
         )
     outputs = len(getattr(model, "output_names", None) or [0])
-    features, x = column_groups(feature_cols, len(inputs_of(model, None)))
-    labels, y = column_groups(label_cols, outputs)
-    weights, w = column_groups(weight_col) if weight_col else ([], None)
+    chosen = Chosen(frame)
+    features, x = column_groups(chosen.named(feature_cols), len(inputs_of(model, None)))
+    labels, y = column_groups(chosen.named(label_cols), outputs)
+    given = weight_col is not None
+    weights, w = column_groups(chosen.named(weight_col)) if given else ([], None)
     groups = (*features, *labels, *weights)
-    selected = select(frame, [c for group in groups for c in group])
+    selected = chosen.select([c for group in groups for c in group])
     return Records(selected, groups, (len(features), len(labels), len(weights)), (x, y, w))
 
 
@@ -243,14 +245,74 @@ def _names(cols: Any) -> tuple[str, ...]:
     return names
 
 
-def select(frame: Any, names: Sequence[str]) -> Any:
-    """Just these columns, vectors as arrays of floats. ConfigError names a missing one."""
-    missing = [n for n in names if n not in frame.columns]
-    if missing:
-        raise ConfigError(
-            f"The DataFrame has no column {missing}. Received: columns {frame.columns}. "
-            "Check feature_cols, label_cols and weight_col."
-        )
-    types = {field.name: field.dataType for field in frame.schema.fields}
-    unique = list(dict.fromkeys(names))
-    return frame.select(*[arrow.plain_column(frame, n, types[n]) for n in unique])
+class Chosen:
+    """Columns of a frame that the user has chosen, under the names that messages use.
+
+    A column may be given as Spark takes it: its name as it is written (dots, spaces and backticks
+    stand for themselves), in other letter case, a field of a struct ("s.a"), or a Column.
+    """
+
+    def __init__(self, frame: Any) -> None:
+        self.frame = frame
+        self.columns: dict[str, Any] = {}  # name -> Column
+
+    def named(self, cols: Any) -> Any:
+        """The same nesting of lists and dicts, with a name in place of every Column."""
+        if isinstance(cols, dict):
+            return {key: self.named(value) for key, value in cols.items()}
+        if isinstance(cols, (list, tuple)):
+            return [self.named(each) for each in cols]
+        return self._name(cols) if _is_column(cols) else cols
+
+    def _name(self, column: Any) -> str:
+        name, number = str(self.frame.select(column).columns[0]), 1
+        unique, itself = name, str(column) == f"Column<'{name}'>"
+        while unique in self.columns or (unique in self.frame.columns and not itself):
+            number += 1
+            unique = f"{name} ({number})"
+        self.columns[unique] = column
+        return unique
+
+    def select(self, names: Sequence[str]) -> Any:
+        """Just these columns, vectors as arrays of floats. ConfigError names a missing one."""
+        return self.frame.select(*self.plain(list(dict.fromkeys(names))))
+
+    def plain(self, names: Sequence[str]) -> list[Any]:
+        """The Columns of these names, vectors as arrays of floats."""
+        self._refuse_missing(names)
+        columns = [self.columns[n].alias(n) for n in names]
+        types = [field.dataType for field in self.frame.select(*columns).schema.fields]
+        return [
+            arrow.plain_column(self.frame, self.columns[n], kind, n)
+            for n, kind in zip(names, types, strict=True)
+        ]
+
+    def _refuse_missing(self, names: Sequence[str]) -> None:
+        missing = [n for n in names if not self._resolved(n)]
+        if missing:
+            raise ConfigError(
+                f"The DataFrame has no column {missing}. Received: columns {self.frame.columns}. "
+                "Check feature_cols, label_cols and weight_col."
+            )
+
+    def _resolved(self, name: str) -> bool:
+        if name not in self.columns:
+            written = arrow.quoted(name) if name in self.frame.columns else name
+            column = self.frame[written] if _resolves(self.frame, written) else None
+            if column is None:
+                return False
+            self.columns[name] = column
+        return True
+
+
+def _is_column(given: Any) -> bool:
+    return any(cls.__name__ == "Column" for cls in type(given).__mro__)
+
+
+def _resolves(frame: Any, written: str) -> bool:
+    from pyspark.errors import AnalysisException
+
+    try:
+        return len(frame.select(written).columns) == 1 and written != "*"
+    except AnalysisException:
+        return False

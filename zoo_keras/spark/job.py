@@ -29,10 +29,8 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import socket
 import threading
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -42,50 +40,27 @@ import numpy as np
 from zoo_keras import errors
 from zoo_keras.errors import ClusterError, ConfigError
 from zoo_keras.spark import bridge as bridges
-from zoo_keras.spark import cluster
+from zoo_keras.spark import cluster, failures
 from zoo_keras.spark.allreduce import AllReduce
 from zoo_keras.spark.board import Board, Record, RemoteBoard
 from zoo_keras.spark.bridge import Bridge, BridgeError, Peer, PeerLostError
+from zoo_keras.spark.failures import JobError, LostExecutor
 from zoo_keras.spark.group import Group
 
+_DESCRIPTION = "spark.job.description"
 SAME_HOST = "spark.zookeras.sameHost"  # "false": all data go through Spark's block transfer
-_MARK = "zookeras-failure:"
 # The second comes from Spark 3.5, which may hand out a worker of a cancelled task once more.
 _WORKER_GONE = ("Python worker exited unexpectedly", "SocketException: Socket is closed")
+# What a rank says that has failed only because something else did.
+_CONSEQUENCES = ("EOFError", "PeerLostError", "TaskCancelledError", "BridgeError")
 _LOOK_EVERY = 0.1
 _PROGRESS_TIMEOUT = 2.0
 _CANCEL_TIMEOUT = 30.0
 _LOSS_TIMEOUT = 5.0
 _GONE_TIMEOUT = 10.0
-
-
-class LostExecutor(NamedTuple):
-    """An executor that went away during a job."""
-
-    id: str
-    host: str
-    reason: str
-
-
-class JobError(ClusterError):
-    """A barrier job that failed.
-
-    Attributes:
-        lost: the executors that went away (LostExecutor).
-        restartable: whether the failure came from the cluster, so that another try may succeed.
-        cancelled: whether it was stopped on purpose.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        lost: list[LostExecutor] | None = None,
-        restartable: bool = False,
-        cancelled: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.lost, self.restartable, self.cancelled = lost or [], restartable, cancelled
+_VERDICT_TIMEOUT = 3.0
+_MINE, _ALL = "facts", "all facts"  # blobs by which ranks meet
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
 
 
 class _Spec(NamedTuple):
@@ -130,7 +105,7 @@ class RankContext:
 
     def gather(self, facts: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Tells every rank's facts (JSON values) to every rank, once, and lets them exchange data
-        from then on. Takes about a second, so read the whole partition first.
+        from then on. Waits for the slowest, so read the whole partition first.
 
         Raises:
             ClusterError: it has been called already.
@@ -145,15 +120,44 @@ class RankContext:
             self.job,
             self.rank,
             self.size,
-            gather=self._all_gather,
+            gather=self._tell_all,
             facts=facts,
             timeout=self._spec.timeout,
             same_host=self._spec.same_host,
         )
         return self._group.facts
 
-    def _all_gather(self, mine: dict[str, Any]) -> list[dict[str, Any]]:
-        return [json.loads(text) for text in self._task.allGather(json.dumps(mine))]
+    def _tell_all(self, mine: dict[str, Any]) -> list[dict[str, Any]]:
+        """Rank 0 collects what the boards say, and puts it up on its own.
+
+        Not BarrierTaskContext.allGather: when the stage is killed while a rank waits there, the
+        thread that serves it dies of an exception nobody catches, and the executor with it.
+        """
+        if self.size == 1:
+            return [mine]
+        self.progress.publish(_MINE, json.dumps(mine).encode())
+        if self.rank:
+            return self._posted(0, _ALL)
+        told = [mine, *(self._posted(rank, _MINE) for rank in range(1, self.size))]
+        self.progress.publish(_ALL, json.dumps(told).encode())
+        return told
+
+    def _posted(self, rank: int, blob: str) -> Any:
+        """What another rank has put on its board, as soon as it is there. A board that is gone is
+        no error here: when its rank has failed, Spark ends this one too."""
+        name, pause = f"{self.job}-progress-{rank}", _SHORTEST_PAUSE
+        while True:
+            with contextlib.suppress(PeerLostError, ConfigError):
+                peer = self.bridge.locate(name)
+                if peer is not None:
+                    return self._fetched(peer, name, blob)
+            time.sleep(pause)
+            pause = min(1.5 * pause, _LONGEST_PAUSE)
+            self.bridge.check()
+
+    def _fetched(self, peer: Peer, name: str, blob: str) -> Any:
+        with contextlib.closing(RemoteBoard(self.bridge, peer, name, name)) as board:
+            return json.loads(board.fetch(blob).tobytes())
 
     @property
     def group(self) -> Group:
@@ -221,21 +225,21 @@ def _run_rank(spec: _Spec, body: Callable[[RankContext], Any], items: Iterator[A
         result = body(rank)
         rank.close()
     except Exception as error:
+        if isinstance(error, PeerLostError):
+            _await_verdict(rank.bridge)
         rank.hang_up()
-        raise RuntimeError(_describe(rank.rank, error)) from error
+        raise RuntimeError(failures.describe(rank.rank, error)) from error
     yield result
 
 
-def _describe(rank: int, error: Exception) -> str:
-    what = {
-        "rank": rank,
-        "host": socket.gethostname(),
-        "type": type(error).__name__,
-        "module": type(error).__module__,
-        "message": str(error),
-        "trace": "".join(traceback.format_exception(error)[-6:]),
-    }
-    return _MARK + json.dumps(what)
+def _await_verdict(bridge: Bridge) -> None:
+    """The rank that is gone may have failed for a reason of its own, which must reach the driver
+    before this one's: Spark reports the first."""
+    end = time.monotonic() + _VERDICT_TIMEOUT
+    with contextlib.suppress(BridgeError):
+        while time.monotonic() < end:
+            bridge.check()
+            time.sleep(_LOOK_EVERY)
 
 
 class BarrierJob:
@@ -309,7 +313,7 @@ class BarrierJob:
 
         def run() -> None:
             try:
-                self._sc.setJobGroup(self.job, f"zoo_keras {self.name}", interruptOnCancel=True)
+                self._label()
                 self._results = data.barrier().mapPartitions(task).collect()
             except BaseException as error:
                 self._error = error
@@ -318,6 +322,14 @@ class BarrierJob:
         thread.name, thread.daemon = f"zookeras-{self.job}", True
         thread.start()
         return thread
+
+    def _label(self) -> None:
+        """A tag, by which this job alone is cancelled: its group, pool and other local properties
+        are those of the thread that called fit."""
+        self._sc.addJobTag(self.job)
+        self._sc.setInterruptOnCancel(True)
+        if self._sc.getLocalProperty(_DESCRIPTION) is None:
+            self._sc.setLocalProperty(_DESCRIPTION, f"zoo_keras {self.name}")
 
     def wait(self, seconds: float) -> bool:
         """Waits at most so long; True when the job has ended."""
@@ -372,13 +384,13 @@ class BarrierJob:
         """
         self._thread.join()
         if self._error is not None:
-            raise self._explain(self._error) from None
+            failures.raise_instead(self._error, self._explain(self._error))
         return self._results
 
     def cancel(self) -> None:
         """Stops the job and waits until it has ended."""
         self._cancelled = True
-        self._sc.cancelJobGroup(self.job)
+        self._sc.cancelJobsWithTag(self.job)
         self._thread.join(_CANCEL_TIMEOUT)
 
     def lost(self) -> list[LostExecutor]:
@@ -389,16 +401,30 @@ class BarrierJob:
     def _explain(self, error: BaseException) -> Exception:
         text = str(error)
         if self._cancelled:
-            return JobError(
-                f"Job {self.name} was cancelled. Received: a request to stop. "
-                "Start it again when it is wanted.",
-                cancelled=True,
+            return self._cancelled_error("a request to stop")
+        if cluster.is_stopped(self._sc):
+            return cluster.stopped_error(f"job {self.name}")
+        if by_user := re.search(r"Job \d+ cancelled([^\n]*)", text):
+            return self._cancelled_error(by_user[0])
+        failure = failures.of_rank(text)
+        if failure is None or failure["type"] in _CONSEQUENCES:
+            own = failures.of_user(text)
+            if own is not None:
+                return own.as_error(self.name)
+        kind = failure and getattr(errors, failure["type"], None)
+        if failure and kind and failure["module"] == "zoo_keras.errors":
+            made: Exception = kind(
+                f"{failure['message']} (rank {failure['rank']} on {failure['host']})"
             )
-        failure = _find_failure(text)
-        own = failure and getattr(errors, failure["type"], None)
-        if failure and own and failure["module"] == "zoo_keras.errors":
-            return own(f"{failure['message']} (rank {failure['rank']} on {failure['host']})")
+            return made
         return self._cluster_error(text, failure)
+
+    def _cancelled_error(self, received: str) -> JobError:
+        return JobError(
+            f"Job {self.name} was cancelled. Received: {received}. "
+            "Start it again when it is wanted.",
+            cancelled=True,
+        )
 
     def _cluster_error(self, text: str, failure: dict[str, Any] | None) -> JobError:
         broken = failure is not None and failure["type"] == PeerLostError.__name__
@@ -416,7 +442,7 @@ class BarrierJob:
                 f"{failure['type']}: {failure['message']}. {advice}\n{failure['trace']}"
             )
         else:
-            message = f"Job {self.name} failed. Received: {text[:4000]}. {advice}"
+            message = f"Job {self.name} failed. Received: {failures.in_short(text)}. {advice}"
         return JobError(message, lost=lost, restartable=bool(lost) or broken or crashed)
 
     def _wait_for_loss(self) -> None:
@@ -450,18 +476,6 @@ class BarrierJob:
 
 def _as_rdd(rows: Any) -> Any:
     return rows if hasattr(rows, "_jrdd") else bridges.arrow_batches(rows)
-
-
-def _find_failure(text: str) -> dict[str, Any] | None:
-    """The rank's own account of its failure, from the text of Spark's exception."""
-    found = re.search(re.escape(_MARK) + r"(\{.*\})", text)
-    if not found:
-        return None
-    try:
-        failure, _ = json.JSONDecoder().raw_decode(found[1])
-    except json.JSONDecodeError:
-        return None
-    return failure
 
 
 def run_barrier_job(

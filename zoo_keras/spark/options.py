@@ -22,6 +22,9 @@ class FitOptions(NamedTuple):
     Attributes:
         feature_cols, label_cols, weight_col: columns of a DataFrame.
         num_ranks: tasks that train together; default: as many as partitions, at most the slots.
+        order_rows: whether rows that come out of a Spark shuffle, in whatever order they arrive,
+            are ordered by their content before training shuffles them (shuffle=True), so that the
+            same data give the same bits. False saves reading them once more.
         wire: dtype of gradients on the network: float32, bfloat16 or float16; default:
             bfloat16 when a layer has the policy mixed_bfloat16, else float32.
         max_restarts: how often a lost executor is survived by going back to the last epoch's end.
@@ -33,6 +36,7 @@ class FitOptions(NamedTuple):
     label_cols: Any = None
     weight_col: str | None = None
     num_ranks: int | None = None
+    order_rows: bool = True
     wire: str | None = None
     max_restarts: int = 3
     step_timeout: float = 600.0
@@ -71,6 +75,11 @@ def split_arguments(arguments: dict[str, Any]) -> tuple[dict[str, Any], FitOptio
 def _check_options(o: FitOptions) -> None:
     if o.num_ranks is not None:
         _whole("num_ranks", o.num_ranks, 1)
+    if o.order_rows not in (True, False):
+        raise ConfigError(
+            f"fit: order_rows must be a bool. Received: order_rows={o.order_rows!r}. Pass True or "
+            "False."
+        )
     _whole("max_restarts", o.max_restarts, 0)
     _whole("data_budget", o.data_budget, 0)
     if o.wire is not None and o.wire not in WIRE_TYPES:
@@ -98,6 +107,7 @@ def _check_keras(a: dict[str, Any]) -> None:
         raise ConfigError(
             f"fit on Spark: shuffle must be a bool. Received: {a['shuffle']!r}. Pass True or False."
         )
+    _check_class_weight(a["class_weight"])
     share = a["validation_split"]
     if not _is_number(share) or not 0 <= share < 1:
         raise ConfigError(
@@ -127,17 +137,18 @@ def _refuse_local(a: dict[str, Any]) -> None:
             "fit on Spark: validation uses all rows. Received: validation_steps="
             f"{a['validation_steps']!r}. Leave it out, or sample validation_data."
         )
-    for callback in _listed(a["callbacks"]):
-        if isinstance(getattr(callback, "save_freq", "epoch"), int):
-            raise ConfigError(
-                f"fit on Spark: {type(callback).__name__} can save only when the weights are on "
-                f"the driver, at the end of an epoch. Received: save_freq={callback.save_freq}. "
-                'Use save_freq="epoch", and steps_per_epoch for shorter epochs.'
-            )
 
 
-def _listed(callbacks: Any) -> list[Any]:
-    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+def _check_class_weight(given: Any) -> None:
+    """Classes by their numbers: the labels are numbers by now."""
+    keys = list(given or {})
+    wrong = [key for key in keys if not _is_number(key) or int(key) != key or key < 0]
+    wrong += [given[key] for key in keys if not _is_number(given[key])]
+    if wrong:
+        raise ConfigError(
+            f"fit: class_weight maps class numbers 0, 1, ... to weights. Received: {wrong[:3]} in "
+            f"class_weight={str(given)[:80]}. Use the numbers that the labels have."
+        )
 
 
 def _is_number(value: Any) -> bool:

@@ -20,6 +20,7 @@ class FitPlan(NamedTuple):
         epochs: [first, last) epoch of this job. origin: the first epoch of the whole fit.
         steps: steps of an epoch, or None for one pass over the records.
         shuffle, seed: the order of rows within a rank depends on (seed, pass, rank).
+        by_content: whether rows are put in an order that depends on their content alone.
         validation_split: fraction of each rank's rows held back (0: none).
         held: whether the driver publishes the validation rows (as blobs).
         validation_batch: rows of the global batch of an evaluation step.
@@ -35,7 +36,11 @@ class FitPlan(NamedTuple):
         clips: whether gradients are clipped by norm. constrained: whether weights have constraints.
         counts: whether data decide by what losses are divided; test_counts: in validation.
         average_every: steps after which EMA weights replace the weights, or None.
-        loss_index: where in `metrics` the summed loss stands, or -1 not to check it.
+        loss_index: where in `metrics` the summed loss stands.
+        halts: whether a loss that is not finite ends training without an error.
+        led: whether the driver leads every step, because a callback wants to see each.
+        whole: whether every rank makes the whole update. scalars: the optimizer's Variables that
+            are no slots. loss_scale: which of them is a scale that falls when a step is left out.
         labels, test_labels: what integer labels may be, for each array of targets.
         wire: dtype in which gradients travel.
         others: Variables that are not float32. metric_others: which of them belong to metrics.
@@ -51,6 +56,7 @@ class FitPlan(NamedTuple):
     steps: int | None
     shuffle: bool
     seed: int
+    by_content: bool
     validation_split: float
     held: bool
     validation_batch: int
@@ -71,6 +77,11 @@ class FitPlan(NamedTuple):
     test_counts: bool
     average_every: int | None
     loss_index: int
+    halts: bool
+    led: bool
+    whole: bool
+    scalars: tuple[np.ndarray, ...]
+    loss_scale: int | None
     labels: tuple[Classes | None, ...]
     test_labels: tuple[Classes | None, ...]
     wire: str

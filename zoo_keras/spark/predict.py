@@ -13,15 +13,17 @@ import numpy as np
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.graph import Spec
 from zoo_keras.nest import flatten
-from zoo_keras.spark import arrow, cluster, frames
+from zoo_keras.spark import arrow, cluster, failures, frames
+from zoo_keras.spark.engine import this_engine
 from zoo_keras.spark.inference import Parcel, in_chunks, make_parcel, worker_for
 from zoo_keras.spark.layer_state import refuse_assigned, refuse_stateful
 from zoo_keras.spark.partitions import is_frame
-from zoo_keras.spark.rows import Columns, Layout, Leaf, in_partition, layout_of
+from zoo_keras.spark.rows import Columns, Layout, Leaf, in_partition, inputs_alone, layout_of
+from zoo_keras.spark.sent import Sent, sent_once
 from zoo_keras.training import steps
 from zoo_keras.training.data import check_batch_size
 
-HIDDEN = "__zoo_keras_"  # prefix of columns that exist only on the way
+HIDDEN = "__zoo_keras_"  # prefix of the outputs' names on the way
 
 
 def predict_on_spark(
@@ -49,6 +51,8 @@ def predict_on_spark(
         )
     refuse_stateful(model, "predict")
     size = check_batch_size(128 if batch_size is None else batch_size)
+    if not cluster.is_connect(x):
+        cluster.check_not_inside(cluster.spark_context(x), "predict")
     if is_frame(x):
         return _predict_frame(model, x, size, feature_cols, output_col)
     if feature_cols is not None:
@@ -58,8 +62,8 @@ def predict_on_spark(
     return _predict_rdd(model, x, size)
 
 
-def parcel_for(model: Any, layout: Layout, size: int, threads: int) -> tuple[Parcel, Any]:
-    """(Parcel for prediction, nesting of the outputs)."""
+def parcel_for(model: Any, where: Any, layout: Layout, size: int, threads: int) -> Sent:
+    """The Parcel for prediction, sent to the session of `where`, an RDD or DataFrame."""
     sample = layout.zeros(2)
     runtime = model._local()
     state = runtime.prepare(sample, training=model._has_trained())
@@ -77,23 +81,28 @@ def parcel_for(model: Any, layout: Layout, size: int, threads: int) -> tuple[Par
         name: array for name, array in state.arrays().items()
         if name in ("weights", "state") or name.startswith("var")
     }  # fmt: skip
-    parcel = make_parcel(needed, layout, compile_for, size, threads)
-    specs = tuple(Spec(t.shape[1:], t.dtype) for t in flatten(found["outputs"]))
-    return parcel._replace(outputs=specs), found["outputs"]
+
+    def make() -> tuple[Parcel, Any]:
+        parcel = make_parcel(needed, layout, compile_for, size, threads)
+        specs = tuple(Spec(t.shape[1:], t.dtype) for t in flatten(found["outputs"]))
+        return parcel._replace(outputs=specs), found["outputs"]
+
+    key = (layout, size, threads, model.last_change(), this_engine())
+    return sent_once(runtime, where, key, needed, make)
 
 
 # ---- RDD ---------------------------------------------------------------------------------------
 
 
 def _predict_rdd(model: Any, rdd: Any, size: int) -> Any:
-    layout = _known_layout(model) or _first_layout(rdd)
-    parcel, structure = parcel_for(model, layout, size, cluster.task_cpus(rdd.ctx))
+    layout = _known_layout(model) or _first_layout(model, rdd)
+    sent = parcel_for(model, rdd, layout, size, cluster.task_cpus(rdd.ctx))
+    structure, value = sent.outputs, sent.value
     single = not isinstance(structure, (list, tuple, dict))
     keys = sorted(structure) if isinstance(structure, dict) else None
-    sent = rdd.ctx.broadcast(parcel)
 
     def run(partition: int, items: Iterator[Any]) -> Iterator[Any]:
-        return predict_records(sent.value, partition, items, size, single, keys)
+        return failures.alone(predict_records(value(), partition, items, size, single, keys))
 
     return rdd.mapPartitionsWithIndex(run)
 
@@ -109,13 +118,17 @@ def _known_layout(model: Any) -> Layout | None:
     return Layout((Leaf("x", shape, dtype),), (1, 0, 0), (0, None, None))
 
 
-def _first_layout(rdd: Any) -> Layout:
+def _first_layout(model: Any, rdd: Any) -> Layout:
     sample = rdd.take(1)
     if not sample:
         raise DataError(
             "predict: the RDD holds no records. Received: 0 rows. Check the filters that made it."
         )
-    return layout_of(sample[0], supervised=False)
+    layout = layout_of(sample[0], supervised=False)
+    inputs = frames.inputs_of(model, None)
+    if inputs and layout.counts[0] != len(inputs) and isinstance(sample[0], tuple):
+        raise inputs_alone(len(inputs), sample[0])
+    return layout
 
 
 def predict_records(
@@ -151,52 +164,68 @@ def _predict_frame(
             f"{output_col!r}. Choose another output_col."
         )
     wanted = len(frames.inputs_of(model, None))
-    groups, structure = frames.column_groups(feature_cols, wanted)
-    layout = _frame_layout(model, frame, groups, structure)
+    chosen = frames.Chosen(frame)
+    groups, structure = frames.column_groups(chosen.named(feature_cols), wanted)
+    selected = chosen.select([c for group in groups for c in group])
+    layout = _frame_layout(model, selected, groups, structure)
     connect = cluster.is_connect(frame)
     cpus = 1 if connect else cluster.task_cpus(frame.sparkSession.sparkContext)
-    parcel, outputs = parcel_for(model, layout, size, cpus)
-    if len(names) != len(flatten(outputs)):
+    sent = parcel_for(model, frame, layout, size, cpus)
+    outputs = len(flatten(sent.outputs))
+    if len(names) != outputs:
         raise ConfigError(
-            f"predict: the model has {len(flatten(outputs))} outputs. Received: output_col="
+            f"predict: the model has {outputs} outputs. Received: output_col="
             f"{output_col!r}. Give one name for each."
         )
-    return _map_batches(frame, groups, parcel, names)
+    return _map_batches(frame, chosen, groups, sent, names)
 
 
-def _frame_layout(model: Any, frame: Any, groups: list[tuple[str, ...]], structure: Any) -> Layout:
+def _frame_layout(
+    model: Any, selected: Any, groups: list[tuple[str, ...]], structure: Any
+) -> Layout:
     """Shapes from the Inputs; without known Inputs, from the first row."""
-    selected = frames.select(frame, [c for group in groups for c in group])
     counts = (len(groups), 0, 0)
     inputs = frames.inputs_of(model, structure)
     if len(inputs) != len(groups) or any(None in shape for shape, _ in inputs):
+        if selected.isStreaming:
+            raise ConfigError(
+                "predict on a stream needs Inputs of known shape, for there is no first row to "
+                f"look at. Received: inputs {[shape for shape, _ in inputs]} (without the batch "
+                "axis). Give the model's Input a whole shape, and pad the column to it."
+            )
         nested = (structure, None, None)
         return frames.Records(selected, tuple(groups), counts, nested).layout(model, "predict")
+    schema = selected.schema
     leaves = [
-        Leaf(", ".join(group), tuple(d or 0 for d in shape), frames.leaf_dtype(frame.schema, group))
+        Leaf(", ".join(group), tuple(d or 0 for d in shape), frames.leaf_dtype(schema, group))
         for group, (shape, _) in zip(groups, inputs, strict=True)
     ]
     return Layout(tuple(leaves), counts, (structure, None, None))
 
 
-def _map_batches(frame: Any, groups: Any, parcel: Parcel, names: list[str]) -> Any:
-    """The frame with the outputs appended, by way of Arrow batches."""
+def _map_batches(frame: Any, chosen: Any, groups: Any, ready: Sent, names: list[str]) -> Any:
+    """The frame with the outputs appended, by way of Arrow batches. On the way columns have
+    numbers for names, so that any names may be taken, even one twice."""
     from pyspark.sql.types import StructField, StructType
 
-    types = {f.name: f.dataType for f in frame.schema.fields}
     wanted = list(dict.fromkeys(n for group in groups for n in group))
-    extra = [arrow.plain_column(frame, n, types[n]).alias(HIDDEN + n) for n in wanted]
-    hidden = tuple(tuple(HIDDEN + n for n in group) for group in groups)
-    fields = [StructField(name, _spark_type(spec))
-              for name, spec in zip(names, parcel.outputs, strict=True)]  # fmt: skip
     kept = list(frame.columns)
-    send = _sender(frame, parcel)
+    numbers = [str(i) for i in range(len(kept) + len(wanted))]
+    sent = frame.select("*", *chosen.plain(wanted)).toDF(*numbers)
+    known = [
+        field.__class__(number, field.dataType, field.nullable, field.metadata)
+        for number, field in zip(numbers, frame.schema.fields, strict=False)
+    ]
+    outputs = [f"{HIDDEN}{i}" for i in range(len(names))]
+    fields = [StructField(name, _spark_type(spec))
+              for name, spec in zip(outputs, ready.parcel.outputs, strict=True)]  # fmt: skip
+    value = ready.value
 
     def run(batches: Iterator[Any]) -> Iterator[Any]:
-        return predict_batches(send(), hidden, kept, names, batches)
+        made = predict_batches(value(), groups, wanted, [*numbers[: len(kept)], *outputs], batches)
+        return failures.alone(made)
 
-    schema = StructType([*frame.schema.fields, *fields])
-    return map_in_arrow(frame.select("*", *extra), run, schema)
+    return map_in_arrow(sent, run, StructType([*known, *fields])).toDF(*kept, *names)
 
 
 def _spark_type(spec: Spec) -> Any:
@@ -216,33 +245,31 @@ def _spark_type(spec: Spec) -> Any:
     return kind
 
 
-def _sender(frame: Any, parcel: Parcel) -> Any:
-    """What gives the parcel on an executor: a broadcast, or on Spark Connect the parcel itself."""
-    if cluster.is_connect(frame):
-        return lambda: parcel
-    sent = frame.sparkSession.sparkContext.broadcast(parcel)
-    return lambda: sent.value
-
-
 def _listed(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The axes that become nested lists; a single number is a plain float."""
     return () if int(np.prod(shape, dtype=np.int64)) == 1 and len(shape) <= 1 else shape
 
 
 def predict_batches(
-    parcel: Parcel, groups: Any, kept: list[str], names: list[str], batches: Iterator[Any]
+    parcel: Parcel, groups: Any, read: list[str], names: list[str], batches: Iterator[Any]
 ) -> Iterator[Any]:
-    """Arrow batches with the outputs appended and the hidden columns dropped."""
+    """Arrow batches with the outputs appended and the last columns, which were sent for the model
+    alone, dropped.
+
+    Args:
+        read: what messages call those last columns. names: of all columns of the result.
+    """
     import pyarrow as pa
 
     worker, first = worker_for(parcel), 0
     for batch in batches:
+        kept = batch.num_columns - len(read)
+        features = pa.RecordBatch.from_arrays(batch.columns[kept:], read)
         with in_partition(_partition()):
-            inputs = arrow.leaves_of_batch(batch, groups, parcel.layout.leaves, first)
+            inputs = arrow.leaves_of_batch(features, groups, parcel.layout.leaves, first)
         outputs = [_arrow_array(r) for r in worker.predict(inputs)]
         first += batch.num_rows
-        arrays = [*batch.columns[: len(kept)], *outputs]
-        yield pa.RecordBatch.from_arrays(arrays, [*kept, *names])
+        yield pa.RecordBatch.from_arrays([*batch.columns[:kept], *outputs], names)
 
 
 def _partition() -> int:

@@ -45,7 +45,8 @@ def train_rank(
     isa = native.instruction_set()
     facts = rank.gather({"rows": data.rows, "tests": data.test_rows, "isa": isa})
     check_ranks([f["isa"] for f in facts])
-    worker = RankWorker(rank, plan, data, facts)
+    kind = WholeWorker if plan.whole else RankWorker
+    worker = kind(rank, plan, data, facts)
     for epoch in range(*plan.epochs):
         if not worker.gate(epoch):
             break
@@ -70,6 +71,7 @@ class RankWorker:
         self.runners: dict[str, Runner] = {}
         self._reported = 0.0
         self._weights_version = 0
+        self._renewed = self._halts = False
         self._pass: tuple[int, np.ndarray | None] = (-1, None)
         self._allocate()
         self._announce()
@@ -84,7 +86,13 @@ class RankWorker:
         lo, hi = self.ring.bounds
         self.own = min(lo, plan.weights), min(hi, plan.weights)  # the part that is weights
         self.tail = max(lo, plan.weights), max(hi, plan.weights)  # the part that is state
-        size = self.own[1] - self.own[0]
+        self.current = self.ring.weights  # weights, and the state that is shared
+        self.constrained = self.current[: plan.weights].copy() if plan.constrained else None
+        self._allocate_rest(*self.own)
+
+    def _allocate_rest(self, lo: int, hi: int) -> None:
+        """Room for all but the vector that is exchanged; slots for weights lo..hi."""
+        plan, self.kept, size = self.plan, (lo, hi), hi - lo
         self.slot_region = Region(self.rank.bridge, 4 * max(size, 1) * max(len(plan.slots), 1))
         self.slots = {
             name: self.slot_region.array(4 * size * i, size) for i, name in enumerate(plan.slots)
@@ -92,14 +100,14 @@ class RankWorker:
         self.state = native.aligned(4 * plan.state).view(np.float32)
         self.metrics = native.aligned(4 * plan.metrics).view(np.float32)
         self.others = [array.copy() for array in plan.others]
-        self.constrained = self.ring.weights[: plan.weights].copy() if plan.constrained else None
+        self.scalars = [array.copy() for array in plan.scalars]
         self.rng, self.share = np.zeros(2, np.int64), np.zeros((), np.float32)
         self.counts = np.ones(max(plan.outputs, 1), np.float32)
         self.lr, self.iterations = np.zeros((), np.float32), np.array(plan.iterations, np.int32)
         self.norms = np.zeros(max(plan.variables, 1), np.float32)
 
     def _spaces(self) -> dict[str, np.ndarray]:
-        weights = self.ring.weights if self.constrained is None else self.constrained
+        weights = self.current if self.constrained is None else self.constrained
         found = {
             "weights": weights, "grads": self.ring.gradient, "state": self.state,
             "metrics": self.metrics, "rng": self.rng, "share": self.share, "counts": self.counts,
@@ -107,6 +115,7 @@ class RankWorker:
         }  # fmt: skip
         found.update({f"slot:{name}": array for name, array in self.slots.items()})
         found.update({f"var{i}": array for i, array in enumerate(self.others)})
+        found.update({f"optimizer{i}": array for i, array in enumerate(self.scalars)})
         return found
 
     def _announce(self) -> None:
@@ -117,31 +126,38 @@ class RankWorker:
         need += [f"test:{n}" for n in tests]
         need += [f"test-count:{n}" for n in tests if plan.test_counts]
         self.facts["need"] = need
-        self.facts["slice"] = list(self.own)
-        size = self.own[1] - self.own[0]
-        if rank == 0 and self.constrained is None:
+        self.facts["slice"] = list(self.kept)
+        if rank == 0 and self._lives_in_ring():
             whole = [self.ring.part("weights", 0, self.ring.count)]
             self.rank.progress.share("weights", whole)
-        for i, name in enumerate(self.plan.slots):
-            if size:
-                place = self.slot_region.part(4 * size * i, 4 * size)
-                self.rank.progress.share(f"slot:{name}", [place])
+        self._share_slots()
         self._write(-1)
+
+    def _share_slots(self) -> None:
+        size = self.kept[1] - self.kept[0]
+        for i, name in enumerate(self.plan.slots if size else ()):
+            place = self.slot_region.part(4 * size * i, 4 * size)
+            self.rank.progress.share(f"slot:{name}", [place])
+
+    def _lives_in_ring(self) -> bool:
+        """Whether the weights are in shared memory at all times, for the driver to read."""
+        return self.constrained is None
 
     def _load(self) -> None:
         """Take over weights, state and slots from the driver."""
         self._take_weights(self._blob("weights").view(np.float32))
-        size, (lo, hi) = self.plan.weights, self.own
+        size, (lo, hi) = self.plan.weights, self.kept
         for name, array in self.slots.items():
             if hi > lo:
                 array[:] = self._blob(f"slot:{name}").view(np.float32)[:size][lo:hi]
 
     def _take_weights(self, flat: np.ndarray) -> None:
         p = self.plan.weights
-        self.ring.weights[:p] = flat[:p]
+        self.current[:p] = flat[:p]
         self.state[:] = flat[p : p + self.plan.state]
         for mine, (lo, hi) in self._tail_spans():
-            self.ring.weights[mine] = self.state[lo:hi]
+            self.current[mine] = self.state[lo:hi]
+        self._renewed = True
         if self.constrained is not None:
             self.constrained[:] = flat[:p]
 
@@ -182,11 +198,42 @@ class RankWorker:
             if facts.get("go", -1) >= epoch:
                 break
             time.sleep(PAUSE)
+        self._follow(facts)
+        return True
+
+    def _follow(self, facts: dict[str, Any]) -> None:
+        """Take over the learning rate, and weights that a callback has set."""
         if facts.get("weights_version", 0) != self._weights_version:
             self._weights_version = facts["weights_version"]
             self._take_weights(self._blob("weights").view(np.float32))
         self.lr[...] = facts["lr"]
+
+    def _turn(self, epoch: int, step: int) -> bool:
+        """Where the driver leads every step: wait for its word; False when training stops here."""
+        while self.plan.led:
+            record = self.rank.control.read()
+            if record and record.facts.get("turn", [-1, -1]) >= [epoch, step]:
+                self._follow(record.facts)
+                return not record.facts.get("stop")
+            time.sleep(PAUSE)
         return True
+
+    def _report(self, epoch: int, step: int, halted: bool) -> None:
+        """After a step that the driver leads: all that callbacks may want to see."""
+        if not self.plan.led:
+            return
+        self._publish(self._measured(self.data.rows), None)
+        self.facts.update(turned=[epoch, step], halted=halted, iterations=int(self.iterations))
+        self._write(step)
+
+    def _publish(self, trained: Any, tested: Any) -> None:
+        """What was measured, and what of the state is not live in shared memory."""
+        if self.rank.rank == 0 and not self._lives_in_ring():
+            weights = self.current if self.constrained is None else self.constrained
+            p = self.plan.weights
+            self.rank.progress.publish("weights", np.concatenate([weights[:p], self.current[p:]]))
+        measured = pickle.dumps((trained, tested, self.scalars))
+        self.rank.progress.publish("measured", measured)
 
     # ---- training ------------------------------------------------------------------------------
 
@@ -195,13 +242,28 @@ class RankWorker:
         self._reset_metrics()
         self.facts["epoch"] = epoch
         self._write(-1)
+        steps = self._steps(epoch)
+        self._agree()
+        self._finish(epoch, steps)
+
+    def _steps(self, epoch: int) -> int:
+        """All steps of an epoch, or as many as the driver wants; returns their number."""
+        self._halts = False
         for step in range(self.plan.steps or self.schedule.steps):
-            if self._step(epoch, step):
+            if not self._turn(epoch, step):
+                return step
+            halted = self._step(epoch, step)
+            self._report(epoch, step, halted)
+            if halted:
                 break
-        if self.plan.wire != "float32":  # whoever starts from here has the owners' very weights
+        self._turn(epoch, step + 1)
+        return step + 1
+
+    def _agree(self) -> None:
+        """Whoever starts from here has the owners' very weights, however they have travelled."""
+        if self.plan.wire != "float32":
             self.ring.all_gather(exact=True)
             self._after_gather()
-        self._finish(epoch, step)
 
     def _reset_metrics(self) -> None:
         self.metrics[:] = 0
@@ -221,7 +283,8 @@ class RankWorker:
         if self._pass[0] != passed:
             seed = self.plan.seed * 1_000_003 + self.rank.rank
             order = epoch_order(self.data.rows, self.plan.shuffle, seed, passed)
-            self._pass = passed, order
+            base = self.data.order
+            self._pass = passed, order if base is None or order is None else base[order]
         return step, self._pass[1]
 
     def _step(self, epoch: int, number: int) -> bool:
@@ -241,15 +304,20 @@ class RankWorker:
             ring.gradient[:] = 0
         for (mine, (a, b)), added in zip(self._tail_spans(), self.plan.added, strict=True):
             factor = np.float32(1) if added else self.share
-            ring.gradient[mine] = (self.state[a:b] - ring.weights[mine]) * factor
+            ring.gradient[mine] = (self.state[a:b] - self.current[mine]) * factor
         notes = ring.reduce_scatter(self._wishes())
         self.lr[...] = notes[0, 1]
-        self._update()
-        ring.all_gather(exact=number == 0)
-        self._after_gather()
+        self._move(exact=number == 0 or self._renewed)
+        self._renewed = False
         if time.monotonic() - self._reported > REPORT_EVERY:
             self._write(number)
-        return bool(notes[0, 0])
+        return bool(notes[:, 0].any())
+
+    def _move(self, exact: bool) -> None:
+        """From the summed gradient to the new weights, on every rank."""
+        self._update()
+        self.ring.all_gather(exact=exact)
+        self._after_gather()
 
     def _prepare(self, kind: str, rows: Any, count: int, whole: int) -> None:
         """How the rank's part counts in the global batch of `whole` rows."""
@@ -281,8 +349,8 @@ class RankWorker:
 
     def _wishes(self) -> list[float]:
         """(stop, learning rate); rank 0 asks the driver and its answer counts."""
-        if self.rank.rank:
-            return [0.0, float(self.lr)]
+        if self.rank.rank or self.plan.led or self._halts:
+            return [float(self._halts), float(self.lr)]
         record = self.rank.control.read(max_age=REPORT_EVERY)
         facts = record.facts if record else {}
         return [float(bool(facts.get("stop"))), float(facts.get("lr", self.lr))]
@@ -320,14 +388,17 @@ class RankWorker:
 
     def _after_gather(self) -> None:
         for mine, (lo, hi) in self._tail_spans():
-            self.state[lo:hi] = self.ring.weights[mine]
+            self.state[lo:hi] = self.current[mine]
         if self.constrained is not None:
             self.constrained[:] = self.ring.weights[: self.plan.weights]
             self._runner("constraints").run()
 
     def _check_loss(self, epoch: int, step: int) -> None:
         i = self.plan.loss_index
-        if i >= 0 and not np.isfinite(self.metrics[i]):
+        if np.isfinite(self.metrics[i]):
+            return
+        self._halts = self.plan.halts
+        if not self._halts:
             raise NonFiniteLossError(
                 "The loss is no longer finite. Received: a loss of "
                 f"{self.metrics[i]} at epoch {epoch + 1}, step {step + 1}, in partition "
@@ -337,17 +408,14 @@ class RankWorker:
 
     # ---- the end of an epoch -------------------------------------------------------------------
 
-    def _finish(self, epoch: int, step: int) -> None:
-        """Publish what was measured, and the weights where they are not live in shared memory."""
+    def _finish(self, epoch: int, steps: int) -> None:
+        """Validate, and tell the driver that the epoch of so many steps is done."""
         trained = self._measured(self.data.rows)
         tested = self._validate(epoch)
         self.metrics[:] = trained[0]
-        if self.rank.rank == 0 and self.constrained is not None:
-            tail = self.ring.weights[self.plan.weights :]
-            self.rank.progress.publish("weights", np.concatenate([self.constrained, tail]))
-        self.rank.progress.publish("measured", pickle.dumps((trained, tested)))
-        self.facts.update(done=epoch, steps=step + 1, iterations=int(self.iterations))
-        self._write(step)
+        self._publish(trained, tested)
+        self.facts.update(done=epoch, steps=steps, iterations=int(self.iterations))
+        self._write(steps - 1)
 
     def _measured(self, rows: int) -> tuple[np.ndarray, list[np.ndarray], int]:
         return self.metrics.copy(), [array.copy() for array in self.others], rows
@@ -372,3 +440,59 @@ class RankWorker:
         """Leave together with the others."""
         self.ring.close()
         self.slot_region.close()
+
+
+class WholeWorker(RankWorker):
+    """One rank of a fit whose optimizer must see each weight as a whole (Lamb, Muon, Adafactor,
+    LossScaleOptimizer): the summed gradient goes to every rank, and every rank makes the same
+    update of all weights. The exchange carries gradients where it else carries weights."""
+
+    def _allocate(self) -> None:
+        plan = self.plan
+        self.ring = self.rank.all_reduce(
+            plan.weights + sum(hi - lo for lo, hi in plan.shared), wire=plan.wire
+        )
+        self.current = native.aligned(4 * self.ring.count).view(np.float32)
+        self.constrained = None
+        self._allocate_rest(0, plan.weights)
+
+    def _lives_in_ring(self) -> bool:
+        return False
+
+    def _announce(self) -> None:
+        super()._announce()
+        if self.rank.rank:
+            self.facts["slice"] = [0, 0]
+            self._write(-1)
+
+    def _share_slots(self) -> None:
+        if self.rank.rank == 0:
+            super()._share_slots()
+
+    def _agree(self) -> None:
+        """Every rank has made the same weights."""
+
+    def _move(self, exact: bool) -> None:
+        ring, p = self.ring, self.plan.weights
+        lo, hi = ring.bounds
+        ring.weights[lo:hi] = ring.gradient[lo:hi]
+        ring.all_gather(exact=True)
+        self._update_all(ring.weights)
+        self.current[p:] += ring.weights[p:]
+        self._after_gather()
+
+    def _update_all(self, gradient: np.ndarray) -> None:
+        p, number = self.plan.weights, self.plan.loss_scale
+        scale = np.zeros(()) if number is None else self.scalars[number]
+        before = float(scale)
+        runner = self._runner("update")
+        runner.set("grads", gradient)
+        runner.run()
+        if self.plan.constrained:
+            self._runner("constraints").run()
+        if float(scale) < before:
+            return  # gradients that were not finite: the step was left out
+        self.iterations[...] += 1
+        every = self.plan.average_every
+        if every and int(self.iterations) % every == 0:
+            self.current[:p] = self.slots["average"]

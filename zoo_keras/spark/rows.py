@@ -99,6 +99,15 @@ def _parts(record: Any, supervised: bool) -> tuple[Any, Any, Any]:
     return _as_leaf(padded[0]), _as_leaf(padded[1]), padded[2]
 
 
+def inputs_alone(inputs: int, record: tuple[Any, ...], where: str = "") -> DataError:
+    """What to raise for a record that seems to be one of fit, where predict takes x alone."""
+    return DataError(
+        f"{where}predict takes records of x alone, here of {inputs} "
+        f"input{'s' if inputs > 1 else ''}. Received: a tuple of {len(record)}, such as the (x, y) "
+        "of fit. Take x out of it: model.predict(rdd.map(lambda record: record[0]))."
+    )
+
+
 def _as_leaf(part: Any) -> Any:
     """A list of plain numbers is one vector; a list of arrays is several inputs."""
     if not isinstance(part, (list, tuple)) or any(map(_is_array, flatten(part))):
@@ -229,6 +238,9 @@ class Columns:
         groups = [flatten(p) if p is not None else [] for p in parts]
         if tuple(map(len, groups)) != self.layout.counts:
             names = ("x", "y", "sample_weight")
+            if not supervised and isinstance(record, tuple):
+                where = f"Partition {self.partition}, row {row}: "
+                raise inputs_alone(self.layout.counts[0], record, where)
             raise DataError(
                 f"Partition {self.partition}, row {row}: expected as many arrays as in the first "
                 f"record ({_counted(names, self.layout.counts)}). Received: "

@@ -100,6 +100,7 @@ class LocalRuntime:
         self.rng = np.zeros(2, np.int64)
         self._settler: Runner | None = None
         self._known: Any = None  # State, edits of the layers, and the digest of both
+        self.behind: Callable[[], None] | None = None  # brings newer weights here from elsewhere
 
     # ---- preparing -----------------------------------------------------------------------------
 
@@ -265,6 +266,8 @@ class LocalRuntime:
 
     def settle(self) -> None:
         """Bring rows up to date that lag behind the steps made; see `training.sparse`."""
+        if self.behind is not None:
+            self.behind()
         state = self.state
         tables = state.tables if state else None
         if state is None or tables is None or not tables.noted:
@@ -345,7 +348,7 @@ class LocalRuntime:
         if type(x) is not np.ndarray or not x.flags.c_contiguous or not x.flags.writeable:
             return None
         ready = self._programs.get((x.shape, x.dtype))
-        if ready is None or ready.alone:
+        if ready is None or ready.alone or self.behind is not None:
             return None
         guard = ready.guard
         guard.enter()

@@ -1,0 +1,58 @@
+"""Steps that the driver leads, one after the other, because a callback wants to see each of them.
+
+In: callbacks; the Variables whose values the ranks hold. Out: whether to lead, and Variables that
+fetch their values when a hook first reads or sets them. Knows no boards and no programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from zoo_keras.callbacks.callback import Callback
+
+_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+
+
+def wants_turns(callbacks: Iterable[Any]) -> bool:
+    """Whether one of the callbacks has a hook that must run at every step."""
+    return any(_hooked(callback, hook) for callback in callbacks for hook in _HOOKS)
+
+
+def _hooked(callback: Any, hook: str) -> bool:
+    if hook in getattr(callback, "__dict__", {}):
+        return True
+    definer = next((cls for cls in type(callback).__mro__ if hook in vars(cls)), Callback)
+    if definer.__module__.partition(".")[0] == Callback.__module__.partition(".")[0]:
+        # Ours need each step only to save at it: the bar may skip some, and the ranks themselves
+        # look for losses that are not finite.
+        return definer is not Callback and isinstance(getattr(callback, "save_freq", None), int)
+    return True
+
+
+class Lagging:
+    """Variables on the driver while the ranks wait with newer values.
+
+    Args:
+        runtime: the local one of their model, which reads them all at once.
+        fetch: brings all of them up to date.
+    """
+
+    def __init__(self, runtime: Any, variables: Sequence[Any], fetch: Callable[[], None]) -> None:
+        self.variables, self._runtime, self._fetch = variables, runtime, fetch
+        self._before = [v.before_read for v in variables]
+        self.fetched = False
+        runtime.behind = self._catch_up
+        for variable in variables:
+            variable.before_read = self._catch_up
+
+    def _catch_up(self) -> None:
+        self.end()
+        self._fetch()
+        self.fetched = True
+
+    def end(self) -> None:
+        """The ranks go on: what was not read stays as it is."""
+        self._runtime.behind = None
+        for variable, before in zip(self.variables, self._before, strict=True):
+            variable.before_read = before
