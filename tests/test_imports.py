@@ -23,8 +23,8 @@ LONGEST_FILE = 600
 # A module imports its own level or lower ones. Names are the first part below zoo_keras, or the
 # first two where a package has modules on different levels.
 LEVELS = (
-    ("errors", "missing", "dtypes", "naming", "nest", "graph", "ops"),
-    ("passes",),
+    ("errors", "missing", "dtypes", "naming", "nest", "graph", "interpret", "ops"),
+    ("passes", "feed"),
     ("program", "native", "execute"),
     (
         "saving.by_value",
@@ -54,8 +54,8 @@ LEVELS = (
     ("backend", "utils", "applications"),
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
-# fit(rdd) and Model.save reach up, inside functions.
-UPWARD = {("training", "spark"), ("models", "saving")}
+# fit(rdd), adapt(rdd) and Model.save reach up, inside functions.
+UPWARD = {("training", "spark"), ("models", "saving"), ("layers", "spark")}
 
 
 def package_files() -> list[Path]:

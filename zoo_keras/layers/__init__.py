@@ -88,6 +88,8 @@ from zoo_keras.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from zoo_keras.layers.preprocessing.encoding import CategoryEncoding
+from zoo_keras.layers.preprocessing.lookup import IntegerLookup, StringLookup
 from zoo_keras.layers.recurrent import GRU, LSTM, SimpleRNN
 from zoo_keras.layers.regularization import (
     ActivityRegularization,
@@ -154,6 +156,7 @@ __all__ = [
     "subtract",
     "Bidirectional", "GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "SimpleRNN", "SimpleRNNCell",
     "StackedRNNCells", "TimeDistributed", "Wrapper",
+    "CategoryEncoding", "IntegerLookup", "StringLookup",
 ]  # fmt: skip
 
 

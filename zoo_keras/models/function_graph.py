@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zoo_keras import ops
+from zoo_keras import dtypes, ops
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.layers.operation import CallNode, is_tried
 from zoo_keras.nest import flatten, pack_as
@@ -151,7 +151,10 @@ class FunctionGraph:
         return [self._fitted(v, t) for v, t in zip(given, self.inputs, strict=True)]
 
     def _fitted(self, value: Any, tensor: KerasTensor) -> Any:
-        value, rank = ops.cast(value, tensor.dtype), len(tensor.shape)
+        self._check_kind(value, tensor)
+        if tensor.dtype not in dtypes.TEXT:
+            value = ops.cast(value, tensor.dtype)
+        rank = len(tensor.shape)
         if len(value.shape) == rank - 1 and tensor.shape[-1] == 1:
             value = ops.expand_dims(value, -1)
         elif len(value.shape) == rank + 1 and value.shape[-1] == 1:
@@ -166,6 +169,16 @@ class FunctionGraph:
                 "Reshape the data, or change the Input."
             )
         return value
+
+    def _check_kind(self, value: Any, tensor: KerasTensor) -> None:
+        """Text goes where text is wanted."""
+        given, wanted = (str(t.dtype) in dtypes.TEXT for t in (value, tensor))
+        if given != wanted:
+            raise ShapeError(
+                f'Input "{self.input_name(tensor)}" of model "{self.name}" takes dtype '
+                f"{tensor.dtype}. Received: {value.dtype}. Give the Input that dtype, or convert "
+                "the data."
+            )
 
     @staticmethod
     def input_name(tensor: KerasTensor) -> str:

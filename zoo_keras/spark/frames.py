@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras.errors import ConfigError, DataError
+from zoo_keras.feed.columns import is_text, stacked_text, value_array
 from zoo_keras.spark import arrow, partitions
 from zoo_keras.spark.partitions import is_frame
 from zoo_keras.spark.rows import Layout, Leaf, layout_of, narrow
-from zoo_keras.training.data import ArrayData, template, unpack_x_y_sample_weight
+from zoo_keras.training.data import ArrayData, Batch, template, unpack_x_y_sample_weight
+from zoo_keras.training.fed import fed_batch
 
 Shape = tuple[int | None, ...]
 
@@ -52,13 +54,15 @@ class Records(NamedTuple):
                 "rows. Check the filters that made it."
             )
         if self.groups is None:
-            return _float_inputs(layout_of(found[0], supervised=True), model).arranged(model)
+            known = _float_inputs(layout_of(found[0], supervised=True), model)
+            return known.through(model).arranged(model)
         shapes = self._input_shapes(model)
         leaves = [
             _leaf(group, [found[0][c] for c in group], leaf_dtype(self.source.schema, group), shape)
             for group, shape in zip(self.groups, shapes, strict=True)
         ]
-        return Layout(tuple(leaves), self.counts, self.structure).arranged(model)
+        known = Layout(tuple(leaves), self.counts, self.structure)
+        return known.through(model).arranged(model)
 
     def _input_shapes(self, model: Any) -> list[Shape | None]:
         """The Input's shape for each leaf of x, None for the other leaves."""
@@ -70,7 +74,7 @@ class Records(NamedTuple):
         if self.groups is None:
             return None
         schema = arrow.schema_text(self.source.schema)
-        return arrow.Decoder(self.groups, tuple(layout.leaves), schema)
+        return arrow.Decoder(self.groups, layout, schema)
 
 
 class Held(NamedTuple):
@@ -89,9 +93,12 @@ class Held(NamedTuple):
         return [c[rank * rows // ranks : (rank + 1) * rows // ranks] for c in self.columns]
 
 
-def held_arrays(given: Any) -> Held:
+def held_arrays(given: Any, model: Any = None) -> Held:
     """validation_data=(x, y[, sample_weight]) of arrays."""
-    data = ArrayData(*unpack_x_y_sample_weight(tuple(given)))
+    raw = ArrayData(*unpack_x_y_sample_weight(tuple(given)))
+    data = Batch(raw.x, raw.y, raw.weights, raw.structure)
+    if model is not None:
+        data = fed_batch(model, data)
     names = ("x", "y", "sample_weight")
     groups = (data.x, data.y, data.weights)
     leaves = [
@@ -130,7 +137,16 @@ def _float_inputs(layout: Layout, model: Any) -> Layout:
 def leaf_dtype(schema: Any, names: Sequence[str]) -> str:
     """The dtype of the leaf that these columns make."""
     types = {field.name: field.dataType for field in schema.fields}
-    return narrow(np.result_type(*[arrow.number_type(types[n], n) for n in names]))
+    found = [arrow.number_type(types[n], n) for n in names]
+    text = [dtype == "string" for dtype in found]
+    if any(text):
+        if not all(text):
+            raise DataError(
+                f"Columns {', '.join(names)}: text and numbers do not make one input. Received: "
+                f"{found}. Give each kind an Input of its own."
+            )
+        return "string"
+    return narrow(np.result_type(*found))
 
 
 def _leaf(names: Sequence[str], values: list[Any], dtype: str, shape: Shape | None) -> Leaf:
@@ -160,9 +176,11 @@ def _sample(value: Any, name: str) -> np.ndarray:
             f"Column {name}, first row: expected numbers. Received: null. Fill or drop such rows."
         )
     try:
-        array = np.asarray(value)
+        array = value_array(value)
     except ValueError:
         array = np.asarray(None)
+    if is_text(array) and stacked_text([value], array.shape) is not None:
+        return array
     if array.dtype.kind not in "fiub":
         raise DataError(
             f"Column {name}, first row: expected numbers in a regular shape. Received: nulls or "

@@ -86,7 +86,7 @@ def parcel_for(model: Any, layout: Layout, size: int, threads: int) -> tuple[Par
 
 
 def _predict_rdd(model: Any, rdd: Any, size: int) -> Any:
-    layout = _known_layout(model) or _first_layout(rdd)
+    layout = (_known_layout(model) or _first_layout(rdd)).through(model)
     parcel, structure = parcel_for(model, layout, size, cluster.task_cpus(rdd.ctx))
     single = not isinstance(structure, (list, tuple, dict))
     keys = sorted(structure) if isinstance(structure, dict) else None
@@ -176,7 +176,7 @@ def _frame_layout(model: Any, frame: Any, groups: list[tuple[str, ...]], structu
         Leaf(", ".join(group), tuple(d or 0 for d in shape), frames.leaf_dtype(frame.schema, group))
         for group, (shape, _) in zip(groups, inputs, strict=True)
     ]
-    return Layout(tuple(leaves), counts, (structure, None, None))
+    return Layout(tuple(leaves), counts, (structure, None, None)).through(model)
 
 
 def _map_batches(frame: Any, groups: Any, parcel: Parcel, names: list[str]) -> Any:
@@ -238,7 +238,8 @@ def predict_batches(
     worker, first = worker_for(parcel), 0
     for batch in batches:
         with in_partition(_partition()):
-            inputs = arrow.leaves_of_batch(batch, groups, parcel.layout.leaves, first)
+            raw = arrow.leaves_of_batch(batch, groups, parcel.layout.records.leaves, first)
+            inputs = parcel.layout.fed(raw)
         outputs = [_arrow_array(r) for r in worker.predict(inputs)]
         first += batch.num_rows
         arrays = [*batch.columns[: len(kept)], *outputs]

@@ -10,6 +10,7 @@ import numpy as np
 from zoo_keras import config, native
 from zoo_keras import weights as weights_module
 from zoo_keras.execute import Predictor, Runner
+from zoo_keras.feed.feed import Feed
 from zoo_keras.graph import Tensor, input_tensor, not_tracing
 from zoo_keras.nest import flatten, pack_as
 from zoo_keras.program import Program, join
@@ -257,7 +258,7 @@ class LocalRuntime:
         return outs[0] if entry[2] is None else pack_as(entry[2], outs)
 
     def _remember(self, batch: Batch, runner: Runner, structure: Any, specs: list[Any]) -> None:
-        if len(batch.x) == 1:
+        if len(batch.x) == 1 and not isinstance(batch.structure[0], Feed):
             stamp = (weights_module.structure(), id(self.model._function))
             nested = structure if isinstance(structure, (list, tuple, dict)) else None
             key = (batch.x[0].shape, batch.x[0].dtype)
