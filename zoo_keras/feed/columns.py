@@ -40,25 +40,27 @@ def with_lists_of_text(structure: Any) -> Any:
         return structure
     if (
         structure
-        and _first_leaf(structure)
+        and holds_text(structure)
         and all(isinstance(leaf, (str, bytes, type(None))) for leaf in flatten(structure))
     ):
         return _as_numpy(structure, "x")
     return type(structure)(map(with_lists_of_text, structure))
 
 
-def _first_leaf(structure: Any) -> bool:
-    """Whether the first leaf of nested lists is text."""
-    while isinstance(structure, (list, tuple)) and structure:
-        structure = structure[0]
-    return isinstance(structure, (str, bytes))
+def holds_text(value: Any) -> bool:
+    """Whether the first leaf of nested lists or of an array of objects is text."""
+    while isinstance(value, (list, tuple, np.ndarray)) and len(value):
+        if isinstance(value, np.ndarray) and value.dtype != object:
+            return value.dtype.kind in "US"
+        value = value[0]
+    return isinstance(value, (str, bytes))
 
 
 def _as_numpy(value: Any, what: str) -> np.ndarray:
     if hasattr(value, "to_numpy") and not isinstance(value, np.ndarray):
         value = value.to_numpy()
     try:
-        return np.array(value, object) if _first_leaf(value) else np.asarray(value)
+        return np.array(value, object) if holds_text(value) else np.asarray(value)
     except ValueError:
         raise DataError(
             f"{what}: the rows have different lengths. Received: a ragged {type(value).__name__}. "
@@ -71,7 +73,7 @@ def value_array(value: Any) -> np.ndarray:
 
     Raises ValueError for ragged lists.
     """
-    return np.array(value, object) if _first_leaf(value) else np.asarray(value)
+    return np.array(value, object) if holds_text(value) else np.asarray(value)
 
 
 def stacked_text(values: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray | None:

@@ -54,6 +54,12 @@ class TokenCounts:
         self.rows += other.rows
         return self
 
+    def decode(self) -> None:
+        """Count bytes and str of the same text as one: readers give either."""
+        for counter in (self.counts, self.rows_with):
+            for token in [t for t in counter if isinstance(t, bytes)]:
+                counter[token.decode(errors="replace")] += counter.pop(token)
+
     def most_common(self, limit: int | None) -> list[Any]:
         """Tokens by falling counts; ties by falling order of their bytes, as Keras breaks them."""
         order = sorted(self.counts, key=lambda t: (self.counts[t], _rank(t)), reverse=True)
@@ -65,7 +71,7 @@ def _tokens(row: Any) -> list[Any]:
         row = row.reshape(-1).tolist()
     elif not isinstance(row, (list, tuple)):
         row = [row]
-    return [t.decode() if isinstance(t, bytes) else t for t in row]
+    return list(row)
 
 
 def _rank(token: Any) -> Any:

@@ -88,8 +88,12 @@ from zoo_keras.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from zoo_keras.layers.preprocessing.discretization import Discretization
 from zoo_keras.layers.preprocessing.encoding import CategoryEncoding
+from zoo_keras.layers.preprocessing.hashing import Hashing
 from zoo_keras.layers.preprocessing.lookup import IntegerLookup, StringLookup
+from zoo_keras.layers.preprocessing.normalization import Normalization
+from zoo_keras.layers.preprocessing.text_vectorization import TextVectorization
 from zoo_keras.layers.recurrent import GRU, LSTM, SimpleRNN
 from zoo_keras.layers.regularization import (
     ActivityRegularization,
@@ -156,7 +160,8 @@ __all__ = [
     "subtract",
     "Bidirectional", "GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "SimpleRNN", "SimpleRNNCell",
     "StackedRNNCells", "TimeDistributed", "Wrapper",
-    "CategoryEncoding", "IntegerLookup", "StringLookup",
+    "CategoryEncoding", "Discretization", "Hashing", "IntegerLookup", "Normalization",
+    "StringLookup", "TextVectorization",
 ]  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from zoo_keras.saving.legacy_training import modern_training_config
 from zoo_keras.saving.serialization import object_sharing, serialize_keras_object
 
 WEIGHTS = "model.weights.h5"
+ASSETS = "assets"  # the folder of texts such as vocabularies
 MAX_JSON = 256 << 20  # bytes of config.json
 MAX_RATIO = 200  # unpacked to packed size of a member; honest weights do not shrink so far
 
@@ -44,6 +45,30 @@ def save(model: Any, path: str) -> None:
         archive.writestr("metadata.json", json.dumps(metadata))
         archive.writestr("config.json", config)
         archive.writestr(WEIGHTS, weights.getbuffer())
+        for place, text in _assets_of(model):
+            archive.writestr(place, text)
+
+
+def _assets_of(model: Any) -> Iterator[tuple[str, str]]:
+    """(member, text) of all texts that layers keep beside their weights."""
+    for path, layer in weights_tree.with_assets(model):
+        for name, text in layer.assets().items():
+            yield f"{ASSETS}/{path}/{name}", text
+
+
+def _set_assets(model: Any, members: dict[str, str]) -> None:
+    for path, layer in weights_tree.with_assets(model):
+        start = f"{ASSETS}/{path}/"
+        names = [m[len(start) :] for m in members if m.startswith(start)]
+        found = {name: members[start + name] for name in names if "/" not in name}
+        if found:
+            layer.set_assets(found)
+
+
+def _texts(archive: zipfile.ZipFile) -> dict[str, str]:
+    """All vocabularies, by member."""
+    names = [n for n in archive.namelist() if n.startswith(f"{ASSETS}/") and n.endswith(".txt")]
+    return {name: _member(archive, name, MAX_JSON).decode() for name in names}
 
 
 def load(path: str, label: str, custom_objects: Any, compile: bool, safe_mode: bool) -> Any:
@@ -51,7 +76,7 @@ def load(path: str, label: str, custom_objects: Any, compile: bool, safe_mode: b
     with _reading(path, label) as archive:
         config = config_json.parse(_member(archive, "config.json", MAX_JSON), label, "config.json")
         metadata = config_json.parse(_metadata(archive), label, "metadata.json")
-        weights = _member(archive, WEIGHTS)
+        weights, texts = _member(archive, WEIGHTS), _texts(archive)
     with config_json.custom_names(custom_objects, safe_mode), config_json.reading(label):
         config = _modern(config, metadata)
         if not compile and isinstance(config, dict):
@@ -61,6 +86,7 @@ def load(path: str, label: str, custom_objects: Any, compile: bool, safe_mode: b
     with hdf5.open_for_reading(io.BytesIO(weights), label) as file:
         int8_layers.restore(model, file, label)
     assign(_plan(weights, label, model, state=compile))
+    _set_assets(model, texts)
     return model
 
 

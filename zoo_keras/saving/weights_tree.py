@@ -133,6 +133,29 @@ def write(model: Any, file: Any) -> None:
             group.attrs["name"] = node.name
         for i, variable in enumerate(own_variables(node)):
             group[str(i)] = variable.numpy()
+        for name, array in _own_arrays(node).items():
+            group[name] = array
+
+
+def _own_arrays(node: Any) -> dict[str, Any]:
+    """Arrays that a layer keeps beside its Variables, by name."""
+    return node.own_arrays() if hasattr(node, "own_arrays") else {}
+
+
+class _Own:
+    """The arrays that a layer keeps beside its Variables, as a plan sets them."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+
+    def assign(self, arrays: dict[str, Any]) -> None:
+        """Set them."""
+        self.layer.set_own_arrays(arrays)
+
+
+def with_assets(model: Any) -> Iterator[tuple[str, Any]]:
+    """(path, layer) of all layers that keep texts in archives."""
+    return ((path, node) for path, node in walk(model) if hasattr(node, "assets"))
 
 
 def plan(file: Any, model: Any, skip_mismatch: bool = False, state: bool = True) -> Plan:
@@ -167,6 +190,8 @@ def variables_group(file: Any, path: str) -> Any:
 
 def _layer_plan(group: Any, path: str, layer: Any) -> tuple[Plan, list[str]]:
     variables = own_variables(layer)
+    if hasattr(layer, "own_arrays"):
+        return _own_plan(group, layer), []
     count = 0 if group is None else len(group)
     if count != len(variables):
         where = f'layer "{layer.name}" ({path or "the model itself"})'
@@ -180,6 +205,12 @@ def _layer_plan(group: Any, path: str, layer: Any) -> tuple[Plan, list[str]]:
         else:
             problems.append(f"{variable.path} has shape {variable.shape}, in the file {shape}")
     return found, problems
+
+
+def _own_plan(group: Any, layer: Any) -> Plan:
+    names = [] if group is None else list(group)
+    shapes = {name: hdf5.child(group, name, "dataset").shape for name in names}
+    return [(_Own(layer), {n: hdf5.read_array(group, n, s) for n, s in shapes.items()})]
 
 
 def _state_plan(group: Any, node: Any) -> Plan:

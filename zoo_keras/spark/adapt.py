@@ -47,10 +47,14 @@ def _merged(make: Callable[[], Any], found: list[tuple[Any, Any]]) -> Any:
         state.merge(part)
         total += rows
     if not total:
-        raise DataError(
-            "adapt: the data hold no records. Received: 0 rows. Check the filters that made it."
-        )
+        raise _no_rows()
     return state
+
+
+def _no_rows() -> DataError:
+    return DataError(
+        "adapt: the data hold no records. Received: 0 rows. Check the filters that made it."
+    )
 
 
 def _chunks_of_records(items: Iterator[Any]) -> Iterator[Any]:
@@ -112,3 +116,16 @@ class _ColumnChunks:
         if len(parts) == 1:
             return parts[0]
         return np.concatenate([p.reshape(len(p), -1) for p in parts], axis=1)
+
+
+def first_row(data: Any, column: Any) -> np.ndarray:
+    """One row, as an array."""
+    if is_frame(data):
+        names = _columns(data, column)
+        found = frames.select(data, names).limit(1).collect()
+        rows = [[*r] if len(names) > 1 else r[0] for r in found]
+    else:
+        rows = data.take(1)
+    if not rows:
+        raise _no_rows()
+    return _numbers(rows)[0]

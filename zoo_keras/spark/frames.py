@@ -17,7 +17,7 @@ from zoo_keras.spark import arrow, partitions
 from zoo_keras.spark.partitions import is_frame
 from zoo_keras.spark.rows import Layout, Leaf, layout_of, narrow
 from zoo_keras.training.data import ArrayData, Batch, template, unpack_x_y_sample_weight
-from zoo_keras.training.fed import fed_batch
+from zoo_keras.training.fed import fed_batch, takes_text
 
 Shape = tuple[int | None, ...]
 
@@ -54,12 +54,15 @@ class Records(NamedTuple):
                 "rows. Check the filters that made it."
             )
         if self.groups is None:
-            known = _float_inputs(layout_of(found[0], supervised=True), model)
+            known = layout_of(found[0], supervised=True, text=takes_text(model))
+            known = _float_inputs(known, model)
             return known.through(model).arranged(model)
-        shapes = self._input_shapes(model)
+        shapes, text = self._input_shapes(model), takes_text(model)
+        dtypes = [leaf_dtype(self.source.schema, group, text and i < self.counts[0])
+                  for i, group in enumerate(self.groups)]  # fmt: skip
         leaves = [
-            _leaf(group, [found[0][c] for c in group], leaf_dtype(self.source.schema, group), shape)
-            for group, shape in zip(self.groups, shapes, strict=True)
+            _leaf(group, [found[0][c] for c in group], dtype, shape)
+            for group, dtype, shape in zip(self.groups, dtypes, shapes, strict=True)
         ]
         known = Layout(tuple(leaves), self.counts, self.structure)
         return known.through(model).arranged(model)
@@ -134,18 +137,19 @@ def _float_inputs(layout: Layout, model: Any) -> Layout:
     return layout._replace(leaves=tuple(leaves))
 
 
-def leaf_dtype(schema: Any, names: Sequence[str]) -> str:
-    """The dtype of the leaf that these columns make."""
+def leaf_dtype(schema: Any, names: Sequence[str], text: bool = False) -> str:
+    """The dtype of the leaf that these columns make; `text`: it may be text."""
     types = {field.name: field.dataType for field in schema.fields}
     found = [arrow.number_type(types[n], n) for n in names]
-    text = [dtype == "string" for dtype in found]
-    if any(text):
-        if not all(text):
-            raise DataError(
-                f"Columns {', '.join(names)}: text and numbers do not make one input. Received: "
-                f"{found}. Give each kind an Input of its own."
-            )
+    texts = [n for n, dtype in zip(names, found, strict=True) if dtype == "string"]
+    if texts and text and len(texts) == len(names):
         return "string"
+    if texts:
+        raise DataError(
+            f"Column {texts[0]}: expected numbers, booleans, arrays of them, or ML vectors. "
+            f"Received: {type(types[texts[0]]).__name__}. Cast or encode the column first, or give "
+            'it an Input of its own with dtype="string".'
+        )
     return narrow(np.result_type(*found))
 
 

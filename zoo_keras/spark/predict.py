@@ -20,6 +20,7 @@ from zoo_keras.spark.partitions import is_frame
 from zoo_keras.spark.rows import Columns, Layout, Leaf, in_partition, layout_of
 from zoo_keras.training import steps
 from zoo_keras.training.data import check_batch_size
+from zoo_keras.training.fed import takes_text
 
 HIDDEN = "__zoo_keras_"  # prefix of columns that exist only on the way
 
@@ -86,7 +87,7 @@ def parcel_for(model: Any, layout: Layout, size: int, threads: int) -> tuple[Par
 
 
 def _predict_rdd(model: Any, rdd: Any, size: int) -> Any:
-    layout = (_known_layout(model) or _first_layout(rdd)).through(model)
+    layout = (_known_layout(model) or _first_layout(rdd, takes_text(model))).through(model)
     parcel, structure = parcel_for(model, layout, size, cluster.task_cpus(rdd.ctx))
     single = not isinstance(structure, (list, tuple, dict))
     keys = sorted(structure) if isinstance(structure, dict) else None
@@ -109,13 +110,13 @@ def _known_layout(model: Any) -> Layout | None:
     return Layout((Leaf("x", shape, dtype),), (1, 0, 0), (0, None, None))
 
 
-def _first_layout(rdd: Any) -> Layout:
+def _first_layout(rdd: Any, text: bool) -> Layout:
     sample = rdd.take(1)
     if not sample:
         raise DataError(
             "predict: the RDD holds no records. Received: 0 rows. Check the filters that made it."
         )
-    return layout_of(sample[0], supervised=False)
+    return layout_of(sample[0], supervised=False, text=text)
 
 
 def predict_records(
@@ -172,8 +173,9 @@ def _frame_layout(model: Any, frame: Any, groups: list[tuple[str, ...]], structu
     if len(inputs) != len(groups) or any(None in shape for shape, _ in inputs):
         nested = (structure, None, None)
         return frames.Records(selected, tuple(groups), counts, nested).layout(model, "predict")
+    text, schema = takes_text(model), frame.schema
     leaves = [
-        Leaf(", ".join(group), tuple(d or 0 for d in shape), frames.leaf_dtype(frame.schema, group))
+        Leaf(", ".join(group), tuple(d or 0 for d in shape), frames.leaf_dtype(schema, group, text))
         for group, (shape, _) in zip(groups, inputs, strict=True)
     ]
     return Layout(tuple(leaves), counts, (structure, None, None)).through(model)

@@ -16,7 +16,7 @@ import numpy as np
 
 from zoo_keras.dtypes import storage
 from zoo_keras.errors import DataError
-from zoo_keras.feed.columns import is_text, stacked_text, value_array
+from zoo_keras.feed.columns import holds_text, stacked_text, value_array
 from zoo_keras.feed.feed import Source
 from zoo_keras.nest import flatten
 from zoo_keras.training.data import Batch, template
@@ -95,10 +95,11 @@ class Layout(NamedTuple):
         return self._replace(targets=tuple(map(int, found.y)), structure=found.structure)
 
 
-def layout_of(record: Any, supervised: bool) -> Layout:
+def layout_of(record: Any, supervised: bool, text: bool = False) -> Layout:
     """The Layout that a sample record shows.
 
     Args:
+        text: x may hold text.
         supervised: records are (x, y) or (x, y, weight); otherwise they are x alone.
     """
     try:
@@ -108,7 +109,7 @@ def layout_of(record: Any, supervised: bool) -> Layout:
     groups = [flatten(p) if p is not None else [] for p in parts]
     names = ("x", "y", "sample_weight")
     leaves = [
-        _leaf(value, f"{name}[{i}]" if len(group) > 1 else name)
+        _leaf(value, f"{name}[{i}]" if len(group) > 1 else name, text and name == "x")
         for name, group in zip(names, groups, strict=True)
         for i, value in enumerate(group)
     ]
@@ -151,18 +152,11 @@ def _is_array(value: Any) -> bool:
     return getattr(value, "ndim", 0) > 0 or hasattr(value, "toArray")
 
 
-def _leaf(value: Any, name: str) -> Leaf:
-    array = _column_array(value, name, "in the first record")
-    return Leaf(name, array.shape, "string" if is_text(array) else narrow(array.dtype))
-
-
-def _column_array(value: Any, name: str, where: str) -> np.ndarray:
-    try:
-        array = value_array(value)
-    except ValueError:
-        array = np.asarray(None)
-    text = is_text(array) and stacked_text([value], array.shape) is not None
-    return array if text else _number_array(value, name, where)
+def _leaf(value: Any, name: str, text: bool) -> Leaf:
+    if text and holds_text(value):
+        return Leaf(name, _text_array(value, name, "in the first record").shape, "string")
+    array = _number_array(value, name, "in the first record")
+    return Leaf(name, array.shape, narrow(array.dtype))
 
 
 def _number_array(value: Any, name: str, where: str) -> np.ndarray:

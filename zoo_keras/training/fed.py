@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zoo_keras import weights
+from zoo_keras import dtypes, weights
 from zoo_keras.feed.columns import dtype_of, is_text, narrowed
 from zoo_keras.feed.feed import Feed, Source, make_feed
 from zoo_keras.training.data import Batch
@@ -38,6 +38,14 @@ def takes_columns(model: Any) -> bool:
         found = any(getattr(layer, "on_columns", False) for layer in model._flatten_layers())
         model._note(_column_layers=(stamp, found))
     return bool(model.__dict__["_column_layers"][1])
+
+
+def takes_text(model: Any) -> bool:
+    """Whether inputs of the model may be text: by its Inputs, or where there are none, its layers."""
+    graph = getattr(model, "_function", None)
+    if graph is None:
+        return takes_columns(model)
+    return any(t.dtype in dtypes.TEXT for t in graph.inputs)
 
 
 def feed_for(model: Any, sources: Sequence[Source], nest: Any) -> Feed | None:

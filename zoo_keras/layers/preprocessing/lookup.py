@@ -17,6 +17,7 @@ from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.feed.states import TokenCounts
 from zoo_keras.layers.arguments import argument_error, one_of, refuse
 from zoo_keras.layers.layer import Layer
+from zoo_keras.layers.operation import is_tried
 from zoo_keras.layers.preprocessing.adapting import seen
 from zoo_keras.layers.preprocessing.encoding import encode, output_mode
 from zoo_keras.ops.lookup import Table, token_numbers, tokens_of_numbers
@@ -246,6 +247,7 @@ class Lookup(Layer):
         self._finish(counts)
 
     def _finish(self, seen_tokens: TokenCounts) -> None:
+        seen_tokens.decode()
         for token in (self.mask_token, self.oov_token):
             seen_tokens.counts.pop(token, None)
         limit = None if self.max_tokens is None else self.max_tokens - self._first
@@ -320,9 +322,15 @@ class Lookup(Layer):
         if self.output_mode != "tf_idf":
             return encoder(numbers, self.output_mode, depth)
         counts = encoder(numbers, "count", depth)
-        if self._idf is None:
-            raise ConfigError(f'"{self.name}": tf_idf needs weights. Adapt the layer first.')
-        return ops.multiply(counts, self._idf)
+        weights = self._idf
+        if weights is None:
+            if not numbers.shape or not is_tried(numbers.shape[0]):
+                raise ConfigError(
+                    f'{type(self).__name__} "{self.name}": tf_idf needs weights. Received: a call '
+                    "before any were learnt. Adapt the layer, or load its weights."
+                )
+            weights = np.zeros(depth, config.floatx())  # a model is built, its weights come later
+        return ops.multiply(counts, weights)
 
     # ---- files ---------------------------------------------------------------------------------
 
@@ -352,6 +360,7 @@ class Lookup(Layer):
         """Take them back."""
         if self.output_mode == "tf_idf" and "idf_weights" in arrays:
             self._idf = np.asarray(arrays["idf_weights"], config.floatx())
+            self._note_change()
 
     def assets(self) -> dict[str, str]:
         """Texts that `.keras` files hold for the layer, by name."""
@@ -434,7 +443,7 @@ class StringLookup(Lookup):
         encoding: str = "utf-8",
         name: str | None = None,
         salt: Any = None,
-        oov_method: str = "farmhash",
+        oov_method: str = "floormod",
         **kwargs: Any,
     ) -> None:
         self.encoding = encoding
