@@ -8,7 +8,7 @@ Needs a Python with keras >= 3.15, tensorflow (CPU), torch and tf-keras:
 
 Areas: layers, spatial and recurrent (more layers, and files of them), elementary (activations,
 initializers, regularizers, constraints, schedules), losses, metrics, optimizers,
-more_optimizers, models, int8 (quantised models),
+more_optimizers, models, int8 (quantised models), preprocessing,
 applications, files (.h5, .keras, .weights.h5 by Keras 3 on TensorFlow), torch (the same of one
 model on torch), keras2, spatial_keras2 and recurrent_keras2 (.h5 by Keras 2). The tests themselves
 read only data/ and need none of these packages. Inputs come from numpy generators seeded by the
@@ -40,6 +40,7 @@ MAKERS = {
     "recurrent": "tensorflow",
     "recurrent_keras2": "tensorflow",
     "int8": "tensorflow",
+    "preprocessing": "tensorflow",
 }
 
 

@@ -91,6 +91,7 @@ from zoo_keras.layers.pooling import (
 from zoo_keras.layers.preprocessing.discretization import Discretization
 from zoo_keras.layers.preprocessing.encoding import CategoryEncoding
 from zoo_keras.layers.preprocessing.hashing import Hashing
+from zoo_keras.layers.preprocessing.images import CenterCrop, DecodeImage, Resizing
 from zoo_keras.layers.preprocessing.lookup import IntegerLookup, StringLookup
 from zoo_keras.layers.preprocessing.normalization import Normalization
 from zoo_keras.layers.preprocessing.text_vectorization import TextVectorization
@@ -160,7 +161,7 @@ __all__ = [
     "subtract",
     "Bidirectional", "GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "SimpleRNN", "SimpleRNNCell",
     "StackedRNNCells", "TimeDistributed", "Wrapper",
-    "CategoryEncoding", "Discretization", "Hashing", "IntegerLookup", "Normalization",
+    "CategoryEncoding", "CenterCrop", "DecodeImage", "Resizing", "Discretization", "Hashing", "IntegerLookup", "Normalization",
     "StringLookup", "TextVectorization",
 ]  # fmt: skip
 

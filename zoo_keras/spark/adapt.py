@@ -112,7 +112,8 @@ class _ColumnChunks:
         columns = [batch.column(names.index(n)) for n in self.names]
         if len(columns) == 1 and arrow.is_list_of_text(columns[0].type):
             return columns[0].to_pylist()
-        parts = [arrow.numpy_column(c, n, first) for c, n in zip(columns, self.names, strict=True)]
+        named = zip(columns, self.names, strict=True)
+        parts = [arrow.numpy_column(c, n, first, text=True) for c, n in named]
         if len(parts) == 1:
             return parts[0]
         return np.concatenate([p.reshape(len(p), -1) for p in parts], axis=1)

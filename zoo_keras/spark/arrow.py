@@ -118,7 +118,8 @@ def leaves_of_batch(
     names = batch.schema.names
     found = []
     for group, leaf in zip(groups, leaves, strict=True):
-        parts = [numpy_column(batch.column(names.index(n)), n, first) for n in group]
+        text = leaf.dtype == "string"
+        parts = [numpy_column(batch.column(names.index(n)), n, first, text) for n in group]
         if len(parts) > 1:
             array = np.concatenate([p.reshape(batch.num_rows, -1) for p in parts], axis=1)
         else:
@@ -156,8 +157,12 @@ def _refuse_at(bad: np.ndarray, expected: str, received: str, leaf: Leaf, first:
         )
 
 
-def numpy_column(column: Any, name: str, first: int) -> np.ndarray:
-    """A pyarrow array of numbers, or of equally long lists of them, as a dense array."""
+def numpy_column(column: Any, name: str, first: int, text: bool = False) -> np.ndarray:
+    """A pyarrow array of numbers, or of equally long lists of them, as a dense array.
+
+    Args:
+        text: strings and binaries are taken too, as objects.
+    """
     import pyarrow as pa
 
     shape: list[int] = [len(column)]
@@ -166,10 +171,10 @@ def numpy_column(column: Any, name: str, first: int) -> np.ndarray:
         shape.append(_common_length(np.diff(np.asarray(column.offsets)), name, first, shape))
         column = column.flatten()
     _no_nulls(column, name, first, shape)
-    if _is_text(column.type):
-        text = np.empty(len(column), object)
-        text[:] = column.to_pylist()
-        return text.reshape(shape)
+    if text and _is_text(column.type):
+        objects = np.empty(len(column), object)
+        objects[:] = column.to_pylist()
+        return objects.reshape(shape)
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
             or pa.types.is_boolean(column.type)):  # fmt: skip
         raise UnsupportedError(

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import ops
-from zoo_keras.errors import DataError
+from zoo_keras.errors import DataError, UnsupportedError
 from zoo_keras.layers.arguments import argument_error, refuse
 from zoo_keras.layers.layer import Layer
+from zoo_keras.layers.preprocessing.adapting import is_spark
 from zoo_keras.layers.preprocessing.encoding import output_mode
 from zoo_keras.layers.preprocessing.lookup import MODES, StringLookup
 from zoo_keras.ops.lookup import token_numbers
@@ -84,6 +85,12 @@ class TextVectorization(Layer):
             feature_col: the column of a DataFrame that has several.
         """
         del batch_size
+        for name, given in (("standardize", self._standardize), ("split", self._split)):
+            if callable(given) and is_spark(data):
+                raise UnsupportedError(
+                    f'TextVectorization "{self.name}": functions of your own do not travel to a '
+                    f"cluster. Received: {name}={given!r}. Apply it to the records before."
+                )
         self._lookup_layer._learn(data, steps, feature_col, self._words())
         self._note_change()
 
@@ -165,7 +172,7 @@ class TextVectorization(Layer):
             "vocabulary": lookup.input_vocabulary,
             "idf_weights": lookup.input_idf_weights,
             "encoding": lookup.encoding,
-            "vocabulary_size": self.vocabulary_size(),
+            "vocabulary_size": lookup._frozen or self.vocabulary_size(),
         }
 
     @classmethod
