@@ -18,7 +18,6 @@ from zoo_keras.graph import (
     INPUT,
     PARAMETER,
     Graph,
-    Node,
     Tensor,
     constant,
     input_tensor,

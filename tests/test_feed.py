@@ -50,7 +50,8 @@ def test_shape_rules_of_column_ops(op, i):
     result = op.reference(x, **sample.attrs)
     inner = x[0].shape if isinstance(x[0], np.ndarray) and x.ndim == 1 else ()
     shape = (*x.shape, *[OPEN] * (2 if len(inner) == 3 else isinstance(x[0], list)), *inner[2:])
-    dtype = inner and x[0].dtype.name or ("string" if x.dtype == object else x.dtype.name)
+    text = "string" if x.dtype == object else x.dtype.name
+    dtype = x[0].dtype.name if inner else text
     (spec,) = op.infer(ops_spec(shape, dtype), **sample.attrs)
     assert len(result) == spec.shape[0]
     if OPEN not in spec.shape:
@@ -235,7 +236,7 @@ def test_what_is_no_text_is_named(data, message):
 
 def test_text_for_a_model_of_numbers_is_refused():
     model = keras.Sequential([keras.Input((1,)), layers.Dense(1)])
-    with pytest.raises(ShapeError, match="takes dtype float32. Received: string"):
+    with pytest.raises(ShapeError, match=r"takes dtype float32\. Received: string"):
         model.predict(WORDS, verbose=0)
 
 

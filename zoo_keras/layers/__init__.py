@@ -161,7 +161,8 @@ __all__ = [
     "subtract",
     "Bidirectional", "GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "SimpleRNN", "SimpleRNNCell",
     "StackedRNNCells", "TimeDistributed", "Wrapper",
-    "CategoryEncoding", "CenterCrop", "DecodeImage", "Resizing", "Discretization", "Hashing", "IntegerLookup", "Normalization",
+    "CategoryEncoding", "CenterCrop", "DecodeImage", "Discretization", "Hashing", "IntegerLookup",
+    "Normalization", "Resizing",
     "StringLookup", "TextVectorization",
 ]  # fmt: skip
 

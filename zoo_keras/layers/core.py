@@ -12,10 +12,10 @@ from zoo_keras import ops
 from zoo_keras.errors import ConfigError
 from zoo_keras.layers.arguments import argument_error
 from zoo_keras.layers.layer import Layer, is_shape
-from zoo_keras.ops.symbolic import KerasTensor
-from zoo_keras.saving.by_value import dump_function, load_function
 from zoo_keras.ops.fed import OPEN
 from zoo_keras.ops.images import rescale_images
+from zoo_keras.ops.symbolic import KerasTensor
+from zoo_keras.saving.by_value import dump_function, load_function
 from zoo_keras.saving.serialization import (
     deserialize_keras_object,
     in_safe_mode,

@@ -1,8 +1,8 @@
-"""Ops on whole columns: text, and rows of different sizes. They run in a feed, never in a Program.
+"""Ops on columns: text, and rows of different sizes. They run in a feed, never in a Program.
 
-In: a decorated numpy function over columns. Out: a ColumnOp in `column_ops`, called on graph Tensors
-like any op. A column of text is an array of str and bytes objects; rows of different sizes are an
-array of objects, one list or array for each row, and have OPEN axes in their Spec.
+In: a decorated numpy function over columns. Out: a ColumnOp in `column_ops`, called on Tensors of
+graphs like any op. A column of text is an array of str and bytes objects; rows of different sizes
+are an array of objects, one list or array for each row, and have OPEN axes in their Spec.
 """
 
 from __future__ import annotations

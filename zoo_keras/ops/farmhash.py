@@ -1,4 +1,4 @@
-"""The hashes of Keras' Hashing and lookup layers: FarmHash Fingerprint64, and SipHash-2-4 with a salt.
+"""The hashes of Keras' Hashing and lookups: FarmHash Fingerprint64, SipHash-2-4 with a salt.
 
 In: a flat column of text or whole numbers (hashed as decimal text). Out: uint64 hashes, or buckets.
 All values of one kind of length are hashed together, eight bytes at a time, in wrapping uint64.
@@ -8,6 +8,7 @@ Source: google/farmhash (farmhashna), Aumasson and Bernstein, "SipHash" (2012).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -144,7 +145,7 @@ class _State:
         self.w: Pair = (zero, zero)
         self.x = seed * _K2 + texts.word(s)
 
-    def block(self, s: np.ndarray, mul: np.ndarray, by: int) -> None:
+    def block(self, s: np.ndarray, mul: Any, by: int) -> None:
         """One block; `by` is 1, and 9 for the last."""
         word, v, w, times = self.texts.word, self.v, self.w, _U(by)
         x = _rotate(self.x + self.y + v[0] + word(s + 8), 37) * mul
@@ -169,9 +170,8 @@ def _long(texts: _Texts, s: np.ndarray, n: np.ndarray, blocks: int) -> np.ndarra
     state.v, state.w = (v0, v1), (w0 + v0, w1)
     state.block(s + n - 64, mul, 9)
     v, w = state.v, state.w
-    return _join(
-        _join(v[0], w[0], mul) + _mix(state.y) * _K0 + state.z, _join(v[1], w[1], mul) + state.x, mul
-    )  # fmt: skip
+    low = _join(v[0], w[0], mul) + _mix(state.y) * _K0 + state.z
+    return _join(low, _join(v[1], w[1], mul) + state.x, mul)
 
 
 # ---- SipHash -------------------------------------------------------------------------------------

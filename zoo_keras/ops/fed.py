@@ -1,4 +1,4 @@
-"""Where columns end: tensors of numbers that a feed has computed stand in for the nodes that make them.
+"""Where columns end: what a feed has computed stands in for the nodes that would make it.
 
 In: nodes over text, over rows of different sizes, or of ops on columns. Out: their outputs, or what
 the block around the trace puts in their place. Knows no op and no feed.

@@ -71,7 +71,7 @@ def _text(*values: Any) -> Any:
     return lambda rng: [np.array(values, object)]
 
 
-def _whole(*values: int) -> Any:
+def _whole(*values: list[int]) -> Any:
     return lambda rng: [np.array(values, np.int64)]
 
 
@@ -147,8 +147,7 @@ def hash_bins(x, *, bins, mask, salt):
         flat = flat.astype(np.int64)
     numbers = farmhash.buckets(flat, bins - masked, salt).astype(np.int64)
     if masked:
-        text = mask if not isinstance(mask, str) else (mask, mask.encode())
-        hit = np.isin(x.reshape(-1), text) if not isinstance(mask, str) else np.array(
-            [v in text for v in flat.tolist()], bool)  # fmt: skip
+        names = (mask, mask.encode()) if isinstance(mask, str) else (mask,)
+        hit = np.fromiter((v in names for v in x.reshape(-1).tolist()), bool, x.size)
         numbers = np.where(hit, 0, numbers + 1)
     return numbers.reshape(x.shape)

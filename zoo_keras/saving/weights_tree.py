@@ -207,7 +207,7 @@ def _layer_plan(group: Any, path: str, layer: Any) -> tuple[Plan, list[str]]:
     return found, problems
 
 
-def _own_plan(group: Any, layer: Any) -> Plan:
+def _own_plan(group: Any, layer: Any) -> list[tuple[Any, Any]]:
     names = [] if group is None else list(group)
     shapes = {name: hdf5.child(group, name, "dataset").shape for name in names}
     return [(_Own(layer), {n: hdf5.read_array(group, n, s) for n, s in shapes.items()})]

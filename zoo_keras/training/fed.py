@@ -41,7 +41,7 @@ def takes_columns(model: Any) -> bool:
 
 
 def takes_text(model: Any) -> bool:
-    """Whether inputs of the model may be text: by its Inputs, or where there are none, its layers."""
+    """Whether inputs of the model may be text: by its Inputs, or without such its layers."""
     graph = getattr(model, "_function", None)
     if graph is None:
         return takes_columns(model)

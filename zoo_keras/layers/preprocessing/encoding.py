@@ -1,4 +1,4 @@
-"""Category numbers as one-hot rows, sets or counts: CategoryEncoding, and what other layers share."""
+"""Category numbers as one-hot rows, sets or counts: CategoryEncoding, and what others share."""
 
 from __future__ import annotations
 

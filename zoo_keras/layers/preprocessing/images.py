@@ -1,7 +1,7 @@
 """Layers that decode images and bring them to one size: DecodeImage, Resizing, CenterCrop.
 
-In: bytes of files, images of many sizes (in a feed), or arrays of images of one size. Out: images of
-one size. Both ways use the same weights.
+In: bytes of files, images of many sizes (in a feed), or arrays of images of one size. Out: images
+of one size. Both ways use the same weights.
 """
 
 from __future__ import annotations

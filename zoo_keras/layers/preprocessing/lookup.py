@@ -286,7 +286,7 @@ class Lookup(Layer):
             self._table = Table(
                 self._tokens, self._first, self.mask_token,
                 0 if self.output_mode == "int" else DROPPED, self.num_oov_indices, self._oov_first,
-                tuple(self.salt) if self.salt else None,
+                (self.salt[0], self.salt[1]) if self.salt else None,
                 self.vocabulary_dtype == "int64" and self.oov_method == "floormod",
             )  # fmt: skip
         return self._table

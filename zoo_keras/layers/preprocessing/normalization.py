@@ -46,14 +46,14 @@ class Normalization(Layer):
         self.supports_masking = True
         self._shape: tuple[int | None, ...] | None = None
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Any = None) -> None:
         """Make room for mean and variance."""
         shape = tuple(input_shape)
         self._keep = tuple(sorted(self._checked(a, shape) for a in self.axis))
         self._shape = shape
         if self.input_mean is None:
             kept = tuple(shape[a] for a in self._keep)
-            options = {"shape": kept, "trainable": False}
+            options: dict[str, Any] = {"shape": kept, "trainable": False}
             self.adapt_mean = self.add_weight(name="mean", initializer="zeros", **options)
             self.adapt_variance = self.add_weight(name="variance", initializer="ones", **options)
             self.count = self.add_weight(name="count", shape=(), dtype="int32",
@@ -115,17 +115,17 @@ class Normalization(Layer):
             return ops.add(mean, ops.multiply(x, scale))
         return ops.divide(ops.subtract(x, mean), scale)
 
-    def _spread(self, rank: int) -> tuple[Any, Any]:
+    def _spread(self, rank: int) -> list[Any]:
         """Mean and variance, with axes of size 1 where they are the same."""
         shape = self._shape or ()
-        wide = [shape[a] if a in self._keep else 1 for a in range(rank)]
+        wide = [int(shape[a] or 1) if a in self._keep else 1 for a in range(rank)]
         if self.input_mean is None:
-            return tuple(ops.reshape(v, wide) for v in (self.adapt_mean, self.adapt_variance))  # type: ignore[return-value]
+            return [ops.reshape(v, wide) for v in (self.adapt_mean, self.adapt_variance)]
         narrow = [1] * rank
         for i, size in enumerate(reversed(np.shape(self.input_mean)), 1):
             narrow[self._keep[-i]] = size
-        given = (np.asarray(v, self.compute_dtype) for v in (self.input_mean, self.input_variance))
-        return tuple(np.broadcast_to(v.reshape(narrow), wide) for v in given)  # type: ignore[return-value]
+        given = [np.asarray(v, self.compute_dtype) for v in (self.input_mean, self.input_variance)]
+        return [np.broadcast_to(v.reshape(narrow), wide) for v in given]
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """That of the inputs."""

@@ -1,4 +1,4 @@
-"""TextVectorization: texts to numbers of words: standardised, split, joined to n-grams, looked up."""
+"""TextVectorization: texts standardised, split, joined to n-grams, and looked up."""
 
 from __future__ import annotations
 
