@@ -236,8 +236,10 @@ def test_what_is_no_text_is_named(data, message):
 
 def test_text_for_a_model_of_numbers_is_refused():
     model = keras.Sequential([keras.Input((1,)), layers.Dense(1)])
-    with pytest.raises(ShapeError, match=r"takes dtype float32\. Received: string"):
+    with pytest.raises(DataError, match=r"x\[0\]: expected numbers\. Received: text"):
         model.predict(WORDS, verbose=0)
+    with pytest.raises(ShapeError, match=r"takes dtype float32\. Received: string"):
+        model(WORDS)
 
 
 # ---- adapt ---------------------------------------------------------------------------------------

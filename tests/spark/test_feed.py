@@ -75,6 +75,7 @@ LEARNERS = [
     (lambda: layers.IntegerLookup(), np.arange(64)[:, None] % 11 * 2**33),
     (lambda: layers.TextVectorization(output_mode="tf_idf", ngrams=2), np.array(TEXTS, object)),
     (lambda: layers.Normalization(), REAL),
+    (lambda: layers.Normalization(axis=None), REAL),
     (lambda: layers.Discretization(num_bins=5, epsilon=0.02), REAL),
 ]
 

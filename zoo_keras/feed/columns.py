@@ -96,11 +96,11 @@ def _check_text(array: np.ndarray, what: str) -> None:
     for row, value in enumerate(array.reshape(-1).tolist()):
         if not isinstance(value, (str, bytes)):
             row = row // max(1, array[0].size if isinstance(array[0], np.ndarray) else 1)
-            missing = value is None or value != value
+            received = "a null" if value is None or value != value else repr(value)[:60]
             raise DataError(
-                f"{what}, row {row}: expected {'text' if row or missing else 'numbers'}. Received: "
-                f"{'a null' if missing else repr(value)[:60]} in an array of objects (nulls, "
-                "strings or ragged rows). Fill or drop such rows, or use a numeric array."
+                f"{what}, row {row}: expected numbers or text. Received: {received} in an array of "
+                "objects (nulls, strings or ragged rows). Fill or drop such rows, or use a numeric "
+                "array."
             )
 
 

@@ -23,6 +23,9 @@ from zoo_keras.ops.column import column_ops
 from zoo_keras.ops.fed import OPEN, standing_in
 from zoo_keras.ops.op import as_tensors, registry
 
+ROWS = 1 << 62  # rows that run together: all
+IMAGES = 16  # the same where decoded images of many sizes wait in memory
+
 
 class Source(NamedTuple):
     """A raw column: the shape of a row, and the dtype."""
@@ -43,12 +46,18 @@ class Feed:
 
     def __init__(self, nest: Any, sources: Sequence[Source], graph: Graph, uid: str) -> None:
         self.nest, self.sources, self.graph, self.uid = nest, tuple(sources), graph, uid
+        images = any(s.shape.count(OPEN) > 1 for n in graph.nodes() for s in n.specs)
+        self._piece = IMAGES if images and not self._is_open() else ROWS
 
     def __repr__(self) -> str:  # part of the key of compiled programs
         return f"<Feed {self.uid}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpacked, (self.nest, self.sources, _plain(self.graph), self.uid)
+
+    def _is_open(self) -> bool:
+        """Whether the size of an output is decided by all rows that run together."""
+        return any(OPEN in t.shape[1:] for t in self.graph.outputs)
 
     def check_travels(self) -> None:
         """UnsupportedError when functions of the user are part of it, or sizes are open."""
@@ -76,6 +85,13 @@ class Feed:
 
     def run(self, columns: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The arrays that Programs take, for columns as the sources say."""
+        rows, step = len(columns[0]), self._piece
+        if rows <= step:
+            return self._run(columns)
+        pieces = [self._run([c[i : i + step] for c in columns]) for i in range(0, rows, step)]
+        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+
+    def _run(self, columns: Sequence[np.ndarray]) -> list[np.ndarray]:
         rows = len(columns[0])
         made = interpret.run(self.graph, columns, rows)
         for array in made:

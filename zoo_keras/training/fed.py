@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo_keras import dtypes, weights
+from zoo_keras.errors import DataError
 from zoo_keras.feed.columns import dtype_of, is_text, narrowed
 from zoo_keras.feed.feed import Feed, Source, make_feed
 from zoo_keras.training.data import Batch
@@ -19,8 +20,13 @@ def fed_batch(model: Any, batch: Batch) -> Batch:
     """The batch with its inputs run through the model's Feed, if it has one."""
     if not batch.x or isinstance(batch.structure[0], Feed):
         return batch
-    feed = None
-    if any(map(is_text, batch.x)) or takes_columns(model):
+    feed, text = None, [i for i, a in enumerate(batch.x) if is_text(a)]
+    if text and not takes_text(model):
+        raise DataError(
+            f"x[{text[0]}]: expected numbers. Received: text, for a model that takes none. Convert "
+            'the data to a numeric array, or give the model an Input with dtype="string".'
+        )
+    if text or takes_columns(model):
         sources = [Source(a.shape[1:], dtype_of(a)) for a in batch.x]
         feed = feed_for(model, sources, batch.structure[0])
     if feed is None:

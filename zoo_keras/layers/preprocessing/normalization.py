@@ -82,21 +82,14 @@ class Normalization(Layer):
                 f'Normalization "{self.name}": cannot adapt a layer that was made with a mean. '
                 "Received: adapt(). Make one without."
             )
-        if is_spark(data):
-            rank, rest = 1 + _row_rank(data, feature_col), data
-        else:
-            first, rest = _first(data)
-            rank = first.ndim
-            if not self.built:
-                self.build((None, *first.shape[1:]) if 0 not in [
-                    a % rank for a in self.axis] else first.shape)  # fmt: skip
-        keep = tuple(sorted(a % rank for a in self.axis))
+        shape, rest = _shape_of(data, feature_col)
+        keep = tuple(sorted(a % len(shape) for a in self.axis))
+        if not self.built:
+            self.build(shape if 0 in keep else (None, *shape[1:]))
         state = seen(_MakeMoments(keep), rest, _floats, column=feature_col, lists_are_batches=True)
         self._learn(state)
 
     def _learn(self, state: Moments) -> None:
-        if not self.built:
-            self.build((None, *np.shape(state.mean)))
         if np.shape(state.mean) != self.adapt_mean.shape:
             raise ShapeError(
                 f'Normalization "{self.name}": was built for inputs of shape {self._shape}. '
@@ -156,25 +149,24 @@ def _floats(chunk: Any) -> np.ndarray:
     return np.asarray(chunk, np.float32)
 
 
-def _first(data: Any) -> tuple[np.ndarray, Any]:
-    """The first batch, and all of them."""
+def _shape_of(data: Any, column: Any) -> tuple[tuple[int | None, ...], Any]:
+    """(shape of a batch, the data, of which nothing is lost)."""
+    if is_spark(data):
+        from zoo_keras.spark.adapt import first_row
+
+        return (None, *first_row(data, column).shape), data
     if hasattr(data, "to_numpy"):
         data = data.to_numpy()
     if isinstance(data, np.ndarray):
-        return data, data
-    if not hasattr(data, "__iter__"):
-        first = data[0]
-        return _floats(first[0] if isinstance(first, tuple) else first), data
+        return data.shape, data
+    if not hasattr(data, "__iter__"):  # a PyDataset
+        return _batch_shape(data[0]), data
     batches = iter(data)
     first = next(batches, None)
     if first is None:
         raise ConfigError("adapt: the data hold no batch. Received: an empty source. Pass some.")
-    array = np.asarray(first[0] if isinstance(first, tuple) else first)
-    return array, itertools.chain([first], batches)
+    return _batch_shape(first), itertools.chain([first], batches)
 
 
-def _row_rank(data: Any, column: Any) -> int:
-    """How many axes a row of an RDD or DataFrame has."""
-    from zoo_keras.spark.adapt import first_row
-
-    return int(first_row(data, column).ndim)
+def _batch_shape(batch: Any) -> tuple[int, ...]:
+    return np.shape(batch[0] if isinstance(batch, tuple) else batch)
