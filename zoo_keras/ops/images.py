@@ -151,11 +151,9 @@ def resized(image: np.ndarray, size: tuple[int, int], interpolation: str, antial
             image = image.take(first, axis=axis)
             continue
         shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
-        parts = (image.take(first + k, axis=axis) * weights[:, k].reshape(shape)
-                 for k in range(weights.shape[1]))  # fmt: skip
-        total = np.zeros((), np.float32)
-        for part in parts:
-            total = total + part
+        total = image.take(first, axis=axis) * weights[:, 0].reshape(shape)
+        for k in range(1, weights.shape[1]):
+            total += image.take(first + k, axis=axis) * weights[:, k].reshape(shape)
         image = total
     return image
 

@@ -66,8 +66,8 @@ def taps(size: int, new: int, interpolation: str, antialias: bool = False) -> Ta
     wide = max(scale, 1.0) if antialias else 1.0
     kernel, radius = _KERNELS[interpolation]
     centre = (np.arange(new) + 0.5) * scale - 0.5
-    run = min(size, 2 * math.ceil(radius * wide) + 1)
-    first = np.clip(np.ceil(centre - radius * wide), 0, size - run).astype(np.int64)
+    run = min(size, 2 * math.ceil(radius * wide))
+    first = np.clip(np.floor(centre - radius * wide) + 1, 0, size - run).astype(np.int64)
     apart = (centre[:, None] - (first[:, None] + np.arange(run))) / wide
     if interpolation == "bicubic" and not antialias:
         apart = np.rint(apart * 1024) / 1024  # TensorFlow looks its weights up in a table
