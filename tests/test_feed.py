@@ -242,6 +242,28 @@ def test_text_for_a_model_of_numbers_is_refused():
         model(WORDS)
 
 
+def test_shapes_of_outputs_are_found_without_data():
+    lookup = layers.StringLookup(vocabulary=["a"], output_mode="count")
+    assert lookup.compute_output_shape((None, 4)) == (None, 2)
+    vector = layers.TextVectorization(output_sequence_length=5)
+    assert vector.compute_output_shape((None, 1)) == (None, 5)
+    model = keras.Sequential([layers.StringLookup(vocabulary=["a"]), layers.Embedding(2, 3)])
+    model.build((None, 1))
+    assert model.predict(["a", "b"], verbose=0).shape == (2, 1, 3)
+
+
+def test_models_within_models_and_bytes():
+    inner = keras.Sequential([keras.Input((1,), dtype="string"), layers.Hashing(20),
+                              layers.Embedding(20, 2)])  # fmt: skip
+    a, b = keras.Input((1,), dtype="bytes", name="a"), keras.Input((1,), dtype="string", name="b")
+    images = layers.Resizing(2, 2)(layers.DecodeImage()(a))
+    model = keras.Model([a, b], [images, inner(b)])
+    files = [png(np.full((3, 4, 3), 7, np.uint8))] * 2
+    pixels, vectors = model.predict([np.array(files, object), ["x", "y"]], verbose=0)
+    assert (pixels == 7).all()
+    np.testing.assert_array_equal(vectors, inner.predict(["x", "y"], verbose=0))
+
+
 # ---- adapt ---------------------------------------------------------------------------------------
 
 

@@ -84,7 +84,8 @@ class Sequential(Model):
     def _connect(self, batch_shape: Any, dtype: str | None = None) -> None:
         """Call the layers one after the other, so that the model becomes a functional graph."""
         if not isinstance(self._stack[0], InputLayer):
-            start = InputLayer(batch_shape=tuple(batch_shape), dtype=dtype)
+            kind = dtype or self._stack[0].input_dtype
+            start = InputLayer(batch_shape=tuple(batch_shape), dtype=kind)
             self._stack.insert(0, start)
             self._layers = list(self._stack)
         x = inputs = self._stack[0].output

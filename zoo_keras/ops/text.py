@@ -114,7 +114,7 @@ def _ngrams(row: Sequence[Any], widths: Sequence[int]) -> list[Any]:
 
 
 def _padded_spec(x: Spec, *, table: Any, length: int | None) -> Spec:
-    # an open length differs between any two traces that differ in rows
+    # a length that data decide must differ between any two traces that differ in rows
     return Spec((x.shape[0], x.shape[0] + 1 if length is None else length), "int64")
 
 

@@ -30,6 +30,7 @@ class DecodeImage(Layer):
     """
 
     on_columns = True
+    input_dtype = "string"
 
     def __init__(self, channels: int = 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -104,6 +104,11 @@ class Lookup(Layer):
                 self, "oov_method", "'farmhash' with a salt", self.oov_method, "Set it."
             )
 
+    @property
+    def input_dtype(self) -> str:  # type: ignore[override]
+        """Text or whole numbers."""
+        return "int64" if self.invert else self.vocabulary_dtype
+
     # ---- vocabulary ----------------------------------------------------------------------------
 
     @property

@@ -32,6 +32,7 @@ class TextVectorization(Layer):
     """
 
     on_columns = True
+    input_dtype = "string"
 
     def __init__(
         self,
