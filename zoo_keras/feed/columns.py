@@ -38,13 +38,14 @@ def with_lists_of_text(structure: Any) -> Any:
         return {k: with_lists_of_text(v) for k, v in structure.items()}
     if not isinstance(structure, (list, tuple)):
         return structure
-    if (
-        structure
-        and holds_text(structure)
-        and all(isinstance(leaf, (str, bytes, type(None))) for leaf in flatten(structure))
+    if holds_text(structure) and all(
+        isinstance(leaf, (str, bytes, type(None))) for leaf in flatten(structure)
     ):
         return _as_numpy(structure, "x")
-    return type(structure)(map(with_lists_of_text, structure))
+    if not any(isinstance(v, (list, tuple, dict)) for v in structure):
+        return structure
+    made = [with_lists_of_text(v) for v in structure]
+    return type(structure)(*made) if hasattr(structure, "_fields") else type(structure)(made)
 
 
 def holds_text(value: Any) -> bool:

@@ -46,6 +46,7 @@ class Records(NamedTuple):
 
         Raises DataError when there is no record.
         """
+        dtypes = self._dtypes(model)
         frame = self.groups is not None
         found = self.source.limit(1).collect() if frame else self.source.take(1)
         if not found:
@@ -57,15 +58,22 @@ class Records(NamedTuple):
             known = layout_of(found[0], supervised=True, text=takes_text(model))
             known = _float_inputs(known, model)
             return known.through(model).arranged(model)
-        shapes, text = self._input_shapes(model), takes_text(model)
-        dtypes = [leaf_dtype(self.source.schema, group, text and i < self.counts[0])
-                  for i, group in enumerate(self.groups)]  # fmt: skip
         leaves = [
             _leaf(group, [found[0][c] for c in group], dtype, shape)
-            for group, dtype, shape in zip(self.groups, dtypes, shapes, strict=True)
+            for group, dtype, shape in zip(
+                self.groups, dtypes, self._input_shapes(model), strict=True
+            )
         ]
         known = Layout(tuple(leaves), self.counts, self.structure)
         return known.through(model).arranged(model)
+
+    def _dtypes(self, model: Any) -> list[str]:
+        """The dtype of each leaf of a DataFrame; wrong columns are refused before any job."""
+        text = takes_text(model)
+        return [
+            leaf_dtype(self.source.schema, group, text and i < self.counts[0])
+            for i, group in enumerate(self.groups or ())
+        ]
 
     def _input_shapes(self, model: Any) -> list[Shape | None]:
         """The Input's shape for each leaf of x, None for the other leaves."""

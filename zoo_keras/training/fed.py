@@ -15,6 +15,8 @@ from zoo_keras.feed.columns import dtype_of, is_text, narrowed
 from zoo_keras.feed.feed import Feed, Source, make_feed
 from zoo_keras.training.data import Batch
 
+KEPT = 64  # Feeds of a model: one for each shape of its raw columns
+
 
 def fed_batch(model: Any, batch: Batch) -> Batch:
     """The batch with its inputs run through the model's Feed, if it has one."""
@@ -58,7 +60,7 @@ def feed_for(model: Any, sources: Sequence[Source], nest: Any) -> Feed | None:
     """The model's Feed for such columns; made once as long as the model stays the same."""
     kept = model.__dict__.setdefault("_feeds", {})
     stamp, key = model.last_change(), (tuple(sources), repr(nest))
-    if kept.get("stamp") != stamp:
+    if kept.get("stamp") != stamp or len(kept) > KEPT:
         kept.clear()
     if key not in kept:
         kept[key] = make_feed(model, sources, nest)  # may build layers
