@@ -104,9 +104,10 @@ class Op:
         tensors = as_tensors(args)
         if self.elementwise:
             tensors = self._same_dtype(tensors)
-        specs = self.infer(*[t.spec for t in tensors], **attrs)
+        given = [t.spec for t in tensors]
+        specs = self.infer(*given, **attrs)
         node = Node(self, tensors, attrs, specs, current_scope())
-        plain = not self.on_columns and all(is_plain(t.spec) for t in tensors)
+        plain = not self.on_columns and all(map(is_plain, given))
         outputs = node.outputs if plain else fed(node)
         return outputs[0] if len(specs) == 1 else outputs
 
