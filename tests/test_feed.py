@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
 
 import zoo_keras as keras
 from zoo_keras import layers, ops
-from zoo_keras.errors import ConfigError, DataError, ShapeError, UnsupportedError
+from zoo_keras.errors import ConfigError, DataError, FileError, ShapeError, UnsupportedError
 from zoo_keras.feed.feed import Source, make_feed
 from zoo_keras.feed.quantiles import ranks_of
 from zoo_keras.feed.states import Histogram, Moments, TokenCounts
@@ -262,6 +263,44 @@ def test_models_within_models_and_bytes():
     pixels, vectors = model.predict([np.array(files, object), ["x", "y"]], verbose=0)
     assert (pixels == 7).all()
     np.testing.assert_array_equal(vectors, inner.predict(["x", "y"], verbose=0))
+
+
+def changed_archive(source, target, member, content):
+    """The archive with another content of one member."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, content if name == member else old.read(name))
+    return target
+
+
+@pytest.mark.parametrize("text", [b"-1\nx", b"-1\n5\n5", b"\xff\xfe"])
+def test_a_damaged_vocabulary_is_named(tmp_path, text):
+    lookup = layers.IntegerLookup()
+    lookup.adapt([5, 6])
+    model = keras.Sequential([keras.Input((1,), dtype="int64"), lookup])
+    model.save(tmp_path / "a.keras")
+    member = "assets/layers/integer_lookup/vocabulary.txt"
+    bad = changed_archive(tmp_path / "a.keras", tmp_path / "b.keras", member, text)
+    with pytest.raises(FileError, match="damaged"):
+        keras.models.load_model(bad)
+
+
+def test_padded_weights_of_documents_survive_a_file(tmp_path):
+    lookup = layers.StringLookup(output_mode="tf_idf", max_tokens=9, pad_to_max_tokens=True)
+    lookup.adapt(WORDS)
+    model = keras.Sequential([keras.Input((1,), dtype="string"), lookup])
+    model.save(tmp_path / "a.keras")
+    again = keras.models.load_model(tmp_path / "a.keras")
+    np.testing.assert_array_equal(again.predict(WORDS, verbose=0), model.predict(WORDS, verbose=0))
+
+
+def test_tokens_with_line_breaks_do_not_fit_an_archive(tmp_path):
+    lookup = layers.StringLookup()
+    lookup.adapt(["a\nb", "c"])
+    model = keras.Sequential([keras.Input((1,), dtype="string"), lookup])
+    with pytest.raises(UnsupportedError, match="line breaks"):
+        model.save(tmp_path / "a.keras")
+    assert not (tmp_path / "a.keras").exists()
 
 
 # ---- adapt ---------------------------------------------------------------------------------------

@@ -56,13 +56,18 @@ def _assets_of(model: Any) -> Iterator[tuple[str, str]]:
             yield f"{ASSETS}/{path}/{name}", text
 
 
-def _set_assets(model: Any, members: dict[str, str]) -> None:
+def _set_assets(model: Any, members: dict[str, str], label: str) -> None:
     for path, layer in weights_tree.with_assets(model):
         start = f"{ASSETS}/{path}/"
         names = [m[len(start) :] for m in members if m.startswith(start)]
         found = {name: members[start + name] for name in names if "/" not in name}
-        if found:
+        try:
             layer.set_assets(found)
+        except ValueError as error:
+            raise FileError(
+                f"{label}: {start} does not fit the layer. Received: {error}. The archive "
+                "is damaged."
+            ) from None
 
 
 def _texts(archive: zipfile.ZipFile) -> dict[str, str]:
@@ -86,7 +91,7 @@ def load(path: str, label: str, custom_objects: Any, compile: bool, safe_mode: b
     with hdf5.open_for_reading(io.BytesIO(weights), label) as file:
         int8_layers.restore(model, file, label)
     assign(_plan(weights, label, model, state=compile))
-    _set_assets(model, texts)
+    _set_assets(model, texts, label)
     return model
 
 

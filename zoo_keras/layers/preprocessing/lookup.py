@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import config, ops
-from zoo_keras.errors import ConfigError, DataError
+from zoo_keras.errors import ConfigError, DataError, UnsupportedError
 from zoo_keras.feed.states import TokenCounts
 from zoo_keras.layers.arguments import argument_error, one_of, refuse
 from zoo_keras.layers.layer import Layer
@@ -334,7 +334,7 @@ class Lookup(Layer):
                     f'{type(self).__name__} "{self.name}": tf_idf needs weights. Received: a call '
                     "before any were learnt. Adapt the layer, or load its weights."
                 )
-            weights = np.zeros(depth, config.floatx())  # a model is built, its weights come later
+            return counts  # a model is being built, its weights come later
         return ops.multiply(counts, weights)
 
     # ---- files ---------------------------------------------------------------------------------
@@ -362,26 +362,47 @@ class Lookup(Layer):
         return {"idf_weights": self._idf} if self._idf is not None else {}
 
     def set_own_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take them back."""
-        if self.output_mode == "tf_idf" and "idf_weights" in arrays:
-            self._idf = np.asarray(arrays["idf_weights"], config.floatx())
-            self._note_change()
+        """Take them back. ConfigError when they do not fit the vocabulary's size."""
+        if self.output_mode != "tf_idf" or "idf_weights" not in arrays:
+            return
+        weights = np.asarray(arrays["idf_weights"], config.floatx())
+        known = self.max_tokens if self.pad_to_max_tokens else self._frozen
+        if weights.ndim != 1 or (known is not None and len(weights) != known):
+            raise ConfigError(
+                f'{type(self).__name__} "{self.name}": idf_weights must be {known} numbers. '
+                f"Received: shape {weights.shape}. Use the file of an equal layer."
+            )
+        self._idf = weights
+        self._note_change()
 
     def assets(self) -> dict[str, str]:
         """Texts that `.keras` files hold for the layer, by name."""
         if self.input_vocabulary is not None:
             return {}
-        return {"vocabulary.txt": "\n".join(str(t) for t in self.get_vocabulary())}
+        tokens = [str(t) for t in self.get_vocabulary()]
+        text = "\n".join(tokens)
+        if _lines(text.splitlines()) != _lines(tokens):
+            raise UnsupportedError(
+                f'{type(self).__name__} "{self.name}": an archive holds one token in each line. '
+                "Received: a vocabulary with line breaks inside of tokens. Pass it as vocabulary=."
+            )
+        return {"vocabulary.txt": text}
 
     def set_assets(self, assets: dict[str, str]) -> None:
         """Take them back; weights were taken before."""
         if self.input_vocabulary is None and "vocabulary.txt" in assets:
-            lines = assets["vocabulary.txt"].splitlines()
-            while lines and lines[-1] == "":
-                lines.pop()
+            lines = _lines(assets["vocabulary.txt"].splitlines())
             if lines:
-                tf_idf = self.output_mode == "tf_idf"
-                self.set_vocabulary(lines, self._idf if tf_idf else None)
+                idf = self._idf if self.output_mode == "tf_idf" else None
+                self.set_vocabulary(lines, None if idf is None else idf[: len(lines)])
+
+
+def _lines(lines: list[str]) -> list[str]:
+    """The lines of a vocabulary, without empty ones at its end."""
+    count = len(lines)
+    while count and lines[count - 1] == "":
+        count -= 1
+    return lines[:count]
 
 
 class Rows:
