@@ -12,26 +12,24 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras import native
+from zoo_keras import interpret, native
 from zoo_keras.execute import Runner
 from zoo_keras.graph import (
-    CONSTANT,
     INPUT,
     PARAMETER,
     Graph,
-    Node,
     Tensor,
     constant,
     input_tensor,
     topological,
     tracing,
 )
+from zoo_keras.interpret import Values
 from zoo_keras.ops.op import registry as R
 from zoo_keras.program import Place, Program, compile_graph
 from zoo_keras.weights import Variable
 
 Feeds = Mapping[str, np.ndarray]
-Values = dict[int, tuple[np.ndarray, ...]]
 
 
 def evaluate(
@@ -40,21 +38,9 @@ def evaluate(
     """The outputs by the ops' numpy references; `values` keeps what is known of nodes."""
     outputs, known = list(outputs), {} if values is None else values
     for node in topological(t.node for t in outputs):
-        if id(node) not in known:
-            known[id(node)] = _computed(node, feeds, known)
-    return [known[id(t.node)][t.index] for t in outputs]
-
-
-def _computed(node: Node, feeds: Feeds, values: Values) -> tuple[np.ndarray, ...]:
-    if node.op is CONSTANT:
-        return (node.attrs["value"],)
-    if node.op is INPUT:
-        return (feeds[node.attrs["name"]],)
-    if node.op is PARAMETER:
-        return (np.array(node.attrs["variable"]),)
-    ins = [values[id(t.node)][t.index] for t in node.inputs]
-    found: tuple[np.ndarray, ...] = node.op.compute(ins, node.attrs, node.specs)
-    return found
+        if node.op is INPUT:
+            known[id(node)] = (feeds[node.attrs["name"]],)
+    return interpret.evaluate(outputs, known)
 
 
 def compiled(graph: Graph, freeze: bool = False) -> Program:

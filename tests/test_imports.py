@@ -34,9 +34,10 @@ LEVELS = (
         "guard",
         "recent",
         "graph",
+        "interpret",
         "ops",
     ),
-    ("passes",),
+    ("passes", "feed"),
     ("program", "execute", "eager"),
     (
         "saving.by_value",
@@ -66,8 +67,8 @@ LEVELS = (
     ("backend", "utils", "applications"),
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
-# fit(rdd), Model.save and ops on arrays reach up, inside functions.
-UPWARD = {("training", "spark"), ("models", "saving"), ("ops", "eager")}
+# fit(rdd), adapt(rdd), Model.save and ops on arrays reach up, inside functions.
+UPWARD = {("training", "spark"), ("models", "saving"), ("layers", "spark"), ("ops", "eager")}
 
 
 def package_files() -> list[Path]:

@@ -7,12 +7,12 @@ import pytest
 from traced import in_program
 
 import zoo_keras
-from zoo_keras import layers, ops, random
+from zoo_keras import interpret, layers, ops, random
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.execute import value_and_grad
 from zoo_keras.graph import Graph, constant, input_tensor, topological, tracing
 from zoo_keras.nest import flatten, pack_as
-from zoo_keras.ops.loop import evaluate, scan_steps
+from zoo_keras.ops.loop import scan_steps
 from zoo_keras.ops.op import registry
 from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.pipeline import optimise
@@ -82,7 +82,7 @@ def test_the_reference_is_what_the_engine_runs(reverse):
     with tracing():
         h, x = (input_tensor(f"in{i}", a.shape) for i, a in enumerate(given))
         value = score(scanned, reverse, weight)(h, x)
-    (want,) = evaluate(Graph([h, x], [value]), given)
+    (want,) = interpret.run(Graph([h, x], [value]), given)
     got, _, _ = value_and_grad(score(scanned, reverse, weight), given, [])
     np.testing.assert_allclose(got, want, 1e-5)
 

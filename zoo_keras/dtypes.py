@@ -12,6 +12,7 @@ from zoo_keras.errors import ConfigError
 FLOATS = ("float16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 ALL = (*FLOATS, *INTEGERS, "bool")
+TEXT = ("string", "bytes")  # in graphs and columns only: no Program knows them
 
 
 def standardize(dtype: Any) -> str:
@@ -25,9 +26,13 @@ def standardize(dtype: Any) -> str:
         return "int32"
     if dtype is bool:
         return "bool"
+    if dtype is str or dtype is bytes:
+        return "string" if dtype is str else "bytes"
     name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-    if name not in ALL:
-        raise ConfigError(f"Unknown dtype. Received: {dtype!r}. Use one of {', '.join(ALL)}.")
+    if name not in ALL and name not in TEXT:
+        raise ConfigError(
+            f"Unknown dtype. Received: {dtype!r}. Use one of {', '.join([*ALL, *TEXT])}."
+        )
     return name
 
 
@@ -52,6 +57,11 @@ def from_objects(array: np.ndarray) -> np.ndarray:
     return made if made.dtype.kind in "fiub" else array
 
 
+def storage(dtype: str) -> Any:
+    """What numpy keeps values of this dtype in: text is Python's str and bytes."""
+    return object if dtype in TEXT else dtype
+
+
 def is_float(dtype: str) -> bool:
     """Whether a dtype name is one of the floating types."""
     return dtype in FLOATS
@@ -71,8 +81,19 @@ def of_python(value: Any) -> str:
 
 def promote(*dtypes: str) -> str:
     """The common dtype of several: floats win over integers, wide over narrow, bool yields."""
+    if any(d in TEXT for d in dtypes):
+        return _text_of(dtypes)
     found = [d for d in dtypes if d in FLOATS]
     if found:
         return max(found, key=FLOATS.index)
     name = np.result_type(*dtypes).name
     return "float32" if name == "float64" else name  # int64 with uint64 fits no integer
+
+
+def _text_of(dtypes: tuple[str, ...]) -> str:
+    if len(set(dtypes)) == 1:
+        return dtypes[0]
+    raise ConfigError(
+        f"Text and numbers do not mix. Received: dtypes {sorted(set(dtypes))}. Look text up first, "
+        "with StringLookup for instance."
+    )

@@ -88,6 +88,13 @@ from zoo_keras.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from zoo_keras.layers.preprocessing.discretization import Discretization
+from zoo_keras.layers.preprocessing.encoding import CategoryEncoding
+from zoo_keras.layers.preprocessing.hashing import Hashing
+from zoo_keras.layers.preprocessing.images import CenterCrop, DecodeImage, Resizing
+from zoo_keras.layers.preprocessing.lookup import IntegerLookup, StringLookup
+from zoo_keras.layers.preprocessing.normalization import Normalization
+from zoo_keras.layers.preprocessing.text_vectorization import TextVectorization
 from zoo_keras.layers.recurrent import GRU, LSTM, SimpleRNN
 from zoo_keras.layers.regularization import (
     ActivityRegularization,
@@ -154,6 +161,9 @@ __all__ = [
     "subtract",
     "Bidirectional", "GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "SimpleRNN", "SimpleRNNCell",
     "StackedRNNCells", "TimeDistributed", "Wrapper",
+    "CategoryEncoding", "CenterCrop", "DecodeImage", "Discretization", "Hashing", "IntegerLookup",
+    "Normalization", "Resizing",
+    "StringLookup", "TextVectorization",
 ]  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from zoo_keras import ops
 from zoo_keras.errors import ConfigError
 from zoo_keras.layers.arguments import argument_error
 from zoo_keras.layers.layer import Layer, is_shape
+from zoo_keras.ops.fed import OPEN
+from zoo_keras.ops.images import rescale_images
 from zoo_keras.ops.symbolic import KerasTensor
 from zoo_keras.saving.by_value import dump_function, load_function
 from zoo_keras.saving.serialization import (
@@ -92,6 +94,8 @@ class Rescaling(Layer):
         """The rescaled inputs."""
         scale = _channelwise(self.scale, self.compute_dtype)
         offset = np.asarray(self.offset, self.compute_dtype)
+        if OPEN in inputs.shape:  # images of different sizes, before they are resized
+            return rescale_images(inputs, scale=scale, offset=offset)
         return ops.add(ops.multiply(ops.cast(inputs, self.compute_dtype), scale), offset)
 
     def get_config(self) -> dict[str, Any]:

@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 
 from zoo_keras.eager import Eager, settings
-from zoo_keras.graph import Graph, input_tensor, tracing
+from zoo_keras.feed.columns import holds_text
+from zoo_keras.graph import Graph, Node, Tensor, input_tensor, tracing
 from zoo_keras.layers import tracking
+from zoo_keras.layers.column_call import call_on_columns
 from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.ops.convert import value
+from zoo_keras.ops.fed import standing_in
 from zoo_keras.ops.op import as_tensors
 from zoo_keras.recent import Recent
 from zoo_keras.weights import changing, unchanged
@@ -29,25 +32,40 @@ _PLAIN = (bool, int, float, str, type(None))
 
 def call_on_arrays(layer: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     """layer(*args, **kwargs) with arrays in and arrays out."""
-    args = map_structure(_as_numbers, _lists_as_arrays(args))
+    args = map_structure(_as_numbers, _lists_as_arrays(layer, args))
     kwargs = map_structure(_as_numbers, kwargs)
     key = _key(args, kwargs)
     kept: Recent | None = layer.__dict__.get("_eager")
     call: _Call | None = kept.get(key) if kept is not None and key is not None else None
     if call is None or not call.current(layer):
-        call = _Call(layer, args, kwargs)
+        if any(_is_text(leaf) for leaf in flatten((args, kwargs))):
+            return call_on_columns(layer, args, kwargs)
+        try:
+            call = _Call(layer, args, kwargs)
+        except _MeetsColumns:
+            return call_on_columns(layer, args, kwargs)
         if key is not None and call.lasts:
             kept = layer.__dict__.setdefault("_eager", Recent(CALLS, CALL_BYTES))
             kept.put(key, call, call.nbytes)
     return call(args, kwargs)
 
 
-def _lists_as_arrays(args: tuple) -> tuple:
-    """A plain list of numbers is one array; a list of arrays is several inputs."""
+class _MeetsColumns(Exception):
+    """A call works on columns: what it gives is known only with the values."""
+
+
+def _no_columns(node: Node) -> Sequence[Tensor]:
+    raise _MeetsColumns
+
+
+def _lists_as_arrays(layer: Any, args: tuple) -> tuple:
+    """A plain list of numbers or text is one array; a list of arrays is several inputs."""
     first = args[0] if args else None
-    plain = isinstance(first, (list, tuple, int, float))
+    plain = isinstance(first, (list, tuple, int, float, str, bytes))
     if plain and not any(isinstance(leaf, np.ndarray) for leaf in flatten(first)):
-        return (np.asarray(first, np.float32), *args[1:])
+        text = any(isinstance(leaf, (str, bytes)) for leaf in flatten(first))
+        dtype = object if text else getattr(layer, "list_dtype", np.float32)
+        return (np.asarray(first, dtype), *args[1:])
     return args
 
 
@@ -55,7 +73,15 @@ def _as_numbers(leaf: Any) -> Any:
     """An array of any byte order, or of objects, as numbers."""
     if type(leaf) is np.ndarray and leaf.dtype.isnative and leaf.dtype.kind in "fiub":
         return leaf
+    if _is_text(leaf):
+        return leaf
     return value(np.asarray(leaf)) if isinstance(leaf, (np.ndarray, np.generic)) else leaf
+
+
+def _is_text(leaf: Any) -> bool:
+    if not isinstance(leaf, (np.ndarray, np.generic)) or leaf.dtype.kind not in "OUS":
+        return False
+    return leaf.dtype.kind in "US" or holds_text(np.asarray(leaf))
 
 
 def _next_draw(layer: Any) -> int:
@@ -99,7 +125,7 @@ class _Call:
             inputs.append(input_tensor(f"in{len(inputs)}", leaf.shape, dtype))
             return inputs[-1]
 
-        with tracing() as trace:
+        with tracing() as trace, standing_in(_no_columns):
             trace.once = True
             args, kwargs = map_structure(symbolic, args), map_structure(symbolic, kwargs)
             outputs = layer._call_traced(*args, **kwargs)

@@ -70,6 +70,7 @@ class Layer(Tracked):
         object.__setattr__(made, "_init_arguments", (args, kwargs))
         return made
 
+    input_dtype = "float32"  # of inputs of which only the shape is known
     _computes = True  # a model leaves computing, and rounding, to its layers
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -347,7 +348,7 @@ class Layer(Tracked):
 
         Builds the layer if it was not built before.
         """
-        inputs = _keras_tensors(input_shape, "float32")
+        inputs = _keras_tensors(input_shape, self.input_dtype)
         self._prepare((inputs,), {})
         outputs = symbolic_outputs(self._call_traced, (inputs,), {})
         return map_structure_shapes(outputs)

@@ -21,7 +21,7 @@ _INTERNAL = frozenset(
     "_function _init_arguments _input_shape_argument _constants _carried".split()
 )
 # What no copy has: programs, locks, and the calls of all models that use a layer.
-_STAYS = frozenset("_runtime _turn _eager _inbound_nodes".split())
+_STAYS = frozenset("_runtime _turn _eager _feeds _column_layers _inbound_nodes".split())
 
 
 _edits = itertools.count(1)

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zoo_keras import ops
+from zoo_keras import dtypes, ops
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.layers.operation import CallNode, is_tried, memory_of, remember
 from zoo_keras.nest import flatten, pack_as
@@ -175,7 +175,10 @@ class FunctionGraph:
         return [self._fitted(v, t) for v, t in zip(given, self.inputs, strict=True)]
 
     def _fitted(self, value: Any, tensor: KerasTensor) -> Any:
-        value, rank = ops.cast(value, tensor.dtype), len(tensor.shape)
+        self._check_kind(value, tensor)
+        if tensor.dtype not in dtypes.TEXT:
+            value = ops.cast(value, tensor.dtype)
+        rank = len(tensor.shape)
         if len(value.shape) == rank - 1 and tensor.shape[-1] == 1:
             value = ops.expand_dims(value, -1)
         elif len(value.shape) == rank + 1 and value.shape[-1] == 1:
@@ -194,6 +197,16 @@ class FunctionGraph:
         first = len(shape) - 1 if self._any_sizes else 1
         pairs = zip(shape[first:], expected[first:], strict=True)
         return all(b is None or a == b or is_tried(a) for a, b in pairs)
+
+    def _check_kind(self, value: Any, tensor: KerasTensor) -> None:
+        """Text goes where text is wanted."""
+        given, wanted = (str(t.dtype) in dtypes.TEXT for t in (value, tensor))
+        if given != wanted:
+            raise ShapeError(
+                f'Input "{self.input_name(tensor)}" of model "{self.name}" takes dtype '
+                f"{tensor.dtype}. Received: {value.dtype}. Give the Input that dtype, or convert "
+                "the data."
+            )
 
     @staticmethod
     def input_name(tensor: KerasTensor) -> str:

@@ -86,6 +86,12 @@ class Model(Trainer, Layer):
         return map_structure_shapes(self.output)
 
     @property
+    def input_dtype(self) -> str:  # type: ignore[override]
+        """The dtype of the first input, float32 where there are none."""
+        graph = self._function
+        return graph.inputs[0].dtype if graph and graph.inputs else "float32"
+
+    @property
     def input_names(self) -> list[str]:
         graph = self._function
         return [graph.input_name(t) for t in graph.inputs] if graph else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from zoo_keras import dtypes
 from zoo_keras.errors import ConfigError
 from zoo_keras.layers.input_layer import Input, InputLayer
 from zoo_keras.layers.layer import Layer
@@ -75,11 +76,19 @@ class Sequential(Model):
         if len(self._stack) > 1 and isinstance(self._stack[0], InputLayer):
             self._connect(self._stack[0].batch_shape)
 
-    def _connect(self, batch_shape: Any) -> None:
+    def _prepare(self, args: tuple, kwargs: dict[str, Any]) -> None:
+        """Text that comes to a stack without Input makes it one of text."""
+        dtype = str(getattr(args[0], "dtype", "")) if args else ""
+        if dtype in dtypes.TEXT and self._function is None and self._stack:
+            self._connect((None, *args[0].shape[1:]), dtype)
+        super()._prepare(args, kwargs)
+
+    def _connect(self, batch_shape: Any, dtype: str | None = None) -> None:
         """Call the layers one after the other, so that the model becomes a functional graph."""
         if not isinstance(self._stack[0], InputLayer):
             self._given_input = False
-            start = InputLayer(batch_shape=tuple(batch_shape))
+            kind = dtype or self._stack[0].input_dtype
+            start = InputLayer(batch_shape=tuple(batch_shape), dtype=kind)
             self._stack.insert(0, start)
             self._sublayers = list(self._stack)
         x = inputs = self._stack[0].output

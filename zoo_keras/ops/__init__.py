@@ -14,6 +14,7 @@ from zoo_keras.missing import missing
 
 # isort: off
 from zoo_keras.ops import attention as _attention, group_norm as _group_norm  # noqa: F401
+from zoo_keras.ops import images as _images, lookup, text  # noqa: F401
 from zoo_keras.ops import bitwise, chain, conv_fused, host, host_linalg, index  # noqa: F401
 from zoo_keras.ops import int8, linalg as _linalg, loop, math, narrow, nn as _nn  # noqa: F401
 from zoo_keras.ops import pool, random_ops, reduce, rnn, rnn_gru, rows  # noqa: F401

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo_keras import interpret
 from zoo_keras.dtypes import is_float
 from zoo_keras.errors import ShapeError, UnsupportedError
 from zoo_keras.graph import (
@@ -190,21 +191,6 @@ def sequences_of(specs: Sequence[Any], body: Graph, states: int, length: int) ->
     return sum(name.startswith(("x", "rng")) for name in names[states:])
 
 
-def evaluate(graph: Graph, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The outputs of a graph for the values of its inputs, by the ops' numpy references."""
-    values: dict[tuple[int, int], np.ndarray] = {
-        (id(t.node), t.index): a for t, a in zip(graph.inputs, arrays, strict=True)
-    }
-    for node in graph.nodes():
-        if node.op is CONSTANT:
-            values[id(node), 0] = node.attrs["value"]
-        elif node.op is not INPUT:
-            ins = [values[id(t.node), t.index] for t in node.inputs]
-            made = node.op.compute(ins, node.attrs, node.specs)
-            values.update({(id(node), i): a for i, a in enumerate(made)})
-    return [values[id(t.node), t.index] for t in graph.outputs]
-
-
 def inlined(graph: Graph, inputs: Sequence[Tensor]) -> list[Tensor]:
     """The graph's outputs when its inputs are these tensors."""
     new = {(id(t.node), t.index): x for t, x in zip(graph.inputs, inputs, strict=True)}
@@ -323,7 +309,7 @@ def scan(
     carried, xs = list(inputs[:states]), inputs[states : states + rows]
     stacked = [np.zeros((length, *t.shape), t.dtype) for t in body.outputs[states:]]
     for t in _order(length, reverse):
-        made = evaluate(body, [*carried, *[x[t] for x in xs], *inputs[states + rows :]])
+        made = interpret.run(body, [*carried, *[x[t] for x in xs], *inputs[states + rows :]])
         carried = made[:states]
         for target, value in zip(stacked, made[states:], strict=True):
             target[t] = value

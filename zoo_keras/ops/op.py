@@ -16,6 +16,7 @@ import numpy as np
 from zoo_keras import dtypes
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Node, Spec, Tensor, constant, current_scope, current_trace
+from zoo_keras.ops.fed import fed, is_plain
 from zoo_keras.ops.row_rules import RowRule, by_element
 
 registry: dict[str, Op] = {}
@@ -79,6 +80,8 @@ class Op:
         epilogue: activations that the op applies to its result.
         packed: the op that reads packed weights, and how they are packed.
     """
+
+    on_columns = False  # see ops.column: runs in a feed, never in a Program
 
     def __init__(
         self,
@@ -154,9 +157,12 @@ class Op:
         tensors = as_tensors(args)
         if self.elementwise:
             tensors = self._same_dtype(tensors)
-        specs = self.infer(*[t.spec for t in tensors], **attrs)
+        given = [t.spec for t in tensors]
+        specs = self.infer(*given, **attrs)
         node = Node(self, tensors, attrs, specs, current_scope())
-        return node.outputs[0] if len(specs) == 1 else node.outputs
+        plain = not self.on_columns and all(map(is_plain, given))
+        outputs = node.outputs if plain else fed(node)
+        return outputs[0] if len(specs) == 1 else outputs
 
     def _same_dtype(self, tensors: list[Tensor]) -> list[Tensor]:
         return tensors
@@ -186,7 +192,10 @@ class Op:
         with np.errstate(all="ignore"):
             results = self.reference(*arrays, **attrs)
         results = results if isinstance(results, tuple) else (results,)
-        return tuple(np.asarray(r, dtype=s.dtype) for r, s in zip(results, specs, strict=True))
+        return tuple(
+            np.asarray(r, dtype=dtypes.storage(s.dtype))
+            for r, s in zip(results, specs, strict=True)
+        )
 
 
 def op(reference: Callable[..., Any] | None = None, **options: Any) -> Any:

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras.errors import DataError, UnsupportedError
-from zoo_keras.spark.rows import Leaf, fits
+from zoo_keras.spark.rows import Layout, Leaf, fits
 
 _PRIMITIVES = {
     "FloatType": "float32", "DoubleType": "float64", "ByteType": "int8", "ShortType": "int16",
     "IntegerType": "int32", "LongType": "int64", "BooleanType": "bool",
+    "StringType": "string", "BinaryType": "binary",
 }  # fmt: skip
 
 
@@ -53,11 +54,11 @@ def _is_vector(kind: Any) -> bool:
 
 
 def number_type(kind: Any, name: str) -> str:
-    """The numpy dtype of the numbers that a column of this Spark type holds."""
+    """The dtype of the numbers or text that a column of this Spark type holds."""
     found = ["list", "float32"] if _is_vector(kind) else _type_name(kind, name)
     while isinstance(found, list):
         found = found[1]
-    return str(found)
+    return "string" if found == "binary" else str(found)
 
 
 def _type_name(kind: Any, name: str) -> Any:
@@ -67,7 +68,7 @@ def _type_name(kind: Any, name: str) -> Any:
         return ["list", _type_name(kind.elementType, name)]
     if label not in _PRIMITIVES:
         raise DataError(
-            f"Column {name}: expected numbers, booleans, arrays of them, or ML vectors. Received: "
+            f"Column {name}: expected numbers, text, arrays of them, or ML vectors. Received: "
             f"{label}. Cast or encode the column first."
         )
     return _PRIMITIVES[label]
@@ -91,10 +92,10 @@ def arrow_schema(text: str) -> Any:
 
 
 class Decoder(NamedTuple):
-    """Turns a partition's Arrow batches into chunks: one array for each leaf."""
+    """Turns a partition's Arrow batches into chunks: one array for each leaf of the layout."""
 
     groups: tuple[tuple[str, ...], ...]
-    leaves: tuple[Leaf, ...]
+    layout: Layout
     schema: str
 
     def __call__(self, items: Iterator[Any]) -> Iterator[list[np.ndarray]]:
@@ -104,7 +105,9 @@ class Decoder(NamedTuple):
         first = 0
         for item in items:
             batch = pa.ipc.read_record_batch(pa.py_buffer(item), schema)
-            yield leaves_of_batch(batch, self.groups, self.leaves, first)
+            yield self.layout.fed(
+                leaves_of_batch(batch, self.groups, self.layout.records.leaves, first)
+            )
             first += batch.num_rows
 
 
@@ -119,7 +122,8 @@ def leaves_of_batch(
     names = batch.schema.names
     found = []
     for group, leaf in zip(groups, leaves, strict=True):
-        parts = [numpy_column(batch.column(names.index(n)), n, first) for n in group]
+        text = leaf.dtype == "string"
+        parts = [numpy_column(batch.column(names.index(n)), n, first, text) for n in group]
         if len(parts) > 1:
             array = np.concatenate([p.reshape(batch.num_rows, -1) for p in parts], axis=1)
         else:
@@ -129,6 +133,8 @@ def leaves_of_batch(
 
 
 def _fit(array: np.ndarray, leaf: Leaf, first: int) -> np.ndarray:
+    if array.dtype == object:
+        return array.reshape(len(array), *leaf.shape)
     rows = len(array)
     size = int(np.prod(leaf.shape, dtype=np.int64))
     if rows and array.size != rows * size:
@@ -155,8 +161,12 @@ def _refuse_at(bad: np.ndarray, expected: str, received: str, leaf: Leaf, first:
         )
 
 
-def numpy_column(column: Any, name: str, first: int) -> np.ndarray:
-    """A pyarrow array of numbers, or of equally long lists of them, as a dense array."""
+def numpy_column(column: Any, name: str, first: int, text: bool = False) -> np.ndarray:
+    """A pyarrow array of numbers, or of equally long lists of them, as a dense array.
+
+    Args:
+        text: strings and binaries are taken too, as objects.
+    """
     import pyarrow as pa
 
     shape: list[int] = [len(column)]
@@ -165,12 +175,31 @@ def numpy_column(column: Any, name: str, first: int) -> np.ndarray:
         shape.append(_common_length(np.diff(np.asarray(column.offsets)), name, first, shape))
         column = column.flatten()
     _no_nulls(column, name, first, shape)
+    if text and _is_text(column.type):
+        objects = np.empty(len(column), object)
+        objects[:] = column.to_pylist()
+        return objects.reshape(shape)
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
             or pa.types.is_boolean(column.type)):  # fmt: skip
         raise UnsupportedError(
             f"Column {name}: expected numbers. Received: Arrow type {column.type}. Cast the column."
         )
     return np.asarray(column.to_numpy(zero_copy_only=False)).reshape(shape)
+
+
+def is_list_of_text(kind: Any) -> bool:
+    """Whether an Arrow type is a list of strings, whose rows may have different lengths."""
+    import pyarrow as pa
+
+    return pa.types.is_list(kind) and _is_text(kind.value_type)
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    t = pa.types
+    return bool(t.is_string(kind) or t.is_binary(kind) or t.is_large_string(kind)
+                or t.is_large_binary(kind))  # fmt: skip
 
 
 def _common_length(lengths: np.ndarray, name: str, first: int, shape: list[int]) -> int:

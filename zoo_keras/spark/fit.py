@@ -72,7 +72,7 @@ class SparkFit:
         if given is None:
             return None
         if isinstance(given, (tuple, list)):
-            return held_arrays(given)
+            return held_arrays(given, self.model)
         found = records_of(given, o.feature_cols, o.label_cols, o.weight_col, self.model)
         if (found.groups is None) != (self.records.groups is None):
             raise ConfigError(

@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras.errors import ConfigError, DataError
+from zoo_keras.feed.columns import is_text, stacked_text, value_array
 from zoo_keras.spark import arrow, partitions
 from zoo_keras.spark.partitions import is_frame
 from zoo_keras.spark.rows import Layout, Leaf, layout_of, narrow
-from zoo_keras.training.data import ArrayData, template, unpack_x_y_sample_weight
+from zoo_keras.training.data import ArrayData, Batch, template, unpack_x_y_sample_weight
+from zoo_keras.training.fed import fed_batch, takes_text
 
 Shape = tuple[int | None, ...]
 
@@ -44,6 +46,7 @@ class Records(NamedTuple):
 
         Raises DataError when there is no record.
         """
+        dtypes = self._dtypes(model)
         frame = self.groups is not None
         found = self.source.limit(1).collect() if frame else self.source.take(1)
         if not found:
@@ -52,13 +55,25 @@ class Records(NamedTuple):
                 "rows. Check the filters that made it."
             )
         if self.groups is None:
-            return _float_inputs(layout_of(found[0], supervised=True), model).arranged(model)
-        shapes = self._input_shapes(model)
+            known = layout_of(found[0], supervised=True, text=takes_text(model))
+            known = _float_inputs(known, model)
+            return known.through(model).arranged(model)
         leaves = [
-            _leaf(group, [found[0][c] for c in group], leaf_dtype(self.source.schema, group), shape)
-            for group, shape in zip(self.groups, shapes, strict=True)
+            _leaf(group, [found[0][c] for c in group], dtype, shape)
+            for group, dtype, shape in zip(
+                self.groups, dtypes, self._input_shapes(model), strict=True
+            )
         ]
-        return Layout(tuple(leaves), self.counts, self.structure).arranged(model)
+        known = Layout(tuple(leaves), self.counts, self.structure)
+        return known.through(model).arranged(model)
+
+    def _dtypes(self, model: Any) -> list[str]:
+        """The dtype of each leaf of a DataFrame; wrong columns are refused before any job."""
+        text = takes_text(model)
+        return [
+            leaf_dtype(self.source.schema, group, text and i < self.counts[0])
+            for i, group in enumerate(self.groups or ())
+        ]
 
     def _input_shapes(self, model: Any) -> list[Shape | None]:
         """The Input's shape for each leaf of x, None for the other leaves."""
@@ -70,7 +85,7 @@ class Records(NamedTuple):
         if self.groups is None:
             return None
         schema = arrow.schema_text(self.source.schema)
-        return arrow.Decoder(self.groups, tuple(layout.leaves), schema)
+        return arrow.Decoder(self.groups, layout, schema)
 
 
 class Held(NamedTuple):
@@ -89,9 +104,12 @@ class Held(NamedTuple):
         return [c[rank * rows // ranks : (rank + 1) * rows // ranks] for c in self.columns]
 
 
-def held_arrays(given: Any) -> Held:
+def held_arrays(given: Any, model: Any = None) -> Held:
     """validation_data=(x, y[, sample_weight]) of arrays."""
-    data = ArrayData(*unpack_x_y_sample_weight(tuple(given)))
+    raw = ArrayData(*unpack_x_y_sample_weight(tuple(given)))
+    data = Batch(raw.x, raw.y, raw.weights, raw.structure)
+    if model is not None:
+        data = fed_batch(model, data)
     names = ("x", "y", "sample_weight")
     groups = (data.x, data.y, data.weights)
     leaves = [
@@ -127,10 +145,20 @@ def _float_inputs(layout: Layout, model: Any) -> Layout:
     return layout._replace(leaves=tuple(leaves))
 
 
-def leaf_dtype(schema: Any, names: Sequence[str]) -> str:
-    """The dtype of the leaf that these columns make."""
+def leaf_dtype(schema: Any, names: Sequence[str], text: bool = False) -> str:
+    """The dtype of the leaf that these columns make; `text`: it may be text."""
     types = {field.name: field.dataType for field in schema.fields}
-    return narrow(np.result_type(*[arrow.number_type(types[n], n) for n in names]))
+    found = [arrow.number_type(types[n], n) for n in names]
+    texts = [n for n, dtype in zip(names, found, strict=True) if dtype == "string"]
+    if texts and text and len(texts) == len(names):
+        return "string"
+    if texts:
+        raise DataError(
+            f"Column {texts[0]}: expected numbers, booleans, arrays of them, or ML vectors. "
+            f"Received: {type(types[texts[0]]).__name__}. Cast or encode the column first, or give "
+            'it an Input of its own with dtype="string".'
+        )
+    return narrow(np.result_type(*found))
 
 
 def _leaf(names: Sequence[str], values: list[Any], dtype: str, shape: Shape | None) -> Leaf:
@@ -160,9 +188,11 @@ def _sample(value: Any, name: str) -> np.ndarray:
             f"Column {name}, first row: expected numbers. Received: null. Fill or drop such rows."
         )
     try:
-        array = np.asarray(value)
+        array = value_array(value)
     except ValueError:
         array = np.asarray(None)
+    if is_text(array) and stacked_text([value], array.shape) is not None:
+        return array
     if array.dtype.kind not in "fiub":
         raise DataError(
             f"Column {name}, first row: expected numbers in a regular shape. Received: nulls or "

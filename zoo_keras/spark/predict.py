@@ -22,6 +22,7 @@ from zoo_keras.spark.rows import Columns, Layout, Leaf, in_partition, inputs_alo
 from zoo_keras.spark.sent import Sent, sent_once
 from zoo_keras.training import steps
 from zoo_keras.training.data import check_batch_size
+from zoo_keras.training.fed import takes_text
 
 HIDDEN = "__zoo_keras_"  # prefix of the outputs' names on the way
 
@@ -95,7 +96,7 @@ def parcel_for(model: Any, where: Any, layout: Layout, size: int, threads: int) 
 
 
 def _predict_rdd(model: Any, rdd: Any, size: int) -> Any:
-    layout = _known_layout(model) or _first_layout(model, rdd)
+    layout = (_known_layout(model) or _first_layout(model, rdd)).through(model)
     sent = parcel_for(model, rdd, layout, size, cluster.task_cpus(rdd.ctx))
     structure, value = sent.outputs, sent.value
     single = not isinstance(structure, (list, tuple, dict))
@@ -124,7 +125,7 @@ def _first_layout(model: Any, rdd: Any) -> Layout:
         raise DataError(
             "predict: the RDD holds no records. Received: 0 rows. Check the filters that made it."
         )
-    layout = layout_of(sample[0], supervised=False)
+    layout = layout_of(sample[0], supervised=False, text=takes_text(model))
     inputs = frames.inputs_of(model, None)
     if inputs and layout.counts[0] != len(inputs) and isinstance(sample[0], tuple):
         raise inputs_alone(len(inputs), sample[0])
@@ -195,12 +196,12 @@ def _frame_layout(
             )
         nested = (structure, None, None)
         return frames.Records(selected, tuple(groups), counts, nested).layout(model, "predict")
-    schema = selected.schema
+    text, schema = takes_text(model), selected.schema
     leaves = [
-        Leaf(", ".join(group), tuple(d or 0 for d in shape), frames.leaf_dtype(schema, group))
+        Leaf(", ".join(group), tuple(d or 0 for d in shape), frames.leaf_dtype(schema, group, text))
         for group, (shape, _) in zip(groups, inputs, strict=True)
     ]
-    return Layout(tuple(leaves), counts, (structure, None, None))
+    return Layout(tuple(leaves), counts, (structure, None, None)).through(model)
 
 
 def _map_batches(frame: Any, chosen: Any, groups: Any, ready: Sent, names: list[str]) -> Any:
@@ -266,7 +267,8 @@ def predict_batches(
         kept = batch.num_columns - len(read)
         features = pa.RecordBatch.from_arrays(batch.columns[kept:], read)
         with in_partition(_partition()):
-            inputs = arrow.leaves_of_batch(features, groups, parcel.layout.leaves, first)
+            raw = arrow.leaves_of_batch(features, groups, parcel.layout.records.leaves, first)
+            inputs = parcel.layout.fed(raw)
         outputs = [_arrow_array(r) for r in worker.predict(inputs)]
         first += batch.num_rows
         yield pa.RecordBatch.from_arrays([*batch.columns[:kept], *outputs], names)

@@ -14,9 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zoo_keras.dtypes import storage
 from zoo_keras.errors import DataError
+from zoo_keras.feed.columns import holds_text, stacked_text, value_array
+from zoo_keras.feed.feed import Source
 from zoo_keras.nest import flatten
 from zoo_keras.training.data import Batch, template
+from zoo_keras.training.fed import feed_for, takes_columns
 
 CHUNK = 1024  # records turned into arrays at a time
 
@@ -34,12 +38,44 @@ class Layout(NamedTuple):
 
     Attributes:
         targets: which leaves of y the model takes, in its own order; None: all as they are.
+        raw: what records look like before the model's Feed, which then is structure[0]; None: no
+            Feed, the records are as the model takes them.
     """
 
     leaves: tuple[Leaf, ...]
     counts: tuple[int, int, int]
     structure: tuple[Any, Any, Any]
     targets: tuple[int, ...] | None = None
+    raw: Any = None
+
+    @property
+    def records(self) -> Layout:
+        """The Layout of the records themselves."""
+        found: Layout = self if self.raw is None else self.raw
+        return found
+
+    def through(self, model: Any) -> Layout:
+        """The Layout behind the model's Feed, if the model has one."""
+        count = self.counts[0]
+        xs = self.leaves[:count]
+        if not any(leaf.dtype == "string" for leaf in xs) and not takes_columns(model):
+            return self
+        feed = feed_for(model, [Source(x.shape, x.dtype) for x in xs], self.structure[0])
+        if feed is None:
+            return self
+        feed.check_travels()
+        fed = [Leaf(f"x[{i}]", s.shape, s.dtype) for i, s in enumerate(feed.specs())]
+        wide = [x._replace(dtype="int64") if x.dtype == "int32" else x for x in xs]
+        others = self.leaves[count:]
+        return Layout((*fed, *others), (len(fed), *self.counts[1:]), (feed, *self.structure[1:]),
+                      self.targets, self._replace(leaves=(*wide, *others)))  # fmt: skip
+
+    def fed(self, columns: list[np.ndarray]) -> list[np.ndarray]:
+        """Columns of records as the model's Programs take them."""
+        if self.raw is None:
+            return columns
+        count = self.raw.counts[0]
+        return [*self.structure[0].run(columns[:count]), *columns[count:]]
 
     def split(self, columns: Sequence[np.ndarray]) -> tuple[list, list, list]:
         """Columns of x, y (in the model's order) and weights."""
@@ -59,10 +95,11 @@ class Layout(NamedTuple):
         return self._replace(targets=tuple(map(int, found.y)), structure=found.structure)
 
 
-def layout_of(record: Any, supervised: bool) -> Layout:
+def layout_of(record: Any, supervised: bool, text: bool = False) -> Layout:
     """The Layout that a sample record shows.
 
     Args:
+        text: x may hold text.
         supervised: records are (x, y) or (x, y, weight); otherwise they are x alone.
     """
     try:
@@ -72,7 +109,7 @@ def layout_of(record: Any, supervised: bool) -> Layout:
     groups = [flatten(p) if p is not None else [] for p in parts]
     names = ("x", "y", "sample_weight")
     leaves = [
-        _leaf(value, f"{name}[{i}]" if len(group) > 1 else name)
+        _leaf(value, f"{name}[{i}]" if len(group) > 1 else name, text and name == "x")
         for name, group in zip(names, groups, strict=True)
         for i, value in enumerate(group)
     ]
@@ -113,7 +150,7 @@ def _as_leaf(part: Any) -> Any:
     if not isinstance(part, (list, tuple)) or any(map(_is_array, flatten(part))):
         return part
     try:
-        return np.asarray(part)
+        return value_array(part)
     except ValueError:
         raise DataError(
             f"expected numbers of one shape. Received: a ragged list ({str(part)[:60]}). Pad it."
@@ -124,7 +161,9 @@ def _is_array(value: Any) -> bool:
     return getattr(value, "ndim", 0) > 0 or hasattr(value, "toArray")
 
 
-def _leaf(value: Any, name: str) -> Leaf:
+def _leaf(value: Any, name: str, text: bool) -> Leaf:
+    if text and holds_text(value):
+        return Leaf(name, _text_array(value, name, "in the first record").shape, "string")
     array = _number_array(value, name, "in the first record")
     return Leaf(name, array.shape, narrow(array.dtype))
 
@@ -143,8 +182,24 @@ def _number_array(value: Any, name: str, where: str) -> np.ndarray:
     return array
 
 
+def _text_array(value: Any, name: str, where: str) -> np.ndarray:
+    try:
+        array = value_array(value)
+    except ValueError:
+        array = np.asarray(None)
+    if stacked_text([value], array.shape) is None:
+        what = "a null" if value is None else f"{type(value).__name__} ({str(value)[:60]})"
+        raise DataError(
+            f"{name} {where}: expected text, as the others have. Received: {what}. Fill or drop "
+            "such records."
+        )
+    return array
+
+
 def _stacked(values: list[Any], leaf: Leaf) -> np.ndarray | None:
     """The values as one array, when they are alike; None otherwise."""
+    if leaf.dtype == "string":
+        return stacked_text(values, leaf.shape)
     if not values:
         return np.empty((0, *leaf.shape), leaf.dtype)
     try:
@@ -157,6 +212,8 @@ def _stacked(values: list[Any], leaf: Leaf) -> np.ndarray | None:
 
 def _is_clean(array: np.ndarray, leaf: Leaf) -> bool:
     """Whether values pass all checks and fit into the leaf's dtype."""
+    if leaf.dtype == "string":
+        return True
     wanted, kind = np.dtype(leaf.dtype), array.dtype.kind
     if kind == "f":
         return wanted.kind == "f" and bool(np.isfinite(array).all())
@@ -219,10 +276,7 @@ class Columns:
         """These records as arrays, checked; nothing is kept."""
         leaves = [self._leaves(record, supervised) for record in records]
         first = self.rows - len(records)
-        return [
-            self._column([record[i] for record in leaves], leaf, first)
-            for i, leaf in enumerate(self.layout.leaves)
-        ]
+        return self._columns(leaves, first)
 
     def _spill_over(self) -> None:
         if sum(store.nbytes for store in self._stores) > self.budget:
@@ -236,14 +290,15 @@ class Columns:
         except DataError as error:
             raise DataError(f"Partition {self.partition}, row {row}: {error}") from None
         groups = [flatten(p) if p is not None else [] for p in parts]
-        if tuple(map(len, groups)) != self.layout.counts:
+        counts = self.layout.records.counts
+        if tuple(map(len, groups)) != counts:
             names = ("x", "y", "sample_weight")
             if not supervised and isinstance(record, tuple):
                 where = f"Partition {self.partition}, row {row}: "
                 raise inputs_alone(self.layout.counts[0], record, where)
             raise DataError(
                 f"Partition {self.partition}, row {row}: expected as many arrays as in the first "
-                f"record ({_counted(names, self.layout.counts)}). Received: "
+                f"record ({_counted(names, counts)}). Received: "
                 f"{_counted(names, map(len, groups))}. Give every record the same parts."
             )
         leaves = [leaf for group in groups for leaf in group]
@@ -251,25 +306,35 @@ class Columns:
         return leaves
 
     def _flush(self, chunk: list[list[Any]]) -> None:
-        first = self.rows - len(chunk)
-        for i, store in enumerate(self._stores):
-            store.add(self._column([record[i] for record in chunk], store.leaf, first))
+        arrays = self._columns(chunk, self.rows - len(chunk))
+        for store, array in zip(self._stores, arrays, strict=True):
+            store.add(array)
         chunk.clear()
         self._spill_over()
+
+    def _columns(self, chunk: list[list[Any]], first: int) -> list[np.ndarray]:
+        """One array for each leaf of the layout, behind the Feed."""
+        if self.layout.raw is not None and not chunk:
+            return [np.empty((0, *leaf.shape), leaf.dtype) for leaf in self.layout.leaves]
+        leaves = self.layout.records.leaves
+        made = [self._column([row[i] for row in chunk], x, first) for i, x in enumerate(leaves)]
+        with in_partition(self.partition):
+            return self.layout.fed(made)
 
     def _column(self, values: list[Any], leaf: Leaf, first: int) -> np.ndarray:
         """The chunk's values of one leaf as an array, checked."""
         array = _stacked(values, leaf)
         if array is None or not _is_clean(array, leaf):
             array = self._row_by_row(values, leaf, first)
-        return array.astype(leaf.dtype, copy=False)
+        return array.astype(storage(leaf.dtype), copy=False)
 
     def _row_by_row(self, values: list[Any], leaf: Leaf, first: int) -> np.ndarray:
         """The same for values of odd types; finds the row of a wrong one."""
         arrays = []
         for row, value in enumerate(values, first):
             where = f"in partition {self.partition}, row {row}"
-            arrays.append(_number_array(value, leaf.name, where))
+            text = leaf.dtype == "string"
+            arrays.append((_text_array if text else _number_array)(value, leaf.name, where))
             self._check(arrays[-1], leaf, row)
         return np.stack(arrays)
 

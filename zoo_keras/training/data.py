@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoo_keras import dtypes
 from zoo_keras.errors import ConfigError, DataError
+from zoo_keras.feed.columns import as_column, is_text, narrowed, with_lists_of_text
 from zoo_keras.nest import flatten, map_structure
 
 
@@ -38,26 +38,13 @@ def template(structure: Any) -> Any:
 
 def as_array(value: Any, what: str) -> np.ndarray:
     """A numeric array of rank 1 or more from an array, list, Series or DataFrame of pandas."""
-    if hasattr(value, "to_numpy") and not isinstance(value, np.ndarray):
-        value = value.to_numpy()
-    try:
-        array = np.asarray(value)
-    except ValueError:
+    column = as_column(value, what)
+    if is_text(column):
         raise DataError(
-            f"{what}: the rows have different lengths. Received: a ragged {type(value).__name__}. "
-            "Pad them to one length."
-        ) from None
-    if array.dtype == object:
-        array = dtypes.from_objects(array)
-    if array.dtype.kind not in "fiub":
-        raise DataError(
-            f"{what}: expected numbers. Received: dtype {array.dtype}"
-            f"{' (nulls, strings or ragged rows)' if array.dtype == object else ''}. "
-            "Convert the data to a numeric array first."
+            f"{what}: expected numbers. Received: text, such as "
+            f"{column.reshape(-1)[:1].tolist()}. Convert the data to a numeric array first."
         )
-    if array.ndim == 0:
-        raise DataError(f"{what}: expected an array of rows. Received: one number. Wrap it: [x].")
-    return _narrow(dtypes.native(array))
+    return narrowed(column)
 
 
 def lists_as_arrays(given: Any, what: str) -> Any:
@@ -88,20 +75,6 @@ def lists_as_arrays(given: Any, what: str) -> Any:
 _PLAIN = (bool, int, float, str, bytes, np.generic)
 
 
-def _narrow(array: np.ndarray) -> np.ndarray:
-    """Other floats become float32 and wide integers int32 (checked), as the engine computes so."""
-    if array.dtype.kind == "f" and array.dtype != np.float32:
-        return array.astype(np.float32)
-    if (array.dtype.kind in "iu" and array.dtype.itemsize > 4) or array.dtype == np.uint32:
-        if array.size and (array.max() > 2**31 - 1 or array.min() < -(2**31)):
-            raise DataError(
-                f"Integers must fit into 32 bits. Received: a value up to {array.max()}. "
-                "Map ids to a smaller range first."
-            )
-        return array.astype(np.int32)
-    return array
-
-
 class Data:
     """What all kinds of local data share: they may hear when an epoch begins and ends."""
 
@@ -129,9 +102,9 @@ class ArrayData(Data):
         batch_size: int | None = None,
         class_weight: dict[int, float] | None = None,
     ) -> None:
-        x, y = lists_as_arrays(x, "x"), lists_as_arrays(y, "y")
+        x, y = lists_as_arrays(with_lists_of_text(x), "x"), lists_as_arrays(y, "y")
         sample_weight = lists_as_arrays(sample_weight, "sample_weight")
-        self.x = [as_array(a, f"x[{i}]") for i, a in enumerate(flatten(x))]
+        self.x = [as_column(a, f"x[{i}]") for i, a in enumerate(flatten(x))]
         self.y = [] if y is None else [as_array(a, f"y[{i}]") for i, a in enumerate(flatten(y))]
         weights = [] if sample_weight is None else flatten(sample_weight)
         self.weights = [as_array(w, "sample_weight").astype(np.float32) for w in weights]
@@ -299,8 +272,8 @@ class DatasetData(Data):
 def batch_of(item: Any, class_weight: dict[int, float] | None = None) -> Batch:
     """One Batch from x, (x,), (x, y) or (x, y, sample_weight)."""
     x, y, weight = unpack_x_y_sample_weight(item)
-    x = lists_as_arrays(x, "x")
-    rows = len(as_array(flatten(x)[0], "x[0]"))
+    x = lists_as_arrays(with_lists_of_text(x), "x")
+    rows = len(as_column(flatten(x)[0], "x[0]"))
     data = ArrayData(x, y, weight, max(rows, 1), class_weight)
     return Batch(data.x, data.y, data.weights, data.structure)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from zoo_keras import native, ops
 from zoo_keras.errors import ConfigError, DataError, ShapeError
+from zoo_keras.feed.feed import Feed
 from zoo_keras.graph import Graph, Spec, Tensor, Trace, constant, input_tensor, tracing
 from zoo_keras.nest import flatten, pack_as
 from zoo_keras.ops.masks import mask_of
@@ -73,8 +74,14 @@ class _Feeds:
 
 
 def _call(model: Any, xs: Sequence[Tensor], structure: Any, training: bool) -> list[Tensor]:
-    outputs = model(pack_as(structure, xs), training=training)
-    return as_tensors(flatten(outputs))
+    return as_tensors(flatten(_outputs(model, xs, structure, training)))
+
+
+def _outputs(model: Any, xs: Sequence[Tensor], structure: Any, training: bool) -> Any:
+    """The model's outputs for inputs nested like the structure, or behind a Feed."""
+    if isinstance(structure, Feed):
+        return structure.call(model, xs, training)
+    return model(pack_as(structure, xs), training=training)
 
 
 def ensure_built(model: Any, shapes: Shapes, structure: Any) -> list[Tensor]:
@@ -99,7 +106,7 @@ class _Prediction(NamedTuple):
 def _trace_prediction(model: Any, state: Any, shapes: Shapes, structure: Any) -> _Prediction:
     feeds = _Feeds()
     with tracing() as trace:
-        outputs = model(pack_as(structure[0], feeds.leaves("x", shapes.x)), training=False)
+        outputs = _outputs(model, feeds.leaves("x", shapes.x), structure[0], training=False)
         results = as_tensors(flatten(outputs))
     _add_rng(feeds, trace)
     updates = _state_updates(model, trace)

@@ -29,6 +29,7 @@ from zoo_keras.training.data import (
     unpack_x_y_sample_weight,
 )
 from zoo_keras.training.epochs import Epochs
+from zoo_keras.training.fed import fed_batch
 from zoo_keras.training.labels import check_all
 from zoo_keras.training.local import LocalRuntime
 from zoo_keras.training.loop import FitLoop
@@ -471,8 +472,8 @@ class Trainer:
         self._local().train(self._arranged(batch))
 
     def _arranged(self, batch: Batch) -> Batch:
-        """Inputs and targets given as dicts by name, in the model's own order."""
-        return self._by_model_order(batch)
+        """Inputs as the model's Programs take them, and targets in its own order."""
+        return fed_batch(self, self._by_model_order(batch))
 
     def _by_model_order(self, batch: Batch) -> Batch:
         x, y = batch.structure[0], batch.structure[1]

@@ -1,0 +1,73 @@
+"""Hashing: values of any kind to a fixed number of bins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from zoo_keras import config, ops
+from zoo_keras.layers.arguments import argument_error, positive, refuse
+from zoo_keras.layers.layer import Layer
+from zoo_keras.layers.preprocessing.encoding import encode, output_mode
+from zoo_keras.layers.preprocessing.lookup import salt_of
+from zoo_keras.ops.lookup import hash_bins
+
+
+class Hashing(Layer):
+    """The bin of each word or whole number by its hash: FarmHash, or SipHash with a salt.
+
+    https://keras.io/api/layers/preprocessing_layers/categorical/hashing/
+
+    >>> Hashing(3)(["A", "B", "C"])
+    array([1, 0, 1])
+    """
+
+    on_columns = True
+    list_dtype = np.int64
+
+    def __init__(
+        self,
+        num_bins: int,
+        mask_value: Any = None,
+        salt: Any = None,
+        output_mode: str = "int",
+        sparse: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        if kwargs.get("dtype") is None:
+            kwargs["dtype"] = "int64" if output_mode == "int" else config.floatx()
+        super().__init__(**kwargs)
+        refuse(self, sparse=sparse)
+        self.num_bins = positive(self, "num_bins", num_bins)
+        self.mask_value, self.salt, self.sparse = mask_value, salt_of(self, salt), False
+        self.output_mode = _mode(self, output_mode)
+        if self.output_mode == "int" and self.dtype not in ("int32", "int64"):
+            raise argument_error(
+                self, "dtype", "int32 or int64 with output_mode='int'", self.dtype, "Leave it out."
+            )
+
+    def call(self, inputs: Any) -> Any:
+        """Bins of the inputs, or encodings of them."""
+        if self.output_mode == "one_hot" and inputs.shape[-1:] == (1,):
+            inputs = ops.squeeze(inputs, -1)
+        salt = tuple(self.salt) if self.salt else None
+        bins = hash_bins(inputs, bins=self.num_bins, mask=self.mask_value, salt=salt)
+        if self.output_mode == "int":
+            return bins
+        return encode(bins, self.output_mode, self.num_bins, self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "num_bins": self.num_bins,
+            "salt": self.salt,
+            "mask_value": self.mask_value,
+            "output_mode": self.output_mode,
+            "sparse": self.sparse,
+        }
+
+
+def _mode(layer: Layer, value: Any) -> str:
+    return output_mode(layer, value, ("int", "one_hot", "multi_hot", "count"))
