@@ -197,7 +197,7 @@ static gemm product(const zk_call *c, const float *a, const float *b) {
     turn_single_column(&g);
     set_strides(&g);
     g.mkl = c->attr[ZK_MATMUL_BY] == ZK_MKL && zk_mkl_takes(g.m, g.n, g.k);
-    g.may_cut_k = g.batch == 1 && g.m > 1;
+    g.may_cut_k = g.ta && y->ndim == 2;
     choose_parts(&g);
     return g;
 }

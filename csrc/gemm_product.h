@@ -2,7 +2,6 @@
  * Header-only. In and out: struct gemm; it knows neither tiles nor threads. */
 #ifndef ZK_GEMM_PRODUCT_H
 #define ZK_GEMM_PRODUCT_H
-#include "activation.h"
 #include "vmath.h"
 
 /* y(m, n) = act(a(m, k) b(k, n) + bias), for each of `batch` matrices. */
@@ -16,6 +15,7 @@ typedef struct {
     int ta, tb, packed;             /* stored turned: a(k, m), b(n, k); b in panels */
     int64_t arow, acol, brow, bcol; /* strides of a(m, k) and b(k, n) in memory */
     int act, mkl, may_cut_k;
+    int column;                   /* y was one column, see turn_single_column */
     int64_t rows, columns, kcuts; /* blocks of one matrix */
     int64_t wide;                 /* panels side by side in a tile; columns are cut between them */
     int in_place, fixed;          /* b is read where it lies; each part belongs to a thread */

@@ -9,7 +9,6 @@
  * of blocking, packing or threads. */
 #ifndef ZK_GEMM_WIDE_H
 #define ZK_GEMM_WIDE_H
-#include "activation.h"
 #include "vmath.h"
 
 #define WIDE_ROWS 14
