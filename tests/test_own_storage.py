@@ -19,7 +19,7 @@ X = np.linspace(0, 1, 12, dtype="float32").reshape(3, 4)
 class Scaled(layers.Layer):
     """(x - mean) / deviation; keeps the mean as a sum and its words in a file, as lookups do."""
 
-    def __init__(self, words=None, scale=None, **kwargs):
+    def __init__(self, words=None, scale=1.0, **kwargs):
         super().__init__(**kwargs)
         self.words, self.scale = words, scale
 

@@ -69,7 +69,10 @@ def guard_of(variables: Iterable[Any]) -> Guard | Guards:
 def unchanged(variables: Iterable[Any]) -> Iterator[None]:
     """No program and no assignment changes these Variables inside the block."""
     found = list(variables)
-    guard = as_one(v.guard for v in found if v.guard is not None)
+    if len(found) > 1:  # a first run may begin meanwhile, so it must find a guard
+        guard = guard_of(found)
+    else:
+        guard = as_one(v.guard for v in found if v.guard is not None)
     if guard is NONE:
         yield
         return

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo_keras import native
 from zoo_keras.eager import Eager, settings
 from zoo_keras.feed.columns import holds_text
 from zoo_keras.graph import Graph, Node, Tensor, input_tensor, tracing
@@ -71,7 +72,7 @@ def _lists_as_arrays(layer: Any, args: tuple) -> tuple:
 
 def _as_numbers(leaf: Any) -> Any:
     """An array of any byte order, or of objects, as numbers."""
-    if type(leaf) is np.ndarray and leaf.dtype.isnative and leaf.dtype.kind in "fiub":
+    if type(leaf) is np.ndarray and leaf.dtype.name in native.DTYPES and leaf.dtype.isnative:
         return leaf
     if _is_text(leaf):
         return leaf

