@@ -37,7 +37,18 @@ def restore(model: Any, members: dict[str, bytes]) -> None:
                 place = Path(folder, _inside(name))
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(data)
-            layer.load_assets(folder)
+            _load(layer, folder, start)
+
+
+def _load(layer: Any, folder: str, place: str) -> None:
+    try:
+        layer.load_assets(folder)
+    except FileError:
+        raise
+    except ValueError as error:
+        raise FileError(
+            f"the archive's {place} does not fit the layer. Received: {error}. The file is damaged."
+        ) from error
 
 
 def _having(model: Any, method: str) -> Iterator[tuple[str, Any]]:
