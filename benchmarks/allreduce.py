@@ -137,7 +137,7 @@ def network_group(rank):
     """The same ranks, made to use Spark's block transfer as ranks of different machines do."""
     from pyspark import BarrierTaskContext
 
-    from zoo_keras.spark.group import Group
+    from zoo_keras.spark.transport.group import Group
 
     def gather(mine):
         return [json.loads(text) for text in BarrierTaskContext.get().allGather(json.dumps(mine))]
@@ -147,7 +147,7 @@ def network_group(rank):
 
 
 def run_ours(group, nbytes, count, wire):
-    from zoo_keras.spark.allreduce import AllReduce
+    from zoo_keras.spark.transport.allreduce import AllReduce
 
     ring = AllReduce(group, nbytes // 4, wire=wire)
     lo, hi = ring.bounds
@@ -168,7 +168,7 @@ class Cluster:
 
     def __init__(self, options):
         from zoo_keras.spark.cluster import init_session
-        from zoo_keras.spark.job import BarrierJob
+        from zoo_keras.spark.transport.job import BarrierJob
 
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -3,7 +3,7 @@
     python benchmarks/eager.py
 
 Prints, for each op and number of floats, microseconds by numpy and by the engine, taken in turn;
-`zoo_keras.eager.LEAST` is the size from which the engine computes.
+`zoo_keras.engine.eager.LEAST` is the size from which the engine computes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from statistics import median
 
 import numpy as np
 
-from zoo_keras import Input, Sequential, eager, layers, ops
+from zoo_keras import Input, Sequential, layers, ops
+from zoo_keras.engine import eager
 
 RULE = eager.in_engine
 ROUNDS, CALLS = 9, 40

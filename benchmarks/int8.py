@@ -20,12 +20,12 @@ import numpy as np
 
 import zoo_keras as zk
 from zoo_keras import native
-from zoo_keras.execute import Runner
+from zoo_keras.engine.program import Place, compile_graph
+from zoo_keras.engine.runner import Runner
 from zoo_keras.graph import Graph, input_tensor
-from zoo_keras.ops.conv_choice import winograd_packed
-from zoo_keras.ops.conv_fused import conv_packed, pack_conv
-from zoo_keras.ops.int8 import dense_int8, pack_int8
-from zoo_keras.program import Place, compile_graph
+from zoo_keras.primitives.conv_choice import winograd_packed
+from zoo_keras.primitives.conv_fused import conv_packed, pack_conv
+from zoo_keras.primitives.int8 import dense_int8, pack_int8
 
 layers = zk.layers
 FEW = 16  # filters of the product that is mostly rounding

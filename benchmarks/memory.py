@@ -22,8 +22,8 @@ HEAD = f"{'workload':26}{'buffers':>8}{'planned':>9}{'alive':>9}{'ratio':>7}{'pe
 
 def measured(workload: str) -> dict[str, Any]:
     """The largest plan of one call, in this process."""
-    from zoo_keras import program
-    from zoo_keras.passes.plan import Buffer, most_alive, plan
+    from zoo_keras.engine import program
+    from zoo_keras.passes.memory import Buffer, most_alive, plan
 
     plans: list[tuple[int, int, int]] = []
 

@@ -16,10 +16,10 @@ import numpy as np
 from graph_check import RandomGraph, compiled
 
 from zoo_keras import native
+from zoo_keras.engine.program import CONSTANTS, Program
+from zoo_keras.engine.runner import Runner
 from zoo_keras.errors import DataError, ProgramError
-from zoo_keras.execute import Runner
 from zoo_keras.passes.pipeline import optimise
-from zoo_keras.program import CONSTANTS, Program
 
 GUARD = 256
 PLACES = ("space", "offset", "scratch")

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import interpret, native
-from zoo_keras.execute import Runner
+from zoo_keras.engine.program import Place, Program, compile_graph
+from zoo_keras.engine.runner import Runner
 from zoo_keras.graph import (
     INPUT,
     PARAMETER,
@@ -25,9 +26,8 @@ from zoo_keras.graph import (
     tracing,
 )
 from zoo_keras.interpret import Values
-from zoo_keras.ops.op import registry as R
-from zoo_keras.program import Place, Program, compile_graph
-from zoo_keras.weights import Variable
+from zoo_keras.primitives.op import registry as R
+from zoo_keras.variables import Variable
 
 Feeds = Mapping[str, np.ndarray]
 

@@ -14,7 +14,7 @@ import pytest
 
 from zoo_keras import native
 from zoo_keras.graph import Spec
-from zoo_keras.ops.op import Op
+from zoo_keras.primitives.op import Op
 
 
 @contextmanager

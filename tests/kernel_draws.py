@@ -16,11 +16,11 @@ from test_conv import random_geometry
 from test_pool import random_case
 
 from zoo_keras.graph import Spec
-from zoo_keras.ops import rows
-from zoo_keras.ops.conv_choice import TILES
-from zoo_keras.ops.linalg import DENSE_ACTIVATIONS, FUSED_ACTIVATIONS
-from zoo_keras.ops.op import registry as R
-from zoo_keras.ops.update import HOW, update_inputs
+from zoo_keras.primitives import table_rows as rows
+from zoo_keras.primitives.conv_choice import TILES
+from zoo_keras.primitives.op import registry as R
+from zoo_keras.primitives.products import DENSE_ACTIVATIONS, FUSED_ACTIVATIONS
+from zoo_keras.primitives.update import HOW, update_inputs
 
 KINDS = ("one", "empty", "odd", "odder", "large")
 ODD = (1, 2, 3, 5, 7, 8, 9, 13, 15, 16, 17, 23, 31, 33, 47, 64, 65)

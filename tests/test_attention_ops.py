@@ -9,7 +9,7 @@ from kernel_check import check_kernel, run_kernel
 
 from zoo_keras import ops
 from zoo_keras.errors import ShapeError
-from zoo_keras.ops.attention import attention, attention_grad
+from zoo_keras.primitives.attention import attention, attention_grad
 
 # batch, queries, keys, heads, heads of k, width, depth
 SIZES = [

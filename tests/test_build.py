@@ -16,20 +16,20 @@ SOURCES = {
     "README.md": "A scratch project.",
     "zoo_keras/__init__.py": "",
     "zoo_keras/spark/__init__.py": "",
-    "csrc/zk.h": """
+    "csrc/engine/zk.h": """
 #ifndef ZK_H
 #define ZK_H
 int zk_sum(void);
 #endif
 """,
-    "csrc/kernel.h": """
+    "csrc/engine/kernel.h": """
 #include "zk.h"
 typedef struct { const char *name; int value; } zk_kernel;
 #define PASTE_(a, b) zk_##a##_##b
 #define PASTE(a, b) PASTE_(a, b)
 #define ZK_TABLE(file) PASTE(file, ZK_ISA)
 """,
-    "csrc/program.c": """
+    "csrc/engine/program.c": """
 #include "kernel.h"
 extern const zk_kernel *const zk_tables_base[];
 int zk_sum(void) {
@@ -133,7 +133,7 @@ def test_a_changed_source_alone_is_compiled(copy):
 
 
 def test_a_changed_header_compiles_what_includes_it(copy):
-    (copy.root / "csrc/kernel.h").touch()
+    (copy.root / "csrc/engine/kernel.h").touch()
     made = set(copy.build("--c-only"))
     assert {"one_base.o", "two_base.o", "program.o", "tables.o"} <= made
     assert "wrapper.o" not in made

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from kernel_check import SETS, instruction_set, run_kernel
 
-import zoo_keras.program  # noqa: F401  # gives the tile functions their numbers
+import zoo_keras.engine.program  # noqa: F401  # gives the tile functions their numbers
 from zoo_keras import native
 from zoo_keras.errors import ProgramError
 from zoo_keras.graph import Node, Tensor, constant, input_tensor, topological
-from zoo_keras.ops.chain import broadcast_pattern, chain_of, chainable, single
-from zoo_keras.ops.op import registry
+from zoo_keras.primitives.chain import broadcast_pattern, chain_of, chainable, single
+from zoo_keras.primitives.op import registry
 
 R = registry
 

@@ -11,10 +11,10 @@ import pytest
 from graph_check import assert_close, evaluate, op_names, run
 
 from zoo_keras.graph import Graph, Node, Tensor, constant, input_tensor, tracing
-from zoo_keras.ops.chain import MAX_INPUTS, MAX_NODES, MAX_OUTPUTS
-from zoo_keras.ops.op import registry as R
 from zoo_keras.passes.chains import gather_chains
-from zoo_keras.weights import Variable
+from zoo_keras.primitives.chain import MAX_INPUTS, MAX_NODES, MAX_OUTPUTS
+from zoo_keras.primitives.op import registry as R
+from zoo_keras.variables import Variable
 
 rng = np.random.default_rng(0)
 

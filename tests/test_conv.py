@@ -12,16 +12,16 @@ from kernel_check import SETS, check_kernel, instruction_set, run_kernel
 from zoo_keras import native
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import Spec
-from zoo_keras.ops.conv import conv, conv_grad_input, conv_grad_kernel
-from zoo_keras.ops.conv_fused import (
+from zoo_keras.primitives.conv import conv, conv_grad_input, conv_grad_kernel
+from zoo_keras.primitives.conv_fused import (
     conv_fused,
     conv_fused_add,
     conv_packed,
     conv_packed_add,
     pack_conv,
 )
-from zoo_keras.ops.linalg import FUSED_ACTIVATIONS
-from zoo_keras.ops.op import Op
+from zoo_keras.primitives.op import Op
+from zoo_keras.primitives.products import FUSED_ACTIVATIONS
 
 KERNELS = (
     conv_fused_add,

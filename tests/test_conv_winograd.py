@@ -12,9 +12,9 @@ from kernel_check import SETS, check_kernel, instruction_set, run_kernel
 
 from zoo_keras import config
 from zoo_keras.errors import ConfigError, ShapeError
-from zoo_keras.ops import conv_choice
-from zoo_keras.ops.conv import conv, conv_grad_input, conv_grad_kernel
-from zoo_keras.ops.conv_fused import (
+from zoo_keras.primitives import conv_choice
+from zoo_keras.primitives.conv import conv, conv_grad_input, conv_grad_kernel
+from zoo_keras.primitives.conv_fused import (
     conv_fused,
     conv_fused_add,
     conv_packed,

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from zoo_keras import Sequential, config, gemm, layers, native
+from zoo_keras.engine.program import Place, Program, compile_graph, join
+from zoo_keras.engine.runner import Runner
 from zoo_keras.errors import ClusterError, ConfigError, ProgramError
-from zoo_keras.execute import Runner
 from zoo_keras.graph import Graph, input_tensor
-from zoo_keras.ops.linalg import dense, matmul
 from zoo_keras.passes.pipeline import optimise
-from zoo_keras.program import Place, Program, compile_graph, join
+from zoo_keras.primitives.products import dense, matmul
 from zoo_keras.spark.engine import check_engine, check_ranks, this_engine
 
 
@@ -34,7 +34,7 @@ from zoo_keras import native
 for name in ("conv", "lstm"):
     del native.KERNELS[name]
 del native.TILES["exp"]
-import zoo_keras.program
+import zoo_keras.engine.program
 """
     assert "ImportError: The C engine lacks conv, lstm, exp: the build is" in run(code).stderr
 

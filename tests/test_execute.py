@@ -12,13 +12,14 @@ import pytest
 from graph_check import assert_close, compiled, runner_of
 
 import zoo_keras as zk
-from zoo_keras import layers, native, ops, weights
+from zoo_keras import layers, native, ops
+from zoo_keras import variables as weights
+from zoo_keras.engine.runner import Crew, Predictor, Runner, value_and_grad
 from zoo_keras.errors import ProgramError, ShapeError
-from zoo_keras.execute import Crew, Predictor, Runner, value_and_grad
 from zoo_keras.graph import Graph, input_tensor, tracing
-from zoo_keras.ops.op import registry as R
 from zoo_keras.passes.pipeline import optimise
-from zoo_keras.weights import Variable
+from zoo_keras.primitives.op import registry as R
+from zoo_keras.variables import Variable
 
 
 def floats(*shape: int, seed: int = 0) -> np.ndarray:

@@ -15,8 +15,8 @@ from zoo_keras.errors import ConfigError, DataError, FileError, ShapeError, Unsu
 from zoo_keras.feed.feed import Source, make_feed
 from zoo_keras.feed.quantiles import ranks_of
 from zoo_keras.feed.states import Histogram, Moments, TokenCounts
-from zoo_keras.ops.column import column_ops, rows_of
-from zoo_keras.ops.fed import OPEN
+from zoo_keras.primitives.column import column_ops, rows_of
+from zoo_keras.primitives.fed import OPEN
 from zoo_keras.training.fed import feed_for
 
 WORDS = np.array([["ant"], ["bee"], ["cat"], ["bee"]] * 6, object)

@@ -7,9 +7,9 @@ import pytest
 from graph_check import assert_close, evaluate, op_names, run
 
 from zoo_keras.graph import Graph, Tensor, constant, input_tensor
-from zoo_keras.ops.op import registry as R
 from zoo_keras.passes.fuse_norm import fuse_norms
 from zoo_keras.passes.grad import gradients
+from zoo_keras.primitives.op import registry as R
 
 RNG = np.random.default_rng(3)
 SHAPE = (6, 5)

@@ -15,7 +15,7 @@ from zoo_keras import gemm, native
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.native import call_kernel
-from zoo_keras.ops.linalg import FUSED_ACTIVATIONS, dense, dense_packed, matmul, pack_dense
+from zoo_keras.primitives.products import FUSED_ACTIVATIONS, dense, dense_packed, matmul, pack_dense
 
 # m, n, k on both sides of every border: panels of 16, tiles of 3, 6 and 12 rows, blocks of 256
 # steps and 256 rows, one task and many.

@@ -10,7 +10,7 @@ from golden.compare import GRADIENT, OUTPUT, assert_close, differences
 from golden.store import Golden
 
 import zoo_keras as zk
-from zoo_keras.execute import value_and_grad
+from zoo_keras.engine.runner import value_and_grad
 
 GOLDEN = Golden("elementary")
 BY_KIND = {

@@ -11,7 +11,7 @@ from golden.compare import GRADIENT, OUTPUT, assert_all_close, assert_close, dif
 from golden.layer_case import cases, flat, flat_shapes, series
 
 import zoo_keras as zk
-from zoo_keras.execute import value_and_grad
+from zoo_keras.engine.runner import value_and_grad
 
 ALL = cases()
 COMPUTING = [c for c in ALL if c.computes]

@@ -22,8 +22,8 @@ from zoo_keras.graph import (
     topological,
     tracing,
 )
-from zoo_keras.ops.op import registry as R
-from zoo_keras.weights import Variable
+from zoo_keras.primitives.op import registry as R
+from zoo_keras.variables import Variable
 
 
 def test_every_node_comes_after_its_inputs_and_once():

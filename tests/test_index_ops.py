@@ -7,7 +7,7 @@ import pytest
 from kernel_check import SETS, check_kernel, check_samples, instruction_set, run_kernel
 
 from zoo_keras.errors import DataError, ShapeError
-from zoo_keras.ops.index import (
+from zoo_keras.primitives.index import (
     gather,
     gather_grad,
     gather_grad_rows,

@@ -9,7 +9,7 @@ import pytest
 from zoo_keras import activations, constraints, initializers, ops, random, regularizers
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import tracing
-from zoo_keras.weights import Variable
+from zoo_keras.variables import Variable
 
 RANDOM = [
     initializers.RandomNormal, initializers.RandomUniform, initializers.TruncatedNormal,

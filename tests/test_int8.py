@@ -10,7 +10,7 @@ from kernel_check import SETS, instruction_set, run_kernel
 import zoo_keras as zk
 from zoo_keras.errors import ConfigError, DataError, ShapeError, UnsupportedError
 from zoo_keras.graph import Spec
-from zoo_keras.ops.int8 import LONGEST, dense_int8, gather_int8, pack_int8
+from zoo_keras.primitives.int8 import LONGEST, dense_int8, gather_int8, pack_int8
 from zoo_keras.quantizers import AbsMaxQuantizer, Int8QuantizationConfig
 
 layers = zk.layers

@@ -22,8 +22,8 @@ from test_ops import STRAIGHT_THROUGH, as_chain
 
 from zoo_keras import native
 from zoo_keras.graph import Node
-from zoo_keras.ops.op import Op, same
-from zoo_keras.ops.op import registry as R
+from zoo_keras.primitives.op import Op, same
+from zoo_keras.primitives.op import registry as R
 
 SMALL = ("one", "odd", "odder")
 

@@ -10,12 +10,12 @@ from graph_check import assert_close, evaluate, op_names, run
 
 import zoo_keras as zk
 from zoo_keras.graph import Graph, Tensor, constant, input_tensor, tracing
-from zoo_keras.layers.call_context import calling
-from zoo_keras.ops.op import registry as R
+from zoo_keras.layers.base.call_context import calling
 from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.layout import arrange
 from zoo_keras.passes.simplify import simplify
 from zoo_keras.passes.verify import verify
+from zoo_keras.primitives.op import registry as R
 
 LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 SHAPE = (2, 3, 4, 5)  # channels first

@@ -8,16 +8,16 @@ from traced import in_program
 
 import zoo_keras
 from zoo_keras import interpret, layers, ops, random
+from zoo_keras.engine.program import Place, compile_graph
+from zoo_keras.engine.runner import value_and_grad
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
-from zoo_keras.execute import value_and_grad
 from zoo_keras.graph import Graph, constant, input_tensor, topological, tracing
 from zoo_keras.nest import flatten, pack_as
-from zoo_keras.ops.loop import scan_steps
-from zoo_keras.ops.op import registry
 from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.pipeline import optimise
-from zoo_keras.program import Place, compile_graph
-from zoo_keras.weights import Variable
+from zoo_keras.primitives.op import registry
+from zoo_keras.primitives.scan import scan_steps
+from zoo_keras.variables import Variable
 
 RNG = np.random.default_rng(3)
 LENGTH, ROWS, WIDTH = 5, 3, 4

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 import zoo_keras as keras
-from zoo_keras import eager, execute, layers, ops
-from zoo_keras.execute import Loaded, Packed
+from zoo_keras import layers, ops
+from zoo_keras.engine import eager
+from zoo_keras.engine import runner as execute
+from zoo_keras.engine.runner import Loaded, Packed
 from zoo_keras.graph import Spec
-from zoo_keras.ops.op import registry
+from zoo_keras.primitives.op import registry
 from zoo_keras.recent import Recent
 from zoo_keras.training import local
 

@@ -9,9 +9,9 @@ from graph_check import assert_close, evaluate, op_names, run
 import zoo_keras as keras
 from zoo_keras import layers
 from zoo_keras.graph import Graph, input_tensor
-from zoo_keras.ops.narrow import from_bfloat16, round_bfloat16, to_bfloat16
-from zoo_keras.passes.narrow import narrow_storage, sink_rounding
-from zoo_keras.spark.options import default_wire
+from zoo_keras.passes.store_bfloat16 import narrow_storage, sink_rounding
+from zoo_keras.primitives.rounding import from_bfloat16, round_bfloat16, to_bfloat16
+from zoo_keras.spark.fit.options import default_wire
 
 RNG = np.random.default_rng(2)
 

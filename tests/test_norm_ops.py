@@ -7,8 +7,8 @@ import pytest
 from kernel_check import check_kernel, run_kernel
 
 from zoo_keras.errors import ShapeError
-from zoo_keras.ops.group_norm import group_norm, group_norm_grad, rms_norm, rms_norm_grad
-from zoo_keras.ops.norm import batch_norm, batch_norm_grad, layer_norm, layer_norm_grad
+from zoo_keras.primitives.group_norm import group_norm, group_norm_grad, rms_norm, rms_norm_grad
+from zoo_keras.primitives.norm import batch_norm, batch_norm_grad, layer_norm, layer_norm_grad
 
 OPS = [batch_norm, batch_norm_grad, layer_norm, layer_norm_grad]
 SHAPES = [(2000, 3), (777, 1), (130, 67), (40, 9, 64), (9000, 16), (37, 300), (3, 4100), (70000, 2)]

@@ -22,8 +22,8 @@ from kernel_check import (
 )
 
 from zoo_keras.graph import Node, Tensor, input_tensor
-from zoo_keras.ops.chain import chain_of, chainable
-from zoo_keras.ops.op import Op, Sample, registry
+from zoo_keras.primitives.chain import chain_of, chainable
+from zoo_keras.primitives.op import Op, Sample, registry
 
 CASES = [(op, i) for op in registry.values() for i in range(len(op.samples))]
 NO_SAMPLES = {"chain", "scan", "take_along_axis_grad"}  # test_chain.py, test_loop.py; a gradient

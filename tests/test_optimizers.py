@@ -14,7 +14,7 @@ from zoo_keras import ops, optimizers
 from zoo_keras.constraints import NonNeg
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.optimizers import schedules
-from zoo_keras.weights import Variable
+from zoo_keras.variables import Variable
 
 RNG = np.random.default_rng(3)
 KERNEL, BIAS = RNG.normal(size=(3, 4)).astype("f4"), RNG.normal(size=4).astype("f4")

@@ -22,7 +22,6 @@ from zoo_keras.graph import (
     scope,
     tracing,
 )
-from zoo_keras.ops.op import registry as R
 from zoo_keras.passes.chains import gather_chains
 from zoo_keras.passes.fuse import fold_scales, fuse_bias, fuse_epilogues, pack_weights
 from zoo_keras.passes.fuse_norm import fuse_norms
@@ -30,7 +29,8 @@ from zoo_keras.passes.grad import gradients, sum_to_shape
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.passes.simplify import FOLD_LIMIT, simplify
 from zoo_keras.passes.verify import verify
-from zoo_keras.weights import Variable
+from zoo_keras.primitives.op import registry as R
+from zoo_keras.variables import Variable
 
 Build = Callable[[Tensor], Tensor | tuple[Tensor, ...]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zoo_keras.passes.plan import ALIGN, Buffer, most_alive, padded, plan
+from zoo_keras.passes.memory import ALIGN, Buffer, most_alive, padded, plan
 
 
 def random_buffers(seed: int, count: int = 60) -> list[Buffer]:

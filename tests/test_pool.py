@@ -10,7 +10,7 @@ import pytest
 from kernel_check import check_kernel
 
 from zoo_keras.errors import ShapeError
-from zoo_keras.ops.pool import avg_pool, avg_pool_grad, max_pool, max_pool_grad
+from zoo_keras.primitives.pool import avg_pool, avg_pool_grad, max_pool, max_pool_grad
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 

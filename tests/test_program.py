@@ -16,16 +16,16 @@ from graph_check import RandomGraph, assert_close, compiled, evaluate, op_names,
 from kernel_check import SETS, instruction_set
 
 from zoo_keras import dtypes, native
-from zoo_keras import program as program_module
+from zoo_keras.engine import program as program_module
+from zoo_keras.engine.program import Place, Program, compile_graph, join
+from zoo_keras.engine.runner import Runner, run_graph
 from zoo_keras.errors import DataError, ProgramError, ShapeError
-from zoo_keras.execute import Runner, run_graph
 from zoo_keras.graph import Graph, constant, input_tensor, scope, tracing
-from zoo_keras.ops.chain import chain_of
-from zoo_keras.ops.op import registry as R
+from zoo_keras.passes.memory import padded
 from zoo_keras.passes.pipeline import optimise
-from zoo_keras.passes.plan import padded
-from zoo_keras.program import Place, Program, compile_graph, join
-from zoo_keras.weights import Variable
+from zoo_keras.primitives.chain import chain_of
+from zoo_keras.primitives.op import registry as R
+from zoo_keras.variables import Variable
 
 HERE = Path(__file__).parent
 
@@ -437,7 +437,7 @@ def test_a_program_runs_in_another_process(tmp_path):
     path = tmp_path / "program"
     path.write_bytes(pickle.dumps((compiled(graph), spaces, outs)))
     code = (
-        "import pickle, sys; from zoo_keras.execute import run_graph\n"
+        "import pickle, sys; from zoo_keras.engine.runner import run_graph\n"
         "program, spaces, outs = pickle.load(open(sys.argv[1], 'rb'))\n"
         "run_graph(program, spaces, outs); pickle.dump(outs, open(sys.argv[1], 'wb'))"
     )

@@ -7,10 +7,10 @@ import pytest
 from traced import in_program
 
 from zoo_keras import ops, random
+from zoo_keras.engine.runner import value_and_grad
 from zoo_keras.errors import ConfigError, DataError, ShapeError, UnsupportedError
-from zoo_keras.execute import value_and_grad
 from zoo_keras.graph import input_tensor, topological, tracing
-from zoo_keras.weights import Variable
+from zoo_keras.variables import Variable
 
 RNG = np.random.default_rng(7)
 

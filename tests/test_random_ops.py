@@ -7,7 +7,7 @@ import pytest
 from kernel_check import SETS, check_kernel, check_samples, instruction_set, run_kernel
 
 from zoo_keras.errors import ConfigError, ShapeError
-from zoo_keras.ops.random_ops import dropout, philox, random_normal, random_uniform
+from zoo_keras.primitives.random import dropout, philox, random_normal, random_uniform
 
 KNOWN = [  # counter, key, result: Random123's kat_vectors for philox4x32-10
     ([0] * 4, [0] * 2, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),

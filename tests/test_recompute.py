@@ -9,12 +9,12 @@ import pytest
 from graph_check import assert_close, evaluate, run
 
 from zoo_keras.graph import Graph, Tensor, input_tensor, tracing
-from zoo_keras.ops.op import registry as R
 from zoo_keras.passes import recompute as module
 from zoo_keras.passes.chains import gather_chains
 from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.recompute import recompute
 from zoo_keras.passes.simplify import simplify
+from zoo_keras.primitives.op import registry as R
 
 ROWS, WIDTH = 160, 128
 rng = np.random.default_rng(0)

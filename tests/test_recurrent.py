@@ -9,9 +9,9 @@ import zoo_keras as zk
 from zoo_keras import layers, ops
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import Graph, input_tensor, tracing
-from zoo_keras.ops.op import registry
 from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.pipeline import optimise
+from zoo_keras.primitives.op import registry
 
 RNG = np.random.default_rng(5)
 STEPS = RNG.normal(size=(4, 6, 3)).astype("f4")

@@ -9,8 +9,8 @@ from kernel_check import SETS, check_kernel, instruction_set, run_kernel
 from test_update_ops import run_in_place
 
 from zoo_keras.errors import DataError
-from zoo_keras.ops.op import registry
-from zoo_keras.ops.reduce import collapse
+from zoo_keras.primitives.op import registry
+from zoo_keras.primitives.reduce import collapse
 
 R = registry
 NAN, INF = np.nan, np.inf
@@ -107,7 +107,7 @@ def test_softmax_of_extreme_rows_is_numpys(op, repeats):
 
 
 def softmax_calls(rows: int, classes: int) -> list[tuple[str, list, dict]]:
-    """Every kernel of csrc/softmax.c on such rows: its name, inputs and attributes."""
+    """Every kernel of csrc/elementwise/softmax.c on such rows: its name, inputs and attributes."""
     x, g = floats(rows, classes) * 5, floats(rows, classes, seed=1)
     y, shares = R["softmax"](x, axis=-1), np.ascontiguousarray(g[:, 0])
     labels = (np.arange(rows) % classes).astype(np.int32)

@@ -8,8 +8,8 @@ from kernel_check import SETS, check_kernel, check_samples, instruction_set, run
 from test_update_ops import run_in_place
 
 from zoo_keras.errors import DataError
-from zoo_keras.ops import rows
-from zoo_keras.ops.update import HOW, KINDS
+from zoo_keras.primitives import table_rows as rows
+from zoo_keras.primitives.update import HOW, KINDS
 
 by_kind = pytest.mark.parametrize("kind", HOW)
 

@@ -11,8 +11,8 @@ import pytest
 from kernel_check import run_kernel
 
 from zoo_keras import Model, Sequential, gemm, layers, native
-from zoo_keras.ops import conv_choice
-from zoo_keras.ops.op import registry
+from zoo_keras.primitives import conv_choice
+from zoo_keras.primitives.op import registry
 
 ROWS = 33
 

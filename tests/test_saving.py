@@ -15,9 +15,9 @@ from golden.store import DATA, Golden, series
 
 import zoo_keras as zk
 from zoo_keras import layers, ops
+from zoo_keras.configs.registration import get_custom_objects, register_keras_serializable
 from zoo_keras.errors import ClusterError, ConfigError, FileError
 from zoo_keras.saving import files, hdf5
-from zoo_keras.saving.object_registration import get_custom_objects, register_keras_serializable
 
 X = np.linspace(-1, 1, 24, dtype="float32").reshape(6, 4)
 Y = np.linspace(0, 1, 12, dtype="float32").reshape(6, 2)

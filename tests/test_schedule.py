@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from zoo_keras.spark.schedule import make_schedule
+from zoo_keras.spark.fit.schedule import make_schedule
 
 SIZES = [(1,), (10,), (5, 0, 3), (0, 0, 7), (100, 1), (33, 32, 31, 34), (1, 1, 1, 1), (1000, 3)]
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from zoo_keras import activations, initializers, losses, optimizers, regularizers
-from zoo_keras.errors import ConfigError, UnsupportedError
-from zoo_keras.saving import serialization as s
-from zoo_keras.saving.object_registration import (
+from zoo_keras.configs import serialization as s
+from zoo_keras.configs.registration import (
     CustomObjectScope,
     get_custom_objects,
     get_registered_name,
     get_registered_object,
     register_keras_serializable,
 )
+from zoo_keras.errors import ConfigError, UnsupportedError
 
 
 @pytest.fixture(autouse=True)

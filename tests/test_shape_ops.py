@@ -7,7 +7,7 @@ import pytest
 from kernel_check import check_kernel, check_samples, run_kernel
 
 from zoo_keras.errors import ShapeError
-from zoo_keras.ops.shape import (
+from zoo_keras.primitives.arrays import (
     Spec,
     broadcast_to,
     concatenate,

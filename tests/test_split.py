@@ -34,8 +34,8 @@ from zoo_keras.layers import (
     Softmax,
     UpSampling2D,
 )
-from zoo_keras.ops.op import registry
 from zoo_keras.passes import split
+from zoo_keras.primitives.op import registry
 
 
 @pytest.fixture

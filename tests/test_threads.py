@@ -135,7 +135,7 @@ import os, sys, threading
 import numpy as np
 from zoo_keras import gemm, native
 from zoo_keras.graph import Spec
-from zoo_keras.ops.op import registry
+from zoo_keras.primitives.op import registry
 by = int(gemm.load_mkl())  # its threads must not survive a fork either
 x = np.random.default_rng(0).normal(size=(300, 300)).astype("f")
 def work(_=0):

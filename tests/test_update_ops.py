@@ -9,7 +9,7 @@ from kernel_check import SETS, check_kernel, instruction_set, run_kernel
 from zoo_keras import native
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
-from zoo_keras.ops.update import HOW, optimizer_update, update_inputs
+from zoo_keras.primitives.update import HOW, optimizer_update, update_inputs
 
 by_kind = pytest.mark.parametrize("kind", HOW)
 

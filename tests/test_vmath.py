@@ -13,8 +13,8 @@ from kernel_check import SETS
 
 from zoo_keras import native
 from zoo_keras.graph import input_tensor
-from zoo_keras.ops import chain
-from zoo_keras.ops.op import registry
+from zoo_keras.primitives import chain
+from zoo_keras.primitives.op import registry
 
 INF, NAN = np.inf, np.nan
 

@@ -8,10 +8,11 @@ import pickle
 import numpy as np
 import pytest
 
-from zoo_keras import ops, weights
+from zoo_keras import ops
+from zoo_keras import variables as weights
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import Tensor, tracing
-from zoo_keras.weights import FlatVector, Variable
+from zoo_keras.variables import FlatVector, Variable
 
 MADE = [
     (lambda: Variable(3), (), "int32"), (lambda: Variable(3.5), (), "float32"),

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras.execute import run_graph
+from zoo_keras.engine.program import Place, compile_graph
+from zoo_keras.engine.runner import run_graph
 from zoo_keras.graph import Graph, Trace, input_tensor, tracing
 from zoo_keras.nest import flatten, pack_as
-from zoo_keras.ops.op import as_tensors
 from zoo_keras.passes.pipeline import optimise
-from zoo_keras.program import Place, compile_graph
+from zoo_keras.primitives.op import as_tensors
 
 
 def in_program(function: Callable[..., Any], *arrays: Any, rng: tuple[int, int] = (0, 0)) -> Any:

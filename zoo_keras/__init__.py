@@ -25,7 +25,7 @@ _OBJECTS = {
     "Optimizer": "optimizers",
     "Regularizer": "regularizers",
     "Sequential": "models",
-    "Variable": "weights",
+    "Variable": "variables",
     "show_config": "config",
 }
 _MODULES = (

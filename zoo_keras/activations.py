@@ -10,15 +10,15 @@ import types
 from typing import Any
 
 from zoo_keras import ops
-from zoo_keras.errors import ConfigError
-from zoo_keras.missing import missing
-from zoo_keras.ops.symbolic import public
-from zoo_keras.saving.object_registration import get_registered_name
-from zoo_keras.saving.serialization import (
+from zoo_keras.configs.registration import get_registered_name
+from zoo_keras.configs.serialization import (
     deserialize_keras_object,
     get_by_name,
     serialize_keras_object,
 )
+from zoo_keras.errors import ConfigError
+from zoo_keras.missing import missing
+from zoo_keras.ops.symbolic import public
 
 
 @public

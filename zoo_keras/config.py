@@ -10,7 +10,8 @@ from zoo_keras import gemm as _gemm
 from zoo_keras import native, policies
 from zoo_keras.dtypes import FLOATS
 from zoo_keras.errors import ConfigError
-from zoo_keras.ops import conv_choice, convert
+from zoo_keras.ops import convert
+from zoo_keras.primitives import conv_choice
 
 _FORMATS = ("channels_last", "channels_first")
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras import ops
-from zoo_keras.missing import missing
-from zoo_keras.naming import to_snake_case
-from zoo_keras.ops.convert import fuzz_factor
-from zoo_keras.saving.serialization import (
+from zoo_keras.configs.serialization import (
     deserialize_keras_object,
     get_by_name,
     serialize_keras_object,
 )
+from zoo_keras.missing import missing
+from zoo_keras.naming import to_snake_case
+from zoo_keras.ops.convert import fuzz_factor
 
 
 class Constraint:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras.missing import missing
-from zoo_keras.policies import DTypePolicy, dtype_policy
-from zoo_keras.quantization import QuantizedDTypePolicy
+from zoo_keras.policies import DTypePolicy, QuantizedDTypePolicy, dtype_policy
 
 FloatDTypePolicy = DTypePolicy
 

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes, random
-from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
-from zoo_keras.graph import not_tracing
-from zoo_keras.missing import missing
-from zoo_keras.naming import to_snake_case
-from zoo_keras.saving.serialization import (
+from zoo_keras.configs.serialization import (
     deserialize_keras_object,
     get_by_name,
     serialize_keras_object,
 )
+from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
+from zoo_keras.graph import not_tracing
+from zoo_keras.missing import missing
+from zoo_keras.naming import to_snake_case
 
 # The standard deviation of a normal distribution cut off at two standard deviations.
 _CUT_STDDEV = 0.8796256610342398

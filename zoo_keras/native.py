@@ -75,7 +75,7 @@ def attributes(kernel: str, /, **values: Any) -> list[float]:
         if place != len(found):
             raise ProgramError(
                 f"{kernel}: attribute {name!r} lies at place {place} in C. Received: {len(found)} "
-                "numbers before it. Give every attribute that csrc/zk.h names, in its length."
+                "numbers before it. Give every attribute that zk.h names, in its length."
             )
         value = values[name]
         found += map(float, value if isinstance(value, (tuple, list)) else [value])

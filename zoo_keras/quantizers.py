@@ -13,8 +13,8 @@ import numpy as np
 
 from zoo_keras.errors import ConfigError, UnsupportedError
 from zoo_keras.missing import missing
-from zoo_keras.ops.int8 import EPSILON, MOST, abs_max_scale
-from zoo_keras.quantization import check_mode
+from zoo_keras.policies import check_mode
+from zoo_keras.primitives.int8 import EPSILON, MOST, abs_max_scale
 
 __all__ = [
     "AbsMaxQuantizer", "Int8QuantizationConfig", "QuantizationConfig", "Quantizer",
@@ -209,14 +209,14 @@ def resolve_config(mode: Any, config: Any) -> Int8QuantizationConfig:
 
 def serialize(quantizer: Any) -> Any:
     """The configuration of a quantizer or quantization config; None stays None."""
-    from zoo_keras.saving.serialization import serialize_keras_object
+    from zoo_keras.configs.serialization import serialize_keras_object
 
     return serialize_keras_object(quantizer)
 
 
 def deserialize(config: Any, custom_objects: Any = None) -> Any:
     """The quantizer or quantization config of a configuration."""
-    from zoo_keras.saving.serialization import deserialize_keras_object
+    from zoo_keras.configs.serialization import deserialize_keras_object
 
     return deserialize_keras_object(config, custom_objects)
 

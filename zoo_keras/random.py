@@ -20,10 +20,10 @@ from zoo_keras import dtypes, ops
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import Trace, current_trace, not_tracing
 from zoo_keras.naming import auto_name
-from zoo_keras.ops import random_ops
 from zoo_keras.ops.convert import as_dtype, as_float, axis_in, known_ints, value
 from zoo_keras.ops.symbolic import public
-from zoo_keras.weights import Variable
+from zoo_keras.primitives import random as random_ops
+from zoo_keras.variables import Variable
 
 _MASK = 2**64 - 1
 _global: SeedGenerator | None = None

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import ops
-from zoo_keras.errors import ConfigError, ShapeError
-from zoo_keras.missing import missing
-from zoo_keras.naming import to_snake_case
-from zoo_keras.saving.serialization import (
+from zoo_keras.configs.serialization import (
     deserialize_keras_object,
     get_by_name,
     serialize_keras_object,
 )
+from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.missing import missing
+from zoo_keras.naming import to_snake_case
 
 
 class Regularizer:

@@ -14,7 +14,7 @@ from kernel_rows.peer import backward, forward, torch, torch_peer
 from kernel_rows.prepared import prepared
 from kernel_rows.row import Row
 
-from zoo_keras.ops.attention import attention, attention_grad
+from zoo_keras.primitives.attention import attention, attention_grad
 
 # batch, tokens, heads, width of a head, causal
 SIZES = ((16, 128, 8, 32, False), (4, 512, 8, 64, False), (4, 512, 8, 64, True),

@@ -19,9 +19,9 @@ from kernel_rows.prepared import Call, prepared
 from kernel_rows.row import Make, Row
 
 from zoo_keras.graph import Spec
-from zoo_keras.ops.conv import conv, conv_grad_input, conv_grad_kernel
-from zoo_keras.ops.conv_choice import winograd_packed
-from zoo_keras.ops.conv_fused import conv_packed, pack_conv
+from zoo_keras.primitives.conv import conv, conv_grad_input, conv_grad_kernel
+from zoo_keras.primitives.conv_choice import winograd_packed
+from zoo_keras.primitives.conv_fused import conv_packed, pack_conv
 
 
 class Layer(NamedTuple):

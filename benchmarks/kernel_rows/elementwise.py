@@ -15,7 +15,8 @@ from kernel_rows.peer import forward, tensor, torch, torch_peer
 from kernel_rows.prepared import prepared_chain
 from kernel_rows.row import Row
 
-from zoo_keras.ops import math, smooth
+from zoo_keras.primitives import elementwise as math
+from zoo_keras.primitives import smooth
 
 SIZES = ((64, 1024), (8192, 1024))
 

@@ -14,7 +14,7 @@ from kernel_rows.peer import forward, tensor, torch, torch_peer
 from kernel_rows.prepared import prepared
 from kernel_rows.row import Row
 
-from zoo_keras.ops.index import gather, gather_grad, gather_grad_rows
+from zoo_keras.primitives.index import gather, gather_grad, gather_grad_rows
 
 # what, rows of the table, width, ids
 SIZES = (("text", 20000, 128, 64 * 200), ("neumf users", 138493, 64, 2048),

@@ -17,7 +17,7 @@ from kernel_rows.peer import forward, torch, torch_peer
 from kernel_rows.prepared import prepared
 from kernel_rows.row import Row
 
-from zoo_keras.ops.linalg import dense, dense_packed, matmul, pack_dense
+from zoo_keras.primitives.products import dense, dense_packed, matmul, pack_dense
 
 
 class Layer(NamedTuple):

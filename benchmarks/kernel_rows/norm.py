@@ -15,9 +15,9 @@ from kernel_rows.peer import backward, channels_first, forward, torch, torch_pee
 from kernel_rows.prepared import prepared
 from kernel_rows.row import Row
 
-from zoo_keras.ops.group_norm import group_norm, group_norm_grad, rms_norm, rms_norm_grad
-from zoo_keras.ops.norm import batch_norm, batch_norm_grad, layer_norm, layer_norm_grad
-from zoo_keras.ops.op import Op
+from zoo_keras.primitives.group_norm import group_norm, group_norm_grad, rms_norm, rms_norm_grad
+from zoo_keras.primitives.norm import batch_norm, batch_norm_grad, layer_norm, layer_norm_grad
+from zoo_keras.primitives.op import Op
 
 EPSILON = 1e-3
 

@@ -13,8 +13,8 @@ from kernel_rows.peer import backward, channels_first, forward, torch, torch_pee
 from kernel_rows.prepared import prepared
 from kernel_rows.row import Row
 
-from zoo_keras.ops.pool import avg_pool, avg_pool_grad, max_pool, max_pool_grad
-from zoo_keras.ops.reduce import reduce_mean
+from zoo_keras.primitives.pool import avg_pool, avg_pool_grad, max_pool, max_pool_grad
+from zoo_keras.primitives.reduce import reduce_mean
 
 # what, x, window, stride, padding
 SIZES = (

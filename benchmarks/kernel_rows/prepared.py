@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import native
+from zoo_keras.engine.program import registry  # fills in the numbers of the tile functions
 from zoo_keras.graph import Graph, Spec, input_tensor
-from zoo_keras.ops.chain import chain_of
-from zoo_keras.ops.op import Op
-from zoo_keras.program import registry  # fills in the numbers of the tile functions
+from zoo_keras.primitives.chain import chain_of
+from zoo_keras.primitives.op import Op
 
 
 class Call:

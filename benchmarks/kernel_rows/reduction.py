@@ -15,7 +15,7 @@ from kernel_rows.peer import forward, torch_peer
 from kernel_rows.prepared import prepared
 from kernel_rows.row import Row
 
-from zoo_keras.ops.reduce import argmax, reduce_max, reduce_sum
+from zoo_keras.primitives.reduce import argmax, reduce_max, reduce_sum
 
 SHAPES = ((128, 512), (2048, 1024), (16384, 1024))
 

@@ -14,10 +14,10 @@ from kernel_rows.peer import forward, torch, torch_peer
 from kernel_rows.prepared import prepared, several
 from kernel_rows.row import Row
 
-from zoo_keras.ops.linalg import dense, matmul
-from zoo_keras.ops.op import Op
-from zoo_keras.ops.rnn import lstm, lstm_grad, simple_rnn, simple_rnn_grad
-from zoo_keras.ops.rnn_gru import gru, gru_grad, gru_reset_first, gru_reset_first_grad
+from zoo_keras.primitives.gru import gru, gru_grad, gru_reset_first, gru_reset_first_grad
+from zoo_keras.primitives.op import Op
+from zoo_keras.primitives.products import dense, matmul
+from zoo_keras.primitives.recurrent import lstm, lstm_grad, simple_rnn, simple_rnn_grad
 
 
 class Kind(NamedTuple):

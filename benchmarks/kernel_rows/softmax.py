@@ -13,7 +13,7 @@ from kernel_rows.peer import backward, forward, torch, torch_peer
 from kernel_rows.prepared import prepared
 from kernel_rows.row import Row
 
-from zoo_keras.ops.nn import (
+from zoo_keras.primitives.softmax import (
     log_softmax,
     log_softmax_grad,
     softmax,

@@ -17,7 +17,7 @@ from kernel_rows.peer import torch, torch_peer
 from kernel_rows.prepared import prepared
 from kernel_rows.row import Row
 
-from zoo_keras.ops.update import HOW, KINDS, optimizer_update, update_inputs
+from zoo_keras.primitives.update import HOW, KINDS, optimizer_update, update_inputs
 
 SIZES = (("mlp", 669_706), ("large", 8_000_000))
 FUSED = ("sgd", "momentum", "adam")

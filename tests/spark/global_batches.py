@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import zoo_keras as keras
-from zoo_keras.spark.schedule import make_schedule
+from zoo_keras.spark.fit.schedule import make_schedule
 
 # Rows of each rank: uneven, and one rank that has none.
 SPLITS = {2: (13, 30), 4: (17, 0, 25, 1)}

@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from zoo_keras.spark.bridge import Bridge, with_bridge
+from zoo_keras.spark.transport.bridge import Bridge, with_bridge
 
 NOTHING = ([], [], [])
 

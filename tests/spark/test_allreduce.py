@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from zoo_keras.errors import ConfigError
-from zoo_keras.spark import neighbours
-from zoo_keras.spark.bridge import BridgeError
 from zoo_keras.spark.cluster import wait_for_slots
-from zoo_keras.spark.job import BarrierJob, JobError, run_barrier_job
-from zoo_keras.spark.wire import WIRE_TYPES, from_wire, sum_in_order, to_wire
+from zoo_keras.spark.transport import neighbours
+from zoo_keras.spark.transport.bridge import BridgeError
+from zoo_keras.spark.transport.job import BarrierJob, JobError, run_barrier_job
+from zoo_keras.spark.transport.wire import WIRE_TYPES, from_wire, sum_in_order, to_wire
 
 pytestmark = pytest.mark.spark
 

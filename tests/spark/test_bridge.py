@@ -15,17 +15,23 @@ import numpy as np
 import pytest
 
 from zoo_keras.errors import ClusterError, ConfigError, DataError
-from zoo_keras.spark import bridge as bridges
-from zoo_keras.spark.board import BOARD_BYTES, Board, RemoteBoard, pack_record, unpack_record
-from zoo_keras.spark.bridge import (
+from zoo_keras.spark.java import call_java
+from zoo_keras.spark.transport import bridge as bridges
+from zoo_keras.spark.transport.board import (
+    BOARD_BYTES,
+    Board,
+    RemoteBoard,
+    pack_record,
+    unpack_record,
+)
+from zoo_keras.spark.transport.bridge import (
     Bridge,
     BridgeError,
     Region,
-    call_java,
     driver_bridge,
     with_bridge,
 )
-from zoo_keras.spark.job import BarrierJob, JobError, run_barrier_job
+from zoo_keras.spark.transport.job import BarrierJob, JobError, run_barrier_job
 
 pytestmark = pytest.mark.spark
 

@@ -6,7 +6,7 @@ import pytest
 
 from zoo_keras.errors import ClusterError, ConfigError
 from zoo_keras.spark import cluster
-from zoo_keras.spark.job import BarrierJob
+from zoo_keras.spark.transport.job import BarrierJob
 
 pytestmark = pytest.mark.spark
 

@@ -17,7 +17,7 @@ from zoo_keras.layers import (
     Flatten,
     GlobalAveragePooling1D,
 )
-from zoo_keras.spark.turns import wants_turns
+from zoo_keras.spark.fit.turns import wants_turns
 
 pytestmark = pytest.mark.spark
 

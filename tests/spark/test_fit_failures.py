@@ -15,8 +15,9 @@ import zoo_keras as keras
 from zoo_keras import callbacks, errors, optimizers
 from zoo_keras.errors import ClusterError, ConfigError, DataError, NonFiniteLossError
 from zoo_keras.layers import BatchNormalization, Dense, Dropout
-from zoo_keras.spark import cluster, failures
-from zoo_keras.spark.job import JobError
+from zoo_keras.spark import cluster
+from zoo_keras.spark.transport import failures
+from zoo_keras.spark.transport.job import JobError
 
 pytestmark = pytest.mark.spark
 
@@ -471,7 +472,7 @@ def test_a_stopped_session_is_named(sessions):
 
 
 def test_fewer_slots_than_before_are_told(local2, monkeypatch):
-    monkeypatch.setattr("zoo_keras.spark.fit.RETURN", 0.1)
+    monkeypatch.setattr("zoo_keras.spark.fit.driver.RETURN", 0.1)
     monkeypatch.setattr(cluster, "promised_slots", lambda sc: 3)
     with pytest.warns(RuntimeWarning, match=r"fewer ranks .* Received: 2 of 3 slots"):
         classifier().fit(records(local2, partitions=3), verbose=0)

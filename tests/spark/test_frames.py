@@ -10,9 +10,9 @@ import pytest
 import zoo_keras as keras
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.layers import Concatenate, Dense
-from zoo_keras.spark import arrow, partitions
-from zoo_keras.spark.frames import column_groups, held_arrays, records_of
-from zoo_keras.spark.rows import Leaf
+from zoo_keras.spark.data import arrow, partitions
+from zoo_keras.spark.data.frames import column_groups, held_arrays, records_of
+from zoo_keras.spark.data.records import Leaf
 
 
 @pytest.mark.parametrize(

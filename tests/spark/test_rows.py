@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zoo_keras.errors import DataError
-from zoo_keras.spark.rows import CHUNK, Columns, layout_of
+from zoo_keras.spark.data.records import CHUNK, Columns, layout_of
 
 
 def read(records, supervised=True, budget=1 << 30):

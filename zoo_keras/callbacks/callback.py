@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from zoo_keras.configs.by_value import carries_lambdas
 from zoo_keras.nest import flatten
-from zoo_keras.saving.by_value import carries_lambdas
 
 Logs = dict[str, Any] | None
 

@@ -14,7 +14,7 @@ import numpy as np
 from zoo_keras.errors import UnsupportedError
 from zoo_keras.graph import CONSTANT, INPUT, Graph, Node, Spec, Tensor
 from zoo_keras.interpret import Rows
-from zoo_keras.ops.fed import OPEN, is_plain
+from zoo_keras.primitives.fed import OPEN, is_plain
 
 TRIALS = (89, 97)  # numbers of rows; their multiples are told apart from sizes of a model
 

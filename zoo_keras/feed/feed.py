@@ -19,9 +19,9 @@ from zoo_keras.feed.columns import narrowed
 from zoo_keras.feed.cut import TRIALS, cut
 from zoo_keras.graph import CONSTANT, INPUT, Graph, Node, Spec, Tensor, input_tensor, tracing
 from zoo_keras.nest import flatten, pack_as
-from zoo_keras.ops.column import column_ops
-from zoo_keras.ops.fed import OPEN, standing_in
-from zoo_keras.ops.op import as_tensors, registry
+from zoo_keras.primitives.column import column_ops
+from zoo_keras.primitives.fed import OPEN, standing_in
+from zoo_keras.primitives.op import as_tensors, registry
 
 ROWS = 1 << 62  # rows that run together: all
 IMAGES = 16  # the same where decoded images of many sizes wait in memory

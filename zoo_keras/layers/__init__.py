@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.layers.activation_layers import (
     ELU,
     Activation,
@@ -24,6 +25,9 @@ from zoo_keras.layers.adaptive_pooling import (
     AdaptiveMaxPooling3D,
 )
 from zoo_keras.layers.attention import AdditiveAttention, Attention
+from zoo_keras.layers.base.input_spec import InputSpec
+from zoo_keras.layers.base.layer import Layer
+from zoo_keras.layers.base.op_layer import OpCall as _OpCall  # noqa: F401  (its hook lets ops take KerasTensors)
 from zoo_keras.layers.bidirectional import Bidirectional
 from zoo_keras.layers.borders import (
     Cropping1D,
@@ -45,8 +49,6 @@ from zoo_keras.layers.depthwise_convolution import (
 from zoo_keras.layers.einsum_dense import EinsumDense
 from zoo_keras.layers.embedding import Embedding
 from zoo_keras.layers.input_layer import Input, InputLayer
-from zoo_keras.layers.input_spec import InputSpec
-from zoo_keras.layers.layer import Layer
 from zoo_keras.layers.merging import (
     Add,
     Average,
@@ -73,7 +75,6 @@ from zoo_keras.layers.normalization import (
     RMSNormalization,
     UnitNormalization,
 )
-from zoo_keras.layers.op_call import OpCall as _OpCall  # noqa: F401  (its hook lets ops take KerasTensors)
 from zoo_keras.layers.pooling import (
     AveragePooling1D,
     AveragePooling2D,
@@ -123,7 +124,6 @@ from zoo_keras.layers.transposed_convolution import (
 from zoo_keras.layers.upsampling import UpSampling1D, UpSampling2D, UpSampling3D
 from zoo_keras.layers.wrappers import TimeDistributed, Wrapper
 from zoo_keras.missing import missing
-from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
 
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D

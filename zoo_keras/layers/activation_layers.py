@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras import activations, ops
-from zoo_keras.layers.arguments import axes as standard_axes
-from zoo_keras.layers.arguments import number
-from zoo_keras.layers.input_spec import InputSpec
-from zoo_keras.layers.layer import Layer, known_size
-from zoo_keras.layers.weight_options import add_weight, options_config, set_options
+from zoo_keras.layers.base.arguments import axes as standard_axes
+from zoo_keras.layers.base.arguments import number
+from zoo_keras.layers.base.input_spec import InputSpec
+from zoo_keras.layers.base.layer import Layer, known_size
+from zoo_keras.layers.base.weight_options import add_weight, options_config, set_options
 
 _FAR_BELOW = -1e9
 

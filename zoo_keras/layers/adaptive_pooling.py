@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras import ops
-from zoo_keras.layers.arguments import data_format as standard_data_format
-from zoo_keras.layers.arguments import int_tuple
-from zoo_keras.layers.channels import from_last, to_last
-from zoo_keras.layers.layer import Layer
+from zoo_keras.layers.base.arguments import data_format as standard_data_format
+from zoo_keras.layers.base.arguments import int_tuple
+from zoo_keras.layers.base.channels import from_last, to_last
+from zoo_keras.layers.base.layer import Layer
 
 
 class BaseAdaptivePooling(Layer):

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import ops, random
-from zoo_keras.layers.arguments import number, one_of
-from zoo_keras.layers.layer import Layer, is_shape, shape_error
-from zoo_keras.ops.attention import attention
+from zoo_keras.layers.base.arguments import number, one_of
+from zoo_keras.layers.base.layer import Layer, is_shape, shape_error
+from zoo_keras.primitives.attention import attention
 
 _FAR_BELOW = -1.0e9  # what Keras adds to the scores of masked keys
 
@@ -142,7 +142,7 @@ class Attention(Layer):
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """KerasTensors like the outputs: one, or two with the scores."""
-        from zoo_keras.layers.operation import symbolic_outputs
+        from zoo_keras.layers.base.functional import symbolic_outputs
 
         return symbolic_outputs(self._call_traced, args, kwargs)
 

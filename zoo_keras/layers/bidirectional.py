@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from zoo_keras import ops
+from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.errors import ConfigError
-from zoo_keras.layers.arguments import argument_error
-from zoo_keras.layers.layer import Layer
+from zoo_keras.layers.base.arguments import argument_error
+from zoo_keras.layers.base.layer import Layer
 from zoo_keras.nest import flatten
-from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
 
 _MERGES: dict[Any, Callable[[Any, Any], Any]] = {
     "sum": ops.add,

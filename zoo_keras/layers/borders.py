@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras import ops
-from zoo_keras.layers.arguments import argument_error, int_tuple, is_whole
-from zoo_keras.layers.arguments import data_format as standard_data_format
-from zoo_keras.layers.input_spec import InputSpec
-from zoo_keras.layers.layer import Layer, shape_error
+from zoo_keras.layers.base.arguments import argument_error, int_tuple, is_whole
+from zoo_keras.layers.base.arguments import data_format as standard_data_format
+from zoo_keras.layers.base.input_spec import InputSpec
+from zoo_keras.layers.base.layer import Layer, shape_error
 
 Sides = tuple[tuple[int, ...], ...]
 

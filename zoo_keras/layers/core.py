@@ -9,18 +9,18 @@ import numpy as np
 
 from zoo_keras import config as global_config
 from zoo_keras import ops
-from zoo_keras.errors import ConfigError
-from zoo_keras.layers.arguments import argument_error
-from zoo_keras.layers.layer import Layer, is_shape
-from zoo_keras.ops.fed import OPEN
-from zoo_keras.ops.images import rescale_images
-from zoo_keras.ops.symbolic import KerasTensor
-from zoo_keras.saving.by_value import dump_function, load_function
-from zoo_keras.saving.serialization import (
+from zoo_keras.configs.by_value import dump_function, load_function
+from zoo_keras.configs.serialization import (
     deserialize_keras_object,
     in_safe_mode,
     serialize_keras_object,
 )
+from zoo_keras.errors import ConfigError
+from zoo_keras.layers.base.arguments import argument_error
+from zoo_keras.layers.base.layer import Layer, is_shape
+from zoo_keras.ops.symbolic import KerasTensor
+from zoo_keras.primitives.fed import OPEN
+from zoo_keras.primitives.images import rescale_images
 
 
 class Identity(Layer):

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras import ops, quantizers
-from zoo_keras.layers.arguments import positive, refuse
-from zoo_keras.layers.input_spec import InputSpec
-from zoo_keras.layers.layer import known_size
+from zoo_keras.layers.base.arguments import positive, refuse
+from zoo_keras.layers.base.input_spec import InputSpec
+from zoo_keras.layers.base.layer import known_size
+from zoo_keras.layers.base.weight_options import add_weight, options_config, set_options
 from zoo_keras.layers.quantized import LargeWeight, Quantizable
-from zoo_keras.layers.weight_options import add_weight, options_config, set_options
-from zoo_keras.weights import Variable
+from zoo_keras.variables import Variable
 
 _OPTIONS = (
     "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer",

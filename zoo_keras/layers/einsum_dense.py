@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras import activations, initializers, ops, quantizers
-from zoo_keras.layers.arguments import argument_error, is_whole, refuse
-from zoo_keras.layers.input_spec import InputSpec
-from zoo_keras.layers.layer import Layer, shape_error
+from zoo_keras.layers.base.arguments import argument_error, is_whole, refuse
+from zoo_keras.layers.base.input_spec import InputSpec
+from zoo_keras.layers.base.layer import Layer, shape_error
+from zoo_keras.layers.base.weight_options import add_weight, options_config, set_options
 from zoo_keras.layers.quantized import LargeWeight, Quantizable
-from zoo_keras.layers.weight_options import add_weight, options_config, set_options
-from zoo_keras.weights import Variable
+from zoo_keras.variables import Variable
 
 _OPTIONS = (
     "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer",
@@ -223,7 +223,7 @@ class EinsumDense(Quantizable):
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """KerasTensors with all sizes that are known."""
-        from zoo_keras.layers.operation import symbolic_outputs
+        from zoo_keras.layers.base.functional import symbolic_outputs
 
         return symbolic_outputs(self._call_traced, args, kwargs)
 

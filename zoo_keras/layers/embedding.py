@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras import ops, quantizers
-from zoo_keras.layers.arguments import positive, refuse
+from zoo_keras.layers.base.arguments import positive, refuse
+from zoo_keras.layers.base.weight_options import add_weight, options_config, set_options
 from zoo_keras.layers.quantized import LargeWeight, Quantizable
-from zoo_keras.layers.weight_options import add_weight, options_config, set_options
 from zoo_keras.ops.convert import dtype_of
-from zoo_keras.ops.index import gather
-from zoo_keras.ops.int8 import gather_int8
-from zoo_keras.weights import Variable
+from zoo_keras.primitives.index import gather
+from zoo_keras.primitives.int8 import gather_int8
+from zoo_keras.variables import Variable
 
 
 class Embedding(Quantizable):

@@ -7,9 +7,9 @@ from typing import Any
 
 from zoo_keras import dtypes
 from zoo_keras.errors import ConfigError, UnsupportedError
-from zoo_keras.layers.arguments import is_whole
-from zoo_keras.layers.layer import Layer
-from zoo_keras.layers.operation import CallNode
+from zoo_keras.layers.base.arguments import is_whole
+from zoo_keras.layers.base.functional import CallNode
+from zoo_keras.layers.base.layer import Layer
 from zoo_keras.naming import auto_name
 from zoo_keras.ops.symbolic import KerasTensor
 

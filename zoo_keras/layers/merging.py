@@ -11,8 +11,8 @@ from functools import reduce
 from typing import Any
 
 from zoo_keras import ops
-from zoo_keras.layers.arguments import argument_error, is_whole
-from zoo_keras.layers.layer import Layer, is_shape, shape_error
+from zoo_keras.layers.base.arguments import argument_error, is_whole
+from zoo_keras.layers.base.layer import Layer, is_shape, shape_error
 from zoo_keras.ops.masks import mask_of
 
 

@@ -15,12 +15,12 @@ import numpy as np
 
 from zoo_keras import ops, random
 from zoo_keras.layers.activation_layers import Softmax
-from zoo_keras.layers.arguments import argument_error, axes, number, positive
+from zoo_keras.layers.base.arguments import argument_error, axes, number, positive
+from zoo_keras.layers.base.layer import Layer, shape_error
+from zoo_keras.layers.base.weight_options import options_config, set_options
 from zoo_keras.layers.einsum_dense import EinsumDense
-from zoo_keras.layers.layer import Layer, shape_error
 from zoo_keras.layers.regularization import Dropout
-from zoo_keras.layers.weight_options import options_config, set_options
-from zoo_keras.ops.attention import attention
+from zoo_keras.primitives.attention import attention
 
 _OPTIONS = (
     "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer",
@@ -184,7 +184,7 @@ class _HeadedAttention(Layer):
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """KerasTensors like the outputs: one, or two with the scores."""
-        from zoo_keras.layers.operation import symbolic_outputs
+        from zoo_keras.layers.base.functional import symbolic_outputs
 
         self._prepare(args, kwargs)
         return symbolic_outputs(self._call_traced, args, kwargs)

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import config, ops
-from zoo_keras.layers.arguments import argument_error, is_whole, number, positive, refuse
-from zoo_keras.layers.arguments import axes as standard_axes
-from zoo_keras.layers.input_spec import InputSpec
-from zoo_keras.layers.layer import Layer, known_size, shape_error
-from zoo_keras.layers.weight_options import add_weight, options_config, set_options
-from zoo_keras.ops.group_norm import group_norm, rms_norm
-from zoo_keras.ops.norm import batch_norm, layer_norm
-from zoo_keras.weights import Variable
+from zoo_keras.layers.base.arguments import argument_error, is_whole, number, positive, refuse
+from zoo_keras.layers.base.arguments import axes as standard_axes
+from zoo_keras.layers.base.input_spec import InputSpec
+from zoo_keras.layers.base.layer import Layer, known_size, shape_error
+from zoo_keras.layers.base.weight_options import add_weight, options_config, set_options
+from zoo_keras.primitives.group_norm import group_norm, rms_norm
+from zoo_keras.primitives.norm import batch_norm, layer_norm
+from zoo_keras.variables import Variable
 
 _AFFINE = (
     "beta_initializer", "gamma_initializer", "beta_regularizer", "gamma_regularizer",

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras import ops
-from zoo_keras.layers.arguments import data_format as standard_data_format
-from zoo_keras.layers.arguments import int_tuple, one_of
-from zoo_keras.layers.channels import from_last, to_last
-from zoo_keras.layers.input_spec import InputSpec
-from zoo_keras.layers.layer import Layer
+from zoo_keras.layers.base.arguments import data_format as standard_data_format
+from zoo_keras.layers.base.arguments import int_tuple, one_of
+from zoo_keras.layers.base.channels import from_last, to_last
+from zoo_keras.layers.base.input_spec import InputSpec
+from zoo_keras.layers.base.layer import Layer
 
 
 class BasePooling(Layer):

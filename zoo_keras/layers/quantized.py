@@ -15,13 +15,13 @@ import numpy as np
 from zoo_keras import activations, ops
 from zoo_keras.errors import ConfigError, UnsupportedError
 from zoo_keras.graph import not_tracing
-from zoo_keras.layers.layer import Layer
+from zoo_keras.layers.base.layer import Layer
 from zoo_keras.ops.convert import dtype_of
-from zoo_keras.ops.int8 import EPSILON, MOST, Range, dense_int8, observe, pack_int8
-from zoo_keras.ops.linalg import FUSED_ACTIVATIONS
-from zoo_keras.quantization import QuantizedDTypePolicy
+from zoo_keras.policies import QuantizedDTypePolicy
+from zoo_keras.primitives.int8 import EPSILON, MOST, Range, dense_int8, observe, pack_int8
+from zoo_keras.primitives.products import FUSED_ACTIVATIONS
 from zoo_keras.quantizers import AbsMaxQuantizer, Int8QuantizationConfig, get, resolve_config
-from zoo_keras.weights import Variable
+from zoo_keras.variables import Variable
 
 
 class LargeWeight(NamedTuple):

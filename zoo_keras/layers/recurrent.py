@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo_keras.layers.arguments import argument_error
-from zoo_keras.layers.input_spec import InputSpec
+from zoo_keras.layers.base.arguments import argument_error
+from zoo_keras.layers.base.input_spec import InputSpec
+from zoo_keras.layers.base.weight_options import options_config
 from zoo_keras.layers.rnn import RNN
 from zoo_keras.layers.rnn_cell_base import WEIGHT_OPTIONS, cell_config
 from zoo_keras.layers.rnn_cells import GRUCell, LSTMCell, SimpleRNNCell
-from zoo_keras.layers.weight_options import options_config
 
 _CELL_ARGUMENTS = (
     "units", "use_bias", "activation", "recurrent_activation", "unit_forget_bias", "reset_after",

@@ -10,10 +10,10 @@ import math
 from typing import Any
 
 from zoo_keras import ops, random, regularizers
-from zoo_keras.layers.arguments import argument_error, is_whole, number
-from zoo_keras.layers.arguments import data_format as standard_data_format
-from zoo_keras.layers.input_spec import InputSpec
-from zoo_keras.layers.layer import Layer
+from zoo_keras.layers.base.arguments import argument_error, is_whole, number
+from zoo_keras.layers.base.arguments import data_format as standard_data_format
+from zoo_keras.layers.base.input_spec import InputSpec
+from zoo_keras.layers.base.layer import Layer
 
 
 class _Random(Layer):

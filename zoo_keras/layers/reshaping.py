@@ -9,11 +9,11 @@ import math
 from typing import Any
 
 from zoo_keras import ops
-from zoo_keras.layers.arguments import argument_error, is_whole, positive
-from zoo_keras.layers.arguments import data_format as standard_data_format
-from zoo_keras.layers.channels import to_last
-from zoo_keras.layers.input_spec import InputSpec
-from zoo_keras.layers.layer import Layer, shape_error
+from zoo_keras.layers.base.arguments import argument_error, is_whole, positive
+from zoo_keras.layers.base.arguments import data_format as standard_data_format
+from zoo_keras.layers.base.channels import to_last
+from zoo_keras.layers.base.input_spec import InputSpec
+from zoo_keras.layers.base.layer import Layer, shape_error
 
 
 class Flatten(Layer):

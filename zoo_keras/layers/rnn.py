@@ -10,16 +10,16 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras import ops
+from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.errors import ShapeError, UnsupportedError
-from zoo_keras.layers.arguments import argument_error
-from zoo_keras.layers.layer import Layer
+from zoo_keras.layers.base.arguments import argument_error
+from zoo_keras.layers.base.layer import Layer
 from zoo_keras.layers.rnn_cell_base import steady_dropout
 from zoo_keras.layers.stacked_cells import StackedRNNCells, output_size
 from zoo_keras.layers.stacked_cells import initial_state as cell_state
 from zoo_keras.nest import flatten, pack_as
-from zoo_keras.ops.loop import scan_steps
-from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
-from zoo_keras.weights import Variable
+from zoo_keras.primitives.scan import scan_steps
+from zoo_keras.variables import Variable
 
 
 class RNN(Layer):

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import ops, random
-from zoo_keras.layers.arguments import number, positive
-from zoo_keras.layers.layer import Layer, known_size
-from zoo_keras.layers.weight_options import add_weight, options_config, set_options
+from zoo_keras.layers.base.arguments import number, positive
+from zoo_keras.layers.base.layer import Layer, known_size
+from zoo_keras.layers.base.weight_options import add_weight, options_config, set_options
 
 WEIGHT_OPTIONS = (
     "kernel_initializer", "recurrent_initializer", "bias_initializer", "kernel_regularizer",

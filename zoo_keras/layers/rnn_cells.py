@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo_keras import activations, initializers, ops
+from zoo_keras.layers.base.weight_options import add_weight
 from zoo_keras.layers.rnn_cell_base import (
     RecurrentCell,
     dropped,
     gate_products,
 )
-from zoo_keras.layers.weight_options import add_weight
-from zoo_keras.ops import rnn, rnn_gru
-from zoo_keras.ops.linalg import FUSED_ACTIVATIONS
+from zoo_keras.primitives import gru as rnn_gru
+from zoo_keras.primitives import recurrent as rnn
+from zoo_keras.primitives.products import FUSED_ACTIVATIONS
 
 # Outputs of a sequence and the last states.
 Sequences = tuple[Any, list[Any]]

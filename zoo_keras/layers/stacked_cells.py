@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo_keras import ops
-from zoo_keras.layers.arguments import argument_error
-from zoo_keras.layers.layer import Layer
-from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
+from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
+from zoo_keras.layers.base.arguments import argument_error
+from zoo_keras.layers.base.layer import Layer
 
 
 def output_size(cell: Any) -> int:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras import ops
-from zoo_keras.layers.arguments import argument_error, int_tuple, one_of, positive
-from zoo_keras.layers.arguments import data_format as standard_data_format
-from zoo_keras.layers.channels import channel_axis, from_last, to_last
+from zoo_keras.layers.base.arguments import argument_error, int_tuple, one_of, positive
+from zoo_keras.layers.base.arguments import data_format as standard_data_format
+from zoo_keras.layers.base.channels import channel_axis, from_last, to_last
+from zoo_keras.layers.base.input_spec import InputSpec
+from zoo_keras.layers.base.layer import Layer, known_size
+from zoo_keras.layers.base.weight_options import add_weight, options_config, set_options
 from zoo_keras.layers.convolution import CONV_OPTIONS
-from zoo_keras.layers.input_spec import InputSpec
-from zoo_keras.layers.layer import Layer, known_size
-from zoo_keras.layers.weight_options import add_weight, options_config, set_options
 
 
 class BaseConvTranspose(Layer):

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras import ops
-from zoo_keras.layers.arguments import data_format as standard_data_format
-from zoo_keras.layers.arguments import int_tuple, one_of, positive
-from zoo_keras.layers.channels import from_last, to_last
-from zoo_keras.layers.input_spec import InputSpec
-from zoo_keras.layers.layer import Layer
-from zoo_keras.ops.interpolation import resize_axis
+from zoo_keras.layers.base.arguments import data_format as standard_data_format
+from zoo_keras.layers.base.arguments import int_tuple, one_of, positive
+from zoo_keras.layers.base.channels import from_last, to_last
+from zoo_keras.layers.base.input_spec import InputSpec
+from zoo_keras.layers.base.layer import Layer
+from zoo_keras.primitives.interpolation import resize_axis
 
 
 class UpSampling1D(Layer):

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import ops
+from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.graph import constant, current_trace
-from zoo_keras.layers.arguments import argument_error
-from zoo_keras.layers.layer import Layer, shape_error
-from zoo_keras.ops.math import multiply
-from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
+from zoo_keras.layers.base.arguments import argument_error
+from zoo_keras.layers.base.layer import Layer, shape_error
+from zoo_keras.primitives.elementwise import multiply
 
 
 class Wrapper(Layer):

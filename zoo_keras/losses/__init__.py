@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from zoo_keras.configs.serialization import (
+    deserialize_keras_object,
+    get_by_name,
+    serialize_keras_object,
+)
 from zoo_keras.losses.crossentropy import (
     BinaryCrossentropy,
     BinaryFocalCrossentropy,
@@ -53,11 +58,6 @@ from zoo_keras.losses.regression import (
     mean_squared_logarithmic_error,
 )
 from zoo_keras.missing import missing
-from zoo_keras.saving.serialization import (
-    deserialize_keras_object,
-    get_by_name,
-    serialize_keras_object,
-)
 
 _CLASSES = (
     Loss, LossFunctionWrapper, KLDivergence, Poisson, BinaryCrossentropy, BinaryFocalCrossentropy,

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes, ops
+from zoo_keras.configs.by_value import carries_lambdas
+from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.errors import ConfigError
 from zoo_keras.naming import auto_name
 from zoo_keras.ops.convert import as_dtype, dtype_of, value
 from zoo_keras.ops.masks import mask_of
-from zoo_keras.saving.by_value import carries_lambdas
-from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None)
 

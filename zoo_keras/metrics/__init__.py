@@ -9,6 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras import losses
+from zoo_keras.configs.serialization import (
+    deserialize_keras_object,
+    get_by_name,
+    serialize_keras_object,
+)
 from zoo_keras.losses import (
     binary_crossentropy,
     binary_focal_crossentropy,
@@ -83,11 +88,6 @@ from zoo_keras.metrics.regression import (
 )
 from zoo_keras.missing import missing
 from zoo_keras.naming import to_snake_case
-from zoo_keras.saving.serialization import (
-    deserialize_keras_object,
-    get_by_name,
-    serialize_keras_object,
-)
 
 _CLASSES = (
     Metric, Mean, Sum, MeanMetricWrapper, MeanSquaredError, RootMeanSquaredError,

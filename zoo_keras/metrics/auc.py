@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import ops
+from zoo_keras.configs.serialization import deserialize_keras_object
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.metrics.confusion import count, threshold_list
 from zoo_keras.metrics.metric import Metric
 from zoo_keras.ops.convert import fuzz_factor
-from zoo_keras.saving.serialization import deserialize_keras_object
 
 _CURVES = {"roc": "ROC", "pr": "PR", "prgain": "PRGAIN"}
 _METHODS = ("interpolation", "majoring", "minoring")

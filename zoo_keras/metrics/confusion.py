@@ -16,7 +16,7 @@ from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.losses.loss import same_rank
 from zoo_keras.metrics.metric import Metric
 from zoo_keras.ops.convert import as_dtype, as_float
-from zoo_keras.weights import Variable
+from zoo_keras.variables import Variable
 
 NEVER = -1e10  # below any prediction: what stands for "not among the top k"
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import losses, ops
+from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.graph import current_trace
 from zoo_keras.losses.loss import masked_weights, same_rank
 from zoo_keras.metrics.metric import Metric
 from zoo_keras.ops.convert import as_dtype, shape_of
 from zoo_keras.ops.masks import mask_of
-from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
 
 
 def by_sample(

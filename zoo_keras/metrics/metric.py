@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes, initializers
+from zoo_keras.configs.by_value import carries_lambdas
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import current_trace
 from zoo_keras.naming import auto_name
-from zoo_keras.saving.by_value import carries_lambdas
-from zoo_keras.weights import Variable
+from zoo_keras.variables import Variable
 
 
 @carries_lambdas

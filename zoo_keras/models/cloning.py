@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.errors import ConfigError
+from zoo_keras.layers.base.op_layer import OpCall
 from zoo_keras.layers.input_layer import Input, InputLayer
-from zoo_keras.layers.op_call import OpCall
 from zoo_keras.models.function_graph import FunctionGraph
 from zoo_keras.models.model import Functional, Model
 from zoo_keras.models.sequential import Sequential
 from zoo_keras.nest import flatten, pack_as
 from zoo_keras.ops.symbolic import KerasTensor
-from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
 
 
 def clone_model(

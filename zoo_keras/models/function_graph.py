@@ -12,7 +12,7 @@ from typing import Any
 
 from zoo_keras import dtypes, ops
 from zoo_keras.errors import ConfigError, ShapeError
-from zoo_keras.layers.operation import CallNode, is_tried, memory_of, remember
+from zoo_keras.layers.base.functional import CallNode, is_tried, memory_of, remember
 from zoo_keras.nest import flatten, pack_as
 from zoo_keras.ops.symbolic import KerasTensor
 

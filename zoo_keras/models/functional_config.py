@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo_keras.errors import ConfigError
-from zoo_keras.layers.op_call import OpCall
-from zoo_keras.layers.op_names import op_function
-from zoo_keras.layers.operation import CallNode
-from zoo_keras.models.function_graph import FunctionGraph
-from zoo_keras.nest import map_structure
-from zoo_keras.ops.symbolic import KerasTensor
-from zoo_keras.saving.serialization import (
+from zoo_keras.configs.serialization import (
     add_resolver,
     deserialize_keras_object,
     serialize_keras_object,
 )
+from zoo_keras.errors import ConfigError
+from zoo_keras.layers.base.functional import CallNode
+from zoo_keras.layers.base.op_layer import OpCall
+from zoo_keras.layers.base.op_names import op_function
+from zoo_keras.models.function_graph import FunctionGraph
+from zoo_keras.nest import map_structure
+from zoo_keras.ops.symbolic import KerasTensor
 
 
 def functional_config(model: Any, graph: FunctionGraph) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo_keras.errors import ConfigError
-from zoo_keras.layers.layer import Layer, captures_arguments, map_structure_shapes
+from zoo_keras.layers.base.layer import Layer, captures_arguments, map_structure_shapes
 from zoo_keras.models.function_graph import FunctionGraph
 from zoo_keras.models.functional_config import functional_config, functional_from_config
 from zoo_keras.naming import auto_name
 from zoo_keras.training.trainer import Trainer
-from zoo_keras.weights import unchanged
+from zoo_keras.variables import unchanged
 
 
 class Model(Trainer, Layer):
@@ -120,7 +120,7 @@ class Model(Trainer, Layer):
         """Make the weights of a subclassed model for inputs of this shape."""
         if self.built or self._function is not None or input_shape is None:
             return
-        from zoo_keras.layers.layer import _keras_tensors
+        from zoo_keras.layers.base.layer import _keras_tensors
 
         tensors = _keras_tensors(input_shape, "float32")
         self.built = True
@@ -194,7 +194,7 @@ class Model(Trainer, Layer):
         """The configuration as JSON, for `models.model_from_json`."""
         import json
 
-        from zoo_keras.saving.serialization import serialize_keras_object
+        from zoo_keras.configs.serialization import serialize_keras_object
 
         return json.dumps(serialize_keras_object(self), **kwargs)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from zoo_keras.errors import ConfigError
 from zoo_keras.layers.quantized import Quantizable
-from zoo_keras.ops.int8 import Range
+from zoo_keras.primitives.int8 import Range
 from zoo_keras.quantizers import resolve_config
 
 

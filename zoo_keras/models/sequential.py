@@ -5,18 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras import dtypes
+from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.errors import ConfigError
+from zoo_keras.layers.base.functional import open_sizes
+from zoo_keras.layers.base.layer import Layer
 from zoo_keras.layers.input_layer import Input, InputLayer
-from zoo_keras.layers.layer import Layer
-from zoo_keras.layers.operation import open_sizes
 from zoo_keras.models.function_graph import FunctionGraph
 from zoo_keras.models.model import Model
 from zoo_keras.naming import auto_name
 from zoo_keras.policies import dtype_policy
-from zoo_keras.saving.serialization import (
-    deserialize_keras_object,
-    serialize_keras_object,
-)
 
 
 class Sequential(Model):

@@ -14,8 +14,8 @@ import numpy as np
 from zoo_keras import dtypes
 from zoo_keras.errors import DataError, ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor
-from zoo_keras.ops.math import cast as cast_op
-from zoo_keras.ops.op import cast_to
+from zoo_keras.primitives.elementwise import cast as cast_op
+from zoo_keras.primitives.op import cast_to
 
 _fuzz_factor = 1e-7
 
@@ -81,7 +81,7 @@ def _holds_tensors(values: Iterable[Any]) -> bool:
 
 
 def _stacked(values: Sequence[Any]) -> Any:
-    from zoo_keras.ops.api_shape import stack
+    from zoo_keras.ops.shaping import stack
 
     return stack(values)
 

@@ -1,189 +1,181 @@
-"""Ops on columns of images: encoded files to pixels, and pixels of many sizes to one size.
+"""Public ops on images, which Keras has in `keras.ops.image` alone: sizes, borders, grey.
 
-In: columns of bytes, or of images (height, width, channels) of different sizes. Out: images. Pillow
-is imported where a file is decoded; what is wrong with a file is a DataError with its row.
+In: (height, width, channels) or a batch of such, or channels first with
+data_format="channels_first". Out: the same layout and dtype. Sizes are known while tracing.
 """
 
 from __future__ import annotations
 
-import io
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from zoo_keras.errors import DataError, UnsupportedError
-from zoo_keras.graph import Spec
-from zoo_keras.ops.column import column_op, rows_of
-from zoo_keras.ops.fed import OPEN
-from zoo_keras.ops.op import Sample
-from zoo_keras.ops.resampling import crop_box, pad_box, taps
+from zoo_keras import dtypes
+from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
+from zoo_keras.ops.convert import as_dtype, as_float, dtype_of, known_ints, value
+from zoo_keras.ops.elementwise import clip, round
+from zoo_keras.ops.indexing import take
+from zoo_keras.ops.products import tensordot
+from zoo_keras.ops.shaping import moveaxis, pad
+from zoo_keras.ops.symbolic import public
+from zoo_keras.primitives.interpolation import KERNELS, resize_axis
 
-FORMATS = ("JPEG", "PNG", "BMP", "GIF")
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-LARGEST = 1 << 28  # pixels of one image; more is taken for an attack
-
-
-def _decoded_spec(x: Spec, *, channels: int) -> Spec:
-    return Spec((x.shape[0], OPEN, OPEN, channels), "uint8")
+_GREY = np.array([0.2989, 0.5870, 0.1140], np.float32)
 
 
-def _files(rng: Any) -> list[np.ndarray]:
-    from PIL import Image
-
-    found = []
-    for kind, size in (("PNG", (3, 2)), ("BMP", (1, 4)), ("GIF", (2, 2))):
-        file = io.BytesIO()
-        pixels = rng.integers(0, 256, (*size, 3)).astype(np.uint8)
-        Image.fromarray(pixels).save(file, kind)
-        found.append(file.getvalue())
-    return [rows_of(found)]
-
-
-@column_op(shape=_decoded_spec, samples=[Sample([], {"channels": c}, make=_files) for c in (1, 3)])
-def decode_images(x, *, channels):
-    """Pixels of JPEG, PNG, BMP and GIF files (its first frame), uint8."""
-    return rows_of([_decoded(file, row, channels) for row, file in enumerate(x.reshape(-1))])
-
-
-def _decoded(file: Any, row: int, channels: int) -> np.ndarray:
-    image_module = _pillow()
-    if not isinstance(file, bytes):
-        raise DataError(
-            f"decode_image, row {row}: expected the bytes of a file. Received: text "
-            f"({str(file)[:40]!r}). Read the file, or use a binary column."
+def _axes(name: str, images: Any, data_format: str | None) -> tuple[int, int, int]:
+    """(height, width, channel) axes, counted from the end."""
+    if len(images.shape) not in (3, 4):
+        raise ShapeError(
+            f"image.{name}: images must have 3 axes, or 4 with a batch. Received: shape "
+            f"{tuple(images.shape)}. Reshape them."
         )
-    try:
-        with image_module.open(io.BytesIO(file), formats=FORMATS) as image:
-            if image.width * image.height > LARGEST:
-                raise DataError(
-                    f"decode_image, row {row}: images may have {LARGEST} pixels. Received: one of "
-                    f"{image.width} x {image.height}. Drop it."
-                )
-            return _pixels(image, channels)
-    except DataError:
-        raise
-    except Exception as error:  # Pillow lets errors of all its readers through
-        raise DataError(
-            f"decode_image, row {row}: not a readable {', '.join(FORMATS)} file. Received: "
-            f"{len(file)} bytes ({type(error).__name__}: {str(error)[:80]}). Drop or mend it."
-        ) from None
+    if data_format not in (None, "channels_last", "channels_first"):
+        raise ConfigError(
+            f"image.{name}: data_format must be 'channels_last' or 'channels_first'. Received: "
+            f"data_format={data_format!r}."
+        )
+    return (-2, -1, -3) if data_format == "channels_first" else (-3, -2, -1)
 
 
-def _pixels(image: Any, channels: int) -> np.ndarray:
-    if image.mode.startswith("I;16"):  # 16 bits of grey: the upper ones, as TensorFlow takes them
-        grey = (np.asarray(image) >> 8).astype(np.uint8)
-        full = np.repeat(grey[:, :, None], 3 if channels > 1 else 1, axis=2)
-        return full if channels < 4 else np.concatenate([full, np.full_like(full[..., :1], 255)], 2)
-    made = np.asarray(image.convert(MODES[channels]))
-    return made.reshape(image.height, image.width, channels)
+def _in_floats(images: Any, compute: Callable[[Any], Any]) -> Any:
+    """What `compute` makes of the images as floats, in their own dtype again."""
+    name = dtype_of(images)
+    made = compute(as_float(images))
+    if name in dtypes.INTEGERS:
+        limits = np.iinfo(name)
+        made = clip(round(made), float(limits.min), float(limits.max))
+    return as_dtype(made, name)
 
 
-def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError:
+@public
+def resize(
+    images: Any,
+    size: Sequence[int],
+    interpolation: str = "bilinear",
+    antialias: bool = False,
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
+    fill_mode: str = "constant",
+    fill_value: float = 0.0,
+    data_format: str | None = None,
+) -> Any:
+    """Images of another (height, width): "nearest", "bilinear", "bicubic", "lanczos3", "lanczos5".
+
+    Raises UnsupportedError for antialias and for keeping the aspect ratio.
+
+    >>> ops.image.resize(images, (224, 224))
+    """
+    del fill_mode, fill_value
+    images = value(images)
+    height, width, _ = _axes("resize", images, data_format)
+    if interpolation not in ("nearest", *KERNELS):
+        raise ConfigError(
+            f"image.resize: unknown interpolation. Received: {interpolation!r}. Use one of "
+            f"{', '.join(['nearest', *KERNELS])}."
+        )
+    wanted = [("antialias", antialias), ("crop_to_aspect_ratio", crop_to_aspect_ratio),
+              ("pad_to_aspect_ratio", pad_to_aspect_ratio)]  # fmt: skip
+    if given := [name for name, asked in wanted if asked]:
         raise UnsupportedError(
-            "Images are decoded by Pillow, which is not installed here. Received: a column of "
-            "files. Install it where the data are read: pip install zoo_keras[images]."
-        ) from None
-    return Image
+            f"image.resize: not supported. Received: {given} set. Resize without them, and crop or "
+            "pad with ops.image.crop_images and pad_images."
+        )
+    sizes = dict(zip((height, width), known_ints(size, "size"), strict=True))
+    if interpolation == "nearest":
+        return _nearest(images, sizes)
+
+    def interpolated(x: Any) -> Any:
+        for axis, new in sizes.items():
+            x = resize_axis(x, axis % len(x.shape), new, interpolation)
+        return x
+
+    return _in_floats(images, interpolated)
 
 
-# ---- one size ------------------------------------------------------------------------------------
+def _nearest(images: Any, sizes: dict[int, int]) -> Any:
+    for axis, new in sizes.items():
+        old = images.shape[axis]
+        images = take(images, ((np.arange(new) + 0.5) * old / new).astype(np.int32), axis=axis)
+    return images
 
 
-def _resized_spec(x: Spec, *, size: tuple[int, int], **attrs: Any) -> Spec:
-    return Spec((x.shape[0], *size, x.shape[-1]), x.dtype)
+@public
+def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
+    """0.2989 red + 0.5870 green + 0.1140 blue, with a channel axis of 1."""
+    images = value(images)
+    channels = _axes("rgb_to_grayscale", images, data_format)[2]
+
+    def grey(x: Any) -> Any:
+        mixed = tensordot(moveaxis(x, channels, -1), _GREY[:, None], axes=1)
+        return moveaxis(mixed, -1, channels)
+
+    name = dtype_of(images)
+    return as_dtype(grey(as_float(images)), name)
 
 
-def _images(rng: Any) -> list[np.ndarray]:
-    sizes = ((5, 4, 3), (2, 7, 3))
-    return [rows_of([rng.integers(0, 256, s).astype(np.uint8) for s in sizes])]
+def _borders(what: str, inner: Any, outer: Any, before: Any, after: Any) -> tuple[int, int]:
+    """(before, after) of an axis, with inner + before + after == outer, where one is not given."""
+    if sum(given is None for given in (inner, outer, before, after)) != 1:
+        raise ConfigError(
+            f"image.{what}: give two of the new size and the borders on both sides of it. "
+            f"Received: sizes {inner} and {outer}, borders {before} and {after}."
+        )
+    if before is None:
+        before = outer - inner - after
+    elif after is None:
+        after = outer - inner - before
+    if before < 0 or after < 0 or (outer is not None and before + after > outer):
+        raise ShapeError(
+            f"image.{what}: the borders do not fit. Received: sizes {inner} and {outer}, borders "
+            f"{before} and {after}. Change the size or the borders."
+        )
+    return int(before), int(after)
 
 
-_PLAIN = {"interpolation": "bilinear", "antialias": False, "aspect": None, "fill": 0.0}
+@public
+def crop_images(
+    images: Any,
+    top_cropping: int | None = None,
+    left_cropping: int | None = None,
+    bottom_cropping: int | None = None,
+    right_cropping: int | None = None,
+    target_height: int | None = None,
+    target_width: int | None = None,
+    data_format: str | None = None,
+) -> Any:
+    """Images without their borders. Two of top, bottom and height are given, and so for width."""
+    images = value(images)
+    height, width, _ = _axes("crop_images", images, data_format)
+    old = images.shape[height], images.shape[width]
+    down = _borders("crop_images", target_height, old[0], top_cropping, bottom_cropping)
+    along = _borders("crop_images", target_width, old[1], left_cropping, right_cropping)
+    keep = [slice(None)] * len(images.shape)
+    for axis, (first, last) in ((height, down), (width, along)):
+        keep[axis] = slice(first, images.shape[axis] - last)
+    return images[tuple(keep)]
 
 
-@column_op(
-    shape=_resized_spec,
-    samples=[
-        Sample([], {"size": (3, 6), **_PLAIN}, make=_images),
-        Sample([], {"size": (3, 6), **_PLAIN, "aspect": "crop"}, make=_images),
-        Sample([], {"size": (4, 2), **_PLAIN, "aspect": "pad", "fill": 7.0}, make=_images),
-    ],
-)
-def resize_images(x, *, size, interpolation, antialias, aspect, fill):
-    """Images of any sizes in one size; whole numbers are rounded and kept in their range."""
-    channels = x[0].shape[-1] if len(x) else 0
-    made = np.empty((len(x), *size, channels), x[0].dtype if len(x) else np.uint8)
-    for row, image in enumerate(x):
-        made[row] = as_pixels(resized(_framed(image, size, aspect, fill), size, interpolation,
-                                      antialias), made.dtype)  # fmt: skip
-    return made
+@public
+def pad_images(
+    images: Any,
+    top_padding: int | None = None,
+    left_padding: int | None = None,
+    bottom_padding: int | None = None,
+    right_padding: int | None = None,
+    target_height: int | None = None,
+    target_width: int | None = None,
+    data_format: str | None = None,
+) -> Any:
+    """Images with zeros around them. Two of top, bottom and height are given, and so for width."""
+    images = value(images)
+    height, width, _ = _axes("pad_images", images, data_format)
+    borders = [(0, 0)] * len(images.shape)
+    old = images.shape[height], images.shape[width]
+    borders[height] = _borders("pad_images", old[0], target_height, top_padding, bottom_padding)
+    borders[width] = _borders("pad_images", old[1], target_width, left_padding, right_padding)
+    return pad(images, borders)
 
 
-def as_pixels(values: np.ndarray, dtype: Any) -> np.ndarray:
-    """Floats in the dtype of pixels."""
-    if np.dtype(dtype).kind == "f" or values.dtype == dtype:
-        return values
-    info = np.iinfo(dtype)
-    return np.clip(np.rint(values), info.min, info.max)
-
-
-def _framed(image: np.ndarray, size: tuple[int, int], aspect: str | None, fill: float) -> Any:
-    """The image cut or extended to the proportions of the new size."""
-    height, width = image.shape[:2]
-    if aspect == "crop":
-        box = crop_box(height, width, size)
-        return image[box.top : box.top + box.height, box.left : box.left + box.width]
-    if aspect == "pad":
-        box = pad_box(height, width, size)
-        sides = ((box.top, box.top), (box.left, box.left), (0, 0))
-        return np.pad(image, sides, constant_values=fill)
-    return image
-
-
-def resized(image: np.ndarray, size: tuple[int, int], interpolation: str, antialias: bool) -> Any:
-    """One image (height, width, channels) in another size, float32; nearest keeps the dtype."""
-    for axis, new in enumerate(size):
-        first, weights = taps(image.shape[axis], new, interpolation, antialias)
-        if interpolation == "nearest":
-            image = image.take(first, axis=axis)
-            continue
-        shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
-        total = image.take(first, axis=axis) * weights[:, 0].reshape(shape)
-        for k in range(1, weights.shape[1]):
-            total += image.take(first + k, axis=axis) * weights[:, k].reshape(shape)
-        image = total
-    return image
-
-
-def _cropped_spec(x: Spec, *, size: tuple[int, int]) -> Spec:
-    return Spec((x.shape[0], *size, x.shape[-1]), "float32")
-
-
-@column_op(shape=_cropped_spec, samples=[Sample([], {"size": (2, 3)}, make=_images)])
-def crop_images(x, *, size):
-    """The middle of every image; one that is too small is cut to the proportions and resized."""
-    channels = x[0].shape[-1] if len(x) else 0
-    made = np.empty((len(x), *size, channels), np.float32)
-    for row, image in enumerate(x):
-        top, left = (image.shape[0] - size[0]) // 2, (image.shape[1] - size[1]) // 2
-        if top >= 0 and left >= 0:
-            made[row] = image[top : top + size[0], left : left + size[1]]
-        else:
-            made[row] = resized(_framed(image, size, "crop", 0.0), size, "bilinear", False)
-    return made
-
-
-def _rescaled_spec(x: Spec, **attrs: Any) -> Spec:
-    return Spec(x.shape, "float32")
-
-
-@column_op(
-    shape=_rescaled_spec,
-    samples=[Sample([], {"scale": np.float32(0.5), "offset": np.float32(1)}, make=_images)],
-)
-def rescale_images(x, *, scale, offset):
-    """Every image times `scale` plus `offset`, float32."""
-    return rows_of([image.astype(np.float32) * scale + offset for image in x])
+__all__ = ["crop_images", "pad_images", "resize", "rgb_to_grayscale"]

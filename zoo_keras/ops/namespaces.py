@@ -52,10 +52,8 @@ NAMES = {"nn": _NN.split(), "numpy": _NUMPY.split(), "linalg": _LINALG.split()}
 
 
 def namespace(name: str, functions: Mapping[str, Callable[..., Any]]) -> ModuleType:
-    """A module `zoo_keras.ops.<name>` with these functions; others are refused by name.
-
-    `from zoo_keras.ops.<name> import ...` finds it too, unless a module of primitives has the name.
-    """
+    """A module `zoo_keras.ops.<name>` with these functions, which `from zoo_keras.ops.<name> import
+    ...` finds too; others are refused by name."""
     path = f"zoo_keras.ops.{name}"
     made = ModuleType(path, f"The functions of keras.ops.{name}.")
     made.__dict__.update(functions)

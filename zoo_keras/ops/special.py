@@ -1,145 +1,205 @@
-"""Rare elementwise functions, which run on the host: trigonometry beyond sine and cosine, its
-hyperbolic relatives, and the inverse of erf.
+"""Public elementwise ops of the rarer kind: trigonometry, complex parts of real numbers, bits.
 
-In: arrays or tensors that broadcast to one shape. Out: one array of that shape, floating point.
+In: tensors, Variables, arrays, numbers that broadcast. Out: one tensor or array.
 """
 
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 from typing import Any
 
-import numpy as np
+from zoo_keras.ops.convert import as_float, operand, value
+from zoo_keras.ops.symbolic import public
+from zoo_keras.primitives import bitwise, special
+from zoo_keras.primitives import elementwise as m
 
-from zoo_keras.ops.math import (
-    add,
-    cos,
-    divide,
-    exp,
-    floating,
-    multiply,
-    negative,
-    rsqrt,
-    square,
-    subtract,
-)
-from zoo_keras.ops.op import Sample, elementwise
-
-_INSIDE = [Sample([(4, 5)], low=-0.9, high=0.9)]
+# --- trigonometry
 
 
-@elementwise(
-    shape=floating,
-    grad=lambda g, y, x: (divide(g, square(cos(x))),),
-    samples=_INSIDE,
-)
+@public
+def sin(x: Any) -> Any:
+    """The sine of x radians."""
+    return m.sin(as_float(x))
+
+
+@public
+def cos(x: Any) -> Any:
+    """The cosine of x radians."""
+    return m.cos(as_float(x))
+
+
+@public
 def tan(x: Any) -> Any:
     """The tangent of x radians."""
-    return np.tan(x)
+    return special.tan(as_float(x))
 
 
-@elementwise(
-    shape=floating,
-    grad=lambda g, y, x: (multiply(g, rsqrt(subtract(1.0, square(x)))),),
-    samples=_INSIDE,
-)
+@public
 def arcsin(x: Any) -> Any:
     """The angle whose sine is x."""
-    return np.arcsin(x)
+    return special.arcsin(as_float(x))
 
 
-@elementwise(
-    shape=floating,
-    grad=lambda g, y, x: (negative(multiply(g, rsqrt(subtract(1.0, square(x))))),),
-    samples=_INSIDE,
-)
+@public
 def arccos(x: Any) -> Any:
     """The angle whose cosine is x."""
-    return np.arccos(x)
+    return special.arccos(as_float(x))
 
 
-@elementwise(
-    shape=floating,
-    grad=lambda g, y, x: (divide(g, add(square(x), 1.0)),),
-    samples=_INSIDE,
-)
+@public
 def arctan(x: Any) -> Any:
     """The angle whose tangent is x."""
-    return np.arctan(x)
+    return special.arctan(as_float(x))
 
 
-def _arctan2_grad(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
-    scaled = divide(g, add(square(a), square(b)))
-    return multiply(scaled, b), negative(multiply(scaled, a))
+@public
+def arctan2(x1: Any, x2: Any) -> Any:
+    """The angle of the point (x2, x1), from -pi to pi."""
+    return special.arctan2(as_float(x1), as_float(x2))
 
 
-@elementwise(
-    shape=floating,
-    grad=_arctan2_grad,
-    samples=[Sample([(4, 5), (5,)], low=0.2, high=2)],
-)
-def arctan2(a: Any, b: Any) -> Any:
-    """The angle of the point (b, a), from -pi to pi."""
-    return np.arctan2(a, b)
-
-
-@elementwise(shape=floating, grad=lambda g, y, x: (multiply(g, cosh(x)),), samples=_INSIDE)
+@public
 def sinh(x: Any) -> Any:
     """The hyperbolic sine."""
-    return np.sinh(x)
+    return special.sinh(as_float(x))
 
 
-@elementwise(shape=floating, grad=lambda g, y, x: (multiply(g, sinh(x)),), samples=_INSIDE)
+@public
 def cosh(x: Any) -> Any:
     """The hyperbolic cosine."""
-    return np.cosh(x)
+    return special.cosh(as_float(x))
 
 
-@elementwise(
-    shape=floating,
-    grad=lambda g, y, x: (multiply(g, rsqrt(add(square(x), 1.0))),),
-    samples=_INSIDE,
-)
+@public
+def tanh(x: Any) -> Any:
+    """The hyperbolic tangent."""
+    return m.tanh(as_float(x))
+
+
+@public
 def arcsinh(x: Any) -> Any:
     """The inverse of sinh."""
-    return np.arcsinh(x)
+    return special.arcsinh(as_float(x))
 
 
-@elementwise(
-    shape=floating,
-    grad=lambda g, y, x: (multiply(g, rsqrt(subtract(square(x), 1.0))),),
-    samples=[Sample([(4, 5)], low=1.2, high=4)],
-)
+@public
 def arccosh(x: Any) -> Any:
-    """The inverse of cosh; NaN below 1."""
-    return np.arccosh(x)
+    """The inverse of cosh."""
+    return special.arccosh(as_float(x))
 
 
-@elementwise(
-    shape=floating,
-    grad=lambda g, y, x: (divide(g, subtract(1.0, square(x))),),
-    samples=_INSIDE,
-)
+@public
 def arctanh(x: Any) -> Any:
-    """The inverse of tanh; infinite at -1 and 1, NaN outside."""
-    return np.arctanh(x)
+    """The inverse of tanh."""
+    return special.arctanh(as_float(x))
 
 
-def _erfinv_of(x: float) -> float:
-    if -1 < x < 1:
-        return NormalDist().inv_cdf((x + 1) / 2) / math.sqrt(2)
-    return math.copysign(math.inf, x) if x in (-1, 1) else math.nan
+@public
+def sinc(x: Any) -> Any:
+    """sin(pi * x) / (pi * x), and 1 at 0."""
+    x = m.multiply(as_float(x), math.pi)
+    zero = m.equal(x, 0.0)
+    safe = m.where(zero, 1.0, x)
+    return m.where(zero, 1.0, m.divide(m.sin(safe), safe))
 
 
-_erfinv = np.vectorize(_erfinv_of, otypes=[np.float64])
+@public
+def deg2rad(x: Any) -> Any:
+    """Degrees to radians."""
+    return m.multiply(as_float(x), math.pi / 180.0)
 
 
-@elementwise(
-    shape=floating,
-    grad=lambda g, y, x: (multiply(g, multiply(exp(square(y)), math.sqrt(math.pi) / 2)),),
-    samples=_INSIDE,
-)
-def erfinv(x: Any) -> Any:
-    """The inverse of erf; infinite at -1 and 1, NaN outside."""
-    return _erfinv(x)
+@public
+def rad2deg(x: Any) -> Any:
+    """Radians to degrees."""
+    return m.multiply(as_float(x), 180.0 / math.pi)
+
+
+# --- real numbers seen as complex ones
+
+
+@public
+def real(x: Any) -> Any:
+    """The real part: x itself."""
+    return value(x)
+
+
+@public
+def imag(x: Any) -> Any:
+    """The imaginary part: zeros."""
+    return m.multiply(value(x), 0)
+
+
+@public
+def conj(x: Any) -> Any:
+    """The complex conjugate: x itself."""
+    return value(x)
+
+
+@public
+def conjugate(x: Any) -> Any:
+    """The complex conjugate: x itself."""
+    return value(x)
+
+
+@public
+def angle(x: Any) -> Any:
+    """The angle in the complex plane: 0, or pi below 0."""
+    x = as_float(x)
+    return m.where(m.less(x, 0.0), math.pi, m.multiply(x, 0.0))
+
+
+# --- bits
+
+
+@public
+def bitwise_and(x: Any, y: Any) -> Any:
+    """The bits that both integers have."""
+    return bitwise.bitwise_and(operand(x), operand(y))
+
+
+@public
+def bitwise_or(x: Any, y: Any) -> Any:
+    """The bits that one of the integers has."""
+    return bitwise.bitwise_or(operand(x), operand(y))
+
+
+@public
+def bitwise_xor(x: Any, y: Any) -> Any:
+    """The bits that exactly one of the integers has."""
+    return bitwise.bitwise_xor(operand(x), operand(y))
+
+
+@public
+def bitwise_not(x: Any) -> Any:
+    """Every bit of an integer turned."""
+    return bitwise.bitwise_not(value(x))
+
+
+@public
+def bitwise_invert(x: Any) -> Any:
+    """Every bit of an integer turned."""
+    return bitwise.bitwise_not(value(x))
+
+
+@public
+def left_shift(x: Any, y: Any) -> Any:
+    """x * 2**y for integers."""
+    return bitwise.left_shift(operand(x), operand(y))
+
+
+@public
+def right_shift(x: Any, y: Any) -> Any:
+    """The bits of x moved y places down."""
+    return bitwise.right_shift(operand(x), operand(y))
+
+
+bitwise_left_shift, bitwise_right_shift = left_shift, right_shift
+
+
+__all__ = [
+    "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh",
+    "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_not", "bitwise_or",
+    "bitwise_right_shift", "bitwise_xor", "conj", "conjugate", "cos", "cosh", "deg2rad", "imag",
+    "left_shift", "rad2deg", "real", "right_shift", "sin", "sinc", "sinh", "tan", "tanh",
+]  # fmt: skip

@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from zoo_keras.configs.serialization import (
+    deserialize_keras_object,
+    get_by_name,
+    serialize_keras_object,
+)
 from zoo_keras.errors import ConfigError
 from zoo_keras.missing import missing
 from zoo_keras.optimizers import schedules
@@ -22,11 +27,6 @@ from zoo_keras.optimizers.nadam import Nadam
 from zoo_keras.optimizers.optimizer import Optimizer
 from zoo_keras.optimizers.rmsprop import RMSprop
 from zoo_keras.optimizers.sgd import SGD
-from zoo_keras.saving.serialization import (
-    deserialize_keras_object,
-    get_by_name,
-    serialize_keras_object,
-)
 
 _CLASSES = (
     Optimizer, SGD, RMSprop, Adam, AdamW, Adagrad, Adadelta, Adafactor, Adamax, Ftrl, Lamb, Lion,

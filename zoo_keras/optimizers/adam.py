@@ -11,7 +11,7 @@ from typing import Any
 
 from zoo_keras.errors import ConfigError
 from zoo_keras.optimizers.optimizer import Fused, Optimizer
-from zoo_keras.weights import Variable
+from zoo_keras.variables import Variable
 
 
 class Adam(Optimizer):

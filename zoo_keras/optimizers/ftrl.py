@@ -13,7 +13,7 @@ from zoo_keras import initializers, ops
 from zoo_keras.errors import ConfigError
 from zoo_keras.ops.convert import as_dtype
 from zoo_keras.optimizers.optimizer import Fused, Optimizer
-from zoo_keras.weights import Variable
+from zoo_keras.variables import Variable
 
 _NOT_NEGATIVE = (
     "initial_accumulator_value", "l1_regularization_strength", "l2_regularization_strength",

@@ -13,7 +13,7 @@ from typing import Any
 from zoo_keras import ops
 from zoo_keras.ops.convert import as_dtype
 from zoo_keras.optimizers.optimizer import Optimizer
-from zoo_keras.weights import Variable
+from zoo_keras.variables import Variable
 
 
 class Lamb(Optimizer):

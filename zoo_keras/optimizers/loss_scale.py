@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import initializers, ops
+from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.errors import ConfigError
 from zoo_keras.optimizers.optimizer import Optimizer
-from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
-from zoo_keras.weights import Variable
+from zoo_keras.variables import Variable
 
 
 class LossScaleOptimizer(Optimizer):

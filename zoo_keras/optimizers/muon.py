@@ -14,9 +14,9 @@ from typing import Any
 
 from zoo_keras import ops
 from zoo_keras.ops.convert import as_dtype
-from zoo_keras.ops.update import optimizer_update
 from zoo_keras.optimizers.optimizer import Optimizer
-from zoo_keras.weights import Variable
+from zoo_keras.primitives.update import optimizer_update
+from zoo_keras.variables import Variable
 
 
 class Muon(Optimizer):

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras.ops.update import nadam_beta
 from zoo_keras.optimizers.optimizer import Fused, Optimizer
-from zoo_keras.weights import Variable
+from zoo_keras.primitives.update import nadam_beta
+from zoo_keras.variables import Variable
 
 
 class Nadam(Optimizer):

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras import initializers, ops
+from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.naming import auto_name
 from zoo_keras.ops.convert import as_dtype
-from zoo_keras.ops.update import optimizer_update
 from zoo_keras.optimizers.schedules import LearningRateSchedule
-from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
-from zoo_keras.weights import Variable
+from zoo_keras.primitives.update import optimizer_update
+from zoo_keras.variables import Variable
 
 _BASE_CONFIG = (
     "weight_decay", "clipnorm", "global_clipnorm", "clipvalue", "use_ema", "ema_momentum",

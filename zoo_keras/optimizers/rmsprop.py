@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo_keras.optimizers.optimizer import Fused, Optimizer
-from zoo_keras.weights import Variable
+from zoo_keras.variables import Variable
 
 
 class RMSprop(Optimizer):

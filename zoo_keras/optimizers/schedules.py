@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo_keras import ops
+from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.errors import ConfigError
 from zoo_keras.missing import missing
-from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
 
 
 class LearningRateSchedule:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zoo_keras.graph import CONSTANT, Graph, Leaf, Node, Tensor
-from zoo_keras.ops.chain import MAX_INPUTS, MAX_NODES, MAX_OUTPUTS, chain_of, chainable
 from zoo_keras.passes.fuse import frozen_nodes
 from zoo_keras.passes.rewrite import with_inputs
+from zoo_keras.primitives.chain import MAX_INPUTS, MAX_NODES, MAX_OUTPUTS, chain_of, chainable
 
 Readers = dict[Tensor, list[Node | None]]
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from zoo_keras.graph import CONSTANT, PARAMETER, Graph, Leaf, Node, Tensor, constant
-from zoo_keras.ops.op import registry
 from zoo_keras.passes.rewrite import rewrite
+from zoo_keras.primitives.op import registry
 
 Outputs = Sequence[Tensor] | None
 

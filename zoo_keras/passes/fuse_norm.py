@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras.graph import Graph, Node, Tensor, topological
-from zoo_keras.ops.op import registry
 from zoo_keras.passes.rewrite import Replacements, replace
+from zoo_keras.primitives.op import registry
 
 Readers = dict[Tensor, list[Node | None]]
 

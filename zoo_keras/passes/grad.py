@@ -13,7 +13,7 @@ import numpy as np
 from zoo_keras.dtypes import is_float
 from zoo_keras.errors import UnsupportedError
 from zoo_keras.graph import Node, Tensor, constant, scope, topological
-from zoo_keras.ops.op import registry
+from zoo_keras.primitives.op import registry
 
 Cotangents = dict[Tensor, Tensor]
 

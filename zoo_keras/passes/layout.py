@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo_keras.graph import Graph, Node, Tensor, scope
-from zoo_keras.ops.op import registry
 from zoo_keras.passes.rewrite import rewrite
 from zoo_keras.passes.simplify import cancelled_transpose
+from zoo_keras.primitives.op import registry
 
 Perm = tuple[int, ...]
 Sides = Sequence[tuple[int, int]]

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from zoo_keras.graph import Graph, Leaf, Node, Tensor
-from zoo_keras.ops.chain import chainable
 from zoo_keras.passes.rewrite import rewrite, with_inputs
+from zoo_keras.primitives.chain import chainable
 
 MOST = 4  # operations: about the time of storing and loading a number once
 SMALL = 1 << 14  # elements; less stays in the cache until backward

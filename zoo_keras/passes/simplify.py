@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Node, Tensor, constant
-from zoo_keras.ops.narrow import is_rounded
-from zoo_keras.ops.op import registry
 from zoo_keras.passes.rewrite import rewrite, with_inputs
+from zoo_keras.primitives.op import registry
+from zoo_keras.primitives.rounding import is_rounded
 
 FOLD_LIMIT = 1 << 16  # elements; a larger constant would only swell the program
 Outputs = Sequence[Tensor] | None

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Leaf, Node, Tensor
-from zoo_keras.ops.op import registry
-from zoo_keras.ops.row_rules import same_rows
+from zoo_keras.primitives.op import registry
+from zoo_keras.primitives.row_rules import same_rows
 
 CACHE_BYTES = 12 << 20  # what should hold the arrays of one layer; threads share a larger cache
 REREADING = 4  # a byte of weights read again costs as much as so many bytes between layers

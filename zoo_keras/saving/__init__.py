@@ -1,5 +1,7 @@
-"""zoo_keras.saving: the names of keras.saving. They are loaded when first used, because layers
-import the low-level modules of this package."""
+"""zoo_keras.saving: the names of keras.saving, loaded when first used.
+
+Here are files of models; how objects become configs is in zoo_keras.configs.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +9,18 @@ import importlib
 from typing import Any
 
 _WHERE = {
-    "api": ["load_model", "load_weights", "model_from_json", "save_model", "save_weights"],
-    "object_registration": [
+    "saving.api": ["load_model", "load_weights", "model_from_json", "save_model", "save_weights"],
+    "configs.registration": [
         "CustomObjectScope",
         "get_custom_objects",
         "get_registered_name",
         "get_registered_object",
         "register_keras_serializable",
     ],
-    "serialization": ["deserialize_keras_object", "serialize_keras_object"],
+    "configs.serialization": ["deserialize_keras_object", "serialize_keras_object"],
 }
 _MODULES = {name: module for module, names in _WHERE.items() for name in names}
-_MODULES["custom_object_scope"] = "object_registration"
+_MODULES["custom_object_scope"] = "configs.registration"
 
 __all__ = sorted(_MODULES)
 
@@ -26,5 +28,5 @@ __all__ = sorted(_MODULES)
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'zoo_keras.saving' has no attribute {name!r}")
-    module = importlib.import_module(f"zoo_keras.saving.{_MODULES[name]}")
+    module = importlib.import_module(f"zoo_keras.{_MODULES[name]}")
     return getattr(module, "CustomObjectScope" if name == "custom_object_scope" else name)

@@ -12,16 +12,16 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from zoo_keras import activations, losses, metrics
-from zoo_keras.errors import ConfigError, FileError, ZooKerasError
-from zoo_keras.saving.object_registration import CustomObjectScope, scoped_objects
-from zoo_keras.saving.serialization import (
+from zoo_keras.configs.registration import CustomObjectScope, scoped_objects
+from zoo_keras.configs.serialization import (
     deserialize_keras_object,
     object_sharing,
     raise_if_unknown,
     safe_mode_scope,
     unknown_objects,
 )
-from zoo_keras.weights import awaited_weights
+from zoo_keras.errors import ConfigError, FileError, ZooKerasError
+from zoo_keras.variables import awaited_weights
 
 # Weights that layers may make for a moment beside those that a file holds, as with shared ones.
 _SLACK = 1 << 16

@@ -10,13 +10,13 @@ import json
 import warnings
 from typing import Any, NamedTuple
 
+from zoo_keras.configs.serialization import serialize_keras_object
 from zoo_keras.errors import FileError
 from zoo_keras.saving import config_json, hdf5, int8_layers, layer_groups
 from zoo_keras.saving.layer_groups import KERAS_VERSION, Plan
 from zoo_keras.saving.legacy import modern_config
 from zoo_keras.saving.legacy_training import modern_training_config, optimizer_order
 from zoo_keras.saving.precision import in_own_precision
-from zoo_keras.saving.serialization import serialize_keras_object
 from zoo_keras.saving.weights_tree import NEVER_TRAINED, seed_generators
 
 # Seeds of Dropout and the like have no place in Keras' layout; Keras passes over this group.

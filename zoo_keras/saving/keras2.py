@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from zoo_keras import ops
+from zoo_keras.configs.registration import register_own
 from zoo_keras.ops.symbolic import public
-from zoo_keras.saving.object_registration import register_own
 
 
 @register_own("keras2>hard_sigmoid")

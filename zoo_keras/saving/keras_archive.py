@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from zoo_keras.configs.serialization import object_sharing, serialize_keras_object
 from zoo_keras.errors import FileError, ZooKerasError
 from zoo_keras.saving import assets, config_json, hdf5, int8_layers, weights_tree
 from zoo_keras.saving.keras2 import without_modules
@@ -22,7 +23,6 @@ from zoo_keras.saving.layer_groups import KERAS_VERSION, Plan, assign
 from zoo_keras.saving.legacy import modern_config
 from zoo_keras.saving.legacy_training import modern_training_config
 from zoo_keras.saving.precision import in_own_precision
-from zoo_keras.saving.serialization import object_sharing, serialize_keras_object
 
 WEIGHTS = "model.weights.h5"
 # Bytes that a member may unpack to whatever its packed size, and for each packed one.

@@ -12,7 +12,7 @@ from typing import Any
 
 from zoo_keras.errors import FileError
 from zoo_keras.saving import adapters, hdf5
-from zoo_keras.weights import changing
+from zoo_keras.variables import changing
 
 KERAS_VERSION = "3.15.1"  # the version whose layout is written
 TOP_LEVEL = "top_level_model_weights"

@@ -11,7 +11,7 @@ import inspect
 from typing import Any
 
 from zoo_keras.errors import ConfigError, UnsupportedError
-from zoo_keras.layers.op_names import op_function
+from zoo_keras.layers.base.op_names import op_function
 from zoo_keras.saving import keras2
 
 FAMILIES = ("layers", "initializers", "regularizers", "constraints", "optimizers",

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from zoo_keras.errors import ConfigError
+from zoo_keras.layers.base.layer import Layer
 from zoo_keras.layers.input_layer import InputLayer
-from zoo_keras.layers.layer import Layer
 from zoo_keras.layers.quantized import Quantizable
 from zoo_keras.naming import to_snake_case
 from zoo_keras.optimizers.optimizer import Optimizer

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from zoo_keras.errors import ClusterError, ConfigError
+from zoo_keras.spark.java import call_java
 
 OLDEST_SPARK = (3, 5)
 _LOOK_EVERY = 0.2
@@ -131,8 +132,6 @@ def task_cpus(sc: Any) -> int:
 
 def executors(sc: Any) -> list[Executor]:
     """The executors that are alive now and can run tasks."""
-    from zoo_keras.spark.bridge import call_java
-
     lines = call_java(sc, "Watch", "executors", sc._jsc.sc()).splitlines()
     fields = [line.split("\t") for line in lines]
     found = [Executor(id, at.rpartition(":")[0], int(cores)) for id, at, cores in fields]

@@ -11,10 +11,10 @@ from typing import Any
 
 from zoo_keras import losses as losses_module
 from zoo_keras import metrics as metrics_module
+from zoo_keras.configs.by_value import carries_lambdas
 from zoo_keras.errors import ConfigError
 from zoo_keras.naming import to_snake_case
 from zoo_keras.nest import flatten
-from zoo_keras.saving.by_value import carries_lambdas
 
 
 def per_output(given: Any, names: Sequence[str], what: str, broadcast: bool = True) -> list[Any]:

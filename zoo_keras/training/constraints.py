@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from zoo_keras.engine.program import Program, compile_graph
 from zoo_keras.graph import Graph, tracing
-from zoo_keras.ops.op import as_tensors
 from zoo_keras.passes.pipeline import optimise
-from zoo_keras.program import Program, compile_graph
+from zoo_keras.primitives.op import as_tensors
 
 
 def constraint_program(state: Any) -> Program | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zoo_keras import dtypes, weights
+from zoo_keras import dtypes
+from zoo_keras import variables as weights
 from zoo_keras.errors import DataError
 from zoo_keras.feed.columns import dtype_of, is_text, narrowed
 from zoo_keras.feed.feed import Feed, Source, make_feed

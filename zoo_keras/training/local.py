@@ -13,18 +13,18 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from zoo_keras import native
-from zoo_keras import weights as weights_module
-from zoo_keras.eager import settings
-from zoo_keras.execute import Crew, Loaded, Packed, Predictor, Runner
+from zoo_keras import variables as weights_module
+from zoo_keras.engine.eager import settings
+from zoo_keras.engine.program import Program, join
+from zoo_keras.engine.runner import Crew, Loaded, Packed, Predictor, Runner
 from zoo_keras.graph import Spec, Tensor, input_tensor, not_tracing
-from zoo_keras.layers.eager import is_known
+from zoo_keras.layers.base.eager import is_known
 from zoo_keras.nest import flatten, map_structure, pack_as
-from zoo_keras.program import Program, join
 from zoo_keras.recent import Recent
 from zoo_keras.training import steps
 from zoo_keras.training.constraints import constraint_program
 from zoo_keras.training.data import Batch
-from zoo_keras.training.sparse import TablesChanged
+from zoo_keras.training.row_updates import TablesChanged
 from zoo_keras.training.state import State, signature
 from zoo_keras.training.update import (
     Slice,

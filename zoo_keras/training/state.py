@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from zoo_keras.engine.program import Place
 from zoo_keras.native import aligned
-from zoo_keras.program import Place
-from zoo_keras.training.sparse import RowTables
-from zoo_keras.weights import FlatVector, Variable, guard_of
+from zoo_keras.training.row_updates import RowTables
+from zoo_keras.variables import FlatVector, Variable, guard_of
 
 
 class State:

@@ -13,19 +13,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras import native, ops
+from zoo_keras.engine.program import Parts, Place, Program, compile_graph, nbytes
 from zoo_keras.errors import ConfigError, DataError, ShapeError
 from zoo_keras.feed.feed import Feed
 from zoo_keras.graph import Graph, Spec, Tensor, Trace, constant, input_tensor, tracing
 from zoo_keras.nest import flatten, pack_as
 from zoo_keras.ops.masks import mask_of
-from zoo_keras.ops.op import as_tensors
 from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.passes.split import alike, rows_apart, rows_at_once
-from zoo_keras.program import Parts, Place, Program, compile_graph, nbytes
+from zoo_keras.primitives.op import as_tensors
 from zoo_keras.training.data import Batch
+from zoo_keras.training.row_updates import RowTables, TablesChanged, Use, uses_by_rows
 from zoo_keras.training.shares import Part, added, counted
-from zoo_keras.training.sparse import RowTables, TablesChanged, Use, uses_by_rows
 from zoo_keras.training.update import clips_by_norm, gradient_places
 
 

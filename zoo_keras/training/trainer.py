@@ -302,13 +302,13 @@ class Trainer:
 
         On Spark, batch_size is that of the whole cluster, and `feature_cols`, `label_cols`,
         `weight_col` (for DataFrames), `num_ranks`, `max_restarts` and others of
-        `zoo_keras.spark.fit.FitOptions` are accepted. Returns a History.
+        `zoo_keras.spark.fit.driver.FitOptions` are accepted. Returns a History.
         """
         self._require_compiled("fit")
         self._refuse_int8("fit")
         class_weight = check_class_weight(class_weight)
         if _is_spark(x):
-            from zoo_keras.spark.fit import fit_on_spark
+            from zoo_keras.spark.fit.driver import fit_on_spark
 
             return fit_on_spark(
                 self, x, y=y, batch_size=batch_size, epochs=epochs, verbose=verbose,
@@ -358,7 +358,7 @@ class Trainer:
         """Loss and metrics on data that training has not seen: a number, list, or dict."""
         self._require_compiled("evaluate")
         if _is_spark(x):
-            from zoo_keras.spark.evaluate import evaluate_on_spark
+            from zoo_keras.spark.scoring.evaluate import evaluate_on_spark
 
             logs = evaluate_on_spark(self, x, batch_size=batch_size, y=y, steps=steps,
                                      sample_weight=sample_weight, callbacks=callbacks,
@@ -414,7 +414,7 @@ class Trainer:
         place in its batch only, so that scoring a partition again gives the same.
         """
         if _is_spark(x):
-            from zoo_keras.spark.predict import predict_on_spark
+            from zoo_keras.spark.scoring.predict import predict_on_spark
 
             return predict_on_spark(self, x, batch_size=batch_size, steps=steps,
                                     callbacks=callbacks, **spark)  # fmt: skip
@@ -491,7 +491,7 @@ class Trainer:
 
     def get_compile_config(self) -> dict[str, Any]:
         """The arguments of compile, serialised; empty before compile."""
-        from zoo_keras.saving.serialization import serialize_keras_object
+        from zoo_keras.configs.serialization import serialize_keras_object
 
         if self._compile_arguments is None:
             return {}
@@ -500,7 +500,7 @@ class Trainer:
     @in_turn
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile with serialised arguments."""
-        from zoo_keras.saving.serialization import deserialize_keras_object
+        from zoo_keras.configs.serialization import deserialize_keras_object
 
         known = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics")
         self.compile(**{k: deserialize_keras_object(config[k]) for k in known if k in config})

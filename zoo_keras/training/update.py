@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras import ops
+from zoo_keras.engine.program import Place, Program, compile_graph, join
 from zoo_keras.errors import UnsupportedError
 from zoo_keras.graph import Graph, Tensor, constant, input_tensor, tracing
-from zoo_keras.ops.op import as_tensors
-from zoo_keras.ops.update import optimizer_update
 from zoo_keras.passes.pipeline import optimise
-from zoo_keras.program import Place, Program, compile_graph, join
-from zoo_keras.training.sparse import RowTables
-from zoo_keras.weights import Variable
+from zoo_keras.primitives.op import as_tensors
+from zoo_keras.primitives.update import optimizer_update
+from zoo_keras.training.row_updates import RowTables
+from zoo_keras.variables import Variable
 
 
 class Slice(NamedTuple):

@@ -27,7 +27,7 @@ def seen(
         lists_are_batches: a list holds batches, not rows.
     """
     if is_spark(data):
-        from zoo_keras.spark.adapt import reduced
+        from zoo_keras.spark.scoring.adapt import reduced
 
         return reduced(data, column, make, prepare)
     state, found = make(), False

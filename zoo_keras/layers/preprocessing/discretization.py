@@ -10,8 +10,8 @@ from zoo_keras import ops
 from zoo_keras.errors import ConfigError
 from zoo_keras.feed import quantiles
 from zoo_keras.feed.states import Histogram
-from zoo_keras.layers.arguments import argument_error, refuse
-from zoo_keras.layers.layer import Layer
+from zoo_keras.layers.base.arguments import argument_error, refuse
+from zoo_keras.layers.base.layer import Layer
 from zoo_keras.layers.preprocessing.adapting import is_spark, seen
 from zoo_keras.layers.preprocessing.encoding import encode, output_mode
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from zoo_keras import ops
 from zoo_keras.errors import ConfigError
-from zoo_keras.layers.arguments import argument_error, one_of, positive, refuse
-from zoo_keras.layers.layer import Layer
+from zoo_keras.layers.base.arguments import argument_error, one_of, positive, refuse
+from zoo_keras.layers.base.layer import Layer
 
 MODES = ("one_hot", "multi_hot", "count")
 

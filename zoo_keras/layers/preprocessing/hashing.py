@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import config, ops
-from zoo_keras.layers.arguments import argument_error, positive, refuse
-from zoo_keras.layers.layer import Layer
+from zoo_keras.layers.base.arguments import argument_error, positive, refuse
+from zoo_keras.layers.base.layer import Layer
 from zoo_keras.layers.preprocessing.encoding import encode, output_mode
 from zoo_keras.layers.preprocessing.lookup import salt_of
-from zoo_keras.ops.lookup import hash_bins
+from zoo_keras.primitives.lookup import hash_bins
 
 
 class Hashing(Layer):

@@ -12,11 +12,11 @@ import numpy as np
 
 from zoo_keras import ops
 from zoo_keras.errors import ConfigError, DataError, ShapeError
-from zoo_keras.layers.arguments import argument_error, data_format, one_of, positive
-from zoo_keras.layers.layer import Layer, shape_error
-from zoo_keras.ops.fed import OPEN
-from zoo_keras.ops.images import MODES, crop_images, decode_images, resize_images
-from zoo_keras.ops.resampling import INTERPOLATIONS, crop_box, pad_box, taps
+from zoo_keras.layers.base.arguments import argument_error, data_format, one_of, positive
+from zoo_keras.layers.base.layer import Layer, shape_error
+from zoo_keras.primitives.fed import OPEN
+from zoo_keras.primitives.images import MODES, crop_images, decode_images, resize_images
+from zoo_keras.primitives.resampling import INTERPOLATIONS, crop_box, pad_box, taps
 
 
 class DecodeImage(Layer):

@@ -16,12 +16,12 @@ import numpy as np
 from zoo_keras import config, ops
 from zoo_keras.errors import ConfigError, DataError, UnsupportedError
 from zoo_keras.feed.states import TokenCounts
-from zoo_keras.layers.arguments import argument_error, one_of, refuse
-from zoo_keras.layers.layer import Layer
-from zoo_keras.layers.operation import is_tried
+from zoo_keras.layers.base.arguments import argument_error, one_of, refuse
+from zoo_keras.layers.base.functional import is_tried
+from zoo_keras.layers.base.layer import Layer
 from zoo_keras.layers.preprocessing.adapting import seen
 from zoo_keras.layers.preprocessing.encoding import encode, output_mode
-from zoo_keras.ops.lookup import Table, token_numbers, tokens_of_numbers
+from zoo_keras.primitives.lookup import Table, token_numbers, tokens_of_numbers
 
 MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
 VOCABULARY = "vocabulary.txt"
@@ -151,7 +151,7 @@ class Lookup(Layer):
         self._use(tokens, weights)
 
     def _from_file(self, path: str) -> list[str]:
-        from zoo_keras.saving.serialization import in_safe_mode
+        from zoo_keras.configs.serialization import in_safe_mode
 
         if in_safe_mode():
             raise ConfigError(

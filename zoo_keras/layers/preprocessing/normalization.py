@@ -10,7 +10,7 @@ import numpy as np
 from zoo_keras import config, ops
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.feed.states import Moments
-from zoo_keras.layers.layer import Layer
+from zoo_keras.layers.base.layer import Layer
 from zoo_keras.layers.preprocessing.adapting import is_spark, seen
 
 
@@ -152,7 +152,7 @@ def _floats(chunk: Any) -> np.ndarray:
 def _shape_of(data: Any, column: Any) -> tuple[tuple[int | None, ...], Any]:
     """(shape of a batch, the data, of which nothing is lost)."""
     if is_spark(data):
-        from zoo_keras.spark.adapt import first_row
+        from zoo_keras.spark.scoring.adapt import first_row
 
         return (None, *first_row(data, column).shape), data
     if hasattr(data, "to_numpy"):

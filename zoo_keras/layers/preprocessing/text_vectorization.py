@@ -7,15 +7,22 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import ops
+from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.errors import DataError, UnsupportedError
-from zoo_keras.layers.arguments import argument_error, refuse
-from zoo_keras.layers.layer import Layer
+from zoo_keras.layers.base.arguments import argument_error, refuse
+from zoo_keras.layers.base.layer import Layer
 from zoo_keras.layers.preprocessing.adapting import is_spark
 from zoo_keras.layers.preprocessing.encoding import output_mode
 from zoo_keras.layers.preprocessing.lookup import MODES, StringLookup
-from zoo_keras.ops.lookup import token_numbers
-from zoo_keras.ops.text import SPLIT, STANDARDIZE, padded_numbers, standardized, token_sums, tokens
-from zoo_keras.saving.serialization import deserialize_keras_object, serialize_keras_object
+from zoo_keras.primitives.lookup import token_numbers
+from zoo_keras.primitives.text import (
+    SPLIT,
+    STANDARDIZE,
+    padded_numbers,
+    standardized,
+    token_sums,
+    tokens,
+)
 
 
 class TextVectorization(Layer):

@@ -1,0 +1,134 @@
+"""Graphs that are computed at once on arrays: compiled when first seen, then kept for a while.
+
+In: a traced Graph, or an op with arrays. Out: something to call with arrays, from any thread. Knows
+no layer; Variables only by their arrays.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo_keras import native
+from zoo_keras.engine.program import Place, compile_graph
+from zoo_keras.engine.runner import Crew, Loaded, Runner
+from zoo_keras.graph import PARAMETER, Graph, Node, Spec, Tensor, input_tensor
+from zoo_keras.passes.pipeline import optimise
+from zoo_keras.primitives import conv_choice
+from zoo_keras.primitives.op import Op, as_tensors
+from zoo_keras.recent import Recent
+
+OPS, OPS_BYTES = 512, 128 << 20  # calls of ops that are kept ready
+
+
+class Eager:
+    """A graph behind a plain call: arrays in, arrays out.
+
+    Args:
+        inputs: what is fed, in the order of the arrays.
+        variables: those that the graph reads; their arrays are given at each call.
+    """
+
+    def __init__(self, graph: Graph, inputs: Sequence[Tensor], variables: Sequence[Any]) -> None:
+        # A convolution on packed weights is so much quicker that packing them each time pays.
+        pack = any("conv" in node.op.name for node in graph.nodes())
+        graph = optimise(graph, freeze=pack)
+        names = dict(zip(map(id, variables), _names("var", variables), strict=True))
+        program = compile_graph(
+            graph,
+            {t: Place(f"in{i}") for i, t in enumerate(inputs)},
+            [Place(f"out{i}") for i in range(len(graph.outputs))],
+            lambda variable: Place(names[id(variable)]),
+            freeze=pack,
+        )
+        loaded = Loaded(program)
+        self._crew = Crew(Runner(loaded))
+        number = self._crew.first.space_number
+        self._outputs = [(number(f"out{i}"), t.shape, np.dtype(t.dtype))
+                         for i, t in enumerate(graph.outputs)]  # fmt: skip
+        self._fed = [number(name) for name in (*_names("in", inputs), *names.values())]
+        self.nbytes = loaded.nbytes + loaded.packed.array.nbytes
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs for contiguous arrays of the inputs' shapes and dtypes, then those of the
+        Variables."""
+        outs, runner = [], self._crew.take()
+        try:
+            runner.point_rows(self._fed, arrays)
+            for number, shape, dtype in self._outputs:
+                outs.append(out := np.empty(shape, dtype))
+                runner.point(number, out)
+            runner.run()
+        finally:
+            self._crew.give_back(runner)
+        return outs
+
+
+def _names(kind: str, items: Sequence[Any]) -> list[str]:
+    return [f"{kind}{i}" for i in range(len(items))]
+
+
+def settings() -> Hashable:
+    """What else than the graph decides which program is made."""
+    return native.settings(), conv_choice.exact()
+
+
+# ---- ops -----------------------------------------------------------------------------------------
+
+# Where numpy has no good way, so that the engine is quicker for the smallest arrays.
+_ALWAYS = ("conv", "depthwise", "pool", "rnn", "lstm", "gru", "attention", "norm", "resize",
+           "softmax")  # fmt: skip
+# What numpy does without touching the data.
+_VIEWS = ("reshape", "transpose", "slice", "broadcast_to", "split")
+# Below so many numbers numpy is as quick for sums, comparisons and the like (benchmarks/eager.py).
+LEAST = 1 << 16
+
+_calls = Recent(OPS, OPS_BYTES)
+
+
+def in_engine(op: Op, specs: Sequence[Spec], outs: Sequence[Spec]) -> bool:
+    """Whether an op on arrays runs in the engine, by the op and the shapes alone."""
+    if op.name in _VIEWS or not (op.kernel or op.tile) or not op.fits(*specs):
+        return False
+    if _always(op.name):
+        return True
+    return sum(math.prod(spec.shape) for spec in (*specs, *outs)) >= LEAST
+
+
+@functools.cache
+def _always(name: str) -> bool:
+    return any(word in name for word in _ALWAYS)
+
+
+def compute(
+    op: Op, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any], ins: Sequence[Spec],
+    specs: Sequence[Spec],
+) -> tuple[np.ndarray, ...] | None:  # fmt: skip
+    """The outputs of an op by the engine, or None where numpy is to compute them. ins and specs:
+    of the arrays and of the outputs."""
+    if not in_engine(op, ins, specs):
+        return None
+    try:
+        hash(values := tuple(sorted(attrs.items())))
+    except TypeError:  # an attribute that is no plain value
+        return None
+    key = op.name, tuple(ins), values, repr(values), settings()  # repr tells 1 from True and 1.0
+    call = _calls.get(key)
+    if call is None:
+        call = _compiled(op, ins, attrs)
+        _calls.put(key, call, call.nbytes)
+    return tuple(call([np.asarray(a, order="C") for a in arrays]))
+
+
+def _compiled(op: Op, ins: Sequence[Spec], attrs: Mapping[str, Any]) -> Eager:
+    """The op alone; what follows the first input of a convolution are its weights."""
+    fed = ins[:1] if "conv" in op.name else ins
+    tensors = [input_tensor(f"in{i}", *spec) for i, spec in enumerate(fed)]
+    weights = [Node(PARAMETER, (), {"variable": object()}, [spec]) for spec in ins[len(fed) :]]
+    made = op(*tensors, *[node.outputs[0] for node in weights], **attrs)
+    outputs = as_tensors(made if isinstance(made, (tuple, list)) else [made])
+    return Eager(Graph(tensors, outputs), tensors, [n.attrs["variable"] for n in weights])

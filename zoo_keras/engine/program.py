@@ -1,0 +1,508 @@
+"""Graph -> Program: flat arrays that C runs, with every tensor at a fixed place in memory.
+
+In: an optimised Graph and the places of its inputs, parameters and outputs. Out: a Program, which
+is arrays and plain data only, so it may cross process borders. Knows no model and no Spark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zoo_keras import gemm, native
+from zoo_keras.errors import ProgramError, ShapeError
+from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Leaf, Node, Spec, Tensor
+from zoo_keras.passes.fuse import frozen_nodes
+from zoo_keras.passes.memory import Buffer, padded, plan
+from zoo_keras.passes.pipeline import optimise
+from zoo_keras.primitives.op import registry
+
+native.check_registry(
+    {op.kernel for op in registry.values() if op.kernel},
+    {op.tile for op in registry.values() if op.tile},
+)
+# Where a product's attributes say who multiplies.
+_MULTIPLIER = {"matmul": native.lib.ZK_MATMUL_BY, "dense": native.lib.ZK_DENSE_BY}
+
+ARENA, CONSTANTS, PACKED = "arena", "constants", "packed"
+
+
+class Place(NamedTuple):
+    """A spot in a named memory space, in bytes from its start."""
+
+    space: str
+    offset: int = 0
+
+
+class Parts(NamedTuple):
+    """A batch of `rows` that is computed `each` rows at a time, `lanes` parts side by side;
+    `row_bytes` of the spaces that have rows."""
+
+    rows: int
+    each: int
+    row_bytes: dict[str, int]
+    lanes: int = 1
+
+    def firsts(self) -> list[int]:
+        """The first row of each part; the last part may do rows of the one before again."""
+        return [*range(0, self.rows - self.each, self.each), self.rows - self.each]
+
+
+@dataclass
+class Program:
+    """Instructions over named spaces. The first `prologue` of them depend on weights only and run
+    again only when weights have changed; what they make stays in the space `packed`. With `parts`
+    the others run once for each part of the batch, and the spaces with rows hold the whole batch.
+    """
+
+    instrs: np.ndarray
+    args: np.ndarray
+    attrs: np.ndarray
+    spaces: tuple[str, ...]
+    space_bytes: tuple[int, ...]
+    constants: np.ndarray
+    labels: tuple[str, ...]
+    host: dict[int, tuple[str, dict[str, Any]]]
+    prologue: int
+    threads: int
+    parts: Parts | None = None
+    isa: str = field(default_factory=native.instruction_set)  # for which it was planned
+
+    def fitted(self) -> Program:
+        """The program for the instruction set of this process, which may have come from another.
+        Its kernels may need more scratch memory, so theirs then lies behind the rest of the arena.
+        ConfigError when a product is to be made by MKL and there is none.
+        """
+        if self.wants_mkl():
+            gemm.require_mkl("A program that was compiled after set_gemm('mkl')")
+        isa = native.instruction_set()
+        if self.isa == isa:
+            return self
+        needs = [
+            native.scratch_bytes(self.instrs[i : i + 1], self.args, self.attrs, self.threads)
+            for i in range(len(self.instrs))
+        ]
+        instrs, end = self.instrs.copy(), padded(self.space_bytes[0])
+        instrs["scratch"] = end
+        sizes = (end + max(needs, default=0), *self.space_bytes[1:])
+        return replace(self, instrs=instrs, space_bytes=sizes, isa=isa)
+
+    def wants_mkl(self) -> bool:
+        """Whether MKL computes a product of this program, whose tables C has not checked yet."""
+        for name, place in _MULTIPLIER.items():
+            products = self.instrs["kernel"] == native.KERNELS[name]
+            at = self.instrs["attr0"][products].astype(np.int64) + place
+            inside = at[(at >= 0) & (at < len(self.attrs))]
+            if (self.attrs[inside] == native.lib.ZK_MKL).any():
+                return True
+        return False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its own tables, labels and constants."""
+        tables = (self.instrs, self.args, self.attrs, self.constants)
+        return sum(a.nbytes for a in tables) + 128 * len(self.labels)
+
+    def bytes_of(self, space: str) -> int:
+        """The size of a space, 0 when the program does not use it."""
+        if self.parts and space in self.parts.row_bytes:
+            return self.parts.rows * self.parts.row_bytes[space]
+        return dict(zip(self.spaces, self.space_bytes, strict=True)).get(space, 0)
+
+
+def compile_graph(
+    graph: Graph,
+    inputs: Mapping[Tensor, Place],
+    outputs: Sequence[Place],
+    parameter: Callable[[Any], Place],
+    freeze: bool = False,
+) -> Program:
+    """Lower an optimised graph.
+
+    Args:
+        inputs: the place of each graph input.
+        outputs: the place where each graph output is written.
+        parameter: the place of a Variable.
+        freeze: weights rarely change: hoist what depends on them alone into the prologue.
+    """
+    return _Lowering(graph, inputs, outputs, parameter, freeze).program()
+
+
+@dataclass
+class _Storage:
+    """Memory of one or several tensors: an outside place, or a buffer of the arena or `packed`."""
+
+    place: Place | None = None
+    buffer: Buffer | None = None
+    space: str = ARENA
+
+    def where(self) -> Place:
+        if self.place is not None:
+            return self.place
+        if self.buffer is None:
+            raise ProgramError("A tensor was never given memory.")
+        return Place(self.space, self.buffer.offset)
+
+
+@dataclass
+class _Step:
+    """One instruction to be: a node, or a copy of a tensor to a place."""
+
+    node: Node
+    outs: list[_Storage]
+    ins: list[tuple[_Storage, Spec]]
+    scratch: Buffer | None = None
+    frozen: bool = False
+    out_specs: Sequence[Spec] = field(default_factory=tuple)
+
+
+Key = tuple[int, int]
+
+
+def _key(tensor: Tensor) -> Key:
+    return id(tensor.node), tensor.index
+
+
+def root(tensor: Tensor) -> Tensor:
+    """The tensor whose memory this one shares: reshaping moves no data."""
+    while tensor.node.op is registry["reshape"]:
+        tensor = tensor.node.inputs[0]
+    return tensor
+
+
+def nbytes(spec: Spec) -> int:
+    """Bytes of a dense array."""
+    return math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
+
+
+def _copy_step(tensor: Tensor, source: _Storage, target: _Storage) -> _Step:
+    copy = Node(registry["reshape"], [tensor], {"shape": tensor.shape}, [tensor.spec])
+    return _Step(copy, [target], [(source, tensor.spec)], out_specs=copy.specs)
+
+
+class _Lowering:
+    def __init__(
+        self,
+        graph: Graph,
+        inputs: Mapping[Tensor, Place],
+        outputs: Sequence[Place],
+        parameter: Callable[[Any], Place],
+        freeze: bool,
+    ) -> None:
+        self.threads = native.threads()
+        self.graph = graph
+        self.parameter = parameter
+        self.storage: dict[Key, _Storage] = {_key(t): _Storage(p) for t, p in inputs.items()}
+        self.blob: list[np.ndarray] = []
+        self.blob_size = 0
+        work = [n for n in graph.nodes() if not isinstance(n.op, Leaf)]
+        work = [n for n in work if n.op is not registry["reshape"]]
+        quiet = frozen_nodes(graph) if freeze else set()
+        self.frozen = {id(n) for n in work if id(n) in quiet}
+        self.order = sorted(work, key=lambda n: id(n) not in self.frozen)  # stable: prologue first
+        self.step_of = {id(n): i for i, n in enumerate(self.order)}
+        self.end = len(self.order)
+        self.last = self._last_uses()
+        self.copies: list[tuple[Tensor, Place]] = []
+        self._designate(outputs)
+        self.steps: list[_Step] = []
+
+    # ---- lifetimes and outputs ---------------------------------------------------------------
+
+    def _last_uses(self) -> dict[Key, int]:
+        last: dict[Key, int] = {}
+        for i, node in enumerate(self.order):
+            for t in node.inputs:
+                last[_key(root(t))] = i
+        return last
+
+    def _designate(self, places: Sequence[Place]) -> None:
+        """Let outputs be computed where they are wanted; what cannot is copied at the end."""
+        readers = self._outside_readers()
+        for tensor, place in zip(self.graph.outputs, places, strict=True):
+            source = root(tensor)
+            if isinstance(source.node.op, Leaf) or self._must_copy(source, place, readers):
+                self.copies.append((tensor, place))
+                self.last[_key(source)] = self.end + 2 * len(places)
+            else:
+                self.storage[_key(source)] = _Storage(place)
+        self.copies = [c for c in self.copies if self._outside(c[0]) != c[1]]
+        self.copies.sort(key=lambda c: self._outside(c[0]) is None)
+
+    def _outside_readers(self) -> dict[Place, list[int]]:
+        """The steps that read each input or parameter; being an output counts as the end."""
+        readers: dict[Place, list[int]] = {}
+        reads = [(i, t) for i, node in enumerate(self.order) for t in node.inputs]
+        for i, tensor in [*reads, *[(self.end, t) for t in self.graph.outputs]]:
+            place = self._outside(tensor)
+            if place is not None:
+                readers.setdefault(place, []).append(i)
+        return readers
+
+    def _must_copy(self, source: Tensor, place: Place, readers: dict[Place, list[int]]) -> bool:
+        if _key(source) in self.storage or id(source.node) in self.frozen:
+            return True
+        made = self.step_of[id(source.node)]
+        reads = readers.get(place, [])
+        if any(r > made for r in reads):
+            return True
+        return made in reads and not self._may_overwrite(source, place)
+
+    def _may_overwrite(self, source: Tensor, place: Place) -> bool:
+        """Whether the node may write where it reads: it reads the same elements in step."""
+        node = source.node
+        here = [j for j, t in enumerate(node.inputs) if self._outside(t) == place]
+        if node.op.elementwise:
+            return all(node.inputs[j].shape == source.shape for j in here)
+        taken = node.op.inplace[source.index] if source.index < len(node.op.inplace) else None
+        return here == [taken]
+
+    def _outside(self, tensor: Tensor) -> Place | None:
+        """The place of a graph input or parameter; None for other tensors."""
+        base = root(tensor)
+        if base.node.op is PARAMETER:
+            return self.parameter(base.node.attrs["variable"])
+        return self._of(base).place if base.node.op is INPUT else None
+
+    # ---- storage -----------------------------------------------------------------------------
+
+    def _of(self, tensor: Tensor) -> _Storage:
+        base = root(tensor)
+        key = _key(base)
+        if key not in self.storage:
+            self.storage[key] = self._leaf(base)
+        return self.storage[key]
+
+    def _leaf(self, tensor: Tensor) -> _Storage:
+        node = tensor.node
+        if node.op is CONSTANT:
+            return _Storage(Place(CONSTANTS, self._add_constant(node.attrs["value"])))
+        if node.op is PARAMETER:
+            return _Storage(self.parameter(node.attrs["variable"]))
+        if node.op is INPUT:
+            raise ProgramError(f'Graph input "{node.attrs["name"]}" was given no place.')
+        raise ProgramError(f"{node.op.name}: read before it is computed.")
+
+    def _add_constant(self, value: np.ndarray) -> int:
+        offset = self.blob_size
+        self.blob.append(np.ascontiguousarray(value))
+        self.blob_size = offset + padded(value.nbytes)
+        return offset
+
+    def _outputs(self, node: Node, step: int) -> list[_Storage]:
+        made: list[_Storage] = []
+        for i in range(len(node.specs)):
+            key = (id(node), i)
+            if key not in self.storage:
+                taken = self._taken_over(node, i, step, made)
+                self.storage[key] = taken or self._new_buffer(node, i, step)
+            made.append(self.storage[key])
+        return made
+
+    def _new_buffer(self, node: Node, index: int, step: int) -> _Storage:
+        last = self.last.get((id(node), index), step)
+        buffer = Buffer(nbytes(node.specs[index]), step, last)
+        return _Storage(None, buffer, PACKED if id(node) in self.frozen else ARENA)
+
+    def _taken_over(
+        self, node: Node, index: int, step: int, made: Sequence[_Storage]
+    ) -> _Storage | None:
+        """The buffer of an input that dies here and may be overwritten; `made`: earlier outputs."""
+        for j in _candidates(node, index):
+            tensor = root(node.inputs[j])
+            held = self.storage.get(_key(tensor))
+            if held is None or held.buffer is None or held.space != ARENA:
+                continue
+            if any(held is other for other in made):
+                continue
+            fits = held.buffer.size == nbytes(node.specs[index])
+            reads = [root(t) for t in node.inputs]
+            alone = sum(_key(t) == _key(tensor) for t in reads) == 1 or node.op.elementwise
+            if fits and alone and held.buffer.last == step:
+                held.buffer.last = self.last.get((id(node), index), step)
+                return held
+        return None
+
+    # ---- instructions ------------------------------------------------------------------------
+
+    def program(self) -> Program:
+        for i, node in enumerate(self.order):
+            ins = [(self._of(t), t.spec) for t in node.inputs]
+            made = _Step(node, [], ins, frozen=id(node) in self.frozen, out_specs=node.specs)
+            made.outs = self._outputs(node, i)
+            self.steps.append(made)
+        sources = self._snapshots()
+        for (tensor, place), source in zip(self.copies, sources, strict=True):
+            self.steps.append(_copy_step(tensor, source, _Storage(place)))
+        return self._emit()
+
+    def _snapshots(self) -> list[_Storage]:
+        """What each copy reads. What an earlier copy overwrites (variables that are swapped) is
+        saved in the arena first."""
+        written: set[Place] = set()
+        found = []
+        for tensor, place in self.copies:
+            source = self._of(tensor)
+            if source.place in written:
+                step, last = len(self.steps), self.end + 2 * len(self.copies)
+                kept = _Storage(buffer=Buffer(nbytes(tensor.spec), step, last))
+                self.steps.append(_copy_step(tensor, source, kept))
+                source = kept
+            found.append(source)
+            written.add(place)
+        return found
+
+    def _emit(self) -> Program:
+        tables = _Tables(self.steps)
+        for i, step in enumerate(self.steps):
+            size = tables.scratch_bytes(i, self.threads)
+            step.scratch = Buffer(size, i, i) if size else None
+        spaces = self._place_all()
+        sizes = tables.locate(self.steps, spaces)
+        blob = np.zeros(max(self.blob_size, 1), np.uint8)
+        at = 0
+        for value in self.blob:
+            blob[at : at + value.nbytes] = value.reshape(-1).view(np.uint8)
+            at += padded(value.nbytes)
+        sizes[spaces.index(CONSTANTS)] = blob.nbytes
+        return Program(tables.instrs, tables.args, tables.attrs, tuple(spaces), tuple(sizes), blob,
+                       tuple(tables.labels), tables.host, len(self.frozen),
+                       self.threads)  # fmt: skip
+
+    def _place_all(self) -> list[str]:
+        """Plan the arena and `packed`; returns the names of all spaces in use."""
+        stores = {id(s): s for step in self.steps for s in [*step.outs, *[i for i, _ in step.ins]]}
+        for space in (ARENA, PACKED):
+            buffers = [s.buffer for s in stores.values() if s.buffer and s.space == space]
+            if space == ARENA:
+                buffers += [step.scratch for step in self.steps if step.scratch]
+            plan(buffers)
+        names = [ARENA, CONSTANTS, PACKED]
+        for store in stores.values():
+            if store.place and store.place.space not in names:
+                names.append(store.place.space)
+        return names
+
+
+class _Tables:
+    """The arrays of a Program while they are filled."""
+
+    def __init__(self, steps: Sequence[_Step]) -> None:
+        self.labels = [_label(s.node) for s in steps]
+        self.host: dict[int, tuple[str, dict[str, Any]]] = {}
+        self.specs: list[Spec] = []  # of all arguments
+        numbers: list[float] = []
+        instrs = []
+        for i, step in enumerate(steps):
+            kernel, attrs = self._kernel(i, step)
+            sizes = len(step.outs), len(step.ins)
+            instrs.append((kernel, *sizes, len(self.specs), len(numbers), len(attrs), 0))
+            self.specs += [*step.out_specs, *[spec for _, spec in step.ins]]
+            self._check_ranks(i, self.specs[instrs[i][3] :])
+            numbers += attrs
+        self.instrs = np.array(instrs, native.INSTR)
+        rows = [native.arg_row(0, 0, *spec) for spec in self.specs or [Spec((), "float32")]]
+        self.args = np.array(rows, native.ARG)
+        self.attrs = np.array([*numbers, 0.0], np.float64)
+
+    def _check_ranks(self, i: int, specs: Sequence[Spec]) -> None:
+        highest = max(specs, key=lambda s: len(s.shape))
+        if len(highest.shape) > native.MAX_DIMS:
+            raise ShapeError(
+                f"{self.labels[i]}: a tensor has at most {native.MAX_DIMS} dimensions. Received: "
+                f"shape {highest.shape}. Merge some axes with ops.reshape."
+            )
+
+    def _kernel(self, i: int, step: _Step) -> tuple[int, list[float]]:
+        op, specs = step.node.op, [spec for _, spec in step.ins]
+        if op.kernel and op.fits(*specs):
+            native.check_registry({op.kernel}, set())
+            numbers = op.attrs_to_c(step.node.attrs, specs, list(step.out_specs))
+            return native.KERNELS[op.kernel], [float(n) for n in numbers]
+        self.host[i] = (op.name, _host_attrs(step.node.attrs))
+        return -1, []
+
+    def scratch_bytes(self, i: int, threads: int) -> int:
+        """Scratch memory of instruction i."""
+        if i in self.host:
+            return 0
+        size = native.scratch_bytes(self.instrs[i : i + 1], self.args, self.attrs, threads)
+        if size < 0:
+            raise ProgramError(f"{self.labels[i]}: the engine cannot size its scratch memory.")
+        return size
+
+    def locate(self, steps: Sequence[_Step], spaces: Sequence[str]) -> list[int]:
+        """Write down where everything is; returns how many bytes of each space are touched."""
+        number = {name: i for i, name in enumerate(spaces)}
+        sizes = [0] * len(spaces)
+        stores = [store for step in steps for store in (*step.outs, *[s for s, _ in step.ins])]
+        places = [store.where() for store in stores]
+        for place, spec in zip(places, self.specs, strict=True):
+            i = number[place.space]
+            sizes[i] = max(sizes[i], place.offset + nbytes(spec))
+        self.args["space"][: len(places)] = [number[p.space] for p in places]
+        self.args["offset"][: len(places)] = [p.offset for p in places]
+        for i, step in enumerate(steps):
+            if step.scratch:
+                self.instrs["scratch"][i] = step.scratch.offset
+                sizes[0] = max(sizes[0], step.scratch.end)
+        return sizes
+
+
+def _label(node: Node) -> str:
+    return f'layer "{node.scope}", {node.op.name}' if node.scope else str(node.op.name)
+
+
+def _host_attrs(attrs: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a host instruction; a body becomes a Program over in0.. and out0.."""
+    if "body" not in attrs:
+        return attrs
+    body, kept = attrs["body"], [True] * attrs["states"] + list(attrs["kept"][attrs["states"] :])
+    outputs = [t for t, k in zip(body.outputs, kept, strict=True) if k]
+    graph = optimise(Graph(body.inputs, outputs))
+    places = {t: Place(f"in{i}") for i, t in enumerate(graph.inputs)}
+    results = [Place(f"out{i}") for i, k in enumerate(kept) if k]
+    program = compile_graph(graph, places, results, lambda v: Place(v.path))
+    return {**attrs, "body": program, "inputs": [t.node.attrs["name"] for t in body.inputs]}
+
+
+def _candidates(node: Node, index: int) -> Sequence[int]:
+    """Inputs whose memory this output may take over."""
+    if node.op.elementwise:
+        return [j for j, t in enumerate(node.inputs) if t.shape == node.specs[index].shape]
+    return [node.op.inplace[index]] if index < len(node.op.inplace) else []
+
+
+def join(first: Program, second: Program, renamed: Mapping[str, str] | None = None) -> Program:
+    """One program that runs both in turn; spaces of the same name are the same memory.
+
+    Args:
+        renamed: new names for spaces of the second, such as {"out0": "norms"}.
+    """
+    if first.prologue or second.prologue:
+        raise ProgramError("Programs with a prologue cannot be joined.")
+    renamed = renamed or {}
+    theirs = [renamed.get(name, name) for name in second.spaces]
+    spaces = list(dict.fromkeys([*first.spaces, *theirs]))
+    needs = [*zip(first.spaces, first.space_bytes), *zip(theirs, second.space_bytes)]
+    sizes = [max(size for name, size in needs if name == space) for space in spaces]
+    shift = padded(first.constants.nbytes)
+    sizes[spaces.index(CONSTANTS)] = shift + second.constants.nbytes
+    args, instrs = second.args.copy(), second.instrs.copy()
+    args["offset"][args["space"] == second.spaces.index(CONSTANTS)] += shift
+    args["space"] = np.array([spaces.index(n) for n in theirs], np.int32)[args["space"]]
+    instrs["arg0"] += len(first.args)
+    instrs["attr0"] += len(first.attrs)
+    constants = np.zeros(shift + second.constants.nbytes, np.uint8)
+    constants[: first.constants.nbytes] = first.constants
+    constants[shift:] = second.constants
+    host = {**first.host, **{i + len(first.instrs): call for i, call in second.host.items()}}
+    return Program(
+        np.concatenate([first.instrs, instrs]), np.concatenate([first.args, args]),
+        np.concatenate([first.attrs, second.attrs]), tuple(spaces), tuple(sizes), constants,
+        first.labels + second.labels, host, 0, min(first.threads, second.threads),
+    )  # fmt: skip

@@ -1,0 +1,225 @@
+"""Public ops that make new values from shapes and numbers: zeros, ranges, grids, windows.
+
+In: shapes and numbers known while tracing. Out: numpy arrays, which are constants in a trace.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from zoo_keras import dtypes
+from zoo_keras.ops.convert import (
+    as_dtype,
+    common_dtype,
+    dtype_of,
+    is_known,
+    known_array,
+    known_int,
+    known_ints,
+    operand,
+    shape_of,
+    value,
+)
+from zoo_keras.ops.symbolic import public
+from zoo_keras.primitives import elementwise as m
+from zoo_keras.primitives.arrays import broadcast_to as broadcast_op
+
+
+def _shape(shape: Any) -> tuple[int, ...]:
+    return known_ints(shape, "shape")
+
+
+def zeros(shape: Any, dtype: Any = None) -> np.ndarray:
+    """Zeros of a shape; float32 unless a dtype is given."""
+    return np.zeros(_shape(shape), dtypes.standardize(dtype))
+
+
+def ones(shape: Any, dtype: Any = None) -> np.ndarray:
+    """Ones of a shape; float32 unless a dtype is given."""
+    return np.ones(_shape(shape), dtypes.standardize(dtype))
+
+
+def empty(shape: Any, dtype: Any = None) -> np.ndarray:
+    """Zeros of a shape: nothing is left to chance."""
+    return zeros(shape, dtype)
+
+
+@public
+def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
+    """An array of a shape full of one value (a number, or what broadcasts)."""
+    name = dtypes.standardize(dtype) if dtype is not None else "float32"
+    made = as_dtype(fill_value, name)
+    return np.array(np.broadcast_to(made, _shape(shape))) if is_known(made) else broadcast_op(
+        made, shape=_shape(shape)
+    )  # fmt: skip
+
+
+@public
+def zeros_like(x: Any, dtype: Any = None) -> Any:
+    """Zeros of x's shape and dtype."""
+    return np.zeros(shape_of(x), dtypes.standardize(dtype or dtype_of(x)))
+
+
+@public
+def ones_like(x: Any, dtype: Any = None) -> Any:
+    """Ones of x's shape and dtype."""
+    return np.ones(shape_of(x), dtypes.standardize(dtype or dtype_of(x)))
+
+
+@public
+def empty_like(x: Any, dtype: Any = None) -> Any:
+    """Zeros of x's shape and dtype."""
+    return np.zeros(shape_of(x), dtypes.standardize(dtype or dtype_of(x)))
+
+
+@public
+def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Any:
+    """An array of x's shape full of one value."""
+    return full(shape_of(x), fill_value, dtype or dtype_of(x))
+
+
+@public
+def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) -> Any:
+    """start, start + step, ... below stop; 0, 1, ... below start when stop is None."""
+    step = 1 if step is None else step
+    if dtype is None:
+        dtype = common_dtype(start, step, *([] if stop is None else [stop]))
+    first, last = (0, start) if stop is None else (start, stop)
+    bounds = [known_array(v, "arange").item() for v in (first, last, step)]
+    return np.arange(*bounds).astype(dtypes.standardize(dtype))
+
+
+@public
+def linspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Any:
+    """`num` evenly spaced numbers from start to stop; also the step when retstep."""
+    name = dtypes.standardize(dtype) if dtype else _float_of(start, stop)
+    if is_known(value(start), value(stop)):
+        ends = known_array(value(start), "start"), known_array(value(stop), "stop")
+        made, step = np.linspace(*ends, num, endpoint, retstep=True, axis=axis)
+        return (made.astype(name), np.asarray(step, name)) if retstep else made.astype(name)
+    from zoo_keras.ops.shaping import moveaxis
+
+    start, stop = as_dtype(start, name), as_dtype(stop, name)
+    step = m.divide(m.subtract(stop, start), float(max(num - endpoint, 1)))
+    grid = np.arange(num, dtype=name).reshape(-1, *[1] * len(step.shape))
+    made = moveaxis(m.add(start, m.multiply(grid, step)), 0, axis)
+    return (made, step) if retstep else made
+
+
+def _float_of(*values: Any) -> str:
+    found = common_dtype(*values)
+    return found if dtypes.is_float(found) else "float32"
+
+
+@public
+def logspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    base: float = 10,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Any:
+    """base to the power of evenly spaced numbers from start to stop."""
+    exponents = linspace(start, stop, num, endpoint, axis=axis)
+    return as_dtype(m.power(float(base), exponents), dtype or dtype_of(exponents))
+
+
+@public
+def geomspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Any:
+    """Numbers from start to stop with equal quotients."""
+    logs = [m.log(as_dtype(v, _float_of(start, stop))) for v in (start, stop)]
+    made = m.exp(linspace(*logs, num, endpoint, axis=axis))
+    return as_dtype(made, dtype or dtype_of(made))
+
+
+def eye(N: Any, M: Any = None, k: Any = 0, dtype: Any = None) -> np.ndarray:
+    """(N, M) with ones on the k-th diagonal."""
+    rows, columns = known_int(N, "N"), None if M is None else known_int(M, "M")
+    return np.eye(rows, columns, known_int(k, "k"), dtypes.standardize(dtype))
+
+
+def identity(n: Any, dtype: Any = None) -> np.ndarray:
+    """The unit matrix (n, n)."""
+    return eye(n, dtype=dtype)
+
+
+def tri(N: Any, M: Any = None, k: Any = 0, dtype: Any = None) -> np.ndarray:
+    """(N, M) with ones on and below the k-th diagonal."""
+    rows, columns = known_int(N, "N"), None if M is None else known_int(M, "M")
+    return np.tri(rows, columns, known_int(k, "k"), dtypes.standardize(dtype))
+
+
+@public
+def meshgrid(*x: Any, indexing: str = "xy") -> Any:
+    """Coordinate grids of several vectors: numpy.meshgrid."""
+    from zoo_keras.ops.shaping import ravel, swapaxes
+    from zoo_keras.primitives.arrays import reshape as reshape_op
+
+    vectors = [ravel(v) for v in x]
+    sizes = tuple(v.shape[0] for v in vectors)
+    grids = []
+    for i, v in enumerate(vectors):
+        column = reshape_op(v, shape=[-1 if i == j else 1 for j in range(len(vectors))])
+        grids.append(broadcast_op(column, shape=sizes))
+    if indexing == "xy" and len(vectors) > 1:
+        grids = [swapaxes(g, 0, 1) for g in grids]
+    return grids
+
+
+# --- windows
+
+
+def _window(function: Any, x: Any, *args: float) -> np.ndarray:
+    made: np.ndarray = function(known_int(x, "the length of a window"), *args)
+    return made.astype("float32")
+
+
+def bartlett(x: Any) -> np.ndarray:
+    """The triangular window of x points."""
+    return _window(np.bartlett, x)
+
+
+def blackman(x: Any) -> np.ndarray:
+    """The Blackman window of x points."""
+    return _window(np.blackman, x)
+
+
+def hamming(x: Any) -> np.ndarray:
+    """The Hamming window of x points."""
+    return _window(np.hamming, x)
+
+
+def hanning(x: Any) -> np.ndarray:
+    """The Hann window of x points."""
+    return _window(np.hanning, x)
+
+
+def kaiser(x: Any, beta: float) -> np.ndarray:
+    """The Kaiser window of x points."""
+    return _window(np.kaiser, x, float(known_array(operand(beta), "beta")))
+
+
+__all__ = [
+    "arange", "bartlett", "blackman", "empty", "empty_like", "eye", "full", "full_like",
+    "geomspace", "hamming", "hanning", "identity", "kaiser", "linspace", "logspace", "meshgrid",
+    "ones", "ones_like", "tri", "zeros", "zeros_like",
+]  # fmt: skip

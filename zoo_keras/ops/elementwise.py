@@ -1,0 +1,467 @@
+"""Public elementwise ops: arithmetic, powers, comparisons, logic, rounding.
+
+In: tensors, Variables, arrays, numbers that broadcast. Out: one tensor or array. Integers become
+float32 where the result is no whole number, as in Keras.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from zoo_keras import dtypes
+from zoo_keras.ops.convert import as_dtype, as_float, common_dtype, dtype_of, operand, value
+from zoo_keras.ops.symbolic import public
+from zoo_keras.primitives import elementwise as m
+from zoo_keras.primitives import special
+
+# --- arithmetic
+
+
+@public
+def add(x1: Any, x2: Any) -> Any:
+    """x1 + x2."""
+    return m.add(operand(x1), operand(x2))
+
+
+@public
+def subtract(x1: Any, x2: Any) -> Any:
+    """x1 - x2."""
+    return m.subtract(operand(x1), operand(x2))
+
+
+@public
+def multiply(x1: Any, x2: Any) -> Any:
+    """x1 * x2."""
+    return m.multiply(operand(x1), operand(x2))
+
+
+@public
+def divide(x1: Any, x2: Any) -> Any:
+    """x1 / x2, in floating point for integers too."""
+    return m.divide(operand(x1), operand(x2))
+
+
+@public
+def true_divide(x1: Any, x2: Any) -> Any:
+    """x1 / x2, in floating point for integers too."""
+    return m.divide(operand(x1), operand(x2))
+
+
+@public
+def divide_no_nan(x1: Any, x2: Any) -> Any:
+    """x1 / x2, and 0 where x2 is 0; the gradient is 0 there too."""
+    x1, x2 = as_float(x1), as_float(x2)
+    zero = m.equal(x2, 0.0)
+    return m.where(zero, 0.0, m.divide(x1, m.where(zero, 1.0, x2)))
+
+
+@public
+def floor_divide(x1: Any, x2: Any) -> Any:
+    """The largest whole number not above x1 / x2."""
+    return m.floor_divide(operand(x1), operand(x2))
+
+
+@public
+def mod(x1: Any, x2: Any) -> Any:
+    """The remainder of x1 / x2 with the sign of x2."""
+    return m.mod(operand(x1), operand(x2))
+
+
+@public
+def fmod(x1: Any, x2: Any) -> Any:
+    """The remainder of x1 / x2 with the sign of x1."""
+    x1, x2 = operand(x1), operand(x2)
+    rest = m.mod(m.abs(x1), m.abs(x2))
+    return m.where(m.less(x1, 0), m.negative(rest), rest)
+
+
+@public
+def power(x1: Any, x2: Any) -> Any:
+    """x1 to the power of x2."""
+    return m.power(operand(x1), operand(x2))
+
+
+@public
+def negative(x: Any) -> Any:
+    """-x."""
+    return m.negative(value(x))
+
+
+@public
+def absolute(x: Any) -> Any:
+    """|x|."""
+    return m.abs(value(x))
+
+
+@public
+def abs(x: Any) -> Any:
+    """|x|."""
+    return m.abs(value(x))
+
+
+@public
+def fabs(x: Any) -> Any:
+    """|x| in floating point."""
+    return m.abs(as_float(x))
+
+
+@public
+def sign(x: Any) -> Any:
+    """-1, 0 or 1."""
+    return m.sign(value(x))
+
+
+@public
+def signbit(x: Any) -> Any:
+    """Whether x is below 0 or minus zero."""
+    x = value(x)
+    below = m.less(x, 0)
+    if not dtypes.is_float(dtype_of(x)):
+        return below
+    return m.logical_or(below, m.logical_and(m.equal(x, 0), m.less(m.reciprocal(x), 0)))
+
+
+@public
+def reciprocal(x: Any) -> Any:
+    """1 / x."""
+    return m.reciprocal(as_float(x))
+
+
+@public
+def maximum(x1: Any, x2: Any) -> Any:
+    """The larger of x1 and x2; NaN if one is."""
+    return m.maximum(operand(x1), operand(x2))
+
+
+@public
+def minimum(x1: Any, x2: Any) -> Any:
+    """The smaller of x1 and x2; NaN if one is."""
+    return m.minimum(operand(x1), operand(x2))
+
+
+@public
+def fmax(x1: Any, x2: Any) -> Any:
+    """The larger of x1 and x2; of a number and NaN the number."""
+    x1, x2 = value(x1), value(x2)
+    return m.where(m.isnan(x1), x2, m.where(m.isnan(x2), x1, m.maximum(x1, x2)))
+
+
+@public
+def fmin(x1: Any, x2: Any) -> Any:
+    """The smaller of x1 and x2; of a number and NaN the number."""
+    x1, x2 = value(x1), value(x2)
+    return m.where(m.isnan(x1), x2, m.where(m.isnan(x2), x1, m.minimum(x1, x2)))
+
+
+@public
+def clip(x: Any, x_min: Any, x_max: Any) -> Any:
+    """x, but not below x_min and not above x_max (numbers or tensors)."""
+    x = as_dtype(x, common_dtype(x, x_min, x_max))
+    if dtype_of(x) == "bool":
+        x = as_dtype(x, "int32")
+    if isinstance(x_min, (int, float)) and isinstance(x_max, (int, float)):
+        return m.clip(x, low=x_min, high=x_max)
+    return m.minimum(m.maximum(x, operand(x_min)), operand(x_max))
+
+
+@public
+def hypot(x1: Any, x2: Any) -> Any:
+    """sqrt(x1 * x1 + x2 * x2)."""
+    return m.sqrt(m.add(m.square(as_float(x1)), m.square(as_float(x2))))
+
+
+@public
+def heaviside(x1: Any, x2: Any) -> Any:
+    """0 below 0, x2 at 0, 1 above."""
+    x1 = as_float(x1)
+    step = m.where(m.equal(x1, 0.0), operand(x2), as_dtype(m.greater(x1, 0.0), dtype_of(x1)))
+    return m.where(m.isnan(x1), x1, step)
+
+
+@public
+def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+    """x with NaN replaced by `nan`, infinities by the given numbers (default: dtype's limits)."""
+    x = value(x)
+    if not dtypes.is_float(dtype_of(x)):
+        return x
+    import numpy as np
+
+    limits = np.finfo(dtype_of(x))
+    top = float(limits.max) if posinf is None else posinf
+    bottom = float(limits.min) if neginf is None else neginf
+    x = m.where(m.isnan(x), nan, x)
+    x = m.where(m.equal(x, math.inf), top, x)
+    return m.where(m.equal(x, -math.inf), bottom, x)
+
+
+# --- powers, exponentials, logarithms
+
+
+@public
+def square(x: Any) -> Any:
+    """x * x."""
+    return m.square(value(x))
+
+
+@public
+def sqrt(x: Any) -> Any:
+    """The square root."""
+    return m.sqrt(as_float(x))
+
+
+@public
+def rsqrt(x: Any) -> Any:
+    """1 / sqrt(x)."""
+    return m.rsqrt(as_float(x))
+
+
+@public
+def cbrt(x: Any) -> Any:
+    """The cube root, negative below 0."""
+    x = as_float(x)
+    return m.multiply(m.sign(x), m.power(m.abs(x), 1.0 / 3.0))
+
+
+@public
+def exp(x: Any) -> Any:
+    """e to the power of x."""
+    return m.exp(as_float(x))
+
+
+@public
+def exp2(x: Any) -> Any:
+    """2 to the power of x."""
+    return m.power(2.0, as_float(x))
+
+
+@public
+def expm1(x: Any) -> Any:
+    """exp(x) - 1, exact near 0."""
+    return m.expm1(as_float(x))
+
+
+@public
+def log(x: Any) -> Any:
+    """The natural logarithm."""
+    return m.log(as_float(x))
+
+
+@public
+def log1p(x: Any) -> Any:
+    """log(1 + x), exact near 0."""
+    return m.log1p(as_float(x))
+
+
+@public
+def log2(x: Any) -> Any:
+    """The logarithm to base 2."""
+    return m.multiply(m.log(as_float(x)), 1.0 / math.log(2.0))
+
+
+@public
+def log10(x: Any) -> Any:
+    """The logarithm to base 10."""
+    return m.multiply(m.log(as_float(x)), 1.0 / math.log(10.0))
+
+
+@public
+def logaddexp(x1: Any, x2: Any) -> Any:
+    """log(exp(x1) + exp(x2)) without overflow."""
+    x1, x2 = as_float(x1), as_float(x2)
+    top = m.stop_gradient(m.maximum(x1, x2))
+    top = m.where(m.isfinite(top), top, 0.0)
+    total = m.add(m.exp(m.subtract(x1, top)), m.exp(m.subtract(x2, top)))
+    return m.add(m.log(total), top)
+
+
+@public
+def logaddexp2(x1: Any, x2: Any) -> Any:
+    """log2(2**x1 + 2**x2) without overflow."""
+    ln2 = math.log(2.0)
+    total = logaddexp(m.multiply(as_float(x1), ln2), m.multiply(as_float(x2), ln2))
+    return m.multiply(total, 1.0 / ln2)
+
+
+@public
+def ldexp(x1: Any, x2: Any) -> Any:
+    """x1 * 2**x2."""
+    return m.multiply(as_float(x1), m.power(2.0, as_float(x2)))
+
+
+@public
+def erf(x: Any) -> Any:
+    """The error function."""
+    return m.erf(as_float(x))
+
+
+@public
+def erfc(x: Any) -> Any:
+    """1 - erf(x)."""
+    return m.subtract(1.0, m.erf(as_float(x)))
+
+
+@public
+def erfinv(x: Any) -> Any:
+    """The inverse of the error function."""
+    return special.erfinv(as_float(x))
+
+
+# --- rounding
+
+
+@public
+def floor(x: Any) -> Any:
+    """The largest whole number not above x, in floating point."""
+    return m.floor(as_float(x))
+
+
+@public
+def ceil(x: Any) -> Any:
+    """The smallest whole number not below x, in floating point."""
+    return m.ceil(as_float(x))
+
+
+@public
+def trunc(x: Any) -> Any:
+    """x without its digits after the point."""
+    x = value(x)
+    if not dtypes.is_float(dtype_of(x)):
+        return x
+    return m.where(m.less(x, 0.0), m.ceil(x), m.floor(x))
+
+
+@public
+def round(x: Any, decimals: int = 0) -> Any:
+    """x rounded to so many decimals, halves to the even neighbour."""
+    x = value(x)
+    if not dtypes.is_float(dtype_of(x)) and decimals >= 0:
+        return x
+    if not decimals:
+        return m.round(x)
+    factor = 10.0**decimals
+    return as_dtype(m.divide(m.round(m.multiply(as_float(x), factor)), factor), dtype_of(x))
+
+
+# --- comparisons and logic
+
+
+@public
+def equal(x1: Any, x2: Any) -> Any:
+    """x1 == x2."""
+    return m.equal(operand(x1), operand(x2))
+
+
+@public
+def not_equal(x1: Any, x2: Any) -> Any:
+    """x1 != x2."""
+    return m.not_equal(operand(x1), operand(x2))
+
+
+@public
+def less(x1: Any, x2: Any) -> Any:
+    """x1 < x2."""
+    return m.less(operand(x1), operand(x2))
+
+
+@public
+def less_equal(x1: Any, x2: Any) -> Any:
+    """x1 <= x2."""
+    return m.less_equal(operand(x1), operand(x2))
+
+
+@public
+def greater(x1: Any, x2: Any) -> Any:
+    """x1 > x2."""
+    return m.greater(operand(x1), operand(x2))
+
+
+@public
+def greater_equal(x1: Any, x2: Any) -> Any:
+    """x1 >= x2."""
+    return m.greater_equal(operand(x1), operand(x2))
+
+
+@public
+def logical_and(x1: Any, x2: Any) -> Any:
+    """Whether both are true (not 0)."""
+    return m.logical_and(operand(x1), operand(x2))
+
+
+@public
+def logical_or(x1: Any, x2: Any) -> Any:
+    """Whether one is true (not 0)."""
+    return m.logical_or(operand(x1), operand(x2))
+
+
+@public
+def logical_xor(x1: Any, x2: Any) -> Any:
+    """Whether exactly one is true (not 0)."""
+    return m.logical_xor(operand(x1), operand(x2))
+
+
+@public
+def logical_not(x: Any) -> Any:
+    """Whether x is false (0)."""
+    return m.logical_not(value(x))
+
+
+@public
+def isnan(x: Any) -> Any:
+    """Whether x is NaN."""
+    return m.isnan(value(x))
+
+
+@public
+def isinf(x: Any) -> Any:
+    """Whether x is infinite."""
+    return m.isinf(value(x))
+
+
+@public
+def isfinite(x: Any) -> Any:
+    """Whether x is neither infinite nor NaN."""
+    return m.isfinite(value(x))
+
+
+@public
+def isposinf(x: Any) -> Any:
+    """Whether x is plus infinity."""
+    return m.equal(value(x), math.inf)
+
+
+@public
+def isneginf(x: Any) -> Any:
+    """Whether x is minus infinity."""
+    return m.equal(value(x), -math.inf)
+
+
+@public
+def isreal(x: Any) -> Any:
+    """True everywhere: zoo_keras has no complex numbers."""
+    x = value(x)
+    return m.logical_or(m.equal(x, x), True)
+
+
+@public
+def isclose(
+    x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Any:
+    """Whether |x1 - x2| <= atol + rtol * |x2|."""
+    x1, x2 = as_float(x1), as_float(x2)
+    bound = m.add(m.multiply(m.abs(x2), rtol), atol)
+    near = m.logical_and(m.less_equal(m.abs(m.subtract(x1, x2)), bound), m.isfinite(x2))
+    near = m.logical_or(near, m.equal(x1, x2))
+    return m.logical_or(near, m.logical_and(m.isnan(x1), m.isnan(x2))) if equal_nan else near
+
+
+__all__ = [
+    "abs", "absolute", "add", "cbrt", "ceil", "clip", "divide", "divide_no_nan", "equal", "erf",
+    "erfc", "erfinv", "exp", "exp2", "expm1", "fabs", "floor", "floor_divide", "fmax", "fmin",
+    "fmod", "greater", "greater_equal", "heaviside", "hypot", "isclose", "isfinite", "isinf",
+    "isnan", "isneginf", "isposinf", "isreal", "ldexp", "less", "less_equal", "log", "log10",
+    "log1p", "log2", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "maximum", "minimum", "mod", "multiply", "nan_to_num", "negative",
+    "not_equal", "power", "reciprocal", "round", "rsqrt", "sign", "signbit", "sqrt", "square",
+    "subtract", "true_divide", "trunc",
+]  # fmt: skip

@@ -1,0 +1,393 @@
+"""Public reductions: sums, means, extremes, logic, statistics, and their NaN-blind forms.
+
+In: a tensor, Variable or array; `axis` an int, a tuple or None for all. Out: one tensor or array
+without those axes, or with size 1 there when keepdims.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from zoo_keras import dtypes
+from zoo_keras.ops.convert import (
+    as_dtype,
+    as_float,
+    axes_in,
+    axis_in,
+    dtype_of,
+    fuzz_factor,
+    operand,
+    value,
+)
+from zoo_keras.ops.symbolic import public
+from zoo_keras.primitives import elementwise as m
+from zoo_keras.primitives import reduce
+from zoo_keras.primitives.arrays import broadcast_to as broadcast_op
+from zoo_keras.primitives.arrays import reshape as reshape_op
+from zoo_keras.primitives.host import quantile as quantile_op
+
+
+def _reduce(op: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    x = value(x)
+    return op(x, axes=axes_in(axis, len(x.shape)), keepdims=keepdims)
+
+
+def _number(x: Any) -> Any:
+    """x with bools as int32."""
+    return as_dtype(x, "int32") if dtype_of(x) == "bool" else value(x)
+
+
+@public
+def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The sum; bools and small integers are summed as int32."""
+    return _reduce(reduce.reduce_sum, _number(x), axis, keepdims)
+
+
+@public
+def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The mean; float32 for integers."""
+    return _reduce(reduce.reduce_mean, as_float(x), axis, keepdims)
+
+
+@public
+def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Any:
+    """The product."""
+    x = _number(x) if dtype is None else as_dtype(x, dtype)
+    return _reduce(reduce.reduce_prod, x, axis, keepdims)
+
+
+@public
+def max(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Any:
+    """The largest element, and at least `initial`."""
+    found = _reduce(reduce.reduce_max, x, axis, keepdims)
+    return found if initial is None else m.maximum(found, initial)
+
+
+@public
+def min(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Any:
+    """The smallest element, and at most `initial`."""
+    found = _reduce(reduce.reduce_min, x, axis, keepdims)
+    return found if initial is None else m.minimum(found, initial)
+
+
+@public
+def amax(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The largest element."""
+    return _reduce(reduce.reduce_max, x, axis, keepdims)
+
+
+@public
+def amin(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The smallest element."""
+    return _reduce(reduce.reduce_min, x, axis, keepdims)
+
+
+@public
+def any(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Whether any element is true (not 0)."""
+    return _reduce(reduce.reduce_any, as_dtype(x, "bool"), axis, keepdims)
+
+
+@public
+def all(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Whether all elements are true (not 0)."""
+    return _reduce(reduce.reduce_all, as_dtype(x, "bool"), axis, keepdims)
+
+
+def _index(op: Any, x: Any, axis: int | None, keepdims: bool) -> Any:
+    x = value(x)
+    shape = x.shape
+    if axis is None:
+        found = op(reshape_op(x, shape=(math.prod(shape),)), axis=0)
+        return reshape_op(found, shape=(1,) * len(shape)) if keepdims else found
+    axis = axis_in(axis, len(shape))
+    found = op(x, axis=axis)
+    return reshape_op(found, shape=(*shape[:axis], 1, *shape[axis + 1 :])) if keepdims else found
+
+
+@public
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The place of the first largest element, int32; of the flattened x when axis is None."""
+    return _index(reduce.argmax, x, axis, keepdims)
+
+
+@public
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The place of the first smallest element, int32; of the flattened x when axis is None."""
+    return _index(reduce.argmin, x, axis, keepdims)
+
+
+@public
+def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The largest less the smallest element."""
+    return m.subtract(amax(x, axis, keepdims), amin(x, axis, keepdims))
+
+
+@public
+def count_nonzero(x: Any, axis: Any = None) -> Any:
+    """How many elements are not 0, int32."""
+    return sum(m.not_equal(value(x), 0), axis)
+
+
+# --- statistics
+
+
+@public
+def var(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The variance (mean square distance from the mean)."""
+    x = as_float(x)
+    return mean(m.square(m.subtract(x, mean(x, axis, keepdims=True))), axis, keepdims)
+
+
+@public
+def std(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The standard deviation, the root of the variance."""
+    return m.sqrt(var(x, axis, keepdims))
+
+
+@public
+def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = False) -> Any:
+    """(mean, variance). `synchronized` has no effect on a single rank's values."""
+    x = as_float(x)
+    return mean(x, axes, keepdims), var(x, axes, keepdims)
+
+
+@public
+def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
+    """The mean, weighted when weights are given: of x's shape, or one for each index of axis."""
+    if weights is None:
+        return mean(x, axis)
+    x, weights = as_float(x), as_float(weights)
+    if len(weights.shape) != len(x.shape):
+        at = axis_in(axis, len(x.shape))
+        weights = reshape_op(weights, shape=[-1 if i == at else 1 for i in range(len(x.shape))])
+        weights = broadcast_op(weights, shape=x.shape)
+    return m.divide(sum(m.multiply(x, weights), axis), sum(weights, axis))
+
+
+@public
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """log(sum(exp(x))) without overflow."""
+    x = as_float(x)
+    top = m.stop_gradient(amax(x, axis, keepdims=True))
+    top = m.where(m.isfinite(top), top, 0.0)
+    total = m.add(m.log(sum(m.exp(m.subtract(x, top)), axis, keepdims=True)), top)
+    axes = axes_in(axis, len(x.shape))
+    kept = [d for i, d in enumerate(x.shape) if i not in axes]
+    return total if keepdims else reshape_op(total, shape=kept)
+
+
+def _quantile(x: Any, q: Any, axis: Any, method: str, keepdims: bool, skip_nan: bool) -> Any:
+    x = as_float(x)
+    fractions = np.asarray(q, np.float64)
+    how = {"axes": axes_in(axis, len(x.shape)), "method": method, "keepdims": keepdims}
+    flat = tuple(float(f) for f in fractions.ravel())
+    found = quantile_op(x, q=flat, skip_nan=skip_nan, **how)
+    return reshape_op(found, shape=(*fractions.shape, *found.shape[1:]))
+
+
+@public
+def quantile(
+    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+) -> Any:
+    """The q-quantiles (q from 0 to 1, known while tracing); several come on a first axis."""
+    return _quantile(x, q, axis, method, keepdims, skip_nan=False)
+
+
+@public
+def percentile(
+    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+) -> Any:
+    """The q-percentiles, q from 0 to 100."""
+    return quantile(x, np.asarray(q, np.float64) / 100.0, axis, method, keepdims)
+
+
+@public
+def median(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The middle value."""
+    return quantile(x, 0.5, axis, "linear", keepdims)
+
+
+# --- the same without NaN
+
+
+def _without_nan(x: Any, instead: float) -> Any:
+    x = value(x)
+    return m.where(m.isnan(x), instead, x) if dtypes.is_float(dtype_of(x)) else _number(x)
+
+
+@public
+def nansum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The sum of all that is not NaN."""
+    return sum(_without_nan(x, 0.0), axis, keepdims)
+
+
+@public
+def nanprod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The product of all that is not NaN."""
+    return prod(_without_nan(x, 1.0), axis, keepdims)
+
+
+def _nan_where_empty(x: Any, found: Any, axis: Any, keepdims: bool) -> Any:
+    return m.where(all(m.isnan(as_float(x)), axis, keepdims), math.nan, found)
+
+
+@public
+def nanmax(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The largest element that is not NaN; NaN if there is none."""
+    found = amax(_without_nan(x, -math.inf), axis, keepdims)
+    return _nan_where_empty(x, found, axis, keepdims) if dtypes.is_float(dtype_of(x)) else found
+
+
+@public
+def nanmin(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The smallest element that is not NaN; NaN if there is none."""
+    found = amin(_without_nan(x, math.inf), axis, keepdims)
+    return _nan_where_empty(x, found, axis, keepdims) if dtypes.is_float(dtype_of(x)) else found
+
+
+@public
+def nanargmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The place of the largest element that is not NaN; -1 if there is none."""
+    x = as_float(x)
+    found = argmax(_without_nan(x, -math.inf), axis, keepdims)
+    return m.where(all(m.isnan(x), axis, keepdims), -1, found)
+
+
+@public
+def nanargmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The place of the smallest element that is not NaN; -1 if there is none."""
+    x = as_float(x)
+    found = argmin(_without_nan(x, math.inf), axis, keepdims)
+    return m.where(all(m.isnan(x), axis, keepdims), -1, found)
+
+
+@public
+def nanmean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The mean of all that is not NaN."""
+    x = as_float(x)
+    count = as_dtype(sum(m.logical_not(m.isnan(x)), axis, keepdims), dtype_of(x))
+    return m.divide(nansum(x, axis, keepdims), count)
+
+
+@public
+def nanvar(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The variance of all that is not NaN."""
+    x = as_float(x)
+    return nanmean(m.square(m.subtract(x, nanmean(x, axis, keepdims=True))), axis, keepdims)
+
+
+@public
+def nanstd(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The standard deviation of all that is not NaN."""
+    return m.sqrt(nanvar(x, axis, keepdims))
+
+
+@public
+def nanquantile(
+    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+) -> Any:
+    """The q-quantiles of all that is not NaN."""
+    return _quantile(x, q, axis, method, keepdims, skip_nan=True)
+
+
+@public
+def nanpercentile(
+    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+) -> Any:
+    """The q-percentiles of all that is not NaN."""
+    return nanquantile(x, np.asarray(q, np.float64) / 100.0, axis, method, keepdims)
+
+
+@public
+def nanmedian(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The middle value of all that is not NaN."""
+    return nanquantile(x, 0.5, axis, "linear", keepdims)
+
+
+# --- norms
+
+
+@public
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """The vector norm over axis, or the matrix norm over two axes: numpy.linalg.norm.
+
+    Of the matrix norms "fro", 1, -1, inf and -inf run in the engine, 2, -2 and "nuc" on the host.
+    """
+    x = as_float(x)
+    axes = axes_in(axis, len(x.shape))
+    if ord is None or (ord == "fro" and len(axes) == 2):
+        return m.sqrt(sum(m.square(x), axes, keepdims))
+    if len(axes) == 2:
+        ordered = axis if isinstance(axis, (list, tuple)) else axes
+        return _matrix_norm(x, ord, tuple(axis_in(a, len(x.shape)) for a in ordered), keepdims)
+    return _vector_norm(x, ord, axes, keepdims)
+
+
+def _vector_norm(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    size = m.abs(x)
+    if ord == math.inf:
+        return amax(size, axes, keepdims)
+    if ord == -math.inf:
+        return amin(size, axes, keepdims)
+    if ord == 0:
+        return as_dtype(sum(m.not_equal(x, 0.0), axes, keepdims), dtype_of(x))
+    if ord == 1:
+        return sum(size, axes, keepdims)
+    if ord == 2:
+        return m.sqrt(sum(m.square(x), axes, keepdims))
+    return m.power(sum(m.power(size, float(ord)), axes, keepdims), 1.0 / float(ord))
+
+
+def _matrix_norm(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    if ord in (1, -1, math.inf, -math.inf):
+        first, second = axes if abs(ord) == 1 else axes[::-1]
+        sums = sum(m.abs(x), first, keepdims=True)
+        found = (amax if ord > 0 else amin)(sums, second, keepdims=True)
+    else:
+        from zoo_keras.primitives.host import singular_norm
+
+        found = singular_norm(x, ord=ord, axes=axes)
+    kept = [d for i, d in enumerate(x.shape) if i not in axes]
+    return found if keepdims else reshape_op(found, shape=kept)
+
+
+@public
+def normalize(x: Any, axis: Any = -1, order: Any = 2, epsilon: float | None = None) -> Any:
+    """x divided by its norm along axis; rows of zeros stay zeros."""
+    x = as_float(x)
+    epsilon = fuzz_factor() if epsilon is None else epsilon
+    if order == 2:
+        square_sum = sum(m.square(x), axis, keepdims=True)
+        return m.multiply(x, m.rsqrt(m.maximum(square_sum, epsilon**2)))
+    return m.divide(x, m.maximum(norm(x, order, axis, keepdims=True), epsilon))
+
+
+@public
+def psnr(x1: Any, x2: Any, max_val: Any) -> Any:
+    """The peak signal-to-noise ratio in decibels, given the largest possible value."""
+    error = mean(m.square(m.subtract(as_float(x1), as_float(x2))))
+    ratio = m.divide(m.square(as_float(operand(max_val))), error)
+    return m.multiply(m.log(ratio), 10.0 / math.log(10.0))
+
+
+@public
+def allclose(
+    x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Any:
+    """Whether all elements are close to each other (isclose)."""
+    from zoo_keras.ops.elementwise import isclose
+
+    return all(isclose(x1, x2, rtol, atol, equal_nan))
+
+
+__all__ = [
+    "all", "allclose", "amax", "amin", "any", "argmax", "argmin", "average", "count_nonzero",
+    "logsumexp", "max", "mean", "median", "min", "moments", "nanargmax", "nanargmin", "nanmax",
+    "nanmean", "nanmedian", "nanmin", "nanpercentile", "nanprod", "nanquantile", "nanstd",
+    "nansum", "nanvar", "norm", "normalize", "percentile", "prod", "psnr", "ptp", "quantile",
+    "std", "sum", "var",
+]  # fmt: skip

@@ -1,0 +1,366 @@
+"""Public ops along one axis: running sums, sorting, searching, counting, segments.
+
+In: a tensor, Variable or array. Out: arrays whose shape does not depend on values; ops whose
+result does (unique, histogram edges) work outside a trace only.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from zoo_keras import dtypes
+from zoo_keras.errors import ConfigError, UnsupportedError
+from zoo_keras.graph import Tensor
+from zoo_keras.ops.convert import (
+    as_dtype,
+    axis_in,
+    dtype_of,
+    is_known,
+    known_array,
+    known_int,
+    value,
+)
+from zoo_keras.ops.shaping import ravel, stack
+from zoo_keras.ops.symbolic import public
+from zoo_keras.primitives import elementwise as m
+from zoo_keras.primitives import host, reduce
+from zoo_keras.primitives import sorting as scan
+from zoo_keras.primitives.arrays import flip as flip_op
+from zoo_keras.primitives.arrays import reshape as reshape_op
+from zoo_keras.primitives.arrays import strided_slice
+from zoo_keras.primitives.index import scatter_add
+from zoo_keras.primitives.index import take_along_axis as take_along_axis_op
+
+
+def _flat_or_axis(x: Any, axis: int | None) -> tuple[Any, int]:
+    x = value(x)
+    return (ravel(x), 0) if axis is None else (x, axis_in(axis, len(x.shape)))
+
+
+@public
+def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
+    """The running sum along axis; of the flattened x when axis is None."""
+    x, axis = _flat_or_axis(x if dtype is None else as_dtype(x, dtype), axis)
+    return scan.cumsum(x, axis=axis, reverse=False)
+
+
+@public
+def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
+    """The running product along axis; of the flattened x when axis is None."""
+    x, axis = _flat_or_axis(x if dtype is None else as_dtype(x, dtype), axis)
+    return scan.cumprod(x, axis=axis)
+
+
+@public
+def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
+    """The running sum with NaN counted as 0."""
+    x = value(x)
+    return cumsum(m.where(m.isnan(x), 0, x), axis, dtype)
+
+
+@public
+def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
+    """The running product with NaN counted as 1."""
+    x = value(x)
+    return cumprod(m.where(m.isnan(x), 1, x), axis, dtype)
+
+
+@public
+def sort(x: Any, axis: int | None = -1) -> Any:
+    """The elements along axis, smallest first."""
+    x, axis = _flat_or_axis(x, axis)
+    return scan.sort(x, axis=axis)
+
+
+@public
+def argsort(x: Any, axis: int | None = -1) -> Any:
+    """The places of the elements along axis, smallest first, int32."""
+    x, axis = _flat_or_axis(x, axis)
+    return scan.argsort(x, axis=axis)
+
+
+@public
+def argpartition(x: Any, kth: int, axis: int | None = -1) -> Any:
+    """Places such that smaller elements stand before the kth; here they are fully sorted."""
+    return argsort(x, axis)
+
+
+@public
+def top_k(x: Any, k: int, sorted: bool = True) -> Any:
+    """(values, places) of the k largest elements of the last axis, largest first."""
+    return scan.top_k(value(x), k=known_int(k, "k"))
+
+
+@public
+def in_top_k(targets: Any, predictions: Any, k: int) -> Any:
+    """Whether predictions[i, targets[i]] is among the k largest of row i (ties count)."""
+    targets, predictions = as_dtype(targets, "int32"), value(predictions)
+    column = reshape_op(targets, shape=(*targets.shape, 1))
+    inside = m.logical_and(m.greater_equal(column, 0), m.less(column, predictions.shape[-1]))
+    own = take_along_axis_op(predictions, m.where(inside, column, 0), axis=1)
+    larger = as_dtype(m.greater(predictions, own), "int32")
+    rank = reduce.reduce_sum(larger, axes=(1,), keepdims=False)
+    usable = m.logical_and(m.isfinite(own), inside)
+    return m.logical_and(m.less(rank, k), reshape_op(usable, shape=targets.shape))
+
+
+@public
+def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Any:
+    """Where each value belongs in a sorted sequence, int32."""
+    if side not in ("left", "right"):
+        raise ConfigError(f"searchsorted: side must be 'left' or 'right'. Received: {side!r}.")
+    return host.searchsorted(value(sorted_sequence), value(values), right=side == "right")
+
+
+@public
+def digitize(x: Any, bins: Any) -> Any:
+    """The number of the bin (ascending edges) that each element lies in, int32."""
+    return host.searchsorted(value(bins), value(x), right=True)
+
+
+@public
+def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = False) -> Any:
+    """How often (or with what total weight) each number 0, 1, ... occurs in the last axis.
+
+    In a trace the result has `minlength` entries, which must then cover all values.
+    """
+    if sparse:
+        raise UnsupportedError("bincount: zoo_keras has dense tensors only. Received: sparse=True.")
+    x = as_dtype(x, "int32")
+    length = minlength
+    if is_known(x):
+        length = max(minlength, int(np.max(x, initial=-1)) + 1)
+    elif not minlength:
+        raise UnsupportedError(
+            "bincount in a trace needs its length. Received: minlength=0. Pass the number of bins."
+        )
+    weights = m.add(m.multiply(x, 0), 1) if weights is None else value(weights)
+    return host.count_ids(x, weights, length=length)
+
+
+def _known(x: Any, name: str) -> np.ndarray:
+    x = value(x)
+    if isinstance(x, Tensor):
+        raise UnsupportedError(
+            f"The shape of {name}'s result depends on values, which a traced model cannot have. "
+            f"Received: {x}. Compute it on arrays before the model."
+        )
+    return known_array(x, name)
+
+
+@public
+def unique(
+    x: Any,
+    sorted: bool = True,
+    return_index: bool = False,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    axis: int | None = None,
+    size: int | None = None,
+    fill_value: Any = None,
+) -> Any:
+    """The different elements in order; only outside a trace. See numpy.unique."""
+    if size is not None or fill_value is not None:
+        raise UnsupportedError(
+            f"unique: size and fill_value are not supported. Received: size={size}, "
+            f"fill_value={fill_value}. Leave them out and pad the result."
+        )
+    x = _known(x, "unique")
+    return np.unique(x, return_index, return_inverse, return_counts, axis=axis)  # type: ignore[call-overload]
+
+
+@public
+def histogram(x: Any, bins: int = 10, range: tuple[float, float] | None = None) -> Any:
+    """(counts, edges) of a histogram; only outside a trace."""
+    counts, edges = np.histogram(_known(x, "histogram"), bins, range)
+    return counts.astype("int32"), edges.astype("float32")
+
+
+@public
+def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> Any:
+    """Whether each element of x1 is one of those of x2."""
+    x1, x2 = value(x1), ravel(x2)
+    column = reshape_op(x1, shape=(*x1.shape, 1))
+    found = reduce.reduce_any(m.equal(column, x2), axes=(len(x1.shape),), keepdims=False)
+    return m.logical_not(found) if invert else found
+
+
+# --- differences, correlation, integration
+
+
+def _between(x: Any, axis: int, begin: int, end: int) -> Any:
+    shape = x.shape
+    first = [begin if i == axis else 0 for i in range(len(shape))]
+    last = [end if i == axis else d for i, d in enumerate(shape)]
+    return strided_slice(x, begin=tuple(first), end=tuple(last), strides=(1,) * len(shape))
+
+
+@public
+def diff(a: Any, n: int = 1, axis: int = -1) -> Any:
+    """The differences of neighbours along axis, taken n times."""
+    a = value(a)
+    axis = axis_in(axis, len(a.shape))
+    for _ in range(n):
+        size = a.shape[axis]
+        op = m.not_equal if dtype_of(a) == "bool" else m.subtract
+        a = op(_between(a, axis, 1, size), _between(a, axis, 0, max(size - 1, 0)))
+    return a
+
+
+@public
+def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
+    """The integral of y along axis by the trapezoid rule."""
+    y = value(y)
+    axis = axis_in(axis, len(y.shape))
+    size = y.shape[axis]
+    middle = m.multiply(m.add(_between(y, axis, 1, size), _between(y, axis, 0, size - 1)), 0.5)
+    step: Any = dx
+    if x is not None:
+        x = value(x)
+        step = diff(x, axis=axis if len(x.shape) > 1 else 0)
+        if len(x.shape) == 1:
+            step = reshape_op(step, shape=[-1 if i == axis else 1 for i in range(len(y.shape))])
+    return reduce.reduce_sum(m.multiply(middle, step), axes=(axis,), keepdims=False)
+
+
+@public
+def correlate(x1: Any, x2: Any, mode: str = "valid") -> Any:
+    """The cross-correlation of two vectors: numpy.correlate."""
+    from zoo_keras.primitives.conv import conv
+
+    x1, x2 = value(x1), value(x2)
+    dtype = dtypes.promote(dtype_of(x1), dtype_of(x2), "float32")
+    (n, k), swapped = (x1.shape[0], x2.shape[0]), False
+    if k > n:
+        x1, x2, n, k, swapped = x2, x1, k, n, True
+    lows = {"valid": 0, "same": k // 2 if swapped else (k - 1) - (k - 1) // 2, "full": k - 1}
+    highs = {"valid": 0, "same": k - 1 - lows["same"], "full": k - 1}
+    if mode not in lows:
+        raise ConfigError(f"correlate: mode must be one of {list(lows)}. Received: {mode!r}.")
+    signal = reshape_op(as_dtype(x1, dtype), shape=(1, n, 1))
+    kernel = reshape_op(as_dtype(x2, dtype), shape=(k, 1, 1))
+    pad = ((lows[mode], highs[mode]),)
+    found = ravel(conv(signal, kernel, strides=(1,), padding=pad, dilation=(1,), groups=1))
+    return flip_op(found, axes=(0,)) if swapped else found
+
+
+@public
+def corrcoef(x: Any) -> Any:
+    """Pearson's correlation of the rows with each other."""
+    from zoo_keras.primitives.products import matmul
+
+    x = value(x)
+    x = as_dtype(x, dtypes.promote(dtype_of(x), "float32"))
+    x = m.subtract(x, reduce.reduce_mean(x, axes=(1,), keepdims=True))
+    length = m.sqrt(reduce.reduce_sum(m.square(x), axes=(1,), keepdims=True))
+    x = m.divide(x, length)
+    return m.clip(matmul(x, x, transpose_a=False, transpose_b=True), low=-1.0, high=1.0)
+
+
+@public
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
+    """The matrix of the powers of a vector's elements, highest first unless increasing."""
+    x = value(x)
+    count = x.shape[0] if N is None else N
+    powers = range(count) if increasing else reversed(range(count))
+    return stack([m.power(x, p) for p in powers], axis=1)
+
+
+# --- segments
+
+
+def _segments(data: Any, segment_ids: Any, num_segments: Any) -> tuple[Any, Any, int]:
+    data, ids = value(data), as_dtype(segment_ids, "int32")
+    if num_segments is None:
+        return data, ids, int(np.max(_known(ids, "segment ops without num_segments"))) + 1
+    return data, ids, known_int(num_segments, "num_segments")
+
+
+@public
+def segment_sum(
+    data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
+) -> Any:
+    """The sum of the rows of data with each segment id 0, 1, ... num_segments - 1."""
+    data, ids, count = _segments(data, segment_ids, num_segments)
+    outside = m.logical_or(m.less(ids, 0), m.greater_equal(ids, count))
+    column = reshape_op(m.where(outside, count, ids), shape=(-1, 1))
+    empty = np.zeros((count + 1, *data.shape[1:]), dtype_of(data))
+    return _between(scatter_add(empty, column, data), 0, 0, count)
+
+
+def _segment(kind: str, data: Any, segment_ids: Any, num_segments: Any) -> Any:
+    data, ids, count = _segments(data, segment_ids, num_segments)
+    return host.segment_reduce(data, ids, kind=kind, segments=count)
+
+
+@public
+def segment_max(
+    data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
+) -> Any:
+    """The largest of the rows with each segment id; on the host, without gradient."""
+    return _segment("max", data, segment_ids, num_segments)
+
+
+@public
+def segment_min(
+    data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
+) -> Any:
+    """The smallest of the rows with each segment id; on the host, without gradient."""
+    return _segment("min", data, segment_ids, num_segments)
+
+
+@public
+def segment_prod(
+    data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
+) -> Any:
+    """The product of the rows with each segment id; on the host, without gradient."""
+    return _segment("prod", data, segment_ids, num_segments)
+
+
+# --- whole numbers and rare functions
+
+
+@public
+def gcd(x1: Any, x2: Any) -> Any:
+    """The greatest common divisor."""
+    return host.gcd(value(x1), value(x2))
+
+
+@public
+def lcm(x1: Any, x2: Any) -> Any:
+    """The least common multiple."""
+    return host.lcm(value(x1), value(x2))
+
+
+@public
+def nextafter(x1: Any, x2: Any) -> Any:
+    """The next floating number after x1 towards x2."""
+    return host.nextafter(value(x1), value(x2))
+
+
+@public
+def i0(x: Any) -> Any:
+    """The modified Bessel function of the first kind, order 0."""
+    x = value(x)
+    return host.bessel_i0(as_dtype(x, dtypes.promote(dtype_of(x), "float32")))
+
+
+@public
+def unravel_index(indices: Any, shape: Any) -> Any:
+    """Flat places as one tensor of places for each axis of `shape`."""
+    indices, found = value(indices), []
+    for axis in range(len(shape)):
+        inner = math.prod(shape[axis + 1 :])
+        found.append(m.mod(m.floor_divide(indices, inner), shape[axis]))
+    return tuple(found)
+
+
+__all__ = [
+    "argpartition", "argsort", "bincount", "correlate", "corrcoef", "cumprod", "cumsum", "diff",
+    "digitize", "gcd", "histogram", "i0", "in_top_k", "isin", "lcm", "nancumprod", "nancumsum",
+    "nextafter", "searchsorted", "segment_max", "segment_min", "segment_prod", "segment_sum",
+    "sort", "top_k", "trapezoid", "unique", "unravel_index", "vander",
+]  # fmt: skip

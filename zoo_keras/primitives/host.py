@@ -1,0 +1,165 @@
+"""Rare ops that run on the host: quantiles, number theory, counting, searching, segments.
+
+In: arrays whose shapes are known. Out: arrays of known shapes. None has a kernel in C; those
+without a gradient rule say so when one is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo_keras import dtypes
+from zoo_keras.errors import ShapeError
+from zoo_keras.graph import Spec
+from zoo_keras.primitives.op import Sample, broadcast, elementwise, op, registry
+from zoo_keras.primitives.reduce import kept_shape
+
+_PAIR = [Sample([(3, 5), (5,)], dtypes=("int32", "int32"), low=1, high=40)]
+
+
+@elementwise(shape=broadcast, samples=_PAIR)
+def gcd(a: Any, b: Any) -> Any:
+    """The greatest common divisor of integers."""
+    return np.gcd(a, b)
+
+
+@elementwise(shape=broadcast, samples=_PAIR)
+def lcm(a: Any, b: Any) -> Any:
+    """The least common multiple of integers."""
+    return np.lcm(a, b)
+
+
+@elementwise(shape=broadcast, samples=[Sample([(3, 5), (5,)])])
+def nextafter(a: Any, b: Any) -> Any:
+    """The next floating number after a towards b."""
+    return np.nextafter(a, b)
+
+
+@elementwise(samples=[Sample([(3, 5)], low=-4, high=4)])
+def bessel_i0(x: Any) -> Any:
+    """The modified Bessel function of the first kind, order 0."""
+    return np.i0(x)
+
+
+def _quantile_spec(
+    x: Spec,
+    *,
+    q: Sequence[float],
+    axes: tuple[int, ...],
+    method: str,
+    keepdims: bool,
+    skip_nan: bool,
+) -> Spec:
+    return Spec((len(q), *kept_shape(x.shape, axes, keepdims)), x.dtype)
+
+
+@op(
+    shape=_quantile_spec,
+    samples=[
+        Sample(
+            [(4, 5)],
+            {"q": (0.25, 0.5), "axes": (1,), "method": "linear", "keepdims": k, "skip_nan": k},
+        )
+        for k in (False, True)
+    ],
+)
+def quantile(
+    x: np.ndarray,
+    *,
+    q: Sequence[float],
+    axes: tuple[int, ...],
+    method: str,
+    keepdims: bool,
+    skip_nan: bool,
+) -> np.ndarray:
+    """The quantiles q (each from 0 to 1) over the axes, on a new first axis."""
+    function: Any = np.nanquantile if skip_nan else np.quantile
+    found: np.ndarray = function(x, q, axis=axes, method=method, keepdims=keepdims)
+    return found
+
+
+def _count_spec(ids: Spec, weights: Spec, *, length: int) -> Spec:
+    if ids.shape != weights.shape or not ids.shape:
+        raise ShapeError("ids and weights must have one shape of at least one axis.")
+    return Spec((*ids.shape[:-1], length), weights.dtype)
+
+
+@op(
+    shape=_count_spec,
+    grad=lambda g, y, ids, weights, *, length: (
+        None,
+        registry["take_along_axis"](g, ids, axis=len(ids.shape) - 1),
+    ),
+    samples=[Sample([(3, 6), (3, 6)], {"length": 5}, ["int32"], 0, 5)],
+)
+def count_ids(ids: np.ndarray, weights: np.ndarray, *, length: int) -> np.ndarray:
+    """For each row the sum of the weights whose id is 0, 1, ... length - 1."""
+    rows = math.prod(ids.shape[:-1])
+    found = np.zeros((rows, length), weights.dtype)
+    at = np.arange(rows)[:, None]
+    np.add.at(found, (at, ids.reshape(rows, -1)), weights.reshape(rows, -1))
+    return found.reshape(*ids.shape[:-1], length)
+
+
+def _search_spec(sequence: Spec, values: Spec, *, right: bool) -> Spec:
+    if len(sequence.shape) != 1:
+        raise ShapeError("the sorted sequence must have one axis.")
+    return Spec(values.shape, "int32")
+
+
+@op(
+    shape=_search_spec,
+    samples=[
+        Sample((), {"right": r}, make=lambda rng: [np.arange(5, dtype="f4"), rng.normal(size=7)])
+        for r in (False, True)
+    ],
+)
+def searchsorted(sequence: np.ndarray, values: np.ndarray, *, right: bool) -> np.ndarray:
+    """Where each value belongs in a sorted sequence: before its equals, or behind them."""
+    return np.searchsorted(sequence, values, "right" if right else "left")
+
+
+_SEGMENTS: dict[str, Any] = {"max": np.maximum, "min": np.minimum, "prod": np.multiply}
+
+
+def _segment_start(kind: str, dtype: np.dtype) -> Any:
+    if kind == "prod":
+        return 1
+    limits = np.finfo(dtype) if dtypes.is_float(dtype.name) else np.iinfo(dtype)
+    return limits.min if kind == "max" else limits.max
+
+
+@op(
+    shape=lambda x, ids, *, kind, segments: Spec((segments, *x.shape[1:]), x.dtype),
+    samples=[
+        Sample(
+            (),
+            {"kind": kind, "segments": 4},
+            make=lambda rng: [rng.normal(size=(6, 2)).astype("f4"), rng.integers(0, 3, 6)],
+        )
+        for kind in ("max", "min", "prod")
+    ],
+)
+def segment_reduce(x: np.ndarray, ids: np.ndarray, *, kind: str, segments: int) -> np.ndarray:
+    """The largest, smallest or product of the rows of x with the ids 0, 1, ... segments - 1.
+
+    A segment without rows keeps the dtype's limit, or 1 for the product. Ids outside are left out.
+    """
+    found = np.full((segments, *x.shape[1:]), _segment_start(kind, x.dtype), x.dtype)
+    inside = (ids >= 0) & (ids < segments)
+    _SEGMENTS[kind].at(found, ids[inside], x[inside])
+    return found
+
+
+@op(
+    shape=lambda x, *, ord, axes: Spec(kept_shape(x.shape, axes), x.dtype),
+    samples=[Sample([(4, 5)], {"ord": o, "axes": (0, 1)}) for o in (2, -2, "nuc")],
+)
+def singular_norm(x: np.ndarray, *, ord: Any, axes: tuple[int, ...]) -> np.ndarray:
+    """A matrix norm made of singular values: the largest (2), smallest (-2) or all ("nuc")."""
+    found: np.ndarray = np.linalg.norm(x, ord, axes, keepdims=True)
+    return found

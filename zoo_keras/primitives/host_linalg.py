@@ -1,0 +1,224 @@
+"""Matrix factorisations, inverses and Fourier transforms; they run on the host.
+
+In: arrays whose last two axes (last one for Fourier) hold the matrices. Out: arrays of known
+shapes. det, slogdet, inv and solve have gradients.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from zoo_keras.errors import ShapeError
+from zoo_keras.graph import Spec
+from zoo_keras.primitives.elementwise import multiply, negative
+from zoo_keras.primitives.op import Sample, op, registry
+from zoo_keras.primitives.products import matmul
+
+
+def _square(x: Spec, **attrs: Any) -> Spec:
+    if len(x.shape) < 2 or x.shape[-1] != x.shape[-2]:
+        raise ShapeError("the last two axes must be a square matrix.")
+    return x
+
+
+def _scalar(x: Spec, **attrs: Any) -> Spec:
+    return Spec(_square(x).shape[:-2], x.dtype)
+
+
+def _definite(rng: np.random.Generator) -> list[np.ndarray]:
+    a = rng.normal(size=(2, 3, 3))
+    return [(a @ a.swapaxes(-1, -2) + 2 * np.eye(3)).astype("f4")]
+
+
+_DEFINITE = [Sample((), make=_definite)]
+
+
+def _as_matrix(g: Any) -> Any:
+    return registry["reshape"](g, shape=(*g.shape, 1, 1))
+
+
+def _turned(x: Any) -> Any:
+    axes = range(len(x.shape))
+    return registry["transpose"](x, perm=(*axes[:-2], axes[-1], axes[-2]))
+
+
+@op(
+    shape=_scalar,
+    grad=lambda g, y, x: (multiply(_as_matrix(multiply(g, y)), _turned(inv(x))),),
+    samples=_DEFINITE,
+)
+def det(x: np.ndarray) -> np.ndarray:
+    """The determinant."""
+    return np.linalg.det(x)
+
+
+@op(
+    shape=lambda x: (_scalar(x), _scalar(x)),
+    grad=lambda g, y, x: (None if g[1] is None else multiply(_as_matrix(g[1]), _turned(inv(x))),),
+    samples=_DEFINITE,
+)
+def slogdet(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(sign, logarithm of the absolute value) of the determinant."""
+    sign, size = np.linalg.slogdet(x)
+    return sign, size
+
+
+def _inv_grad(g: Any, y: Any, x: Any) -> tuple[Any]:
+    turned = _turned(y)
+    return (negative(matmul(matmul(turned, g), turned)),)
+
+
+@op(shape=_square, grad=_inv_grad, samples=_DEFINITE)
+def inv(x: np.ndarray) -> np.ndarray:
+    """The inverse matrix."""
+    return np.linalg.inv(x)
+
+
+def _solved(a: Spec, b: Spec, **attrs: Any) -> Spec:
+    _square(a)
+    if len(b.shape) != len(a.shape) or b.shape[:-1] != a.shape[:-1]:
+        raise ShapeError("b must have a's leading axes and rows.")
+    return b
+
+
+def _solve_grad(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    db = solve(_turned(a), g)
+    return negative(matmul(db, y, transpose_a=False, transpose_b=True)), db
+
+
+@op(
+    shape=_solved,
+    grad=_solve_grad,
+    samples=[Sample((), make=lambda r: [*_definite(r), r.normal(size=(2, 3, 4)).astype("f4")])],
+)
+def solve(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """x with a @ x = b."""
+    return np.linalg.solve(a, b)
+
+
+@op(
+    shape=_solved,
+    samples=[Sample([(3, 3), (3, 2)], {"lower": low}, low=0.5, high=1.5) for low in (True, False)],
+)
+def solve_triangular(a: np.ndarray, b: np.ndarray, *, lower: bool) -> np.ndarray:
+    """x with a @ x = b, of a only the triangle used."""
+    return np.linalg.solve(np.tril(a) if lower else np.triu(a), b)
+
+
+@op(shape=_square, samples=_DEFINITE)
+def cholesky(x: np.ndarray) -> np.ndarray:
+    """The lower triangle L with L @ L.T = x; NaN for a matrix that is not positive definite."""
+    try:
+        return np.linalg.cholesky(x)
+    except np.linalg.LinAlgError:
+        return np.full_like(x, np.nan)
+
+
+def _qr_spec(x: Spec, *, mode: str) -> tuple[Spec, Spec]:
+    *lead, rows, columns = x.shape
+    inner = min(rows, columns) if mode == "reduced" else rows
+    return Spec((*lead, rows, inner), x.dtype), Spec((*lead, inner, columns), x.dtype)
+
+
+@op(shape=_qr_spec, samples=[Sample([(4, 3)], {"mode": mode}) for mode in ("reduced", "complete")])
+def qr(x: np.ndarray, *, mode: str) -> tuple[np.ndarray, np.ndarray]:
+    """(q, r): x as an orthogonal times an upper triangular matrix."""
+    q, r = np.linalg.qr(x, mode)  # type: ignore[call-overload]
+    return q, r
+
+
+def _svd_spec(x: Spec, *, full: bool) -> tuple[Spec, Spec, Spec]:
+    *lead, rows, columns = x.shape
+    k = min(rows, columns)
+    left, right = ((rows, rows), (columns, columns)) if full else ((rows, k), (k, columns))
+    shapes = ((*lead, *left), (*lead, k), (*lead, *right))
+    return Spec(shapes[0], x.dtype), Spec(shapes[1], x.dtype), Spec(shapes[2], x.dtype)
+
+
+@op(shape=_svd_spec, samples=[Sample([(4, 3)], {"full": full}) for full in (True, False)])
+def svd(x: np.ndarray, *, full: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(u, s, v): x = u @ diag(s) @ v, the singular values s largest first."""
+    u, s, v = np.linalg.svd(x, full)
+    return u, s, v
+
+
+@op(shape=lambda x: (Spec(x.shape[:-1], x.dtype), _square(x)), samples=_DEFINITE)
+def eigh(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(values, vectors) of a symmetric matrix, smallest value first."""
+    values, vectors = np.linalg.eigh(x)
+    return values, vectors
+
+
+@op(
+    shape=lambda a, b: Spec((a.shape[1], *b.shape[1:]), a.dtype),
+    samples=[Sample([(5, 3), (5, 2)]), Sample([(5, 3), (5,)])],
+)
+def lstsq(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """x with the least |a @ x - b|."""
+    return np.linalg.lstsq(a, b, rcond=None)[0]
+
+
+def _pinv_spec(x: Spec, *, rcond: float | None) -> Spec:
+    return Spec((*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype)
+
+
+@op(shape=_pinv_spec, samples=[Sample([(4, 3)], {"rcond": None})])
+def pinv(x: np.ndarray, *, rcond: float | None) -> np.ndarray:
+    """The Moore-Penrose pseudo-inverse."""
+    return np.linalg.pinv(x) if rcond is None else np.linalg.pinv(x, rcond)
+
+
+@op(
+    shape=lambda x, *, tol: Spec(x.shape[:-2], "int32"),
+    samples=[Sample([(4, 3)], {"tol": None})],
+)
+def matrix_rank(x: np.ndarray, *, tol: float | None) -> np.ndarray:
+    """The number of singular values above tol."""
+    return np.asarray(np.linalg.matrix_rank(x, tol))
+
+
+# --- Fourier transforms of a real and an imaginary part
+
+
+def _complex(real: np.ndarray, imaginary: np.ndarray) -> np.ndarray:
+    return real + 1j * imaginary
+
+
+def _parts(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return x.real, x.imag
+
+
+_TRANSFORMS: dict[str, Any] = {
+    "fft": np.fft.fft, "ifft": np.fft.ifft, "fft2": np.fft.fft2, "ifft2": np.fft.ifft2,
+}  # fmt: skip
+
+
+@op(
+    shape=lambda real, imaginary, *, kind: (real, imaginary),
+    samples=[Sample([(4, 6), (4, 6)], {"kind": kind}) for kind in _TRANSFORMS],
+)
+def fourier(real: np.ndarray, imaginary: np.ndarray, *, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """(real, imaginary) of the Fourier transform of the last axis, or of the last two."""
+    return _parts(_TRANSFORMS[kind](_complex(real, imaginary)))
+
+
+def _rfft_spec(x: Spec, *, length: int) -> tuple[Spec, Spec]:
+    half = Spec((*x.shape[:-1], length // 2 + 1), x.dtype)
+    return half, half
+
+
+@op(shape=_rfft_spec, samples=[Sample([(3, 6)], {"length": n}) for n in (6, 8, 5)])
+def rfft(x: np.ndarray, *, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """(real, imaginary) of the first half of the Fourier transform of real numbers."""
+    return _parts(np.fft.rfft(x, length))
+
+
+@op(
+    shape=lambda real, imaginary, *, length: Spec((*real.shape[:-1], length), real.dtype),
+    samples=[Sample([(3, 4), (3, 4)], {"length": n}) for n in (6, 7)],
+)
+def irfft(real: np.ndarray, imaginary: np.ndarray, *, length: int) -> np.ndarray:
+    """The real numbers whose rfft is given."""
+    return np.fft.irfft(_complex(real, imaginary), length)

@@ -1,0 +1,218 @@
+"""int8 inference: layers on int8 weights, rows of int8 tables, and the ranges that inputs take.
+
+In: float32 tensors, int8 weights and the scales by which they were multiplied (as Keras stores
+them). Out: float32 tensors. Sums of products are exact integers; nothing here has a gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo_keras.errors import DataError, ShapeError
+from zoo_keras.graph import Spec
+from zoo_keras.native import attributes, lib
+from zoo_keras.primitives.index import IDS, check_ids
+from zoo_keras.primitives.op import Sample, op, same
+from zoo_keras.primitives.products import FUSED_ACTIVATIONS, PANEL, activate, activation_code
+from zoo_keras.primitives.row_rules import first_input, rows_in
+
+STEP: int = lib.ZK_INT8_STEP  # inputs that stand side by side for each column of a panel
+MOST: int = lib.ZK_INT8_MOST  # largest magnitude of a rounded input or weight
+EPSILON = 1 / lib.ZK_INT8_PER_EPSILON  # keeps the scale of zeros finite, as in Keras
+LONGEST = (2**31 - 1) // (MOST * MOST)  # products that an int32 sum holds
+
+
+def abs_max_scale(largest: Any) -> Any:
+    """The number that maps -largest..largest onto -127..127."""
+    return np.float32(MOST) / (np.asarray(largest, np.float32) + np.float32(EPSILON))
+
+
+def rounded(x: np.ndarray, scale: Any) -> np.ndarray:
+    """x * scale to the nearest int8, ties to even."""
+    return np.clip(np.rint(x * scale), -MOST, MOST).astype(np.int8)
+
+
+def _rounded_rows(x: np.ndarray, fixed: float) -> tuple[np.ndarray, np.ndarray]:
+    """(q, scale): the last axis in int8, and its scale as (..., 1), NaN where x is not finite."""
+    x = x.astype(np.float32)
+    finite = np.isfinite(x).all(-1, keepdims=True)
+    x = np.where(finite, x, np.float32(0))
+    scale = abs_max_scale(np.max(np.abs(x), -1, keepdims=True, initial=0))
+    scale = np.full_like(scale, fixed) if fixed else scale
+    return rounded(x, scale), np.where(finite, scale, np.float32(np.nan))
+
+
+def _packed_shape(k: int, n: int) -> tuple[int, ...]:
+    return -(-n // PANEL), -(-k // STEP), PANEL, STEP
+
+
+def _pack_shape(w: Spec) -> Spec:
+    if len(w.shape) != 2 or w.dtype != "int8":
+        raise ShapeError("w needs exactly 2 dimensions, and to be int8.")
+    return Spec(_packed_shape(*w.shape), "int8")
+
+
+def _int8(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.integers(-MOST, MOST + 1, shape).astype(np.int8)
+
+
+_MATRICES = ((3, 40), (7, 1), (4, 16), (0, 5), (4, 0), (9, 33))
+
+
+@op(
+    kernel=True,
+    shape=_pack_shape,
+    dtypes=lambda w: True,
+    samples=[Sample((), make=lambda rng, s=shape: [_int8(rng, *s)]) for shape in _MATRICES],
+)
+def pack_int8(w: np.ndarray) -> np.ndarray:
+    """The int8 weights of a layer in the order its kernel reads them.
+
+    w is (K, N); the result is (ceil(N / 16), ceil(K / 4), 16, 4), zero where there is no weight.
+    Raises DataError for a weight of -128, which has no positive counterpart.
+    """
+    if w.min(initial=0) < -MOST:
+        raise DataError("int8 weights must lie within -127..127. Received: -128.")
+    k, n = w.shape
+    panels, steps = _packed_shape(k, n)[:2]
+    padded = np.zeros((steps * STEP, panels * PANEL), np.int8)
+    padded[:k, :n] = w
+    return padded.reshape(steps, STEP, panels, PANEL).transpose(2, 0, 3, 1)
+
+
+def _dense_shape(
+    x: Spec, w: Spec, scale: Spec, b: Spec, *, units: int, activation: str, input_scale: float
+) -> Spec:
+    activation_code(activation)
+    k = x.shape[-1] if x.shape else 0
+    if not x.shape or w.shape != _packed_shape(k, units):
+        raise ShapeError(f"{units} units on {k} inputs need weights packed by pack_int8.")
+    if scale.shape != (units,) or b.shape != (units,):
+        raise ShapeError(f"the scale and the bias must hold {units} numbers.")
+    if k > LONGEST:
+        raise ShapeError(f"a sum of {k} products may not fit into int32; at most {LONGEST} do.")
+    return Spec((*x.shape[:-1], units), x.dtype)
+
+
+def _dense_code(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
+    code, scale = activation_code(attrs["activation"]), attrs["input_scale"]
+    return attributes("DENSE_INT8", units=attrs["units"], activation=code, scale=scale)
+
+
+# Leading shape of x, its width, number of units, lowest input, scale of all rows or 0.
+_LAYERS = (
+    ((5,), 7, 3, -1, 0.0),
+    ((1,), 9, 70, 0, 0.0),
+    ((2, 3), 4, 16, -1, 90.0),
+    ((0,), 3, 4, -1, 0.0),
+    ((3,), 0, 4, -1, 0.0),
+    ((3,), 4, 0, -1, 0.0),
+    ((37,), 33, 17, 0, 200.0),
+    ((), 6, 5, -1, 0.0),
+)
+
+
+def _layer(lead: tuple[int, ...], k: int, n: int, low: float) -> Any:
+    def make(rng: np.random.Generator) -> list[np.ndarray]:
+        x = rng.uniform(low, 1, (*lead, k)).astype(np.float32)
+        w = pack_int8(_int8(rng, k, n))
+        scale, bias = rng.uniform(100, 900, n), rng.uniform(-1, 1, n)
+        return [x, w, scale.astype(np.float32), bias.astype(np.float32)]
+
+    return make
+
+
+def _dense_samples() -> list[Sample]:
+    names = list(FUSED_ACTIVATIONS)
+    return [
+        Sample(
+            (),
+            {"units": n, "activation": names[i % len(names)], "input_scale": fixed},
+            make=_layer(lead, k, n, low),
+        )
+        for i, (lead, k, n, low, fixed) in enumerate(_LAYERS)
+    ]
+
+
+@op(
+    kernel=True,
+    rows=first_input,
+    shape=_dense_shape,
+    attrs_to_c=_dense_code,
+    dtypes=lambda x, w, scale, b: x.dtype == "float32",
+    samples=_dense_samples(),
+)
+def dense_int8(
+    x: np.ndarray,
+    w: np.ndarray,
+    scale: np.ndarray,
+    b: np.ndarray,
+    *,
+    units: int,
+    activation: str,
+    input_scale: float,
+) -> np.ndarray:
+    """activation(x @ weights / scale + b), the products of int8 numbers summed exactly.
+
+    x is (..., K) and is rounded to int8: by `input_scale`, or by 127 / (its largest magnitude) for
+    each row when that is 0. w comes from `pack_int8`; scale and b are (units,). A row with a NaN or
+    an infinity gives NaN. The result is (..., units).
+    """
+    q, row_scale = _rounded_rows(x, input_scale)
+    matrix = w.transpose(1, 3, 0, 2).reshape(w.shape[1] * STEP, w.shape[0] * PANEL)
+    sums = q.astype(np.float64) @ matrix[: q.shape[-1], :units].astype(np.float64)
+    return activate(sums.astype(np.float32) / (row_scale * scale) + b, activation)
+
+
+def _table_samples() -> list[Sample]:
+    def make(rng: np.random.Generator, shape: tuple[int, ...]) -> list[np.ndarray]:
+        scale = rng.uniform(100, 900, 7).astype(np.float32)
+        return [_int8(rng, 7, 19), scale, rng.integers(0, 7, shape).astype(np.int32)]
+
+    shapes: tuple[tuple[int, ...], ...] = ((2, 5), (), (0, 3))
+    return [Sample((), make=lambda rng, s=s: make(rng, s)) for s in shapes]
+
+
+def _table_shape(table: Spec, scale: Spec, ids: Spec) -> Spec:
+    if len(table.shape) != 2 or scale.shape != table.shape[:1]:
+        raise ShapeError("the table needs 2 dimensions, and the scale one number for each row.")
+    return Spec((*ids.shape, table.shape[1]), scale.dtype)
+
+
+@op(
+    kernel=True,
+    rows=rows_in(0, 0, 1),
+    shape=_table_shape,
+    dtypes=lambda table, scale, ids: scale.dtype == "float32" and ids.dtype in IDS,
+    samples=_table_samples(),
+)
+def gather_int8(table: np.ndarray, scale: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Rows of an int8 table (rows, D), each divided by its scale (rows,): ids.shape + (D,).
+
+    Raises DataError when an id is below 0 or not below the number of rows.
+    """
+    check_ids(ids, table.shape[0])
+    return table[ids].astype(scale.dtype) / scale[ids][..., None]
+
+
+class Range:
+    """The smallest and the largest number that a tensor held in all runs so far, and 0."""
+
+    def __init__(self) -> None:
+        self.low = self.high = 0.0
+
+    def widen(self, x: np.ndarray) -> None:
+        """Take the numbers of x in; those that are not finite do not count."""
+        x = x[np.isfinite(x)]
+        self.low = min(self.low, float(x.min(initial=0)))
+        self.high = max(self.high, float(x.max(initial=0)))
+
+
+@op(shape=same, samples=[Sample([(2, 3)], {"seen": Range()})])
+def observe(x: np.ndarray, *, seen: Range) -> np.ndarray:
+    """x itself; on the way `seen` is widened by its numbers (calibration)."""
+    seen.widen(x)
+    return x

@@ -1,0 +1,1 @@
+"""Records of RDDs and DataFrames as typed columns, and their spreading over ranks."""

@@ -1,0 +1,348 @@
+"""RDDs and DataFrames as records for training: which columns are inputs, targets and weights.
+
+In: an RDD of (x, y[, weight]), or a DataFrame and column names; for validation, arrays too. Out:
+Records: the layout of one record, one partition for each rank, and how a rank decodes what it gets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zoo_keras.errors import ConfigError, DataError
+from zoo_keras.feed.columns import is_text, stacked_text, value_array
+from zoo_keras.spark.data import arrow, partitions
+from zoo_keras.spark.data.partitions import is_frame
+from zoo_keras.spark.data.records import Layout, Leaf, layout_of, narrow
+from zoo_keras.training.data import ArrayData, Batch, template, unpack_x_y_sample_weight
+from zoo_keras.training.fed import fed_batch, takes_text
+
+Shape = tuple[int | None, ...]
+
+
+class Records(NamedTuple):
+    """Distributed training records.
+
+    Attributes:
+        source: an RDD of records, or a DataFrame with just the columns needed.
+        groups: for a DataFrame, its columns for each leaf; None for an RDD.
+        counts: numbers of leaves in x, y and weight (DataFrame).
+        structure: how x, y and weight nest (DataFrame).
+    """
+
+    source: Any
+    groups: tuple[tuple[str, ...], ...] | None = None
+    counts: tuple[int, int, int] = (0, 0, 0)
+    structure: tuple[Any, Any, Any] = (None, None, None)
+
+    def spread(self, ranks: int, by_content: bool = False) -> Records:
+        """The same records in that many partitions."""
+        return self._replace(source=partitions.spread(self.source, ranks, by_content))
+
+    def layout(self, model: Any, method: str) -> Layout:
+        """The layout that one record shows; a DataFrame's flat columns take the Inputs' shapes.
+
+        Raises DataError when there is no record.
+        """
+        dtypes = self._dtypes(model)
+        frame = self.groups is not None
+        found = self.source.limit(1).collect() if frame else self.source.take(1)
+        if not found:
+            raise DataError(
+                f"{method}: the {'DataFrame' if frame else 'RDD'} holds no records. Received: 0 "
+                "rows. Check the filters that made it."
+            )
+        if self.groups is None:
+            known = layout_of(found[0], supervised=True, text=takes_text(model))
+            known = _float_inputs(known, model)
+            return known.through(model).arranged(model)
+        leaves = [
+            _leaf(group, [found[0][c] for c in group], dtype, shape)
+            for group, dtype, shape in zip(
+                self.groups, dtypes, self._input_shapes(model), strict=True
+            )
+        ]
+        known = Layout(tuple(leaves), self.counts, self.structure)
+        return known.through(model).arranged(model)
+
+    def _dtypes(self, model: Any) -> list[str]:
+        """The dtype of each leaf of a DataFrame; wrong columns are refused before any job."""
+        text = takes_text(model)
+        return [
+            leaf_dtype(self.source.schema, group, text and i < self.counts[0])
+            for i, group in enumerate(self.groups or ())
+        ]
+
+    def _input_shapes(self, model: Any) -> list[Shape | None]:
+        """The Input's shape for each leaf of x, None for the other leaves."""
+        shapes = dict(enumerate(inputs_of(model, self.structure[0])))
+        return [shapes.get(i, (None, None))[0] for i in range(sum(self.counts))]
+
+    def decoder(self, layout: Layout) -> Any:
+        """What turns a rank's items into chunks of columns; None for records."""
+        if self.groups is None:
+            return None
+        schema = arrow.schema_text(self.source.schema)
+        return arrow.Decoder(self.groups, layout, schema)
+
+
+class Held(NamedTuple):
+    """Validation data that the driver holds as arrays."""
+
+    columns: list[np.ndarray]
+    known: Layout
+
+    def layout(self, model: Any) -> Layout:
+        """Shapes and dtypes of one row."""
+        return self.known.arranged(model)
+
+    def part(self, rank: int, ranks: int) -> list[np.ndarray]:
+        """A rank's rows."""
+        rows = len(self.columns[0])
+        return [c[rank * rows // ranks : (rank + 1) * rows // ranks] for c in self.columns]
+
+
+def held_arrays(given: Any, model: Any = None) -> Held:
+    """validation_data=(x, y[, sample_weight]) of arrays."""
+    raw = ArrayData(*unpack_x_y_sample_weight(tuple(given)))
+    data = Batch(raw.x, raw.y, raw.weights, raw.structure)
+    if model is not None:
+        data = fed_batch(model, data)
+    names = ("x", "y", "sample_weight")
+    groups = (data.x, data.y, data.weights)
+    leaves = [
+        Leaf(f"validation_data {name}", a.shape[1:], a.dtype.name)
+        for name, group in zip(names, groups, strict=True)
+        for a in group
+    ]
+    counts = (len(data.x), len(data.y), len(data.weights))
+    return Held([*data.x, *data.y, *data.weights], Layout(tuple(leaves), counts, data.structure))
+
+
+def inputs_of(model: Any, structure: Any) -> list[tuple[Shape, str]]:
+    """(shape without the batch axis, dtype) of the model's Input for each leaf of x.
+
+    Empty when the model has no known inputs. Leaves of a dict find their Inputs by name.
+    """
+    graph = getattr(model, "_function", None)
+    if graph is None:
+        return []
+    inputs = [(tuple(t.shape[1:]), t.dtype) for t in graph.inputs]
+    if isinstance(structure, dict):
+        named = dict(zip(map(graph.input_name, graph.inputs), inputs, strict=True))
+        inputs = [named[key] for key in sorted(structure) if key in named]
+    return inputs
+
+
+def _float_inputs(layout: Layout, model: Any) -> Layout:
+    """Python's whole numbers are floats where the Input takes floats: other rows may hold some."""
+    leaves = list(layout.leaves)
+    for i, (_, dtype) in enumerate(inputs_of(model, layout.structure[0])[: layout.counts[0]]):
+        if dtype.startswith("float") and leaves[i].dtype == "int32":
+            leaves[i] = leaves[i]._replace(dtype="float32")
+    return layout._replace(leaves=tuple(leaves))
+
+
+def leaf_dtype(schema: Any, names: Sequence[str], text: bool = False) -> str:
+    """The dtype of the leaf that these columns make; `text`: it may be text."""
+    types = {field.name: field.dataType for field in schema.fields}
+    found = [arrow.number_type(types[n], n) for n in names]
+    texts = [n for n, dtype in zip(names, found, strict=True) if dtype == "string"]
+    if texts and text and len(texts) == len(names):
+        return "string"
+    if texts:
+        raise DataError(
+            f"Column {texts[0]}: expected numbers, booleans, arrays of them, or ML vectors. "
+            f"Received: {type(types[texts[0]]).__name__}. Cast or encode the column first, or give "
+            'it an Input of its own with dtype="string".'
+        )
+    return narrow(np.result_type(*found))
+
+
+def _leaf(names: Sequence[str], values: list[Any], dtype: str, shape: Shape | None) -> Leaf:
+    """A leaf as the first row shows it; `shape` is what the Input wants."""
+    arrays = [_sample(v, name) for v, name in zip(values, names, strict=True)]
+    array = arrays[0] if len(arrays) == 1 else np.concatenate([a.reshape(-1) for a in arrays])
+    label = ", ".join(names)
+    if shape is None or (array.ndim == len(shape) and _matches(array.shape, shape)):
+        return Leaf(label, array.shape, dtype)
+    known = tuple(d for d in shape if d is not None)
+    if len(known) == len(shape) and int(np.prod(known)) == array.size:
+        return Leaf(label, known, dtype)
+    raise DataError(
+        f"Column {label}: expected {' x '.join(map(str, shape))} numbers a row for an Input of "
+        f"shape {tuple(shape)}. Received: {array.size} (shape {array.shape}). Choose other "
+        "feature_cols, or change the Input."
+    )
+
+
+def _matches(shape: Sequence[int], wanted: Shape) -> bool:
+    return all(b in (None, a) for a, b in zip(shape, wanted, strict=True))
+
+
+def _sample(value: Any, name: str) -> np.ndarray:
+    if value is None:
+        raise DataError(
+            f"Column {name}, first row: expected numbers. Received: null. Fill or drop such rows."
+        )
+    try:
+        array = value_array(value)
+    except ValueError:
+        array = np.asarray(None)
+    if is_text(array) and stacked_text([value], array.shape) is not None:
+        return array
+    if array.dtype.kind not in "fiub":
+        raise DataError(
+            f"Column {name}, first row: expected numbers in a regular shape. Received: nulls or "
+            "lists of different lengths. Fill, pad or drop such rows."
+        )
+    return array
+
+
+def records_of(
+    x: Any,
+    feature_cols: Any = None,
+    label_cols: Any = None,
+    weight_col: str | None = None,
+    model: Any = None,
+) -> Records:
+    """Records from an RDD or a DataFrame."""
+    if is_frame(x):
+        return _frame_records(x, feature_cols, label_cols, weight_col, model)
+    if not hasattr(x, "getNumPartitions"):
+        raise ConfigError(
+            f"Training data on Spark must be an RDD or a DataFrame. Received: {type(x).__name__}. "
+            "Make an RDD of (x, y) records with sc.parallelize."
+        )
+    if any(given is not None for given in (feature_cols, label_cols, weight_col)):
+        raise ConfigError(
+            "feature_cols, label_cols and weight_col belong to a DataFrame. Received: an RDD. "
+            "Give (x, y[, weight]) records without them."
+        )
+    return Records(x)
+
+
+def _frame_records(
+    frame: Any, feature_cols: Any, label_cols: Any, weight_col: Any, model: Any
+) -> Records:
+    if feature_cols is None or label_cols is None:
+        raise ConfigError(
+            "A DataFrame needs feature_cols and label_cols. Received: "
+            f"feature_cols={feature_cols!r}, label_cols={label_cols!r}. "
+            f"The columns are {frame.columns}."
+        )
+    outputs = len(getattr(model, "output_names", None) or [0])
+    chosen = Chosen(frame)
+    features, x = column_groups(chosen.named(feature_cols), len(inputs_of(model, None)))
+    labels, y = column_groups(chosen.named(label_cols), outputs)
+    given = weight_col is not None
+    weights, w = column_groups(chosen.named(weight_col)) if given else ([], None)
+    groups = (*features, *labels, *weights)
+    selected = chosen.select([c for group in groups for c in group])
+    return Records(selected, groups, (len(features), len(labels), len(weights)), (x, y, w))
+
+
+def column_groups(cols: Any, wanted: int = 1) -> tuple[list[tuple[str, ...]], Any]:
+    """Columns of each input, and how the inputs nest.
+
+    "a" or ["a", "b"] is one input; lists in the list, or a dict by input name, several. As many
+    columns as there are inputs `wanted` (more than one) are one input each.
+
+    >>> column_groups(["age", "income"]), column_groups([["age"], ["words"]])
+    (([('age', 'income')], 0), ([('age',), ('words',)], [0, 1]))
+    """
+    if isinstance(cols, dict):
+        return [_names(cols[key]) for key in sorted(cols)], template(dict.fromkeys(cols))
+    if not isinstance(cols, (str, list, tuple)):
+        raise ConfigError(
+            f"Columns must be given by name. Received: {cols!r}. Pass a name or a list of names."
+        )
+    several = not isinstance(cols, str) and (
+        any(isinstance(c, (list, tuple)) for c in cols) or 1 < wanted == len(cols)
+    )
+    groups = [_names(c) for c in cols] if several else [_names(cols)]
+    return groups, 0 if len(groups) == 1 else list(range(len(groups)))
+
+
+def _names(cols: Any) -> tuple[str, ...]:
+    names = (cols,) if isinstance(cols, str) else tuple(cols)
+    if not names or not all(isinstance(c, str) for c in names):
+        raise ConfigError(
+            f"Columns must be given by name. Received: {cols!r}. Pass a name or a list of names."
+        )
+    return names
+
+
+class Chosen:
+    """Columns of a frame that the user has chosen, under the names that messages use.
+
+    A column may be given as Spark takes it: its name as it is written (dots, spaces and backticks
+    stand for themselves), in other letter case, a field of a struct ("s.a"), or a Column.
+    """
+
+    def __init__(self, frame: Any) -> None:
+        self.frame = frame
+        self.columns: dict[str, Any] = {}  # name -> Column
+
+    def named(self, cols: Any) -> Any:
+        """The same nesting of lists and dicts, with a name in place of every Column."""
+        if isinstance(cols, dict):
+            return {key: self.named(value) for key, value in cols.items()}
+        if isinstance(cols, (list, tuple)):
+            return [self.named(each) for each in cols]
+        return self._name(cols) if _is_column(cols) else cols
+
+    def _name(self, column: Any) -> str:
+        name, number = str(self.frame.select(column).columns[0]), 1
+        unique, itself = name, str(column) == f"Column<'{name}'>"
+        while unique in self.columns or (unique in self.frame.columns and not itself):
+            number += 1
+            unique = f"{name} ({number})"
+        self.columns[unique] = column
+        return unique
+
+    def select(self, names: Sequence[str]) -> Any:
+        """Just these columns, vectors as arrays of floats. ConfigError names a missing one."""
+        return self.frame.select(*self.plain(list(dict.fromkeys(names))))
+
+    def plain(self, names: Sequence[str]) -> list[Any]:
+        """The Columns of these names, vectors as arrays of floats."""
+        self._refuse_missing(names)
+        columns = [self.columns[n].alias(n) for n in names]
+        types = [field.dataType for field in self.frame.select(*columns).schema.fields]
+        return [
+            arrow.plain_column(self.frame, self.columns[n], kind, n)
+            for n, kind in zip(names, types, strict=True)
+        ]
+
+    def _refuse_missing(self, names: Sequence[str]) -> None:
+        missing = [n for n in names if not self._resolved(n)]
+        if missing:
+            raise ConfigError(
+                f"The DataFrame has no column {missing}. Received: columns {self.frame.columns}. "
+                "Check feature_cols, label_cols and weight_col."
+            )
+
+    def _resolved(self, name: str) -> bool:
+        if name not in self.columns:
+            written = arrow.quoted(name) if name in self.frame.columns else name
+            column = self.frame[written] if _resolves(self.frame, written) else None
+            if column is None:
+                return False
+            self.columns[name] = column
+        return True
+
+
+def _is_column(given: Any) -> bool:
+    return any(cls.__name__ == "Column" for cls in type(given).__mro__)
+
+
+def _resolves(frame: Any, written: str) -> bool:
+    from pyspark.errors import AnalysisException
+
+    try:
+        return len(frame.select(written).columns) == 1 and written != "*"
+    except AnalysisException:
+        return False

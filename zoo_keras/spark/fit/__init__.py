@@ -1,0 +1,1 @@
+"""fit on a cluster: the driver's side and the ranks' side."""

@@ -1,0 +1,239 @@
+"""The driver's compiler for a fit on Spark: programs by name, and the model's flat state.
+
+In: a compiled Model and the layouts of the records. Out: the plan for the ranks, the programs they
+ask for (train:<rows>, test:<rows>, count:<rows>, test-count:<rows>, update:<rank>, norm:<rank>,
+constraints), and blobs of weights and slots; takes back what the ranks have trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zoo_keras import native
+from zoo_keras.engine.program import Program
+from zoo_keras.errors import ConfigError
+from zoo_keras.spark.data.records import Layout
+from zoo_keras.spark.fit.layer_state import refuse_unshared
+from zoo_keras.spark.fit.measures import Measured, merged_logs, metric_others
+from zoo_keras.spark.fit.plan import FitPlan
+from zoo_keras.training import steps
+from zoo_keras.training.constraints import constraint_program
+from zoo_keras.training.data import Batch
+from zoo_keras.training.labels import class_counts
+from zoo_keras.training.state import State
+from zoo_keras.training.update import (
+    Slice,
+    clips_by_norm,
+    norm_program,
+    update_program,
+    whole_update_program,
+)
+
+
+class Snapshot(NamedTuple):
+    """All that a fit changes, copied."""
+
+    arrays: dict[str, np.ndarray]
+    iterations: int
+
+
+class FitCompiler:
+    """Compiles for one model and one layout of records.
+
+    Args:
+        layout, test_layout: of the records to train on and to validate on.
+        class_weighted: whether class weights become sample weights.
+        threads: of each rank.
+    """
+
+    def __init__(
+        self, model: Any, layout: Layout, test_layout: Layout, class_weighted: bool, threads: int
+    ) -> None:
+        self.model, self.threads = model, threads
+        self.layout, self.test_layout = layout, test_layout
+        batch = _weighted(layout.zeros(2), class_weighted)
+        self._state = model._local().prepare(batch, training=True)
+        self.whole = not model.optimizer.elementwise
+        self.shapes, self.structure = steps.shapes_of(batch), batch.structure
+        tests = test_layout.zeros(2)
+        self.test_shapes, self.test_structure = steps.shapes_of(tests), tests.structure
+        self.updated = steps.updated_variables(model, self.shapes, self.structure, training=True)
+        refuse_unshared(model, self.updated)
+        self._compiled: dict[str, Program | None] = {}
+
+    @property
+    def state(self) -> State:
+        """The model's State, which callbacks may have robbed of Variables: it takes them back."""
+        self._state.reclaim()
+        return self._state
+
+    def plan(self, **given: Any) -> FitPlan:
+        """The plan for one job."""
+        state, optimizer, model = self.state, self.model.optimizer, self.model
+        scale = getattr(optimizer, "dynamic_scale", None)
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        place = state.place(model._loss_tracker.total)
+        constrained = any(v.constraint is not None for v in state.weights.variables)
+        every = optimizer.ema_overwrite_frequency if optimizer.use_ema else None
+        return FitPlan(
+            layout=self.layout, test_layout=self.test_layout, weights=state.weights.size,
+            variables=len(state.weights.variables), outputs=len(model._losses.names),
+            state=state.state.size, metrics=state.metrics.size,
+            shared=tuple(self._shared().values()), added=self._added(),
+            metric_others=metric_others(model, state),
+            slots=tuple(state.slots), iterations=int(optimizer.iterations),
+            clips=clips_by_norm(optimizer) and not self.whole, constrained=constrained,
+            average_every=every, whole=self.whole, loss_scale=_index(scale, state.scalars),
+            scalars=tuple(np.array(v.value) for v in state.scalars),
+            counts=self.program("count:2") is not None,
+            test_counts=self.program("test-count:2") is not None,
+            loss_index=place.offset // 4,
+            labels=class_counts(model, self.shapes, self.structure),
+            test_labels=class_counts(model, self.test_shapes, self.test_structure),
+            others=tuple(np.array(v.value) for v in state.others), **given,
+        )  # fmt: skip
+
+    def _shared(self) -> dict[Any, tuple[int, int]]:
+        """(lo, hi) in the state of each Variable that layers update."""
+        flat = self.state.state
+        spans = zip(flat.variables, flat.offsets, flat.offsets[1:], strict=False)
+        return {v: (lo, hi) for v, lo, hi in spans if any(v is u for u in self.updated)}
+
+    def _added(self) -> tuple[bool, ...]:
+        return tuple(v.aggregation == "sum" for v in self._shared())
+
+    # ---- programs ------------------------------------------------------------------------------
+
+    def program(self, name: str, own: Sequence[int] = (0, 0)) -> Program | None:
+        """The program of that name; None when there is nothing to do.
+
+        Args:
+            own: [lo, hi) of the weights that the rank updates.
+        """
+        kind, _, number = name.partition(":")
+        if kind in ("update", "norm"):
+            with native.using_threads(self.threads):
+                return self._slice_program(kind, own)
+        if name not in self._compiled:
+            with native.using_threads(self.threads):
+                self._compiled[name] = self._batch_program(kind, int(number or 0))
+        return self._compiled[name]
+
+    def _batch_program(self, kind: str, rows: int) -> Program | None:
+        model, state = self.model, self.state
+        if kind == "constraints":
+            return constraint_program(state)
+        test = kind.startswith("test")
+        shapes = (self.test_shapes if test else self.shapes).with_rows(rows)
+        structure = self.test_structure if test else self.structure
+        if kind == "train":
+            return steps.gradient_program(model, state, shapes, structure, shared=True)
+        if kind == "test":
+            return steps.evaluate_program(model, state, shapes, structure, shared=True)
+        return steps.counts_program(model, state, shapes, structure)
+
+    def _slice_program(self, kind: str, own: Sequence[int]) -> Program | None:
+        if self.whole:
+            return whole_update_program(self.model.optimizer, self.state)
+        part = Slice(own[0], own[1], tuple(self.state.weights.offsets))
+        if part.size == 0:
+            return None
+        if kind == "norm":
+            return norm_program(part)
+        optimizer = self.model.optimizer
+        decayed = [optimizer.decays(v) for v in self.state.weights.variables]
+        return update_program(optimizer, part, decayed)
+
+    # ---- state ---------------------------------------------------------------------------------
+
+    def blobs(self) -> dict[str, np.ndarray]:
+        """What the ranks load before the first step."""
+        found = {f"slot:{name}": flat.array for name, flat in self.state.slots.items()}
+        return {"weights": self.weights(), **found}
+
+    def weights(self) -> np.ndarray:
+        """Weights and state, end to end."""
+        return np.concatenate([self.state.weights.array, self.state.state.array])
+
+    def take(
+        self, weights: np.ndarray, slots: dict[str, Any], scalars: Sequence[Any], iterations: int
+    ) -> None:
+        """Put what the ranks have trained into the model; `iterations` is their step count."""
+        state, size = self.state, self.state.weights.size
+        state.weights.array[:] = weights[:size]
+        at = size
+        for lo, hi in self._shared().values():
+            state.state.array[lo:hi] = weights[at : at + hi - lo]
+            at += hi - lo
+        for name, parts in slots.items():
+            for lo, hi, values in parts:
+                state.slots[name].array[lo:hi] = values
+        for variable, value in zip(state.scalars, scalars, strict=True):
+            variable.assign(value)
+        self.count(iterations)
+
+    def count(self, iterations: int) -> None:
+        """Set the optimizer's step count."""
+        self.model.optimizer.resume(iterations)
+
+    def variables(self) -> list[Any]:
+        """All Variables whose values the ranks hold while they train."""
+        state = self.state
+        flats = [state.weights, state.state, *state.slots.values()]
+        return [*(v for flat in flats for v in flat.variables), *state.scalars]
+
+    def logs(self, measured: Sequence[Measured]) -> dict[str, Any]:
+        """Logs from what every rank has measured."""
+        return merged_logs(self.model, self.state, measured)
+
+    def quick_logs(self, metrics: np.ndarray) -> dict[str, Any]:
+        """Logs while an epoch runs; with only the head of the metrics, just the loss."""
+        array = self.state.metrics.array
+        array[: len(metrics)] = metrics
+        if len(metrics) < len(array):
+            return {"loss": float(self.model._loss_tracker.result())}
+        logs: dict[str, Any] = self.model._logs()
+        return logs
+
+    def snapshot(self) -> Snapshot:
+        """A copy of everything that training changes."""
+        state = self.state
+        arrays = {f"slot:{name}": flat.array.copy() for name, flat in state.slots.items()}
+        arrays["weights"], arrays["state"] = state.weights.array.copy(), state.state.array.copy()
+        arrays.update({f"var{i}": v.numpy() for i, v in enumerate(state.others)})
+        arrays.update({f"optimizer{i}": v.numpy() for i, v in enumerate(state.scalars)})
+        return Snapshot(arrays, int(self.model.optimizer.iterations))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Back to a snapshot."""
+        state = self.state
+        state.weights.array[:] = snapshot.arrays["weights"]
+        state.state.array[:] = snapshot.arrays["state"]
+        for name, flat in state.slots.items():
+            flat.array[:] = snapshot.arrays[f"slot:{name}"]
+        for i, variable in enumerate(state.others):
+            variable.assign(snapshot.arrays[f"var{i}"])
+        for i, variable in enumerate(state.scalars):
+            variable.assign(snapshot.arrays[f"optimizer{i}"])
+        self.model.optimizer.iterations.assign(snapshot.iterations)
+
+
+def _index(variable: Any, among: Sequence[Any]) -> int | None:
+    return next((i for i, v in enumerate(among) if v is variable), None)
+
+
+def _weighted(batch: Batch, class_weighted: bool) -> Batch:
+    """The batch with the sample weights that class weights become."""
+    if not class_weighted:
+        return batch
+    if len(batch.y) != 1:
+        raise ConfigError(
+            f"class_weight works for models with one output. Received: {len(batch.y)} arrays of "
+            "targets. Put weights into the records instead."
+        )
+    labels = batch.y[0].shape[:-1] or batch.y[0].shape
+    ones = np.ones(labels, np.float32)
+    return batch._replace(weights=[ones], structure=(*batch.structure[:2], 0))

@@ -1,0 +1,238 @@
+"""fit on an RDD or DataFrame: the driver's side. Checks, one barrier job, callbacks, restarts.
+
+In: a compiled Model and distributed records. Out: the model's weights and optimizer state, trained,
+and a History. The driver compiles programs, publishes them, watches the ranks' boards, and runs all
+callbacks; it never sees a record but the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+from typing import Any
+
+from zoo_keras.callbacks.callback import CallbackList, History
+from zoo_keras.errors import ClusterError, ConfigError
+from zoo_keras.spark import cluster
+from zoo_keras.spark.data import partitions
+from zoo_keras.spark.data.frames import Held, Records, held_arrays, records_of
+from zoo_keras.spark.data.records import Layout
+from zoo_keras.spark.engine import this_engine
+from zoo_keras.spark.fit.compiler import FitCompiler, Snapshot
+from zoo_keras.spark.fit.layer_state import refuse_assigned, refuse_stateful
+from zoo_keras.spark.fit.options import default_wire, split_arguments
+from zoo_keras.spark.fit.plan import FitPlan
+from zoo_keras.spark.fit.rank import train_rank
+from zoo_keras.spark.fit.turns import wants_turns
+from zoo_keras.spark.fit.watch import Watcher
+from zoo_keras.spark.transport.bridge import PeerLostError
+from zoo_keras.spark.transport.job import BarrierJob, JobError
+from zoo_keras.training.labels import check_labels, class_counts
+from zoo_keras.training.loop import next_shuffle_seed
+
+STARTUP = 30.0  # seconds after the session's start in which more executors may yet come
+LOSS = 60.0  # seconds until a job ends of which a rank is gone
+RETURN = 60.0  # seconds to wait for executors that were there and are gone
+
+
+def fit_on_spark(model: Any, x: Any, **arguments: Any) -> History:
+    """What Model.fit does for an RDD or DataFrame; arguments are those of Model.fit."""
+    return SparkFit(model, x, arguments).run()
+
+
+class SparkFit:
+    """One call of fit: possibly several barrier jobs, when executors are lost."""
+
+    def __init__(self, model: Any, x: Any, arguments: dict[str, Any]) -> None:
+        self.args, self.options = split_arguments(arguments)
+        self.model, o = model, self.options
+        refuse_stateful(model, "fit")
+        self.sc = cluster.spark_context(x)
+        cluster.check_not_inside(self.sc, "fit", o.num_ranks or 1)
+        self.records = records_of(x, o.feature_cols, o.label_cols, o.weight_col, model)
+        self.validation = self._validation()
+        cluster.check_barrier(self.sc, o.num_ranks or 1)
+        self.layout = self.records.layout(model, "fit")
+        self.compiler = self._compiler()
+        self.ranks = self._ranks()
+        cluster.check_barrier(self.sc, self.ranks)
+        ordered = self.args["shuffle"] and o.order_rows
+        self.by_content = bool(ordered and partitions.arrives_by_luck(self.records.source))
+        self.records = self.records.spread(self.ranks, self.by_content)
+        if isinstance(self.validation, Records):
+            self.validation = self.validation.spread(self.ranks)
+        self.seed = next_shuffle_seed()
+        self.bars = self._callback_list()
+        self.epoch: int = self.args["initial_epoch"]
+        self.logs: dict[str, Any] = {}
+        self.snapshot: Snapshot = self.compiler.snapshot()
+
+    def _validation(self) -> Records | Held | None:
+        given, o = self.args["validation_data"], self.options
+        if given is None:
+            return None
+        if isinstance(given, (tuple, list)):
+            return held_arrays(given, self.model)
+        found = records_of(given, o.feature_cols, o.label_cols, o.weight_col, self.model)
+        if (found.groups is None) != (self.records.groups is None):
+            raise ConfigError(
+                "fit: validation_data must be of x's kind, or arrays. Received: an RDD and a "
+                "DataFrame. Convert one of them."
+            )
+        return found
+
+    def _compiler(self) -> FitCompiler:
+        model, tests = self.model, self.layout
+        if self.validation is not None:
+            tests = (self.validation.layout(model) if isinstance(self.validation, Held)
+                     else self.validation.layout(model, "fit, validation_data"))  # fmt: skip
+        weighted = self.args["class_weight"] is not None
+        made = FitCompiler(model, self.layout, tests, weighted, cluster.task_cpus(self.sc))
+        if self.validation is not None or self.args["validation_split"]:
+            refuse_assigned(model, made.test_shapes, made.test_structure, "fit, its validation,")
+        if isinstance(self.validation, Held):
+            _check_held(self.validation, tests, made)
+        return made
+
+    def _ranks(self) -> int:
+        """num_ranks, or as many as there are partitions and slots."""
+        if self.options.num_ranks is not None:
+            return int(self.options.num_ranks)
+        wanted = partitions.count(self.records.source)
+        promised = min(wanted, cluster.promised_slots(self.sc))
+        left = STARTUP - (time.time() - self.sc.startTime / 1000)
+        with contextlib.suppress(ClusterError):
+            cluster.wait_for_slots(self.sc, promised, timeout=RETURN)
+            cluster.wait_for_slots(self.sc, wanted, timeout=max(0.0, left))
+        found = max(1, min(wanted, cluster.slots(self.sc)))
+        if found < promised:
+            warnings.warn(
+                f"fit trains with fewer ranks than this session has had slots for, so its results "
+                f"will differ from those of other runs. Received: {found} of {promised} slots "
+                f"after {RETURN:.0f} s. Pass num_ranks to wait for that many, or be refused.",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+        return found
+
+    def _callback_list(self) -> CallbackList:
+        verbose = self.args["verbose"]
+        level = 1 if verbose == "auto" else int(verbose)
+        return CallbackList(
+            self.args["callbacks"], add_history=True, add_progbar=bool(level), model=self.model,
+            verbose=level, epochs=self.args["epochs"], steps=self.args["steps_per_epoch"],
+        )  # fmt: skip
+
+    # ---- the whole fit -------------------------------------------------------------------------
+
+    def run(self) -> History:
+        """All epochs."""
+        last = self.args["epochs"]
+        self.model.stop_training = False
+        self.model.__dict__["_trained"] = True
+        self.bars.on_train_begin()
+        self.snapshot = self.compiler.snapshot()
+        restarts = 0
+        while self.epoch < last and not self.model.stop_training:
+            try:
+                self._job(last)
+            except JobError as error:
+                restarts += 1
+                self._recover(error, restarts)
+        if last:
+            self.model.optimizer.finalize_variable_values(self.compiler.state.trained)
+        self.bars.on_train_end(self.logs)
+        if self.bars.history is None:
+            raise ConfigError("fit lost its History callback.")
+        return self.bars.history
+
+    def _recover(self, error: JobError, restarts: int) -> None:
+        """Go back to the end of the last epoch, or give up."""
+        if not error.restartable or restarts > self.options.max_restarts:
+            raise error
+        warnings.warn(
+            f"fit goes on from the start of epoch {self.epoch + 1}, restart {restarts} of at most "
+            f"{self.options.max_restarts}: {error}",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+        self.compiler.restore(self.snapshot)
+        cluster.wait_for_slots(self.sc, self.ranks)
+
+    def _plan(self, last: int) -> FitPlan:
+        a, o = self.args, self.options
+        stops = any(type(c).__name__ == "TerminateOnNaN" for c in self.bars.callbacks)
+        return self.compiler.plan(
+            batch_size=a["batch_size"], epochs=(self.epoch, last), origin=a["initial_epoch"],
+            steps=a["steps_per_epoch"], shuffle=bool(a["shuffle"]), seed=self.seed,
+            by_content=self.by_content, validation_split=float(a["validation_split"]),
+            held=isinstance(self.validation, Held),
+            validation_batch=a["validation_batch_size"],
+            validation_epochs=self._validation_epochs(last), class_weight=a["class_weight"],
+            wire=o.wire or default_wire(self.model), budget=o.data_budget,
+            engine=this_engine(), halts=stops, led=wants_turns(self.bars.callbacks),
+        )  # fmt: skip
+
+    def _validation_epochs(self, last: int) -> tuple[int, ...]:
+        """After which epochs validation runs."""
+        if self.validation is None and not self.args["validation_split"]:
+            return ()
+        freq = self.args["validation_freq"]
+        chosen = set(freq) if hasattr(freq, "__contains__") else None
+        return tuple(
+            epoch for epoch in range(self.epoch, last)
+            if ((epoch + 1) % freq == 0 if chosen is None else (epoch + 1) in chosen)
+        )  # fmt: skip
+
+    def _job(self, last: int) -> None:
+        plan = self._plan(last)
+        body = _Body(plan, self.records.decoder(self.layout), None)
+        validation = None
+        if isinstance(self.validation, Records):
+            validation = self.validation.source
+            body.decode_tests = self.validation.decoder(self.compiler.test_layout)
+        try:
+            self._watch(plan, body, validation)
+        except ClusterError:
+            raise
+        except Exception as error:
+            if cluster.is_stopped(self.sc):  # what py4j then says means nothing to anybody
+                raise cluster.stopped_error("a fit") from error
+            raise
+
+    def _watch(self, plan: FitPlan, body: _Body, validation: Any) -> None:
+        """One job, watched to its end."""
+        with (
+            BarrierJob(self.records.source, body, validation=validation, name="fit",
+                       timeout=self.options.step_timeout) as job,
+            cluster.holding(self.sc, job.size),
+        ):  # fmt: skip
+            watcher = Watcher(self, job, plan)
+            watcher.start()
+            while not job.wait(watcher.pause):
+                try:
+                    watcher.look()
+                except PeerLostError:  # met by a callback; the job will say why
+                    if not job.wait(LOSS):
+                        raise
+            job.result()
+
+
+def _check_held(held: Held, layout: Layout, made: FitCompiler) -> None:
+    """Labels of validation arrays are checked here, before any job."""
+    _, ys, _ = layout.split(held.columns)
+    known = class_counts(made.model, made.test_shapes, made.test_structure)
+    for y, classes in zip(ys, known, strict=True):
+        if classes is not None:
+            check_labels(y, classes, "validation_data, ")
+
+
+class _Body:
+    """The function that every rank runs; holds plain data only."""
+
+    def __init__(self, plan: FitPlan, decode: Any, decode_tests: Any) -> None:
+        self.plan, self.decode, self.decode_tests = plan, decode, decode_tests
+
+    def __call__(self, rank: Any) -> int:
+        return train_rank(rank, self.plan, self.decode, self.decode_tests)

@@ -1,0 +1,91 @@
+"""What the driver tells every rank of a fit: plain data only, so that it pickles anywhere."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from zoo_keras.spark.data.records import Layout
+from zoo_keras.spark.engine import Engine
+from zoo_keras.training.labels import Classes
+
+
+class FitPlan(NamedTuple):
+    """One barrier job of a fit.
+
+    Attributes:
+        layout: columns of the records. test_layout: of the validation records.
+        batch_size: rows of the global batch of one update.
+        epochs: [first, last) epoch of this job. origin: the first epoch of the whole fit.
+        steps: steps of an epoch, or None for one pass over the records.
+        shuffle, seed: the order of rows within a rank depends on (seed, pass, rank).
+        by_content: whether rows are put in an order that depends on their content alone.
+        validation_split: fraction of each rank's rows held back (0: none).
+        held: whether the driver publishes the validation rows (as blobs).
+        validation_batch: rows of the global batch of an evaluation step.
+        validation_epochs: epochs after which validation runs.
+        class_weight: label -> weight.
+        weights, state, metrics: lengths of the flat vectors.
+        variables: how many Variables lie in `weights`.
+        outputs: how many outputs the model has.
+        shared: (lo, hi) of the parts of `state` that layers update: averaged over ranks.
+        added: for each of them whether what ranks add to it is added up instead.
+        slots: names of the optimizer's slots.
+        iterations: the optimizer's step count at the start.
+        clips: whether gradients are clipped by norm. constrained: whether weights have constraints.
+        counts: whether data decide by what losses are divided; test_counts: in validation.
+        average_every: steps after which EMA weights replace the weights, or None.
+        loss_index: where in `metrics` the summed loss stands.
+        halts: whether a loss that is not finite ends training without an error.
+        led: whether the driver leads every step, because a callback wants to see each.
+        whole: whether every rank makes the whole update. scalars: the optimizer's Variables that
+            are no slots. loss_scale: which of them is a scale that falls when a step is left out.
+        labels, test_labels: what integer labels may be, for each array of targets.
+        wire: dtype in which gradients travel.
+        others: Variables that are not float32. metric_others: which of them belong to metrics.
+        budget: bytes of data a rank keeps in memory.
+        engine: that of the driver, which makes the programs.
+    """
+
+    layout: Layout
+    test_layout: Layout
+    batch_size: int
+    epochs: tuple[int, int]
+    origin: int
+    steps: int | None
+    shuffle: bool
+    seed: int
+    by_content: bool
+    validation_split: float
+    held: bool
+    validation_batch: int
+    validation_epochs: tuple[int, ...]
+    class_weight: dict[int, float] | None
+    weights: int
+    variables: int
+    outputs: int
+    state: int
+    metrics: int
+    shared: tuple[tuple[int, int], ...]
+    added: tuple[bool, ...]
+    slots: tuple[str, ...]
+    iterations: int
+    clips: bool
+    constrained: bool
+    counts: bool
+    test_counts: bool
+    average_every: int | None
+    loss_index: int
+    halts: bool
+    led: bool
+    whole: bool
+    scalars: tuple[np.ndarray, ...]
+    loss_scale: int | None
+    labels: tuple[Classes | None, ...]
+    test_labels: tuple[Classes | None, ...]
+    wire: str
+    others: tuple[np.ndarray, ...]
+    metric_others: tuple[int, ...]
+    budget: int
+    engine: Engine

@@ -1,0 +1,498 @@
+"""One rank of a fit, inside its executor's Python worker: reads its rows, then trains epochs.
+
+In: a RankContext (rows, bridge, boards) and a FitPlan. Out: weights and optimizer slots in shared
+memory, which the driver fetches. Knows programs and flat vectors; no model, no layer, no Keras
+object ever gets here.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from typing import Any
+
+import numpy as np
+
+from zoo_keras import native
+from zoo_keras.engine.runner import Runner
+from zoo_keras.errors import NonFiniteLossError
+from zoo_keras.spark.data.records import Layout
+from zoo_keras.spark.engine import check_engine, check_ranks
+from zoo_keras.spark.fit.plan import FitPlan
+from zoo_keras.spark.fit.rank_data import PAUSE, RankData, wait_for_blob
+from zoo_keras.spark.fit.schedule import make_schedule
+from zoo_keras.spark.transport.allreduce import SUM_VALUES
+from zoo_keras.spark.transport.bridge import Region
+from zoo_keras.spark.transport.job import RankContext
+from zoo_keras.training.data import epoch_order
+
+REPORT_EVERY = 0.05  # seconds between progress records
+MAX_BOARD_METRICS = 1000  # of more metric values only the first ones are shown during an epoch
+
+
+def train_rank(
+    rank: RankContext, plan: FitPlan, decode: Any = None, decode_tests: Any = None
+) -> int:
+    """The body of the barrier job; returns the number of rows that this rank held.
+
+    Args:
+        decode, decode_tests: turn items (to train on, to validate on) into columns; None for
+            records.
+    """
+    check_engine(plan.engine)
+    native.set_threads(rank.cores)
+    data = RankData(rank, plan, decode, decode_tests)
+    isa = native.instruction_set()
+    facts = rank.gather({"rows": data.rows, "tests": data.test_rows, "isa": isa})
+    check_ranks([f["isa"] for f in facts])
+    kind = WholeWorker if plan.whole else RankWorker
+    worker = kind(rank, plan, data, facts)
+    for epoch in range(*plan.epochs):
+        if not worker.gate(epoch):
+            break
+        worker.epoch(epoch)
+    worker.gate(plan.epochs[1])
+    worker.close()
+    return data.rows
+
+
+class RankWorker:
+    """Runs the steps of one rank."""
+
+    def __init__(
+        self, rank: RankContext, plan: FitPlan, data: RankData, facts: list[dict[str, Any]]
+    ) -> None:
+        self.rank, self.plan, self.data = rank, plan, data
+        self.schedule = make_schedule([f["rows"] for f in facts], plan.batch_size)
+        self.tests = make_schedule([f["tests"] for f in facts], plan.validation_batch)
+        self.facts: dict[str, Any] = {
+            "rows": data.rows, "tests": data.test_rows, "done": plan.epochs[0] - 1,
+        }  # fmt: skip
+        self.runners: dict[str, Runner] = {}
+        self._reported = 0.0
+        self._weights_version = 0
+        self._renewed = self._halts = False
+        self._pass: tuple[int, np.ndarray | None] = (-1, None)
+        self._allocate()
+        self._announce()
+        self._load()
+
+    # ---- memory --------------------------------------------------------------------------------
+
+    def _allocate(self) -> None:
+        plan = self.plan
+        extra = sum(hi - lo for lo, hi in plan.shared)
+        self.ring = self.rank.all_reduce(plan.weights + extra, wire=plan.wire)
+        lo, hi = self.ring.bounds
+        self.own = min(lo, plan.weights), min(hi, plan.weights)  # the part that is weights
+        self.tail = max(lo, plan.weights), max(hi, plan.weights)  # the part that is state
+        self.current = self.ring.weights  # weights, and the state that is shared
+        self.constrained = self.current[: plan.weights].copy() if plan.constrained else None
+        self._allocate_rest(*self.own)
+
+    def _allocate_rest(self, lo: int, hi: int) -> None:
+        """Room for all but the vector that is exchanged; slots for weights lo..hi."""
+        plan, self.kept, size = self.plan, (lo, hi), hi - lo
+        self.slot_region = Region(self.rank.bridge, 4 * max(size, 1) * max(len(plan.slots), 1))
+        self.slots = {
+            name: self.slot_region.array(4 * size * i, size) for i, name in enumerate(plan.slots)
+        }
+        self.state = native.aligned(4 * plan.state).view(np.float32)
+        self.metrics = native.aligned(4 * plan.metrics).view(np.float32)
+        self.others = [array.copy() for array in plan.others]
+        self.scalars = [array.copy() for array in plan.scalars]
+        self.rng, self.share = np.zeros(2, np.int64), np.zeros((), np.float32)
+        self.counts = np.ones(max(plan.outputs, 1), np.float32)
+        self.lr, self.iterations = np.zeros((), np.float32), np.array(plan.iterations, np.int32)
+        self.norms = np.zeros(max(plan.variables, 1), np.float32)
+
+    def _spaces(self) -> dict[str, np.ndarray]:
+        weights = self.current if self.constrained is None else self.constrained
+        found = {
+            "weights": weights, "grads": self.ring.gradient, "state": self.state,
+            "metrics": self.metrics, "rng": self.rng, "share": self.share, "counts": self.counts,
+            "lr": self.lr, "iterations": self.iterations, "norms": self.norms,
+        }  # fmt: skip
+        found.update({f"slot:{name}": array for name, array in self.slots.items()})
+        found.update({f"var{i}": array for i, array in enumerate(self.others)})
+        found.update({f"optimizer{i}": array for i, array in enumerate(self.scalars)})
+        return found
+
+    def _announce(self) -> None:
+        """Tell the driver which programs this rank needs, and where its memory can be read."""
+        rank, plan = self.rank.rank, self.plan
+        sizes, tests = self.schedule.sizes(rank), self.tests.sizes(rank)
+        need = [f"train:{n}" for n in sizes] + [f"count:{n}" for n in sizes if plan.counts]
+        need += [f"test:{n}" for n in tests]
+        need += [f"test-count:{n}" for n in tests if plan.test_counts]
+        self.facts["need"] = need
+        self.facts["slice"] = list(self.kept)
+        if rank == 0 and self._lives_in_ring():
+            whole = [self.ring.part("weights", 0, self.ring.count)]
+            self.rank.progress.share("weights", whole)
+        self._share_slots()
+        self._write(-1)
+
+    def _share_slots(self) -> None:
+        size = self.kept[1] - self.kept[0]
+        for i, name in enumerate(self.plan.slots if size else ()):
+            place = self.slot_region.part(4 * size * i, 4 * size)
+            self.rank.progress.share(f"slot:{name}", [place])
+
+    def _lives_in_ring(self) -> bool:
+        """Whether the weights are in shared memory at all times, for the driver to read."""
+        return self.constrained is None
+
+    def _load(self) -> None:
+        """Take over weights, state and slots from the driver."""
+        self._take_weights(self._blob("weights").view(np.float32))
+        size, (lo, hi) = self.plan.weights, self.kept
+        for name, array in self.slots.items():
+            if hi > lo:
+                array[:] = self._blob(f"slot:{name}").view(np.float32)[:size][lo:hi]
+
+    def _take_weights(self, flat: np.ndarray) -> None:
+        p = self.plan.weights
+        self.current[:p] = flat[:p]
+        self.state[:] = flat[p : p + self.plan.state]
+        for mine, (lo, hi) in self._tail_spans():
+            self.current[mine] = self.state[lo:hi]
+        self._renewed = True
+        if self.constrained is not None:
+            self.constrained[:] = flat[:p]
+
+    def _tail_spans(self) -> list[tuple[slice, tuple[int, int]]]:
+        """Where each shared part of the state lies behind the weights."""
+        found, at = [], self.plan.weights
+        for lo, hi in self.plan.shared:
+            found.append((slice(at, at + hi - lo), (lo, hi)))
+            at += hi - lo
+        return found
+
+    # ---- talking to the driver -----------------------------------------------------------------
+
+    def _blob(self, name: str) -> np.ndarray:
+        return wait_for_blob(self.rank, name)
+
+    def _runner(self, name: str) -> Runner:
+        if name not in self.runners:
+            program = pickle.loads(self._blob(name).tobytes())
+            runner = Runner(program)
+            for space, array in self._spaces().items():
+                runner.set(space, array)
+            self.runners[name] = runner
+        return self.runners[name]
+
+    def _write(self, step: int) -> None:
+        shown = self.metrics[:MAX_BOARD_METRICS]
+        self.rank.progress.write([step, *shown], self.facts)
+        self._reported = time.monotonic()
+
+    def gate(self, epoch: int) -> bool:
+        """Wait until the driver lets this epoch begin; False when training ends here."""
+        while True:
+            record = self.rank.control.read()
+            facts = record.facts if record else {}
+            if facts.get("end"):
+                return False
+            if facts.get("go", -1) >= epoch:
+                break
+            time.sleep(PAUSE)
+        self._follow(facts)
+        return True
+
+    def _follow(self, facts: dict[str, Any]) -> None:
+        """Take over the learning rate, and weights that a callback has set."""
+        if facts.get("weights_version", 0) != self._weights_version:
+            self._weights_version = facts["weights_version"]
+            self._take_weights(self._blob("weights").view(np.float32))
+        self.lr[...] = facts["lr"]
+
+    def _turn(self, epoch: int, step: int) -> bool:
+        """Where the driver leads every step: wait for its word; False when training stops here."""
+        while self.plan.led:
+            record = self.rank.control.read()
+            if record and record.facts.get("turn", [-1, -1]) >= [epoch, step]:
+                self._follow(record.facts)
+                return not record.facts.get("stop")
+            time.sleep(PAUSE)
+        return True
+
+    def _report(self, epoch: int, step: int, halted: bool) -> None:
+        """After a step that the driver leads: all that callbacks may want to see."""
+        if not self.plan.led:
+            return
+        self._publish(self._measured(self.data.rows), None)
+        self.facts.update(turned=[epoch, step], halted=halted, iterations=int(self.iterations))
+        self._write(step)
+
+    def _publish(self, trained: Any, tested: Any) -> None:
+        """What was measured, and what of the state is not live in shared memory."""
+        if self.rank.rank == 0 and not self._lives_in_ring():
+            weights = self.current if self.constrained is None else self.constrained
+            p = self.plan.weights
+            self.rank.progress.publish("weights", np.concatenate([weights[:p], self.current[p:]]))
+        measured = pickle.dumps((trained, tested, self.scalars))
+        self.rank.progress.publish("measured", measured)
+
+    # ---- training ------------------------------------------------------------------------------
+
+    def epoch(self, epoch: int) -> None:
+        """All steps of one epoch, then validation and the report."""
+        self._reset_metrics()
+        self.facts["epoch"] = epoch
+        self._write(-1)
+        steps = self._steps(epoch)
+        self._agree()
+        self._finish(epoch, steps)
+
+    def _steps(self, epoch: int) -> int:
+        """All steps of an epoch, or as many as the driver wants; returns their number."""
+        self._halts = False
+        for step in range(self.plan.steps or self.schedule.steps):
+            if not self._turn(epoch, step):
+                return step
+            halted = self._step(epoch, step)
+            self._report(epoch, step, halted)
+            if halted:
+                break
+        self._turn(epoch, step + 1)
+        return step + 1
+
+    def _agree(self) -> None:
+        """Whoever starts from here has the owners' very weights, however they have travelled."""
+        if self.plan.wire != "float32":
+            self.ring.all_gather(exact=True)
+            self._after_gather()
+
+    def _reset_metrics(self) -> None:
+        self.metrics[:] = 0
+        for i in self.plan.metric_others:
+            self.others[i][...] = 0
+
+    def _place(self, epoch: int, step: int) -> tuple[int, np.ndarray | None]:
+        """(step within a pass over the records, order of rows in that pass).
+
+        With steps_per_epoch an epoch goes on where the last one ended.
+        """
+        passed = epoch
+        if self.plan.steps is not None:
+            done = (epoch - self.plan.origin) * self.plan.steps + step
+            passes, step = divmod(done, self.schedule.steps)
+            passed = self.plan.origin + passes
+        if self._pass[0] != passed:
+            seed = self.plan.seed * 1_000_003 + self.rank.rank
+            order = epoch_order(self.data.rows, self.plan.shuffle, seed, passed)
+            base = self.data.order
+            self._pass = passed, order if base is None or order is None else base[order]
+        return step, self._pass[1]
+
+    def _step(self, epoch: int, number: int) -> bool:
+        """One global batch; True when the driver wants to stop."""
+        rank, ring = self.rank.rank, self.ring
+        step, order = self._place(epoch, number)
+        if not self.schedule.batch(step):
+            return False
+        lo, hi = self.schedule.slice_of(rank, step)
+        rows = slice(lo, hi) if order is None else order[lo:hi]
+        self._prepare("", rows, hi - lo, self.schedule.batch(step))
+        self.rng[:] = int(self.iterations), self.schedule.first_row(rank, step)
+        if hi > lo:
+            self._run(f"train:{hi - lo}", rows)
+            self._check_loss(epoch, number)
+        else:
+            ring.gradient[:] = 0
+        for (mine, (a, b)), added in zip(self._tail_spans(), self.plan.added, strict=True):
+            factor = np.float32(1) if added else self.share
+            ring.gradient[mine] = (self.state[a:b] - self.current[mine]) * factor
+        notes = ring.reduce_scatter(self._wishes())
+        self.lr[...] = notes[0, 1]
+        self._move(exact=number == 0 or self._renewed)
+        self._renewed = False
+        if time.monotonic() - self._reported > REPORT_EVERY:
+            self._write(number)
+        return bool(notes[:, 0].any())
+
+    def _move(self, exact: bool) -> None:
+        """From the summed gradient to the new weights, on every rank."""
+        self._update()
+        self.ring.all_gather(exact=exact)
+        self._after_gather()
+
+    def _prepare(self, kind: str, rows: Any, count: int, whole: int) -> None:
+        """How the rank's part counts in the global batch of `whole` rows."""
+        self.share[...] = count / max(whole, 1)
+        if not (self.plan.test_counts if kind else self.plan.counts):
+            return
+        mine = np.zeros_like(self.counts)
+        if count:
+            self._runner(f"{kind}count:{count}").set("out0", mine)
+            self._run(f"{kind}count:{count}", rows)
+        total = self._sum(mine)
+        self.counts[:] = np.where(total == 0, 1, total)
+
+    def _run(self, name: str, rows: Any) -> None:
+        """Run a program on rows of this rank."""
+        tests = name.startswith("test")
+        layout, columns = self.plan.layout, self.data.columns
+        if tests:
+            layout, columns = self.plan.test_layout, self.data.tests
+        runner = self._runner(name)
+        self._feed(runner, layout, columns, rows)
+        runner.run()
+
+    @staticmethod
+    def _feed(runner: Runner, layout: Layout, columns: list[np.ndarray], rows: Any) -> None:
+        for letter, arrays in zip("xyw", layout.split(columns), strict=True):
+            for i, array in enumerate(arrays):
+                runner.set(f"{letter}{i}", np.ascontiguousarray(array[rows]))
+
+    def _wishes(self) -> list[float]:
+        """(stop, learning rate); rank 0 asks the driver and its answer counts."""
+        if self.rank.rank or self.plan.led or self._halts:
+            return [float(self._halts), float(self.lr)]
+        record = self.rank.control.read(max_age=REPORT_EVERY)
+        facts = record.facts if record else {}
+        return [float(bool(facts.get("stop"))), float(facts.get("lr", self.lr))]
+
+    def _update(self) -> None:
+        """The optimizer on this rank's slice, and what the ranks made of the layers' state."""
+        ring, (lo, hi), (a, b) = self.ring, self.own, self.tail
+        if self.constrained is not None:
+            ring.weights[lo:hi] = self.constrained[lo:hi]
+        if self.plan.clips:
+            self._sum_norms()
+        if hi > lo:
+            runner = self._runner(f"update:{self.rank.rank}")
+            runner.set("weights", ring.weights)
+            runner.run()
+        self.iterations[...] += 1
+        every = self.plan.average_every
+        if every and int(self.iterations) % every == 0 and hi > lo:
+            ring.weights[lo:hi] = self.slots["average"]
+        ring.weights[a:b] += ring.gradient[a:b]
+
+    def _sum_norms(self) -> None:
+        """Sums of squares of each weight's gradient over all ranks."""
+        sums = np.zeros_like(self.norms)
+        if self.own[1] > self.own[0]:
+            runner = self._runner(f"norm:{self.rank.rank}")
+            runner.set("out0", sums)
+            runner.run()
+        self.norms[:] = self._sum(sums)
+
+    def _sum(self, values: np.ndarray) -> np.ndarray:
+        """Sums over ranks of any number of values."""
+        parts = [values[i : i + SUM_VALUES] for i in range(0, len(values), SUM_VALUES)]
+        return np.concatenate([self.ring.all_sum(part) for part in parts])
+
+    def _after_gather(self) -> None:
+        for mine, (lo, hi) in self._tail_spans():
+            self.state[lo:hi] = self.current[mine]
+        if self.constrained is not None:
+            self.constrained[:] = self.ring.weights[: self.plan.weights]
+            self._runner("constraints").run()
+
+    def _check_loss(self, epoch: int, step: int) -> None:
+        i = self.plan.loss_index
+        if np.isfinite(self.metrics[i]):
+            return
+        self._halts = self.plan.halts
+        if not self._halts:
+            raise NonFiniteLossError(
+                "The loss is no longer finite. Received: a loss of "
+                f"{self.metrics[i]} at epoch {epoch + 1}, step {step + 1}, in partition "
+                f"{self.rank.rank}. Check the data for NaN, lower the learning rate, or use "
+                "callbacks.TerminateOnNaN to stop without an error."
+            )
+
+    # ---- the end of an epoch -------------------------------------------------------------------
+
+    def _finish(self, epoch: int, steps: int) -> None:
+        """Validate, and tell the driver that the epoch of so many steps is done."""
+        trained = self._measured(self.data.rows)
+        tested = self._validate(epoch)
+        self.metrics[:] = trained[0]
+        self._publish(trained, tested)
+        self.facts.update(done=epoch, steps=steps, iterations=int(self.iterations))
+        self._write(steps - 1)
+
+    def _measured(self, rows: int) -> tuple[np.ndarray, list[np.ndarray], int]:
+        return self.metrics.copy(), [array.copy() for array in self.others], rows
+
+    def _validate(self, epoch: int) -> tuple[np.ndarray, list[np.ndarray], int] | None:
+        """Metrics of this rank's validation rows, or None when it is not the epoch for it."""
+        if epoch not in self.plan.validation_epochs:
+            return None
+        before = [array.copy() for array in self.others]
+        self._reset_metrics()
+        for step in range(self.tests.steps):
+            lo, hi = self.tests.slice_of(self.rank.rank, step)
+            self._prepare("test-", slice(lo, hi), hi - lo, self.tests.batch(step))
+            if hi > lo:
+                self._run(f"test:{hi - lo}", slice(lo, hi))
+        found = self._measured(self.data.test_rows)
+        for array, value in zip(self.others, before, strict=True):
+            array[...] = value
+        return found
+
+    def close(self) -> None:
+        """Leave together with the others."""
+        self.ring.close()
+        self.slot_region.close()
+
+
+class WholeWorker(RankWorker):
+    """One rank of a fit whose optimizer must see each weight as a whole (Lamb, Muon, Adafactor,
+    LossScaleOptimizer): the summed gradient goes to every rank, and every rank makes the same
+    update of all weights. The exchange carries gradients where it else carries weights."""
+
+    def _allocate(self) -> None:
+        plan = self.plan
+        self.ring = self.rank.all_reduce(
+            plan.weights + sum(hi - lo for lo, hi in plan.shared), wire=plan.wire
+        )
+        self.current = native.aligned(4 * self.ring.count).view(np.float32)
+        self.constrained = None
+        self._allocate_rest(0, plan.weights)
+
+    def _lives_in_ring(self) -> bool:
+        return False
+
+    def _announce(self) -> None:
+        super()._announce()
+        if self.rank.rank:
+            self.facts["slice"] = [0, 0]
+            self._write(-1)
+
+    def _share_slots(self) -> None:
+        if self.rank.rank == 0:
+            super()._share_slots()
+
+    def _agree(self) -> None:
+        """Every rank has made the same weights."""
+
+    def _move(self, exact: bool) -> None:
+        ring, p = self.ring, self.plan.weights
+        lo, hi = ring.bounds
+        ring.weights[lo:hi] = ring.gradient[lo:hi]
+        ring.all_gather(exact=True)
+        self._update_all(ring.weights)
+        self.current[p:] += ring.weights[p:]
+        self._after_gather()
+
+    def _update_all(self, gradient: np.ndarray) -> None:
+        p, number = self.plan.weights, self.plan.loss_scale
+        scale = np.zeros(()) if number is None else self.scalars[number]
+        before = float(scale)
+        runner = self._runner("update")
+        runner.set("grads", gradient)
+        runner.run()
+        if self.plan.constrained:
+            self._runner("constraints").run()
+        if float(scale) < before:
+            return  # gradients that were not finite: the step was left out
+        self.iterations[...] += 1
+        every = self.plan.average_every
+        if every and int(self.iterations) % every == 0:
+            self.current[:p] = self.slots["average"]

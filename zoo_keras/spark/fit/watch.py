@@ -1,0 +1,254 @@
+"""The driver's eye on the ranks of a running fit: programs out, progress in, epochs closed.
+
+In: the boards of a BarrierJob and the fit's compiler and callbacks. Out: programs and control
+records for the ranks; logs for the callbacks; after each epoch the trained state in the model.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zoo_keras.errors import ConfigError, DataError
+from zoo_keras.spark.fit.measures import Measured
+from zoo_keras.spark.fit.plan import FitPlan
+from zoo_keras.spark.fit.turns import Lagging
+from zoo_keras.spark.transport.bridge import BridgeError, PeerLostError
+from zoo_keras.spark.transport.job import BarrierJob
+
+POLL, POLL_LED = 0.02, 0.001  # seconds between looks at the ranks' boards
+
+
+class _Results(NamedTuple):
+    """What the ranks have made in an epoch."""
+
+    trained: list[Measured]
+    tested: list[Measured] | None
+    weights: np.ndarray
+    slots: dict[str, list[tuple[int, int, np.ndarray]]]
+    scalars: list[np.ndarray]
+
+
+class Watcher:
+    """One job of a fit. `fit` is the SparkFit: its epoch, logs and snapshot are kept up to date."""
+
+    def __init__(self, fit: Any, job: BarrierJob, plan: FitPlan) -> None:
+        self.fit, self.job, self.plan = fit, job, plan
+        self.model, self.bars, self.compiler = fit.model, fit.bars, fit.compiler
+        self.served: set[str] = set()
+        self.facts: dict[str, Any] = {}
+        self.slices: dict[int, list[int]] = {}
+        self.step = -1
+        self.steps: int | None = None  # of an epoch, once the ranks have counted their rows
+        self.weights_version = 0
+        self.turn = [-1, -1]  # (epoch, step) that ranks may make, where the driver leads
+        self.fetched = np.zeros(0, np.float32)  # weights as a hook has found them
+        self.ended = False
+        self.pause = POLL_LED if plan.led else POLL
+
+    def start(self) -> None:
+        """Publish the model and open the first epoch."""
+        for rank in range(self.job.size if self.plan.held else 0):
+            part = self.fit.validation.part(rank, self.job.size)
+            self.job.control.publish(f"held:{rank}", pickle.dumps(part, protocol=5))
+        self._begin_epoch()
+        self.fit.snapshot = self.compiler.snapshot()
+        for name, array in self.compiler.blobs().items():
+            self.job.control.publish(name, array)
+        self._open()
+
+    def _begin_epoch(self) -> None:
+        self.bars.on_epoch_begin(self.fit.epoch)
+        if self.plan.led:
+            self.bars.on_train_batch_begin(0)
+
+    def _open(self) -> None:
+        self.step, self.turn = -1, [self.fit.epoch, 0]
+        self._tell(go=self.fit.epoch, turn=self.turn, stop=False)
+
+    def _tell(self, **facts: Any) -> None:
+        rate = float(self.model.optimizer.learning_rate)
+        self.facts.update(facts, lr=rate, weights_version=self.weights_version)
+        self.job.control.write((), self.facts)
+
+    def look(self) -> None:
+        """One look at all boards."""
+        if self.ended:  # the ranks take their boards away
+            return
+        records = [self.job.progress(rank) for rank in range(self.job.size)]
+        if any(r is None for r in records):
+            return
+        self._count(records)
+        for rank, record in enumerate(records):
+            self._serve(rank, record.facts)  # type: ignore[union-attr]
+        if self.plan.led:
+            self._lead(records)
+        done = [r.facts["done"] for r in records]  # type: ignore[union-attr]
+        if min(done) >= self.fit.epoch:
+            self._close_epoch(records)
+        elif max(done) < self.fit.epoch and not self.plan.led:
+            self._show(records)
+
+    def _count(self, records: list[Any]) -> None:
+        """Once row counts are known: refuse empty data, and tell the progress bar its length."""
+        if self.steps is not None:
+            return
+        rows, tests = (sum(r.facts[key] for r in records) for key in ("rows", "tests"))
+        if rows == 0 or (tests == 0 and self.plan.validation_split):
+            raise DataError(
+                f"fit: there must be rows to train on, and to validate on if asked for. Received: "
+                f"{rows} and {tests} rows, with validation_split={self.plan.validation_split}. Use "
+                "more rows, or another split."
+            )
+        self.steps = self.plan.steps or -(-rows // self.plan.batch_size)
+        for callback in self.bars.callbacks:
+            callback.params["steps"] = self.steps
+            if getattr(callback, "_bar", None) is not None:
+                callback._bar.total = self.steps
+
+    def _serve(self, rank: int, facts: dict[str, Any]) -> None:
+        self.slices[rank] = facts["slice"]
+        wanted = [*facts["need"], "update" if self.plan.whole else f"update:{rank}"]
+        wanted += [f"norm:{rank}"] * self.plan.clips + ["constraints"] * self.plan.constrained
+        for name in wanted:
+            if name not in self.served:
+                self.served.add(name)
+                program = self.compiler.program(name, self.slices[rank])
+                if program is not None:
+                    self.job.control.publish(name, pickle.dumps(program, protocol=5))
+
+    # ---- while an epoch runs -------------------------------------------------------------------
+
+    def _show(self, records: list[Any]) -> None:
+        """The newest step to callbacks that need not see all: the progress bar."""
+        step = int(min(r.values[0] for r in records))
+        if step <= self.step or any(r.facts.get("epoch") != self.fit.epoch for r in records):
+            return
+        self.step = step
+        if self.bars.needs_batch_logs:
+            logs = self.compiler.quick_logs(sum(r.values[1:] for r in records))
+            self.bars.on_train_batch_end(step, logs)
+
+    # ---- steps that the driver leads -----------------------------------------------------------
+
+    def _lead(self, records: list[Any]) -> None:
+        """When all ranks have made the step: its hooks, and the word for the next one."""
+        if min(r.facts.get("turned", [-1, -1]) for r in records) < self.turn:
+            return
+        parts = self._measured()
+        if parts is None:
+            return
+        facts, step = records[0].facts, self.turn[1]
+        logs = self.compiler.logs([Measured(*part[0]) for part in parts])
+        self.compiler.count(int(facts["iterations"]))
+        lagging = Lagging(
+            self.model._local(), self.compiler.variables(), lambda: self._catch_up(facts)
+        )
+        try:
+            self.bars.on_train_batch_end(step, logs)
+            stop = bool(self.model.stop_training or facts["halted"])  # later ones hold a step on
+            if step + 1 < (self.steps or 0) and not stop:
+                self.bars.on_train_batch_begin(step + 1)
+        finally:
+            lagging.end()
+        if lagging.fetched and not np.array_equal(
+            self.fetched, self.compiler.weights(), equal_nan=True
+        ):
+            self._publish_weights()
+        self.turn = [self.turn[0], step + 1]
+        self._tell(turn=self.turn, stop=stop)
+
+    def _catch_up(self, facts: dict[str, Any]) -> None:
+        """A hook reads weights: bring the ranks' here."""
+        found = self._fetch()
+        if found is None:
+            raise PeerLostError(
+                "fit: a callback has read weights while a rank went away. Received: no answer from "
+                "it. Nothing need be done: fit goes back to the last epoch's end."
+            )
+        self.compiler.take(found.weights, found.slots, found.scalars, int(facts["iterations"]))
+        self.fetched = self.compiler.weights()
+
+    def _publish_weights(self) -> None:
+        self.weights_version += 1
+        self.job.control.publish("weights", self.compiler.weights())
+
+    def _weights_differ(self) -> bool:
+        """Whether the model's weights are other ones than at the last snapshot."""
+        now, state = self.fit.snapshot.arrays, self.compiler.state
+        same = [np.array_equal(now["weights"], state.weights.array, equal_nan=True)]
+        same.append(np.array_equal(now["state"], state.state.array, equal_nan=True))
+        return not all(same)
+
+    # ---- the end of an epoch -------------------------------------------------------------------
+
+    def _close_epoch(self, records: list[Any]) -> None:
+        """Every rank waits at the gate: fetch what it made, run the callbacks, open the next."""
+        found = self._fetch()
+        if found is None:
+            return
+        fit, steps = self.fit, int(records[0].facts["steps"])
+        iterations = int(records[0].facts["iterations"])
+        self.compiler.take(found.weights, found.slots, found.scalars, iterations)
+        fit.logs = self.compiler.logs(found.trained)
+        fit.snapshot = self.compiler.snapshot()
+        if self.bars.needs_batch_logs and self.step < steps - 1 and not self.plan.led:
+            self.bars.on_train_batch_end(steps - 1, dict(fit.logs))
+        if found.tested is not None:
+            self._end_tests(found)
+        self.bars.on_epoch_end(fit.epoch, fit.logs)
+        fit.epoch += 1
+        self._next()
+
+    def _end_tests(self, found: _Results) -> None:
+        self.bars.on_test_begin()
+        tested = self.compiler.logs(found.tested or [])
+        self.bars.on_test_end(tested)
+        self.fit.logs.update({f"val_{name}": value for name, value in tested.items()})
+
+    def _next(self) -> None:
+        """Open the next epoch with the weights that callbacks may have set."""
+        fit = self.fit
+        self.ended = fit.epoch >= self.plan.epochs[1] or self.model.stop_training
+        if not self.ended:
+            self._begin_epoch()
+        changed = self._weights_differ()
+        fit.snapshot = self.compiler.snapshot()
+        if self.ended:
+            self._tell(end=True)
+            return
+        if changed:
+            self._publish_weights()
+        self._open()
+
+    def _fetch(self) -> _Results | None:
+        """What the ranks have published; None when one of them is gone: the job will say why."""
+        ranks, parts = range(self.job.size), self._measured()
+        if parts is None:
+            return None
+        try:
+            weights = self.job.fetch(0, "weights").view(np.float32)
+            slots = {name: [self._slot(name, r) for r in ranks if self._owns(r)]
+                     for name in self.plan.slots}  # fmt: skip
+        except (BridgeError, ConfigError):  # ConfigError: the rank's board has gone
+            return None
+        trained, tested = [[Measured(*p[i]) for p in parts if p[i] is not None] for i in (0, 1)]
+        return _Results(trained, tested or None, weights, slots, parts[0][2])
+
+    def _measured(self) -> list[Any] | None:
+        """(trained, tested, scalars) of every rank; None when one is gone."""
+        try:
+            found = [self.job.fetch(rank, "measured") for rank in range(self.job.size)]
+        except (BridgeError, ConfigError):
+            return None
+        return [pickle.loads(blob.tobytes()) for blob in found]
+
+    def _owns(self, rank: int) -> bool:
+        lo, hi = self.slices[rank]
+        return hi > lo
+
+    def _slot(self, name: str, rank: int) -> tuple[int, int, np.ndarray]:
+        lo, hi = self.slices[rank]
+        return lo, hi, self.job.fetch(rank, f"slot:{name}").view(np.float32)

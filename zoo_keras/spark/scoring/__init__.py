@@ -1,0 +1,1 @@
+"""predict and evaluate on a cluster, in ordinary tasks without a barrier."""

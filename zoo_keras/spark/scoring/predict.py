@@ -1,0 +1,321 @@
+"""predict on an RDD (an RDD of outputs, same order) or DataFrame (columns added, all others kept).
+
+Lazy, as Spark users expect: at most one record is looked at before the result is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from zoo_keras.errors import ConfigError, DataError
+from zoo_keras.graph import Spec
+from zoo_keras.nest import flatten
+from zoo_keras.spark import cluster
+from zoo_keras.spark.data import arrow, frames
+from zoo_keras.spark.data.partitions import is_frame
+from zoo_keras.spark.data.records import (
+    Columns,
+    Layout,
+    Leaf,
+    in_partition,
+    inputs_alone,
+    layout_of,
+)
+from zoo_keras.spark.engine import this_engine
+from zoo_keras.spark.fit.layer_state import refuse_assigned, refuse_stateful
+from zoo_keras.spark.scoring.sent import Sent, sent_once
+from zoo_keras.spark.scoring.worker import Parcel, in_chunks, make_parcel, worker_for
+from zoo_keras.spark.transport import failures
+from zoo_keras.training import steps
+from zoo_keras.training.data import check_batch_size
+from zoo_keras.training.fed import takes_text
+
+HIDDEN = "__zoo_keras_"  # prefix of the outputs' names on the way
+
+
+def predict_on_spark(
+    model: Any,
+    x: Any,
+    batch_size: int | None = None,
+    feature_cols: Any = None,
+    output_col: str | list[str] = "prediction",
+    **local: Any,
+) -> Any:
+    """Model.predict for an RDD of inputs, or a DataFrame.
+
+    Args:
+        batch_size: rows that one call of the engine takes.
+        feature_cols: columns of a DataFrame that are the model's inputs.
+        output_col: name of the new column, or one for each output. An output of one number a row
+            becomes a column of numbers, others arrays of numbers.
+        local: arguments of Model.predict that make no sense here; refused unless None.
+    """
+    given = sorted(name for name, value in local.items() if value is not None)
+    if given:
+        raise ConfigError(
+            f"predict on Spark: these arguments are unknown, or not for an RDD or DataFrame. "
+            f"Received: {given}. Known ones are batch_size, feature_cols and output_col."
+        )
+    refuse_stateful(model, "predict")
+    size = check_batch_size(128 if batch_size is None else batch_size)
+    if not cluster.is_connect(x):
+        cluster.check_not_inside(cluster.spark_context(x), "predict")
+    if is_frame(x):
+        return _predict_frame(model, x, size, feature_cols, output_col)
+    if feature_cols is not None:
+        raise ConfigError(
+            "predict: feature_cols belongs to a DataFrame. Received: an RDD. Leave it out."
+        )
+    return _predict_rdd(model, x, size)
+
+
+def parcel_for(model: Any, where: Any, layout: Layout, size: int, threads: int) -> Sent:
+    """The Parcel for prediction, sent to the session of `where`, an RDD or DataFrame."""
+    sample = layout.zeros(2)
+    runtime = model._local()
+    state = runtime.prepare(sample, training=model._has_trained())
+    shapes = steps.shapes_of(sample)
+    refuse_assigned(model, shapes, sample.structure, "predict")
+    found: dict[str, Any] = {}
+
+    def compile_for(rows: int) -> Any:
+        program, outputs = steps.predict_program(model, state, shapes.with_rows(rows),
+                                                 layout.structure)  # fmt: skip
+        found["outputs"] = outputs
+        return program
+
+    needed = {
+        name: array for name, array in state.arrays().items()
+        if name in ("weights", "state") or name.startswith("var")
+    }  # fmt: skip
+
+    def make() -> tuple[Parcel, Any]:
+        parcel = make_parcel(needed, layout, compile_for, size, threads)
+        specs = tuple(Spec(t.shape[1:], t.dtype) for t in flatten(found["outputs"]))
+        return parcel._replace(outputs=specs), found["outputs"]
+
+    key = (layout, size, threads, model.last_change(), this_engine())
+    return sent_once(runtime, where, key, needed, make)
+
+
+# ---- RDD ---------------------------------------------------------------------------------------
+
+
+def _predict_rdd(model: Any, rdd: Any, size: int) -> Any:
+    layout = (_known_layout(model) or _first_layout(model, rdd)).through(model)
+    sent = parcel_for(model, rdd, layout, size, cluster.task_cpus(rdd.ctx))
+    structure, value = sent.outputs, sent.value
+    single = not isinstance(structure, (list, tuple, dict))
+    keys = sorted(structure) if isinstance(structure, dict) else None
+
+    def run(partition: int, items: Iterator[Any]) -> Iterator[Any]:
+        return failures.alone(predict_records(value(), partition, items, size, single, keys))
+
+    return rdd.mapPartitionsWithIndex(run)
+
+
+def _known_layout(model: Any) -> Layout | None:
+    """The layout of a model with one Input of floats whose shape leaves nothing open."""
+    inputs = frames.inputs_of(model, None)
+    if len(inputs) != 1:
+        return None
+    shape, dtype = tuple(d for d in inputs[0][0] if d is not None), inputs[0][1]
+    if not shape or len(shape) < len(inputs[0][0]) or dtype != "float32":
+        return None
+    return Layout((Leaf("x", shape, dtype),), (1, 0, 0), (0, None, None))
+
+
+def _first_layout(model: Any, rdd: Any) -> Layout:
+    sample = rdd.take(1)
+    if not sample:
+        raise DataError(
+            "predict: the RDD holds no records. Received: 0 rows. Check the filters that made it."
+        )
+    layout = layout_of(sample[0], supervised=False, text=takes_text(model))
+    inputs = frames.inputs_of(model, None)
+    if inputs and layout.counts[0] != len(inputs) and isinstance(sample[0], tuple):
+        raise inputs_alone(len(inputs), sample[0])
+    return layout
+
+
+def predict_records(
+    parcel: Parcel, partition: int, items: Iterator[Any], size: int, single: bool, keys: Any
+) -> Iterator[Any]:
+    """Outputs of records, in order."""
+    worker = worker_for(parcel)
+    columns = Columns(parcel.layout, partition)
+    for chunk in in_chunks(items, size):
+        rows = columns.chunk(chunk, supervised=False)
+        results = worker.predict(rows)
+        for i in range(len(chunk)):
+            values = [r[i] for r in results]
+            yield values[0] if single else dict(zip(keys, values)) if keys else values
+
+
+# ---- DataFrame ---------------------------------------------------------------------------------
+
+
+def _predict_frame(
+    model: Any, frame: Any, size: int, feature_cols: Any, output_col: str | list[str]
+) -> Any:
+    if feature_cols is None:
+        raise ConfigError(
+            "predict on a DataFrame needs feature_cols. Received: None. "
+            f"The columns are {frame.columns}."
+        )
+    names = [output_col] if isinstance(output_col, str) else list(output_col)
+    taken = [n for n in names if n in frame.columns]
+    if taken:
+        raise ConfigError(
+            f"predict: the DataFrame has a column {taken} already. Received: output_col="
+            f"{output_col!r}. Choose another output_col."
+        )
+    wanted = len(frames.inputs_of(model, None))
+    chosen = frames.Chosen(frame)
+    groups, structure = frames.column_groups(chosen.named(feature_cols), wanted)
+    selected = chosen.select([c for group in groups for c in group])
+    layout = _frame_layout(model, selected, groups, structure)
+    connect = cluster.is_connect(frame)
+    cpus = 1 if connect else cluster.task_cpus(frame.sparkSession.sparkContext)
+    sent = parcel_for(model, frame, layout, size, cpus)
+    outputs = len(flatten(sent.outputs))
+    if len(names) != outputs:
+        raise ConfigError(
+            f"predict: the model has {outputs} outputs. Received: output_col="
+            f"{output_col!r}. Give one name for each."
+        )
+    return _map_batches(frame, chosen, groups, sent, names)
+
+
+def _frame_layout(
+    model: Any, selected: Any, groups: list[tuple[str, ...]], structure: Any
+) -> Layout:
+    """Shapes from the Inputs; without known Inputs, from the first row."""
+    counts = (len(groups), 0, 0)
+    inputs = frames.inputs_of(model, structure)
+    if len(inputs) != len(groups) or any(None in shape for shape, _ in inputs):
+        if selected.isStreaming:
+            raise ConfigError(
+                "predict on a stream needs Inputs of known shape, for there is no first row to "
+                f"look at. Received: inputs {[shape for shape, _ in inputs]} (without the batch "
+                "axis). Give the model's Input a whole shape, and pad the column to it."
+            )
+        nested = (structure, None, None)
+        return frames.Records(selected, tuple(groups), counts, nested).layout(model, "predict")
+    text, schema = takes_text(model), selected.schema
+    leaves = [
+        Leaf(", ".join(group), tuple(d or 0 for d in shape), frames.leaf_dtype(schema, group, text))
+        for group, (shape, _) in zip(groups, inputs, strict=True)
+    ]
+    return Layout(tuple(leaves), counts, (structure, None, None)).through(model)
+
+
+def _map_batches(frame: Any, chosen: Any, groups: Any, ready: Sent, names: list[str]) -> Any:
+    """The frame with the outputs appended, by way of Arrow batches. On the way columns have
+    numbers for names, so that any names may be taken, even one twice."""
+    from pyspark.sql.types import StructField, StructType
+
+    wanted = list(dict.fromkeys(n for group in groups for n in group))
+    kept = list(frame.columns)
+    numbers = [str(i) for i in range(len(kept) + len(wanted))]
+    sent = frame.select("*", *chosen.plain(wanted)).toDF(*numbers)
+    known = [
+        field.__class__(number, field.dataType, field.nullable, field.metadata)
+        for number, field in zip(numbers, frame.schema.fields, strict=False)
+    ]
+    outputs = [f"{HIDDEN}{i}" for i in range(len(names))]
+    fields = [StructField(name, _spark_type(spec))
+              for name, spec in zip(outputs, ready.parcel.outputs, strict=True)]  # fmt: skip
+    value = ready.value
+
+    def run(batches: Iterator[Any]) -> Iterator[Any]:
+        made = predict_batches(value(), groups, wanted, [*numbers[: len(kept)], *outputs], batches)
+        return failures.alone(made)
+
+    return map_in_arrow(sent, run, StructType([*known, *fields])).toDF(*kept, *names)
+
+
+def _spark_type(spec: Spec) -> Any:
+    """The column type of an output: a number, or lists of them."""
+    from pyspark.sql import types
+
+    kinds = {"float32": types.FloatType, "float64": types.DoubleType, "int32": types.IntegerType,
+             "int64": types.LongType, "bool": types.BooleanType}  # fmt: skip
+    if spec.dtype not in kinds:
+        raise ConfigError(
+            f"predict on a DataFrame: outputs must be one of {', '.join(kinds)}. Received: "
+            f"{spec.dtype}. Cast the model's output."
+        )
+    kind: Any = kinds[spec.dtype]()
+    for _ in _listed(spec.shape):
+        kind = types.ArrayType(kind)
+    return kind
+
+
+def _listed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes that become nested lists; a single number is a plain float."""
+    return () if int(np.prod(shape, dtype=np.int64)) == 1 and len(shape) <= 1 else shape
+
+
+def predict_batches(
+    parcel: Parcel, groups: Any, read: list[str], names: list[str], batches: Iterator[Any]
+) -> Iterator[Any]:
+    """Arrow batches with the outputs appended and the last columns, which were sent for the model
+    alone, dropped.
+
+    Args:
+        read: what messages call those last columns. names: of all columns of the result.
+    """
+    import pyarrow as pa
+
+    worker, first = worker_for(parcel), 0
+    for batch in batches:
+        kept = batch.num_columns - len(read)
+        features = pa.RecordBatch.from_arrays(batch.columns[kept:], read)
+        with in_partition(_partition()):
+            raw = arrow.leaves_of_batch(features, groups, parcel.layout.records.leaves, first)
+            inputs = parcel.layout.fed(raw)
+        outputs = [_arrow_array(r) for r in worker.predict(inputs)]
+        first += batch.num_rows
+        yield pa.RecordBatch.from_arrays([*batch.columns[:kept], *outputs], names)
+
+
+def _partition() -> int:
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    return int(context.partitionId()) if context else 0
+
+
+def _arrow_array(values: np.ndarray) -> Any:
+    """(rows, ...) numbers as an Arrow array of numbers or nested lists."""
+    import pyarrow as pa
+
+    shape = _listed(values.shape[1:])
+    array = pa.array(values.reshape(-1))
+    sizes = [len(values), *shape]
+    for axis in range(len(shape), 0, -1):
+        count = int(np.prod(sizes[:axis], dtype=np.int64))
+        offsets = np.arange(count + 1, dtype=np.int32) * np.int32(sizes[axis])
+        array = pa.ListArray.from_arrays(pa.array(offsets), array)
+    return array
+
+
+def map_in_arrow(frame: Any, function: Any, schema: Any) -> Any:
+    """DataFrame.mapInArrow, which in pyspark insists on pandas although nothing here uses it."""
+    if cluster.is_connect(frame):
+        return frame.mapInArrow(function, schema)
+    from pyspark.sql.dataframe import DataFrame
+    from pyspark.sql.pandas.functions import PythonEvalType  # its module differs in 3.5 and 4
+    from pyspark.sql.udf import _create_udf
+
+    made = _create_udf(function, schema, PythonEvalType.SQL_MAP_ARROW_ITER_UDF)
+    column = made(*[frame[c] for c in frame.columns])
+    if frame.sparkSession.version.startswith("3."):
+        result = frame._jdf.pythonMapInArrow(column._jc.expr(), False)
+    else:
+        result = frame._jdf.mapInArrow(column._jc, False, None)
+    return DataFrame(result, frame.sparkSession)

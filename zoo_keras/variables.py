@@ -1,0 +1,314 @@
+"""Variables: named arrays that training changes, and their packing into flat vectors.
+
+In: shapes, initializers, arrays. Out: Variables whose arrays may be views of one flat vector (in
+private or shared memory). Knows graphs only through the running trace; no layer, no C.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from zoo_keras import dtypes
+from zoo_keras.errors import FileError, ShapeError
+from zoo_keras.graph import Operators, current_trace, install_operators
+from zoo_keras.guard import NONE, Guard, Guards, as_one
+
+_numbers = itertools.count()
+_versions, _structures = itertools.count(1), itertools.count(1)
+_version = 0
+_structure = 0
+_guarding = threading.Lock()
+
+
+def structure() -> int:
+    """Grows whenever a Variable is made or moved, or a layer gets or loses another: whoever has
+    compiled programs looks whether it was his model. Numbers that it grew to are never reused."""
+    return _structure
+
+
+def restructure() -> int:
+    """Note such a change; returns its number."""
+    global _structure
+    _structure = number = next(_structures)
+    return number
+
+
+def version() -> int:
+    """Another number whenever some Variable of the process may have changed."""
+    return _version
+
+
+def touch() -> None:
+    """Note that weights have changed."""
+    global _version
+    _version = next(_versions)
+
+
+def guard_of(variables: Iterable[Any]) -> Guard | Guards:
+    """The guard of these Variables, which get one if they have none. Who runs a program on them
+    reads or writes under it. Variables of several models may have several guards."""
+    with _guarding:
+        found = list(variables)
+        guard = as_one(v.guard for v in found if v.guard is not None)
+        fresh = guard if isinstance(guard, Guard) else Guard()
+        for variable in found:
+            if variable.guard is None:
+                variable.guard = fresh
+        return as_one(v.guard for v in found)
+
+
+@contextmanager
+def unchanged(variables: Iterable[Any]) -> Iterator[None]:
+    """No program and no assignment changes these Variables inside the block."""
+    found = list(variables)
+    if len(found) > 1:  # a first run may begin meanwhile, so it must find a guard
+        guard = guard_of(found)
+    else:
+        guard = as_one(v.guard for v in found if v.guard is not None)
+    if guard is NONE:
+        yield
+        return
+    behind = any(v.before_read is not None for v in found)  # to read them changes them
+    with guard.writing() if behind else guard.reading():
+        yield
+
+
+@contextmanager
+def changing(variables: Iterable[Any]) -> Iterator[None]:
+    """Nobody reads these Variables before the block is done."""
+    with as_one(v.guard for v in variables if v.guard is not None).writing():
+        yield
+
+
+class _Awaited(threading.local):
+    numbers: int | None = None  # that layers may still ask for
+
+
+_awaited = _Awaited()
+
+
+@contextmanager
+def awaited_weights(numbers: int) -> Iterator[None]:
+    """Inside, values of weights are about to come from a file that has so many numbers.
+
+    Layers' weights start as zeros, which take no memory yet. More of them are a FileError.
+    """
+    before, _awaited.numbers = _awaited.numbers, numbers
+    try:
+        yield
+    finally:
+        _awaited.numbers = before
+
+
+def is_awaited(path: str, shape: Sequence[int]) -> bool:
+    """Whether a weight's values are about to come from a file; FileError if it has not so many."""
+    if _awaited.numbers is None:
+        return False
+    _awaited.numbers -= math.prod(shape)
+    if _awaited.numbers < 0:
+        raise FileError(
+            f"The configuration asks for more weights than the file holds. Received: "
+            f'"{path}" of shape {tuple(shape)}. The file is damaged or hostile.'
+        )
+    return True
+
+
+class Variable(Operators):
+    """A named array with an optional regularizer and constraint, as keras.Variable.
+
+    Args:
+        initializer: an array, a number, or a callable `f(shape, dtype=...)`.
+        shape: needed when the initializer is callable.
+    """
+
+    is_zk_variable = True
+    guard: Guard | None = None  # since a program runs on it
+    carried = False  # a state that programs change from run to run, prediction included
+    __array_priority__ = 100
+    # Called before the values are read or set from outside, when they may be behind the steps made.
+    before_read: Callable[[], None] | None = None
+
+    def __init__(
+        self,
+        initializer: Any,
+        shape: Sequence[int] | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        aggregation: str = "none",
+        synchronization: str = "auto",
+        name: str | None = None,
+        *,
+        regularizer: Any = None,
+        constraint: Any = None,
+    ) -> None:
+        self.name = name or f"variable_{next(_numbers)}"
+        self.path = self.name
+        self.trainable = self.trainable_when_made = trainable
+        self.autocast = autocast
+        restructure()
+        self.aggregation = aggregation
+        self.regularizer, self.constraint = regularizer, constraint
+        self._value = _first_value(initializer, shape, dtype)
+        self.dtype = self._value.dtype.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._value.shape
+
+    @property
+    def ndim(self) -> int:
+        return self._value.ndim
+
+    @property
+    def value(self) -> Any:
+        """The array, or in a running trace the tensor that stands for it."""
+        trace = current_trace()
+        return trace.read(self) if trace else self.present()
+
+    def present(self) -> np.ndarray:
+        """The array, up to date."""
+        if self.before_read is not None:
+            self.before_read()
+        return self._value
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the present values."""
+        if self.guard is None:
+            return self.present().copy()
+        with unchanged([self]):
+            return self.present().copy()
+
+    def assign(self, value: Any) -> Any:
+        """Set the values (in a running trace: note the update of the graph). Returns the value."""
+        trace = current_trace()
+        if trace:
+            from zoo_keras.primitives.op import as_tensors, cast_to
+
+            trace.assign(self, cast_to(as_tensors([value])[0], self.dtype))
+            return value
+        array = np.asarray(value)
+        if array.shape != self.shape:
+            raise ShapeError(
+                f'Variable "{self.path}" has shape {self.shape}. Received: a value of shape '
+                f"{array.shape}. Pass an array of the variable's own shape."
+            )
+        if self.guard is None:
+            self.present()[...] = array
+        else:
+            with self.guard.writing():
+                self.present()[...] = array
+                self.guard.touched()
+        touch()
+        return value
+
+    def overwrite(self, value: Any) -> None:
+        """Set the values from within `before_read`."""
+        self._value[...] = value
+        if self.guard is not None:
+            self.guard.touched()
+
+    def assign_add(self, value: Any) -> Any:
+        """Add to the values."""
+        return self.assign(self + value)
+
+    def assign_sub(self, value: Any) -> Any:
+        """Subtract from the values."""
+        return self.assign(self - value)
+
+    def move_to(self, array: np.ndarray) -> None:
+        """Keep the values in this array (a view of a flat vector) from now on."""
+        array[...] = self.present()
+        self._value, self.before_read = array, None
+        restructure()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.present(), dtype=dtype, copy=copy)
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __float__(self) -> float:
+        return float(self.present())
+
+    def __int__(self) -> int:
+        return int(self.present())
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {**self.__dict__, "_value": self.numpy()}
+        for key in ("before_read", "guard"):
+            state.pop(key, None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        restructure()
+
+    def __copy__(self) -> Variable:
+        return copy.deepcopy(self)
+
+    def __repr__(self) -> str:
+        return f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}>"
+
+
+install_operators(Variable)
+# Compared by identity, so that lists of Variables can be searched.
+Variable.__eq__ = object.__eq__  # type: ignore[method-assign]
+Variable.__ne__ = object.__ne__  # type: ignore[method-assign]
+
+
+def _first_value(initializer: Any, shape: Sequence[int] | None, dtype: Any) -> np.ndarray:
+    if callable(initializer):
+        kind = dtypes.standardize(dtype)
+        if shape is None:
+            raise ShapeError("Variable: an initializer function needs `shape`. Received: None.")
+        made = np.asarray(initializer(tuple(shape), dtype=kind), dtype=kind, order="C")
+        # Initializers of the user's may give the same array twice; ours do not.
+        return made if type(initializer).__module__.startswith("zoo_keras.") else made.copy()
+    kind = dtypes.standardize(dtype) if dtype is not None else dtypes.of_python(initializer)
+    array = np.array(initializer, dtype=kind, order="C")
+    return array if shape is None else array.reshape(shape)
+
+
+class FlatVector:
+    """Variables of one dtype laid end to end in one array; the variables become views of it.
+
+    >>> flat = FlatVector([kernel, bias])
+    >>> flat.array[flat.offsets[0]]  # the kernel's first number
+    """
+
+    def __init__(
+        self,
+        variables: Iterable[Variable],
+        allocate: Callable[[int], np.ndarray] | None = None,
+    ) -> None:
+        self.variables = list(variables)
+        sizes = [v._value.size for v in self.variables]
+        self.offsets = [0, *np.cumsum(sizes, dtype=np.int64).tolist()]
+        self.size = self.offsets[-1]
+        self.array = (allocate or _float_vector)(self.size)
+        self._views = [
+            self.array[lo : lo + size].reshape(variable.shape)
+            for variable, lo, size in zip(self.variables, self.offsets, sizes, strict=False)
+        ]
+        self.reclaim()
+
+    def reclaim(self) -> None:
+        """Take over the Variables, with their present values, that are views of other arrays."""
+        for variable, view in zip(self.variables, self._views, strict=True):
+            if variable._value is not view:
+                variable.move_to(view)
+
+
+def _float_vector(size: int) -> np.ndarray:
+    from zoo_keras.native import aligned
+
+    return aligned(4 * size).view(np.float32)
