@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from zoo_keras.spark.fit.schedule import make_schedule
+from zoo_keras.spark.fit.schedule import make_schedule, place_of_epoch
 
 SIZES = [(1,), (10,), (5, 0, 3), (0, 0, 7), (100, 1), (33, 32, 31, 34), (1, 1, 1, 1), (1000, 3)]
 
@@ -47,3 +47,10 @@ def test_no_rows_make_one_empty_step():
     assert schedule.steps == 1
     assert schedule.batch(0) == 0
     assert schedule.sizes(0) == []
+
+
+def test_epochs_of_wanted_steps_stop_where_the_records_do():
+    places = [place_of_epoch(epoch, 2, 3) for epoch in range(4)]
+    assert places == [(0, 0, 2), (0, 2, 1), (1, 0, 2), (1, 2, 1)]
+    assert place_of_epoch(5, None, 3) == (5, 0, 3)
+    assert place_of_epoch(1, 9, 3) == (1, 0, 3)

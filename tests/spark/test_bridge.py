@@ -336,7 +336,7 @@ def _leave(rank):
     rank.gather()
     if rank.rank == 1:
         rank.hang_up()
-        time.sleep(10)
+        time.sleep(25)
     rank.barrier()
 
 

@@ -86,7 +86,9 @@ def learnt(layer):
         return [layer.adapt_mean, layer.adapt_variance]
     if isinstance(layer, layers.Discretization):
         return [np.array(layer.bin_boundaries, np.float32)]
-    return [np.array(layer.get_vocabulary()), *layer.own_arrays().values()]
+    store: dict[str, np.ndarray] = {}
+    layer.save_own_variables(store)
+    return [np.array(layer.get_vocabulary()), *store.values()]
 
 
 @pytest.mark.parametrize("make, data", LEARNERS, ids=lambda v: "")

@@ -275,7 +275,7 @@ BAD_CALLS = {
     "cols": (calling(feature_cols="f"), ConfigError, "belong to a DataFrame"),
     "validation": (calling(validation_data=(X, LABELS[:5])), DataError, "same number of rows"),
     "class_weight": (
-        calling(class_weight={"cat": 2.0}), ConfigError, r"class numbers .* Received: \['cat'\]",
+        calling(class_weight={"cat": 2.0}), ConfigError, "class numbers .* Received: {'cat': 2.0}",
     ),
     "order": (calling(order_rows=2), ConfigError, "order_rows must be a bool"),
     "no cols": (on_frame(), ConfigError, "needs feature_cols and label_cols"),

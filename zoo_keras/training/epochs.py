@@ -51,17 +51,18 @@ class Epochs:
             batch = next(self._left, None)
             if batch is None:
                 self._left = None
-                self._warn()
+                warn_interrupted(self.what, self.steps)
                 return
             self._seen += 1
             yield batch
         if self._seen == self.data.steps:
             self._left = None
 
-    def _warn(self) -> None:
-        warnings.warn(
-            f"Your input ran out of data; interrupting the epoch. Make sure that your dataset or "
-            f"generator has at least {self.what} batches for each epoch ({self.what}="
-            f"{self.steps}).",
-            stacklevel=5,
-        )
+
+def warn_interrupted(what: str, steps: int | None) -> None:
+    """Say that an epoch ended with its data."""
+    warnings.warn(
+        "Your input ran out of data; interrupting the epoch. Make sure that your dataset or "
+        f"generator has at least {what} batches for each epoch ({what}={steps}).",
+        stacklevel=6,
+    )

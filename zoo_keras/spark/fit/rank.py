@@ -20,7 +20,7 @@ from zoo_keras.spark.data.records import Layout
 from zoo_keras.spark.engine import check_engine, check_ranks
 from zoo_keras.spark.fit.plan import FitPlan
 from zoo_keras.spark.fit.rank_data import PAUSE, RankData, wait_for_blob
-from zoo_keras.spark.fit.schedule import make_schedule
+from zoo_keras.spark.fit.schedule import make_schedule, place_of_epoch
 from zoo_keras.spark.transport.allreduce import SUM_VALUES
 from zoo_keras.spark.transport.bridge import Region
 from zoo_keras.spark.transport.job import RankContext
@@ -249,7 +249,7 @@ class RankWorker:
     def _steps(self, epoch: int) -> int:
         """All steps of an epoch, or as many as the driver wants; returns their number."""
         self._halts = False
-        for step in range(self.plan.steps or self.schedule.steps):
+        for step in range(self._place_of(epoch)[2]):
             if not self._turn(epoch, step):
                 return step
             halted = self._step(epoch, step)
@@ -270,16 +270,14 @@ class RankWorker:
         for i in self.plan.metric_others:
             self.others[i][...] = 0
 
-    def _place(self, epoch: int, step: int) -> tuple[int, np.ndarray | None]:
-        """(step within a pass over the records, order of rows in that pass).
+    def _place_of(self, epoch: int) -> tuple[int, int, int]:
+        done = epoch - self.plan.origin
+        return place_of_epoch(done, self.plan.steps, self.schedule.steps)
 
-        With steps_per_epoch an epoch goes on where the last one ended.
-        """
-        passed = epoch
-        if self.plan.steps is not None:
-            done = (epoch - self.plan.origin) * self.plan.steps + step
-            passes, step = divmod(done, self.schedule.steps)
-            passed = self.plan.origin + passes
+    def _place(self, epoch: int, step: int) -> tuple[int, np.ndarray | None]:
+        """(step within a pass over the records, order of rows in that pass)."""
+        passes, first, _ = self._place_of(epoch)
+        passed, step = self.plan.origin + passes, first + step
         if self._pass[0] != passed:
             seed = self.plan.seed * 1_000_003 + self.rank.rank
             order = epoch_order(self.data.rows, self.plan.shuffle, seed, passed)

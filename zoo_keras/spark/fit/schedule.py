@@ -55,3 +55,15 @@ class Schedule(NamedTuple):
 def make_schedule(rows: Sequence[int], batch_size: int) -> Schedule:
     """The schedule whose global batches have batch_size rows, or a little fewer: all alike."""
     return Schedule(tuple(rows), max(1, -(-sum(rows) // batch_size)))
+
+
+def place_of_epoch(epoch: int, wanted: int | None, steps: int) -> tuple[int, int, int]:
+    """(pass over the records, its first step, number of steps) of an epoch, counted from 0.
+
+    With `wanted` steps an epoch goes on where the last one ended, and stops where the records do,
+    as in Keras: 3 steps in a pass and 2 wanted make epochs of 2, 1, 2, 1 steps.
+    """
+    each = -(-steps // wanted) if wanted else 1
+    passed, part = divmod(epoch, each)
+    first = part * (wanted or 0)
+    return passed, first, min(wanted or steps, steps - first)

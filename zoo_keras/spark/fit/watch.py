@@ -14,9 +14,11 @@ import numpy as np
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.spark.fit.measures import Measured
 from zoo_keras.spark.fit.plan import FitPlan
+from zoo_keras.spark.fit.schedule import place_of_epoch
 from zoo_keras.spark.fit.turns import Lagging
 from zoo_keras.spark.transport.bridge import BridgeError, PeerLostError
 from zoo_keras.spark.transport.job import BarrierJob
+from zoo_keras.training.epochs import warn_interrupted
 
 POLL, POLL_LED = 0.02, 0.001  # seconds between looks at the ranks' boards
 
@@ -42,6 +44,7 @@ class Watcher:
         self.slices: dict[int, list[int]] = {}
         self.step = -1
         self.steps: int | None = None  # of an epoch, once the ranks have counted their rows
+        self.passed = 1  # steps of a pass over the records
         self.weights_version = 0
         self.turn = [-1, -1]  # (epoch, step) that ranks may make, where the driver leads
         self.fetched = np.zeros(0, np.float32)  # weights as a hook has found them
@@ -102,7 +105,8 @@ class Watcher:
                 f"{rows} and {tests} rows, with validation_split={self.plan.validation_split}. Use "
                 "more rows, or another split."
             )
-        self.steps = self.plan.steps or -(-rows // self.plan.batch_size)
+        self.passed = max(1, -(-rows // self.plan.batch_size))
+        self.steps = self.plan.steps or self.passed
         for callback in self.bars.callbacks:
             callback.params["steps"] = self.steps
             if getattr(callback, "_bar", None) is not None:
@@ -118,6 +122,11 @@ class Watcher:
                 program = self.compiler.program(name, self.slices[rank])
                 if program is not None:
                     self.job.control.publish(name, pickle.dumps(program, protocol=5))
+
+    def _steps_now(self) -> int:
+        """Steps of the present epoch, which may end with the records."""
+        done = self.fit.epoch - self.plan.origin
+        return place_of_epoch(done, self.plan.steps, self.passed)[2]
 
     # ---- while an epoch runs -------------------------------------------------------------------
 
@@ -149,7 +158,7 @@ class Watcher:
         try:
             self.bars.on_train_batch_end(step, logs)
             stop = bool(self.model.stop_training or facts["halted"])  # later ones hold a step on
-            if step + 1 < (self.steps or 0) and not stop:
+            if step + 1 < self._steps_now() and not stop:
                 self.bars.on_train_batch_begin(step + 1)
         finally:
             lagging.end()
@@ -190,6 +199,8 @@ class Watcher:
         if found is None:
             return
         fit, steps = self.fit, int(records[0].facts["steps"])
+        if self.plan.steps and self._steps_now() == steps < self.plan.steps:
+            warn_interrupted("steps_per_epoch", self.plan.steps)
         iterations = int(records[0].facts["iterations"])
         self.compiler.take(found.weights, found.slots, found.scalars, iterations)
         fit.logs = self.compiler.logs(found.trained)
