@@ -466,8 +466,19 @@ class BarrierJob:
         """Spark ends a failed or cancelled job before its tasks have ended."""
         end = time.monotonic() + _GONE_TIMEOUT
         names = [f"{self.job}-progress-{rank}" for rank in range(self.size)]
-        while any(map(self._bridge.locate, names)) and time.monotonic() < end:
+        while not cluster.is_stopped(self._sc) and time.monotonic() < end:
+            if not any(map(self._located, names)):
+                return
             time.sleep(_LOOK_EVERY)
+
+    def _located(self, name: str) -> bool:
+        """Whether a task still publishes a block; a session that has just stopped has none."""
+        try:
+            return bool(self._bridge.locate(name))
+        except bridges.BridgeError:
+            if cluster.is_stopped(self._sc):
+                return False
+            raise
 
     def __enter__(self) -> BarrierJob:
         return self
