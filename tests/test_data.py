@@ -8,7 +8,7 @@ import pytest
 import zoo_keras as keras
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.layers import Add, Dense
-from zoo_keras.training.data import ArrayData, epoch_order, make_data
+from zoo_keras.training.data import ArrayData, Orders, epoch_order, make_data
 
 RNG = np.random.default_rng(0)
 
@@ -280,3 +280,17 @@ def test_epochs_of_few_steps_go_on_and_validation_begins_anew():  # as keras 3.1
     history = model.fit(x, y, steps_per_epoch=2, validation_data=(x, y), validation_steps=2, **how)
     assert history.history["loss"] == [3.5, 31.5]
     assert history.history["val_loss"] == [3.5, 3.5]
+
+
+def test_a_large_shuffled_batch_holds_the_rows_that_a_small_one_would():
+    x = np.arange(40_000, dtype="f4").reshape(-1, 4)
+    order = epoch_order(len(x), True, seed=3, epoch=1)
+    large = [b.x[0] for b in ArrayData(np.repeat(x, 40, axis=1), batch_size=3000).batches(order)]
+    small = [b.x[0] for b in ArrayData(x, batch_size=16).batches(order)]
+    np.testing.assert_array_equal(np.concatenate(large)[:, ::40], np.concatenate(small))
+
+
+def test_an_order_made_ahead_is_the_one_asked_for(monkeypatch):
+    monkeypatch.setattr(Orders, "LONG", 1)
+    orders = Orders(lambda epoch: np.array([epoch]), 2)
+    assert [int(orders.of(epoch, epoch == 2)[0]) for epoch in range(3)] == [0, 1, 2]

@@ -7,7 +7,9 @@ list of arrays for inputs, targets and sample weights. All checks happen before 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,6 +91,24 @@ class Data:
         """After the last batch of an epoch."""
 
 
+AHEAD_BYTES = 1 << 18  # of a batch: a smaller one is gathered quicker than handed over
+
+
+def _ahead(make: Callable[[Any], Batch], parts: Iterable[Any], ahead: bool) -> Iterator[Batch]:
+    """make(part) of each; with `ahead` the next one is made while the caller works on the last."""
+    if not ahead:
+        yield from map(make, parts)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future[Batch]] = deque()
+        for part in parts:
+            waiting.append(pool.submit(make, part))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        for last in waiting:
+            yield last.result()
+
+
 class ArrayData(Data):
     """Arrays in memory, shuffled and cut into batches."""
 
@@ -123,11 +143,27 @@ class ArrayData(Data):
 
     def batches(self, order: np.ndarray | None = None) -> Iterator[Batch]:
         """Batches of consecutive rows, or of the rows in the given order."""
-        for lo in range(0, self.rows, self.batch_size):
-            hi = min(lo + self.batch_size, self.rows)
-            take = slice(lo, hi) if order is None else order[lo:hi]
-            yield Batch([a[take] for a in self.x], [a[take] for a in self.y],
-                        [a[take] for a in self.weights], self.structure)  # fmt: skip
+        starts = range(0, self.rows, self.batch_size)
+        if order is None:
+            yield from (self._rows(slice(lo, lo + self.batch_size)) for lo in starts)
+        else:
+            parts = (order[lo : lo + self.batch_size] for lo in starts)
+            yield from _ahead(self._rows, parts, self._batch_bytes() >= AHEAD_BYTES)
+
+    def _rows(self, rows: slice | np.ndarray) -> Batch:
+        """The batch of these rows. np.take is 2 to 3 times as quick as indexing by an array."""
+
+        def of(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+            if isinstance(rows, slice):
+                return [a[rows] for a in arrays]
+            return [np.take(a, rows, axis=0) for a in arrays]
+
+        return Batch(of(self.x), of(self.y), of(self.weights), self.structure)
+
+    def _batch_bytes(self) -> int:
+        rows = max(self.rows, 1)
+        arrays = [*self.x, *self.y, *self.weights]
+        return sum(a.nbytes for a in arrays) // rows * min(self.batch_size, rows)
 
     def split(self, fraction: float) -> tuple[ArrayData, ArrayData]:
         """The first 1 - fraction of the rows, and the rest."""
@@ -354,6 +390,27 @@ class PyDataset:
 
     def on_epoch_end(self) -> None:
         """Called after each epoch."""
+
+
+class Orders:
+    """The orders of epochs, asked for one after the other. That of a long next epoch is made while
+    the present one trains: 3,000,000 rows take 0.2 s, a quarter of an epoch of a small model."""
+
+    LONG = 1 << 18
+
+    def __init__(self, make: Callable[[int], np.ndarray | None], count: int) -> None:
+        self._make, self._long = make, count >= self.LONG
+        self._next: Future[np.ndarray | None] | None = None
+
+    def of(self, epoch: int, last: bool) -> np.ndarray | None:
+        """The order of an epoch; `last`: no other follows."""
+        ready, self._next = self._next, None
+        order = self._make(epoch) if ready is None else ready.result()
+        if self._long and not last:
+            pool = ThreadPoolExecutor(1)
+            self._next = pool.submit(self._make, epoch + 1)
+            pool.shutdown(wait=False)
+        return order
 
 
 def epoch_order(

@@ -9,7 +9,7 @@ import numpy as np
 
 from zoo_keras.callbacks.callback import CallbackList, History
 from zoo_keras.errors import ConfigError, NonFiniteLossError
-from zoo_keras.training.data import ArrayData, epoch_order
+from zoo_keras.training.data import ArrayData, Orders, epoch_order
 from zoo_keras.training.epochs import Epochs
 
 
@@ -32,7 +32,8 @@ class FitLoop:
         self.validation, self.validation_freq = None, validation_freq
         if validation is not None:
             self.validation = Epochs(validation, validation_steps, "validation_steps")
-        self.seed = next_shuffle_seed()
+        self.seed, self.last = next_shuffle_seed(), 0
+        self.orders = Orders(self._order, data.rows or 0)
         self.stops_on_nan = any(type(c).__name__ == "TerminateOnNaN" for c in bars.callbacks)
 
     def run(self, first: int, last: int) -> History:
@@ -44,7 +45,7 @@ class FitLoop:
             raise
 
     def _run(self, first: int, last: int) -> History:
-        model, bars = self.model, self.bars
+        model, bars, self.last = self.model, self.bars, last
         model.stop_training = False
         bars.on_train_begin()
         logs: dict[str, Any] = {}
@@ -91,12 +92,14 @@ class FitLoop:
         )
 
     def _batches(self, epoch: int) -> Any:
-        data, order = self.data, None
+        return self.epochs.batches(self.orders.of(epoch, epoch + 1 == self.last))
+
+    def _order(self, epoch: int) -> np.ndarray | None:
+        data = self.data
         if isinstance(data, ArrayData):
-            order = epoch_order(data.rows, self.shuffle, self.seed, epoch, data.batch_size)
-        elif self.shuffle and data.steps is not None:
-            order = epoch_order(data.steps, True, self.seed, epoch)
-        return self.epochs.batches(order)
+            return epoch_order(data.rows, self.shuffle, self.seed, epoch, data.batch_size)
+        whole = self.shuffle and data.steps is not None
+        return epoch_order(data.steps, True, self.seed, epoch) if whole else None
 
     def _check_loss(self, epoch: int, step: int) -> None:
         if not self.stops_on_nan and not np.isfinite(float(self.model._loss_tracker.total)):
