@@ -63,7 +63,7 @@ static inline void store_cols(float *to, const vf *sums, int vectors, int cols) 
     STORE_PART(32)
     STORE_PART(16)
 #endif
-        STORE_PART(8) STORE_PART(4) STORE_PART(2) STORE_PART(1)
+    STORE_PART(8) STORE_PART(4) STORE_PART(2) STORE_PART(1)
 #undef STORE_PART
 }
 
