@@ -449,13 +449,13 @@ static void repeat(const zk_call *c) {
 }
 
 const zk_kernel ZK_TABLE(arrays)[] = {{"copy", copy, NULL},
-                                     {"transpose", transpose, NULL},
-                                     {"broadcast_to", broadcast_to, NULL},
-                                     {"concatenate", concatenate, NULL},
-                                     {"strided_slice", strided_slice, NULL},
-                                     {"strided_slice_grad", strided_slice_grad, NULL},
-                                     {"pad", pad, NULL},
-                                     {"flip", flip, NULL},
-                                     {"tile", tile, NULL},
-                                     {"repeat", repeat, NULL},
-                                     {0}};
+                                      {"transpose", transpose, NULL},
+                                      {"broadcast_to", broadcast_to, NULL},
+                                      {"concatenate", concatenate, NULL},
+                                      {"strided_slice", strided_slice, NULL},
+                                      {"strided_slice_grad", strided_slice_grad, NULL},
+                                      {"pad", pad, NULL},
+                                      {"flip", flip, NULL},
+                                      {"tile", tile, NULL},
+                                      {"repeat", repeat, NULL},
+                                      {0}};

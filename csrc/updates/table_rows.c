@@ -407,8 +407,8 @@ static void settle_rows(const zk_call *c) {
 }
 
 const zk_kernel ZK_TABLE(table_rows)[] = {{"note_update", note_update, NULL},
-                                    {"replay_coefficients", replay_coefficients, NULL},
-                                    {"gather_replayed", gather_replayed, message_bytes},
-                                    {"rows_update", rows_update, rows_update_scratch},
-                                    {"settle_rows", settle_rows, NULL},
-                                    {0}};
+                                          {"replay_coefficients", replay_coefficients, NULL},
+                                          {"gather_replayed", gather_replayed, message_bytes},
+                                          {"rows_update", rows_update, rows_update_scratch},
+                                          {"settle_rows", settle_rows, NULL},
+                                          {0}};

@@ -1,7 +1,8 @@
 /* What one step of every optimizer does to a run of elements, and the settings that come with it:
- * gradient scaled and clipped, weight decay, moving average. Used on whole vectors (update.c) and on
- * single rows of a table (table_rows.c). Formulas are those of Keras 3. An output may lie over the input
- * that it replaces: element i is read before it is written and nothing else is assumed. */
+ * gradient scaled and clipped, weight decay, moving average. Used on whole vectors (update.c) and
+ * on single rows of a table (table_rows.c). Formulas are those of Keras 3. An output may lie over
+ * the input that it replaces: element i is read before it is written and nothing else is assumed.
+ */
 #ifndef ZK_OPTIM_H
 #define ZK_OPTIM_H
 #include "vec.h"
