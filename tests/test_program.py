@@ -452,7 +452,7 @@ def sample() -> Program:
 
 
 DAMAGES = [
-    ("instrs", "kernel", 10**6, "unknown kernel"), ("instrs", "kernel", -2, "unknown kernel"),
+    ("instrs", "kernel", 10**6, "unknown kernel"), ("instrs", "kernel", -3, "unknown kernel"),
     ("instrs", "nin", 10**6, "arguments outside"), ("instrs", "nout", -1, "arguments outside"),
     ("instrs", "arg0", -1, "arguments outside"), ("instrs", "arg0", 10**6, "arguments outside"),
     ("instrs", "attr0", 10**6, "attributes outside"), ("instrs", "nattr", -1, "attributes outside"),
