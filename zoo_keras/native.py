@@ -198,6 +198,7 @@ class Executable:
         bodies: Sequence[Executable] = (),
     ) -> None:
         err = ffi.new("char[256]")
+        self._handle: Any = None
         self._bodies = list(bodies)  # C reads them as long as this program lives
         inner = ffi.new("zk_program *[]", [body._handle for body in bodies])
         sizes = np.asarray(space_bytes, np.int64)

@@ -437,7 +437,7 @@ class _Tables:
 
     def _kernel(self, i: int, step: _Step) -> tuple[int, list[float]]:
         op, specs = step.node.op, [spec for _, spec in step.ins]
-        if op.kernel and op.fits(*specs):
+        if op.has_kernel_for(specs, step.out_specs):
             native.check_registry({op.kernel}, set())
             numbers = op.attrs_to_c(step.node.attrs, specs, list(step.out_specs))
             return native.KERNELS[op.kernel], [float(n) for n in numbers]

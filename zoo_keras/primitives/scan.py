@@ -35,6 +35,7 @@ from zoo_keras.graph import (
 from zoo_keras.primitives.arrays import reshape
 from zoo_keras.primitives.elementwise import add
 from zoo_keras.primitives.op import as_tensors, cast_to, op
+from zoo_keras.primitives.random import step_sources
 
 # step(states, xs) -> (states after it, outputs), all lists of tensors.
 Step = Callable[[list[Tensor], list[Tensor]], tuple[Sequence[Any], Sequence[Any]]]
@@ -131,9 +132,8 @@ def _level(source: Tensor | None) -> int:
 def _random_rows(length: int) -> Tensor:
     """(length, 2): the source of random numbers of each step."""
     source = (current_trace() or Trace()).random_source()
-    shifts = np.zeros((length, 2), np.int64)
-    shifts[:, 0 if _level(source) else 1] = np.arange(length) << _STEP_SHIFT
-    rows: Tensor = add(reshape(source, shape=(1, 2)), constant(shifts, "int64"))
+    column = 0 if _level(source) else 1
+    rows: Tensor = step_sources(source, length=length, column=column, shift=_STEP_SHIFT)
     return rows
 
 
