@@ -44,7 +44,7 @@ def loop_numbers(
             return nout + int(space[2:])
         return int(space[3:]) if space.startswith("out") else nout + nin - 1
 
-    count = sequences_of(attrs["body"].inputs, attrs["body"], attrs["states"], attrs["length"])
+    count = sequences_of(attrs["body"], attrs["states"])
     return native.attributes(
         "LOOP", body=index, states=attrs["states"], sequences=count, length=attrs["length"],
         reverse=attrs["reverse"], arena=body.space_bytes[0],
