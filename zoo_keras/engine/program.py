@@ -7,6 +7,7 @@ is arrays and plain data only, so it may cross process borders. Knows no model a
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -111,6 +112,12 @@ class Program:
         tables = (self.instrs, self.args, self.attrs, self.constants)
         own = sum(a.nbytes for a in tables) + 128 * len(self.labels)
         return own + sum(body.nbytes for body in self.bodies)
+
+    def by_numpy(self) -> list[str]:
+        """Labels of the instructions that numpy computes, those in bodies of loops included."""
+        inner = [attrs["body"] for _, attrs in self.host.values() if "body" in attrs]
+        own = [self.labels[i] for i in sorted(self.host)]
+        return own + [label for body in inner for label in body.by_numpy()]
 
     def bytes_of(self, space: str) -> int:
         """The size of a space, 0 when the program does not use it."""
@@ -446,6 +453,8 @@ class _Tables:
             sizes = len(step.outs), len(step.ins)
             return native.lib.ZK_LOOP, loop_numbers(step.node.attrs, step.body,
                                                     len(self.bodies) - 1, *sizes)  # fmt: skip
+        if op.kernel or op.tile:
+            _warn_of_slow_dtypes(self.labels[i], [*specs, *step.out_specs])
         self.host[i] = (op.name, _host_attrs(step))
         return native.lib.ZK_HOST, []
 
@@ -474,6 +483,22 @@ class _Tables:
                 self.instrs["scratch"][i] = step.scratch.offset
                 sizes[0] = max(sizes[0], step.scratch.end)
         return sizes
+
+
+_SLOW_DTYPES = {"float64", "float16"}
+_warned: set[str] = set()  # dtypes, in this process
+
+
+def _warn_of_slow_dtypes(label: str, specs: Sequence[Spec]) -> None:
+    """Say once for each dtype that numpy computes what is in it."""
+    for dtype in sorted(_SLOW_DTYPES & {s.dtype for s in specs} - _warned):
+        _warned.add(dtype)
+        warnings.warn(
+            f"{label}: {dtype} is computed by numpy, many times more slowly than float32, for "
+            f"which the engine has kernels. Received: a program with {dtype} tensors. Use the "
+            'dtype "float32" or the policy "mixed_bfloat16" where speed matters.',
+            stacklevel=2,
+        )
 
 
 def _label(node: Node) -> str:
