@@ -64,7 +64,7 @@ test-sanitize: .venv/zoo-dev
 	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
 	    PYTHONPATH=build/sanitize $(PYTEST) tests/test_*_ops.py tests/test_ops.py \
 	    tests/test_gemm.py tests/test_conv*.py tests/test_pool.py tests/test_chain.py \
-	    tests/test_kernel_coverage.py
+	    tests/test_kernel_coverage.py tests/test_along_axis.py tests/test_native_loop.py
 
 # All C sources compile for 64-bit ARM (Debian: gcc-aarch64-linux-gnu); they are not run there.
 check-aarch64:

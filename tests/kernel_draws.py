@@ -150,6 +150,38 @@ def picked(name: str, d: Draw) -> Iterator[Inputs]:
             yield [ids], {"depth": many} if name == "one_hot" else {}
 
 
+@drawn_for("sort", "argsort", "top_k", "cumsum", "take_along_axis", exact=True)
+def along_an_axis(name: str, d: Draw) -> Iterator[Inputs]:
+    for dtype in ("float32", "int32", "bool"):
+        shape = d.shape(elements=20_001)
+        axis = int(d.rng.integers(len(shape))) - (len(shape) if d.coin() else 0)
+        whole = dtype != "float32" or name == "argsort"
+        x = d.whole(shape, 9, dtype) if whole else d.floats(*shape)
+        if dtype == "float32" and name == "argsort":
+            odd = np.array([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0], "f4")
+            x = np.where(d.bools(*shape), x, d.rng.choice(odd, shape))
+        if name == "top_k":
+            yield [x], {"k": int(d.rng.integers(shape[-1] + 1))}
+        elif name == "take_along_axis":
+            many = d.size(9) if shape[axis] else 0
+            ids_shape = tuple(many if i == axis % len(shape) else n for i, n in enumerate(shape))
+            yield [x, d.whole(ids_shape, shape[axis], d.pick(["int32", "int64"]))], {"axis": axis}
+        else:
+            yield [x], {"axis": axis, **({"reverse": d.coin()} if name == "cumsum" else {})}
+
+
+@drawn_for("cast", exact=True)
+def cast(name: str, d: Draw) -> Iterator[Inputs]:
+    for of in sorted(R["cast"].writes or ()):
+        x = d.floats(*d.shape(), low=0.0, high=99.0).astype(of)
+        yield [x], {"dtype": d.pick(["int64", "float64", "int16", "uint32"])}
+
+
+@drawn_for("step_sources", exact=True)
+def sources(name: str, d: Draw) -> Iterator[Inputs]:
+    yield [d.whole((2,), 99, "int64")], {"length": d.batch(999), "column": 1, "shift": 32}
+
+
 @drawn_for("gather_grad", "gather_grad_rows")
 def picked_back(name: str, d: Draw) -> Iterator[Inputs]:
     for dtype in ("int32", "int64"):

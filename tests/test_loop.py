@@ -113,6 +113,29 @@ def compiled(length):
     return compile_graph(graph, places, [Place("out0")], lambda v: Place("weights"))
 
 
+def test_a_loop_runs_without_the_host():
+    program = compiled(4)
+    assert program.host == {}
+    assert [len(body.instrs) > 0 for body in program.bodies] == [True] * len(program.bodies)
+    assert program.bodies
+
+
+def test_a_body_that_needs_the_host_runs_step_by_step_with_equal_results():
+    def run(loop):
+        def fn(h, x):
+            step = lambda s, xs: ([ops.arctan(s[0] * 0.5 + xs[0])], [s[0]])  # noqa: E731
+            (last,), (rows,) = loop(step, [h], [x], False)
+            return ops.sum(last) + ops.sum(rows * rows)
+
+        return value_and_grad(fn, given, [])
+
+    given = arrays()
+    got, want = run(scanned), run(looped)
+    np.testing.assert_allclose(got[0], want[0], 1e-5)
+    for a, b in zip(got[1], want[1], strict=True):
+        np.testing.assert_allclose(a, b, 1e-4, 1e-5)
+
+
 def test_the_program_does_not_grow_with_the_length():
     short, long = compiled(3), compiled(3000)
     assert len(short.instrs) == len(long.instrs)

@@ -221,7 +221,7 @@ MIXING_OPS = """
     singular_norm slogdet softmax_cross_entropy softmax_cross_entropy_grad softmax_grad solve
     solve_triangular sort_ids sparse_softmax_cross_entropy sparse_softmax_cross_entropy_grad
     strided_slice_grad svd take_along_axis_grad
-    dropout random_normal random_uniform
+    dropout random_normal random_uniform step_sources
 """
 
 

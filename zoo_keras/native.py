@@ -195,14 +195,19 @@ class Executable:
         attrs: np.ndarray,
         space_bytes: Sequence[int],
         count: int,
+        bodies: Sequence[Executable] = (),
     ) -> None:
         err = ffi.new("char[256]")
+        self._handle: Any = None
+        self._bodies = list(bodies)  # C reads them as long as this program lives
+        inner = ffi.new("zk_program *[]", [body._handle for body in bodies])
         sizes = np.asarray(space_bytes, np.int64)
         handle = lib.zk_program_new(
             ffi.cast("zk_instr *", ffi.from_buffer(instrs)), len(instrs),
             ffi.cast("zk_arg *", ffi.from_buffer(args)), len(args),
             ffi.cast("double *", ffi.from_buffer(attrs)), len(attrs),
-            ffi.cast("int64_t *", ffi.from_buffer(sizes)), len(sizes), count, err, 256,
+            ffi.cast("int64_t *", ffi.from_buffer(sizes)), len(sizes),
+            inner, len(bodies), count, err, 256,
         )  # fmt: skip
         if handle == ffi.NULL:
             raise ProgramError(f"The engine refused the program: {ffi.string(err).decode()}.")

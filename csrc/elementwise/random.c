@@ -219,7 +219,19 @@ static int64_t dropout_scratch(const zk_call *c) {
     return c->nattr > 2 ? draws(c) * c->threads * 4 : 0;
 }
 
+/* step_sources: the source of random numbers of each step of a loop: t << shift is added to step or
+ * row0.  out y(length, 2)  in rng(2)  attr column, shift */
+static void step_sources(const zk_call *c) {
+    const int64_t *rng = c->p[1];
+    int64_t *y = c->p[0], column = c->attr[0] != 0;
+    for (int64_t t = 0; t < c->a->dims[0]; t++, y += 2) {
+        memcpy(y, rng, 2 * sizeof *y);
+        y[column] = (int64_t)((uint64_t)y[column] + ((uint64_t)t << (int)c->attr[1]));
+    }
+}
+
 const zk_kernel ZK_TABLE(random)[] = {{"random_uniform", random_uniform, NULL},
                                       {"random_normal", random_normal, NULL},
                                       {"dropout", dropout, dropout_scratch},
+                                      {"step_sources", step_sources, NULL},
                                       {0}};

@@ -84,6 +84,24 @@ enum {
     ZK_LAG_WIDTH
 };
 
+/* Instructions that no kernel runs: the host's, and loops, whose body is another program that runs
+ * once for each step. A loop's arguments are the last states and what steps put out; the first
+ * states, sequences with a row for each step, and what every step reads whole. */
+enum { ZK_HOST = -1, ZK_LOOP = -2 };
+
+/* Attributes of a loop: the number of its body, how many inputs are states and sequences, its
+ * steps, whether the last one comes first, bytes of the body's arena; then the argument that each
+ * space of the body behind the arena is (outputs count first). */
+enum {
+    ZK_LOOP_BODY,
+    ZK_LOOP_STATES,
+    ZK_LOOP_SEQUENCES,
+    ZK_LOOP_LENGTH,
+    ZK_LOOP_REVERSE,
+    ZK_LOOP_ARENA,
+    ZK_LOOP_SPACES
+};
+
 /* int8: inputs side by side for each column of a panel, the largest magnitude, and 1 / epsilon:
  * 1e-7, which keeps the scale of zeros finite, as in Keras. */
 enum { ZK_INT8_STEP = 4, ZK_INT8_MOST = 127, ZK_INT8_PER_EPSILON = 10000000 };
@@ -103,7 +121,7 @@ typedef struct {
 
 /* One instruction: outputs first, then inputs, in rows arg0.. of the argument table. */
 typedef struct {
-    int32_t kernel; /* index in the kernel table; -1: the host runs it */
+    int32_t kernel; /* index in the kernel table, ZK_HOST or ZK_LOOP */
     int32_t nout;
     int32_t nin;
     int32_t arg0;
@@ -140,12 +158,13 @@ int zk_threads_online(void);
 int64_t zk_scratch_bytes(const zk_instr *instr, const zk_arg *args, const double *attrs,
                          int threads);
 
-/* Copies and checks the tables. space_bytes[i] is the least size of space i. NULL and a message in
- * err when an index or a bound is wrong. */
+/* Copies and checks the tables. space_bytes[i] is the least size of space i; bodies are those of
+ * the loops, and must outlive the program. NULL and a message in err when an index or a bound is
+ * wrong. */
 zk_program *zk_program_new(const zk_instr *instrs, int64_t ninstr, const zk_arg *args,
                            int64_t nargs, const double *attrs, int64_t nattrs,
-                           const int64_t *space_bytes, int nspaces, int threads, char *err,
-                           int errlen);
+                           const int64_t *space_bytes, int nspaces, const zk_program *const *bodies,
+                           int nbodies, int threads, char *err, int errlen);
 void zk_program_free(zk_program *program);
 
 /* Runs from instruction `from` to the end. Returns the number of instructions when done, the index

@@ -7,6 +7,7 @@ is arrays and plain data only, so it may cross process borders. Knows no model a
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -14,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras import gemm, native
+from zoo_keras.engine.loop import compiled_body, loop_numbers, renumbered, wanted
 from zoo_keras.errors import ProgramError, ShapeError
 from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Leaf, Node, Spec, Tensor
 from zoo_keras.passes.fuse import frozen_nodes
 from zoo_keras.passes.memory import Buffer, padded, plan
-from zoo_keras.passes.pipeline import optimise
 from zoo_keras.primitives.op import registry
 
 native.check_registry(
@@ -57,6 +58,7 @@ class Program:
     """Instructions over named spaces. The first `prologue` of them depend on weights only and run
     again only when weights have changed; what they make stays in the space `packed`. With `parts`
     the others run once for each part of the batch, and the spaces with rows hold the whole batch.
+    `bodies` are what its loops run for each step, `host` the instructions that numpy computes.
     """
 
     instrs: np.ndarray
@@ -70,6 +72,7 @@ class Program:
     prologue: int
     threads: int
     parts: Parts | None = None
+    bodies: tuple[Program, ...] = ()
     isa: str = field(default_factory=native.instruction_set)  # for which it was planned
 
     def fitted(self) -> Program:
@@ -82,14 +85,16 @@ class Program:
         isa = native.instruction_set()
         if self.isa == isa:
             return self
+        bodies = tuple(body.fitted() for body in self.bodies)
+        attrs = renumbered(self.instrs, self.attrs, bodies=bodies)
         needs = [
-            native.scratch_bytes(self.instrs[i : i + 1], self.args, self.attrs, self.threads)
+            native.scratch_bytes(self.instrs[i : i + 1], self.args, attrs, self.threads)
             for i in range(len(self.instrs))
         ]
         instrs, end = self.instrs.copy(), padded(self.space_bytes[0])
         instrs["scratch"] = end
         sizes = (end + max(needs, default=0), *self.space_bytes[1:])
-        return replace(self, instrs=instrs, space_bytes=sizes, isa=isa)
+        return replace(self, instrs=instrs, attrs=attrs, space_bytes=sizes, bodies=bodies, isa=isa)
 
     def wants_mkl(self) -> bool:
         """Whether MKL computes a product of this program, whose tables C has not checked yet."""
@@ -99,13 +104,20 @@ class Program:
             inside = at[(at >= 0) & (at < len(self.attrs))]
             if (self.attrs[inside] == native.lib.ZK_MKL).any():
                 return True
-        return False
+        return any(body.wants_mkl() for body in self.bodies)
 
     @property
     def nbytes(self) -> int:
         """Bytes of its own tables, labels and constants."""
         tables = (self.instrs, self.args, self.attrs, self.constants)
-        return sum(a.nbytes for a in tables) + 128 * len(self.labels)
+        own = sum(a.nbytes for a in tables) + 128 * len(self.labels)
+        return own + sum(body.nbytes for body in self.bodies)
+
+    def by_numpy(self) -> list[str]:
+        """Labels of the instructions that numpy computes, those in bodies of loops included."""
+        inner = [attrs["body"] for _, attrs in self.host.values() if "body" in attrs]
+        own = [self.labels[i] for i in sorted(self.host)]
+        return own + [label for body in inner for label in body.by_numpy()]
 
     def bytes_of(self, space: str) -> int:
         """The size of a space, 0 when the program does not use it."""
@@ -158,6 +170,7 @@ class _Step:
     scratch: Buffer | None = None
     frozen: bool = False
     out_specs: Sequence[Spec] = field(default_factory=tuple)
+    body: Program | None = None  # of a scan
 
 
 Key = tuple[int, int]
@@ -334,11 +347,22 @@ class _Lowering:
             ins = [(self._of(t), t.spec) for t in node.inputs]
             made = _Step(node, [], ins, frozen=id(node) in self.frozen, out_specs=node.specs)
             made.outs = self._outputs(node, i)
+            if node.op is registry["scan"]:
+                self._add_body(made)
             self.steps.append(made)
         sources = self._snapshots()
         for (tensor, place), source in zip(self.copies, sources, strict=True):
             self.steps.append(_copy_step(tensor, source, _Storage(place)))
         return self._emit()
+
+    def _add_body(self, step: _Step) -> None:
+        """Compile the body. When C can run it, its constants are one more input of the loop."""
+        step.body = body = compiled_body(
+            step.node.attrs, lambda g: _body_program(g, step.node.attrs)
+        )
+        if not body.host:
+            place = Place(CONSTANTS, self._add_constant(body.constants))
+            step.ins.append((_Storage(place), Spec(body.constants.shape, "uint8")))
 
     def _snapshots(self) -> list[_Storage]:
         """What each copy reads. What an earlier copy overwrites (variables that are swapped) is
@@ -370,8 +394,8 @@ class _Lowering:
             at += padded(value.nbytes)
         sizes[spaces.index(CONSTANTS)] = blob.nbytes
         return Program(tables.instrs, tables.args, tables.attrs, tuple(spaces), tuple(sizes), blob,
-                       tuple(tables.labels), tables.host, len(self.frozen),
-                       self.threads)  # fmt: skip
+                       tuple(tables.labels), tables.host, len(self.frozen), self.threads,
+                       bodies=tuple(tables.bodies))  # fmt: skip
 
     def _place_all(self) -> list[str]:
         """Plan the arena and `packed`; returns the names of all spaces in use."""
@@ -394,6 +418,7 @@ class _Tables:
     def __init__(self, steps: Sequence[_Step]) -> None:
         self.labels = [_label(s.node) for s in steps]
         self.host: dict[int, tuple[str, dict[str, Any]]] = {}
+        self.bodies: list[Program] = []
         self.specs: list[Spec] = []  # of all arguments
         numbers: list[float] = []
         instrs = []
@@ -419,12 +444,19 @@ class _Tables:
 
     def _kernel(self, i: int, step: _Step) -> tuple[int, list[float]]:
         op, specs = step.node.op, [spec for _, spec in step.ins]
-        if op.kernel and op.fits(*specs):
+        if op.has_kernel_for(specs, step.out_specs):
             native.check_registry({op.kernel}, set())
             numbers = op.attrs_to_c(step.node.attrs, specs, list(step.out_specs))
             return native.KERNELS[op.kernel], [float(n) for n in numbers]
-        self.host[i] = (op.name, _host_attrs(step.node.attrs))
-        return -1, []
+        if step.body and not step.body.host:
+            self.bodies.append(step.body)
+            sizes = len(step.outs), len(step.ins)
+            return native.lib.ZK_LOOP, loop_numbers(step.node.attrs, step.body,
+                                                    len(self.bodies) - 1, *sizes)  # fmt: skip
+        if op.kernel or op.tile:
+            _warn_of_slow_dtypes(self.labels[i], [*specs, *step.out_specs])
+        self.host[i] = (op.name, _host_attrs(step))
+        return native.lib.ZK_HOST, []
 
     def scratch_bytes(self, i: int, threads: int) -> int:
         """Scratch memory of instruction i."""
@@ -453,21 +485,40 @@ class _Tables:
         return sizes
 
 
+_SLOW_DTYPES = {"float64", "float16"}
+_warned: set[str] = set()  # dtypes, in this process
+
+
+def _warn_of_slow_dtypes(label: str, specs: Sequence[Spec]) -> None:
+    """Say once for each dtype that numpy computes what is in it."""
+    for dtype in sorted(_SLOW_DTYPES & {s.dtype for s in specs} - _warned):
+        _warned.add(dtype)
+        warnings.warn(
+            f"{label}: {dtype} is computed by numpy, many times more slowly than float32, for "
+            f"which the engine has kernels. Received: a program with {dtype} tensors. Use the "
+            'dtype "float32" or the policy "mixed_bfloat16" where speed matters.',
+            stacklevel=2,
+        )
+
+
 def _label(node: Node) -> str:
     return f'layer "{node.scope}", {node.op.name}' if node.scope else str(node.op.name)
 
 
-def _host_attrs(attrs: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of a host instruction; a body becomes a Program over in0.. and out0.."""
-    if "body" not in attrs:
-        return attrs
-    body, kept = attrs["body"], [True] * attrs["states"] + list(attrs["kept"][attrs["states"] :])
-    outputs = [t for t, k in zip(body.outputs, kept, strict=True) if k]
-    graph = optimise(Graph(body.inputs, outputs))
+def _body_program(graph: Graph, attrs: dict[str, Any]) -> Program:
+    """A step over the spaces in0.. and out0..; what it reads of a model enters it as an input."""
     places = {t: Place(f"in{i}") for i, t in enumerate(graph.inputs)}
-    results = [Place(f"out{i}") for i, k in enumerate(kept) if k]
-    program = compile_graph(graph, places, results, lambda v: Place(v.path))
-    return {**attrs, "body": program, "inputs": [t.node.attrs["name"] for t in body.inputs]}
+    results = [Place(f"out{i}") for i, k in enumerate(wanted(attrs)) if k]
+    return compile_graph(graph, places, results, lambda v: Place(v.path))
+
+
+def _host_attrs(step: _Step) -> dict[str, Any]:
+    """The attributes of a host instruction; a body is a Program."""
+    attrs: dict[str, Any] = step.node.attrs
+    if step.body is None:
+        return attrs
+    names = [t.node.attrs["name"] for t in attrs["body"].inputs]
+    return {**attrs, "body": step.body, "inputs": names}
 
 
 def _candidates(node: Node, index: int) -> Sequence[int]:
@@ -503,6 +554,7 @@ def join(first: Program, second: Program, renamed: Mapping[str, str] | None = No
     host = {**first.host, **{i + len(first.instrs): call for i, call in second.host.items()}}
     return Program(
         np.concatenate([first.instrs, instrs]), np.concatenate([first.args, args]),
-        np.concatenate([first.attrs, second.attrs]), tuple(spaces), tuple(sizes), constants,
-        first.labels + second.labels, host, 0, min(first.threads, second.threads),
+        np.concatenate([first.attrs, renumbered(second.instrs, second.attrs, len(first.bodies))]),
+        tuple(spaces), tuple(sizes), constants, first.labels + second.labels, host, 0,
+        min(first.threads, second.threads), bodies=first.bodies + second.bodies,
     )  # fmt: skip

@@ -81,12 +81,10 @@ class Loaded:
         _check_host(p)
         self.number = {name: i for i, name in enumerate(p.spaces)}
         self.need = {name: p.bytes_of(name) for name in p.spaces}
-        make = lambda part: native.Executable(  # noqa: E731
-            np.ascontiguousarray(part), p.args, p.attrs, p.space_bytes, p.threads
-        )
-        self.prologue = make(p.instrs[: p.prologue]) if p.prologue else None
+        inner = [_executable(body, body.instrs) for body in p.bodies]
+        self.prologue = _executable(p, p.instrs[: p.prologue], inner) if p.prologue else None
         self.frozen = _spaces_read(p, p.prologue)
-        self.body = make(p.instrs[p.prologue :])
+        self.body = _executable(p, p.instrs[p.prologue :], inner)
         self.bodies = {i: Loaded(attrs["body"]) for i, (_, attrs) in p.host.items()
                        if "body" in attrs}  # fmt: skip
         self.constants = native.aligned(p.constants.nbytes)
@@ -104,9 +102,20 @@ class Loaded:
         return any(not n.startswith("out") for n in written - {ARENA, CONSTANTS, PACKED})
 
 
+def _executable(
+    program: Program, instrs: np.ndarray, bodies: Sequence[native.Executable] | None = None
+) -> native.Executable:
+    """Some of a program's instructions in C, with the bodies of its loops."""
+    p = program
+    if bodies is None:
+        bodies = [_executable(body, body.instrs) for body in p.bodies]
+    rows = np.ascontiguousarray(instrs)
+    return native.Executable(rows, p.args, p.attrs, p.space_bytes, p.threads, bodies)
+
+
 def _check_host(program: Program) -> None:
     """Every instruction left to the host names an op of this process."""
-    for i in np.flatnonzero(program.instrs["kernel"] == -1).tolist():
+    for i in np.flatnonzero(program.instrs["kernel"] == native.lib.ZK_HOST).tolist():
         name, _ = program.host.get(i, ("", {}))
         if name not in registry:
             raise ProgramError(
@@ -128,10 +137,11 @@ def _shared_packed(program: Program, packs: MutableMapping[bytes, Packed]) -> Pa
 
 
 def _prologue_key(program: Program) -> bytes:
-    """Equal for programs whose prologues make the same; empty when it has none, or a host's."""
+    """Equal for programs whose prologues make the same; empty when it has none, or not of kernels
+    alone."""
     p, digest = program, hashlib.blake2b(digest_size=16)
     rows = p.instrs[: p.prologue]
-    if not len(rows) or (rows["kernel"] == -1).any():
+    if not len(rows) or (rows["kernel"] < 0).any():
         return b""
     digest.update(repr((p.spaces, p.bytes_of(PACKED))).encode())
     for row in rows:
@@ -342,9 +352,8 @@ class Runner:
 
 
 class Loop:
-    """The op `scan` at run time: its body's Program, run for each step on the rows of its arrays.
-
-    States go to and fro between two arrays of their own.
+    """A `scan` whose body has host instructions, so that C cannot run it: the body's Program, run
+    for each step on the rows of its arrays. States go to and fro between two arrays of their own.
     """
 
     def __init__(self, attrs: Mapping[str, Any], body: Loaded) -> None:

@@ -226,12 +226,16 @@ class Model(Trainer, Layer):
 
     def summary(self, line_length: int | None = None, positions: Sequence[float] | None = None,
                 print_fn: Any = None, expand_nested: bool = False, show_trainable: bool = False,
-                layer_range: Any = None) -> None:  # fmt: skip
-        """Print the layers, their output shapes and numbers of parameters."""
+                layer_range: Any = None, programs: bool = False) -> None:  # fmt: skip
+        """Print the layers, their output shapes and numbers of parameters.
+
+        With `programs` also what the model has compiled here so far, and which instructions of it
+        numpy computes because the engine has no kernel for them.
+        """
         from zoo_keras.models.summary import print_summary
 
         print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable,
-                      layer_range)  # fmt: skip
+                      layer_range, programs)  # fmt: skip
 
 
 class Functional(Model):

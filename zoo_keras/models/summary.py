@@ -26,9 +26,12 @@ def print_summary(
     expand_nested: bool = False,
     show_trainable: bool = False,
     layer_range: Any = None,
+    programs: bool = False,
 ) -> None:
     """Print a table of layers and the numbers of parameters; arguments are Model.summary's."""
     text = summary_text(model, line_length, positions, expand_nested, show_trainable, layer_range)
+    if programs:
+        text = "\n".join([text, *_programs(model)])
     (print_fn or print)(text)
 
 
@@ -48,6 +51,18 @@ def summary_text(
         for row in layout.rows(layer, expand_nested)
     ]
     return "\n".join([f'Model: "{model.name}"', *layout.table(rows), *_totals(model)])
+
+
+def _programs(model: Any) -> Iterator[str]:
+    """A line for each program of the model, and one for what numpy computes in it."""
+    found = model._runtime.programs() if model._runtime is not None else []
+    yield f" Programs of this process: {len(found)}"
+    for kind, shapes, program in found:
+        sizes = ", ".join(str(tuple(shape)) for shape in shapes)
+        yield f"   {kind} of {sizes}: {len(program.instrs)} instructions"
+        labels = program.by_numpy()
+        if labels:
+            yield f"     computed by numpy: {'; '.join(dict.fromkeys(labels))}"
 
 
 def _shown_layers(model: Any) -> list[Any]:

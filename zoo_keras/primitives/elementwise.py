@@ -419,16 +419,26 @@ def _cast_grad(g: Any, y: Any, x: Any, *, dtype: str) -> tuple[Any]:
     return (cast(g, dtype=str(x.dtype)) if dtypes.is_float(str(x.dtype)) else None,)
 
 
+_CHAINED = ("float32", "int32", "uint8", "bool")
+_CAST = (*_CHAINED, "float64", "int64", "int8", "int16", "uint16", "uint32")
+_CASTS = [(of, to) for of in _CHAINED for to in _CHAINED if (of, to) != ("float32", "uint8")] + [
+    ("int32", "int64"), ("int64", "int32"), ("int64", "float32"), ("float32", "float64"),
+    ("float64", "int64"), ("bool", "int64"), ("int64", "bool"), ("int32", "int16"),
+]  # fmt: skip
+
+
 @elementwise(
     tile="copy",
+    kernel=True,
+    dtypes=lambda x: x.dtype in _CAST,
+    writes=_CAST,
+    attrs_to_c=lambda attrs, ins, outs: (),
     cheap=True,
     shape=_cast_spec,
     grad=_cast_grad,
     samples=[
-        Sample([(3, 5)], {"dtype": to}, dtypes=(of,), low=low, high=9)
-        for of, low in [("float32", -9), ("int32", -9), ("uint8", 0), ("bool", 0)]
-        for to in ("float32", "int32", "uint8", "bool")
-        if (of, to) != ("float32", "uint8")
+        Sample([(3, 5)], {"dtype": to}, dtypes=(of,), low=0 if of == "uint8" else -9, high=9)
+        for of, to in _CASTS
     ],
 )
 def cast(x: Any, *, dtype: str) -> Any:

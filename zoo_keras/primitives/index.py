@@ -171,6 +171,11 @@ def _along_axis(x: Spec, ids: Spec, *, axis: int) -> Spec:
 
 
 @op(
+    kernel=True,
+    attrs_to_c=lambda attrs, ins, outs: [attrs["axis"]],
+    dtypes=lambda x, ids: (
+        x.dtype in ("float32", "int32", "bool") and ids.dtype in ("int32", "int64")
+    ),
     rows=other_axis,
     shape=_along_axis,
     grad=lambda g, y, x, ids, *, axis: (

@@ -79,6 +79,7 @@ class Op:
         with_residual: the op that adds a residual too.
         epilogue: activations that the op applies to its result.
         packed: the op that reads packed weights, and how they are packed.
+        writes: the dtypes that the kernel can write; None: any that the shape rule gives.
     """
 
     on_columns = False  # see ops.column: runs in a feed, never in a Program
@@ -94,6 +95,7 @@ class Op:
         grad: Callable[..., Any] | None = None,
         attrs_to_c: Callable[..., Iterable[float]] | None = None,
         dtypes: Callable[..., bool] | None = None,
+        writes: Iterable[str] | None = None,
         samples: Sequence[Sample] = (),
         inplace: Sequence[int] = (),
         random: bool = False,
@@ -119,6 +121,7 @@ class Op:
         self.grad = grad
         self.attrs_to_c = attrs_to_c or _numbers
         self.fits = dtypes or _floats_and_small_integers
+        self.writes = None if writes is None else frozenset(writes)
         self.samples = samples
         self.inplace = tuple(inplace)  # inputs whose memory the first output may take over
         self.random = random  # never merged with an equal call
@@ -135,6 +138,11 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<Op {self.name}>"
+
+    def has_kernel_for(self, ins: Sequence[Spec], outs: Sequence[Spec]) -> bool:
+        """Whether a kernel in C computes these outputs from these inputs."""
+        written = self.writes is None or all(s.dtype in self.writes for s in outs)
+        return self.kernel is not None and written and self.fits(*ins)
 
     def __reduce__(self) -> Any:
         return _named, (self.name,)

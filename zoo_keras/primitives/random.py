@@ -63,6 +63,29 @@ def _rows_and_width(shape: Sequence[int]) -> tuple[int, int]:
     return (shape[0], math.prod(shape[1:])) if len(shape) else (1, 1)
 
 
+def _sources_spec(rng: Spec, *, length: int, column: int, shift: int) -> Spec:
+    if rng.shape != (2,):
+        raise ShapeError("rng must hold two numbers: the step and the first row.")
+    return Spec((length, 2), rng.dtype)
+
+
+@op(
+    kernel=True,
+    shape=_sources_spec,
+    attrs_to_c=lambda attrs, ins, outs: [attrs["column"], attrs["shift"]],
+    dtypes=lambda rng: rng.dtype == "int64",
+    samples=[
+        Sample([(2,)], {"length": length, "column": column, "shift": 32}, ["int64"], 0, 99)
+        for length, column in ((4, 0), (3, 1), (0, 1))
+    ],
+)
+def step_sources(rng: np.ndarray, *, length: int, column: int, shift: int) -> np.ndarray:
+    """The source of each step of a loop: t << shift is added to its step (column 0) or row0."""
+    rows = np.repeat(rng[None], length, 0)
+    rows[:, column] += np.arange(length) << shift
+    return rows
+
+
 def _check_rng(rng: Spec, seed: int) -> None:
     if rng.shape != (2,):
         raise ShapeError("rng must hold two numbers: the step and the first row.")

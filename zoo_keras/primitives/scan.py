@@ -35,6 +35,8 @@ from zoo_keras.graph import (
 from zoo_keras.primitives.arrays import reshape
 from zoo_keras.primitives.elementwise import add
 from zoo_keras.primitives.op import as_tensors, cast_to, op
+from zoo_keras.primitives.products import matmul
+from zoo_keras.primitives.random import step_sources
 
 # step(states, xs) -> (states after it, outputs), all lists of tensors.
 Step = Callable[[list[Tensor], list[Tensor]], tuple[Sequence[Any], Sequence[Any]]]
@@ -131,9 +133,8 @@ def _level(source: Tensor | None) -> int:
 def _random_rows(length: int) -> Tensor:
     """(length, 2): the source of random numbers of each step."""
     source = (current_trace() or Trace()).random_source()
-    shifts = np.zeros((length, 2), np.int64)
-    shifts[:, 0 if _level(source) else 1] = np.arange(length) << _STEP_SHIFT
-    rows: Tensor = add(reshape(source, shape=(1, 2)), constant(shifts, "int64"))
+    column = 0 if _level(source) else 1
+    rows: Tensor = step_sources(source, length=length, column=column, shift=_STEP_SHIFT)
     return rows
 
 
@@ -185,7 +186,7 @@ def _check_inputs(specs: Sequence[Spec], body: Graph, states: int, length: int) 
             raise ShapeError(f"input {i} of a scan must have the shape {shape}.")
 
 
-def sequences_of(specs: Sequence[Any], body: Graph, states: int, length: int) -> int:
+def sequences_of(body: Graph, states: int) -> int:
     """How many inputs are sequences: those that are named as rows of the body."""
     names = [t.node.attrs["name"] for t in body.inputs]
     return sum(name.startswith(("x", "rng")) for name in names[states:])
@@ -224,7 +225,7 @@ def _scan_grad(
         y = _node(inputs, {"body": body, "states": states, "length": length, "reverse": reverse,
                            "kept": (True,) * len(y)})  # fmt: skip
     g = g if isinstance(g, tuple) else (g,)
-    plan = _Backward(g, y, inputs, body, states, length)
+    plan = _Backward(g, y, inputs, body, states, pullback)
     last, rows = scan_steps(plan.step(pullback), plan.first, plan.sequences, length, not reverse)
     return plan.sorted(last, rows)
 
@@ -234,41 +235,68 @@ class _Backward:
 
     def __init__(
         self, g: Sequence[Any], y: Any, inputs: Sequence[Tensor], body: Graph, states: int,
-        length: int,
+        pullback: Callable[..., Any],
     ) -> None:  # fmt: skip
         y = y if isinstance(y, (tuple, list)) else (y,)
         self.body, self.inputs, self.count = body, inputs, states
-        rows = sequences_of(inputs, body, states, length)
+        rows = sequences_of(body, states)
+        self.products: list[int] = []
         # nodes of their own: one captured tensor may be computed from another
         self.captured = [reshape(t, shape=t.shape) for t in inputs[states + rows :]]
         self.carried = [i for i in range(states) if is_float(inputs[i].dtype)]
         self.wanted = [states + i for i in range(rows) if is_float(inputs[states + i].dtype)]
         self.summed = [i for i in range(states + rows, len(inputs)) if is_float(inputs[i].dtype)]
         self.stacked = [i for i in range(states, len(g)) if g[i] is not None]
-        zeros = [constant(np.zeros(inputs[i].shape, inputs[i].dtype))
-                 for i in [*self.carried, *self.summed]]  # fmt: skip
-        last = [g[i] for i in self.carried]
-        self.first = [z if d is None else d for d, z in zip([*last, *[None] * len(self.summed)],
-                                                            zeros, strict=True)]  # fmt: skip
         before = y[len(g) - states :]
         self.sequences = [*before, *inputs[states : states + rows], *[g[i] for i in self.stacked]]
         self.rows = rows
+        self.last = [g[i] for i in self.carried]
+        self.products = self._products(pullback)
+        self.summed = [i for i in self.summed if i not in self.products]
+        self.sources: list[tuple[bool, int]] = []  # of the products' factors
+
+    @property
+    def first(self) -> list[Tensor]:
+        """The gradients of the last states, and sums that begin with 0."""
+        indices = [*self.carried, *self.summed]
+        given = [*self.last, *[None] * len(self.summed)]
+        return [_or_zeros(d, self.inputs[i]) for d, i in zip(given, indices, strict=True)]
+
+    def _products(self, pullback: Callable[..., Any]) -> list[int]:
+        """What was captured and has a product of matrices as its gradient in each step: all steps
+        are multiplied at once in the end, which takes a fraction of the time."""
+        carried = [input_tensor(f"state{i}", *t.spec) for i, t in enumerate(self.first)]
+        xs = [input_tensor(f"x{i}", t.shape[1:], t.dtype) for i, t in enumerate(self.sequences)]
+        found = self._gradients(pullback, carried, xs)[len(self.carried) :]
+        return [i for i, d in zip(self.summed, found, strict=False) if _is_product(d)]
+
+    def _gradients(
+        self, pullback: Callable[..., Any], carried: list[Tensor], xs: list[Tensor]
+    ) -> list[Tensor]:
+        """By the carried states, sums, wanted rows and factors of products: the body once more,
+        then its gradient."""
+        here = [*xs[: self.count + self.rows], *self.captured]
+        outputs = inlined(self.body, here)
+        made = [outputs[i] for i in [*self.carried, *self.stacked]]
+        given = [*carried[: len(self.carried)], *xs[self.count + self.rows :]]
+        wrt = [here[i] for i in [*self.carried, *self.summed, *self.wanted, *self.products]]
+        found = pullback(made, given, wrt)
+        return [_or_zeros(d, t) for d, t in zip(found, wrt, strict=True)]
 
     def step(self, pullback: Callable[..., Any]) -> Step:
-        """One step back: the body once more, then its gradient."""
+        """One step back."""
 
         def back(carried: list[Tensor], xs: list[Tensor]) -> tuple[list[Any], list[Any]]:
-            here = [*xs[: self.count + self.rows], *self.captured]
-            outputs = inlined(self.body, here)
-            made = [outputs[i] for i in [*self.carried, *self.stacked]]
-            gradients = [*carried[: len(self.carried)], *xs[self.count + self.rows :]]
-            wrt = [here[i] for i in [*self.carried, *self.summed, *self.wanted]]
-            found = [_or_zeros(d, t) for d, t in zip(pullback(made, gradients, wrt), wrt,
-                                                     strict=True)]  # fmt: skip
+            found = self._gradients(pullback, carried, xs)
             split = len(self.carried)
             end = split + len(self.summed)
             sums = [add(a, d) for a, d in zip(carried[split:], found[split:end], strict=True)]
-            return [*found[:split], *sums], found[end:]
+            outputs = found[end : end + len(self.wanted)]
+            for factor in (t for d in found[end + len(self.wanted) :] for t in d.node.inputs):
+                at = next((i for i, x in enumerate(xs) if x is factor), None)
+                self.sources.append((at is None, len(outputs) if at is None else at))
+                outputs += [factor] if at is None else []
+            return [*found[:split], *sums], outputs
 
         return back
 
@@ -277,9 +305,28 @@ class _Backward:
         found: list[Any] = [None] * len(self.inputs)
         for i, tensor in zip([*self.carried, *self.summed], last, strict=True):
             found[i] = tensor
-        for i, tensor in zip(self.wanted, rows, strict=True):
+        for i, tensor in zip(self.wanted, rows, strict=False):
             found[i] = tensor
+        factors = iter(rows[at] if made else self.sequences[at] for made, at in self.sources)
+        for i in self.products:
+            left, right = (_flat(next(factors)) for _ in range(2))
+            found[i] = matmul(left, right, transpose_a=True, transpose_b=False)
         return found
+
+
+def _is_product(gradient: Tensor) -> bool:
+    """Whether it is left^T right, of matrices with a row for each row of the batch."""
+    node = gradient.node
+    plain = (
+        node.op is matmul and node.attrs.get("transpose_a") and not node.attrs.get("transpose_b")
+    )
+    return bool(plain and all(len(t.shape) == 2 for t in node.inputs))
+
+
+def _flat(steps: Tensor) -> Tensor:
+    """(length, rows, n) as (length * rows, n)."""
+    made: Tensor = reshape(steps, shape=(steps.shape[0] * steps.shape[1], steps.shape[2]))
+    return made
 
 
 def _or_zeros(gradient: Any, tensor: Tensor) -> Any:
@@ -305,7 +352,7 @@ def scan(
     and what the body captured. The body's outputs are the states after the step, then others, then
     the states before it. The engine runs the compiled body; this is the reference.
     """
-    rows = sequences_of(inputs, body, states, length)
+    rows = sequences_of(body, states)
     carried, xs = list(inputs[:states]), inputs[states : states + rows]
     stacked = [np.zeros((length, *t.shape), t.dtype) for t in body.outputs[states:]]
     for t in _order(length, reverse):

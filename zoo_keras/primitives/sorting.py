@@ -1,10 +1,11 @@
-"""Running sums and products, and sorting, along one axis; they run on the host.
+"""Running sums and products, and sorting, along one axis.
 
 In: one array and an axis. Out: an array of the same shape, or the k largest of the last axis.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,10 @@ _BOTH_WAYS = [
 ]
 
 
+def _axis(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[int]:
+    return [attrs["axis"]]
+
+
 def _running(x: Spec, *, axis: int, reverse: bool = False) -> Spec:
     normal_axis(axis, len(x.shape))
     return x if x.dtype != "bool" else Spec(x.shape, "int32")
@@ -33,6 +38,8 @@ def _like(x: Spec, *, axis: int) -> Spec:
 
 
 @op(
+    kernel=True,
+    attrs_to_c=lambda attrs, ins, outs: [attrs["axis"], attrs["reverse"]],
     rows=other_axis,
     shape=_running,
     grad=lambda g, y, x, *, axis, reverse: (cumsum(g, axis=axis, reverse=not reverse),),
@@ -73,7 +80,14 @@ def _sort_grad(g: Any, y: Any, x: Any, *, axis: int) -> tuple[Any]:
     return (registry["take_along_axis"](g, rank, axis=axis),)
 
 
-@op(rows=other_axis, shape=_like, grad=_sort_grad, samples=_SAMPLES)
+@op(
+    kernel=True,
+    attrs_to_c=_axis,
+    rows=other_axis,
+    shape=_like,
+    grad=_sort_grad,
+    samples=_SAMPLES,
+)
 def sort(x: Any, *, axis: int) -> Any:
     """The elements along the axis, smallest first."""
     return np.sort(x, axis=axis, kind="stable")
@@ -84,7 +98,7 @@ def _places(x: Spec, *, axis: int) -> Spec:
     return Spec(x.shape, "int32")
 
 
-@op(rows=other_axis, shape=_places, samples=_SAMPLES)
+@op(kernel=True, attrs_to_c=_axis, rows=other_axis, shape=_places, samples=_SAMPLES)
 def argsort(x: Any, *, axis: int) -> Any:
     """The places of the elements along the axis, smallest first; equal ones keep their order."""
     return np.argsort(x, axis=axis, kind="stable")
@@ -98,6 +112,8 @@ def _top_k_spec(x: Spec, *, k: int) -> tuple[Spec, Spec]:
 
 
 @op(
+    kernel=True,
+    attrs_to_c=lambda attrs, ins, outs: (),
     rows=last_axis_of_first,
     shape=_top_k_spec,
     grad=lambda g, y, x, *, k: (scatter_last(g[0], y[1], size=x.shape[-1]),),

@@ -55,6 +55,7 @@ class _Ready:
         self.random = "rng" in first.program.spaces
         self.alone = self.random or first.loaded.changes()  # one thread at a time
         self.structured, self.function = 0, None
+        self.shapes: list[tuple[int, ...]] = []  # of the inputs
 
     def shared(self) -> dict[int, int]:
         packed = self.crew.first.loaded.packed
@@ -175,10 +176,18 @@ class LocalRuntime:
         found: _Ready | None = self._programs.get(key)
         if found is None:
             found = self._traced(lambda: make(steps.shapes_of(batch)))
+            found.shapes = [a.shape for a in batch.x]
             runner = found.crew.first
             own = sum(a.nbytes for n, a in runner.arrays.items() if n.startswith(_OF_A_BATCH))
             self._programs.put(key, found, runner.loaded.nbytes + own)
         return found
+
+    def programs(self) -> list[tuple[str, list[tuple[int, ...]], Program]]:
+        """What is compiled now: ("train", "test" or "predict", shapes of the inputs, Program)."""
+        return [
+            (key[0] if key[0] in ("train", "test") else "predict", r.shapes, r.crew.first.program)
+            for key, r in self._programs.items()
+        ]
 
     def _bound(self, program: Any) -> Runner:
         """A Runner on the model's state."""

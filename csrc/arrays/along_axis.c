@@ -1,0 +1,246 @@
+/* Kernels along one axis: sorting, the k largest, running sums, elements by their places. An array
+ * is (outer, n, inner) with the axis in the middle; a line is its n elements for one outer and one
+ * inner index. Equal elements keep their order, and NaN is the largest number, as in numpy. */
+#include "ids.h"
+
+#define FEW 64             /* so many of the least are kept sorted while a line is read once */
+#define TASK_ELEMENTS 8192 /* read by a task, about */
+
+typedef struct {
+    int64_t outer, n, inner, per; /* lines of a task */
+} lines;
+
+static lines lines_of(const zk_arg *a, double attr) {
+    int axis = (int)attr + (attr < 0 ? a->ndim : 0);
+    lines l = {zk_span(a, 0, axis), a->dims[axis], zk_span(a, axis + 1, a->ndim), 0};
+    l.per = zk_max(TASK_ELEMENTS / zk_max(l.n, 1), 1);
+    return l;
+}
+
+static int64_t tasks_of(const lines *l) { return zk_ceil(l->outer * l->inner, l->per); }
+
+typedef struct {
+    int32_t key, place;
+} item;
+
+typedef struct {
+    lines l;
+    int64_t k, room; /* elements wanted of each line, items of a thread's scratch memory */
+    int dtype, falling;
+    const char *x;
+    char *values;
+    int32_t *places; /* either may be NULL */
+    item *items;
+} sort_job;
+
+/* A whole number that orders like the element: float32, int32 or bool. */
+static int32_t key_of(const char *x, int dtype) {
+    int32_t bits;
+    float number;
+    if (dtype == ZK_BOOL) return *x != 0;
+    memcpy(&bits, x, 4);
+    if (dtype == ZK_I32) return bits;
+    memcpy(&number, x, 4);
+    if (number != number) return INT32_MAX;
+    return number == 0 ? 0 : bits ^ (bits >> 31 & INT32_MAX);
+}
+
+/* Item i joins the k least so far, which are sorted; returns how many there are. */
+static int64_t insert(item *least, int64_t count, int64_t k, item one) {
+    if (count == k && (!k || least[k - 1].key <= one.key)) return count;
+    int64_t at = count < k ? count : k - 1;
+    for (; at > 0 && least[at - 1].key > one.key; at--) least[at] = least[at - 1];
+    least[at] = one;
+    return count < k ? count + 1 : k;
+}
+
+/* to = the sorted runs [0, middle) and [middle, n) of `from` as one. */
+static void merge(item *to, const item *from, int64_t middle, int64_t n) {
+    for (int64_t i = 0, j = middle; i < middle || j < n;) {
+        int first = j >= n || (i < middle && from[i].key <= from[j].key);
+        *to++ = first ? from[i++] : from[j++];
+    }
+}
+
+/* Sorts a; b has as much room. Returns the one in which the result is. */
+static item *sort_all(item *a, item *b, int64_t n) {
+    for (int64_t run = 1; run < n; run *= 2) {
+        for (int64_t at = 0; at < n; at += 2 * run)
+            merge(b + at, a + at, zk_min(run, n - at), zk_min(2 * run, n - at));
+        item *t = a;
+        a = b, b = t;
+    }
+    return a;
+}
+
+static const item *sort_line(const sort_job *j, const char *x, item *room) {
+    const int64_t n = j->l.n, step = j->l.inner * zk_dtype_size(j->dtype);
+    const int32_t turn = j->falling ? -1 : 0;
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++) {
+        item one = {key_of(x + i * step, j->dtype) ^ turn, (int32_t)i};
+        if (j->k <= FEW) count = insert(room, count, j->k, one);
+        else room[i] = one;
+    }
+    return j->k <= FEW ? room : sort_all(room, room + n, n);
+}
+
+static void sort_task(void *ctx, int64_t task, int thread) {
+    const sort_job *j = ctx;
+    const lines *l = &j->l;
+    const int64_t size = zk_dtype_size(j->dtype);
+    for (int64_t i = task * l->per; i < zk_min((task + 1) * l->per, l->outer * l->inner); i++) {
+        const int64_t first = i / l->inner * l->n * l->inner + i % l->inner;
+        const int64_t to = i / l->inner * j->k * l->inner + i % l->inner;
+        const item *sorted = sort_line(j, j->x + first * size, j->items + thread * j->room);
+        for (int64_t r = 0; r < j->k; r++) {
+            const int64_t at = to + r * l->inner, from = first + sorted[r].place * l->inner;
+            if (j->values) memcpy(j->values + at * size, j->x + from * size, (size_t)size);
+            if (j->places) j->places[at] = sorted[r].place;
+        }
+    }
+}
+
+static sort_job sort_of(const zk_call *c, double axis, int64_t k) {
+    const zk_arg *x = c->a + c->nout;
+    sort_job j = {.l = lines_of(x, axis), .dtype = x->dtype};
+    j.k = k < 0 ? j.l.n : k;
+    j.room = j.k <= FEW ? j.k : 2 * j.l.n;
+    return j;
+}
+
+static void run_sort(const zk_call *c, sort_job *j) {
+    j->x = c->p[c->nout], j->items = (item *)c->scratch;
+    zk_parallel(c, tasks_of(&j->l), sort_task, j);
+}
+
+/* sort: y = x, smallest first.  out y  in x  attr axis */
+static void sort(const zk_call *c) {
+    sort_job j = sort_of(c, c->attr[0], -1);
+    j.values = c->p[0];
+    run_sort(c, &j);
+}
+
+/* argsort: y = the places of x's elements, smallest first.  out y  in x  attr axis */
+static void argsort(const zk_call *c) {
+    sort_job j = sort_of(c, c->attr[0], -1);
+    j.places = c->p[0];
+    run_sort(c, &j);
+}
+
+/* top_k: the k largest of the last axis, largest first.  out y(m, k), places(m, k)  in x(m, n) */
+static void top_k(const zk_call *c) {
+    sort_job j = sort_of(c, -1, c->a->dims[c->a->ndim - 1]);
+    j.values = c->p[0], j.places = c->p[1], j.falling = 1;
+    run_sort(c, &j);
+}
+
+/* Items of all threads. */
+static int64_t items_bytes(const zk_call *c, const sort_job *j) {
+    return c->threads * j->room * (int64_t)sizeof(item);
+}
+static int64_t sort_scratch(const zk_call *c) {
+    const sort_job j = sort_of(c, c->attr[0], -1);
+    return items_bytes(c, &j);
+}
+static int64_t top_k_scratch(const zk_call *c) {
+    const sort_job j = sort_of(c, -1, c->a->dims[c->a->ndim - 1]);
+    return items_bytes(c, &j);
+}
+
+typedef struct {
+    lines l;
+    const char *x;
+    char *y;
+    int dtype, reverse;
+} sum_job;
+
+/* Sums down m neighbouring lines, each in order; step: from one row to the next. */
+static void sum_floats(float *y, const float *x, int64_t n, int64_t m, int64_t step) {
+    for (int64_t i = 0; i < m; i++) y[i] = x[i];
+    for (int64_t t = 1; t < n; t++)
+        for (int64_t i = 0; i < m; i++) y[t * step + i] = y[(t - 1) * step + i] + x[t * step + i];
+}
+static void sum_ints(uint32_t *y, const char *x, int dtype, int64_t n, int64_t m, int64_t step) {
+    for (int64_t t = 0; t < n; t++)
+        for (int64_t i = 0; i < m; i++) {
+            const int64_t at = t * step + i;
+            uint32_t one = dtype == ZK_BOOL ? x[at] != 0 : ((const uint32_t *)x)[at];
+            y[at] = one + (t ? y[at - step] : 0);
+        }
+}
+
+static void sum_task(void *ctx, int64_t task, int thread) {
+    const sum_job *j = ctx;
+    const lines *l = &j->l;
+    const int64_t end = zk_min((task + 1) * l->per, l->outer * l->inner);
+    const int64_t size = zk_dtype_size(j->dtype), step = j->reverse ? -l->inner : l->inner;
+    (void)thread;
+    for (int64_t i = task * l->per, m; i < end; i += m) {
+        m = zk_min(end - i, l->inner - i % l->inner);
+        int64_t at = i / l->inner * l->n * l->inner + i % l->inner;
+        if (j->reverse) at += (l->n - 1) * l->inner;
+        if (j->dtype == ZK_F32)
+            sum_floats((float *)j->y + at, (const float *)j->x + at, l->n, m, step);
+        else sum_ints((uint32_t *)j->y + at, j->x + at * size, j->dtype, l->n, m, step);
+    }
+}
+
+/* cumsum: y = sums of x up to each element, or from it on; bools count.  out y  in x
+ * attr axis, reverse */
+static void cumsum(const zk_call *c) {
+    sum_job j = {.l = lines_of(c->a + 1, c->attr[0]), .x = c->p[1], .y = c->p[0]};
+    j.dtype = c->a[1].dtype, j.reverse = c->attr[1] != 0;
+    if (j.l.n) zk_parallel(c, tasks_of(&j.l), sum_task, &j);
+}
+
+typedef struct {
+    const zk_arg *y, *x;
+    char *to;
+    const char *from;
+    id_list ids;
+    int64_t size;
+    int axis;
+} take_job;
+
+/* Where x has the element for place i of y; the axis is looked up, and an axis of 1 is repeated. */
+static int64_t source_of(const take_job *j, int64_t i) {
+    int64_t at = 0, stride = 1, rest = i;
+    for (int k = j->y->ndim - 1; k >= 0; k--) {
+        const int64_t here = k == j->axis ? id_at(&j->ids, i) : rest % j->y->dims[k];
+        if (j->x->dims[k] != 1) at += here * stride;
+        rest /= j->y->dims[k];
+        stride *= j->x->dims[k];
+    }
+    return at;
+}
+
+static void take_task(void *ctx, int64_t task, int thread) {
+    const take_job *j = ctx;
+    const int64_t end = zk_min((task + 1) * TASK_ELEMENTS, j->ids.n);
+    (void)thread;
+    for (int64_t i = task * TASK_ELEMENTS; i < end; i++)
+        memcpy(j->to + i * j->size, j->from + source_of(j, i) * j->size, (size_t)j->size);
+}
+
+/* take_along_axis: y = x at each id of the axis, other indices kept.  out y  in x, ids  attr axis
+ * scratch: message */
+static void take_along_axis(const zk_call *c) {
+    take_job j = {c->a, c->a + 1, c->p[0], c->p[1], ids_of(c, 2), 0, 0};
+    j.size = zk_dtype_size(j.x->dtype);
+    j.axis = (int)c->attr[0] + (c->attr[0] < 0 ? j.x->ndim : 0);
+    if (ids_fit(c, &j.ids, 0, j.x->dims[j.axis]))
+        zk_parallel(c, zk_ceil(j.ids.n, TASK_ELEMENTS), take_task, &j);
+}
+
+static int64_t take_scratch(const zk_call *c) {
+    (void)c;
+    return MESSAGE;
+}
+
+const zk_kernel ZK_TABLE(along_axis)[] = {{"sort", sort, sort_scratch},
+                                          {"argsort", argsort, sort_scratch},
+                                          {"top_k", top_k, top_k_scratch},
+                                          {"cumsum", cumsum, NULL},
+                                          {"take_along_axis", take_along_axis, take_scratch},
+                                          {0}};
