@@ -155,7 +155,9 @@ def _by_batches(
 def _places(frame: Any, chosen: Any, reader: Reader) -> tuple[list[int], list[Any]]:
     """Where each column of the reader lies in the batch, and the Columns that go there behind the
     frame's own: those that are not a column of the frame as it is."""
-    kept, places, extra = list(frame.columns), [], []
+    kept = list(frame.columns)
+    places: list[int] = []
+    extra: list[Any] = []
     types = {field.name: type(field.dataType).__name__ for field in frame.schema.fields}
     for name, column in zip(reader.names, chosen.plain(reader.names), strict=True):
         if kept.count(name) == 1 and types[name] != "VectorUDT":
