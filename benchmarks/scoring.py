@@ -11,8 +11,10 @@ and `images`; the interpreter that runs this runs the workers too)
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -180,7 +182,7 @@ def workers(root: int) -> dict[int, int]:
             line.append(above)
             above = parents[above]
         try:
-            if root in line[1:] and b"pyspark" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if root in line[1:] and b"pyspark.daemon" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 status = Path(f"/proc/{pid}/status").read_text()
                 found[pid] = int(status.split("VmHWM:")[1].split()[0])
         except (OSError, IndexError):
@@ -188,25 +190,22 @@ def workers(root: int) -> dict[int, int]:
     return found
 
 
-def fresh_workers(spark: Any) -> None:
+def fresh_workers() -> None:
     """End idle Python workers, so that the next run is cold."""
     for pid in workers(os.getpid()):
-        if "daemon" in Path(f"/proc/{pid}/cmdline").read_text():
-            try:
-                os.kill(pid, 15)
-            except ProcessLookupError:
-                continue
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
     time.sleep(1.0)
 
 
-def compare(spark: Any, case: str, rows: int, todo: dict[str, Callable[[], None]],
+def compare(case: str, rows: int, todo: dict[str, Callable[[], None]],
             rounds: int, cold: int) -> list[dict[str, Any]]:  # fmt: skip
     """Times of all contenders, taken in turn; each `cold` run starts new Python workers."""
     times: dict[str, dict[str, list[float]]] = {n: {"cold": [], "warm": []} for n in todo}
     peaks: dict[str, int] = {}
     for turn in range(cold):
         for name in sorted(todo, reverse=bool(turn % 2)):
-            fresh_workers(spark)
+            fresh_workers()
             times[name]["cold"].append(timed(todo[name]))
             times[name]["warm"].append(timed(todo[name]))
             peaks[name] = max([*workers(os.getpid()).values(), peaks.get(name, 0)])
@@ -282,12 +281,12 @@ def wide(spark: Any, folder: str, options: Any) -> list[dict[str, Any]]:
         return model.predict(frame, feature_cols="f")
 
     alone = frame.select("f")
-    found = compare(spark, "784 floats, prediction alone", rows, {
+    found = compare("784 floats, prediction alone", rows, {
         "zoo_keras": lambda: drain(ours().select("prediction")),
         "ONNX Runtime, mapInArrow": lambda: drain(
             in_arrow(alone, by_onnx_alone(file, "f"), "prediction array<float>")),
     }, options.rounds, options.cold)  # fmt: skip
-    return found + compare(spark, "784 floats, all columns kept", rows, {
+    return found + compare("784 floats, all columns kept", rows, {
         "zoo_keras": lambda: drain(ours()),
         "ONNX Runtime, mapInArrow": lambda: drain(in_arrow(frame, by_onnx(file, "f"), schema)),
     }, options.rounds, options.cold)  # fmt: skip
@@ -333,7 +332,7 @@ def narrow(spark: Any, folder: str, options: Any) -> list[dict[str, Any]]:
             frame, feature_cols=names, label_cols="y", batch_size=rows, verbose=0
         ),
     }
-    return compare(spark, "39 columns", rows, todo, options.rounds, options.cold)
+    return compare("39 columns", rows, todo, options.rounds, options.cold)
 
 
 def images(spark: Any, folder: str, options: Any) -> list[dict[str, Any]]:
@@ -358,7 +357,7 @@ def images(spark: Any, folder: str, options: Any) -> list[dict[str, Any]]:
     x = layers.Flatten()(x)
     model = keras.Model(data, layers.Dense(10)(layers.Dense(64, activation="relu")(x)))
     file = onnx_of(model, (side, side, 3), rescale=True)
-    return compare(spark, "JPEG 96 x 128", rows, {
+    return compare("JPEG 96 x 128", rows, {
         "zoo_keras": lambda: drain(model.predict(frame, feature_cols="image")),
         "Pillow + ONNX Runtime, mapInArrow": lambda: drain(
             in_arrow(frame, images_by_onnx(file, side), "prediction array<float>")),
@@ -390,7 +389,7 @@ def words(spark: Any, folder: str, options: Any) -> list[dict[str, Any]]:
             made = table[ids.to_numpy(zero_copy_only=False) + 1, 0]
             yield pa.RecordBatch.from_arrays([pa.array(made)], ["prediction"])
 
-    return compare(spark, "strings", rows, {
+    return compare("strings", rows, {
         "zoo_keras": lambda: drain(model.predict(frame, feature_cols="word").select("prediction")),
         "pyarrow + numpy, mapInArrow": lambda: drain(
             in_arrow(frame, by_hand, "prediction float")),
@@ -407,6 +406,7 @@ def main() -> None:
     parser.add_argument("--cold", type=int, default=3, help="runs with fresh Python workers")
     parser.add_argument("--rows", type=int, help="fewer or more than the case's own")
     options = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
     from zoo_keras.spark.cluster import init_session
 
     here = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
