@@ -373,7 +373,7 @@ def _counted(names: Sequence[str], counts: Iterable[int]) -> str:
 
 
 class _Store:
-    """One leaf's rows: one array that grows where it lies, or a file to which chunks are appended."""
+    """One leaf's rows: an array that grows where it lies, or a file to which chunks are added."""
 
     def __init__(self, leaf: Leaf) -> None:
         self.leaf = leaf
