@@ -11,6 +11,7 @@ and `images`; the interpreter that runs this runs the workers too)
 from __future__ import annotations
 
 import argparse
+import compileall
 import contextlib
 import json
 import os
@@ -199,7 +200,7 @@ def fresh_workers() -> None:
 
 
 def compare(case: str, rows: int, todo: dict[str, Callable[[], None]],
-            rounds: int, cold: int) -> list[dict[str, Any]]:  # fmt: skip
+            rounds: int, cold: int) -> None:  # fmt: skip
     """Times of all contenders, taken in turn; each `cold` run starts new Python workers."""
     times: dict[str, dict[str, list[float]]] = {n: {"cold": [], "warm": []} for n in todo}
     peaks: dict[str, int] = {}
@@ -212,11 +213,10 @@ def compare(case: str, rows: int, todo: dict[str, Callable[[], None]],
     for turn in range(rounds):
         for name in sorted(todo, reverse=bool(turn % 2)):
             times[name]["warm"].append(timed(todo[name]))
-    return [
-        {"case": case, "contender": name, "rows": rows, "peak_mb": peaks.get(name, 0) // 1024,
-         **{kind: round(statistics.median(t), 3) for kind, t in found.items() if t}}
-        for name, found in times.items()
-    ]  # fmt: skip
+    for name, found in times.items():
+        medians = {kind: round(statistics.median(t), 3) for kind, t in found.items() if t}
+        line = {"case": case, "contender": name, "rows": rows, **medians}
+        print(json.dumps({**line, "peak_mb": peaks.get(name, 0) // 1024}), flush=True)
 
 
 def timed(action: Callable[[], None]) -> float:
@@ -264,7 +264,7 @@ def stored(spark: Any, table: Any, path: str, parts: int = 2) -> Any:
     return spark.read.parquet(path)
 
 
-def wide(spark: Any, folder: str, options: Any) -> list[dict[str, Any]]:
+def wide(spark: Any, folder: str, options: Any) -> None:
     """20,000 rows of one column of 784 floats, and two columns more."""
     import pyarrow as pa
 
@@ -281,12 +281,12 @@ def wide(spark: Any, folder: str, options: Any) -> list[dict[str, Any]]:
         return model.predict(frame, feature_cols="f")
 
     alone = frame.select("f")
-    found = compare("784 floats, prediction alone", rows, {
+    compare("784 floats, prediction alone", rows, {
         "zoo_keras": lambda: drain(ours().select("prediction")),
         "ONNX Runtime, mapInArrow": lambda: drain(
             in_arrow(alone, by_onnx_alone(file, "f"), "prediction array<float>")),
     }, options.rounds, options.cold)  # fmt: skip
-    return found + compare("784 floats, all columns kept", rows, {
+    compare("784 floats, all columns kept", rows, {
         "zoo_keras": lambda: drain(ours()),
         "ONNX Runtime, mapInArrow": lambda: drain(in_arrow(frame, by_onnx(file, "f"), schema)),
     }, options.rounds, options.cold)  # fmt: skip
@@ -301,7 +301,7 @@ def in_arrow(frame: Any, function: Any, schema: str) -> Any:
     return map_in_arrow(frame, function, _parse_datatype_string(schema))
 
 
-def narrow(spark: Any, folder: str, options: Any) -> list[dict[str, Any]]:
+def narrow(spark: Any, folder: str, options: Any) -> None:
     """1,000,000 rows of 13 float and 26 int columns."""
     import pyarrow as pa
     from pyspark.sql.types import FloatType
@@ -332,10 +332,10 @@ def narrow(spark: Any, folder: str, options: Any) -> list[dict[str, Any]]:
             frame, feature_cols=names, label_cols="y", batch_size=rows, verbose=0
         ),
     }
-    return compare("39 columns", rows, todo, options.rounds, options.cold)
+    compare("39 columns", rows, todo, options.rounds, options.cold)
 
 
-def images(spark: Any, folder: str, options: Any) -> list[dict[str, Any]]:
+def images(spark: Any, folder: str, options: Any) -> None:
     """JPEG bytes: decoded, resized and scored."""
     import pyarrow as pa
     from PIL import Image
@@ -357,14 +357,14 @@ def images(spark: Any, folder: str, options: Any) -> list[dict[str, Any]]:
     x = layers.Flatten()(x)
     model = keras.Model(data, layers.Dense(10)(layers.Dense(64, activation="relu")(x)))
     file = onnx_of(model, (side, side, 3), rescale=True)
-    return compare("JPEG 96 x 128", rows, {
+    compare("JPEG 96 x 128", rows, {
         "zoo_keras": lambda: drain(model.predict(frame, feature_cols="image")),
         "Pillow + ONNX Runtime, mapInArrow": lambda: drain(
             in_arrow(frame, images_by_onnx(file, side), "prediction array<float>")),
     }, options.rounds, options.cold)  # fmt: skip
 
 
-def words(spark: Any, folder: str, options: Any) -> list[dict[str, Any]]:
+def words(spark: Any, folder: str, options: Any) -> None:
     """Two columns of strings, looked up and embedded."""
     import pyarrow as pa
 
@@ -389,7 +389,7 @@ def words(spark: Any, folder: str, options: Any) -> list[dict[str, Any]]:
             made = table[ids.to_numpy(zero_copy_only=False) + 1, 0]
             yield pa.RecordBatch.from_arrays([pa.array(made)], ["prediction"])
 
-    return compare("strings", rows, {
+    compare("strings", rows, {
         "zoo_keras": lambda: drain(model.predict(frame, feature_cols="word").select("prediction")),
         "pyarrow + numpy, mapInArrow": lambda: drain(
             in_arrow(frame, by_hand, "prediction float")),
@@ -411,14 +411,14 @@ def main() -> None:
 
     here = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     os.environ.update(PYSPARK_PYTHON=sys.executable, PYTHONPATH=here)
+    compileall.compile_dir(ROOT / "zoo_keras", quiet=1)  # as pip does when it installs
     conf = {"spark.executorEnv.PYTHONPATH": here, "spark.ui.enabled": "false"}
     spark = init_session("local-cluster[2,1,2048]", "scoring", conf=conf)
     spark.sparkContext.setLogLevel("OFF")
     try:
         with tempfile.TemporaryDirectory() as folder:
             for case in options.cases:
-                for line in CASES[case](spark, folder, options):
-                    print(json.dumps(line), flush=True)
+                CASES[case](spark, folder, options)
     finally:
         spark.stop()
 
