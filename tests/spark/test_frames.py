@@ -51,6 +51,13 @@ def test_scalar_columns_make_a_vector():
     assert found.tolist() == [[1, 0.5], [2, 1.5]]
 
 
+def test_columns_side_by_side_keep_what_their_own_dtype_holds():
+    big = decoded(Leaf("a, b", (2,), "int32"), ("a", "b"), a=[2**31 - 1], b=[-(2**31)])
+    assert big.tolist() == [[2**31 - 1, -(2**31)]]
+    with pytest.raises(DataError, match="Row 1: column a, b: expected finite numbers"):
+        decoded(Leaf("a, b", (2,), "float32"), ("a", "b"), a=[1.0, 1e300], b=[1, 2])
+
+
 def test_lists_take_the_leafs_shape():
     flat, nested = [[1, 2, 3, 4]] * 3, [[[1, 2], [3, 4]]] * 3
     for column in (flat, nested):

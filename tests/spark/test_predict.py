@@ -13,6 +13,7 @@ import pytest
 import zoo_keras as keras
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.layers import BatchNormalization, Dense, Flatten
+from zoo_keras.spark.scoring import columns as scoring
 
 pytestmark = pytest.mark.spark
 
@@ -310,3 +311,103 @@ def test_a_state_is_sent_once_and_goes_with_the_last_that_asks_for_it(spark):
 def collect_garbage(spark):
     gc.collect()
     spark.sparkContext._jvm.System.gc()
+
+
+# ---- what goes to Python -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(spark, tmp_path):
+    path = str(tmp_path / "table")
+    frame = spark.createDataFrame(
+        [(float(i), 2.0 * i, i, f"name {i}") for i in range(20)],
+        "a float, b double, id int, name string",
+    )
+    frame.write.parquet(path)
+    return spark.read.parquet(path)
+
+
+def plan(frame):
+    return frame._jdf.queryExecution().executedPlan().toString()
+
+
+def sums(spark):
+    """Three outputs of (a, b) in one model: a + b, [a + b, a + b], a + b."""
+    x = keras.Input((2,))
+    total = keras.ops.sum(x, axis=-1)
+    return keras.Model(x, [total, keras.ops.stack([total, total], axis=1), total])
+
+
+def with_arrow_functions(spark):
+    return tuple(map(int, spark.version.split(".")[:2])) >= (4, 1)
+
+
+def test_only_what_the_model_reads_goes_to_python(spark, table):
+    if not with_arrow_functions(spark):
+        pytest.skip("Spark 4.1 brings scalar Arrow functions")
+    made = total().predict(table, feature_cols=["a", "b"])
+    text = plan(made)
+    assert "MapInArrow" not in text
+    assert "ArrowEvalPython [run(a#" in text
+    assert text.count("run(") == 1
+    assert [tuple(r) for r in made.collect()] == [(*r, 3.0 * r.id) for r in table.collect()]
+    alone = plan(made.select("prediction"))
+    assert "ReadSchema: struct<a:float,b:double>" in alone
+    filtered = plan(made.filter("id > 3"))
+    assert "PushedFilters: [IsNotNull(id), GreaterThan(id,3)]" in filtered
+    assert "ArrowEvalPython" not in plan(made.select("name"))
+
+
+def test_several_outputs_are_evaluated_once(spark, table):
+    if not with_arrow_functions(spark):
+        pytest.skip("Spark 4.1 brings scalar Arrow functions")
+    names = ["p", "the.q", "r`"]
+    made = sums(spark).predict(table, feature_cols=["a", "b"], output_col=names)
+    assert made.columns == [*table.columns, *names]
+    assert plan(made).count("ArrowEvalPython") == 1
+    assert [tuple(r)[4:] for r in made.filter("id > 17").collect()] == [
+        (54.0, [54.0, 54.0], 54.0),
+        (57.0, [57.0, 57.0], 57.0),
+    ]
+
+
+@pytest.mark.parametrize("cols", [["a", "b"], "v", "f"])
+def test_batches_both_ways_give_the_same(spark, table, monkeypatch, cols):
+    """Before Spark 4.1 there are no scalar Arrow functions."""
+    from pyspark.ml.feature import VectorAssembler
+
+    frame = VectorAssembler(inputCols=["a", "b"], outputCol="v").transform(table)
+    frame = frame.selectExpr("*", "array(a, b) as f", "name as id")  # one name twice
+    names = ["p", "q", "r"]
+    frame = frame.drop("id") if cols == "f" else frame
+    model = sums(spark)
+    found = model.predict(frame, feature_cols=cols, output_col=names)
+    monkeypatch.setattr(scoring, "_has_scalar_arrow", lambda frame: False)
+    other = model.predict(frame, feature_cols=cols, output_col=names)
+    assert "MapInArrow" in plan(other)
+    assert other.columns == found.columns
+    assert other.schema == found.schema
+    assert other.collect() == found.collect()
+
+
+def test_a_plain_column_is_sent_once_in_batches(spark, table, monkeypatch):
+    monkeypatch.setattr(scoring, "_has_scalar_arrow", lambda frame: False)
+    made = total().predict(table, feature_cols=["a", "b"])
+    (sent,) = [line for line in plan(made).splitlines() if "MapInArrow" in line]
+    assert sent.count("#") < 2 * len(table.columns) + 4  # 4 columns there, 5 back
+    assert [r.prediction for r in made.collect()] == [3.0 * r.id for r in table.collect()]
+
+
+def test_several_outputs_of_a_stream(spark, table, tmp_path):
+    path = table.inputFiles()[0].rsplit("/", 1)[0]
+    stream = spark.readStream.schema(table.schema).parquet(path)
+    made = sums(spark).predict(stream, feature_cols=["a", "b"], output_col=["p", "q", "r"])
+    query = (
+        made.writeStream.format("memory").queryName("scored")
+        .trigger(availableNow=True).start()
+    )  # fmt: skip
+    assert query.awaitTermination(120)
+    found = spark.table("scored").orderBy("id").collect()
+    assert [(r.name, r.p, r.q) for r in found] == [
+        (f"name {i}", 3.0 * i, [3.0 * i] * 2) for i in range(20)
+    ]

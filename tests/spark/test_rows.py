@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from zoo_keras.errors import DataError
-from zoo_keras.spark.data.records import CHUNK, Columns, layout_of
+from zoo_keras.spark.data.records import CHUNK, Columns, Layout, Leaf, layout_of
 
 
 def read(records, supervised=True, budget=1 << 30):
@@ -106,3 +108,14 @@ def test_images_stay_bytes_and_larger_numbers_are_refused():
     assert read(records[:1])[0].dtype == np.uint8
     with pytest.raises(DataError, match="row 1: x: expected uint8"):
         read(records)
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [3, 0, 1], [1] * 300, [700, 5, 900]])
+def test_chunks_of_any_size_follow_each_other(sizes):
+    rows = np.arange(2 * sum(sizes), dtype=np.float32).reshape(-1, 2)
+    layout = Layout((Leaf("x", (2,), "float32"),), (1, 0, 0), (0, None, None))
+    ends = np.cumsum([0, *sizes])
+    chunks = ([rows[lo:hi]] for lo, hi in itertools.pairwise(ends))
+    (found,) = Columns(layout, 0).read_chunks(chunks)
+    assert found.shape == rows.shape
+    assert found.tolist() == rows.tolist()

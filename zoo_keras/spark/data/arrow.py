@@ -124,12 +124,18 @@ def leaves_of_batch(
     for group, leaf in zip(groups, leaves, strict=True):
         text = leaf.dtype == "string"
         parts = [numpy_column(batch.column(names.index(n)), n, first, text) for n in group]
-        if len(parts) > 1:
-            array = np.concatenate([p.reshape(batch.num_rows, -1) for p in parts], axis=1)
-        else:
-            array = parts[0]
-        found.append(_fit(array, leaf, first))
+        found.append(_fit(parts[0] if len(parts) == 1 else _beside(parts, leaf), leaf, first))
     return found
+
+
+def _beside(parts: list[np.ndarray], leaf: Leaf) -> np.ndarray:
+    """Columns of numbers side by side: floats of the leaf's dtype at once, others in their own."""
+    flat = [p.reshape(len(p), -1) for p in parts]
+    if leaf.dtype != "float32":
+        return np.concatenate(flat, axis=1)
+    made = np.empty((len(flat[0]), sum(p.shape[1] for p in flat)), np.float32)
+    with np.errstate(over="ignore"):  # becomes infinity, which is refused
+        return np.concatenate(flat, axis=1, out=made, casting="unsafe")
 
 
 def _fit(array: np.ndarray, leaf: Leaf, first: int) -> np.ndarray:
@@ -144,7 +150,9 @@ def _fit(array: np.ndarray, leaf: Leaf, first: int) -> np.ndarray:
         )
     flat = array.reshape(rows, size)
     if array.dtype.kind == "f":
-        _refuse_at(~np.isfinite(flat), "finite numbers", "NaN or infinity", leaf, first)
+        finite = np.isfinite(flat)
+        if not finite.all():
+            _refuse_at(~finite, "finite numbers", "NaN or infinity", leaf, first)
     elif np.dtype(leaf.dtype).kind in "iu" and not fits(array, leaf.dtype):
         wide = np.abs(flat.astype(np.float64)) > np.iinfo(leaf.dtype).max
         _refuse_at(wide, f"integers that fit into {leaf.dtype}", "a larger one", leaf, first)

@@ -373,36 +373,45 @@ def _counted(names: Sequence[str], counts: Iterable[int]) -> str:
 
 
 class _Store:
-    """One leaf's chunks, in memory or appended to a file."""
+    """One leaf's rows: an array that grows where it lies, or a file to which chunks are added."""
 
     def __init__(self, leaf: Leaf) -> None:
         self.leaf = leaf
-        self.chunks: list[np.ndarray] = []
-        self.nbytes = 0
+        self.kept = np.empty((0, *leaf.shape), leaf.dtype)  # the first `rows` are in use
         self.rows = 0
         self.file: Any = None
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return self.kept.nbytes
+
     def add(self, chunk: np.ndarray) -> None:
-        self.rows += len(chunk)
+        first, self.rows = self.rows, self.rows + len(chunk)
         if self.file is not None:
             self.file.write(np.ascontiguousarray(chunk).data)
-        else:
-            self.chunks.append(chunk)
-            self.nbytes += chunk.nbytes
+            return
+        if self.rows > len(self.kept):
+            self._resize(max(self.rows, len(self.kept) + len(self.kept) // 8))
+        self.kept[first : self.rows] = chunk
+
+    def _resize(self, rows: int) -> None:
+        """No second copy of large arrays: the system moves their pages."""
+        self.kept.resize((rows, *self.leaf.shape), refcheck=False)
 
     def spill(self) -> None:
         """Move what is in memory into an unlinked file; later chunks follow it."""
         if self.file is None:
             self.file = tempfile.TemporaryFile(prefix="zoo_keras-")  # noqa: SIM115
-            chunks, self.chunks, self.nbytes = self.chunks, [], 0
-            for chunk in chunks:
-                self.file.write(np.ascontiguousarray(chunk).data)
+            self.file.write(self.kept[: self.rows].data)
+            self._resize(0)
 
     def array(self) -> np.ndarray:
         """All rows; nothing can be added any more."""
         shape = (self.rows, *self.leaf.shape)
         if self.file is None:
-            return np.concatenate([np.empty((0, *self.leaf.shape), self.leaf.dtype), *self.chunks])
+            self._resize(self.rows)
+            return self.kept
         with self.file:
             self.file.flush()
             empty = 0 in shape

@@ -8,32 +8,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.graph import Spec
 from zoo_keras.nest import flatten
 from zoo_keras.spark import cluster
-from zoo_keras.spark.data import arrow, frames
+from zoo_keras.spark.data import frames
 from zoo_keras.spark.data.partitions import is_frame
 from zoo_keras.spark.data.records import (
     Columns,
     Layout,
     Leaf,
-    in_partition,
     inputs_alone,
     layout_of,
 )
 from zoo_keras.spark.engine import this_engine
 from zoo_keras.spark.fit.layer_state import refuse_assigned, refuse_stateful
+from zoo_keras.spark.scoring.columns import with_outputs
 from zoo_keras.spark.scoring.sent import Sent, sent_once
 from zoo_keras.spark.scoring.worker import Parcel, in_chunks, make_parcel, worker_for
 from zoo_keras.spark.transport import failures
 from zoo_keras.training import steps
 from zoo_keras.training.data import check_batch_size
 from zoo_keras.training.fed import takes_text
-
-HIDDEN = "__zoo_keras_"  # prefix of the outputs' names on the way
 
 
 def predict_on_spark(
@@ -187,7 +183,7 @@ def _predict_frame(
             f"predict: the model has {outputs} outputs. Received: output_col="
             f"{output_col!r}. Give one name for each."
         )
-    return _map_batches(frame, chosen, groups, sent, names)
+    return with_outputs(frame, chosen, groups, sent, names)
 
 
 def _frame_layout(
@@ -211,111 +207,3 @@ def _frame_layout(
         for group, (shape, _) in zip(groups, inputs, strict=True)
     ]
     return Layout(tuple(leaves), counts, (structure, None, None)).through(model)
-
-
-def _map_batches(frame: Any, chosen: Any, groups: Any, ready: Sent, names: list[str]) -> Any:
-    """The frame with the outputs appended, by way of Arrow batches. On the way columns have
-    numbers for names, so that any names may be taken, even one twice."""
-    from pyspark.sql.types import StructField, StructType
-
-    wanted = list(dict.fromkeys(n for group in groups for n in group))
-    kept = list(frame.columns)
-    numbers = [str(i) for i in range(len(kept) + len(wanted))]
-    sent = frame.select("*", *chosen.plain(wanted)).toDF(*numbers)
-    known = [
-        field.__class__(number, field.dataType, field.nullable, field.metadata)
-        for number, field in zip(numbers, frame.schema.fields, strict=False)
-    ]
-    outputs = [f"{HIDDEN}{i}" for i in range(len(names))]
-    fields = [StructField(name, _spark_type(spec))
-              for name, spec in zip(outputs, ready.parcel.outputs, strict=True)]  # fmt: skip
-    value = ready.value
-
-    def run(batches: Iterator[Any]) -> Iterator[Any]:
-        made = predict_batches(value(), groups, wanted, [*numbers[: len(kept)], *outputs], batches)
-        return failures.alone(made)
-
-    return map_in_arrow(sent, run, StructType([*known, *fields])).toDF(*kept, *names)
-
-
-def _spark_type(spec: Spec) -> Any:
-    """The column type of an output: a number, or lists of them."""
-    from pyspark.sql import types
-
-    kinds = {"float32": types.FloatType, "float64": types.DoubleType, "int32": types.IntegerType,
-             "int64": types.LongType, "bool": types.BooleanType}  # fmt: skip
-    if spec.dtype not in kinds:
-        raise ConfigError(
-            f"predict on a DataFrame: outputs must be one of {', '.join(kinds)}. Received: "
-            f"{spec.dtype}. Cast the model's output."
-        )
-    kind: Any = kinds[spec.dtype]()
-    for _ in _listed(spec.shape):
-        kind = types.ArrayType(kind)
-    return kind
-
-
-def _listed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes that become nested lists; a single number is a plain float."""
-    return () if int(np.prod(shape, dtype=np.int64)) == 1 and len(shape) <= 1 else shape
-
-
-def predict_batches(
-    parcel: Parcel, groups: Any, read: list[str], names: list[str], batches: Iterator[Any]
-) -> Iterator[Any]:
-    """Arrow batches with the outputs appended and the last columns, which were sent for the model
-    alone, dropped.
-
-    Args:
-        read: what messages call those last columns. names: of all columns of the result.
-    """
-    import pyarrow as pa
-
-    worker, first = worker_for(parcel), 0
-    for batch in batches:
-        kept = batch.num_columns - len(read)
-        features = pa.RecordBatch.from_arrays(batch.columns[kept:], read)
-        with in_partition(_partition()):
-            raw = arrow.leaves_of_batch(features, groups, parcel.layout.records.leaves, first)
-            inputs = parcel.layout.fed(raw)
-        outputs = [_arrow_array(r) for r in worker.predict(inputs)]
-        first += batch.num_rows
-        yield pa.RecordBatch.from_arrays([*batch.columns[:kept], *outputs], names)
-
-
-def _partition() -> int:
-    from pyspark import TaskContext
-
-    context = TaskContext.get()
-    return int(context.partitionId()) if context else 0
-
-
-def _arrow_array(values: np.ndarray) -> Any:
-    """(rows, ...) numbers as an Arrow array of numbers or nested lists."""
-    import pyarrow as pa
-
-    shape = _listed(values.shape[1:])
-    array = pa.array(values.reshape(-1))
-    sizes = [len(values), *shape]
-    for axis in range(len(shape), 0, -1):
-        count = int(np.prod(sizes[:axis], dtype=np.int64))
-        offsets = np.arange(count + 1, dtype=np.int32) * np.int32(sizes[axis])
-        array = pa.ListArray.from_arrays(pa.array(offsets), array)
-    return array
-
-
-def map_in_arrow(frame: Any, function: Any, schema: Any) -> Any:
-    """DataFrame.mapInArrow, which in pyspark insists on pandas although nothing here uses it."""
-    if cluster.is_connect(frame):
-        return frame.mapInArrow(function, schema)
-    from pyspark.sql.dataframe import DataFrame
-    from pyspark.sql.pandas.functions import PythonEvalType  # its module differs in 3.5 and 4
-    from pyspark.sql.udf import _create_udf
-
-    made = _create_udf(function, schema, PythonEvalType.SQL_MAP_ARROW_ITER_UDF)
-    column = made(*[frame[c] for c in frame.columns])
-    if frame.sparkSession.version.startswith("3."):
-        result = frame._jdf.pythonMapInArrow(column._jc.expr(), False)
-    else:
-        result = frame._jdf.mapInArrow(column._jc, False, None)
-    return DataFrame(result, frame.sparkSession)
