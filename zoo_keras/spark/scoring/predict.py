@@ -42,6 +42,7 @@ def predict_on_spark(
     batch_size: int | None = None,
     feature_cols: Any = None,
     output_col: str | list[str] = "prediction",
+    fill_value: Any = None,
     **local: Any,
 ) -> Any:
     """Model.predict for an RDD of inputs, or a DataFrame.
@@ -51,6 +52,7 @@ def predict_on_spark(
         feature_cols: columns of a DataFrame that are the model's inputs.
         output_col: name of the new column, or one for each output. An output of one number a row
             becomes a column of numbers, others arrays of numbers.
+        fill_value: stands for nulls and NaN: a number or text, or a dict by column.
         local: arguments of Model.predict that make no sense here; refused unless None.
     """
     given = sorted(name for name, value in local.items() if value is not None)
@@ -64,12 +66,12 @@ def predict_on_spark(
     if not cluster.is_connect(x):
         cluster.check_not_inside(cluster.spark_context(x), "predict")
     if is_frame(x):
-        return _predict_frame(model, x, size, feature_cols, output_col)
+        return _predict_frame(model, x, size, feature_cols, output_col, fill_value)
     if feature_cols is not None:
         raise ConfigError(
             "predict: feature_cols belongs to a DataFrame. Received: an RDD. Leave it out."
         )
-    return _predict_rdd(model, x, size)
+    return _predict_rdd(model, x, size, fill_value)
 
 
 def parcel_for(model: Any, where: Any, layout: Layout, size: int, threads: int) -> Sent:
@@ -104,8 +106,8 @@ def parcel_for(model: Any, where: Any, layout: Layout, size: int, threads: int) 
 # ---- RDD ---------------------------------------------------------------------------------------
 
 
-def _predict_rdd(model: Any, rdd: Any, size: int) -> Any:
-    layout = (_known_layout(model) or _first_layout(model, rdd)).through(model)
+def _predict_rdd(model: Any, rdd: Any, size: int, fill: Any) -> Any:
+    layout = (_known_layout(model) or _first_layout(model, rdd, fill)).filled(fill).through(model)
     sent = parcel_for(model, rdd, layout, size, cluster.task_cpus(rdd.ctx))
     structure, value = sent.outputs, sent.value
     single = not isinstance(structure, (list, tuple, dict))
@@ -128,13 +130,13 @@ def _known_layout(model: Any) -> Layout | None:
     return Layout((Leaf("x", shape, dtype),), (1, 0, 0), (0, None, None))
 
 
-def _first_layout(model: Any, rdd: Any) -> Layout:
+def _first_layout(model: Any, rdd: Any, fill: Any) -> Layout:
     sample = rdd.take(1)
     if not sample:
         raise DataError(
             "predict: the RDD holds no records. Received: 0 rows. Check the filters that made it."
         )
-    layout = layout_of(sample[0], supervised=False, text=takes_text(model))
+    layout = layout_of(sample[0], False, takes_text(model), fill)
     inputs = frames.inputs_of(model, None)
     if inputs and layout.counts[0] != len(inputs) and isinstance(sample[0], tuple):
         raise inputs_alone(len(inputs), sample[0])
@@ -159,7 +161,7 @@ def predict_records(
 
 
 def _predict_frame(
-    model: Any, frame: Any, size: int, feature_cols: Any, output_col: str | list[str]
+    model: Any, frame: Any, size: int, feature_cols: Any, output_col: str | list[str], fill: Any
 ) -> Any:
     if feature_cols is None:
         raise ConfigError(
@@ -177,7 +179,7 @@ def _predict_frame(
     chosen = frames.Chosen(frame)
     groups, structure = frames.column_groups(chosen.named(feature_cols), wanted)
     selected = chosen.select([c for group in groups for c in group])
-    layout = _frame_layout(model, selected, groups, structure)
+    layout = _frame_layout(model, selected, groups, structure, fill)
     connect = cluster.is_connect(frame)
     cpus = 1 if connect else cluster.task_cpus(frame.sparkSession.sparkContext)
     sent = parcel_for(model, frame, layout, size, cpus)
@@ -191,7 +193,7 @@ def _predict_frame(
 
 
 def _frame_layout(
-    model: Any, selected: Any, groups: list[tuple[str, ...]], structure: Any
+    model: Any, selected: Any, groups: list[tuple[str, ...]], structure: Any, fill: Any
 ) -> Layout:
     """Shapes from the Inputs; without known Inputs, from the first row."""
     counts = (len(groups), 0, 0)
@@ -204,12 +206,15 @@ def _frame_layout(
                 "axis). Give the model's Input a whole shape, and pad the column to it."
             )
         nested = (structure, None, None)
-        return frames.Records(selected, tuple(groups), counts, nested).layout(model, "predict")
+        made = frames.Records(selected, tuple(groups), counts, nested, fill)
+        return made.layout(model, "predict")
     text, schema = takes_text(model), selected.schema
+    fills = frames.fills_of(groups, fill, len(groups))
     leaves = [
-        Leaf(", ".join(group), tuple(d or 0 for d in shape), frames.leaf_dtype(schema, group, text))
-        for group, (shape, _) in zip(groups, inputs, strict=True)
-    ]
+        Leaf(", ".join(group), tuple(d or 0 for d in shape),
+             frames.leaf_dtype(schema, group, text, fills), fills)
+        for group, (shape, _), fills in zip(groups, inputs, fills, strict=True)
+    ]  # fmt: skip
     return Layout(tuple(leaves), counts, (structure, None, None)).through(model)
 
 
