@@ -198,3 +198,78 @@ def test_a_fit_fills_nulls_alike_on_frames_records_and_arrays(spark):
     np.testing.assert_allclose(here.evaluate(frame, fill_value=0.25, **cols), want, 1e-5)
     with pytest.raises(DataError, match=r"column a: expected numbers. Received: null"):
         fitted(frame, **cols)
+
+
+# ---- rows of different sizes ---------------------------------------------------------------------
+
+TOKENS = [[int(t) for t in np.random.default_rng(i).integers(1, 9, 1 + i * 7 % 5)]
+          for i in range(24)]  # fmt: skip
+LONG = [row + [0] * (5 - len(row)) for row in TOKENS]
+LABELS = np.array([row[0] % 2 for row in TOKENS], np.float32)
+
+
+def model_of_tokens(masks=True):
+    keras.utils.set_random_seed(2)
+    model = keras.Sequential([
+        keras.Input((None,), dtype="int32"), keras.layers.Embedding(9, 4, mask_zero=masks),
+        keras.layers.LSTM(3), keras.layers.Dense(1, activation="sigmoid"),
+    ])  # fmt: skip
+    model.compile(keras.optimizers.SGD(0.5), "binary_crossentropy")
+    return model
+
+
+def test_rows_of_different_lengths_give_what_each_gives_alone():
+    pa, model = pytest.importorskip("pyarrow"), model_of_tokens()
+    want = np.concatenate([model.predict(np.array([row]), verbose=0) for row in TOKENS])
+    objects = np.empty(len(TOKENS), object)
+    objects[:] = TOKENS
+    for given in (TOKENS, [np.array(row) for row in TOKENS], objects, pa.array(TOKENS)):
+        np.testing.assert_array_equal(model.predict(given, batch_size=4, verbose=0), want)
+
+
+def test_outputs_of_different_sizes_are_a_list():
+    model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(2, 3)])
+    images = [np.random.default_rng(i).uniform(size=(4 + i % 2, 5 + i % 3, 1)) for i in range(7)]
+    got = model.predict(images, verbose=0)
+    for found, image in zip(got, images, strict=True):
+        np.testing.assert_array_equal(found, model.predict(image[None], verbose=0)[0])
+
+
+def test_a_masking_model_trains_on_padded_rows_as_on_rows_of_one_length():
+    ragged, whole = model_of_tokens(), model_of_tokens()
+    arguments = {"batch_size": 8, "epochs": 2, "shuffle": False, "verbose": 0}
+    ragged.fit(TOKENS, LABELS, pad_value=0, validation_data=(TOKENS, LABELS), **arguments)
+    whole.fit(np.array(LONG), LABELS, **arguments)
+    for a, b in zip(ragged.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, 1e-5, 1e-6)
+    want = whole.evaluate(np.array(LONG), LABELS, verbose=0)
+    np.testing.assert_allclose(ragged.evaluate(TOKENS, LABELS, pad_value=0, verbose=0), want, 1e-5)
+
+
+def test_rows_are_padded_only_when_asked_for_and_only_where_sizes_are_open():
+    model = model_of_tokens()
+    with pytest.raises(DataError, match=r"x, row 1 .*different lengths.*pad_value"):
+        model.fit(TOKENS, LABELS, verbose=0)
+    with pytest.raises(ConfigError, match=r"pad_value must be a finite number. Received: 'x'"):
+        model.fit(TOKENS, LABELS, pad_value="x", verbose=0)
+    images = keras.Sequential([keras.Input((None, 2)), keras.layers.GlobalMaxPooling1D()])
+    with pytest.raises(DataError, match=r"x, row 1: expected shape \(None, 2\).*\(4, 3\)"):
+        images.predict([np.zeros((3, 2)), np.zeros((4, 3))], verbose=0)
+
+
+def test_targets_are_padded_with_their_rows():
+    def tagger():
+        keras.utils.set_random_seed(4)
+        model = keras.Sequential([
+            keras.Input((None,), dtype="int32"), keras.layers.Embedding(9, 4, mask_zero=True),
+            keras.layers.Dense(3, activation="softmax"),
+        ])  # fmt: skip
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model
+
+    tags, long = [[t % 3 for t in row] for row in TOKENS], [[t % 3 for t in row] for row in LONG]
+    ragged, whole = tagger(), tagger()
+    ragged.fit(TOKENS, tags, batch_size=24, shuffle=False, pad_value=0, verbose=0)
+    whole.fit(np.array(LONG), np.array(long), batch_size=24, shuffle=False, verbose=0)
+    for a, b in zip(ragged.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, 1e-5, 1e-6)

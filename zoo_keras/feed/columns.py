@@ -23,6 +23,8 @@ def as_column(value: Any, what: str, fill: Any = None) -> np.ndarray:
     Args:
         fill: stands for nulls and NaN; for a table a dict by column, too. None: nulls are refused.
     """
+    if is_ragged(value):
+        return value
     array = _as_numpy(value, what, fill)
     if array.dtype.kind in "OMm" and not holds_text(array):
         if fill is None or isinstance(fill, dict):
@@ -128,6 +130,11 @@ def stacked_text(values: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray | 
         return None
     good = all(isinstance(v, (str, bytes)) for v in made.reshape(-1).tolist())
     return made if good else None
+
+
+def is_ragged(column: Any) -> bool:
+    """Whether a column's rows may differ in shape: a `feed.ragged.Ragged`."""
+    return hasattr(column, "pad") and hasattr(column, "rows")
 
 
 def is_text(array: np.ndarray) -> bool:

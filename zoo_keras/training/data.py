@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras.errors import ConfigError, DataError
-from zoo_keras.feed.columns import as_column, is_text, narrowed, with_lists_of_text
+from zoo_keras.feed.columns import as_column, is_ragged, is_text, narrowed, with_lists_of_text
 from zoo_keras.nest import flatten, map_structure
 
 
@@ -39,6 +39,8 @@ def template(structure: Any) -> Any:
 def as_array(value: Any, what: str) -> np.ndarray:
     """A numeric array of rank 1 or more from an array, list, Series or DataFrame of pandas."""
     column = as_column(value, what)
+    if is_ragged(column):
+        return column
     if is_text(column):
         raise DataError(
             f"{what}: expected numbers. Received: text, such as "

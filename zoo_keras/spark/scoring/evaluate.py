@@ -29,6 +29,7 @@ def evaluate_on_spark(
     label_cols: Any = None,
     weight_col: str | None = None,
     fill_value: Any = None,
+    pad_value: float | None = None,
     **local: Any,
 ) -> dict[str, Any]:
     """Logs of the whole data set, as Model.evaluate(..., return_dict=True).
