@@ -273,3 +273,29 @@ def test_targets_are_padded_with_their_rows():
     whole.fit(np.array(LONG), np.array(long), batch_size=24, shuffle=False, verbose=0)
     for a, b in zip(ragged.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, 1e-5, 1e-6)
+
+
+@pytest.mark.spark
+def test_rows_of_different_lengths_score_on_spark_as_alone(spark):
+    model = model_of_tokens()
+    want = np.concatenate([model.predict(np.array([row]), verbose=0) for row in TOKENS])
+    frame = spark.createDataFrame([(row,) for row in TOKENS], "t array<int>").coalesce(2)
+    (got,) = scored(model, frame, "t")
+    np.testing.assert_array_equal(got, want[:, 0])
+    for records in (TOKENS, [np.array(row) for row in TOKENS]):
+        got = model.predict(spark.sparkContext.parallelize(records, 3), batch_size=4).collect()
+        np.testing.assert_array_equal(np.stack(got), want)
+
+
+@pytest.mark.spark
+def test_outputs_of_different_sizes_are_lists_on_spark(spark):
+    model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(2, 3)])
+    images = [np.random.default_rng(i).uniform(size=(3 + i % 2, 3 + i % 3, 1)) for i in range(7)]
+    want = model.predict(images, verbose=0)
+    schema = "i array<array<array<double>>>"
+    frame = spark.createDataFrame([(i.tolist(),) for i in images], schema).coalesce(1)
+    rows = model.predict(frame, feature_cols="i").collect()
+    there = model.predict(spark.sparkContext.parallelize(images, 1)).collect()
+    for one, row, record in zip(want, rows, there, strict=True):
+        np.testing.assert_array_equal(np.array(row.prediction, np.float32), one)
+        np.testing.assert_array_equal(record, one)

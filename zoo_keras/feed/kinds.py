@@ -140,6 +140,23 @@ def numpy_column(
     return _read(column, Place(name, fill, row, text))
 
 
+def rows_of(column: Any, name: str, first: int = 0, fill: Any = None) -> list[np.ndarray]:
+    """The rows of an Arrow array, whose shapes may differ, as arrays of numbers."""
+    import pyarrow as pa
+
+    kind = column.type
+    if not (pa.types.is_list(kind) and pa.types.is_primitive(kind.value_type)) or column.null_count:
+        return [numpy_column(column.slice(i, 1), name, first + i, False, fill)[0]
+                for i in range(len(column))]  # fmt: skip
+    ends = np.asarray(column.offsets) - column.offsets[0].as_py()
+
+    def row(index: int) -> int:
+        return first + int(np.searchsorted(ends, index, side="right")) - 1
+
+    flat = _read(column.flatten(), Place(name, fill, row, False))
+    return [flat[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+
+
 def _read(column: Any, place: Place) -> np.ndarray:
     import pyarrow as pa
 

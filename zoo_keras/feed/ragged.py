@@ -41,6 +41,10 @@ class Ragged:
             return Ragged(self.rows[take], self.what, self.pad)
         return Ragged([self.rows[int(i)] for i in take], self.what, self.pad)
 
+    def astype(self, dtype: Any, copy: bool = True) -> Ragged:
+        """The column with rows of another dtype."""
+        return Ragged([row.astype(dtype, copy=copy) for row in self.rows], self.what, self.pad)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """(rows, ...), OPEN where sizes differ."""
@@ -62,7 +66,7 @@ class Ragged:
         largest = np.max([row.shape for row in self.rows], axis=0)
         made = np.full((len(self.rows), *largest), self.pad, self.dtype)
         for i, each in enumerate(self.rows):
-            made[(i, *map(slice, each.shape))] = each
+            made[(i, *[slice(n) for n in each.shape])] = each
         return made
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from zoo_keras import dtypes
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.feed.ragged import OPEN, Ragged, groups_of, ragged
+from zoo_keras.nest import flatten
 from zoo_keras.training.data import ArrayData, Batch, Data, is_dataset, is_iterator
 
 
@@ -119,6 +120,14 @@ def by_shape(data: Any) -> Any:
     """The data, by the shapes of rows where a column is ragged."""
     is_ragged = isinstance(data, ArrayData) and any(isinstance(c, Ragged) for c in data.x)
     return ByShape(data) if is_ragged else data
+
+
+def outputs_by_shape(model: Any, data: ArrayData) -> list[Any]:
+    """Outputs of all rows: for each an array, or a list of rows when their shapes differ."""
+    grouped = by_shape(data)
+    runtime = model._local()
+    parts = [flatten(runtime.predict(model._arranged(b))) for b in grouped.batches()]
+    return [in_order(list(each), grouped) for each in zip(*parts, strict=True)]
 
 
 def in_order(parts: list[np.ndarray], data: Any) -> Any:

@@ -17,7 +17,7 @@ from zoo_keras.dtypes import storage
 from zoo_keras.errors import DataError
 from zoo_keras.feed import kinds
 from zoo_keras.feed.kinds import numpy_column
-from zoo_keras.spark.data.records import Layout, Leaf, fits
+from zoo_keras.spark.data.records import Layout, Leaf, fits, together
 
 
 def quoted(name: str) -> str:
@@ -98,6 +98,9 @@ def leaves_of_batch(
     places = {name: i for i, name in enumerate(batch.schema.names)}
     found = []
     for group, leaf in zip(groups, leaves, strict=True):
+        if leaf.open and len(group) == 1:
+            found.append(_open_column(batch.column(places[group[0]]), group[0], leaf, first))
+            continue
         text = leaf.dtype == "string"
         fills = leaf.fill or (None,) * len(group)
         parts = [
@@ -107,6 +110,23 @@ def leaves_of_batch(
         array = parts[0] if len(parts) == 1 else side_by_side(parts, leaf.dtype)
         found.append(_fit(array, leaf, first))
     return found
+
+
+def _open_column(column: Any, name: str, leaf: Leaf, first: int) -> Any:
+    """A column whose rows may differ in shape: an array where they do not."""
+    fill = leaf.fill[0] if leaf.fill else None
+    rows = [_open_row(row, leaf, first + i)
+            for i, row in enumerate(kinds.rows_of(column, name, first, fill))]  # fmt: skip
+    return together(rows, leaf) if rows else np.empty((0, *leaf.shape), leaf.dtype)
+
+
+def _open_row(row: np.ndarray, leaf: Leaf, number: int) -> np.ndarray:
+    if not leaf.allows(row.shape):
+        raise DataError(
+            f"Row {number}: column {leaf.name}: expected shape {leaf.open}, as the Input says. "
+            f"Received: shape {row.shape}. Only axes of None may differ."
+        )
+    return _fit(row[None], leaf._replace(shape=row.shape), number)[0]
 
 
 def _fit(array: np.ndarray, leaf: Leaf, first: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from zoo_keras.errors import DataError
 from zoo_keras.feed import kinds
 from zoo_keras.feed.columns import holds_text, stacked_text, value_array
 from zoo_keras.feed.feed import Source
+from zoo_keras.feed.ragged import Ragged
 from zoo_keras.nest import flatten
 from zoo_keras.training.data import Batch, template
 from zoo_keras.training.fed import feed_for, takes_columns
@@ -27,13 +28,21 @@ CHUNK = 1024  # records turned into arrays at a time
 
 
 class Leaf(NamedTuple):
-    """One column: how messages call it, the shape of one record's part, its dtype, and what stands
-    for nulls in each of its columns (None: they are refused)."""
+    """One column: how messages call it, the shape of one record's part, its dtype, what stands
+    for nulls in each of its columns (None: they are refused), and the shape with None where that of
+    a record may differ (None: nowhere)."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     fill: tuple[Any, ...] | None = None
+    open: tuple[int | None, ...] | None = None
+
+    def allows(self, shape: tuple[int, ...]) -> bool:
+        """Whether a record's part may have that shape."""
+        wanted = self.shape if self.open is None else self.open
+        pairs = zip(shape, wanted, strict=False)
+        return len(shape) == len(wanted) and all(b in (None, a) for a, b in pairs)
 
 
 class Layout(NamedTuple):
@@ -67,6 +76,7 @@ class Layout(NamedTuple):
         if feed is None:
             return self
         feed.check_travels()
+        xs = tuple(x._replace(open=None) for x in xs)
         fed = [Leaf(f"x[{i}]", s.shape, s.dtype) for i, s in enumerate(feed.specs())]
         wide = [x._replace(dtype="int64") if x.dtype == "int32" else x for x in xs]
         others = self.leaves[count:]
@@ -86,6 +96,21 @@ class Layout(NamedTuple):
                     dtype = narrow(kinds.with_fill(dtype, value))
                 leaves[i] = leaves[i]._replace(fill=(value,), dtype=dtype)
         return self._replace(leaves=tuple(leaves))
+
+    def opened(self, shapes: Sequence[tuple[int | None, ...] | None]) -> Layout:
+        """The Layout of records that may differ where the model's Inputs, of these shapes, do not
+        say a size."""
+        leaves = list(self.leaves)
+        for i, shape in enumerate(shapes[: self.counts[0]]):
+            opens = shape is not None and None in shape and leaves[i].dtype != "string"
+            if opens and leaves[i]._replace(open=shape).allows(leaves[i].shape):
+                leaves[i] = leaves[i]._replace(open=shape)
+        return self._replace(leaves=tuple(leaves))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether records may differ in shape."""
+        return any(leaf.open for leaf in self.leaves)
 
     def fed(self, columns: list[np.ndarray]) -> list[np.ndarray]:
         """Columns of records as the model's Programs take them."""
@@ -376,7 +401,8 @@ class Columns:
         array = _stacked(values, leaf)
         if array is None or not _is_clean(array, leaf):
             array = self._row_by_row(values, leaf, first)
-        return array.astype(storage(leaf.dtype), copy=False)
+        made: Any = array.astype(storage(leaf.dtype), copy=False)
+        return made
 
     def _row_by_row(self, values: list[Any], leaf: Leaf, first: int) -> np.ndarray:
         """The same for values of odd types; finds the row of a wrong one."""
@@ -387,13 +413,13 @@ class Columns:
             read = _text_array if text else _number_array
             arrays.append(read(value, leaf.name, where, leaf))
             self._check(arrays[-1], leaf, row)
-        return np.stack(arrays)
+        return together(arrays, leaf)
 
     def _check(self, array: np.ndarray, leaf: Leaf, row: int) -> None:
         where = f"Partition {self.partition}, row {row}: {leaf.name}"
-        if array.shape != leaf.shape:
+        if not leaf.allows(array.shape):
             raise DataError(
-                f"{where}: expected shape {leaf.shape}, as the others have. Received: shape "
+                f"{where}: expected shape {leaf.open or leaf.shape}, as the others have. Received: shape "
                 f"{array.shape}. Pad or cut the records to one shape."
             )
         if _is_clean(array, leaf):
@@ -408,6 +434,13 @@ class Columns:
             f"{array.dtype}, values {array.min()} to {array.max()}. Use one dtype for all records, "
             "such as float32, or numbers that fit."
         )
+
+
+def together(rows: list[np.ndarray], leaf: Leaf) -> Any:
+    """Rows as one array, or as a Ragged column where their shapes differ."""
+    if len({row.shape for row in rows}) == 1:
+        return np.stack(rows)
+    return Ragged([row.astype(leaf.dtype, copy=False) for row in rows], leaf.name)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from zoo_keras.spark.data.records import (
 )
 from zoo_keras.spark.engine import this_engine
 from zoo_keras.spark.fit.layer_state import refuse_assigned, refuse_stateful
+from zoo_keras.spark.scoring.open_rows import open_model
 from zoo_keras.spark.scoring.sent import Sent, sent_once
 from zoo_keras.spark.scoring.worker import Parcel, in_chunks, make_parcel, worker_for
 from zoo_keras.spark.transport import failures
@@ -97,7 +98,8 @@ def parcel_for(model: Any, where: Any, layout: Layout, size: int, threads: int) 
     def make() -> tuple[Parcel, Any]:
         parcel = make_parcel(needed, layout, compile_for, size, threads)
         specs = tuple(Spec(t.shape[1:], t.dtype) for t in flatten(found["outputs"]))
-        return parcel._replace(outputs=specs), found["outputs"]
+        by_shape = open_model(model, threads) if layout.is_open else None
+        return parcel._replace(outputs=specs, by_shape=by_shape), found["outputs"]
 
     key = (layout, size, threads, model.last_change(), this_engine())
     return sent_once(runtime, where, key, needed, make)
@@ -107,7 +109,8 @@ def parcel_for(model: Any, where: Any, layout: Layout, size: int, threads: int) 
 
 
 def _predict_rdd(model: Any, rdd: Any, size: int, fill: Any) -> Any:
-    layout = (_known_layout(model) or _first_layout(model, rdd, fill)).filled(fill).through(model)
+    layout = (_known_layout(model) or _first_layout(model, rdd, fill)).filled(fill)
+    layout = layout.opened(_input_shapes(model, layout.structure[0])).through(model)
     sent = parcel_for(model, rdd, layout, size, cluster.task_cpus(rdd.ctx))
     structure, value = sent.outputs, sent.value
     single = not isinstance(structure, (list, tuple, dict))
@@ -117,6 +120,10 @@ def _predict_rdd(model: Any, rdd: Any, size: int, fill: Any) -> Any:
         return failures.alone(predict_records(value(), partition, items, size, single, keys))
 
     return rdd.mapPartitionsWithIndex(run)
+
+
+def _input_shapes(model: Any, structure: Any) -> list[Any]:
+    return [shape for shape, _ in frames.inputs_of(model, structure)]
 
 
 def _known_layout(model: Any) -> Layout | None:
@@ -207,7 +214,7 @@ def _frame_layout(
             )
         nested = (structure, None, None)
         made = frames.Records(selected, tuple(groups), counts, nested, fill)
-        return made.layout(model, "predict")
+        return made.layout(model, "predict").opened([shape for shape, _ in inputs])
     text, schema = takes_text(model), selected.schema
     fills = frames.fills_of(groups, fill, len(groups))
     leaves = [
@@ -283,7 +290,10 @@ def predict_batches(
         with in_partition(_partition()):
             raw = arrow.leaves_of_batch(features, groups, parcel.layout.records.leaves, first)
             inputs = parcel.layout.fed(raw)
-        outputs = [_arrow_array(r) for r in worker.predict(inputs)]
+        outputs = [
+            _arrow_array(r, s.shape)
+            for r, s in zip(worker.predict(inputs), parcel.outputs, strict=True)
+        ]
         first += batch.num_rows
         yield pa.RecordBatch.from_arrays([*batch.columns[:kept], *outputs], names)
 
@@ -295,11 +305,14 @@ def _partition() -> int:
     return int(context.partitionId()) if context else 0
 
 
-def _arrow_array(values: np.ndarray) -> Any:
-    """(rows, ...) numbers as an Arrow array of numbers or nested lists."""
+def _arrow_array(values: Any, usual: tuple[int, ...]) -> Any:
+    """(rows, ...) numbers as an Arrow array of numbers or nested lists; of rows that differ in
+    shape a list. `usual`: the shape that the column's type is of."""
     import pyarrow as pa
 
-    shape = _listed(values.shape[1:])
+    if isinstance(values, list):
+        return pa.concat_arrays([_arrow_array(row[None], usual) for row in values])
+    shape = values.shape[1:] if _listed(usual) else _listed(values.shape[1:])
     array = pa.array(values.reshape(-1))
     sizes = [len(values), *shape]
     for axis in range(len(shape), 0, -1):
