@@ -299,3 +299,22 @@ def test_outputs_of_different_sizes_are_lists_on_spark(spark):
     for one, row, record in zip(want, rows, there, strict=True):
         np.testing.assert_array_equal(np.array(row.prediction, np.float32), one)
         np.testing.assert_array_equal(record, one)
+
+
+@pytest.mark.spark
+def test_a_masking_model_trains_on_padded_rows_on_spark_as_here(spark):
+    here, by_frame, by_rdd = (model_of_tokens() for _ in range(3))
+    arguments = {"batch_size": 24, "epochs": 2, "shuffle": False, "pad_value": 0, "verbose": 0}
+    here.fit(TOKENS, LABELS, **arguments)
+    rows = [(row, float(label)) for row, label in zip(TOKENS, LABELS, strict=True)]
+    frame = spark.createDataFrame(rows, "t array<int>, y double").coalesce(2)
+    cols = {"feature_cols": "t", "label_cols": "y"}
+    by_frame.fit(frame, **cols, **arguments, validation_data=(TOKENS, LABELS))
+    by_rdd.fit(spark.sparkContext.parallelize(rows, 2), **arguments)
+    for a, b, c in zip(*[m.get_weights() for m in (here, by_frame, by_rdd)], strict=True):
+        np.testing.assert_allclose(b, a, 1e-5, 1e-6)
+        np.testing.assert_allclose(c, a, 1e-5, 1e-6)
+    want = here.evaluate(np.array(LONG), LABELS, verbose=0)
+    np.testing.assert_allclose(here.evaluate(frame, pad_value=0, **cols), want, 1e-5)
+    with pytest.raises(DataError, match=r"column t: expected lists of .*pass pad_value"):
+        here.evaluate(frame, **cols)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -154,7 +155,7 @@ def rows_of(column: Any, name: str, first: int = 0, fill: Any = None) -> list[np
         return first + int(np.searchsorted(ends, index, side="right")) - 1
 
     flat = _read(column.flatten(), Place(name, fill, row, False))
-    return [flat[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [flat[a:b] for a, b in itertools.pairwise(ends)]
 
 
 def _read(column: Any, place: Place) -> np.ndarray:
@@ -239,7 +240,8 @@ def _common_length(lengths: np.ndarray, place: Place) -> int:
         at = int(np.argmax(lengths != usual))
         raise DataError(
             f"{place.at(at)}: expected lists of {usual} as in most rows. "
-            f"Received: a list of {lengths[at]}. Pad or cut them to one length."
+            f"Received: a list of {lengths[at]}. Pad or cut them to one length, or pass pad_value "
+            "to fit where the Input says None."
         )
     return usual
 

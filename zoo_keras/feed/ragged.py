@@ -63,11 +63,22 @@ class Ragged:
                 f"shapes {self.rows[0].shape} and {self.rows[row].shape}. Pass pad_value to pad "
                 "them to the longest of a batch, or pad them to one length."
             )
-        largest = np.max([row.shape for row in self.rows], axis=0)
-        made = np.full((len(self.rows), *largest), self.pad, self.dtype)
-        for i, each in enumerate(self.rows):
-            made[(i, *[slice(n) for n in each.shape])] = each
-        return made
+        return padded(self.rows, self.largest(), self.dtype, self.pad)
+
+    def largest(self) -> tuple[int, ...]:
+        """The largest size along each axis."""
+        return tuple(np.max([row.shape for row in self.rows], axis=0).tolist())
+
+
+def padded(
+    rows: Sequence[np.ndarray], shape: tuple[int, ...], dtype: Any, pad: float
+) -> np.ndarray:
+    """Rows of at most this shape as one array, (rows, *shape)."""
+    made = np.full((len(rows), *shape), pad, dtype)
+    for i, each in enumerate(rows):
+        place: tuple[Any, ...] = (i, *[slice(n) for n in each.shape])
+        made[place] = each
+    return made
 
 
 def ragged(value: Any, rank: int | None, what: str, pad: float | None = None) -> Ragged | None:

@@ -14,10 +14,12 @@ import numpy as np
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.feed import kinds
 from zoo_keras.spark.data import arrow, partitions
+from zoo_keras.spark.data.longest import padded_layout
 from zoo_keras.spark.data.partitions import is_frame
 from zoo_keras.spark.data.records import Layout, Leaf, layout_of, narrow
 from zoo_keras.training.data import ArrayData, Batch, template, unpack_x_y_sample_weight
 from zoo_keras.training.fed import fed_batch, takes_text
+from zoo_keras.training.ragged_rows import check_pad, ragged_inputs, ragged_targets
 
 Shape = tuple[int | None, ...]
 
@@ -31,6 +33,7 @@ class Records(NamedTuple):
         counts: numbers of leaves in x, y and weight (DataFrame).
         structure: how x, y and weight nest (DataFrame).
         fill: for nulls of inputs, or a dict by column; None: they are refused.
+        pad: for rows that are shorter than others; None: they are refused.
     """
 
     source: Any
@@ -38,6 +41,7 @@ class Records(NamedTuple):
     counts: tuple[int, int, int] = (0, 0, 0)
     structure: tuple[Any, Any, Any] = (None, None, None)
     fill: Any = None
+    pad: float | None = None
 
     def spread(self, ranks: int, by_content: bool = False) -> Records:
         """The same records in that many partitions."""
@@ -59,6 +63,7 @@ class Records(NamedTuple):
         if self.groups is None:
             known = layout_of(found[0], True, takes_text(model), self.fill)
             known = _float_inputs(known, model).filled(self.fill)
+            known = self._padded(known, model)
             return known.through(model).arranged(model)
         fills = fills_of(self.groups, self.fill, self.counts[0])
         types = {f.name: kinds.kind_of(f.dataType, f.name) for f in self.source.schema.fields}
@@ -68,8 +73,15 @@ class Records(NamedTuple):
                 self.groups, dtypes, self._input_shapes(model), fills, strict=True
             )
         ]
-        known = Layout(tuple(leaves), self.counts, self.structure)
+        known = self._padded(Layout(tuple(leaves), self.counts, self.structure), model)
         return known.through(model).arranged(model)
+
+    def _padded(self, known: Layout, model: Any) -> Layout:
+        """The layout of rows padded to the longest of all, where the Inputs leave sizes open."""
+        if self.pad is None:
+            return known
+        shapes = [shape for shape, _ in inputs_of(model, known.structure[0])]
+        return padded_layout(self, known.opened(shapes), self.pad)
 
     def _first_rows(self) -> list[Any]:
         """The first row; where nulls are filled one without nulls, which shows all shapes."""
@@ -116,9 +128,12 @@ class Held(NamedTuple):
         return [c[rank * rows // ranks : (rank + 1) * rows // ranks] for c in self.columns]
 
 
-def held_arrays(given: Any, model: Any = None) -> Held:
+def held_arrays(given: Any, model: Any = None, fill: Any = None, pad: float | None = None) -> Held:
     """validation_data=(x, y[, sample_weight]) of arrays."""
-    raw = ArrayData(*unpack_x_y_sample_weight(tuple(given)))
+    x, y, weight = unpack_x_y_sample_weight(tuple(given))
+    if model is not None:
+        x, y = ragged_inputs(model, x, pad), ragged_targets(y, pad)
+    raw = ArrayData(x, y, weight, fill_value=fill)
     data = Batch(raw.x, raw.y, raw.weights, raw.structure)
     if model is not None:
         data = fed_batch(model, data)
@@ -251,12 +266,14 @@ def records_of(
     weight_col: str | None = None,
     model: Any = None,
     fill: Any = None,
+    pad: float | None = None,
 ) -> Records:
-    """Records from an RDD or a DataFrame; `fill` stands for nulls."""
+    """Records from an RDD or a DataFrame; `fill` stands for nulls, `pad` for what rows lack."""
+    check_pad(pad)
     if is_frame(x):
         made = _frame_records(x, feature_cols, label_cols, weight_col, model)
         fills_of(made.groups or (), fill, made.counts[0])
-        return made._replace(fill=fill)
+        return made._replace(fill=fill, pad=pad)
     if not hasattr(x, "getNumPartitions"):
         raise ConfigError(
             f"Training data on Spark must be an RDD or a DataFrame. Received: {type(x).__name__}. "
@@ -267,7 +284,7 @@ def records_of(
             "feature_cols, label_cols and weight_col belong to a DataFrame. Received: an RDD. "
             "Give (x, y[, weight]) records without them."
         )
-    return Records(x, fill=fill)
+    return Records(x, fill=fill, pad=pad)
 
 
 def _frame_records(

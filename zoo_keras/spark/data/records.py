@@ -19,7 +19,7 @@ from zoo_keras.errors import DataError
 from zoo_keras.feed import kinds
 from zoo_keras.feed.columns import holds_text, stacked_text, value_array
 from zoo_keras.feed.feed import Source
-from zoo_keras.feed.ragged import Ragged
+from zoo_keras.feed.ragged import Ragged, padded
 from zoo_keras.nest import flatten
 from zoo_keras.training.data import Batch, template
 from zoo_keras.training.fed import feed_for, takes_columns
@@ -30,13 +30,14 @@ CHUNK = 1024  # records turned into arrays at a time
 class Leaf(NamedTuple):
     """One column: how messages call it, the shape of one record's part, its dtype, what stands
     for nulls in each of its columns (None: they are refused), and the shape with None where that of
-    a record may differ (None: nowhere)."""
+    a record may differ (None: nowhere), and what then pads it to `shape`."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     fill: tuple[Any, ...] | None = None
     open: tuple[int | None, ...] | None = None
+    pad: float | None = None
 
     def allows(self, shape: tuple[int, ...]) -> bool:
         """Whether a record's part may have that shape."""
@@ -76,7 +77,7 @@ class Layout(NamedTuple):
         if feed is None:
             return self
         feed.check_travels()
-        xs = tuple(x._replace(open=None) for x in xs)
+        xs = tuple(x if x.pad is not None else x._replace(open=None) for x in xs)
         fed = [Leaf(f"x[{i}]", s.shape, s.dtype) for i, s in enumerate(feed.specs())]
         wide = [x._replace(dtype="int64") if x.dtype == "int32" else x for x in xs]
         others = self.leaves[count:]
@@ -419,8 +420,9 @@ class Columns:
         where = f"Partition {self.partition}, row {row}: {leaf.name}"
         if not leaf.allows(array.shape):
             raise DataError(
-                f"{where}: expected shape {leaf.open or leaf.shape}, as the others have. Received: shape "
-                f"{array.shape}. Pad or cut the records to one shape."
+                f"{where}: expected shape {leaf.open or leaf.shape}, as the others have. "
+                f"Received: shape {array.shape}. Pad or cut the records to one shape, or pass "
+                "pad_value to fit where the Input says None."
             )
         if _is_clean(array, leaf):
             return
@@ -438,6 +440,8 @@ class Columns:
 
 def together(rows: list[np.ndarray], leaf: Leaf) -> Any:
     """Rows as one array, or as a Ragged column where their shapes differ."""
+    if leaf.pad is not None:
+        return padded(rows, leaf.shape, leaf.dtype, leaf.pad)
     if len({row.shape for row in rows}) == 1:
         return np.stack(rows)
     return Ragged([row.astype(leaf.dtype, copy=False) for row in rows], leaf.name)

@@ -70,14 +70,17 @@ class SparkFit:
 
     def _records(self, x: Any) -> Records:
         o = self.options
-        return records_of(x, o.feature_cols, o.label_cols, o.weight_col, self.model, o.fill_value)
+        return records_of(
+            x, o.feature_cols, o.label_cols, o.weight_col, self.model, o.fill_value, o.pad_value
+        )
 
     def _validation(self) -> Records | Held | None:
         given = self.args["validation_data"]
         if given is None:
             return None
         if isinstance(given, (tuple, list)):
-            return held_arrays(given, self.model)
+            o = self.options
+            return held_arrays(given, self.model, o.fill_value, o.pad_value)
         found = self._records(given)
         if (found.groups is None) != (self.records.groups is None):
             raise ConfigError(

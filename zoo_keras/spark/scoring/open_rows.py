@@ -1,4 +1,4 @@
-"""Scoring of rows whose shapes no program of a Parcel is for: the model itself travels, and compiles.
+"""Scoring of rows whose shapes no program of a Parcel is for: the model itself travels.
 
 In (driver): a Model whose Inputs leave sizes open. In (executor): columns of rows of other shapes
 than the first one had. Out: outputs for each row as it gives them alone.

@@ -35,7 +35,7 @@ class Parcel(NamedTuple):
         spaces: weights and state by space name.
         outputs: Specs of one record's outputs (without the batch axis).
         engine: that of the driver, which made the programs.
-        by_shape: the model, for rows of other shapes than the programs are for; None: none may come.
+        by_shape: the model, for rows of other shapes than the programs have; None: all are alike.
     """
 
     uid: str
