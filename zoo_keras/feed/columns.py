@@ -13,12 +13,25 @@ import numpy as np
 
 from zoo_keras import dtypes
 from zoo_keras.errors import DataError
+from zoo_keras.feed import kinds
 from zoo_keras.nest import flatten
 
 
-def as_column(value: Any, what: str) -> np.ndarray:
-    """A column of rank 1 or more. DataError for nulls, ragged rows and other objects."""
-    array = _as_numpy(value, what)
+def as_column(value: Any, what: str, fill: Any = None) -> np.ndarray:
+    """A column of rank 1 or more. DataError for nulls, ragged rows and other objects.
+
+    Args:
+        fill: stands for nulls and NaN; for a table a dict by column, too. None: nulls are refused.
+    """
+    if is_ragged(value):
+        return value
+    array = _as_numpy(value, what, fill)
+    if array.dtype.kind in "OMm" and not holds_text(array):
+        if fill is None or isinstance(fill, dict):
+            _refuse_nulls(array, what)
+        array = kinds.numbers(array)
+    if fill is not None and not isinstance(fill, dict):
+        array = kinds.without_nulls(array, fill)
     if array.dtype == object and not holds_text(array):
         array = dtypes.from_objects(array)
     if array.dtype.kind in "US":
@@ -60,9 +73,18 @@ def holds_text(value: Any) -> bool:
     return isinstance(value, (str, bytes))
 
 
-def _as_numpy(value: Any, what: str) -> np.ndarray:
+def _as_numpy(value: Any, what: str, fill: Any = None) -> np.ndarray:
+    if _is_arrow(value):
+        if not hasattr(value, "column_names"):
+            return kinds.numpy_column(value, what, 0, True, fill)
+        return _table({name: value.column(name) for name in value.column_names}, what, fill)
     if hasattr(value, "to_numpy") and not isinstance(value, np.ndarray):
-        value = value.to_numpy()
+        array = value.to_numpy()
+        if hasattr(value, "columns") and (
+            isinstance(fill, dict) or (array.dtype == object and not holds_text(array))
+        ):
+            return _table({name: value[name] for name in value.columns}, what, fill)
+        value = array
     try:
         return np.array(value, object) if holds_text(value) else np.asarray(value)
     except ValueError:
@@ -70,6 +92,25 @@ def _as_numpy(value: Any, what: str) -> np.ndarray:
             f"{what}: the rows have different lengths. Received: a ragged {type(value).__name__}. "
             "Pad them to one length."
         ) from None
+
+
+def _is_arrow(value: Any) -> bool:
+    return type(value).__module__.partition(".")[0] == "pyarrow"
+
+
+def _table(columns: dict[Any, Any], what: str, fill: Any) -> np.ndarray:
+    """A table's columns side by side, (rows, columns)."""
+    parts = []
+    for name, column in columns.items():
+        mine = fill.get(name) if isinstance(fill, dict) else fill
+        part = as_column(column, f"{what}, column {name}", mine)
+        parts.append(part.reshape(len(part), -1))
+    if len({is_text(part) for part in parts}) > 1:
+        raise DataError(
+            f"{what}: a table of one input must hold numbers alone or text alone. Received: "
+            f"columns {list(columns)}. Give an input for each: {{'a': table['a'], ...}}."
+        )
+    return np.concatenate(parts, axis=1)
 
 
 def value_array(value: Any) -> np.ndarray:
@@ -91,20 +132,43 @@ def stacked_text(values: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray | 
     return made if good else None
 
 
+def is_ragged(column: Any) -> bool:
+    """Whether a column's rows may differ in shape: a `feed.ragged.Ragged`."""
+    return hasattr(column, "pad") and hasattr(column, "rows")
+
+
 def is_text(array: np.ndarray) -> bool:
     """Whether a column holds text."""
     return array.dtype == object
+
+
+def _refuse_nulls(array: np.ndarray, what: str) -> None:
+    """DataError for None, NA and NaT; NaN is a number, unless a fill value stands for it."""
+    if array.dtype != object:
+        nulls = np.isnat(array)
+    else:
+        nulls = np.array([kinds.is_null(v) and not _is_nan(v) for v in array.flat], bool)
+    if nulls.any():
+        row = int(np.argmax(nulls)) // max(1, array.size // max(1, len(array)))
+        raise DataError(
+            f"{what}, row {row}: expected numbers or text. Received: a null. Fill or drop such "
+            "rows, or pass fill_value."
+        )
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, (float, np.floating))
 
 
 def _check_text(array: np.ndarray, what: str) -> None:
     for row, value in enumerate(array.reshape(-1).tolist()):
         if not isinstance(value, (str, bytes)):
             row = row // max(1, array[0].size if isinstance(array[0], np.ndarray) else 1)
-            received = "a null" if value is None or value != value else repr(value)[:60]
+            received = "a null" if kinds.is_null(value) else repr(value)[:60]
             raise DataError(
                 f"{what}, row {row}: expected numbers or text. Received: {received} in an array of "
-                "objects (nulls, strings or ragged rows). Fill or drop such rows, or use a numeric "
-                "array."
+                "objects (nulls, strings or ragged rows). Fill or drop such rows, pass "
+                "fill_value, or use a numeric array."
             )
 
 

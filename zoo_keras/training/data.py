@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras.errors import ConfigError, DataError
-from zoo_keras.feed.columns import as_column, is_text, narrowed, with_lists_of_text
+from zoo_keras.feed.columns import as_column, is_ragged, is_text, narrowed, with_lists_of_text
 from zoo_keras.nest import flatten, map_structure
 
 
@@ -41,6 +41,8 @@ def template(structure: Any) -> Any:
 def as_array(value: Any, what: str) -> np.ndarray:
     """A numeric array of rank 1 or more from an array, list, Series or DataFrame of pandas."""
     column = as_column(value, what)
+    if is_ragged(column):
+        return column
     if is_text(column):
         raise DataError(
             f"{what}: expected numbers. Received: text, such as "
@@ -121,10 +123,12 @@ class ArrayData(Data):
         sample_weight: Any = None,
         batch_size: int | None = None,
         class_weight: dict[int, float] | None = None,
+        fill_value: Any = None,
     ) -> None:
         x, y = lists_as_arrays(with_lists_of_text(x), "x"), lists_as_arrays(y, "y")
         sample_weight = lists_as_arrays(sample_weight, "sample_weight")
-        self.x = [as_column(a, f"x[{i}]") for i, a in enumerate(flatten(x))]
+        fills = fills_of(x, fill_value)
+        self.x = [as_column(a, f"x[{i}]", fills[i]) for i, a in enumerate(flatten(x))]
         self.y = [] if y is None else [as_array(a, f"y[{i}]") for i, a in enumerate(flatten(y))]
         weights = [] if sample_weight is None else flatten(sample_weight)
         self.weights = [as_array(w, "sample_weight").astype(np.float32) for w in weights]
@@ -187,6 +191,30 @@ class ArrayData(Data):
         part.structure, part.batch_size = self.structure, self.batch_size
         part.rows = len(part.x[0])
         return part
+
+
+def fills_of(x: Any, fill_value: Any) -> list[Any]:
+    """What stands for nulls in each leaf of x: one value, or of a dict that of the input's name.
+    A table takes the dict by its columns."""
+    leaves = flatten(x)
+    if not isinstance(fill_value, dict):
+        return [fill_value] * len(leaves)
+    names = list(flatten({key: key for key in x})) if isinstance(x, dict) else []
+    tables = [hasattr(leaf, "columns") for leaf in leaves]
+    columns = {c for leaf in leaves if hasattr(leaf, "columns") for c in _column_names(leaf)}
+    if unknown := sorted(map(str, set(fill_value) - set(names) - columns)):
+        raise ConfigError(
+            f"fill_value names what x has not. Received: {unknown}. Known are the inputs {names} "
+            f"and the columns {sorted(map(str, columns))}."
+        )
+    if len(names) != len(leaves):
+        return [fill_value if table else None for table in tables]
+    return [fill_value if table else fill_value.get(name)
+            for name, table in zip(names, tables, strict=True)]  # fmt: skip
+
+
+def _column_names(table: Any) -> list[Any]:
+    return list(getattr(table, "column_names", None) or table.columns)
 
 
 def check_class_weight(class_weight: Any) -> dict[int, float] | None:
@@ -334,6 +362,7 @@ def make_data(
     batch_size: int | None = None,
     class_weight: dict[int, float] | None = None,
     shuffle: bool = False,
+    fill_value: Any = None,
 ) -> Any:
     """ArrayData, DatasetData or IteratorData, by the type of x."""
     if x is None:
@@ -344,9 +373,14 @@ def make_data(
                 "y and sample_weight come with the items of a generator or PyDataset. "
                 "Received: them as arguments too. Leave them out."
             )
+        if fill_value is not None:
+            raise ConfigError(
+                "fill_value is for arrays and tables. Received: it with a generator or PyDataset. "
+                "Fill nulls where its items are made."
+            )
         return DatasetData(x, shuffle, class_weight) if is_dataset(x) else IteratorData(
             x, class_weight)  # fmt: skip
-    return ArrayData(x, y, sample_weight, batch_size, class_weight)
+    return ArrayData(x, y, sample_weight, batch_size, class_weight, fill_value)
 
 
 def is_dataset(x: Any) -> bool:

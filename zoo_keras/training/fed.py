@@ -14,6 +14,7 @@ from zoo_keras import variables as weights
 from zoo_keras.errors import DataError
 from zoo_keras.feed.columns import dtype_of, is_text, narrowed
 from zoo_keras.feed.feed import Feed, Source, make_feed
+from zoo_keras.feed.ragged import whole
 from zoo_keras.training.data import Batch
 
 KEPT = 64  # Feeds of a model: one for each shape of its raw columns
@@ -23,6 +24,8 @@ def fed_batch(model: Any, batch: Batch) -> Batch:
     """The batch with its inputs run through the model's Feed, if it has one."""
     if not batch.x or isinstance(batch.structure[0], Feed):
         return batch
+    x, y = [whole(a) for a in batch.x], [whole(a) for a in batch.y]
+    batch = batch._replace(x=x, y=y)
     feed, text = None, [i for i, a in enumerate(batch.x) if is_text(a)]
     if text and not takes_text(model):
         raise DataError(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras.errors import DataError
+from zoo_keras.feed.ragged import whole
 from zoo_keras.graph import Tensor
 from zoo_keras.training import steps
 
@@ -86,4 +87,4 @@ def check_all(model: Any, data: Any) -> None:
     order = model._arranged(sample._replace(y=list(range(len(data.y))))).y
     for number, classes in zip(order, counts, strict=True):
         if classes is not None:
-            check_labels(data.y[number], classes, "y, ")
+            check_labels(whole(data.y[number]), classes, "y, ")

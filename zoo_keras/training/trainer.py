@@ -33,6 +33,7 @@ from zoo_keras.training.fed import fed_batch
 from zoo_keras.training.labels import check_all
 from zoo_keras.training.local import LocalRuntime
 from zoo_keras.training.loop import FitLoop
+from zoo_keras.training.ragged_rows import by_shape, in_order, ragged_inputs, ragged_targets
 
 # Methods of Keras' Model that users override and that have no counterpart here.
 _KERAS_STEPS = (
@@ -296,13 +297,18 @@ class Trainer:
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: Any = 1,
+        fill_value: Any = None,
+        pad_value: float | None = None,
         **spark: Any,
     ) -> History:
         """Train. x may be arrays, a generator, a PyDataset, a Spark RDD or a DataFrame.
 
         On Spark, batch_size is that of the whole cluster, and `feature_cols`, `label_cols`,
         `weight_col` (for DataFrames), `num_ranks`, `max_restarts` and others of
-        `zoo_keras.spark.fit.driver.FitOptions` are accepted. Returns a History.
+        `zoo_keras.spark.fit.driver.FitOptions` are accepted. `fill_value` stands for nulls and NaN
+        of inputs: one value, or a dict by column or input. `pad_value` pads rows of different sizes
+        (lists of arrays, where the Input says None) to the longest of a batch, and their targets
+        with 0; masks leave out what was padded. Returns a History.
         """
         self._require_compiled("fit")
         self._refuse_int8("fit")
@@ -317,10 +323,12 @@ class Trainer:
                 sample_weight=sample_weight, initial_epoch=initial_epoch,
                 steps_per_epoch=steps_per_epoch, validation_steps=validation_steps,
                 validation_batch_size=validation_batch_size, validation_freq=validation_freq,
-                **spark,
+                fill_value=fill_value, pad_value=pad_value, **spark,
             )  # fmt: skip
         _refuse(spark, "fit")
-        data = make_data(x, y, sample_weight, batch_size, class_weight, bool(shuffle))
+        x, y = ragged_inputs(self, x, pad_value), ragged_targets(y, pad_value)
+        data = make_data(x, y, sample_weight, batch_size, class_weight, bool(shuffle),
+                         fill_value)  # fmt: skip
         validation = None
         if validation_split:
             if not isinstance(data, ArrayData):
@@ -329,7 +337,10 @@ class Trainer:
             validation.batch_size = validation_batch_size or data.batch_size
         if validation_data is not None:
             vx, vy, vw = _validation_parts(validation_data)
-            validation = make_data(vx, vy, vw, validation_batch_size or batch_size)
+            vx, vy = ragged_inputs(self, vx, pad_value), ragged_targets(vy, pad_value)
+            validation = make_data(
+                vx, vy, vw, validation_batch_size or batch_size, fill_value=fill_value
+            )
         for part in (data, validation):
             if isinstance(part, ArrayData):
                 check_all(self, part)
@@ -353,19 +364,26 @@ class Trainer:
         steps: int | None = None,
         callbacks: Any = None,
         return_dict: bool = False,
+        fill_value: Any = None,
+        pad_value: float | None = None,
         **spark: Any,
     ) -> Any:
-        """Loss and metrics on data that training has not seen: a number, list, or dict."""
+        """Loss and metrics on data that training has not seen: a number, list, or dict.
+
+        `fill_value` and `pad_value` are as in fit.
+        """
         self._require_compiled("evaluate")
         if _is_spark(x):
             from zoo_keras.spark.scoring.evaluate import evaluate_on_spark
 
             logs = evaluate_on_spark(self, x, batch_size=batch_size, y=y, steps=steps,
                                      sample_weight=sample_weight, callbacks=callbacks,
+                                     fill_value=fill_value, pad_value=pad_value,
                                      **spark)  # fmt: skip
             return logs if return_dict else _flat_logs(logs)
         _refuse(spark, "evaluate")
-        data = make_data(x, y, sample_weight, batch_size)
+        x, y = ragged_inputs(self, x, pad_value), ragged_targets(y, pad_value)
+        data = make_data(x, y, sample_weight, batch_size, fill_value=fill_value)
         bars = CallbackList(callbacks, add_progbar=bool(_verbosity(verbose)), model=self,
                             verbose=_verbosity(verbose), epochs=1,
                             steps=steps or data.steps)  # fmt: skip
@@ -402,12 +420,16 @@ class Trainer:
         verbose: Any = "auto",
         steps: int | None = None,
         callbacks: Any = None,
+        fill_value: Any = None,
         **spark: Any,
     ) -> Any:
         """Outputs for the inputs, as arrays nested like the model's outputs.
 
         An RDD gives an RDD of outputs in the same order; a DataFrame gives the DataFrame with one
-        more column.
+        more column. `fill_value` stands for nulls and NaN, as in fit.
+
+        Rows may differ in size where the Input says None: each gives what it gives alone. Outputs
+        that differ in size are a list, one array for each row.
 
         Layers that draw random numbers draw new ones in every batch and call; models made alike
         after set_random_seed draw alike. On Spark the numbers depend on the seed and on a row's
@@ -417,9 +439,11 @@ class Trainer:
             from zoo_keras.spark.scoring.predict import predict_on_spark
 
             return predict_on_spark(self, x, batch_size=batch_size, steps=steps,
-                                    callbacks=callbacks, **spark)  # fmt: skip
+                                    callbacks=callbacks, fill_value=fill_value,
+                                    **spark)  # fmt: skip
         _refuse(spark, "predict")
-        data = make_data(x, None, None, batch_size)
+        x = ragged_inputs(self, x)
+        data = by_shape(make_data(x, None, None, batch_size, fill_value=fill_value))
         bars = CallbackList(callbacks, add_progbar=_verbosity(verbose) == 1, model=self,
                             verbose=_verbosity(verbose), steps=steps or data.steps)  # fmt: skip
         self._note(stop_predicting=False)
@@ -436,7 +460,7 @@ class Trainer:
         bars.on_predict_end()
         if not results:
             raise ConfigError("predict: the data held no batch. Received: an empty source.")
-        joined = [np.concatenate(parts) for parts in zip(*results, strict=True)]
+        joined = [in_order(list(parts), data) for parts in zip(*results, strict=True)]
         leaves = iter(joined)
         return map_structure(lambda leaf: next(leaves), structure)
 

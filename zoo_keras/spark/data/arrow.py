@@ -13,14 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoo_keras.errors import DataError, UnsupportedError
-from zoo_keras.spark.data.records import Layout, Leaf, fits
-
-_PRIMITIVES = {
-    "FloatType": "float32", "DoubleType": "float64", "ByteType": "int8", "ShortType": "int16",
-    "IntegerType": "int32", "LongType": "int64", "BooleanType": "bool",
-    "StringType": "string", "BinaryType": "binary",
-}  # fmt: skip
+from zoo_keras.dtypes import storage
+from zoo_keras.errors import DataError
+from zoo_keras.feed import kinds
+from zoo_keras.feed.kinds import numpy_column
+from zoo_keras.spark.data.records import Layout, Leaf, fits, together
 
 
 def quoted(name: str) -> str:
@@ -35,7 +32,7 @@ def plain_column(frame: Any, column: Any, kind: Any, name: str) -> Any:
 
         array = _vector_to_array(frame, column)
         return when(column.isNotNull(), array).alias(name)  # a null would fail without a row
-    _type_name(kind, name)
+    kinds.kind_of(kind, name)
     return column.alias(name)
 
 
@@ -55,40 +52,19 @@ def _is_vector(kind: Any) -> bool:
 
 def number_type(kind: Any, name: str) -> str:
     """The dtype of the numbers or text that a column of this Spark type holds."""
-    found = ["list", "float32"] if _is_vector(kind) else _type_name(kind, name)
-    while isinstance(found, list):
-        found = found[1]
-    return "string" if found == "binary" else str(found)
-
-
-def _type_name(kind: Any, name: str) -> Any:
-    """A Spark type as nested plain data: "float32" or ["list", inner]."""
-    label = type(kind).__name__
-    if label == "ArrayType":
-        return ["list", _type_name(kind.elementType, name)]
-    if label not in _PRIMITIVES:
-        raise DataError(
-            f"Column {name}: expected numbers, text, arrays of them, or ML vectors. Received: "
-            f"{label}. Cast or encode the column first."
-        )
-    return _PRIMITIVES[label]
+    return kinds.number_type(kinds.kind_of(kind, name))
 
 
 def schema_text(schema: Any) -> str:
     """A Spark schema as text that `Decoder` understands (executors need no Spark classes)."""
-    return json.dumps([[f.name, _type_name(f.dataType, f.name)] for f in schema.fields])
+    return json.dumps([[f.name, kinds.kind_of(f.dataType, f.name)] for f in schema.fields])
 
 
 def arrow_schema(text: str) -> Any:
     """The pyarrow schema of `schema_text`."""
     import pyarrow as pa
 
-    def kind(name: Any) -> Any:
-        if isinstance(name, list):
-            return pa.list_(pa.field("element", kind(name[1])))
-        return pa.bool_() if name == "bool" else getattr(pa, name)()
-
-    return pa.schema([pa.field(name, kind(k)) for name, k in json.loads(text)])
+    return pa.schema([pa.field(name, kinds.arrow_type(kind)) for name, kind in json.loads(text)])
 
 
 class Decoder(NamedTuple):
@@ -119,23 +95,38 @@ def leaves_of_batch(
     Args:
         first: number of the batch's first row, for messages.
     """
-    names = batch.schema.names
+    places = {name: i for i, name in enumerate(batch.schema.names)}
     found = []
     for group, leaf in zip(groups, leaves, strict=True):
+        if leaf.open and len(group) == 1:
+            found.append(_open_column(batch.column(places[group[0]]), group[0], leaf, first))
+            continue
         text = leaf.dtype == "string"
-        parts = [numpy_column(batch.column(names.index(n)), n, first, text) for n in group]
-        found.append(_fit(parts[0] if len(parts) == 1 else _beside(parts, leaf), leaf, first))
+        fills = leaf.fill or (None,) * len(group)
+        parts = [
+            numpy_column(batch.column(places[n]), n, first, text, fill)
+            for n, fill in zip(group, fills, strict=True)
+        ]
+        array = parts[0] if len(parts) == 1 else side_by_side(parts, leaf.dtype)
+        found.append(_fit(array, leaf, first))
     return found
 
 
-def _beside(parts: list[np.ndarray], leaf: Leaf) -> np.ndarray:
-    """Columns of numbers side by side: floats of the leaf's dtype at once, others in their own."""
-    flat = [p.reshape(len(p), -1) for p in parts]
-    if leaf.dtype != "float32":
-        return np.concatenate(flat, axis=1)
-    made = np.empty((len(flat[0]), sum(p.shape[1] for p in flat)), np.float32)
-    with np.errstate(over="ignore"):  # becomes infinity, which is refused
-        return np.concatenate(flat, axis=1, out=made, casting="unsafe")
+def _open_column(column: Any, name: str, leaf: Leaf, first: int) -> Any:
+    """A column whose rows may differ in shape: an array where they do not."""
+    fill = leaf.fill[0] if leaf.fill else None
+    rows = [_open_row(row, leaf, first + i)
+            for i, row in enumerate(kinds.rows_of(column, name, first, fill))]  # fmt: skip
+    return together(rows, leaf) if rows else np.empty((0, *leaf.shape), leaf.dtype)
+
+
+def _open_row(row: np.ndarray, leaf: Leaf, number: int) -> np.ndarray:
+    if not leaf.allows(row.shape):
+        raise DataError(
+            f"Row {number}: column {leaf.name}: expected shape {leaf.open}, as the Input says. "
+            f"Received: shape {row.shape}. Only axes of None may differ."
+        )
+    return _fit(row[None], leaf._replace(shape=row.shape), number)[0]
 
 
 def _fit(array: np.ndarray, leaf: Leaf, first: int) -> np.ndarray:
@@ -169,69 +160,18 @@ def _refuse_at(bad: np.ndarray, expected: str, received: str, leaf: Leaf, first:
         )
 
 
-def numpy_column(column: Any, name: str, first: int, text: bool = False) -> np.ndarray:
-    """A pyarrow array of numbers, or of equally long lists of them, as a dense array.
-
-    Args:
-        text: strings and binaries are taken too, as objects.
-    """
-    import pyarrow as pa
-
-    shape: list[int] = [len(column)]
-    while pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        _no_nulls(column, name, first, shape)
-        shape.append(_common_length(np.diff(np.asarray(column.offsets)), name, first, shape))
-        column = column.flatten()
-    _no_nulls(column, name, first, shape)
-    if text and _is_text(column.type):
-        objects = np.empty(len(column), object)
-        objects[:] = column.to_pylist()
-        return objects.reshape(shape)
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
-            or pa.types.is_boolean(column.type)):  # fmt: skip
-        raise UnsupportedError(
-            f"Column {name}: expected numbers. Received: Arrow type {column.type}. Cast the column."
-        )
-    return np.asarray(column.to_numpy(zero_copy_only=False)).reshape(shape)
+def side_by_side(parts: Sequence[np.ndarray], dtype: str) -> np.ndarray:
+    """Columns of numbers as one (rows, ...) array; floats take the dtype while they are copied."""
+    flat = [p.reshape(len(p), -1) for p in parts]
+    if np.dtype(dtype).kind in "iub":  # too large integers are found before they are narrowed
+        return np.concatenate(flat, axis=1)
+    made = np.empty((len(flat[0]), sum(p.shape[1] for p in flat)), storage(dtype))
+    with np.errstate(over="ignore"):  # becomes infinity, which is refused
+        return np.concatenate(flat, axis=1, out=made, casting="unsafe")
 
 
 def is_list_of_text(kind: Any) -> bool:
     """Whether an Arrow type is a list of strings, whose rows may have different lengths."""
     import pyarrow as pa
 
-    return pa.types.is_list(kind) and _is_text(kind.value_type)
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
-    t = pa.types
-    return bool(t.is_string(kind) or t.is_binary(kind) or t.is_large_string(kind)
-                or t.is_large_binary(kind))  # fmt: skip
-
-
-def _common_length(lengths: np.ndarray, name: str, first: int, shape: list[int]) -> int:
-    if not lengths.size:
-        return 0
-    usual = int(np.bincount(lengths).argmax())
-    if (lengths != usual).any():
-        at = int(np.argmax(lengths != usual))
-        raise DataError(
-            f"Row {first + _row(at, shape)}: column {name}: expected lists of {usual} as in most "
-            f"rows. Received: a list of {lengths[at]}. Pad or cut them to one length."
-        )
-    return usual
-
-
-def _row(index: int, shape: list[int]) -> int:
-    """The row to which an element of the flattened column belongs."""
-    return index // int(np.prod(shape[1:], dtype=np.int64))
-
-
-def _no_nulls(column: Any, name: str, first: int, shape: list[int]) -> None:
-    if column.null_count:
-        row = _row(int(np.argmax(np.asarray(column.is_null()))), shape)
-        raise DataError(
-            f"Row {first + row}: column {name}: expected numbers. Received: null. Fill or drop "
-            "such rows."
-        )
+    return pa.types.is_list(kind) and kinds.is_text(kind.value_type)

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras.errors import ConfigError, DataError
-from zoo_keras.feed.columns import is_text, stacked_text, value_array
+from zoo_keras.feed import kinds
 from zoo_keras.spark.data import arrow, partitions
+from zoo_keras.spark.data.longest import padded_layout
 from zoo_keras.spark.data.partitions import is_frame
 from zoo_keras.spark.data.records import Layout, Leaf, layout_of, narrow
 from zoo_keras.training.data import ArrayData, Batch, template, unpack_x_y_sample_weight
 from zoo_keras.training.fed import fed_batch, takes_text
+from zoo_keras.training.ragged_rows import check_pad, ragged_inputs, ragged_targets
 
 Shape = tuple[int | None, ...]
 
@@ -30,12 +32,16 @@ class Records(NamedTuple):
         groups: for a DataFrame, its columns for each leaf; None for an RDD.
         counts: numbers of leaves in x, y and weight (DataFrame).
         structure: how x, y and weight nest (DataFrame).
+        fill: for nulls of inputs, or a dict by column; None: they are refused.
+        pad: for rows that are shorter than others; None: they are refused.
     """
 
     source: Any
     groups: tuple[tuple[str, ...], ...] | None = None
     counts: tuple[int, int, int] = (0, 0, 0)
     structure: tuple[Any, Any, Any] = (None, None, None)
+    fill: Any = None
+    pad: float | None = None
 
     def spread(self, ranks: int, by_content: bool = False) -> Records:
         """The same records in that many partitions."""
@@ -48,31 +54,49 @@ class Records(NamedTuple):
         """
         dtypes = self._dtypes(model)
         frame = self.groups is not None
-        found = self.source.limit(1).collect() if frame else self.source.take(1)
+        found = self._first_rows() if frame else self.source.take(1)
         if not found:
             raise DataError(
                 f"{method}: the {'DataFrame' if frame else 'RDD'} holds no records. Received: 0 "
                 "rows. Check the filters that made it."
             )
         if self.groups is None:
-            known = layout_of(found[0], supervised=True, text=takes_text(model))
-            known = _float_inputs(known, model)
+            known = layout_of(found[0], True, takes_text(model), self.fill)
+            known = _float_inputs(known, model).filled(self.fill)
+            known = self._padded(known, model)
             return known.through(model).arranged(model)
+        fills = fills_of(self.groups, self.fill, self.counts[0])
+        types = {f.name: kinds.kind_of(f.dataType, f.name) for f in self.source.schema.fields}
         leaves = [
-            _leaf(group, [found[0][c] for c in group], dtype, shape)
-            for group, dtype, shape in zip(
-                self.groups, dtypes, self._input_shapes(model), strict=True
+            _leaf([_Cell(c, types[c], found[0][c]) for c in group], dtype, shape, fill)
+            for group, dtype, shape, fill in zip(
+                self.groups, dtypes, self._input_shapes(model), fills, strict=True
             )
         ]
-        known = Layout(tuple(leaves), self.counts, self.structure)
+        known = self._padded(Layout(tuple(leaves), self.counts, self.structure), model)
         return known.through(model).arranged(model)
+
+    def _padded(self, known: Layout, model: Any) -> Layout:
+        """The layout of rows padded to the longest of all, where the Inputs leave sizes open."""
+        if self.pad is None:
+            return known
+        shapes = [shape for shape, _ in inputs_of(model, known.structure[0])]
+        return padded_layout(self, known.opened(shapes), self.pad)
+
+    def _first_rows(self) -> list[Any]:
+        """The first row; where nulls are filled one without nulls, which shows all shapes."""
+        whole = self.source.dropna().limit(1).collect() if self.fill is not None else []
+        return whole or list(self.source.limit(1).collect())
 
     def _dtypes(self, model: Any) -> list[str]:
         """The dtype of each leaf of a DataFrame; wrong columns are refused before any job."""
         text = takes_text(model)
+        groups = self.groups or ()
         return [
-            leaf_dtype(self.source.schema, group, text and i < self.counts[0])
-            for i, group in enumerate(self.groups or ())
+            leaf_dtype(self.source.schema, group, text and i < self.counts[0], fill)
+            for i, (group, fill) in enumerate(
+                zip(groups, fills_of(groups, self.fill, self.counts[0]), strict=True)
+            )
         ]
 
     def _input_shapes(self, model: Any) -> list[Shape | None]:
@@ -104,9 +128,12 @@ class Held(NamedTuple):
         return [c[rank * rows // ranks : (rank + 1) * rows // ranks] for c in self.columns]
 
 
-def held_arrays(given: Any, model: Any = None) -> Held:
+def held_arrays(given: Any, model: Any = None, fill: Any = None, pad: float | None = None) -> Held:
     """validation_data=(x, y[, sample_weight]) of arrays."""
-    raw = ArrayData(*unpack_x_y_sample_weight(tuple(given)))
+    x, y, weight = unpack_x_y_sample_weight(tuple(given))
+    if model is not None:
+        x, y = ragged_inputs(model, x, pad), ragged_targets(y, pad)
+    raw = ArrayData(x, y, weight, fill_value=fill)
     data = Batch(raw.x, raw.y, raw.weights, raw.structure)
     if model is not None:
         data = fed_batch(model, data)
@@ -145,12 +172,42 @@ def _float_inputs(layout: Layout, model: Any) -> Layout:
     return layout._replace(leaves=tuple(leaves))
 
 
-def leaf_dtype(schema: Any, names: Sequence[str], text: bool = False) -> str:
+def fills_of(groups: Sequence[Sequence[str]], fill: Any, inputs: int) -> list[Any]:
+    """What stands for nulls in the columns of each group. One value is for inputs alone."""
+    if fill is None:
+        return [None] * len(groups)
+    if not isinstance(fill, dict):
+        _check_fill(fill)
+        return [(fill,) * len(g) if i < inputs else None for i, g in enumerate(groups)]
+    known = {name for group in groups for name in group}
+    if unknown := sorted(map(str, set(fill) - known)):
+        raise ConfigError(
+            f"fill_value names columns that are not chosen. Received: {unknown}. The columns are "
+            f"{sorted(known)}."
+        )
+    for value in fill.values():
+        _check_fill(value)
+    found = [tuple(fill.get(name) for name in group) for group in groups]
+    return [each if any(v is not None for v in each) else None for each in found]
+
+
+def _check_fill(value: Any) -> None:
+    number = isinstance(value, (bool, int, float, np.number, np.bool_))
+    if not (isinstance(value, (str, bytes)) or (number and np.isfinite(value))):
+        raise ConfigError(
+            f"fill_value must be a finite number, text, or a dict by column. Received: {value!r}. "
+            "Pass e.g. fill_value=0."
+        )
+
+
+def leaf_dtype(
+    schema: Any, names: Sequence[str], text: bool = False, fill: tuple[Any, ...] | None = None
+) -> str:
     """The dtype of the leaf that these columns make; `text`: it may be text."""
     types = {field.name: field.dataType for field in schema.fields}
     found = [arrow.number_type(types[n], n) for n in names]
-    texts = [n for n, dtype in zip(names, found, strict=True) if dtype == "string"]
-    if texts and text and len(texts) == len(names):
+    texts = [n for n, dtype in zip(names, found, strict=True) if dtype in ("string", "mixed")]
+    if text and all(dtype == "string" for dtype in found):
         return "string"
     if texts:
         raise DataError(
@@ -158,19 +215,31 @@ def leaf_dtype(schema: Any, names: Sequence[str], text: bool = False) -> str:
             f"Received: {type(types[texts[0]]).__name__}. Cast or encode the column first, or give "
             'it an Input of its own with dtype="string".'
         )
-    return narrow(np.result_type(*found))
+    fills = [None if isinstance(f, str) else f for f in fill or (None,) * len(names)]
+    return narrow(np.result_type(*map(kinds.with_fill, found, fills)))
 
 
-def _leaf(names: Sequence[str], values: list[Any], dtype: str, shape: Shape | None) -> Leaf:
+class _Cell(NamedTuple):
+    """One column of the first row."""
+
+    name: str
+    kind: Any
+    value: Any
+
+
+def _leaf(
+    cells: list[_Cell], dtype: str, shape: Shape | None, fill: tuple[Any, ...] | None = None
+) -> Leaf:
     """A leaf as the first row shows it; `shape` is what the Input wants."""
-    arrays = [_sample(v, name) for v, name in zip(values, names, strict=True)]
+    fills = fill or (None,) * len(cells)
+    arrays = [_sample(cell, value) for cell, value in zip(cells, fills, strict=True)]
     array = arrays[0] if len(arrays) == 1 else np.concatenate([a.reshape(-1) for a in arrays])
-    label = ", ".join(names)
+    label = ", ".join(cell.name for cell in cells)
     if shape is None or (array.ndim == len(shape) and _matches(array.shape, shape)):
-        return Leaf(label, array.shape, dtype)
+        return Leaf(label, array.shape, dtype, fill)
     known = tuple(d for d in shape if d is not None)
     if len(known) == len(shape) and int(np.prod(known)) == array.size:
-        return Leaf(label, known, dtype)
+        return Leaf(label, known, dtype, fill)
     raise DataError(
         f"Column {label}: expected {' x '.join(map(str, shape))} numbers a row for an Input of "
         f"shape {tuple(shape)}. Received: {array.size} (shape {array.shape}). Choose other "
@@ -182,23 +251,12 @@ def _matches(shape: Sequence[int], wanted: Shape) -> bool:
     return all(b in (None, a) for a, b in zip(shape, wanted, strict=True))
 
 
-def _sample(value: Any, name: str) -> np.ndarray:
-    if value is None:
-        raise DataError(
-            f"Column {name}, first row: expected numbers. Received: null. Fill or drop such rows."
-        )
-    try:
-        array = value_array(value)
-    except ValueError:
-        array = np.asarray(None)
-    if is_text(array) and stacked_text([value], array.shape) is not None:
-        return array
-    if array.dtype.kind not in "fiub":
-        raise DataError(
-            f"Column {name}, first row: expected numbers in a regular shape. Received: nulls or "
-            "lists of different lengths. Fill, pad or drop such rows."
-        )
-    return array
+def _sample(cell: _Cell, fill: Any) -> np.ndarray:
+    """The value of a column in the first row, as an array."""
+    text = kinds.number_type(cell.kind) == "string"
+    value = kinds.arrow_value(cell.value, cell.kind)
+    first: np.ndarray = kinds.numpy_column(value, cell.name, None, text, fill)[0]
+    return np.asarray(first, object) if text else first
 
 
 def records_of(
@@ -207,10 +265,15 @@ def records_of(
     label_cols: Any = None,
     weight_col: str | None = None,
     model: Any = None,
+    fill: Any = None,
+    pad: float | None = None,
 ) -> Records:
-    """Records from an RDD or a DataFrame."""
+    """Records from an RDD or a DataFrame; `fill` stands for nulls, `pad` for what rows lack."""
+    check_pad(pad)
     if is_frame(x):
-        return _frame_records(x, feature_cols, label_cols, weight_col, model)
+        made = _frame_records(x, feature_cols, label_cols, weight_col, model)
+        fills_of(made.groups or (), fill, made.counts[0])
+        return made._replace(fill=fill, pad=pad)
     if not hasattr(x, "getNumPartitions"):
         raise ConfigError(
             f"Training data on Spark must be an RDD or a DataFrame. Received: {type(x).__name__}. "
@@ -221,7 +284,7 @@ def records_of(
             "feature_cols, label_cols and weight_col belong to a DataFrame. Received: an RDD. "
             "Give (x, y[, weight]) records without them."
         )
-    return Records(x)
+    return Records(x, fill=fill, pad=pad)
 
 
 def _frame_records(

@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoo_keras.dtypes import storage
+from zoo_keras.dtypes import from_objects, storage
 from zoo_keras.errors import DataError
+from zoo_keras.feed import kinds
 from zoo_keras.feed.columns import holds_text, stacked_text, value_array
 from zoo_keras.feed.feed import Source
+from zoo_keras.feed.ragged import Ragged, padded
 from zoo_keras.nest import flatten
 from zoo_keras.training.data import Batch, template
 from zoo_keras.training.fed import feed_for, takes_columns
@@ -26,11 +28,22 @@ CHUNK = 1024  # records turned into arrays at a time
 
 
 class Leaf(NamedTuple):
-    """One column: how messages call it, the shape of one record's part, and its dtype."""
+    """One column: how messages call it, the shape of one record's part, its dtype, what stands
+    for nulls in each of its columns (None: they are refused), and the shape with None where that of
+    a record may differ (None: nowhere), and what then pads it to `shape`."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
+    fill: tuple[Any, ...] | None = None
+    open: tuple[int | None, ...] | None = None
+    pad: float | None = None
+
+    def allows(self, shape: tuple[int, ...]) -> bool:
+        """Whether a record's part may have that shape."""
+        wanted = self.shape if self.open is None else self.open
+        pairs = zip(shape, wanted, strict=False)
+        return len(shape) == len(wanted) and all(b in (None, a) for a, b in pairs)
 
 
 class Layout(NamedTuple):
@@ -64,11 +77,41 @@ class Layout(NamedTuple):
         if feed is None:
             return self
         feed.check_travels()
+        xs = tuple(x if x.pad is not None else x._replace(open=None) for x in xs)
         fed = [Leaf(f"x[{i}]", s.shape, s.dtype) for i, s in enumerate(feed.specs())]
         wide = [x._replace(dtype="int64") if x.dtype == "int32" else x for x in xs]
         others = self.leaves[count:]
         return Layout((*fed, *others), (len(fed), *self.counts[1:]), (feed, *self.structure[1:]),
                       self.targets, self._replace(leaves=(*wide, *others)))  # fmt: skip
+
+    def filled(self, fill: Any) -> Layout:
+        """The Layout of records whose inputs may hold nulls, for which `fill` stands: a value, or a
+        dict by the names of inputs."""
+        if fill is None:
+            return self
+        leaves = list(self.leaves)
+        for i, value in enumerate(_fills_of(self.structure[0], self.counts[0], fill)):
+            if value is not None:
+                dtype = leaves[i].dtype
+                if dtype != "string":
+                    dtype = narrow(kinds.with_fill(dtype, value))
+                leaves[i] = leaves[i]._replace(fill=(value,), dtype=dtype)
+        return self._replace(leaves=tuple(leaves))
+
+    def opened(self, shapes: Sequence[tuple[int | None, ...] | None]) -> Layout:
+        """The Layout of records that may differ where the model's Inputs, of these shapes, do not
+        say a size."""
+        leaves = list(self.leaves)
+        for i, shape in enumerate(shapes[: self.counts[0]]):
+            opens = shape is not None and None in shape and leaves[i].dtype != "string"
+            if opens and leaves[i]._replace(open=shape).allows(leaves[i].shape):
+                leaves[i] = leaves[i]._replace(open=shape)
+        return self._replace(leaves=tuple(leaves))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether records may differ in shape."""
+        return any(leaf.open for leaf in self.leaves)
 
     def fed(self, columns: list[np.ndarray]) -> list[np.ndarray]:
         """Columns of records as the model's Programs take them."""
@@ -95,12 +138,13 @@ class Layout(NamedTuple):
         return self._replace(targets=tuple(map(int, found.y)), structure=found.structure)
 
 
-def layout_of(record: Any, supervised: bool, text: bool = False) -> Layout:
+def layout_of(record: Any, supervised: bool, text: bool = False, fill: Any = None) -> Layout:
     """The Layout that a sample record shows.
 
     Args:
         text: x may hold text.
         supervised: records are (x, y) or (x, y, weight); otherwise they are x alone.
+        fill: stands for nulls within x: a value, or a dict by the names of inputs.
     """
     try:
         parts = _parts(record, supervised)
@@ -108,8 +152,14 @@ def layout_of(record: Any, supervised: bool, text: bool = False) -> Layout:
         raise DataError(f"First record: {error}") from None
     groups = [flatten(p) if p is not None else [] for p in parts]
     names = ("x", "y", "sample_weight")
+    fills = _fills_of(parts[0], len(groups[0]), fill)
     leaves = [
-        _leaf(value, f"{name}[{i}]" if len(group) > 1 else name, text and name == "x")
+        _leaf(
+            value,
+            f"{name}[{i}]" if len(group) > 1 else name,
+            text and name == "x",
+            fills[i] if name == "x" else None,
+        )
         for name, group in zip(names, groups, strict=True)
         for i, value in enumerate(group)
     ]
@@ -161,28 +211,54 @@ def _is_array(value: Any) -> bool:
     return getattr(value, "ndim", 0) > 0 or hasattr(value, "toArray")
 
 
-def _leaf(value: Any, name: str, text: bool) -> Leaf:
-    if text and holds_text(value):
-        return Leaf(name, _text_array(value, name, "in the first record").shape, "string")
-    array = _number_array(value, name, "in the first record")
+def _fills_of(x: Any, count: int, fill: Any) -> list[Any]:
+    if not isinstance(fill, dict):
+        return [fill] * count
+    return [fill.get(key) for key in sorted(x)] if isinstance(x, dict) else [None] * count
+
+
+def _leaf(value: Any, name: str, text: bool, fill: Any) -> Leaf:
+    sample = Leaf(name, (), "float32", None if fill is None else (fill,))
+    where = "in the first record"
+    if text and (holds_text(value) or (value is None and isinstance(fill, (str, bytes)))):
+        return Leaf(name, _text_array(value, name, where, sample).shape, "string")
+    array = _number_array(value, name, where, sample)
     return Leaf(name, array.shape, narrow(array.dtype))
 
 
-def _number_array(value: Any, name: str, where: str) -> np.ndarray:
-    try:
-        array = np.asarray(value.toArray() if hasattr(value, "toArray") else value)
-    except ValueError:
-        array = np.asarray(None)
+def _number_array(value: Any, name: str, where: str, leaf: Leaf | None = None) -> np.ndarray:
+    array = _filled(value, leaf)
     if array.dtype.kind not in "fiub":
         what = "a null" if value is None else f"{type(value).__name__} ({str(value)[:60]})"
         raise DataError(
             f"{name} {where}: expected numbers of one shape. Received: {what}. "
-            "Drop such records or turn them into numeric arrays."
+            "Drop such records, turn them into numeric arrays, or pass fill_value for nulls."
         )
     return array
 
 
-def _text_array(value: Any, name: str, where: str) -> np.ndarray:
+def _filled(value: Any, leaf: Leaf | None) -> np.ndarray:
+    """A record's value as an array, of objects where it is none of numbers; nulls are filled."""
+    fill = leaf.fill[0] if leaf is not None and leaf.fill else None
+    if value is None and leaf is not None and fill is not None:
+        return np.full(leaf.shape, fill)
+    try:
+        array = np.asarray(value.toArray() if hasattr(value, "toArray") else value)
+    except ValueError:
+        return np.asarray(None)
+    array = kinds.numbers(array)
+    if fill is not None:
+        array = from_objects(kinds.without_nulls(array, fill))
+    return array
+
+
+def _text_array(value: Any, name: str, where: str, leaf: Leaf | None = None) -> np.ndarray:
+    fill = leaf.fill[0] if leaf is not None and leaf.fill else None
+    if fill is not None and leaf is not None:
+        if value is None:
+            return np.full(leaf.shape, fill, object)
+        if isinstance(value, (list, tuple, np.ndarray)):
+            value = kinds.without_nulls(np.array(value, object), fill)
     try:
         array = value_array(value)
     except ValueError:
@@ -191,7 +267,7 @@ def _text_array(value: Any, name: str, where: str) -> np.ndarray:
         what = "a null" if value is None else f"{type(value).__name__} ({str(value)[:60]})"
         raise DataError(
             f"{name} {where}: expected text, as the others have. Received: {what}. Fill or drop "
-            "such records."
+            "such records, or pass fill_value."
         )
     return array
 
@@ -207,7 +283,7 @@ def _stacked(values: list[Any], leaf: Leaf) -> np.ndarray | None:
         array = np.stack(values) if alike else np.asarray(values)
     except (ValueError, TypeError):
         return None
-    return array if array.shape == (len(values), *leaf.shape) else None
+    return kinds.numbers(array) if array.shape == (len(values), *leaf.shape) else None
 
 
 def _is_clean(array: np.ndarray, leaf: Leaf) -> bool:
@@ -326,7 +402,8 @@ class Columns:
         array = _stacked(values, leaf)
         if array is None or not _is_clean(array, leaf):
             array = self._row_by_row(values, leaf, first)
-        return array.astype(storage(leaf.dtype), copy=False)
+        made: Any = array.astype(storage(leaf.dtype), copy=False)
+        return made
 
     def _row_by_row(self, values: list[Any], leaf: Leaf, first: int) -> np.ndarray:
         """The same for values of odd types; finds the row of a wrong one."""
@@ -334,29 +411,40 @@ class Columns:
         for row, value in enumerate(values, first):
             where = f"in partition {self.partition}, row {row}"
             text = leaf.dtype == "string"
-            arrays.append((_text_array if text else _number_array)(value, leaf.name, where))
+            read = _text_array if text else _number_array
+            arrays.append(read(value, leaf.name, where, leaf))
             self._check(arrays[-1], leaf, row)
-        return np.stack(arrays)
+        return together(arrays, leaf)
 
     def _check(self, array: np.ndarray, leaf: Leaf, row: int) -> None:
         where = f"Partition {self.partition}, row {row}: {leaf.name}"
-        if array.shape != leaf.shape:
+        if not leaf.allows(array.shape):
             raise DataError(
-                f"{where}: expected shape {leaf.shape}, as the others have. Received: shape "
-                f"{array.shape}. Pad or cut the records to one shape."
+                f"{where}: expected shape {leaf.open or leaf.shape}, as the others have. "
+                f"Received: shape {array.shape}. Pad or cut the records to one shape, or pass "
+                "pad_value to fit where the Input says None."
             )
         if _is_clean(array, leaf):
             return
         if array.dtype.kind == "f" and leaf.dtype == "float32":
             raise DataError(
                 f"{where}: expected finite numbers. Received: NaN or infinity (a null becomes "
-                "NaN). Fill or drop such records."
+                "NaN). Fill or drop such records, or pass fill_value."
             )
         raise DataError(
             f"{where}: expected {leaf.dtype} as in the first record. Received: dtype "
             f"{array.dtype}, values {array.min()} to {array.max()}. Use one dtype for all records, "
             "such as float32, or numbers that fit."
         )
+
+
+def together(rows: list[np.ndarray], leaf: Leaf) -> Any:
+    """Rows as one array, or as a Ragged column where their shapes differ."""
+    if leaf.pad is not None:
+        return padded(rows, leaf.shape, leaf.dtype, leaf.pad)
+    if len({row.shape for row in rows}) == 1:
+        return np.stack(rows)
+    return Ragged([row.astype(leaf.dtype, copy=False) for row in rows], leaf.name)
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ class SparkFit:
         refuse_stateful(model, "fit")
         self.sc = cluster.spark_context(x)
         cluster.check_not_inside(self.sc, "fit", o.num_ranks or 1)
-        self.records = records_of(x, o.feature_cols, o.label_cols, o.weight_col, model)
+        self.records = self._records(x)
         self.validation = self._validation()
         cluster.check_barrier(self.sc, o.num_ranks or 1)
         self.layout = self.records.layout(model, "fit")
@@ -68,13 +68,20 @@ class SparkFit:
         self.logs: dict[str, Any] = {}
         self.snapshot: Snapshot = self.compiler.snapshot()
 
+    def _records(self, x: Any) -> Records:
+        o = self.options
+        return records_of(
+            x, o.feature_cols, o.label_cols, o.weight_col, self.model, o.fill_value, o.pad_value
+        )
+
     def _validation(self) -> Records | Held | None:
-        given, o = self.args["validation_data"], self.options
+        given = self.args["validation_data"]
         if given is None:
             return None
         if isinstance(given, (tuple, list)):
-            return held_arrays(given, self.model)
-        found = records_of(given, o.feature_cols, o.label_cols, o.weight_col, self.model)
+            o = self.options
+            return held_arrays(given, self.model, o.fill_value, o.pad_value)
+        found = self._records(given)
         if (found.groups is None) != (self.records.groups is None):
             raise ConfigError(
                 "fit: validation_data must be of x's kind, or arrays. Received: an RDD and a "

@@ -21,6 +21,9 @@ class FitOptions(NamedTuple):
 
     Attributes:
         feature_cols, label_cols, weight_col: columns of a DataFrame.
+        fill_value: stands for nulls and NaN of inputs: a number or text, or a dict by column; None:
+            they are refused.
+        pad_value: pads rows of different sizes to the longest of all rows.
         num_ranks: tasks that train together; default: as many as partitions, at most the slots.
         order_rows: whether rows that come out of a Spark shuffle, in whatever order they arrive,
             are ordered by their content before training shuffles them (shuffle=True), so that the
@@ -35,6 +38,8 @@ class FitOptions(NamedTuple):
     feature_cols: Any = None
     label_cols: Any = None
     weight_col: str | None = None
+    fill_value: Any = None
+    pad_value: float | None = None
     num_ranks: int | None = None
     order_rows: bool = True
     wire: str | None = None

@@ -47,7 +47,8 @@ class Reader(NamedTuple):
         with in_partition(_partition()):
             raw = arrow.leaves_of_batch(batch, self.groups, parcel.layout.records.leaves, first)
             inputs = parcel.layout.fed(raw)
-        return [_arrow_array(r) for r in worker_for(parcel).predict(inputs)]
+        results = worker_for(parcel).predict(inputs)
+        return [_arrow_array(r, s.shape) for r, s in zip(results, parcel.outputs, strict=True)]
 
 
 def with_outputs(
@@ -234,11 +235,14 @@ def _partition() -> int:
     return int(context.partitionId()) if context else 0
 
 
-def _arrow_array(values: np.ndarray) -> Any:
-    """(rows, ...) numbers as an Arrow array of numbers or nested lists."""
+def _arrow_array(values: Any, usual: tuple[int, ...]) -> Any:
+    """(rows, ...) numbers as an Arrow array of numbers or nested lists; of rows that differ in
+    shape a list. `usual`: the shape that the column's type is of."""
     import pyarrow as pa
 
-    shape = _listed(values.shape[1:])
+    if isinstance(values, list):
+        return pa.concat_arrays([_arrow_array(row[None], usual) for row in values])
+    shape = values.shape[1:] if _listed(usual) else _listed(values.shape[1:])
     array = pa.array(values.reshape(-1))
     sizes = [len(values), *shape]
     for axis in range(len(shape), 0, -1):

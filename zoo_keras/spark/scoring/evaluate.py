@@ -28,6 +28,8 @@ def evaluate_on_spark(
     feature_cols: Any = None,
     label_cols: Any = None,
     weight_col: str | None = None,
+    fill_value: Any = None,
+    pad_value: float | None = None,
     **local: Any,
 ) -> dict[str, Any]:
     """Logs of the whole data set, as Model.evaluate(..., return_dict=True).
@@ -35,6 +37,8 @@ def evaluate_on_spark(
     Args:
         batch_size: rows that one call of the engine takes; a loss with the reduction "sum" is
             that of so many rows.
+        fill_value: stands for nulls and NaN of inputs: a number or text, or a dict by column.
+        pad_value: pads rows of different sizes to the longest of all rows.
         local: arguments of Model.evaluate that make no sense here; refused unless None.
     """
     _refuse(local)
@@ -42,7 +46,8 @@ def evaluate_on_spark(
     size = check_batch_size(128 if batch_size is None else batch_size)
     sc = cluster.spark_context(x)
     cluster.check_not_inside(sc, "evaluate")
-    records = frames.records_of(x, feature_cols, label_cols, weight_col, model)
+    records = frames.records_of(x, feature_cols, label_cols, weight_col, model, fill_value,
+                                pad_value)  # fmt: skip
     layout = records.layout(model, "evaluate")
     sample = layout.zeros(2)
     state = model._local().prepare(sample, training=model._has_trained())

@@ -24,6 +24,7 @@ from zoo_keras.spark.data.records import (
 from zoo_keras.spark.engine import this_engine
 from zoo_keras.spark.fit.layer_state import refuse_assigned, refuse_stateful
 from zoo_keras.spark.scoring.columns import with_outputs
+from zoo_keras.spark.scoring.open_rows import open_model
 from zoo_keras.spark.scoring.sent import Sent, sent_once
 from zoo_keras.spark.scoring.worker import Parcel, in_chunks, make_parcel, worker_for
 from zoo_keras.spark.transport import failures
@@ -38,6 +39,7 @@ def predict_on_spark(
     batch_size: int | None = None,
     feature_cols: Any = None,
     output_col: str | list[str] = "prediction",
+    fill_value: Any = None,
     **local: Any,
 ) -> Any:
     """Model.predict for an RDD of inputs, or a DataFrame.
@@ -47,25 +49,27 @@ def predict_on_spark(
         feature_cols: columns of a DataFrame that are the model's inputs.
         output_col: name of the new column, or one for each output. An output of one number a row
             becomes a column of numbers, others arrays of numbers.
+        fill_value: stands for nulls and NaN: a number or text, or a dict by column.
         local: arguments of Model.predict that make no sense here; refused unless None.
     """
     given = sorted(name for name, value in local.items() if value is not None)
     if given:
         raise ConfigError(
             f"predict on Spark: these arguments are unknown, or not for an RDD or DataFrame. "
-            f"Received: {given}. Known ones are batch_size, feature_cols and output_col."
+            f"Received: {given}. Known ones are batch_size, feature_cols, "
+            "output_col and fill_value."
         )
     refuse_stateful(model, "predict")
     size = check_batch_size(128 if batch_size is None else batch_size)
     if not cluster.is_connect(x):
         cluster.check_not_inside(cluster.spark_context(x), "predict")
     if is_frame(x):
-        return _predict_frame(model, x, size, feature_cols, output_col)
+        return _predict_frame(model, x, size, feature_cols, output_col, fill_value)
     if feature_cols is not None:
         raise ConfigError(
             "predict: feature_cols belongs to a DataFrame. Received: an RDD. Leave it out."
         )
-    return _predict_rdd(model, x, size)
+    return _predict_rdd(model, x, size, fill_value)
 
 
 def parcel_for(model: Any, where: Any, layout: Layout, size: int, threads: int) -> Sent:
@@ -91,7 +95,8 @@ def parcel_for(model: Any, where: Any, layout: Layout, size: int, threads: int) 
     def make() -> tuple[Parcel, Any]:
         parcel = make_parcel(needed, layout, compile_for, size, threads)
         specs = tuple(Spec(t.shape[1:], t.dtype) for t in flatten(found["outputs"]))
-        return parcel._replace(outputs=specs), found["outputs"]
+        by_shape = open_model(model, threads) if layout.is_open else None
+        return parcel._replace(outputs=specs, by_shape=by_shape), found["outputs"]
 
     key = (layout, size, threads, model.last_change(), this_engine())
     return sent_once(runtime, where, key, needed, make)
@@ -100,8 +105,9 @@ def parcel_for(model: Any, where: Any, layout: Layout, size: int, threads: int) 
 # ---- RDD ---------------------------------------------------------------------------------------
 
 
-def _predict_rdd(model: Any, rdd: Any, size: int) -> Any:
-    layout = (_known_layout(model) or _first_layout(model, rdd)).through(model)
+def _predict_rdd(model: Any, rdd: Any, size: int, fill: Any) -> Any:
+    layout = (_known_layout(model) or _first_layout(model, rdd, fill)).filled(fill)
+    layout = layout.opened(_input_shapes(model, layout.structure[0])).through(model)
     sent = parcel_for(model, rdd, layout, size, cluster.task_cpus(rdd.ctx))
     structure, value = sent.outputs, sent.value
     single = not isinstance(structure, (list, tuple, dict))
@@ -111,6 +117,10 @@ def _predict_rdd(model: Any, rdd: Any, size: int) -> Any:
         return failures.alone(predict_records(value(), partition, items, size, single, keys))
 
     return rdd.mapPartitionsWithIndex(run)
+
+
+def _input_shapes(model: Any, structure: Any) -> list[Any]:
+    return [shape for shape, _ in frames.inputs_of(model, structure)]
 
 
 def _known_layout(model: Any) -> Layout | None:
@@ -124,13 +134,13 @@ def _known_layout(model: Any) -> Layout | None:
     return Layout((Leaf("x", shape, dtype),), (1, 0, 0), (0, None, None))
 
 
-def _first_layout(model: Any, rdd: Any) -> Layout:
+def _first_layout(model: Any, rdd: Any, fill: Any) -> Layout:
     sample = rdd.take(1)
     if not sample:
         raise DataError(
             "predict: the RDD holds no records. Received: 0 rows. Check the filters that made it."
         )
-    layout = layout_of(sample[0], supervised=False, text=takes_text(model))
+    layout = layout_of(sample[0], False, takes_text(model), fill)
     inputs = frames.inputs_of(model, None)
     if inputs and layout.counts[0] != len(inputs) and isinstance(sample[0], tuple):
         raise inputs_alone(len(inputs), sample[0])
@@ -155,7 +165,7 @@ def predict_records(
 
 
 def _predict_frame(
-    model: Any, frame: Any, size: int, feature_cols: Any, output_col: str | list[str]
+    model: Any, frame: Any, size: int, feature_cols: Any, output_col: str | list[str], fill: Any
 ) -> Any:
     if feature_cols is None:
         raise ConfigError(
@@ -173,7 +183,7 @@ def _predict_frame(
     chosen = frames.Chosen(frame)
     groups, structure = frames.column_groups(chosen.named(feature_cols), wanted)
     selected = chosen.select([c for group in groups for c in group])
-    layout = _frame_layout(model, selected, groups, structure)
+    layout = _frame_layout(model, selected, groups, structure, fill)
     connect = cluster.is_connect(frame)
     cpus = 1 if connect else cluster.task_cpus(frame.sparkSession.sparkContext)
     sent = parcel_for(model, frame, layout, size, cpus)
@@ -187,7 +197,7 @@ def _predict_frame(
 
 
 def _frame_layout(
-    model: Any, selected: Any, groups: list[tuple[str, ...]], structure: Any
+    model: Any, selected: Any, groups: list[tuple[str, ...]], structure: Any, fill: Any
 ) -> Layout:
     """Shapes from the Inputs; without known Inputs, from the first row."""
     counts = (len(groups), 0, 0)
@@ -200,10 +210,13 @@ def _frame_layout(
                 "axis). Give the model's Input a whole shape, and pad the column to it."
             )
         nested = (structure, None, None)
-        return frames.Records(selected, tuple(groups), counts, nested).layout(model, "predict")
+        made = frames.Records(selected, tuple(groups), counts, nested, fill)
+        return made.layout(model, "predict").opened([shape for shape, _ in inputs])
     text, schema = takes_text(model), selected.schema
+    fills = frames.fills_of(groups, fill, len(groups))
     leaves = [
-        Leaf(", ".join(group), tuple(d or 0 for d in shape), frames.leaf_dtype(schema, group, text))
-        for group, (shape, _) in zip(groups, inputs, strict=True)
-    ]
+        Leaf(", ".join(group), tuple(d or 0 for d in shape),
+             frames.leaf_dtype(schema, group, text, fills), fills)
+        for group, (shape, _), fills in zip(groups, inputs, fills, strict=True)
+    ]  # fmt: skip
     return Layout(tuple(leaves), counts, (structure, None, None)).through(model)

@@ -21,6 +21,7 @@ from zoo_keras.engine.runner import Loaded, Packed, Runner
 from zoo_keras.graph import Spec
 from zoo_keras.spark.data.records import Layout
 from zoo_keras.spark.engine import Engine, check_engine, this_engine
+from zoo_keras.spark.scoring.open_rows import OpenModel, differ
 
 KEPT = 2  # models that a Python worker keeps ready between tasks
 
@@ -34,6 +35,7 @@ class Parcel(NamedTuple):
         spaces: weights and state by space name.
         outputs: Specs of one record's outputs (without the batch axis).
         engine: that of the driver, which made the programs.
+        by_shape: the model, for rows of other shapes than the programs have; None: all are alike.
     """
 
     uid: str
@@ -42,6 +44,7 @@ class Parcel(NamedTuple):
     layout: Layout
     outputs: tuple[Spec, ...]
     engine: Engine
+    by_shape: OpenModel | None = None
 
 
 def batch_sizes(batch_size: int) -> list[int]:
@@ -74,9 +77,11 @@ class Worker:
     def __init__(self, parcel: Parcel) -> None:
         check_engine(parcel.engine)
         self.parcel = parcel
+        self._shapes = [leaf.shape for leaf in parcel.layout.leaves]
         self.sizes = sorted(parcel.programs, reverse=True)
         self.spaces = {name: _writable(array) for name, array in parcel.spaces.items()}
         self.lock = threading.Lock()
+        self._model: Any = None  # made when a row of another shape comes
         self._runners: dict[int, Runner] = {}
         self._packs: dict[bytes, Packed] = {}  # derived from the weights once for all sizes
 
@@ -116,7 +121,9 @@ class Worker:
         runner.run(version)
 
     def predict(self, columns: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Outputs for all rows of the columns."""
+        """Outputs for all rows of the columns; lists where rows of them differ in shape."""
+        if self.parcel.by_shape is not None and differ(columns, self._shapes):
+            return self._predict_by_shape(self.parcel.by_shape, columns)
         rows = len(columns[0])
         results = [np.empty((rows, *s.shape), s.dtype) for s in self.parcel.outputs]
         with self.lock:
@@ -124,6 +131,13 @@ class Worker:
                 outs = [result[first:last] for result in results]
                 self.run(columns, slice(first, last), outs, version=0)
         return results
+
+    def _predict_by_shape(self, by_shape: OpenModel, columns: Sequence[Any]) -> list[Any]:
+        with self.lock:
+            self._model = self._model or by_shape.load()
+        return by_shape.predict(
+            self._model, columns, self.parcel.layout.structure[0], self.sizes[0]
+        )
 
     def measure(self, columns: Sequence[np.ndarray]) -> None:
         """Add all rows to the space `metrics`."""
