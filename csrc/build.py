@@ -199,7 +199,8 @@ def run(job: Job, verbose: bool) -> str:
     new = job.output.with_suffix(".new")
     began = time.time_ns()
     command = [*job.command, "-o", str(new)]
-    print(shlex.join(command) if verbose else f"  {job.output}", flush=True)
+    said = shlex.join(command) if verbose else f"  {job.output}"
+    print(f"{said}\n", end="", flush=True)  # one write: other jobs print too
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         return done.stderr or f"{command[0]} ended with status {done.returncode}\n"

@@ -196,7 +196,7 @@ def test_a_fit_fills_nulls_alike_on_frames_records_and_arrays(spark):
             np.testing.assert_allclose(b, a, 1e-5, 1e-6)
     want = here.evaluate(x, y, fill_value=0.25, verbose=0)
     np.testing.assert_allclose(here.evaluate(frame, fill_value=0.25, **cols), want, 1e-5)
-    with pytest.raises(DataError, match=r"column a: expected numbers. Received: null"):
+    with pytest.raises(DataError, match=r"Column a, first row: expected numbers. Received: null"):
         fitted(frame, **cols)
 
 

@@ -73,12 +73,9 @@ def fit(model, sc, **options):
     return model.fit(records(sc), **arguments).history
 
 
-LONG = {"steps_per_epoch": 20, "batch_size": 4}
-
-
 @pytest.mark.parametrize("wire", ["float32", "bfloat16"])
 def test_a_killed_executor_changes_no_bit(cluster2, wire):
-    options = {**LONG, "wire": wire, "validation_split": 0.2}
+    options = {"batch_size": 4, "wire": wire, "validation_split": 0.2}
     undisturbed = classifier()
     expected = fit(undisturbed, cluster2, **options)
     kills = Kills(cluster2)
@@ -94,7 +91,7 @@ def test_after_the_last_restart_the_executor_is_named(cluster2):
     before = leftovers.driver()
     kills = Kills(cluster2, epoch=0)
     with pytest.raises(JobError, match=r"lost an executor. Received: executor \d+ on"):
-        fit(classifier(), cluster2, callbacks=[kills], max_restarts=0, **LONG)
+        fit(classifier(), cluster2, callbacks=[kills], max_restarts=0, batch_size=4)
     leftovers.wait_until(leftovers.driver, before)
 
 

@@ -37,7 +37,7 @@ class FunctionGraph:
         number = {id(node): i for i, node in enumerate(nodes)}
         tensors = [t for node in nodes for t in (*node.inputs, *node.outputs)]
         return {
-            **{k: v for k, v in self.__dict__.items() if k not in ("order", "_input_ids")},
+            **{k: v for k, v in list(self.__dict__.items()) if k not in ("order", "_input_ids")},
             "calls": [(n.operation, n.args, n.kwargs, n.outputs) for n in nodes],
             "sequence": [number[id(node)] for node in self.order],
             "memories": [(t, memory_of(t)) for t in tensors],

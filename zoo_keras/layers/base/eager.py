@@ -181,7 +181,7 @@ def _dense(array: Any, dtype: np.dtype) -> np.ndarray:
 
 def is_known(layer: Any) -> bool:
     """Whether all that the layer computes is code of this package."""
-    own = [v for v in vars(layer).values() if isinstance(v, types.FunctionType)]
+    own = [v for v in list(vars(layer).values()) if isinstance(v, types.FunctionType)]
     return all(_ours(value) for value in (type(layer), *own)) and type(layer).__name__ != "Lambda"
 
 

@@ -58,7 +58,7 @@ class Tracked:
     def __getstate__(self) -> dict[str, Any]:
         """What a copy, or another process, is given: neither programs nor locks, and no calls
         (a functional model brings those that it is made of)."""
-        state = {k: packed(v) for k, v in self.__dict__.items() if k not in _STAYS}
+        state = {k: packed(v) for k, v in list(self.__dict__.items()) if k not in _STAYS}
         if any_symbolic(state.get("_init_arguments", ())):
             state["_init_arguments"] = ((), {})
         return state
