@@ -155,6 +155,12 @@ def test_set_gemm_reaches_models_that_are_compiled_afterwards():
 # ---- driver and executors ------------------------------------------------------------------------
 
 
+def test_the_order_of_a_dictionary_is_no_part_of_an_engine(monkeypatch):
+    before = this_engine()
+    monkeypatch.setattr(native, "KERNELS", dict(reversed(native.KERNELS.items())))
+    assert this_engine() == before
+
+
 @pytest.mark.parametrize("part", ["version", "build", "compiler", "kernels"])
 def test_a_part_of_the_engine_that_differs_is_named(part):
     check_engine(this_engine())

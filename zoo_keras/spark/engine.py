@@ -42,7 +42,8 @@ _PROGRAM = ("version", "build", "compiler", "kernels")
 def this_engine() -> Engine:
     """The engine of this process."""
     shared = [f"{name}={number}" for name, number in native.constants().items()]
-    tables = ",".join([*native.KERNELS, *native.TILES, *shared])
+    names = [sorted(table, key=table.__getitem__) for table in (native.KERNELS, native.TILES)]
+    tables = ",".join([*names[0], *names[1], *shared])
     return Engine(
         version=__version__,
         build=native.build(),
