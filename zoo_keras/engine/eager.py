@@ -90,13 +90,17 @@ LEAST = 1 << 16
 _calls = Recent(OPS, OPS_BYTES)
 
 
-def in_engine(op: Op, specs: Sequence[Spec], outs: Sequence[Spec]) -> bool:
+def in_engine(op: Op, specs: Sequence[Spec], attrs: Mapping[str, Any]) -> bool:
     """Whether an op on arrays runs in the engine, by the op and the shapes alone."""
     if op.name in _VIEWS or not (op.kernel or op.tile) or not op.fits(*specs):
         return False
-    if _always(op.name):
+    if _always(op.name) or _numbers(specs) >= LEAST:
         return True
-    return sum(math.prod(spec.shape) for spec in (*specs, *outs)) >= LEAST
+    return _numbers(op.infer(*specs, **attrs)) >= LEAST
+
+
+def _numbers(specs: Sequence[Spec]) -> int:
+    return sum(math.prod(spec.shape) for spec in specs)
 
 
 @functools.cache
@@ -105,23 +109,31 @@ def _always(name: str) -> bool:
 
 
 def compute(
-    op: Op, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any], ins: Sequence[Spec],
-    specs: Sequence[Spec],
-) -> tuple[np.ndarray, ...] | None:  # fmt: skip
-    """The outputs of an op by the engine, or None where numpy is to compute them. ins and specs:
-    of the arrays and of the outputs."""
-    if not in_engine(op, ins, specs):
+    op: Op, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any], ins: Sequence[Spec]
+) -> Sequence[np.ndarray] | None:
+    """The outputs of an op by the engine, or None where numpy is to compute them. ins: specs of
+    the arrays."""
+    key = _key(op, attrs, ins) if _always(op.name) or in_engine(op, ins, attrs) else None
+    if key is None:
         return None
-    try:
-        hash(values := tuple(sorted(attrs.items())))
-    except TypeError:  # an attribute that is no plain value
-        return None
-    key = op.name, tuple(ins), values, repr(values), settings()  # repr tells 1 from True and 1.0
     call = _calls.get(key)
     if call is None:
+        if not in_engine(op, ins, attrs):
+            return None
+        op.infer(*ins, **attrs)  # its error names shapes, before anything is traced
         call = _compiled(op, ins, attrs)
         _calls.put(key, call, call.nbytes)
-    return tuple(call([np.asarray(a, order="C") for a in arrays]))
+    return call([np.asarray(a, order="C") for a in arrays])
+
+
+def _key(op: Op, attrs: Mapping[str, Any], ins: Sequence[Spec]) -> Hashable:
+    """What tells calls apart; None where an attribute is no plain value."""
+    values = tuple(sorted(attrs.items()))
+    try:
+        hash(values)
+    except TypeError:
+        return None
+    return op.name, *ins, values, repr(values), settings()  # repr tells 1 from True and 1.0
 
 
 def _compiled(op: Op, ins: Sequence[Spec], attrs: Mapping[str, Any]) -> Eager:

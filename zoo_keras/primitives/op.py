@@ -177,21 +177,21 @@ class Op:
 
     def _compute(self, args: Sequence[Any], attrs: dict[str, Any]) -> Any:
         arrays = _as_arrays(args)
-        ins = [Spec(a.shape, a.dtype.name) for a in arrays]
-        specs = self.infer(*ins, **attrs)
-        results = self._by_engine(arrays, attrs, ins, specs) or self.compute(arrays, attrs, specs)
-        return results[0] if len(specs) == 1 else results
+        ins = [Spec(a.shape, dtypes.name_of(a.dtype)) for a in arrays]
+        results = self._by_engine(arrays, attrs, ins)
+        if results is None:
+            results = self.compute(arrays, attrs, self.infer(*ins, **attrs))
+        return results[0] if len(results) == 1 else results
 
     def _by_engine(
-        self, arrays: Sequence[np.ndarray], attrs: dict[str, Any], ins: Sequence[Spec],
-        specs: Sequence[Spec],
-    ) -> tuple[np.ndarray, ...] | None:  # fmt: skip
+        self, arrays: Sequence[np.ndarray], attrs: dict[str, Any], ins: Sequence[Spec]
+    ) -> Sequence[np.ndarray] | None:
         """The results by the engine, or None where numpy is quicker or alone can."""
         if self.random or not (self.kernel or self.tile):
             return None
         from zoo_keras.engine import eager
 
-        return eager.compute(self, arrays, attrs, ins, specs)
+        return eager.compute(self, arrays, attrs, ins)
 
     def compute(
         self, arrays: Sequence[np.ndarray], attrs: dict[str, Any], specs: Sequence[Spec]
@@ -299,7 +299,7 @@ def _number(value: bool | int | float, common: str | None) -> Tensor:
 
 def _as_arrays(args: Sequence[Any]) -> list[np.ndarray]:
     arrays = [None if isinstance(a, (bool, int, float)) else _as_array(a) for a in args]
-    known = [a.dtype.name for a in arrays if a is not None]
+    known = [dtypes.name_of(a.dtype) for a in arrays if a is not None]
     common = dtypes.promote(*known) if known else None
     return [
         np.asarray(_number(v, common).node.attrs["value"]) if a is None else a
