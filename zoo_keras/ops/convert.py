@@ -101,7 +101,7 @@ def dtype_of(x: Any) -> str:
 
 
 def _name(dtype: Any) -> str:
-    return dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    return dtype if isinstance(dtype, str) else dtypes.name_of(np.dtype(dtype))
 
 
 def shape_of(x: Any) -> tuple[int, ...]:
