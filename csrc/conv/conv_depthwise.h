@@ -49,8 +49,8 @@ struct zk_pixels {
 
 static __attribute__((noinline)) void put_lanes(const zk_depthwise *d, const zk_pixels *k,
                                                 int64_t at, vf s) {
-    if (k->residual) s += vf_load_n(k->residual + at, d->lanes);
-    vf_store_n(k->y + at, conv_activate(s, d->activation), d->lanes);
+    if (k->residual) s += vf_load_first(k->residual + at, d->lanes, (vf){0});
+    vf_store_first(k->y + at, conv_activate(s, d->activation), d->lanes);
 }
 
 /* Stores a finished sum. */

@@ -49,7 +49,7 @@ typedef struct {
  * then have to leave its register. */
 static __attribute__((noinline)) vf add_cols(vf sum, const float *from, int cols) {
     if (cols >= VL) sum += vf_load(from);
-    else if (cols > 0) sum += vf_load_n(from, cols);
+    else if (cols > 0) sum += vf_load_first(from, cols, (vf){0});
     return sum;
 }
 

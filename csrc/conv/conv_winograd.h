@@ -186,7 +186,8 @@ ZK_INLINE void add_residual(const wino_target *to, vf *y, const int out) {
     for (int i = 0; i < to->rows; i++)
         for (int j = 0; j < to->columns; j++) {
             const float *at = to->residual + i * to->row + j * to->cell;
-            y[i * out + j] += to->filters >= VL ? vf_load(at) : vf_load_n(at, to->filters);
+            y[i * out + j] +=
+                to->filters >= VL ? vf_load(at) : vf_load_first(at, to->filters, (vf){0});
         }
 }
 
@@ -211,7 +212,7 @@ ZK_INLINE void store_outputs(const wino_target *to, const vf *y, const int out) 
         for (int j = 0; j < to->columns; j++) {
             float *at = to->y + i * to->row + j * to->cell;
             if (to->filters >= VL) vf_store(at, y[i * out + j]);
-            else vf_store_n(at, y[i * out + j], to->filters);
+            else vf_store_first(at, y[i * out + j], to->filters);
         }
 }
 

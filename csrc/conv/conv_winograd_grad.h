@@ -134,7 +134,7 @@ static void sums_to_taps(void *ctx, int64_t task, int thread) {
             for (int i = 0; i < 9; i++) {
                 float *to = d->dw + (i * ci + c) * d->p->co + filter + k;
                 if (cols - k >= VL) vf_store(to, y[i]);
-                else vf_store_n(to, y[i], (int)(cols - k));
+                else vf_store_first(to, y[i], (int)(cols - k));
             }
         }
 }

@@ -48,11 +48,11 @@ static int is_flat(const pooling *p) { return p->d.in == 1; }
 
 /* The first n floats; touches a whole vector where that stays before `end`. */
 ZK_INLINE vf load_some(const float *p, int n, const float *end) {
-    return n == VL || p + VL <= end ? vf_load(p) : vf_load_n(p, n);
+    return n == VL || p + VL <= end ? vf_load(p) : vf_load_first(p, n, (vf){0});
 }
 ZK_INLINE void store_some(float *p, vf v, int n, const float *end) {
     if (n == VL || p + VL <= end) vf_store(p, v);
-    else vf_store_n(p, v, n);
+    else vf_store_first(p, v, n);
 }
 ZK_INLINE vi first_lanes(int n) {
     static const int32_t number[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -153,11 +153,12 @@ ZK_INLINE vi spread_cell(const spreading *s, int64_t at, vf g, vf y, vi lanes, i
                          const int how) {
     float *dx = s->dx + at;
     vi here = lanes;
-    if (!(how & AVERAGE)) here &= (n == VL ? vf_load(s->x + at) : vf_load_n(s->x + at, n)) == y;
+    if (!(how & AVERAGE))
+        here &= (n == VL ? vf_load(s->x + at) : vf_load_first(s->x + at, n, (vf){0})) == y;
     vf add = (vf)((vi)g & here);
-    if (!s->apart) add += n == VL ? vf_load(dx) : vf_load_n(dx, n);
+    if (!s->apart) add += n == VL ? vf_load(dx) : vf_load_first(dx, n, (vf){0});
     if (n == VL) vf_store(dx, add);
-    else vf_store_n(dx, add, n);
+    else vf_store_first(dx, add, n);
     if (!(how & AVERAGE)) lanes &= ~here;
     return lanes;
 }

@@ -8,7 +8,7 @@ static float row_sum(const float *x, int64_t n) {
         a += vf_load(x + i);
         b += vf_load(x + i + VL);
     }
-    float sum = vf_sum(a + b);
+    float sum = vf_total(a + b)[0];
     for (; i < n; i++) sum += x[i];
     return sum;
 }
@@ -21,7 +21,7 @@ static float row_squares(const float *x, float mean, int64_t n) {
         a += u * u;
         b += v * v;
     }
-    float sum = vf_sum(a + b);
+    float sum = vf_total(a + b)[0];
     for (; i < n; i++) sum += (x[i] - mean) * (x[i] - mean);
     return sum;
 }
@@ -85,7 +85,7 @@ static void layer_row_sums(const job *j, int64_t r, float *restrict columns, flo
         vf_store(dgamma + i, vf_load(dgamma + i) + gi * hat);
         vf_store(dbeta + i, vf_load(dbeta + i) + gi);
     }
-    sums[0] = vf_sum(a), sums[1] = vf_sum(b);
+    sums[0] = vf_total(a)[0], sums[1] = vf_total(b)[0];
     for (; i < n; i++) {
         float hat = (x[i] - mean) * rstd;
         sums[0] += g[i] * gamma[i];

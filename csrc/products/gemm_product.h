@@ -65,14 +65,14 @@ static void finish(const gemm *g, float *c, int64_t rows, int64_t cols) {
     for (int64_t r = 0; r < rows; r++, c += g->n)
         for (int64_t i = 0; i < cols; i += VL) {
             const int some = (int)zk_min(VL, cols - i);
-            vf y = some == VL ? vf_load(c + i) : vf_load_n(c + i, some);
+            vf y = some == VL ? vf_load(c + i) : vf_load_first(c + i, some, (vf){0});
             if (residual) {
                 const float *from = residual + r * g->n + i;
-                y += some == VL ? vf_load(from) : vf_load_n(from, some);
+                y += some == VL ? vf_load(from) : vf_load_first(from, some, (vf){0});
             }
             y = curve(y, g->act);
             if (some == VL) vf_store(c + i, y);
-            else vf_store_n(c + i, y, some);
+            else vf_store_first(c + i, y, some);
         }
 }
 #endif

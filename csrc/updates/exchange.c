@@ -2,9 +2,6 @@
  * through zk_slice. Half floats are rounded to nearest even on the way out and widened on the way
  * in; sums are always float32. */
 #include "vec.h"
-#if defined(__F16C__)
-#include <immintrin.h>
-#endif
 
 #define PIECE 32768 /* elements of a task */
 

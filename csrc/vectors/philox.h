@@ -4,9 +4,6 @@
 #ifndef ZK_PHILOX_H
 #define ZK_PHILOX_H
 #include "vec.h"
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 #define LANES 16 /* blocks made together, in every build */
 #define GROUP (4 * LANES)
