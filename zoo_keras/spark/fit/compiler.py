@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras import native
+from zoo_keras.engine import spaces
 from zoo_keras.engine.program import Program
 from zoo_keras.errors import ConfigError
 from zoo_keras.spark.data.records import Layout
@@ -151,8 +152,8 @@ class FitCompiler:
 
     def blobs(self) -> dict[str, np.ndarray]:
         """What the ranks load before the first step."""
-        found = {f"slot:{name}": flat.array for name, flat in self.state.slots.items()}
-        return {"weights": self.weights(), **found}
+        found = {spaces.SLOT(name): flat.array for name, flat in self.state.slots.items()}
+        return {spaces.WEIGHTS: self.weights(), **found}
 
     def weights(self) -> np.ndarray:
         """Weights and state, end to end."""
@@ -200,24 +201,11 @@ class FitCompiler:
 
     def snapshot(self) -> Snapshot:
         """A copy of everything that training changes."""
-        state = self.state
-        arrays = {f"slot:{name}": flat.array.copy() for name, flat in state.slots.items()}
-        arrays["weights"], arrays["state"] = state.weights.array.copy(), state.state.array.copy()
-        arrays.update({f"var{i}": v.numpy() for i, v in enumerate(state.others)})
-        arrays.update({f"optimizer{i}": v.numpy() for i, v in enumerate(state.scalars)})
-        return Snapshot(arrays, int(self.model.optimizer.iterations))
+        return Snapshot(self.state.copies(), int(self.model.optimizer.iterations))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Back to a snapshot."""
-        state = self.state
-        state.weights.array[:] = snapshot.arrays["weights"]
-        state.state.array[:] = snapshot.arrays["state"]
-        for name, flat in state.slots.items():
-            flat.array[:] = snapshot.arrays[f"slot:{name}"]
-        for i, variable in enumerate(state.others):
-            variable.assign(snapshot.arrays[f"var{i}"])
-        for i, variable in enumerate(state.scalars):
-            variable.assign(snapshot.arrays[f"optimizer{i}"])
+        self.state.restore(snapshot.arrays)
         self.model.optimizer.iterations.assign(snapshot.iterations)
 
 
