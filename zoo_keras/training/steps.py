@@ -15,7 +15,7 @@ from zoo_keras import native, ops
 from zoo_keras.engine import spaces
 from zoo_keras.engine.build import Builder
 from zoo_keras.engine.program import Parts, Place, Program, nbytes
-from zoo_keras.errors import ConfigError, DataError, ShapeError
+from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.feed.feed import Feed
 from zoo_keras.graph import Spec, Tensor, Trace, constant, input_tensor, tracing
 from zoo_keras.nest import flatten, pack_as
@@ -23,6 +23,7 @@ from zoo_keras.ops.masks import mask_of
 from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.split import alike, rows_apart, rows_at_once
 from zoo_keras.primitives.op import as_tensors
+from zoo_keras.training.compiled import Compiled
 from zoo_keras.training.data import Batch
 from zoo_keras.training.row_updates import RowTables, TablesChanged, Use, uses_by_rows
 from zoo_keras.training.shares import Part, added, counted
@@ -131,38 +132,6 @@ def _row_bytes(inputs: Any, outputs: Any) -> dict[str, int]:
     return {name: nbytes(spec) // spec.shape[0] for name, spec in specs.items()}
 
 
-def _weights_for(losses: Any, given: Sequence[Tensor]) -> list[Any]:
-    """A sample-weight tensor for every output; one given weight serves all."""
-    count = len(losses.names)
-    if len(given) == 1:
-        return list(given) * count
-    if not given:
-        return [None] * count
-    if len(given) != count:
-        raise DataError(
-            f"sample_weight must be one array or one for each of the {count} outputs. "
-            f"Received: {len(given)}."
-        )
-    return list(given)
-
-
-def targets_for(losses: Any, y: Sequence[Tensor]) -> list[Any]:
-    """A target tensor for every output; outputs without loss may have none."""
-    count = len(losses.names)
-    with_loss = [i for i, loss in enumerate(losses.losses) if loss is not None]
-    if len(y) == count:
-        return list(y)
-    if len(y) == len(with_loss):
-        found: list[Any] = [None] * count
-        for i, tensor in zip(with_loss, y, strict=True):
-            found[i] = tensor
-        return found
-    raise DataError(
-        f"The model has {count} outputs ({losses.names}), {len(with_loss)} of them with a loss. "
-        f"Received: {len(y)} arrays of targets. Pass one for each."
-    )
-
-
 def target_tensors(shapes: Shapes) -> list[Tensor]:
     """Symbolic targets of these shapes."""
     return [input_tensor(spaces.Y(i), *spec) for i, spec in enumerate(shapes.y)]
@@ -182,8 +151,14 @@ def _trace_call(
 ) -> _Traced:
     xs, ys = build.feeds(spaces.X, shapes.x), build.feeds(spaces.Y, shapes.y)
     preds = _call(model, xs, structure[0], training)
-    weights = _weights_for(model._losses, build.feeds(spaces.W, shapes.weights))
-    return _Traced(targets_for(model._losses, ys), preds, weights, [mask_of(p) for p in preds])
+    losses, given = _compiled(model).losses, build.feeds(spaces.W, shapes.weights)
+    masks = [mask_of(p) for p in preds]
+    return _Traced(losses.targets(ys), preds, losses.sample_weights(given), masks)
+
+
+def _compiled(model: Any) -> Compiled:
+    found: Compiled = model._require_compiled("a step")
+    return found
 
 
 def _trace_losses(
@@ -196,26 +171,28 @@ def _trace_losses(
         part: how this batch counts in the global one; None when it is all of it.
     """
     found = _trace_call(model, build, shapes, structure, training)
-    losses, metrics = model._losses, model._metrics_of_outputs
+    compiled = _compiled(model)
+    losses = compiled.losses
     given = [t for t, loss in zip(found.targets, losses.losses, strict=True) if loss is not None]
     parts = losses.parts(given, found.preds, found.weights, found.masks)
     total = _total(model, parts, shapes.x[0][0][0], trace, part)
-    metrics.update(found.targets, found.preds, found.weights)
+    compiled.update_metrics(found.targets, found.preds, found.weights)
     return total
 
 
 def _total(model: Any, parts: Sequence[Any], rows: int, trace: Trace, part: Part | None) -> Tensor:
     """The weighted sum of all losses; also feeds the loss trackers."""
     total: Any = None
-    trackers = iter(model._output_trackers)
+    compiled = _compiled(model)
+    trackers = iter(compiled.output_trackers)
     for i, item in enumerate(parts):
         if item is None:
             continue
         _, weight, value, count = item
         loss = value if count is None else value / count
         if part is not None:
-            loss = added(model._losses.losses[i], value, count, part, i)
-        if model._output_trackers:
+            loss = added(compiled.losses.losses[i], value, count, part, i)
+        if compiled.output_trackers:
             next(trackers).update_state(_whole(loss, part), sample_weight=float(rows))
         total = _plus(total, loss * weight if weight != 1.0 else loss)
     for loss in [*trace.losses, *model.regularization_losses()]:
@@ -226,7 +203,7 @@ def _total(model: Any, parts: Sequence[Any], rows: int, trace: Trace, part: Part
             f'Model "{model.name}" has no loss to train with. Received: loss=None and no '
             "add_loss. Pass a loss to compile."
         )
-    model._loss_tracker.update_state(_whole(total, part), sample_weight=float(rows))
+    compiled.loss_tracker.update_state(_whole(total, part), sample_weight=float(rows))
     result: Tensor = as_tensors([total])[0]
     return result
 
@@ -266,7 +243,7 @@ def updated_variables(model: Any, shapes: Shapes, structure: Any, training: bool
 
 def _part(build: Builder, model: Any, counted: bool = True) -> Part:
     """How a batch counts that is part of a global one."""
-    counts = build.feed(spaces.COUNTS, (len(model._losses.names),)) if counted else None
+    counts = build.feed(spaces.COUNTS, (len(_compiled(model).losses.names),)) if counted else None
     return Part(build.feed(spaces.SHARE), counts)
 
 
@@ -296,7 +273,7 @@ def counts_program(model: Any, state: Any, shapes: Shapes, structure: Any) -> Pr
         found = _trace_call(model, build, shapes, structure, False)
         counts = [
             None if loss is None else counted(loss, *each)
-            for loss, *each in zip(model._losses.losses, *found, strict=True)
+            for loss, *each in zip(_compiled(model).losses.losses, *found, strict=True)
         ]
         if all(count is None for count in counts):
             return None

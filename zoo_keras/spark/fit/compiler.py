@@ -76,12 +76,13 @@ class FitCompiler:
         state, optimizer, model = self.state, self.model.optimizer, self.model
         scale = getattr(optimizer, "dynamic_scale", None)
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        place = state.place(model._loss_tracker.total)
+        compiled = model._require_compiled("fit")
+        place = state.place(compiled.loss_tracker.total)
         constrained = any(v.constraint is not None for v in state.weights.variables)
         every = optimizer.ema_overwrite_frequency if optimizer.use_ema else None
         return FitPlan(
             layout=self.layout, test_layout=self.test_layout, weights=state.weights.size,
-            variables=len(state.weights.variables), outputs=len(model._losses.names),
+            variables=len(state.weights.variables), outputs=len(compiled.losses.names),
             state=state.state.size, metrics=state.metrics.size,
             shared=tuple(self._shared().values()), added=self._added(),
             metric_others=metric_others(model, state),
@@ -195,7 +196,7 @@ class FitCompiler:
         array = self.state.metrics.array
         array[: len(metrics)] = metrics
         if len(metrics) < len(array):
-            return {"loss": float(self.model._loss_tracker.result())}
+            return {"loss": float(self.model._require_compiled("fit").loss_tracker.result())}
         logs: dict[str, Any] = self.model._logs()
         return logs
 

@@ -1,4 +1,8 @@
-"""The local runtime: this process is the only rank. Batches in, changed weights and metrics out."""
+"""A model's State and programs in this process, which is the only rank.
+
+In: a Model, and batches as its Programs take them. Out: changed weights and metrics, predictions;
+for a fit on Spark and for scoring, the State. Knows no loop over data.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +84,7 @@ class _Ready:
             self.crew.give_back(runner)
 
 
-class LocalRuntime:
+class ModelPrograms:
     """Compiles and runs a model's programs here, one set for each batch shape.
 
     Any thread may call it. `lock` is held by who prepares, traces or compiles; runs take the guard
@@ -137,8 +141,8 @@ class LocalRuntime:
         self._look()
         if batch is not None and (not model.built or model._function is None):
             self.outputs(batch)
-        if training or model.compiled:
-            model._resolve_outputs(batch)
+        if batch is not None and (training or model.compiled):
+            self.resolve(batch)
         optimizer = model.optimizer if training else None
         if self.state is not None and self._made_for == (optimizer, weights_module.structure()):
             return self.state
@@ -170,6 +174,14 @@ class LocalRuntime:
                 found = [input_tensor("output", *t.spec) for t in made]
                 self._outputs.put(key, found, 0)
             return found
+
+    def resolve(self, batch: Batch) -> None:
+        """Make losses and metrics for the outputs of such a batch."""
+        compiled = self.model._require_compiled("training")
+        if not compiled.resolved:
+            preds = self.outputs(batch)
+            targets = steps.target_tensors(steps.shapes_of(batch))
+            compiled.resolve(self.model.output_names, targets, preds)
 
     def _ready(self, key: Any, batch: Batch, make: Callable[[steps.Shapes], _Ready]) -> _Ready:
         found: _Ready | None = self._programs.get(key)
