@@ -18,7 +18,7 @@ from zoo_keras.engine.runner import Loaded, Packed
 from zoo_keras.graph import Spec
 from zoo_keras.primitives.op import registry
 from zoo_keras.recent import Recent
-from zoo_keras.training import local
+from zoo_keras.training import programs
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,8 +60,8 @@ model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
 step = lambda n: model.predict(zeros(2, n, n + 3, 3), verbose=0)
 """
 MANY = """
-from zoo_keras.training import local
-local.PROGRAMS = 50
+from zoo_keras.training import programs
+programs.PROGRAMS = 50
 model = keras.Sequential([keras.Input((None, 4)), layers.Dense(4), layers.MaxPooling1D(2)])
 step = lambda n: model.predict_on_batch(zeros(1 + n % 7, 2 + n % 1500, 4))
 """
@@ -110,7 +110,7 @@ def test_a_shape_seen_before_is_not_traced_again():
 
 
 def test_a_model_keeps_the_programs_used_last(monkeypatch):
-    monkeypatch.setattr(local, "PROGRAMS", 4)
+    monkeypatch.setattr(programs, "PROGRAMS", 4)
     model = keras.Sequential([keras.Input((None, 3)), Counting()])
     look = lambda n: model.predict_on_batch(np.zeros((2, n, 3), "f"))  # noqa: E731
     for n in (1, 2, 3, 4, 1, 5):

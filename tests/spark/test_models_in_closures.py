@@ -46,20 +46,20 @@ def test_a_model_arrives_once_for_a_task_and_its_programs_once_for_a_worker(loca
     model, want = trained("sequential")
 
     def score(row):
-        from zoo_keras.training import local
+        from zoo_keras.training import programs
 
         made = []
-        predict_program = local.steps.predict_program
+        predict_program = programs.steps.predict_program
 
         def counted(*args):
             made.append(args)
             return predict_program(*args)
 
-        local.steps.predict_program = counted
+        programs.steps.predict_program = counted
         try:
             model.predict(row[None], verbose=0)
         finally:
-            local.steps.predict_program = predict_program
+            programs.steps.predict_program = predict_program
         return os.getpid(), id(model), len(made)
 
     rdd = local2.parallelize(list(X), 2)

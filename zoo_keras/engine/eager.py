@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import native
-from zoo_keras.engine.program import Place, compile_graph
+from zoo_keras.engine.build import Builder
+from zoo_keras.engine.program import Place
 from zoo_keras.engine.runner import Crew, Loaded, Runner
+from zoo_keras.engine.spaces import IN, OUT, VAR
 from zoo_keras.graph import PARAMETER, Graph, Node, Spec, Tensor, input_tensor
-from zoo_keras.passes.pipeline import optimise
 from zoo_keras.primitives import conv_choice
 from zoo_keras.primitives.op import Op, as_tensors
 from zoo_keras.recent import Recent
@@ -36,21 +37,17 @@ class Eager:
     def __init__(self, graph: Graph, inputs: Sequence[Tensor], variables: Sequence[Any]) -> None:
         # A convolution on packed weights is so much quicker that packing them each time pays.
         pack = any("conv" in node.op.name for node in graph.nodes())
-        graph = optimise(graph, freeze=pack)
-        names = dict(zip(map(id, variables), _names("var", variables), strict=True))
-        program = compile_graph(
-            graph,
-            {t: Place(f"in{i}") for i, t in enumerate(inputs)},
-            [Place(f"out{i}") for i in range(len(graph.outputs))],
-            lambda variable: Place(names[id(variable)]),
-            freeze=pack,
-        )
-        loaded = Loaded(program)
+        names = {id(variable): name for name, variable in VAR.named(variables).items()}
+        build = Builder(lambda variable: Place(names[id(variable)]), freeze=pack)
+        for space, tensor in IN.named(inputs).items():
+            build.take(tensor, space)
+        build.write_out(graph.outputs)
+        loaded = Loaded(build.program())
         self._crew = Crew(Runner(loaded))
         number = self._crew.first.space_number
-        self._outputs = [(number(f"out{i}"), t.shape, np.dtype(t.dtype))
+        self._outputs = [(number(OUT(i)), t.shape, np.dtype(t.dtype))
                          for i, t in enumerate(graph.outputs)]  # fmt: skip
-        self._fed = [number(name) for name in (*_names("in", inputs), *names.values())]
+        self._fed = [number(name) for name in (*IN.named(inputs), *names.values())]
         self.nbytes = loaded.nbytes + loaded.packed.array.nbytes
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -66,10 +63,6 @@ class Eager:
         finally:
             self._crew.give_back(runner)
         return outs
-
-
-def _names(kind: str, items: Sequence[Any]) -> list[str]:
-    return [f"{kind}{i}" for i in range(len(items))]
 
 
 def settings() -> Hashable:
@@ -139,7 +132,7 @@ def _key(op: Op, attrs: Mapping[str, Any], ins: Sequence[Spec]) -> Hashable:
 def _compiled(op: Op, ins: Sequence[Spec], attrs: Mapping[str, Any]) -> Eager:
     """The op alone; what follows the first input of a convolution are its weights."""
     fed = ins[:1] if "conv" in op.name else ins
-    tensors = [input_tensor(f"in{i}", *spec) for i, spec in enumerate(fed)]
+    tensors = [input_tensor(IN(i), *spec) for i, spec in enumerate(fed)]
     weights = [Node(PARAMETER, (), {"variable": object()}, [spec]) for spec in ins[len(fed) :]]
     made = op(*tensors, *[node.outputs[0] for node in weights], **attrs)
     outputs = as_tensors(made if isinstance(made, (tuple, list)) else [made])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import native
+from zoo_keras.engine.spaces import IN, OUT
 from zoo_keras.graph import Graph
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.primitives.scan import sequences_of
@@ -40,9 +41,9 @@ def loop_numbers(
     """
 
     def argument(space: str) -> int:
-        if space.startswith("in"):
-            return nout + int(space[2:])
-        return int(space[3:]) if space.startswith("out") else nout + nin - 1
+        if space in IN:
+            return nout + IN.number(space)
+        return OUT.number(space) if space in OUT else nout + nin - 1
 
     count = sequences_of(attrs["body"], attrs["states"])
     return native.attributes(

@@ -16,11 +16,13 @@ import numpy as np
 
 from zoo_keras import gemm, native
 from zoo_keras.engine.loop import compiled_body, loop_numbers, renumbered, wanted
+from zoo_keras.engine.spaces import ARENA, CONSTANTS, IN, OUT, PACKED
 from zoo_keras.errors import ProgramError, ShapeError
 from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Leaf, Node, Spec, Tensor
 from zoo_keras.passes.fuse import frozen_nodes
 from zoo_keras.passes.memory import Buffer, padded, plan
 from zoo_keras.primitives.op import registry
+from zoo_keras.primitives.scan import sequences_of
 
 native.check_registry(
     {op.kernel for op in registry.values() if op.kernel},
@@ -28,8 +30,6 @@ native.check_registry(
 )
 # Where a product's attributes say who multiplies.
 _MULTIPLIER = {"matmul": native.lib.ZK_MATMUL_BY, "dense": native.lib.ZK_DENSE_BY}
-
-ARENA, CONSTANTS, PACKED = "arena", "constants", "packed"
 
 
 class Place(NamedTuple):
@@ -507,8 +507,8 @@ def _label(node: Node) -> str:
 
 def _body_program(graph: Graph, attrs: dict[str, Any]) -> Program:
     """A step over the spaces in0.. and out0..; what it reads of a model enters it as an input."""
-    places = {t: Place(f"in{i}") for i, t in enumerate(graph.inputs)}
-    results = [Place(f"out{i}") for i, k in enumerate(wanted(attrs)) if k]
+    places = {t: Place(IN(i)) for i, t in enumerate(graph.inputs)}
+    results = [Place(OUT(i)) for i, k in enumerate(wanted(attrs)) if k]
     return compile_graph(graph, places, results, lambda v: Place(v.path))
 
 
@@ -517,8 +517,8 @@ def _host_attrs(step: _Step) -> dict[str, Any]:
     attrs: dict[str, Any] = step.node.attrs
     if step.body is None:
         return attrs
-    names = [t.node.attrs["name"] for t in attrs["body"].inputs]
-    return {**attrs, "body": step.body, "inputs": names}
+    sequences = sequences_of(attrs["body"], attrs["states"])
+    return {**attrs, "body": step.body, "sequences": sequences}
 
 
 def _candidates(node: Node, index: int) -> Sequence[int]:
@@ -532,7 +532,7 @@ def join(first: Program, second: Program, renamed: Mapping[str, str] | None = No
     """One program that runs both in turn; spaces of the same name are the same memory.
 
     Args:
-        renamed: new names for spaces of the second, such as {"out0": "norms"}.
+        renamed: new names for spaces of the second, such as {OUT(0): NORMS}.
     """
     if first.prologue or second.prologue:
         raise ProgramError("Programs with a prologue cannot be joined.")

@@ -14,11 +14,12 @@ import numpy as np
 
 from zoo_keras import native
 from zoo_keras.dtypes import native as native_order
-from zoo_keras.engine.program import ARENA, CONSTANTS, PACKED, Parts, Place, Program, compile_graph
+from zoo_keras.engine.build import Builder
+from zoo_keras.engine.program import Parts, Place, Program
+from zoo_keras.engine.spaces import ARENA, CONSTANTS, IN, OUT, PACKED, RNG, VAR, Kind, X
 from zoo_keras.errors import DataError, ProgramError
-from zoo_keras.graph import Graph, Spec, Tensor, input_tensor, tracing
+from zoo_keras.graph import Spec, Tensor, tracing
 from zoo_keras.passes.grad import gradients
-from zoo_keras.passes.pipeline import optimise
 from zoo_keras.primitives.op import as_tensors, registry
 
 _NO_TIMES = native.ffi.NULL
@@ -99,7 +100,7 @@ class Loaded:
     def changes(self) -> bool:
         """Whether a run writes anything but its outputs."""
         written = {self.program.spaces[i] for i in _spaces_written(self.program)}
-        return any(not n.startswith("out") for n in written - {ARENA, CONSTANTS, PACKED})
+        return any(n not in OUT for n in written - {ARENA, CONSTANTS, PACKED})
 
 
 def _executable(
@@ -359,8 +360,7 @@ class Loop:
     def __init__(self, attrs: Mapping[str, Any], body: Loaded) -> None:
         self._runner = Runner(body)
         self._states, self._kept = attrs["states"], attrs["kept"]
-        names = attrs["inputs"][self._states :]
-        self._rows = self._states + sum(name.startswith(("x", "rng")) for name in names)
+        self._rows = self._states + attrs["sequences"]
         steps = range(attrs["length"])
         self._order = steps[::-1] if attrs["reverse"] else steps
         self._carried: list[list[np.ndarray]] = []
@@ -370,10 +370,10 @@ class Loop:
         first, count = list(ins[: self._states]), self._states
         if not self._carried:
             self._carried = [[np.empty_like(s, order="C") for s in first] for _ in range(2)]
-        inputs = [self._number("in", i) for i in range(count)]
-        outputs = [self._number("out", i) for i in range(count)]
+        inputs = [self._number(IN, i) for i in range(count)]
+        outputs = [self._number(OUT, i) for i in range(count)]
         for i, array in enumerate(ins[self._rows :], self._rows):
-            self._runner.lend(f"in{i}", array)
+            self._runner.lend(IN(i), array)
         rows = self._rows_of(ins, outs)
         before = first
         for k, t in enumerate(self._order):
@@ -388,15 +388,15 @@ class Loop:
             if kept:
                 out[...] = state
 
-    def _number(self, kind: str, i: int) -> int:
-        return self._runner.space_number(f"{kind}{i}")
+    def _number(self, kind: Kind, i: int) -> int:
+        return self._runner.space_number(kind(i))
 
     def _rows_of(
         self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]
     ) -> list[tuple[int, int, int]]:
         """(space, address of row 0, bytes of a row) of all arrays of which a step sees one row."""
-        found = [("in", i, ins[i]) for i in range(self._states, self._rows)]
-        found += [("out", i, outs[i]) for i in range(self._states, len(outs)) if self._kept[i]]
+        found = [(IN, i, ins[i]) for i in range(self._states, self._rows)]
+        found += [(OUT, i, outs[i]) for i in range(self._states, len(outs)) if self._kept[i]]
         return [
             (self._number(kind, i), native.address(a), a.nbytes // max(len(a), 1))
             for kind, i, a in found
@@ -441,8 +441,8 @@ class Predictor:
 
     def __init__(self, crew: Crew, outputs: Sequence[Spec]) -> None:
         self._crew, number = crew, crew.first.space_number
-        self._input = number("x0")
-        self._outputs = [(number(f"out{i}"), s.shape, np.dtype(s.dtype))
+        self._input = number(X(0))
+        self._outputs = [(number(OUT(i)), s.shape, np.dtype(s.dtype))
                          for i, s in enumerate(outputs)]  # fmt: skip
 
     def __call__(self, x: np.ndarray, version: Any) -> list[np.ndarray]:
@@ -468,8 +468,8 @@ def run_graph(
     runner = Runner(program)
     for space, array in feeds.items():
         runner.set(space, array)
-    for i, array in enumerate(results):
-        runner.set(f"out{i}", array)
+    for space, array in OUT.named(results).items():
+        runner.set(space, array)
     runner.run()
 
 
@@ -485,25 +485,22 @@ def value_and_grad(
 
     >>> value_and_grad(lambda x: ops.sum(layer(x) ** 2), [x], layer.trainable_variables)
     """
-    inputs = [input_tensor(f"in{i}", a.shape, a.dtype.name) for i, a in enumerate(arrays)]
+    names: dict[int, str] = {}
+    build = Builder(lambda variable: Place(names[id(variable)]))
+    inputs = build.feeds(IN, [(a.shape, a.dtype.name) for a in arrays])
     with tracing() as trace:
         value = as_tensors([fn(*inputs)])[0]
         read = [trace.parameters.get(id(v)) for v in variables]
         wrt = [*inputs, *[r[1] for r in read if r is not None]]
         found = gradients(value, wrt)
-    graph = optimise(Graph(inputs, [value, *[g for g in found if g is not None]]))
-    places = {t: Place(t.node.attrs["name"]) for t in graph.inputs}
-    feeds = {f"in{i}": np.ascontiguousarray(native_order(a)) for i, a in enumerate(arrays)}
-    if trace.rng is not None:
-        places[trace.rng], feeds["rng"] = Place("rng"), np.zeros(2, np.int64)
-    names = {id(v): f"var{i}" for i, (v, _) in enumerate(trace.parameters.values())}
-    feeds.update({names[id(v)]: np.asarray(v) for v, _ in trace.parameters.values()})
-    results = [np.empty(t.shape, t.dtype) for t in graph.outputs]
-    program = compile_graph(
-        graph, places, [Place(f"out{i}") for i in range(len(results))],
-        lambda v: Place(names[id(v)]),
-    )  # fmt: skip
-    run_graph(program, feeds, results)
+    build.take_draws(trace)
+    build.write_out([value, *[g for g in found if g is not None]])
+    held = VAR.named([v for v, _ in trace.parameters.values()])
+    names.update((id(v), name) for name, v in held.items())
+    feeds = IN.named([np.ascontiguousarray(native_order(a)) for a in arrays])
+    feeds |= {RNG: np.zeros(2, np.int64), **{name: np.asarray(v) for name, v in held.items()}}
+    results = [np.empty(t.shape, t.dtype) for t, _ in build.outputs]
+    run_graph(build.program(), feeds, results)
     left = iter(results[1:])
     grads = [None if g is None else next(left) for g in found]
     by_variable = iter(grads[len(inputs) :])

@@ -1,7 +1,7 @@
-"""What compile was given, resolved for the model's outputs: one loss and some metrics for each.
+"""What a model is compiled for: its optimizer, and one loss and some metrics for each output.
 
-In: strings, objects, functions, lists and dicts as Keras takes them. Out: CompiledLosses and
-CompiledMetrics, which work on traced tensors.
+In: strings, objects, functions, lists and dicts as Keras takes them; later the names of the outputs
+and their tensors. Out: a Compiled, which works on traced tensors. Knows no model.
 """
 
 from __future__ import annotations
@@ -9,12 +9,133 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from zoo_keras import losses as losses_module
 from zoo_keras import metrics as metrics_module
+from zoo_keras import optimizers as optimizers_module
 from zoo_keras.configs.by_value import carries_lambdas
-from zoo_keras.errors import ConfigError
+from zoo_keras.errors import ConfigError, DataError, NotCompiledError
 from zoo_keras.naming import to_snake_case
 from zoo_keras.nest import flatten
+
+
+@carries_lambdas
+class Compiled:
+    """All that `compile` has chosen.
+
+    Attributes:
+        arguments: of compile, as it was given them, for a configuration.
+        loss_tracker: the mean of the whole loss. output_trackers: of each output's, if several.
+    """
+
+    def __init__(
+        self,
+        optimizer: Any,
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        steps_per_execution: int = 1,
+    ) -> None:
+        _check_names(loss, metrics, weighted_metrics)
+        self.arguments = {
+            "optimizer": optimizers_module.get(optimizer), "loss": loss,
+            "loss_weights": loss_weights, "metrics": metrics,
+            "weighted_metrics": weighted_metrics, "run_eagerly": False,
+            "steps_per_execution": steps_per_execution, "jit_compile": False,
+        }  # fmt: skip
+        self.loss_tracker = metrics_module.Mean(name="loss")
+        self.output_trackers: tuple[metrics_module.Mean, ...] = ()
+        self._losses: CompiledLosses | None = None
+        self._metrics: CompiledMetrics | None = None
+
+    @property
+    def optimizer(self) -> Any:
+        return self.arguments["optimizer"]
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Any) -> None:
+        self.arguments["optimizer"] = optimizer
+
+    @property
+    def losses(self) -> CompiledLosses:
+        """One for each output."""
+        if self._losses is None:
+            raise NotCompiledError(
+                "The losses are made for the model's outputs. Received: a model whose outputs are "
+                "not known yet. Call it on data, or build it, first."
+            )
+        return self._losses
+
+    def name_outputs(self, names: Sequence[str]) -> None:
+        """Make the losses and metrics of outputs with these names, unless they are made."""
+        if self._losses is not None:
+            return
+        given = self.arguments
+        losses = CompiledLosses(given["loss"], given["loss_weights"], names)
+        with_loss = [n for n, item in zip(names, losses.losses, strict=True) if item is not None]
+        tracked = [f"{name}_loss" for name in with_loss] if len(with_loss) > 1 else []
+        self._metrics = CompiledMetrics(
+            given["metrics"], given["weighted_metrics"], names, ["loss", *tracked]
+        )
+        self.output_trackers = tuple(metrics_module.Mean(name=name) for name in tracked)
+        self._losses = losses
+
+    @property
+    def resolved(self) -> bool:
+        """Whether nothing more is to be learnt from the outputs' shapes."""
+        return self._metrics is not None and self._metrics.built
+
+    def resolve(self, names: Sequence[str], y: Sequence[Any], y_pred: Sequence[Any]) -> None:
+        """Fit losses and metrics to tensors like the targets (none: later) and the outputs."""
+        self.name_outputs(names or [f"output_{i + 1}" for i in range(len(y_pred))])
+        losses = self.losses.losses
+        if self._metrics is not None and (y or losses.count(None) == len(y_pred)):
+            self._metrics.build(self.losses.targets(y), y_pred, losses)
+
+    def update_metrics(
+        self, y: Sequence[Any], y_pred: Sequence[Any], weights: Sequence[Any]
+    ) -> None:
+        """Trace the update of every metric."""
+        if self._metrics is not None:
+            self._metrics.update(y, y_pred, weights)
+
+    def all_metrics(self) -> list[Any]:
+        """The trackers of losses, and all metrics."""
+        return [self.loss_tracker, *self.output_trackers, *(m for _, m in self._named())]
+
+    def _named(self) -> list[tuple[str, Any]]:
+        return self._metrics.all if self._metrics is not None else []
+
+    def logs(self) -> dict[str, Any]:
+        """Name -> value of all that was measured since the last reset."""
+        logs = {t.name: float(t.result()) for t in (self.loss_tracker, *self.output_trackers)}
+        for name, metric in self._named():
+            logs.update(values_of(name, metric))
+        return logs
+
+
+def values_of(name: str, metric: Any) -> dict[str, Any]:
+    """What a metric adds to logs; a result that is a dict brings its own names."""
+    result = metric.result()
+    found = result if isinstance(result, dict) else {name: result}
+    return {k: _plain(v) for k, v in found.items()}
+
+
+def _plain(value: Any) -> Any:
+    array = np.asarray(value)
+    return float(array) if array.ndim == 0 else array
+
+
+def _check_names(loss: Any, metrics: Any, weighted: Any) -> None:
+    """Unknown names raise now, although objects are made when outputs are known."""
+    for item in flatten(loss):
+        if isinstance(item, str) and not _means(item, "crossentropy", "ce"):
+            losses_module.get(item)
+    for item in [*flatten(metrics), *flatten(weighted)]:
+        if isinstance(item, str) and not _means(item, "accuracy", "acc", "crossentropy", "ce"):
+            metrics_module.get(item)
 
 
 def per_output(given: Any, names: Sequence[str], what: str, broadcast: bool = True) -> list[Any]:
@@ -62,10 +183,40 @@ class CompiledLosses:
             found.append((self.names[i], self.weights[i], total, count))
         return found
 
+    def targets(self, y: Sequence[Any]) -> list[Any]:
+        """A target for every output; outputs without loss may have none."""
+        count = len(self.names)
+        with_loss = [i for i, loss in enumerate(self.losses) if loss is not None]
+        if len(y) == count:
+            return list(y)
+        if len(y) == len(with_loss):
+            found: list[Any] = [None] * count
+            for i, tensor in zip(with_loss, y, strict=True):
+                found[i] = tensor
+            return found
+        raise DataError(
+            f"The model has {count} outputs ({self.names}), {len(with_loss)} of them with a loss. "
+            f"Received: {len(y)} arrays of targets. Pass one for each."
+        )
+
+    def sample_weights(self, given: Sequence[Any]) -> list[Any]:
+        """A sample weight for every output; one given weight serves all."""
+        count = len(self.names)
+        if len(given) == 1:
+            return list(given) * count
+        if not given:
+            return [None] * count
+        if len(given) != count:
+            raise DataError(
+                f"sample_weight must be one array or one for each of the {count} outputs. "
+                f"Received: {len(given)}."
+            )
+        return list(given)
+
 
 def _as_loss(item: Any) -> Any:
     """Names and functions become Loss objects with the default reduction."""
-    if names_crossentropy(item):
+    if _means(item, "crossentropy", "ce"):
         return losses_module.LossFunctionWrapper(_crossentropy, name=item.lower())
     item = losses_module.get(item)
     if item is None or isinstance(item, losses_module.Loss):
@@ -181,9 +332,9 @@ _CROSSENTROPY = {
 
 def _metric(given: Any, y: Any, y_pred: Any) -> Any:
     name = given if isinstance(given, str) else ""
-    if name.lower() in ("accuracy", "acc"):
+    if _means(given, "accuracy", "acc"):
         return getattr(metrics_module, _ACCURACY[_kind(y, y_pred)])(name=name)
-    if name.lower() in ("crossentropy", "ce"):
+    if _means(given, "crossentropy", "ce"):
         return getattr(metrics_module, _CROSSENTROPY[_kind(y, y_pred)])(name=name)
     found = metrics_module.get(given)
     if isinstance(found, metrics_module.Metric):
@@ -199,9 +350,9 @@ def _metric(given: Any, y: Any, y_pred: Any) -> Any:
     return metrics_module.MeanMetricWrapper(found, name=name or label)
 
 
-def names_crossentropy(item: Any) -> bool:
-    """Whether a name means the cross-entropy that fits the shapes."""
-    return isinstance(item, str) and item.lower() in ("crossentropy", "ce")
+def _means(item: Any, *names: str) -> bool:
+    """Whether an item is one of the names that mean what fits the shapes."""
+    return isinstance(item, str) and item.lower() in names
 
 
 def _crossentropy(y_true: Any, y_pred: Any) -> Any:

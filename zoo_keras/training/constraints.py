@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo_keras.engine.program import Program, compile_graph
-from zoo_keras.graph import Graph, tracing
-from zoo_keras.passes.pipeline import optimise
+from zoo_keras.engine.build import Builder
+from zoo_keras.engine.program import Program
+from zoo_keras.graph import tracing
 from zoo_keras.primitives.op import as_tensors
 
 
@@ -17,5 +17,6 @@ def constraint_program(state: Any) -> Program | None:
         return None
     with tracing() as trace:
         values = as_tensors([v.constraint(trace.read(v)) for v in bound])
-    graph = optimise(Graph([], values))
-    return compile_graph(graph, {}, [state.place(v) for v in bound], state.place)
+    build = Builder(state.place)
+    build.assign(zip(bound, values, strict=True))
+    return build.program()

@@ -15,6 +15,7 @@ from zoo_keras.errors import DataError
 from zoo_keras.feed.ragged import whole
 from zoo_keras.graph import Tensor
 from zoo_keras.training import steps
+from zoo_keras.training.compiled import CompiledLosses
 
 
 class Classes(NamedTuple):
@@ -29,16 +30,17 @@ def class_counts(model: Any, shapes: steps.Shapes, structure: Any) -> tuple[Clas
 
     Shapes without targets are allowed: then there is nothing to check.
     """
-    return _classes(model, shapes, steps.ensure_built(model, shapes, structure))
+    preds = steps.ensure_built(model, shapes, structure)
+    return _classes(model._require_compiled("fit").losses, shapes, preds)
 
 
 def _classes(
-    model: Any, shapes: steps.Shapes, preds: Sequence[Tensor]
+    losses: CompiledLosses, shapes: steps.Shapes, preds: Sequence[Tensor]
 ) -> tuple[Classes | None, ...]:
     targets = steps.target_tensors(shapes)
-    placed = steps.targets_for(model._losses, targets)
+    placed = losses.targets(targets)
     found: list[Classes | None] = [None] * len(targets)
-    for target, pred, loss in zip(placed, preds, model._losses.losses, strict=True):
+    for target, pred, loss in zip(placed, preds, losses.losses, strict=True):
         if target is not None and is_sparse(loss):
             number = next(i for i, t in enumerate(targets) if t is target)
             found[number] = Classes(
@@ -82,8 +84,10 @@ def check_all(model: Any, data: Any) -> None:
     if sample is None or not data.y:
         return
     batch = model._arranged(sample)
-    model._resolve_outputs(batch)
-    counts = _classes(model, steps.shapes_of(batch), model._local().outputs(batch))
+    programs = model._local()
+    programs.resolve(batch)
+    losses = model._require_compiled("fit").losses
+    counts = _classes(losses, steps.shapes_of(batch), programs.outputs(batch))
     order = model._arranged(sample._replace(y=list(range(len(data.y))))).y
     for number, classes in zip(order, counts, strict=True):
         if classes is not None:

@@ -28,6 +28,7 @@ class FitLoop:
         validation_freq: Any,
     ) -> None:
         self.model, self.data, self.bars = model, data, bars
+        self.total = model._require_compiled("fit").loss_tracker.total
         self.epochs, self.shuffle = Epochs(data, steps), shuffle
         self.validation, self.validation_freq = None, validation_freq
         if validation is not None:
@@ -102,7 +103,7 @@ class FitLoop:
         return epoch_order(data.steps, True, self.seed, epoch) if whole else None
 
     def _check_loss(self, epoch: int, step: int) -> None:
-        if not self.stops_on_nan and not np.isfinite(float(self.model._loss_tracker.total)):
+        if not self.stops_on_nan and not np.isfinite(float(self.total)):
             raise NonFiniteLossError(
                 f"The loss is no longer finite. Received: {self.model._logs()['loss']} at epoch "
                 f"{epoch + 1}, step {step + 1}. Check the data for NaN, lower the learning rate, "

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras import ops
-from zoo_keras.engine.program import Place, Program, compile_graph
-from zoo_keras.graph import PARAMETER, Graph, Node, Tensor, Trace, constant, input_tensor
-from zoo_keras.passes.pipeline import optimise
+from zoo_keras.engine import spaces
+from zoo_keras.engine.build import Builder
+from zoo_keras.engine.program import Place, Program
+from zoo_keras.graph import PARAMETER, Graph, Node, Tensor, Trace, constant
 from zoo_keras.passes.rewrite import rewrite
 from zoo_keras.primitives.index import IDS, gather_grad_rows
 from zoo_keras.primitives.op import as_tensors
@@ -32,7 +33,7 @@ from zoo_keras.primitives.table_rows import (
     sort_ids,
 )
 
-Feed = Callable[..., Tensor]  # feed(place, shape, dtype) -> a tensor that is read there
+Feed = Callable[..., Tensor]  # Builder.feed
 Outputs = list[tuple[Tensor, Place]]
 
 STAY = ("sgd", "adagrad")  # without gradient neither weights nor slots change
@@ -101,13 +102,13 @@ class RowTables:
         self.flags = sorted({int(d > 0) for d in self.decays})
         self.decay = decay
         self.noted = np.zeros((), np.int32)
-        self.arrays: dict[str, np.ndarray] = {"noted": self.noted}
-        self.arrays["row_norms"] = np.zeros(len(self.tables), np.float32)
+        self.arrays: dict[str, np.ndarray] = {spaces.NOTED: self.noted}
+        self.arrays[spaces.ROW_NORMS] = np.zeros(len(self.tables), np.float32)
         for i, variable in enumerate(self.tables):
-            self.arrays[f"last{i}"] = np.zeros(variable.shape[0], np.int32)
+            self.arrays[spaces.LAST(i)] = np.zeros(variable.shape[0], np.int32)
         for d in self.flags:
-            self.arrays[f"notes{d}"] = np.zeros((STEPS, NOTE))
-            self.arrays[f"coefficients{d}"] = np.zeros((STEPS + 1, WIDTH), np.float32)
+            self.arrays[spaces.NOTES(d)] = np.zeros((STEPS, NOTE))
+            self.arrays[spaces.COEFFICIENTS(d)] = np.zeros((STEPS + 1, WIDTH), np.float32)
 
     def __len__(self) -> int:
         return len(self.tables)
@@ -152,20 +153,17 @@ class RowTables:
     def _own(self, feed: Feed, i: int) -> list[Tensor]:
         """w, slots, last of table i."""
         held = [self.tables[i], *self._slots(i)]
-        last = feed(Place(f"last{i}"), (len(self.tables[i]),), "int32")
+        last = feed(spaces.LAST(i), (len(self.tables[i]),), "int32")
         return [*[feed(self.state.place(v), v.shape) for v in held], last]
 
     def _history(self, feed: Feed, d: int) -> list[Tensor]:
         """coefficients, notes, noted."""
-        return [
-            feed(Place(f"coefficients{d}"), (STEPS + 1, WIDTH)),
-            *self._notes(feed, d),
-        ]
+        return [feed(spaces.COEFFICIENTS(d), (STEPS + 1, WIDTH)), *self._notes(feed, d)]
 
     @staticmethod
     def _notes(feed: Feed, d: int) -> list[Tensor]:
-        notes = feed(Place(f"notes{d}"), (STEPS, NOTE), "float64")
-        return [notes, feed(Place("noted"), (), "int32")]
+        notes = feed(spaces.NOTES(d), (STEPS, NOTE), "float64")
+        return [notes, feed(spaces.NOTED, (), "int32")]
 
     def _attrs(self) -> dict[str, Any]:
         return {"kind": self.fused.kind, "how": self.fused.how}
@@ -184,15 +182,15 @@ class RowTables:
             used = [(g, ids) for g, ids in pairs if g is not None] or [none]
             rows = _end_to_end([ops.reshape(g, (ids.size, *row)) for g, ids in used])
             ids = _end_to_end([ops.reshape(ids, (ids.size,)) for _, ids in used])
-            outputs.append((rows, Place(f"rows{i}")))
-            outputs.append((sort_ids(ids), Place(f"sorted{i}")))
+            outputs.append((rows, Place(spaces.ROWS(i))))
+            outputs.append((sort_ids(ids), Place(spaces.SORTED(i))))
             if norms:
                 summed = gather_grad_rows(rows, ids)[1]
-                outputs.append((ops.sum(summed * summed), Place("row_norms", 4 * i)))
+                outputs.append((ops.sum(summed * summed), Place(spaces.ROW_NORMS, 4 * i)))
         return outputs
 
-    def replay(self, feed: Feed, outputs: Sequence[Tensor]) -> tuple[list[Tensor], Outputs]:
-        """The outputs with gathers that read rows caught up; what more the program must make."""
+    def replay(self, feed: Feed, outputs: Outputs) -> Outputs:
+        """The outputs with gathers that read rows caught up, and what more the program makes."""
         histories = {d: self._notes(feed, d) for d in self.flags}
         made = {d: replay_coefficients(*h, **self._attrs()) for d, h in histories.items()}
         own = {id(v): (i, self._own(feed, i)) for i, v in enumerate(self.tables)}
@@ -208,12 +206,15 @@ class RowTables:
             read = [*held, made[d], *histories[d], inputs[1]]
             return [as_tensors([gather_replayed(*read, **self._attrs())])[0]]
 
-        graph = rewrite(Graph([], outputs), rule)
-        return list(graph.outputs), [(made[d], Place(f"coefficients{d}")) for d in self.flags]
+        graph = rewrite(Graph([], [t for t, _ in outputs]), rule)
+        caught_up = list(zip(graph.outputs, [place for _, place in outputs], strict=True))
+        return caught_up + [(made[d], Place(spaces.COEFFICIENTS(d))) for d in self.flags]
 
     def counts(self, gradient: Program) -> list[int]:
         """How many ids of each table a gradient program looks up."""
-        return [(gradient.bytes_of(f"sorted{i}") // 4 - 2) // 3 for i in range(len(self.tables))]
+        return [
+            (gradient.bytes_of(spaces.SORTED(i)) // 4 - 2) // 3 for i in range(len(self.tables))
+        ]
 
     # ---- the update program --------------------------------------------------------------------
 
@@ -226,11 +227,11 @@ class RowTables:
         for i, table in enumerate(self.tables):
             d = int(self.decays[i] > 0)
             n = counts[i]
-            rows = feed(Place(f"rows{i}"), (n, *table.shape[1:]))
-            places = feed(Place(f"sorted{i}"), (3 * n + 2,), "int32")
+            rows = feed(spaces.ROWS(i), (n, *table.shape[1:]))
+            places = feed(spaces.SORTED(i), (3 * n + 2,), "int32")
             made = rows_update(
                 *self._own(feed, i), *self._history(feed, d), rows, places, rate, step,
-                scale("row_norms", i), **self._attrs(), clip=float(optimizer.clipvalue or 0),
+                scale(spaces.ROW_NORMS, i), **self._attrs(), clip=float(optimizer.clipvalue or 0),
                 decay=self.decays[i], replayed=self.replays(i),
             )  # fmt: skip
             outputs += zip(made, self._places(i), strict=True)
@@ -238,30 +239,22 @@ class RowTables:
             notes = note_update(
                 *self._notes(feed, d), rate, step, **self._attrs(), decay=self.decay * d
             )
-            outputs.append((notes, Place(f"notes{d}")))
+            outputs.append((notes, Place(spaces.NOTES(d))))
         return outputs
 
     def _places(self, i: int) -> list[Place]:
         held = [self.tables[i], *self._slots(i)]
-        return [*[self.state.place(v) for v in held], Place(f"last{i}")]
+        return [*[self.state.place(v) for v in held], Place(spaces.LAST(i))]
 
     def settle_program(self) -> Program:
         """Brings all rows up to date; the notes can be forgotten then."""
-        feeds: dict[Tensor, Place] = {}
-
-        def feed(place: Place, shape: Sequence[int] = (), dtype: str = "float32") -> Tensor:
-            tensor = input_tensor(place.space, shape, dtype)
-            feeds[tensor] = place
-            return tensor
-
-        outputs: Outputs = []
+        build = Builder(self.state.place)
         for i in range(len(self.tables)):
-            notes = self._notes(feed, int(self.decays[i] > 0))
+            notes = self._notes(build.feed, int(self.decays[i] > 0))
             made = replay_coefficients(*notes, **self._attrs())
-            settled = settle_rows(*self._own(feed, i), made, *notes, **self._attrs())
-            outputs += zip(settled, self._places(i), strict=True)
-        graph = optimise(Graph(feeds, [t for t, _ in outputs]))
-        return compile_graph(graph, feeds, [place for _, place in outputs], self.state.place)
+            settled = settle_rows(*self._own(build.feed, i), made, *notes, **self._attrs())
+            build.write(settled, self._places(i))
+        return build.program()
 
 
 def _end_to_end(tensors: Sequence[Any]) -> Tensor:

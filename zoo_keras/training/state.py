@@ -6,11 +6,12 @@ Variable in them. The vectors may live in shared memory (see zoo_keras.spark).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from zoo_keras.engine import spaces
 from zoo_keras.engine.program import Place
 from zoo_keras.native import aligned
 from zoo_keras.training.row_updates import RowTables
@@ -23,7 +24,7 @@ class State:
     weights: all trainable float32 Variables. state: the other float32 ones. metrics: those of
     metrics. slot:<name>: one vector for each optimizer slot, laid out like weights. var<i>:
     each Variable of another dtype by itself. optimizer<i>: other Variables of the optimizer.
-    What goes with weights that are updated by rows: see `training.sparse.RowTables`.
+    What goes with weights that are updated by rows: see `training.row_updates.RowTables`.
 
     Attributes:
         trained: the weights that training changes.
@@ -52,11 +53,11 @@ class State:
         others += [v for m in metrics for v in m.variables if v.dtype != "float32"]
         self.others = others
         self.places: dict[int, Place] = {}
-        self._register("weights", self.weights)
-        self._register("state", self.state)
-        self._register("metrics", self.metrics)
+        self._register(spaces.WEIGHTS, self.weights)
+        self._register(spaces.STATE, self.state)
+        self._register(spaces.METRICS, self.metrics)
         for i, variable in enumerate(others):
-            self.places[id(variable)] = Place(f"var{i}")
+            self.places[id(variable)] = Place(spaces.VAR(i))
         self.slots: dict[str, FlatVector] = {}
         self.scalars: list[Variable] = []
         self.gradients = aligned(0).view(np.float32)
@@ -75,17 +76,17 @@ class State:
             self.places[id(variable)] = Place(space, 4 * offset)
 
     def _add_optimizer(self, optimizer: Any) -> None:
-        self.places[id(optimizer.iterations)] = Place("iterations")
+        self.places[id(optimizer.iterations)] = Place(spaces.ITERATIONS)
         for name, variables in optimizer.slots().items():
             self.slots[name] = FlatVector(variables)
-            self._register(f"slot:{name}", self.slots[name])
+            self._register(spaces.SLOT(name), self.slots[name])
         for variable in optimizer.variables:
             if id(variable) in self.places:
                 continue
             if variable is optimizer.learning_rate:
-                self.places[id(variable)] = Place("lr")
+                self.places[id(variable)] = Place(spaces.RATE)
             else:
-                self.places[id(variable)] = Place(f"optimizer{len(self.scalars)}")
+                self.places[id(variable)] = Place(spaces.OPTIMIZER(len(self.scalars)))
                 self.scalars.append(variable)
 
     def allocate_gradients(self, size: int) -> None:
@@ -100,21 +101,36 @@ class State:
     def arrays(self) -> dict[str, np.ndarray]:
         """All spaces by name."""
         found = {
-            "weights": self.weights.array,
-            "state": self.state.array,
-            "metrics": self.metrics.array,
-            "grads": self.gradients,
+            spaces.WEIGHTS: self.weights.array,
+            spaces.STATE: self.state.array,
+            spaces.METRICS: self.metrics.array,
+            spaces.GRADS: self.gradients,
         }
-        found.update({f"slot:{name}": flat.array for name, flat in self.slots.items()})
+        found.update({spaces.SLOT(name): flat.array for name, flat in self.slots.items()})
         if self.tables is not None:
             found.update(self.tables.arrays)
-        found.update({f"optimizer{i}": np.asarray(v.value) for i, v in enumerate(self.scalars)})
-        found.update({f"var{i}": np.asarray(v.value) for i, v in enumerate(self.others)})
+        found.update(spaces.OPTIMIZER.named(np.asarray(v.value) for v in self.scalars))
+        found.update(spaces.VAR.named(np.asarray(v.value) for v in self.others))
         return found
 
-    def reset_metrics(self) -> None:
-        """All metrics back to nothing seen."""
-        self.metrics.array[:] = 0
+    def copies(self) -> dict[str, np.ndarray]:
+        """Copies of all that training changes for good: neither metrics nor gradients."""
+        found = {space: flat.array.copy() for space, flat in self._lasting().items()}
+        found.update(spaces.VAR.named(v.numpy() for v in self.others))
+        found.update(spaces.OPTIMIZER.named(v.numpy() for v in self.scalars))
+        return found
+
+    def restore(self, copies: Mapping[str, np.ndarray]) -> None:
+        """Back to what `copies` gave."""
+        for space, flat in self._lasting().items():
+            flat.array[:] = copies[space]
+        for kind, variables in ((spaces.VAR, self.others), (spaces.OPTIMIZER, self.scalars)):
+            for space, variable in kind.named(variables).items():
+                variable.assign(copies[space])
+
+    def _lasting(self) -> dict[str, FlatVector]:
+        slots = {spaces.SLOT(name): flat for name, flat in self.slots.items()}
+        return {spaces.WEIGHTS: self.weights, spaces.STATE: self.state, **slots}
 
 
 def signature(model: Any, metrics: Sequence[Any], optimizer: Any) -> tuple[int, ...]:

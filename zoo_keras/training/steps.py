@@ -1,8 +1,7 @@
 """The programs of a model: gradient, update, evaluation and prediction, for given batch shapes.
 
-In: a model with its State and the shapes and dtypes of a batch. Out: Programs over the spaces
-x0.., y0.., w0.. (the batch), rng (step, first row), share and counts (of a batch that is part of
-a global one), out0.., and those of State.
+In: a model with its State and the shapes and dtypes of a batch. Out: Programs over the spaces of a
+batch, of State, and those by which a batch is part of a global one (`engine.spaces`).
 """
 
 from __future__ import annotations
@@ -13,16 +12,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras import native, ops
-from zoo_keras.engine.program import Parts, Place, Program, compile_graph, nbytes
-from zoo_keras.errors import ConfigError, DataError, ShapeError
+from zoo_keras.engine import spaces
+from zoo_keras.engine.build import Builder
+from zoo_keras.engine.program import Parts, Place, Program, nbytes
+from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.feed.feed import Feed
-from zoo_keras.graph import Graph, Spec, Tensor, Trace, constant, input_tensor, tracing
+from zoo_keras.graph import Spec, Tensor, Trace, constant, input_tensor, tracing
 from zoo_keras.nest import flatten, pack_as
 from zoo_keras.ops.masks import mask_of
 from zoo_keras.passes.grad import gradients
-from zoo_keras.passes.pipeline import optimise
 from zoo_keras.passes.split import alike, rows_apart, rows_at_once
 from zoo_keras.primitives.op import as_tensors
+from zoo_keras.training.compiled import Compiled
 from zoo_keras.training.data import Batch
 from zoo_keras.training.row_updates import RowTables, TablesChanged, Use, uses_by_rows
 from zoo_keras.training.shares import Part, added, counted
@@ -52,27 +53,6 @@ def shapes_of(batch: Batch) -> Shapes:
     return Shapes(leaves[0], leaves[1], leaves[2], repr(batch.structure))
 
 
-class _Feeds:
-    """Input tensors of a program and their places."""
-
-    def __init__(self) -> None:
-        self.places: dict[Tensor, Place] = {}
-
-    def add(self, space: str, shape: Sequence[int], dtype: str = "float32") -> Tensor:
-        tensor = input_tensor(space, shape, dtype)
-        self.places[tensor] = Place(space)
-        return tensor
-
-    def at(self, place: Place, shape: Sequence[int] = (), dtype: str = "float32") -> Tensor:
-        """A tensor that is read at a place of some space."""
-        tensor = input_tensor(place.space, shape, dtype)
-        self.places[tensor] = place
-        return tensor
-
-    def leaves(self, letter: str, specs: Any) -> list[Tensor]:
-        return [self.add(f"{letter}{i}", *spec) for i, spec in enumerate(specs)]
-
-
 def _call(model: Any, xs: Sequence[Tensor], structure: Any, training: bool) -> list[Tensor]:
     return as_tensors(flatten(_outputs(model, xs, structure, training)))
 
@@ -87,35 +67,29 @@ def _outputs(model: Any, xs: Sequence[Tensor], structure: Any, training: bool) -
 def ensure_built(model: Any, shapes: Shapes, structure: Any) -> list[Tensor]:
     """Make all weights by tracing a call; returns the outputs of that trace."""
     with tracing():
-        return _call(model, _Feeds().leaves("x", shapes.x), structure[0], training=False)
+        return _call(model, _inputs(shapes), structure[0], training=False)
 
 
-class _Prediction(NamedTuple):
-    """A traced call of the model: its graph, where that reads and writes, and the outputs."""
-
-    graph: Graph
-    inputs: dict[Tensor, Place]
-    places: list[Place]
-    outputs: Any
-
-    def compile(self, state: Any) -> Program:
-        graph = optimise(self.graph, freeze=True)
-        return compile_graph(graph, self.inputs, self.places, state.place, freeze=True)
+def _inputs(shapes: Shapes) -> list[Tensor]:
+    """Symbolic inputs that no program feeds."""
+    return [input_tensor(spaces.X(i), *spec) for i, spec in enumerate(shapes.x)]
 
 
-def _trace_prediction(model: Any, state: Any, shapes: Shapes, structure: Any) -> _Prediction:
-    feeds = _Feeds()
+def _trace_prediction(
+    model: Any, state: Any, shapes: Shapes, structure: Any
+) -> tuple[Builder, Any]:
+    """A traced call of the model, and its outputs."""
+    build = Builder(state.place, freeze=True)
     with tracing() as trace:
-        outputs = _outputs(model, feeds.leaves("x", shapes.x), structure[0], training=False)
+        outputs = _outputs(model, build.feeds(spaces.X, shapes.x), structure[0], training=False)
         results = as_tensors(flatten(outputs))
-    _add_rng(feeds, trace)
+    build.take_draws(trace)
     updates = _state_updates(model, trace)
     for variable, _ in updates:
         variable.carried = True
-    graph = Graph(feeds.places, [*results, *[value for _, value in updates]])
-    places = [Place(f"out{i}") for i in range(len(results))]
-    places += [state.place(variable) for variable, _ in updates]
-    return _Prediction(graph, feeds.places, places, outputs)
+    build.write_out(results)
+    build.assign(updates)
+    return build, outputs
 
 
 def _state_updates(model: Any, trace: Trace) -> list[tuple[Any, Tensor]]:
@@ -126,77 +100,41 @@ def _state_updates(model: Any, trace: Trace) -> list[tuple[Any, Tensor]]:
 
 def predict_program(model: Any, state: Any, shapes: Shapes, structure: Any) -> tuple[Program, Any]:
     """(program, structure of the outputs); outputs go to out0, out1, ..."""
-    whole = _trace_prediction(model, state, shapes, structure)
+    whole, outputs = _trace_prediction(model, state, shapes, structure)
+    graph = whole.graph()
     counts = {shape[:1] for shape, _ in shapes.x}
     rows = max(counts.pop(), default=0) if len(counts) == 1 else 0
-    each = rows_at_once(whole.graph, rows)
-    if each < rows and len(whole.places) == len(flatten(whole.outputs)):  # layers assign nothing
-        part = _trace_prediction(model, state, shapes.with_rows(each), structure)
-        if rows_apart(part.graph) and alike(whole.graph, part.graph):
-            program = _in_parts(part, state, Parts(rows, each, _row_bytes(shapes.x, whole.outputs)))
+    each = rows_at_once(graph, rows)
+    if each < rows and len(whole.outputs) == len(flatten(outputs)):  # layers assign nothing
+        part, _ = _trace_prediction(model, state, shapes.with_rows(each), structure)
+        if rows_apart(part.graph()) and alike(graph, part.graph()):
+            program = _in_parts(part, Parts(rows, each, _row_bytes(shapes.x, outputs)))
             if not program.host:
-                return program, whole.outputs
-    return whole.compile(state), whole.outputs
+                return program, outputs
+    return whole.program(), outputs
 
 
-def _in_parts(part: _Prediction, state: Any, parts: Parts) -> Program:
+def _in_parts(part: Builder, parts: Parts) -> Program:
     """With two parts or more for each thread, every thread computes parts of its own: threads then
     need not wait for each other after each layer (measured: MobileNetV2, 1.15 times as fast)."""
     threads = native.threads()
     lanes = threads if len(parts.firsts()) >= 2 * threads else 1
     with native.using_threads(threads if lanes == 1 else 1):
-        program = part.compile(state)
+        program = part.program()
     program.parts = parts._replace(lanes=lanes)
     return program
 
 
 def _row_bytes(inputs: Any, outputs: Any) -> dict[str, int]:
     """Bytes of one row of each input and output."""
-    specs = {f"x{i}": Spec(*spec) for i, spec in enumerate(inputs)}
-    specs.update((f"out{i}", tensor.spec) for i, tensor in enumerate(flatten(outputs)))
+    specs = spaces.X.named(Spec(*spec) for spec in inputs)
+    specs |= spaces.OUT.named(tensor.spec for tensor in flatten(outputs))
     return {name: nbytes(spec) // spec.shape[0] for name, spec in specs.items()}
-
-
-def _add_rng(feeds: _Feeds, trace: Trace) -> None:
-    if trace.rng is not None:
-        feeds.places[trace.rng] = Place("rng")
-
-
-def _weights_for(losses: Any, given: Sequence[Tensor]) -> list[Any]:
-    """A sample-weight tensor for every output; one given weight serves all."""
-    count = len(losses.names)
-    if len(given) == 1:
-        return list(given) * count
-    if not given:
-        return [None] * count
-    if len(given) != count:
-        raise DataError(
-            f"sample_weight must be one array or one for each of the {count} outputs. "
-            f"Received: {len(given)}."
-        )
-    return list(given)
-
-
-def targets_for(losses: Any, y: Sequence[Tensor]) -> list[Any]:
-    """A target tensor for every output; outputs without loss may have none."""
-    count = len(losses.names)
-    with_loss = [i for i, loss in enumerate(losses.losses) if loss is not None]
-    if len(y) == count:
-        return list(y)
-    if len(y) == len(with_loss):
-        found: list[Any] = [None] * count
-        for i, tensor in zip(with_loss, y, strict=True):
-            found[i] = tensor
-        return found
-    raise DataError(
-        f"The model has {count} outputs ({losses.names}), {len(with_loss)} of them with a loss. "
-        f"Received: {len(y)} arrays of targets. Pass one for each."
-    )
 
 
 def target_tensors(shapes: Shapes) -> list[Tensor]:
     """Symbolic targets of these shapes."""
-    return _Feeds().leaves("y", shapes.y)
+    return [input_tensor(spaces.Y(i), *spec) for i, spec in enumerate(shapes.y)]
 
 
 class _Traced(NamedTuple):
@@ -209,16 +147,22 @@ class _Traced(NamedTuple):
 
 
 def _trace_call(
-    model: Any, feeds: _Feeds, shapes: Shapes, structure: Any, training: bool
+    model: Any, build: Builder, shapes: Shapes, structure: Any, training: bool
 ) -> _Traced:
-    xs, ys = feeds.leaves("x", shapes.x), feeds.leaves("y", shapes.y)
+    xs, ys = build.feeds(spaces.X, shapes.x), build.feeds(spaces.Y, shapes.y)
     preds = _call(model, xs, structure[0], training)
-    weights = _weights_for(model._losses, feeds.leaves("w", shapes.weights))
-    return _Traced(targets_for(model._losses, ys), preds, weights, [mask_of(p) for p in preds])
+    losses, given = _compiled(model).losses, build.feeds(spaces.W, shapes.weights)
+    masks = [mask_of(p) for p in preds]
+    return _Traced(losses.targets(ys), preds, losses.sample_weights(given), masks)
+
+
+def _compiled(model: Any) -> Compiled:
+    found: Compiled = model._require_compiled("a step")
+    return found
 
 
 def _trace_losses(
-    model: Any, feeds: _Feeds, shapes: Shapes, structure: Any, trace: Trace, training: bool,
+    model: Any, build: Builder, shapes: Shapes, structure: Any, trace: Trace, training: bool,
     part: Part | None,
 ) -> Tensor:  # fmt: skip
     """Trace the call, the losses and the metrics; returns what is differentiated.
@@ -226,27 +170,29 @@ def _trace_losses(
     Args:
         part: how this batch counts in the global one; None when it is all of it.
     """
-    found = _trace_call(model, feeds, shapes, structure, training)
-    losses, metrics = model._losses, model._metrics_of_outputs
+    found = _trace_call(model, build, shapes, structure, training)
+    compiled = _compiled(model)
+    losses = compiled.losses
     given = [t for t, loss in zip(found.targets, losses.losses, strict=True) if loss is not None]
     parts = losses.parts(given, found.preds, found.weights, found.masks)
     total = _total(model, parts, shapes.x[0][0][0], trace, part)
-    metrics.update(found.targets, found.preds, found.weights)
+    compiled.update_metrics(found.targets, found.preds, found.weights)
     return total
 
 
 def _total(model: Any, parts: Sequence[Any], rows: int, trace: Trace, part: Part | None) -> Tensor:
     """The weighted sum of all losses; also feeds the loss trackers."""
     total: Any = None
-    trackers = iter(model._output_trackers)
+    compiled = _compiled(model)
+    trackers = iter(compiled.output_trackers)
     for i, item in enumerate(parts):
         if item is None:
             continue
         _, weight, value, count = item
         loss = value if count is None else value / count
         if part is not None:
-            loss = added(model._losses.losses[i], value, count, part, i)
-        if model._output_trackers:
+            loss = added(compiled.losses.losses[i], value, count, part, i)
+        if compiled.output_trackers:
             next(trackers).update_state(_whole(loss, part), sample_weight=float(rows))
         total = _plus(total, loss * weight if weight != 1.0 else loss)
     for loss in [*trace.losses, *model.regularization_losses()]:
@@ -257,7 +203,7 @@ def _total(model: Any, parts: Sequence[Any], rows: int, trace: Trace, part: Part
             f'Model "{model.name}" has no loss to train with. Received: loss=None and no '
             "add_loss. Pass a loss to compile."
         )
-    model._loss_tracker.update_state(_whole(total, part), sample_weight=float(rows))
+    compiled.loss_tracker.update_state(_whole(total, part), sample_weight=float(rows))
     result: Tensor = as_tensors([total])[0]
     return result
 
@@ -272,7 +218,7 @@ def _plus(a: Any, b: Any) -> Any:
 
 
 def _finish(
-    state: Any, feeds: _Feeds, trace: Trace, outputs: Sequence[Tensor], places: Sequence[Place],
+    build: Builder, trace: Trace, outputs: Sequence[Tensor] = (), places: Sequence[Place] = (),
     tables: RowTables | None = None,
 ) -> Program:  # fmt: skip
     """Compile outputs plus every Variable update of the trace; rows of `tables` are caught up.
@@ -280,29 +226,25 @@ def _finish(
     Gradients are listed last layer first: a program computes its outputs in that order, so that
     what a layer kept for backward is free again as soon as backward has passed it.
     """
-    _add_rng(feeds, trace)
-    updates = list(trace.updates.values())
-    results = [*[value for _, value in updates], *reversed(outputs)]
-    targets = [*[state.place(variable) for variable, _ in updates], *reversed(places)]
+    build.take_draws(trace)
+    build.assign(trace.updates.values())
+    build.write(reversed(outputs), reversed(places))
     if tables is not None:
-        results, more = tables.replay(feeds.at, results)
-        results += [tensor for tensor, _ in more]
-        targets += [place for _, place in more]
-    graph = optimise(Graph(feeds.places, results))
-    return compile_graph(graph, feeds.places, targets, state.place)
+        build.outputs = tables.replay(build.feed, build.outputs)
+    return build.program()
 
 
 def updated_variables(model: Any, shapes: Shapes, structure: Any, training: bool) -> list[Any]:
     """Variables of layers that a call assigns (in training moving averages and the like)."""
     with tracing() as trace:
-        _call(model, _Feeds().leaves("x", shapes.x), structure[0], training)
+        _call(model, _inputs(shapes), structure[0], training)
     return [variable for variable, _ in _state_updates(model, trace)]
 
 
-def _part(feeds: _Feeds, model: Any, counted: bool = True) -> Part:
-    """The spaces `share` and `counts`, for a batch that is part of a global one."""
-    counts = feeds.add("counts", (len(model._losses.names),)) if counted else None
-    return Part(feeds.add("share", ()), counts)
+def _part(build: Builder, model: Any, counted: bool = True) -> Part:
+    """How a batch counts that is part of a global one."""
+    counts = build.feed(spaces.COUNTS, (len(_compiled(model).losses.names),)) if counted else None
+    return Part(build.feed(spaces.SHARE), counts)
 
 
 def evaluate_program(
@@ -316,30 +258,30 @@ def evaluate_program(
         counted: somebody has counted what losses are divided by over the global batch; else the
             part's own count serves.
     """
-    feeds = _Feeds()
+    build = Builder(state.place)
     with tracing() as trace:
-        part = _part(feeds, model, counted) if shared else None
-        _trace_losses(model, feeds, shapes, structure, trace, False, part)
-    return _finish(state, feeds, trace, [], [])
+        part = _part(build, model, counted) if shared else None
+        _trace_losses(model, build, shapes, structure, trace, False, part)
+    return _finish(build, trace)
 
 
 def counts_program(model: Any, state: Any, shapes: Shapes, structure: Any) -> Program | None:
     """What this part's rows add to each output's denominator, into out0 (float32, one for each
     output). None when no loss needs it: the number of rows says all."""
-    feeds = _Feeds()
+    build = Builder(state.place)
     with tracing() as trace:
-        found = _trace_call(model, feeds, shapes, structure, False)
+        found = _trace_call(model, build, shapes, structure, False)
         counts = [
             None if loss is None else counted(loss, *each)
-            for loss, *each in zip(model._losses.losses, *found, strict=True)
+            for loss, *each in zip(_compiled(model).losses.losses, *found, strict=True)
         ]
         if all(count is None for count in counts):
             return None
         zero = constant(np.float32(0))
         result = ops.stack([zero if c is None else ops.cast(c, "float32") for c in counts])
-    _add_rng(feeds, trace)
-    graph = optimise(Graph(feeds.places, as_tensors([result])))
-    return compile_graph(graph, feeds.places, [Place("out0")], state.place)
+    build.take_draws(trace)
+    build.write_out(as_tensors([result]))
+    return build.program()
 
 
 def gradient_program(
@@ -347,17 +289,17 @@ def gradient_program(
 ) -> Program:
     """Forward and backward: fills the space grads, updates metrics and layer state.
 
-    A local step leaves the gradients of tables as rows where it can (see `training.sparse`); may
-    raise TablesChanged then. The exchange on Spark wants all gradients in one vector.
+    A local step leaves the gradients of tables as rows where it can (see `row_updates`); may raise
+    TablesChanged then. The exchange on Spark wants all gradients in one vector.
 
     Args:
         shared: the batch is one of several parts of a global batch. How it counts is read from the
             spaces `share` and `counts`: see `shares.Part`.
     """
-    feeds = _Feeds()
+    build = Builder(state.place)
     with tracing() as trace:
-        part = _part(feeds, model) if shared else None
-        total = _trace_losses(model, feeds, shapes, structure, trace, True, part)
+        part = _part(build, model) if shared else None
+        total = _trace_losses(model, build, shapes, structure, trace, True, part)
         if total.shape != ():
             raise ShapeError(
                 f"The loss must be one number for the whole batch. Received: a loss of shape "
@@ -366,7 +308,7 @@ def gradient_program(
         uses = [] if shared else _uses(model, state, trace, total)
         scaled = as_tensors([model.optimizer.scale_loss(total)])[0]
         results, places = _gradients(model.optimizer, state, trace, scaled, uses)
-    return _finish(state, feeds, trace, results, places, state.tables if uses else None)
+    return _finish(build, trace, results, places, state.tables if uses else None)
 
 
 def _uses(model: Any, state: Any, trace: Trace, total: Tensor) -> list[Use]:

@@ -9,17 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo_keras import metrics as metrics_module
-from zoo_keras import optimizers as optimizers_module
 from zoo_keras.callbacks.callback import CallbackList, History
 from zoo_keras.errors import ConfigError, NotCompiledError, UnsupportedError
 from zoo_keras.nest import flatten, map_structure
-from zoo_keras.training.compiled import (
-    CompiledLosses,
-    CompiledMetrics,
-    free_name,
-    names_crossentropy,
-)
+from zoo_keras.training.compiled import Compiled, free_name, values_of
 from zoo_keras.training.data import (
     ArrayData,
     Batch,
@@ -31,8 +24,8 @@ from zoo_keras.training.data import (
 from zoo_keras.training.epochs import Epochs
 from zoo_keras.training.fed import fed_batch
 from zoo_keras.training.labels import check_all
-from zoo_keras.training.local import LocalRuntime
 from zoo_keras.training.loop import FitLoop
+from zoo_keras.training.programs import ModelPrograms
 from zoo_keras.training.ragged_rows import by_shape, in_order, ragged_inputs, ragged_targets
 
 # Methods of Keras' Model that users override and that have no counterpart here.
@@ -62,15 +55,10 @@ class Trainer:
 
     # Class-level defaults: a fresh model is not compiled. They are set through `_note`, past the
     # tracking of attributes, so that compiled metrics do not count as the model's own.
-    optimizer: Any = None
     compiled = False
     stop_training = stop_evaluating = stop_predicting = False
-    _compile_arguments: dict[str, Any] | None = None
-    _losses: Any = None
-    _metrics_of_outputs: Any = None
-    _loss_tracker: Any = None
-    _output_trackers: tuple[Any, ...] = ()
-    _runtime: LocalRuntime | None = None
+    _compiled: Compiled | None = None
+    _runtime: ModelPrograms | None = None
     _trained = False
     _draws = 0  # batches evaluated and predicted by programs that draw random numbers
     _turn: threading.RLock | None = None
@@ -118,76 +106,33 @@ class Trainer:
         del jit_compile, auto_scale_loss
         if run_eagerly:
             raise ConfigError("compile: run_eagerly=True is not supported; models are compiled.")
-        self._note(optimizer=optimizers_module.get(optimizer))
-        arguments = {
-            "optimizer": self.optimizer,
-            "loss": loss,
-            "loss_weights": loss_weights,
-            "metrics": metrics,
-            "weighted_metrics": weighted_metrics,
-            "run_eagerly": False,
-            "steps_per_execution": steps_per_execution,
-            "jit_compile": False,
-        }
-        self._check_names(loss, metrics, weighted_metrics)
-        self._note(
-            _compile_arguments=arguments, _losses=None, _metrics_of_outputs=None,
-            _output_trackers=(), _loss_tracker=metrics_module.Mean(name="loss"), _runtime=None,
-            stop_training=False, compiled=True,
-        )  # fmt: skip
-        if self.output_names:
-            self._make_losses(self.output_names)
-
-    @staticmethod
-    def _check_names(loss: Any, metrics: Any, weighted: Any) -> None:
-        """Unknown names raise now, although objects are made when outputs are known."""
-        from zoo_keras import losses as losses_module
-
-        for item in flatten(loss):
-            if isinstance(item, str) and not names_crossentropy(item):
-                losses_module.get(item)
-        for item in [*flatten(metrics), *flatten(weighted)]:
-            if isinstance(item, str) and item.lower() not in ("accuracy", "acc", "crossentropy",
-                                                              "ce"):  # fmt: skip
-                metrics_module.get(item)
-
-    def _make_losses(self, names: list[str]) -> None:
-        given = self._compile_arguments
-        if self._losses is not None or given is None:
-            return
-        losses = CompiledLosses(given["loss"], given["loss_weights"], names)
-        with_loss = [n for n, item in zip(names, losses.losses, strict=True) if item is not None]
-        tracked = [f"{name}_loss" for name in with_loss] if len(with_loss) > 1 else []
-        metrics = CompiledMetrics(
-            given["metrics"], given["weighted_metrics"], names, ["loss", *tracked]
+        made = Compiled(
+            optimizer, loss, loss_weights, metrics, weighted_metrics, steps_per_execution
         )
-        trackers = tuple(metrics_module.Mean(name=name) for name in tracked)
-        self._note(_losses=losses, _metrics_of_outputs=metrics, _output_trackers=trackers)
+        if self.output_names:
+            made.name_outputs(self.output_names)
+        self._note(_compiled=made, _runtime=None, stop_training=False, compiled=True)
 
-    def _resolve_outputs(self, batch: Batch | None) -> None:
-        """Make losses and metrics for the outputs, once a batch shows their shapes."""
-        if batch is None or (self._losses is not None and self._metrics_of_outputs.built):
-            return
-        from zoo_keras.training import steps
+    @property
+    def optimizer(self) -> Any:
+        """What training changes the weights with; None before compile."""
+        if self._compiled is not None:
+            return self._compiled.optimizer
+        return self.__dict__.get("optimizer")
 
-        preds = self._local().outputs(batch)
-        self._make_losses(self.output_names or [f"output_{i + 1}" for i in range(len(preds))])
-        if not batch.y and self._losses.losses.count(None) != len(preds):
-            return
-        targets = steps.targets_for(self._losses, steps.target_tensors(steps.shapes_of(batch)))
-        self._metrics_of_outputs.build(targets, preds, self._losses.losses)
+    @optimizer.setter
+    def optimizer(self, optimizer: Any) -> None:
+        if self._compiled is not None:
+            self._compiled.optimizer = optimizer
+        else:
+            self._note(optimizer=optimizer)
 
     def _all_metrics(self) -> list[Any]:
         """Loss trackers, compiled metrics, and metrics of layers."""
-        if not self.compiled:
+        if self._compiled is None:
             return []
-        compiled = [m for _, m in self._metrics_of_outputs.all] if self._metrics_of_outputs else []
         own = [m for layer in self._flatten_layers() for m in layer._own_metrics]
-        found: list[Any] = []
-        for metric in [self._loss_tracker, *self._output_trackers, *compiled, *own]:
-            if not any(metric is other for other in found):
-                found.append(metric)
-        return found
+        return list({id(m): m for m in [*self._compiled.all_metrics(), *own]}.values())
 
     @property
     def metrics(self) -> list[Any]:
@@ -200,7 +145,7 @@ class Trainer:
 
     @property
     def loss(self) -> Any:
-        return self._compile_arguments["loss"] if self._compile_arguments else None
+        return self._compiled.arguments["loss"] if self._compiled is not None else None
 
     @in_turn
     def reset_metrics(self) -> None:
@@ -210,22 +155,20 @@ class Trainer:
 
     def _logs(self) -> dict[str, Any]:
         """Name -> value of everything measured since the last reset."""
-        logs: dict[str, Any] = {"loss": float(self._loss_tracker.result())}
-        for tracker in self._output_trackers:
-            logs[tracker.name] = float(tracker.result())
-        for name, metric in self._metrics_of_outputs.all if self._metrics_of_outputs else ():
-            logs.update(_values(name, metric))
+        logs = self._require_compiled("metrics").logs()
         for layer in self._flatten_layers():
             for metric in layer._own_metrics:
-                logs.update(_values(free_name(metric.name, set(logs)), metric))
+                logs.update(values_of(free_name(metric.name, set(logs)), metric))
         return logs
 
-    def _require_compiled(self, method: str) -> None:
-        if not self.compiled:
+    def _require_compiled(self, method: str) -> Compiled:
+        """What the model is compiled for; NotCompiledError when compile was never called."""
+        if self._compiled is None:
             raise NotCompiledError(
                 f'Model "{self.name}": {method} needs a compiled model. Received: a model on which '
                 "compile was never called. Call model.compile(optimizer, loss) first."
             )
+        return self._compiled
 
     def _refuse_int8(self, method: str) -> None:
         names = [layer.name for layer in self._flatten_layers()
@@ -243,10 +186,8 @@ class Trainer:
     @in_turn
     def forget_training(self) -> None:
         """Forget programs and the optimizer's state: the weights are others than before."""
-        if self.optimizer is not None and self._compile_arguments is not None:
-            fresh = type(self.optimizer).from_config(self.optimizer.get_config())
-            self._compile_arguments["optimizer"] = fresh
-            self._note(optimizer=fresh)
+        if self._compiled is not None and self.optimizer is not None:
+            self.optimizer = type(self.optimizer).from_config(self.optimizer.get_config())
         self._note(_runtime=None, _trained=False)
 
     def _refuse_own_steps(self) -> None:
@@ -259,12 +200,13 @@ class Trainer:
                 f"{found}. Put the computation into `call`, add_loss, a Loss or a Metric."
             )
 
-    def _local(self) -> LocalRuntime:
+    def _local(self) -> ModelPrograms:
+        """The model's State and programs in this process."""
         runtime = self._runtime
         if runtime is None:
             self._refuse_own_steps()
             with _making:
-                runtime = self._runtime or LocalRuntime(self)
+                runtime = self._runtime or ModelPrograms(self)
                 self._note(_runtime=runtime)
         return runtime
 
@@ -517,9 +459,8 @@ class Trainer:
         """The arguments of compile, serialised; empty before compile."""
         from zoo_keras.configs.serialization import serialize_keras_object
 
-        if self._compile_arguments is None:
-            return {}
-        return {k: serialize_keras_object(v) for k, v in self._compile_arguments.items()}
+        given = self._compiled.arguments if self._compiled is not None else {}
+        return {k: serialize_keras_object(v) for k, v in given.items()}
 
     @in_turn
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -553,19 +494,6 @@ def _refuse(spark: dict[str, Any], method: str) -> None:
             f"{method}: these arguments are unknown, or work only with an RDD or DataFrame. "
             f"Received: {sorted(spark)}. Check their spelling."
         )
-
-
-def _values(name: str, metric: Any) -> dict[str, Any]:
-    """What a metric adds to logs; a result that is a dict brings its own names."""
-    result = metric.result()
-    return {
-        k: _plain(v) for k, v in (result if isinstance(result, dict) else {name: result}).items()
-    }
-
-
-def _plain(value: Any) -> Any:
-    array = np.asarray(value)
-    return float(array) if array.ndim == 0 else array
 
 
 def _flat_logs(logs: dict[str, Any]) -> Any:

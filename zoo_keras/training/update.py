@@ -1,10 +1,10 @@
 """The optimizer's step as a Program over a slice of the flat vectors.
 
 In: an optimizer, the flat weight layout, and the slice [lo, hi) that this rank owns (locally: all
-of it). Out: a Program over the spaces weights and grads, slot:<name> (the slice only), lr,
-iterations and, for clipping by norm, norms. A built-in optimizer becomes one instruction for each
-run of weights that are treated alike; tables that are updated by rows (see training.sparse) are
-left out of the runs, and out of grads. Any other optimizer is traced: on one flat Variable, which
+of it). Out: a Program over weights, gradients, slots (the slice only), rate, iterations and, for
+clipping by norm, norms. A built-in optimizer becomes one instruction for each run of weights that
+are treated alike; tables that are updated by rows (see `row_updates`) are left out of the runs, and
+out of the gradients. Any other optimizer is traced: on one flat Variable, which
 is right when its update is elementwise, or on each weight (`whole_update_program`).
 """
 
@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras import ops
-from zoo_keras.engine.program import Place, Program, compile_graph, join
+from zoo_keras.engine import spaces
+from zoo_keras.engine.build import Builder
+from zoo_keras.engine.program import Place, Program, join
 from zoo_keras.errors import UnsupportedError
-from zoo_keras.graph import Graph, Tensor, constant, input_tensor, tracing
-from zoo_keras.passes.pipeline import optimise
+from zoo_keras.graph import Tensor, constant, tracing
 from zoo_keras.primitives.op import as_tensors
 from zoo_keras.primitives.update import optimizer_update
 from zoo_keras.training.row_updates import RowTables
@@ -59,7 +60,7 @@ def gradient_places(offsets: Sequence[int], tables: RowTables | None) -> list[Pl
     """Where each weight's gradient lies in `grads`; weights updated by rows take no room."""
     places, left_out = [], 0
     for i, (a, b) in enumerate(pairwise(offsets)):
-        places.append(Place("grads", 4 * (a - left_out)))
+        places.append(Place(spaces.GRADS, 4 * (a - left_out)))
         left_out += b - a if tables is not None and i in tables.numbers else 0
     return places
 
@@ -85,7 +86,7 @@ def _runs(
         if tables is not None and i in tables.numbers:
             continue
         inside = 4 * (part.lo + begin - part.offsets[i])
-        place = Place("grads", places[i].offset + inside)
+        place = Place(spaces.GRADS, places[i].offset + inside)
         before = runs[-1] if runs else None
         if before and before.end == begin and before.decayed == decayed[i] and not apart:
             runs[-1] = before._replace(end=end)
@@ -103,13 +104,12 @@ def norm_program(part: Slice, tables: RowTables | None = None) -> Program:
     """Sums of squares of the gradient within the slice, one for each weight, into out0; 0 for
     weights updated by rows."""
     sums: list[Any] = [constant(np.float32(0))] * (len(part.offsets) - 1)
-    feeds: dict[Tensor, Place] = {}
+    build = Builder(_no_variable)
     for run in _runs(part, [False] * len(sums), tables, apart=True):
-        piece = input_tensor("grads", (run.end - run.begin,))
-        feeds[piece] = run.gradient
+        piece = build.feed(run.gradient, (run.end - run.begin,))
         sums[run.number] = ops.sum(piece * piece)
-    graph = optimise(Graph(feeds, [as_tensors([ops.stack(sums)])[0]]))
-    return compile_graph(graph, feeds, [Place("out0")], _no_variable)
+    build.write_out(as_tensors([ops.stack(sums)]))
+    return build.program()
 
 
 def _no_variable(variable: Any) -> Place:
@@ -119,15 +119,16 @@ def _no_variable(variable: Any) -> Place:
 def _scale_program(optimizer: Any, count: int, tables: RowTables | None) -> Program:
     """norms (and row_norms) become the factors by which the gradients are scaled: one for each
     weight with clipnorm, the first one for all with global_clipnorm."""
-    sizes = {"norms": count, **({"row_norms": len(tables.tables)} if tables else {})}
-    feeds = {input_tensor(name, (n,)): Place(name) for name, n in sizes.items()}
+    sizes = {spaces.NORMS: count, **({spaces.ROW_NORMS: len(tables.tables)} if tables else {})}
+    build = Builder(_no_variable)
+    feeds = {name: build.feed(name, (n,)) for name, n in sizes.items()}
     if optimizer.global_clipnorm:
-        squares: Any = sum(ops.sum(t) for t in feeds)
-        results, places = [_scale(squares, float(optimizer.global_clipnorm))], [Place("norms")]
+        squares: Any = sum(ops.sum(t) for t in feeds.values())
+        results = {spaces.NORMS: _scale(squares, float(optimizer.global_clipnorm))}
     else:
-        results = [_scale(t, float(optimizer.clipnorm)) for t in feeds]
-        places = list(feeds.values())
-    return compile_graph(optimise(Graph(feeds, as_tensors(results))), feeds, places, _no_variable)
+        results = {name: _scale(t, float(optimizer.clipnorm)) for name, t in feeds.items()}
+    build.write(as_tensors(list(results.values())), results)
+    return build.program()
 
 
 def _scale(squares: Any, limit: float) -> Any:
@@ -161,13 +162,7 @@ class _Fused:
     def __init__(self, optimizer: Any, tables: RowTables | None, counts: Sequence[int]) -> None:
         self.clone = type(optimizer).from_config(optimizer.get_config())
         self.tables, self.counts = tables, counts
-        self.feeds: dict[Tensor, Place] = {}
-        self.outputs: list[tuple[Tensor, Place]] = []
-
-    def feed(self, place: Place, shape: Sequence[int] = (), dtype: str = "float32") -> Tensor:
-        tensor = input_tensor(place.space, shape, dtype)
-        self.feeds[tensor] = place
-        return tensor
+        self.build = Builder(self._scalar)
 
     def program(self, part: Slice, decayed: Sequence[bool]) -> Program:
         clone = self.clone
@@ -177,36 +172,36 @@ class _Fused:
             for run in _runs(part, decayed, self.tables, apart=bool(clone.clipnorm)):
                 self._add_run(run, part, rate, step)
             if self.tables is not None:
-                self.outputs += self.tables.updates(
-                    clone, self.feed, self.counts, rate, step, self._scale
+                self.build.outputs += self.tables.updates(
+                    clone, self.build.feed, self.counts, rate, step, self._scale
                 )
-        graph = optimise(Graph(self.feeds, [t for t, _ in self.outputs]))
-        places = [place for _, place in self.outputs]
-        return compile_graph(graph, self.feeds, places, self._scalar)
+        return self.build.program()
 
     def _scalar(self, variable: Any) -> Place:
-        return Place("iterations" if variable is self.clone.iterations else "lr")
+        return Place(spaces.ITERATIONS if variable is self.clone.iterations else spaces.RATE)
 
     def _scale(self, space: str, number: int) -> Tensor:
         """The factor of a weight's gradient, which lies at this place of `norms` or `row_norms`."""
         if self.clone.global_clipnorm:
-            return self.feed(Place("norms"))
-        return self.feed(Place(space, 4 * number)) if self.clone.clipnorm else _ONE
+            return self.build.feed(spaces.NORMS)
+        return self.build.feed(Place(space, 4 * number)) if self.clone.clipnorm else _ONE
 
     def _add_run(self, run: _Run, part: Slice, rate: Tensor, step: Tensor) -> None:
         clone, fused = self.clone, self.clone.flat_step()
         names = [*fused.slots, *(["average"] if clone.use_ema else [])]
-        places = [Place("weights", 4 * (part.lo + run.begin))]
-        places += [Place(f"slot:{name}", 4 * run.begin) for name in names]
+        places = [Place(spaces.WEIGHTS, 4 * (part.lo + run.begin))]
+        places += [Place(spaces.SLOT(name), 4 * run.begin) for name in names]
         size = (run.end - run.begin,)
-        w, *slots = (self.feed(place, size) for place in places)
+        feed = self.build.feed
+        w, *slots = (feed(place, size) for place in places)
         made = optimizer_update(
-            w, self.feed(run.gradient, size), *slots, rate, step, self._scale("norms", run.number),
+            w, feed(run.gradient, size), *slots, rate, step, self._scale(spaces.NORMS, run.number),
             kind=fused.kind, how=fused.how, clip=float(clone.clipvalue or 0),
             decay=float(clone.weight_decay or 0) if run.decayed else 0.0,
             ema=float(clone.ema_momentum) if clone.use_ema else None,
         )  # fmt: skip
-        self.outputs += zip(as_tensors(made if isinstance(made, tuple) else [made]), places)
+        results = as_tensors(made if isinstance(made, tuple) else [made])
+        self.build.write(results, places)
 
 
 _ONE = constant(np.float32(1))
@@ -217,27 +212,27 @@ def _traced_update(optimizer: Any, part: Slice, decayed: Sequence[bool]) -> Prog
     clone = type(optimizer).from_config(optimizer.get_config())
     flat = Variable(np.zeros(part.size, np.float32), name="weights")
     clone.build([flat])
-    gradient = input_tensor("grads", (part.size,))
-    norms = input_tensor("norms", (len(part.offsets) - 1,))
+    places = _places(clone, flat, part)
+    build = Builder(lambda variable: places[id(variable)])
+    gradient = build.feed(Place(spaces.GRADS, 4 * part.lo), (part.size,))
+    norms = build.feed(spaces.NORMS, (len(part.offsets) - 1,))
     with tracing() as trace:
         clipped = _clip(optimizer, gradient, norms, part)
         _decay(clone, flat, part, decayed)
         clone.update_step(clipped, flat, clone.current_learning_rate())
         if clone.use_ema:
             clone.update_model_variables_moving_average([flat])
-        updates = [(v, t) for v, t in trace.updates.values() if v is not clone.iterations]
-    places = _places(clone, flat, part)
-    graph = optimise(Graph([gradient, norms], [t for _, t in updates]))
-    feeds = {gradient: Place("grads", 4 * part.lo), norms: Place("norms")}
-    return compile_graph(graph, feeds, [places[id(v)] for v, _ in updates], lambda v: places[id(v)])
+        build.assign((v, t) for v, t in trace.updates.values() if v is not clone.iterations)
+    return build.program()
 
 
 def _places(clone: Any, flat: Variable, part: Slice) -> dict[int, Place]:
-    places = {id(flat): Place("weights", 4 * part.lo), id(clone.iterations): Place("iterations")}
+    places = {id(flat): Place(spaces.WEIGHTS, 4 * part.lo)}
+    places[id(clone.iterations)] = Place(spaces.ITERATIONS)
     for name, variables in clone.slots().items():
-        places[id(variables[0])] = Place(f"slot:{name}")
+        places[id(variables[0])] = Place(spaces.SLOT(name))
     for variable in clone.variables:
-        places.setdefault(id(variable), Place("lr"))
+        places.setdefault(id(variable), Place(spaces.RATE))
     return places
 
 
@@ -267,11 +262,9 @@ def _decay(clone: Any, flat: Variable, part: Slice, decayed: Sequence[bool]) -> 
 def whole_update_program(optimizer: Any, state: Any) -> Program:
     """One step of an optimizer that must see each weight as a whole, for a local State."""
     flat = state.weights
-    places = gradient_places(flat.offsets, None)
-    grads = [input_tensor("grads", v.shape) for v in flat.variables]
-    feeds = dict(zip(grads, places, strict=True))
+    build, places = Builder(state.place), gradient_places(flat.offsets, None)
+    grads = [build.feed(place, v.shape) for v, place in zip(flat.variables, places, strict=True)]
     with tracing() as trace:
         optimizer.step(grads, flat.variables)
-        updates = list(trace.updates.values())
-    graph = optimise(Graph(feeds, [t for _, t in updates]))
-    return compile_graph(graph, feeds, [state.place(v) for v, _ in updates], state.place)
+        build.assign(trace.updates.values())
+    return build.program()

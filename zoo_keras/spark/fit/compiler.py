@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras import native
+from zoo_keras.engine import spaces
 from zoo_keras.engine.program import Program
 from zoo_keras.errors import ConfigError
 from zoo_keras.spark.data.records import Layout
@@ -75,12 +76,13 @@ class FitCompiler:
         state, optimizer, model = self.state, self.model.optimizer, self.model
         scale = getattr(optimizer, "dynamic_scale", None)
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        place = state.place(model._loss_tracker.total)
+        compiled = model._require_compiled("fit")
+        place = state.place(compiled.loss_tracker.total)
         constrained = any(v.constraint is not None for v in state.weights.variables)
         every = optimizer.ema_overwrite_frequency if optimizer.use_ema else None
         return FitPlan(
             layout=self.layout, test_layout=self.test_layout, weights=state.weights.size,
-            variables=len(state.weights.variables), outputs=len(model._losses.names),
+            variables=len(state.weights.variables), outputs=len(compiled.losses.names),
             state=state.state.size, metrics=state.metrics.size,
             shared=tuple(self._shared().values()), added=self._added(),
             metric_others=metric_others(model, state),
@@ -151,8 +153,8 @@ class FitCompiler:
 
     def blobs(self) -> dict[str, np.ndarray]:
         """What the ranks load before the first step."""
-        found = {f"slot:{name}": flat.array for name, flat in self.state.slots.items()}
-        return {"weights": self.weights(), **found}
+        found = {spaces.SLOT(name): flat.array for name, flat in self.state.slots.items()}
+        return {spaces.WEIGHTS: self.weights(), **found}
 
     def weights(self) -> np.ndarray:
         """Weights and state, end to end."""
@@ -194,30 +196,17 @@ class FitCompiler:
         array = self.state.metrics.array
         array[: len(metrics)] = metrics
         if len(metrics) < len(array):
-            return {"loss": float(self.model._loss_tracker.result())}
+            return {"loss": float(self.model._require_compiled("fit").loss_tracker.result())}
         logs: dict[str, Any] = self.model._logs()
         return logs
 
     def snapshot(self) -> Snapshot:
         """A copy of everything that training changes."""
-        state = self.state
-        arrays = {f"slot:{name}": flat.array.copy() for name, flat in state.slots.items()}
-        arrays["weights"], arrays["state"] = state.weights.array.copy(), state.state.array.copy()
-        arrays.update({f"var{i}": v.numpy() for i, v in enumerate(state.others)})
-        arrays.update({f"optimizer{i}": v.numpy() for i, v in enumerate(state.scalars)})
-        return Snapshot(arrays, int(self.model.optimizer.iterations))
+        return Snapshot(self.state.copies(), int(self.model.optimizer.iterations))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Back to a snapshot."""
-        state = self.state
-        state.weights.array[:] = snapshot.arrays["weights"]
-        state.state.array[:] = snapshot.arrays["state"]
-        for name, flat in state.slots.items():
-            flat.array[:] = snapshot.arrays[f"slot:{name}"]
-        for i, variable in enumerate(state.others):
-            variable.assign(snapshot.arrays[f"var{i}"])
-        for i, variable in enumerate(state.scalars):
-            variable.assign(snapshot.arrays[f"optimizer{i}"])
+        self.state.restore(snapshot.arrays)
         self.model.optimizer.iterations.assign(snapshot.iterations)
 
 

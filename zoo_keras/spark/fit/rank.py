@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import native
+from zoo_keras.engine import spaces
 from zoo_keras.engine.runner import Runner
 from zoo_keras.errors import NonFiniteLossError
 from zoo_keras.spark.data.records import Layout
@@ -109,13 +110,13 @@ class RankWorker:
     def _spaces(self) -> dict[str, np.ndarray]:
         weights = self.current if self.constrained is None else self.constrained
         found = {
-            "weights": weights, "grads": self.ring.gradient, "state": self.state,
-            "metrics": self.metrics, "rng": self.rng, "share": self.share, "counts": self.counts,
-            "lr": self.lr, "iterations": self.iterations, "norms": self.norms,
+            spaces.WEIGHTS: weights, spaces.GRADS: self.ring.gradient, spaces.STATE: self.state,
+            spaces.METRICS: self.metrics, spaces.RNG: self.rng, spaces.SHARE: self.share,
+            spaces.COUNTS: self.counts, spaces.RATE: self.lr, spaces.ITERATIONS: self.iterations,
+            spaces.NORMS: self.norms, **spaces.VAR.named(self.others),
+            **spaces.OPTIMIZER.named(self.scalars),
         }  # fmt: skip
-        found.update({f"slot:{name}": array for name, array in self.slots.items()})
-        found.update({f"var{i}": array for i, array in enumerate(self.others)})
-        found.update({f"optimizer{i}": array for i, array in enumerate(self.scalars)})
+        found.update({spaces.SLOT(name): array for name, array in self.slots.items()})
         return found
 
     def _announce(self) -> None:
@@ -129,7 +130,7 @@ class RankWorker:
         self.facts["slice"] = list(self.kept)
         if rank == 0 and self._lives_in_ring():
             whole = [self.ring.part("weights", 0, self.ring.count)]
-            self.rank.progress.share("weights", whole)
+            self.rank.progress.share(spaces.WEIGHTS, whole)
         self._share_slots()
         self._write(-1)
 
@@ -137,7 +138,7 @@ class RankWorker:
         size = self.kept[1] - self.kept[0]
         for i, name in enumerate(self.plan.slots if size else ()):
             place = self.slot_region.part(4 * size * i, 4 * size)
-            self.rank.progress.share(f"slot:{name}", [place])
+            self.rank.progress.share(spaces.SLOT(name), [place])
 
     def _lives_in_ring(self) -> bool:
         """Whether the weights are in shared memory at all times, for the driver to read."""
@@ -145,11 +146,11 @@ class RankWorker:
 
     def _load(self) -> None:
         """Take over weights, state and slots from the driver."""
-        self._take_weights(self._blob("weights").view(np.float32))
+        self._take_weights(self._blob(spaces.WEIGHTS).view(np.float32))
         size, (lo, hi) = self.plan.weights, self.kept
         for name, array in self.slots.items():
             if hi > lo:
-                array[:] = self._blob(f"slot:{name}").view(np.float32)[:size][lo:hi]
+                array[:] = self._blob(spaces.SLOT(name)).view(np.float32)[:size][lo:hi]
 
     def _take_weights(self, flat: np.ndarray) -> None:
         p = self.plan.weights
@@ -205,7 +206,7 @@ class RankWorker:
         """Take over the learning rate, and weights that a callback has set."""
         if facts.get("weights_version", 0) != self._weights_version:
             self._weights_version = facts["weights_version"]
-            self._take_weights(self._blob("weights").view(np.float32))
+            self._take_weights(self._blob(spaces.WEIGHTS).view(np.float32))
         self.lr[...] = facts["lr"]
 
     def _turn(self, epoch: int, step: int) -> bool:
@@ -231,7 +232,9 @@ class RankWorker:
         if self.rank.rank == 0 and not self._lives_in_ring():
             weights = self.current if self.constrained is None else self.constrained
             p = self.plan.weights
-            self.rank.progress.publish("weights", np.concatenate([weights[:p], self.current[p:]]))
+            self.rank.progress.publish(
+                spaces.WEIGHTS, np.concatenate([weights[:p], self.current[p:]])
+            )
         measured = pickle.dumps((trained, tested, self.scalars))
         self.rank.progress.publish("measured", measured)
 
@@ -324,7 +327,7 @@ class RankWorker:
             return
         mine = np.zeros_like(self.counts)
         if count:
-            self._runner(f"{kind}count:{count}").set("out0", mine)
+            self._runner(f"{kind}count:{count}").set(spaces.OUT(0), mine)
             self._run(f"{kind}count:{count}", rows)
         total = self._sum(mine)
         self.counts[:] = np.where(total == 0, 1, total)
@@ -341,9 +344,8 @@ class RankWorker:
 
     @staticmethod
     def _feed(runner: Runner, layout: Layout, columns: list[np.ndarray], rows: Any) -> None:
-        for letter, arrays in zip("xyw", layout.split(columns), strict=True):
-            for i, array in enumerate(arrays):
-                runner.set(f"{letter}{i}", np.ascontiguousarray(array[rows]))
+        for space, array in spaces.of_batch(layout.split(columns)).items():
+            runner.set(space, np.ascontiguousarray(array[rows]))
 
     def _wishes(self) -> list[float]:
         """(stop, learning rate); rank 0 asks the driver and its answer counts."""
@@ -362,7 +364,7 @@ class RankWorker:
             self._sum_norms()
         if hi > lo:
             runner = self._runner(f"update:{self.rank.rank}")
-            runner.set("weights", ring.weights)
+            runner.set(spaces.WEIGHTS, ring.weights)
             runner.run()
         self.iterations[...] += 1
         every = self.plan.average_every
@@ -375,7 +377,7 @@ class RankWorker:
         sums = np.zeros_like(self.norms)
         if self.own[1] > self.own[0]:
             runner = self._runner(f"norm:{self.rank.rank}")
-            runner.set("out0", sums)
+            runner.set(spaces.OUT(0), sums)
             runner.run()
         self.norms[:] = self._sum(sums)
 
@@ -484,7 +486,7 @@ class WholeWorker(RankWorker):
         scale = np.zeros(()) if number is None else self.scalars[number]
         before = float(scale)
         runner = self._runner("update")
-        runner.set("grads", gradient)
+        runner.set(spaces.GRADS, gradient)
         runner.run()
         if self.plan.constrained:
             self._runner("constraints").run()

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zoo_keras.engine.spaces import SLOT, STATE, WEIGHTS
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.spark.fit.measures import Measured
 from zoo_keras.spark.fit.plan import FitPlan
@@ -182,14 +183,13 @@ class Watcher:
 
     def _publish_weights(self) -> None:
         self.weights_version += 1
-        self.job.control.publish("weights", self.compiler.weights())
+        self.job.control.publish(WEIGHTS, self.compiler.weights())
 
     def _weights_differ(self) -> bool:
         """Whether the model's weights are other ones than at the last snapshot."""
         now, state = self.fit.snapshot.arrays, self.compiler.state
-        same = [np.array_equal(now["weights"], state.weights.array, equal_nan=True)]
-        same.append(np.array_equal(now["state"], state.state.array, equal_nan=True))
-        return not all(same)
+        found = ((WEIGHTS, state.weights), (STATE, state.state))
+        return not all(np.array_equal(now[s], flat.array, equal_nan=True) for s, flat in found)
 
     # ---- the end of an epoch -------------------------------------------------------------------
 
@@ -240,7 +240,7 @@ class Watcher:
         if parts is None:
             return None
         try:
-            weights = self.job.fetch(0, "weights").view(np.float32)
+            weights = self.job.fetch(0, WEIGHTS).view(np.float32)
             slots = {name: [self._slot(name, r) for r in ranks if self._owns(r)]
                      for name in self.plan.slots}  # fmt: skip
         except (BridgeError, ConfigError):  # ConfigError: the rank's board has gone
@@ -262,4 +262,4 @@ class Watcher:
 
     def _slot(self, name: str, rank: int) -> tuple[int, int, np.ndarray]:
         lo, hi = self.slices[rank]
-        return lo, hi, self.job.fetch(rank, f"slot:{name}").view(np.float32)
+        return lo, hi, self.job.fetch(rank, SLOT(name)).view(np.float32)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import errors
+from zoo_keras.engine import spaces
 from zoo_keras.errors import ConfigError, DataError, ZooKerasError
 from zoo_keras.spark import cluster
 from zoo_keras.spark.data import frames
@@ -110,16 +111,16 @@ class _Task:
     def measure(self, parcel: Parcel, partition: int, items: Iterator[Any]) -> Measured:
         """Metric state of one partition."""
         worker = worker_for(parcel)
-        worker.spaces["metrics"][:] = 0
+        worker.spaces[spaces.METRICS][:] = 0
         for i in self.counted:
-            worker.spaces[f"var{i}"][...] = 0
+            worker.spaces[spaces.VAR(i)][...] = 0
         rows = 0
         for columns in self._chunks(parcel, partition, items):
             self._check(parcel, partition, columns, rows)
             rows += len(columns[0])
             worker.measure(columns)
-        others = [a.copy() for n, a in worker.spaces.items() if n.startswith("var")]
-        return Measured(worker.spaces["metrics"].copy(), others, rows)
+        others = [a.copy() for n, a in worker.spaces.items() if n in spaces.VAR]
+        return Measured(worker.spaces[spaces.METRICS].copy(), others, rows)
 
     def _check(self, parcel: Parcel, partition: int, columns: list, first: int) -> None:
         _, ys, _ = parcel.layout.split(columns)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from zoo_keras.engine import spaces
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.graph import Spec
 from zoo_keras.nest import flatten
@@ -89,7 +90,7 @@ def parcel_for(model: Any, where: Any, layout: Layout, size: int, threads: int) 
 
     needed = {
         name: array for name, array in state.arrays().items()
-        if name in ("weights", "state") or name.startswith("var")
+        if name in (spaces.WEIGHTS, spaces.STATE) or name in spaces.VAR
     }  # fmt: skip
 
     def make() -> tuple[Parcel, Any]:

@@ -18,6 +18,7 @@ import numpy as np
 from zoo_keras import native
 from zoo_keras.engine.program import Program
 from zoo_keras.engine.runner import Loaded, Packed, Runner
+from zoo_keras.engine.spaces import OUT, RNG, SHARE, of_batch
 from zoo_keras.graph import Spec
 from zoo_keras.spark.data.records import Layout
 from zoo_keras.spark.engine import Engine, check_engine, this_engine
@@ -91,8 +92,8 @@ class Worker:
             runner = Runner(Loaded(self.parcel.programs[rows], self._packs))
             for name, array in self.spaces.items():
                 runner.set(name, array)
-            runner.set("rng", np.zeros(2, np.int64))
-            runner.set("share", np.asarray(rows / self.sizes[0], np.float32))
+            runner.set(RNG, np.zeros(2, np.int64))
+            runner.set(SHARE, np.asarray(rows / self.sizes[0], np.float32))
             self._runners[rows] = runner
         return self._runners[rows]
 
@@ -111,11 +112,10 @@ class Worker:
         """Run on these rows of the columns; nothing of them is kept."""
         runner = self.runner(rows.stop - rows.start)
         fed = {
-            f"{letter}{i}": np.ascontiguousarray(array[rows])
-            for letter, arrays in zip("xyw", self.parcel.layout.split(columns), strict=True)
-            for i, array in enumerate(arrays)
+            name: np.ascontiguousarray(array[rows])
+            for name, array in of_batch(self.parcel.layout.split(columns)).items()
         }
-        fed.update((f"out{i}", out) for i, out in enumerate(outs))
+        fed.update(OUT.named(outs))
         for space, array in fed.items():
             runner.lend(space, array)
         runner.run(version)

@@ -1,4 +1,8 @@
-"""The local runtime: this process is the only rank. Batches in, changed weights and metrics out."""
+"""A model's State and programs in this process, which is the only rank.
+
+In: a Model, and batches as its Programs take them. Out: changed weights and metrics, predictions;
+for a fit on Spark and for scoring, the State. Knows no loop over data.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ import numpy as np
 
 from zoo_keras import native
 from zoo_keras import variables as weights_module
+from zoo_keras.engine import spaces
 from zoo_keras.engine.eager import settings
 from zoo_keras.engine.program import Program, join
 from zoo_keras.engine.runner import Crew, Loaded, Packed, Predictor, Runner
@@ -52,7 +57,7 @@ class _Ready:
         self.structure, self.specs = structure, list(specs)
         self.nested = structure if isinstance(structure, (list, tuple, dict)) else None
         self.predictor = Predictor(self.crew, self.specs)
-        self.random = "rng" in first.program.spaces
+        self.random = spaces.RNG in first.program.spaces
         self.alone = self.random or first.loaded.changes()  # one thread at a time
         self.structured, self.function = 0, None
         self.shapes: list[tuple[int, ...]] = []  # of the inputs
@@ -68,12 +73,10 @@ class _Ready:
         """Run on a batch; the caller has entered the guard. draw: the step that random ops see."""
         runner = self.crew.take()
         try:
-            fed = {f"{letter}{i}": np.ascontiguousarray(array)
-                   for letter, arrays in (("x", batch.x), ("y", batch.y), ("w", batch.weights))
-                   for i, array in enumerate(arrays)}  # fmt: skip
-            fed.update((f"out{i}", out) for i, out in enumerate(outs))
+            fed = {n: np.ascontiguousarray(a) for n, a in spaces.of_batch(batch[:3]).items()}
+            fed.update(spaces.OUT.named(outs))
             if draw is not None:
-                fed["rng"] = np.array([draw, 0], np.int64)
+                fed[spaces.RNG] = np.array([draw, 0], np.int64)
             for space, array in fed.items():
                 runner.lend(space, array)
             runner.run(version)
@@ -81,7 +84,7 @@ class _Ready:
             self.crew.give_back(runner)
 
 
-class LocalRuntime:
+class ModelPrograms:
     """Compiles and runs a model's programs here, one set for each batch shape.
 
     Any thread may call it. `lock` is held by who prepares, traces or compiles; runs take the guard
@@ -138,8 +141,8 @@ class LocalRuntime:
         self._look()
         if batch is not None and (not model.built or model._function is None):
             self.outputs(batch)
-        if training or model.compiled:
-            model._resolve_outputs(batch)
+        if batch is not None and (training or model.compiled):
+            self.resolve(batch)
         optimizer = model.optimizer if training else None
         if self.state is not None and self._made_for == (optimizer, weights_module.structure()):
             return self.state
@@ -172,13 +175,21 @@ class LocalRuntime:
                 self._outputs.put(key, found, 0)
             return found
 
+    def resolve(self, batch: Batch) -> None:
+        """Make losses and metrics for the outputs of such a batch."""
+        compiled = self.model._require_compiled("training")
+        if not compiled.resolved:
+            preds = self.outputs(batch)
+            targets = steps.target_tensors(steps.shapes_of(batch))
+            compiled.resolve(self.model.output_names, targets, preds)
+
     def _ready(self, key: Any, batch: Batch, make: Callable[[steps.Shapes], _Ready]) -> _Ready:
         found: _Ready | None = self._programs.get(key)
         if found is None:
             found = self._traced(lambda: make(steps.shapes_of(batch)))
             found.shapes = [a.shape for a in batch.x]
             runner = found.crew.first
-            own = sum(a.nbytes for n, a in runner.arrays.items() if n.startswith(_OF_A_BATCH))
+            own = sum(a.nbytes for n, a in runner.arrays.items() if _of_a_batch(n))
             self._programs.put(key, found, runner.loaded.nbytes + own)
         return found
 
@@ -194,7 +205,7 @@ class LocalRuntime:
         runner = Runner(Loaded(program, self._packs))
         for name, array in self.state.arrays().items() if self.state else ():
             runner.set(name, array)
-        runner.set("rng", self.rng)
+        runner.set(spaces.RNG, self.rng)
         return runner
 
     # ---- steps ---------------------------------------------------------------------------------
@@ -225,17 +236,17 @@ class LocalRuntime:
     def _train_runner(self, shapes: steps.Shapes, batch: Batch, state: State) -> Runner:
         optimizer = self.model.optimizer
         program = self._gradient_program(shapes, batch, state)
-        state.allocate_gradients(program.bytes_of("grads") // 4)
+        state.allocate_gradients(program.bytes_of(spaces.GRADS) // 4)
         if state.weights.size:
             program = self._with_update(program, state)
             if constraints := constraint_program(state):
                 program = join(program, constraints)
         runner = self._bound(program)
-        runner.set("norms", np.zeros(len(state.weights.offsets), np.float32))
-        runner.set("lr", optimizer.rate_array())
-        runner.set("iterations", np.asarray(optimizer.iterations.value))
+        runner.set(spaces.NORMS, np.zeros(len(state.weights.offsets), np.float32))
+        runner.set(spaces.RATE, optimizer.rate_array())
+        runner.set(spaces.ITERATIONS, np.asarray(optimizer.iterations.value))
         for space in program.spaces:  # gradients of tables, as large as the batch has ids
-            if space.startswith(_OF_A_BATCH):
+            if _of_a_batch(space):
                 runner.set(space, native.aligned(program.bytes_of(space)))
         return runner
 
@@ -266,7 +277,7 @@ class LocalRuntime:
         counts = tables.counts(gradient) if tables else ()
         update = update_program(optimizer, part, decayed, tables, counts)
         if clips_by_norm(optimizer):
-            gradient = join(gradient, norm_program(part, tables), {"out0": "norms"})
+            gradient = join(gradient, norm_program(part, tables), {spaces.OUT(0): spaces.NORMS})
         return join(gradient, update)
 
     def trained(self) -> list[Any]:
@@ -274,7 +285,7 @@ class LocalRuntime:
         return self.state.trained if self.state else self.model.trainable_variables
 
     def settle(self) -> None:
-        """Bring rows up to date that lag behind the steps made; see `training.sparse`."""
+        """Bring rows up to date that lag behind the steps made; see `training.row_updates`."""
         if self.behind is not None:
             self.behind()
         state = self.state
@@ -380,7 +391,7 @@ class LocalRuntime:
             program, outputs = steps.predict_program(self.model, state, shapes, batch.structure)
             structure = map_structure(lambda tensor: None, outputs)  # tensors hold their graph
             found = program, structure, [t.spec for t in flatten(outputs)]
-            if key[-1] and "rng" not in program.spaces:
+            if key[-1] and spaces.RNG not in program.spaces:
                 _of_equals.put(key, found, program.nbytes)
         program, structure, specs = found
         return _Ready(state, self._bound(program), structure, specs)
@@ -409,7 +420,9 @@ def _digest(model: Any, state: State) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-_OF_A_BATCH = ("rows", "sorted")  # spaces of gradients of tables, as large as a batch has ids
+def _of_a_batch(space: str) -> bool:
+    """Whether a space is as large as a batch has ids."""
+    return space in spaces.ROWS or space in spaces.SORTED
 
 
 def _prediction_key(batch: Batch) -> Any:
