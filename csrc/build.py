@@ -24,7 +24,7 @@ import sys
 import sysconfig
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -43,6 +43,8 @@ TARGETS = {
     "avx2": "avx2,fma,f16c,bmi,bmi2",
     "avx512": "avx512f,avx512bw,avx512dq,avx512vl,fma,avx2,f16c,bmi,bmi2,prfchw",
 }
+# Instructions whose models can stand in for them, with the same bits, where a CPU has none.
+EMULATED = ("amx",)
 OPTIMIZE = ["-O3"]
 SANITIZE = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
 SANITIZE += ["-fno-sanitize-recover=undefined"]
@@ -163,9 +165,10 @@ def compile_job(folder: Path, source: Path, flags: list[str]) -> Job:
     return Job(output, [*find_compiler(), *flags, *depends, "-c", str(source)], [])
 
 
-def compile_jobs(folder: Path, sanitize: bool) -> list[Job]:
+def compile_jobs(folder: Path, sanitize: bool, emulate: Sequence[str] = ()) -> list[Job]:
     """All compile jobs; writes the generated C files they need."""
     plain = LANGUAGE + include_flags() + (SANITIZE if sanitize else OPTIMIZE)
+    plain += [f"-DZK_EMULATE_{name.upper()}=1" for name in emulate]
     names = kernel_files()
     sources = [write_stub(folder, name, isa) for name in names for isa in instruction_sets()]
     sources += [path for name, path in c_files().items() if name in ONCE]
@@ -243,8 +246,9 @@ def place(library: Path, package: Path) -> None:
     print(f"  {target}", flush=True)
 
 
-def sanitized_package(folder: Path) -> Path:
-    """A package of links to zoo_keras/ for the sanitized library, so that the usual one stays."""
+def linked_package(folder: Path) -> Path:
+    """A package of links to zoo_keras/ for a library of another kind, so that the usual one
+    stays."""
     package = folder / PACKAGE
     shutil.rmtree(package, ignore_errors=True)
     package.mkdir()
@@ -254,11 +258,13 @@ def sanitized_package(folder: Path) -> Path:
     return package
 
 
-def build_c(sanitize: bool = False, verbose: bool = False) -> None:
-    """Builds the C library into zoo_keras/, or into build/sanitize/zoo_keras/."""
-    folder = BUILD / ("sanitize" if sanitize else "release")
+def build_c(sanitize: bool = False, verbose: bool = False, emulate: Sequence[str] = ()) -> None:
+    """Builds the C library into zoo_keras/, or into build/KIND/zoo_keras/ when it is sanitized or
+    emulates instructions."""
+    kind = "-".join([*(["sanitize"] if sanitize else []), *emulate])
+    folder = BUILD / (kind or "release")
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = compile_jobs(folder, sanitize)
+    jobs = compile_jobs(folder, sanitize, emulate)
     run_all(jobs, verbose)
     objects = [job.output for job in jobs]
     flags = [*LINK, *(SANITIZE if sanitize else [])]
@@ -268,7 +274,7 @@ def build_c(sanitize: bool = False, verbose: bool = False) -> None:
     run_all([link], verbose)
     if not sanitize and not was_current:
         check_symbols(library)
-    place(library, sanitized_package(folder) if sanitize else PACKAGE)
+    place(library, linked_package(folder) if kind else PACKAGE)
 
 
 def digest(sources: list[Path], words: list[str] | None = None) -> str:
@@ -411,12 +417,19 @@ def main() -> None:
         action="store_true",
         help="address and undefined-behaviour checks; goes to build/sanitize",
     )
+    parser.add_argument(
+        "--emulate",
+        action="append",
+        choices=EMULATED,
+        default=[],
+        help="scalar models in place of these instructions, same bits; goes to build/NAME",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="show every command")
     args = parser.parse_args()
     os.chdir(Path(__file__).resolve().parent.parent)
     with one_build_at_a_time():
         if not args.jar_only:
-            build_c(args.sanitize, args.verbose)
+            build_c(args.sanitize, args.verbose, args.emulate)
         if not args.c_only:
             build_jar(args.verbose)
 

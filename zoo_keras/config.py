@@ -150,6 +150,14 @@ def _gemm_reason() -> str:
     return "own kernels"
 
 
+def _amx_reason() -> str:
+    if native.has_tiles():
+        return f"{native.amx_state()}: products of bfloat16 and int8 use it"
+    if native.amx_state() == "refused":
+        return "refused by the system (arch_prctl), so it is not used"
+    return "not used" if native.amx_state() == "present" else native.amx_state()
+
+
 def show_config() -> None:
     """Print the engine's settings: instruction set, threads, and who multiplies matrices and why.
 
@@ -161,6 +169,7 @@ def show_config() -> None:
     lines = {
         "machine": platform.machine(),
         "instruction set": native.instruction_set(),
+        "AMX": _amx_reason(),
         "threads": native.threads(),
         "gemm": f"{gemm()}: {_gemm_reason()}",
         "convolution": "sums of products"

@@ -42,7 +42,7 @@ def _table_row(name: str) -> np.dtype:
 MAX_DIMS: int = lib.ZK_DIMS
 ARG, INSTR = _table_row("zk_arg"), _table_row("zk_instr")
 ISA_VARIABLE = "ZOO_KERAS_ISA"
-ISAS = ("base", "avx2", "avx512")  # of all machines, the narrowest first
+ISAS = ("base", "avx2", "avx512", "amx")  # of all machines, the narrowest first
 
 
 def _names(function: Any) -> list[str]:
@@ -120,8 +120,18 @@ _isa_changes = 0
 
 
 def instruction_set() -> str:
-    """The instruction set in use: "avx512", "avx2" or "base"."""
+    """The instruction set in use: "amx" (avx512 and tile registers), "avx512", "avx2" or "base"."""
     return ffi.string(lib.zk_isa()).decode()
+
+
+def amx_state() -> str:
+    """AMX of this machine: "present", "absent", "refused" by the system, or "emulated"."""
+    return ffi.string(lib.zk_amx_state()).decode()
+
+
+def has_tiles() -> bool:
+    """Whether programs made now may multiply bfloat16 in tile registers."""
+    return instruction_set() == "amx"
 
 
 def set_instruction_set(name: str) -> None:

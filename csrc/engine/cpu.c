@@ -3,6 +3,10 @@
 #define _GNU_SOURCE
 #include "cpu.h"
 #include <sched.h>
+#if defined(__x86_64__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #include "tiles.h"
 
 #if defined(__x86_64__)
@@ -11,6 +15,30 @@ static int has_avx512(void) {
     return HAVE("avx512f") && HAVE("avx512bw") && HAVE("avx512dq") && HAVE("avx512vl");
 }
 static int has_avx2(void) { return HAVE("avx2") && HAVE("fma") && HAVE("bmi2"); }
+
+/* AMX is no set of its own: kernels of AVX-512 that know tiles ask zk_amx. The system must be asked
+ * for the registers, once for all threads, and may refuse. */
+#define REQUEST_PERMISSION 0x1023
+#define TILE_DATA 18
+static const char *amx(void) {
+    static const char *state;
+    if (state) return state;
+#if defined(ZK_EMULATE_AMX)
+    state = "emulated";
+#else
+    const int there = has_avx512() && HAVE("amx-tile") && HAVE("amx-bf16") && HAVE("amx-int8") &&
+                      HAVE("avx512bf16") && HAVE("avx512vnni");
+    if (!there) state = "absent";
+    else if (syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA)) state = "refused";
+    else state = "present";
+#endif
+    return state;
+}
+static int has_amx(void) {
+    return has_avx512() && (!strcmp(amx(), "present") || !strcmp(amx(), "emulated"));
+}
+#else
+static const char *amx(void) { return "absent"; }
 #endif
 static int has_base(void) { return 1; }
 
@@ -20,6 +48,7 @@ static const struct {
     int (*supported)(void);
 } isas[] = {
 #if defined(__x86_64__)
+    {"amx", zk_tables_avx512, has_amx},
     {"avx512", zk_tables_avx512, has_avx512},
     {"avx2", zk_tables_avx2, has_avx2},
 #endif
@@ -34,6 +63,10 @@ static int chosen(void) {
 }
 
 const char *zk_isa(void) { return isas[chosen()].name; }
+
+const char *zk_amx_state(void) { return amx(); }
+
+int zk_amx(void) { return !strcmp(zk_isa(), "amx") && !strcmp(amx(), "present"); }
 
 const char *zk_isa_name(int index) {
     for (int i = 0; i < (int)(sizeof isas / sizeof *isas); i++)

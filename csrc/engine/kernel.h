@@ -52,6 +52,9 @@ static inline void zk_fail(const zk_call *c, const char *message) {
                                 __ATOMIC_RELAXED);
 }
 
+/* Whether the instruction set in use has the tile registers of AMX (vectors/amx.h). */
+int zk_amx(void);
+
 #define ZK_PASTE_(a, b, c) a##b##_##c
 #define ZK_PASTE(a, b, c) ZK_PASTE_(a, b, c)
 #define ZK_TABLE(file) ZK_PASTE(zk_, file, ZK_ISA)

@@ -152,6 +152,8 @@ const char *zk_compiler(void);
 const char *zk_isa(void);
 const char *zk_isa_name(int index); /* of those that this CPU has, the widest first */
 int zk_set_isa(const char *name);
+/* AMX here: "present", "absent", "refused" by the system, or "emulated". */
+const char *zk_amx_state(void);
 int zk_threads_online(void);
 
 /* Bytes of scratch memory that an instruction wants for `threads` threads, or -1 and a message. */

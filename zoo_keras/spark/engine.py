@@ -23,7 +23,8 @@ class Engine(NamedTuple):
         compiler: version of the compiler that built them.
         kernels: digest of the tables by which programs speak to C: kernel and tile names, places
             of attributes, codes.
-        isa: instruction set; between avx512 and the others results differ by rounding.
+        isa: instruction set; between avx512 and the others results differ by rounding. "amx" gives
+            the bits of avx512, but for programs that say so: see `Program.wants_tiles`.
         gemm: who multiplies matrices in programs made now, "own" or "mkl".
     """
 
@@ -78,6 +79,7 @@ def check_ranks(isas: Sequence[str]) -> None:
 
     The driver's own does not count: it only makes programs.
     """
+    isas = ["avx512" if isa == "amx" else isa for isa in isas]
     if len(set(isas)) > 1:
         found = {isa: [rank for rank, other in enumerate(isas) if other == isa] for isa in isas}
         ranks = "; ".join(f"{isa} on ranks {ranks}" for isa, ranks in found.items())
