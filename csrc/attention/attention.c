@@ -40,29 +40,33 @@ static void times(float *x, int64_t n, float by) {
     for (int64_t i = 0; i < n; i++) x[i] *= by;
 }
 
-/* Takes a row of scores into the query's maximum and sum; what was summed so far is scaled down
- * when the maximum rises. */
-static void softmax_row(const attention *w, const block *s, int64_t r, float *x, float *max,
-                        float *sum) {
+/* Takes rows of scores, `WIDTH` apart, into their queries' maxima and sums; what was summed so far
+ * is scaled down when a maximum rises. All maxima come first: a row is one long chain, and with its
+ * maximum in front two of them no longer overlap. */
+static void softmax_rows(const attention *w, const block *s, float *x, float *max, float *sum) {
     const int64_t n = padded(s->keys);
-    const float top = largest(x, n, *max);
-    const float fall = vf_exp_flush(vf_set(*max - top))[0];
-    const float more = exponentials(x, n, top);
-    if (s->s && top != *max)
-        times(w->y + query_at(w, s, w->depth) + r * query_step(w, w->depth), w->depth, fall);
-    *sum = s->s ? *sum * fall + more : more;
-    *max = top;
-    if (w->threshold) {
+    float top[ROWS] = {0}, fall[ROWS];
+    for (int64_t r = 0; r < s->rows; r++) top[r] = largest(x + r * WIDTH, n, max[r]);
+    for (int64_t r = 0; r < s->rows; r += VL)
+        vf_store(fall + r, vf_exp_flush(vf_load(max + r) - vf_load(top + r)));
+    for (int64_t r = 0; r < s->rows; r++) {
+        const float more = exponentials(x + r * WIDTH, n, top[r]);
+        if (s->s && top[r] != max[r])
+            times(w->y + query_at(w, s, w->depth) + r * query_step(w, w->depth), w->depth, fall[r]);
+        sum[r] = s->s ? sum[r] * fall[r] + more : more;
+        max[r] = top[r];
+    }
+    for (int64_t r = 0; w->threshold && r < s->rows; r++) {
         float factor[KEYS];
         draw_row(w, s, s->t + r, factor);
-        for (int64_t i = 0; i < s->keys; i++) x[i] *= factor[i];
+        for (int64_t i = 0; i < s->keys; i++) x[r * WIDTH + i] *= factor[i];
     }
 }
 
 static void forward_block(const attention *w, const block *s, const float *keys,
                           const float *values, float *tile, float *max, float *sum) {
     scores(w, s, keys, tile);
-    for (int64_t r = 0; r < s->rows; r++) softmax_row(w, s, r, tile + r * WIDTH, max + r, sum + r);
+    softmax_rows(w, s, tile, max, sum);
     product_of p = {.a = tile, .astep = WIDTH, .b = values, .k = s->keys, .adds = s->s > 0};
     p.c = w->y + query_at(w, s, w->depth), p.crow = query_step(w, w->depth);
     product(p, s->rows, w->depth);
