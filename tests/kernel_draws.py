@@ -20,6 +20,7 @@ from zoo_keras.primitives import table_rows as rows
 from zoo_keras.primitives.conv_choice import TILES
 from zoo_keras.primitives.op import registry as R
 from zoo_keras.primitives.products import DENSE_ACTIVATIONS, FUSED_ACTIVATIONS
+from zoo_keras.primitives.recurrent_activations import NAMES
 from zoo_keras.primitives.update import HOW, update_inputs
 
 KINDS = ("one", "empty", "odd", "odder", "large")
@@ -400,14 +401,21 @@ RECURRENT = {
     "lstm": (4, 2, (False, False, False, True, True, True), (0, 1), (0,)),
     "gru": (3, 1, (False, False, False, True, True), (0, 1, 2), (0, 1)),
     "gru_reset_first": (3, 1, (False, False, False, True, True), (0, 2), ()),
-    "simple_rnn": (1, 1, (True, False, True), (0,), ()),
+    "simple_rnn": (1, 1, (False, True, True), (1,), ()),
 }
+
+
+# Activations that many steps do not let grow beyond all bounds; and those of gates.
+TAME = [name for name in NAMES if name != "exponential"]
+GATES = ["sigmoid", "tanh", "hard_sigmoid", "hard_sigmoid_fifth", "sparse_sigmoid", "softsign"]
 
 
 @drawn_for(*RECURRENT)
 def recurrent(name: str, d: Draw) -> Iterator[Inputs]:
     gates, states, outputs, _, unwritten = RECURRENT[name]
-    for i, activation in enumerate(("tanh", "relu", "sigmoid", "linear")):
+    for i in range(4):
+        chosen = {"activation": d.pick(TAME) if i else "tanh"}
+        chosen |= {"recurrent_activation": d.pick(GATES)} if i > 1 and gates > 1 else {}
         batch, steps, units = d.batch(67, 33), d.size(7), d.size(33)
         u = d.floats(units, gates * units) / np.float32(np.sqrt(units))
         inputs = [d.floats(batch, steps, gates * units), u]
@@ -416,8 +424,7 @@ def recurrent(name: str, d: Draw) -> Iterator[Inputs]:
         inputs += [d.bools(batch, steps)] if i % 2 else []
         kept = tuple(not (i % 2 and k in unwritten) and (i < 2 or d.coin())
                      for k in range(len(outputs)))  # fmt: skip
-        attrs = {"reverse": d.coin(), "kept": kept}
-        yield inputs, {**attrs, "activation": activation} if gates == 1 else attrs
+        yield inputs, {"reverse": d.coin(), "kept": kept, **chosen}
 
 
 @drawn_for(*[f"{name}_grad" for name in RECURRENT])

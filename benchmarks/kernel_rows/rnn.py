@@ -38,7 +38,7 @@ KINDS = {
     "LSTM": Kind(lstm, lstm_grad, 4, 2, 6, (0, 1), "LSTM"),
     "GRU": Kind(gru, gru_grad, 3, 1, 5, (0, 1, 2), "GRU", bias=True),
     "GRU reset first": Kind(gru_reset_first, gru_reset_first_grad, 3, 1, 5, (0, 2), None),
-    "RNN": Kind(simple_rnn, simple_rnn_grad, 1, 1, 3, (0,), "RNN", attrs={"activation": "tanh"}),
+    "RNN": Kind(simple_rnn, simple_rnn_grad, 1, 1, 3, (1,), "RNN", attrs={"activation": "tanh"}),
 }
 # batch, steps, inputs, units
 SIZES = ((64, 200, 128, 128), (32, 50, 64, 128), (64, 24, 32, 256), (64, 30, 512, 512),

@@ -40,33 +40,36 @@ static void times(float *x, int64_t n, float by) {
     for (int64_t i = 0; i < n; i++) x[i] *= by;
 }
 
-/* Takes a row of scores into the query's maximum and sum; what was summed so far is scaled down
- * when the maximum rises. */
-static void softmax_row(const attention *w, const block *s, int64_t r, float *x, float *max,
-                        float *sum) {
+/* Takes rows of scores, `WIDTH` apart, into their queries' maxima and sums; what was summed so far
+ * is scaled down when a maximum rises. All maxima come first: a row is one long chain, and with its
+ * maximum in front two of them no longer overlap. */
+static void softmax_rows(const attention *w, const block *s, float *x, float *max, float *sum) {
     const int64_t n = padded(s->keys);
-    const float top = largest(x, n, *max);
-    const float fall = vf_exp_flush(vf_set(*max - top))[0];
-    const float more = exponentials(x, n, top);
-    if (s->s && top != *max)
-        times(w->y + query_at(w, s, w->depth) + r * query_step(w, w->depth), w->depth, fall);
-    *sum = s->s ? *sum * fall + more : more;
-    *max = top;
-    if (w->threshold) {
+    float top[ROWS] = {0}, fall[ROWS];
+    for (int64_t r = 0; r < s->rows; r++) top[r] = largest(x + r * WIDTH, n, max[r]);
+    for (int64_t r = 0; r < s->rows; r += VL)
+        vf_store(fall + r, vf_exp_flush(vf_load(max + r) - vf_load(top + r)));
+    for (int64_t r = 0; r < s->rows; r++) {
+        const float more = exponentials(x + r * WIDTH, n, top[r]);
+        if (s->s && top[r] != max[r])
+            times(w->y + query_at(w, s, w->depth) + r * query_step(w, w->depth), w->depth, fall[r]);
+        sum[r] = s->s ? sum[r] * fall[r] + more : more;
+        max[r] = top[r];
+    }
+    for (int64_t r = 0; w->threshold && r < s->rows; r++) {
         float factor[KEYS];
         draw_row(w, s, s->t + r, factor);
-        for (int64_t i = 0; i < s->keys; i++) x[i] *= factor[i];
+        for (int64_t i = 0; i < s->keys; i++) x[r * WIDTH + i] *= factor[i];
     }
 }
 
 static void forward_block(const attention *w, const block *s, const float *keys,
                           const float *values, float *tile, float *max, float *sum) {
     scores(w, s, keys, tile);
-    for (int64_t r = 0; r < s->rows; r++) softmax_row(w, s, r, tile + r * WIDTH, max + r, sum + r);
-    gemm_tile t = {.a = tile, .arow = WIDTH, .acol = 1, .b = values, .k = s->keys};
-    t.c = w->y + query_at(w, s, w->depth), t.crow = query_step(w, w->depth);
-    if (s->s) t.add = t.c, t.addrow = t.crow;
-    product(t, s->rows, w->depth);
+    softmax_rows(w, s, tile, max, sum);
+    product_of p = {.a = tile, .astep = WIDTH, .b = values, .k = s->keys, .adds = s->s > 0};
+    p.c = w->y + query_at(w, s, w->depth), p.crow = query_step(w, w->depth);
+    product(p, s->rows, w->depth);
 }
 
 /* y / sum, and the statistics: maximum and 1 / sum of each query. */
@@ -183,9 +186,9 @@ static void gradient_row(const attention *w, const block *s, int64_t r, float *x
 /* c = a' b, or c += a' b, for a(n, rows of c) in a tile and b(n, cols) packed. */
 static void add_turned(const float *a, int64_t n, const float *b, float *c, int64_t crow,
                        int64_t rows, int64_t cols, int fresh) {
-    gemm_tile t = {.a = a, .arow = 1, .acol = WIDTH, .b = b, .k = n, .c = c, .crow = crow};
-    if (!fresh) t.add = c, t.addrow = crow;
-    product(t, rows, cols);
+    product_of p = {.a = a, .astep = WIDTH, .turned = 1, .b = b, .k = n, .c = c, .crow = crow};
+    p.adds = !fresh;
+    product(p, rows, cols);
 }
 
 /* fresh: nothing was added to the gradients of these keys yet. */
@@ -195,13 +198,8 @@ static void backward_block(const attention *w, const block *s, const bench *m, i
     pack_plain(w->q + q, qstep, s->rows, w->width, m->queries);
     pack_plain(w->g + g, gstep, s->rows, w->depth, m->grads);
     scores(w, s, m->turned, m->p);
-    const gemm_tile dp = {.a = w->g + g,
-                          .arow = gstep,
-                          .acol = 1,
-                          .b = m->values,
-                          .k = w->depth,
-                          .c = m->dp,
-                          .crow = WIDTH};
+    product_of dp = {.a = w->g + g, .astep = gstep, .b = m->values, .k = w->depth};
+    dp.c = m->dp, dp.crow = WIDTH;
     product(dp, s->rows, padded(s->keys));
     for (int64_t r = 0; r < s->rows; r++) {
         const float known = dot(w->g + g + r * gstep, w->out + g + r * gstep, w->depth);
@@ -211,9 +209,8 @@ static void backward_block(const attention *w, const block *s, const bench *m, i
                s->keys, w->depth, fresh);
     add_turned(m->dp, s->rows, m->queries, w->dk + key_at(w, s, w->width), key_step(w, w->width),
                s->keys, w->width, fresh);
-    gemm_tile dq = {.a = m->dp, .arow = WIDTH, .acol = 1, .b = m->plain, .k = s->keys};
+    product_of dq = {.a = m->dp, .astep = WIDTH, .b = m->plain, .k = s->keys, .adds = s->s > 0};
     dq.c = w->dq + q, dq.crow = qstep;
-    if (s->s) dq.add = dq.c, dq.addrow = qstep;
     product(dq, s->rows, w->width);
 }
 

@@ -4,9 +4,13 @@
 #ifndef ZK_ATTENTION_H
 #define ZK_ATTENTION_H
 #include <float.h>
-#include "gemm.h"
 #include "gemm_pack.h"
 #include "philox.h"
+#if defined(ZK_ISA_AVX512)
+#include "gemm_wide.h"
+#else
+#include "gemm.h"
+#endif
 
 #define ROWS 128
 #define KEYS 128
@@ -128,12 +132,40 @@ static void pack_turned(const float *x, int64_t step, int64_t n, int64_t width, 
     for (int64_t i = 0; i < padded(n) * width && scale != 1; i++) out[i] *= scale;
 }
 
-/* c(rows, cols) = a(rows, k) b(k, cols) + add; b in panels. The tile stands at the first element.
- */
-static void product(gemm_tile t, int64_t rows, int64_t cols) {
+/* c(rows, cols) = a(rows, k) b(k, cols), or += if `adds`; a by rows or turned, whose steps lie
+ * `astep` floats apart then, b in panels. */
+typedef struct {
+    const float *a, *b;
+    float *c;
+    int64_t astep, crow, k;
+    int turned, adds;
+} product_of;
+
+#if defined(ZK_ISA_AVX512)
+/* Columns in tiles of 64, then what is left; rows in tiles as equal as can be. */
+static void product(product_of p, int64_t rows, int64_t cols) {
+    for (int64_t j = 0, n; j < cols; j += n) {
+        n = zk_min(WIDE_PANELS * PANEL, cols - j);
+        const int64_t panels = zk_ceil(n, PANEL), tiles = zk_ceil(rows, wide_rows[panels - 1]);
+        const int64_t small = tiles ? rows / tiles : 0, larger = tiles ? rows % tiles : 0;
+        wide_tile t = {.a = p.a, .astep = p.astep, .b = p.b + j * p.k, .k = p.k, .c = p.c + j};
+        t.bstep = PANEL, t.bpanel = p.k * PANEL, t.crow = t.addrow = p.crow, t.fetch = t.b;
+        t.last = (int)(n - (panels - 1) * PANEL);
+        for (int64_t i = 0; i < tiles; i++) {
+            const int64_t count = small + (i < larger);
+            t.add = p.adds ? t.c : NULL;
+            wide_kernel[p.turned][panels - 1][count - 1](&t);
+            t.a += p.turned ? count : count * p.astep, t.c += count * p.crow;
+        }
+    }
+}
+#else
+static void product(product_of p, int64_t rows, int64_t cols) {
     const int64_t most = zk_ceil(rows, zk_max(1, zk_ceil(rows, GEMM_ROWS)));
     const int64_t wide = GEMM_WIDE(most) * PANEL;
-    t.bstep = PANEL, t.bpanel = t.k * PANEL;
+    gemm_tile t = {.a = p.a, .b = p.b, .c = p.c, .k = p.k, .bstep = PANEL, .bpanel = p.k * PANEL};
+    t.arow = p.turned ? 1 : p.astep, t.acol = p.turned ? p.astep : 1, t.crow = p.crow;
+    if (p.adds) t.add = t.c, t.addrow = p.crow;
     for (int64_t j = 0, n; j < cols; j += n) {
         n = cols - j < wide ? PANEL : wide;
         t.cols = (int)zk_min(cols - j, n);
@@ -142,6 +174,7 @@ static void product(gemm_tile t, int64_t rows, int64_t cols) {
         if (t.add) t.add += n;
     }
 }
+#endif
 
 /* One row of scores of query t with its masks; the rest of the last panel becomes -inf. */
 ZK_INLINE void mask_row(const attention *w, const block *s, int64_t t, float *x) {
@@ -162,9 +195,9 @@ ZK_INLINE void mask_row(const attention *w, const block *s, int64_t t, float *x)
 
 /* The scores of a block: tile(rows, keys) from its queries and turned keys, times scale. */
 static void scores(const attention *w, const block *s, const float *keys, float *tile) {
-    gemm_tile t = {.a = w->q + query_at(w, s, w->width), .b = keys, .c = tile};
-    t.arow = query_step(w, w->width), t.acol = 1, t.k = w->width, t.crow = WIDTH;
-    product(t, s->rows, padded(s->keys));
+    product_of p = {.a = w->q + query_at(w, s, w->width), .b = keys, .c = tile};
+    p.astep = query_step(w, w->width), p.k = w->width, p.crow = WIDTH;
+    product(p, s->rows, padded(s->keys));
     for (int64_t r = 0; r < s->rows; r++) mask_row(w, s, s->t + r, tile + r * WIDTH);
 }
 

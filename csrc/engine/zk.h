@@ -14,8 +14,30 @@ enum { ZK_PANEL = 16 }; /* floats across a packed panel, in every instruction se
 enum { ZK_OWN, ZK_MKL };
 
 /* Activations that a kernel applies as it stores. From ZK_GELU on they are for matrix products
- * only, not for convolutions. */
-enum { ZK_LINEAR, ZK_RELU, ZK_TANH, ZK_SIGMOID, ZK_RELU6, ZK_GELU, ZK_GELU_TANH, ZK_SILU };
+ * only, not for convolutions; those after ZK_SILU, and none of these three, for recurrent layers:
+ * their derivative follows from their result. ZK_HARD_SIGMOID_FIFTH has Keras 2's slope, 1 / 5. */
+enum {
+    ZK_LINEAR,
+    ZK_RELU,
+    ZK_TANH,
+    ZK_SIGMOID,
+    ZK_RELU6,
+    ZK_GELU,
+    ZK_GELU_TANH,
+    ZK_SILU,
+    ZK_HARD_SIGMOID,
+    ZK_HARD_SIGMOID_FIFTH,
+    ZK_SPARSE_SIGMOID,
+    ZK_HARD_TANH,
+    ZK_LEAKY_RELU,
+    ZK_ELU,
+    ZK_SELU,
+    ZK_SOFTPLUS,
+    ZK_LOG_SIGMOID,
+    ZK_SOFTSIGN,
+    ZK_SPARSE_PLUS,
+    ZK_EXPONENTIAL
+};
 
 /* Places of attributes: matmul, dense, dense_packed, dense_int8. */
 enum { ZK_MATMUL_TRANSPOSE_A, ZK_MATMUL_TRANSPOSE_B, ZK_MATMUL_BY };
@@ -41,6 +63,10 @@ enum {
     ZK_ATTENTION_RATE,
     ZK_ATTENTION_SEED
 };
+
+/* Of recurrent layers; INNER is the activation of gates. Flags: which outputs are wanted, or which
+ * of the optional inputs behind the mask there are. */
+enum { ZK_RNN_REVERSE, ZK_RNN_ACTIVATION, ZK_RNN_INNER, ZK_RNN_MASK, ZK_RNN_FLAGS };
 
 /* Winograd's points are 0, +-P/Q, +-Q/P and infinity for 4 outputs, 0, +-1 and infinity for 2. */
 enum { ZK_WINOGRAD_P = 2, ZK_WINOGRAD_Q = 3 };

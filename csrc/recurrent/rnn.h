@@ -1,64 +1,260 @@
-/* What the recurrent kernels share: a whole sequence is run by one task for some rows of the batch,
- * with the recurrent matrix packed once. In: the call. Out: the cut into tasks, the packed matrix
- * and the products of a step. It knows no gate.
+/* What the recurrent layers share: a whole sequence is run by one task for some rows of the batch,
+ * with the recurrent matrix packed once. In: the call, and a layer's arithmetic on a few units of a
+ * row. Out: the cut into tasks, the packed matrix, the products and the loops of a step. It knows
+ * no gate.
  *
  * Rows never meet, and a row's sums do not depend on the rows beside it: so the cut may follow the
  * number of threads and no bit of the result does. */
 #ifndef ZK_RNN_H
 #define ZK_RNN_H
+#include "gemm_pack.h"
+#include "rnn_act.h"
+#if defined(ZK_ISA_AVX512)
+#include "gemm_wide.h"
+#define RNN_PANELS WIDE_PANELS /* of a group, unless the gates of 16 units are more */
+#else
 #include "gemm.h"
+#define RNN_PANELS 1
+#endif
 
 #define RNN_ROWS 18        /* rows of a task, at most, when the packed matrix fits the L2 cache */
 #define RNN_MANY_ROWS 36   /* and when it does not, so that it is read less often */
 #define RNN_RESIDENT 98304 /* floats of a matrix that stays in the L2 cache */
 
-/* The common part of a call. All arrays are row-major with the time inside: (batch, steps, ...). */
+/* Gates by their place: those of the LSTM, and of the GRU. */
+enum { IN = 0, FORGET = 1, UPDATE = 0, RESET = 1, CANDIDATE = 2, OUT = 3 };
+
+/* The packed columns of some gates, of k rows; backward they are turned. */
 typedef struct {
+    const struct rnn *s;
+    const float *from;
+    float *to;
+    int64_t k, gates;
+} rnn_matrix;
+
+/* A call of either direction. Sequences are (batch, steps, units), those of gates (batch, steps,
+ * gates * units); optional ones are NULL. */
+typedef struct rnn {
     const zk_call *call;
     int64_t batch, steps, units, gates;
-    int64_t padded; /* units, rounded up to whole panels: the row length of scratch memory */
+    int64_t padded; /* units, rounded up to whole panels: the row length of states in scratch */
+    int64_t zrow;   /* and that of products (forward), or gradients of gates (backward) */
     int64_t pieces;
-    int64_t local; /* floats of scratch memory of a thread */
-    int reverse;
-    const uint8_t *mask; /* (batch, steps), 0 where the state stays; NULL: nowhere */
-    const float *u;      /* (units, gates * units) */
+    int back, reverse, act, inner; /* inner: the activation of gates */
+    const uint8_t *mask;           /* (batch, steps), 0 where the state stays */
+    const float *matrix, *bias;    /* (units, gates * units), (gates * units) */
+    const float *h0, *c0;          /* where h and c begin: backward, the last gradients */
+    const float *xp, *dy, *first;  /* first: forward's c0, which backward of the LSTM reads */
+    float *gates_at, *extra, *prev, *y, *h, *c, *dx, *dp;
     float *packed, *scratch;
+    rnn_matrix u[2]; /* what a step multiplies by */
 } rnn;
 
-/* Sets all but pointers, from the recurrent matrix's shape and an array (batch, steps, ...). */
-static rnn rnn_of(const zk_call *c, const zk_arg *sequence, const zk_arg *matrix) {
-    rnn s = {.call = c, .batch = sequence->dims[0], .steps = sequence->dims[1]};
+/* Rows [b0, b0 + rows) at time t, and their scratch memory: the states before and after the step,
+ * a second state of the layer's own, products or gradients of gates. */
+typedef struct {
+    int64_t b0, rows, t;
+    float *h, *next, *more, *z;
+} rnn_rows;
+
+/* One row at one step. at: its place in sequences; z: its products, those of a gate `wide` floats
+ * apart; in the other arrays unit j has place j. */
+typedef struct {
+    int64_t b, t, at, wide;
+    int kept; /* the mask keeps the state */
+    float *h, *next, *more, *z;
+} rnn_row;
+
+/* One step of a layer; and its arithmetic on n units of a row from unit j on. */
+typedef void rnn_step(const rnn *s, const rnn_rows *m);
+typedef void rnn_units(const rnn *s, const rnn_row *r, int64_t j, int64_t n, int act, int inner);
+
+/* ---- the cut into tasks ---------------------------------------------------------------------- */
+
+/* Sets all but pointers. The recurrent matrix is the first input with two axes, the first input a
+ * sequence of gates. */
+static rnn rnn_of(const zk_call *c, int back) {
+    const zk_arg *sequence = c->a + c->nout, *matrix = sequence;
+    while (matrix->ndim != 2) matrix++;
+    rnn s = {.call = c, .batch = sequence->dims[0], .steps = sequence->dims[1], .back = back};
     s.units = matrix->dims[0], s.gates = matrix->dims[1] / zk_max(s.units, 1);
     s.padded = zk_ceil(s.units, PANEL) * PANEL;
-    s.reverse = c->attr[0] != 0;
+    s.zrow = back ? s.gates * s.units + PANEL : zk_max(s.gates, RNN_PANELS) * PANEL;
+    s.reverse = c->attr[ZK_RNN_REVERSE] != 0;
+    s.act = (int)c->attr[ZK_RNN_ACTIVATION], s.inner = (int)c->attr[ZK_RNN_INNER];
     const int64_t floats = s.gates * s.units * s.units;
     const int64_t rows = c->threads * (floats > RNN_RESIDENT ? RNN_MANY_ROWS : RNN_ROWS);
     s.pieces = zk_min(s.batch, c->threads * zk_ceil(s.batch, rows));
     return s;
 }
 
-/* Rows of the largest piece. */
-static int64_t rnn_rows(const rnn *s) { return s->pieces ? zk_ceil(s->batch, s->pieces) : 0; }
+/* Rows of the largest piece; floats of a state of them, and of a thread's scratch memory. */
+static int64_t rnn_most(const rnn *s) { return s->pieces ? zk_ceil(s->batch, s->pieces) : 0; }
+static int64_t rnn_state(const rnn *s) { return rnn_most(s) * s->padded; }
+static int64_t rnn_local(const rnn *s) { return 3 * rnn_state(s) + rnn_most(s) * s->zrow; }
 
-static int64_t rnn_packed_floats(const rnn *s) { return s->gates * s->units * s->padded; }
-
-static int64_t rnn_scratch(const rnn *s, int64_t local) {
-    return (rnn_packed_floats(s) + s->call->threads * local) * (int64_t)sizeof(float);
+static int64_t rnn_scratch(const zk_call *c, int back) {
+    const rnn s = rnn_of(c, back);
+    return (s.gates * s.units * s.padded + c->threads * rnn_local(&s)) * (int64_t)sizeof(float);
 }
-
-/* Splits the scratch memory: the packed matrix, then `local` floats for each thread. */
-static void rnn_place(rnn *s, int64_t local) {
-    s->packed = (float *)s->call->scratch;
-    s->scratch = s->packed + rnn_packed_floats(s);
-    s->local = local;
-}
+static int64_t rnn_forward_scratch(const zk_call *c) { return rnn_scratch(c, 0); }
+static int64_t rnn_back_scratch(const zk_call *c) { return rnn_scratch(c, 1); }
 
 /* The natural place in time of the step that runs as number `i`. */
 ZK_INLINE int64_t rnn_time(const rnn *s, int64_t i) { return s->reverse ? s->steps - 1 - i : i; }
 
-ZK_INLINE int rnn_masked(const rnn *s, int64_t row, int64_t t) {
-    return s->mask && !s->mask[row * s->steps + t];
+/* Copies rows between an array (batch, units) and scratch rows; NULL as the source means zeros. */
+static void rnn_fetch(const rnn *s, const float *from, const rnn_rows *m, float *to) {
+    for (int64_t r = 0; r < m->rows; r++)
+        for (int64_t j = 0; j < s->padded; j++)
+            to[r * s->padded + j] = from && j < s->units ? from[(m->b0 + r) * s->units + j] : 0;
 }
+static void rnn_deliver(const rnn *s, const float *from, const rnn_rows *m, float *to) {
+    for (int64_t r = 0; to && r < m->rows; r++)
+        memcpy(to + (m->b0 + r) * s->units, from + r * s->padded, (size_t)s->units * sizeof *to);
+}
+
+typedef struct {
+    const rnn *s;
+    rnn_step *step;
+} rnn_run;
+
+/* The whole sequence for the rows of a task. Backward h is the gradient of the state. */
+static void rnn_task(void *ctx, int64_t task, int thread) {
+    const rnn_run *run = ctx;
+    const rnn *s = run->s;
+    const int64_t b0 = s->batch * task / s->pieces, size = rnn_state(s);
+    float *at = s->scratch + thread * rnn_local(s);
+    rnn_rows m = {.b0 = b0, .rows = s->batch * (task + 1) / s->pieces - b0};
+    m.h = at, m.next = at + size, m.more = at + 2 * size, m.z = at + 3 * size;
+    rnn_fetch(s, s->h0, &m, m.h);
+    rnn_fetch(s, s->c0, &m, m.more);
+    for (int64_t i = 0; i < s->steps; i++) {
+        m.t = rnn_time(s, s->back ? s->steps - 1 - i : i);
+        run->step(s, &m);
+        float *before = m.h;
+        if (!s->back) m.h = m.next, m.next = before;
+    }
+    rnn_deliver(s, m.h, &m, s->h);
+    rnn_deliver(s, m.more, &m, s->c);
+}
+
+static void rnn_start(const rnn *s, rnn_step *step) {
+    rnn_run run = {s, step};
+    zk_parallel(s->call, s->pieces, rnn_task, &run);
+}
+
+/* ---- the arguments of a call ----------------------------------------------------------------- */
+
+/* The next optional input, or NULL when its flag is 0; an output, or NULL when nobody reads it. */
+static void *rnn_next(const zk_call *c, int flag, int *place) {
+    return c->attr[flag] != 0 ? c->p[(*place)++] : NULL;
+}
+static float *rnn_output(const zk_call *c, int i) {
+    return c->attr[ZK_RNN_FLAGS + i] != 0 ? c->p[i] : NULL;
+}
+
+static void rnn_place(rnn *s) {
+    s->packed = (float *)s->call->scratch;
+    s->scratch = s->packed + s->gates * s->units * s->padded;
+}
+
+/* out [gates, extra], prev, y, h, [c]  in xp, u, [bias], h0, [c0], [mask] */
+static rnn rnn_forward(const zk_call *c, int bias, int cells) {
+    rnn s = rnn_of(c, 0);
+    int in = c->nout, out = 0;
+    s.xp = c->p[in++], s.matrix = c->p[in++];
+    if (bias) s.bias = c->p[in++];
+    s.h0 = c->p[in++];
+    if (cells) s.c0 = c->p[in++];
+    s.mask = rnn_next(c, ZK_RNN_MASK, &in);
+    if (c->nout > 3) s.gates_at = rnn_output(c, out++), s.extra = rnn_output(c, out++);
+    s.prev = rnn_output(c, out++), s.y = rnn_output(c, out++), s.h = rnn_output(c, out++);
+    if (cells) s.c = rnn_output(c, out++);
+    rnn_place(&s);
+    return s;
+}
+
+/* What backward is given behind its input number `in`: [mask], [dy], [dh], [dc]. */
+static void rnn_given(rnn *s, int in, int cells) {
+    const zk_call *c = s->call;
+    in += c->nout;
+    s->mask = rnn_next(c, ZK_RNN_MASK, &in), s->dy = rnn_next(c, ZK_RNN_FLAGS, &in);
+    s->h0 = rnn_next(c, ZK_RNN_FLAGS + 1, &in);
+    if (cells) s->c0 = rnn_next(c, ZK_RNN_FLAGS + 2, &in);
+    rnn_place(s);
+}
+
+/* ---- products -------------------------------------------------------------------------------- */
+
+/* Units of a group of panels, which one tile multiplies: for each gate as many panels. */
+ZK_INLINE int64_t rnn_wide(const rnn_matrix *m) { return zk_max(1, RNN_PANELS / m->gates) * PANEL; }
+
+static void rnn_pack_group(void *ctx, int64_t group, int thread) {
+    const rnn_matrix *m = ctx;
+    const rnn *s = m->s;
+    const int64_t row = s->gates * s->units, wide = rnn_wide(m), first = group * wide;
+    const int64_t end = zk_min(s->padded, first + wide);
+    float *to = m->to + first * m->gates * m->k;
+    (void)thread;
+    for (int64_t g = 0; g < m->gates; g++)
+        for (int64_t j = first; j < end; j += PANEL, to += m->k * PANEL) {
+            const int64_t cols = zk_min(PANEL, s->units - j);
+            if (s->back) pack_columns(m->from + j * row, row, m->k, cols, to);
+            else pack_rows(m->from + g * s->units + j, row, m->k, cols, to);
+        }
+}
+
+/* Packs the columns of `count` gates: panels (k, 16), those of a group one after another. */
+static void rnn_pack(rnn *s, int64_t gate, int64_t count, rnn_matrix *m) {
+    const int64_t column = gate * s->units;
+    *m = (rnn_matrix){.s = s, .from = s->matrix + column, .to = s->packed + column * s->padded};
+    m->k = s->back ? count * s->units : s->units, m->gates = s->back ? 1 : count;
+    zk_parallel(s->call, zk_ceil(s->padded, rnn_wide(m)), rnn_pack_group, m);
+}
+
+/* z(rows, gates * wide) = a(rows, k) times the group from unit j on, or += if `adds`. */
+#if defined(ZK_ISA_AVX512)
+static void rnn_product(const rnn_matrix *m, int64_t j, int64_t wide, const float *a, int64_t arow,
+                        int64_t rows, float *z, int64_t zrow, int adds) {
+    const int64_t panels = m->gates * wide / PANEL, most = wide_rows[panels - 1];
+    const int64_t tiles = zk_ceil(rows, most), small = rows / tiles, larger = rows % tiles;
+    wide_tile t = {.a = a, .astep = arow, .b = m->to + j * m->gates * m->k, .k = m->k, .c = z};
+    t.bstep = PANEL, t.bpanel = m->k * PANEL, t.crow = t.addrow = zrow, t.last = PANEL;
+    t.fetch = t.b + panels * m->k * PANEL, t.fetchstep = PANEL; /* the next group comes from L3 */
+    for (int64_t i = 0; i < tiles; i++) {
+        const int64_t n = small + (i < larger);
+        t.add = adds ? t.c : NULL;
+        wide_kernel[0][panels - 1][n - 1](&t);
+        t.a += n * arow, t.c += n * zrow, t.fetch += m->k / 4 * PANEL;
+    }
+}
+#else
+static void rnn_product(const rnn_matrix *m, int64_t j, int64_t wide, const float *a, int64_t arow,
+                        int64_t rows, float *z, int64_t zrow, int adds) {
+    const int64_t panels = m->gates * wide / PANEL, most = zk_ceil(rows, zk_ceil(rows, GEMM_ROWS));
+    const float *b = m->to + j * m->gates * m->k;
+    for (int64_t p = 0, w; p < panels; p += w) {
+        w = panels - p < GEMM_WIDE(most) ? 1 : GEMM_WIDE(most);
+        gemm_tile t = {.a = a, .arow = arow, .acol = 1, .b = b + p * m->k * PANEL, .k = m->k};
+        t.c = z + p * PANEL, t.add = adds ? t.c : NULL, t.cols = (int)w * PANEL;
+        t.bstep = PANEL, t.bpanel = m->k * PANEL, t.crow = zrow, t.addrow = adds ? zrow : 0;
+        gemm_rows(&t, rows, w > 1, 0);
+    }
+}
+#endif
+
+/* to(rows, padded) = a(rows, k) times the turned matrix, or += if `adds`. */
+static void rnn_back_product(const rnn_matrix *m, const rnn_rows *rows, const float *a, float *to,
+                             int adds) {
+    const rnn *s = m->s;
+    for (int64_t j = 0, wide; j < s->units; j += wide) {
+        wide = zk_min(rnn_wide(m), s->padded - j);
+        rnn_product(m, j, wide, a, s->zrow, rows->rows, to + j, s->padded, adds);
+    }
+}
+
+/* ---- the units of a step --------------------------------------------------------------------- */
 
 ZK_INLINE vf rnn_choose(int first, vf a, vf b) { return first ? a : b; }
 
@@ -70,127 +266,73 @@ ZK_INLINE void rnn_store(float *p, vf v, int64_t n) {
     if (n < VL) vf_store_first(p, v, n);
     else vf_store(p, v);
 }
-
-/* panel(steps, 16) = b(steps, cols), zero beyond cols */
-static void rnn_pack_rows(const float *b, int64_t brow, int64_t steps, int64_t cols, float *panel) {
-    for (int64_t t = 0; t < steps; t++, b += brow, panel += PANEL)
-        for (int64_t i = 0; i < PANEL; i++) panel[i] = i < cols ? b[i] : 0;
+ZK_INLINE void rnn_keep(float *p, int64_t at, vf v, int64_t n) {
+    if (p) rnn_store(p + at, v, n);
 }
 
-/* panel(steps, 16) = b(cols, steps) turned, zero beyond cols */
-static void rnn_pack_turned(const float *b, int64_t brow, int64_t steps, int64_t cols,
-                            float *panel) {
-    for (int64_t i = 0; i < PANEL; i++)
-        for (int64_t t = 0; t < steps; t++) panel[t * PANEL + i] = i < cols ? b[i * brow + t] : 0;
+/* Where unit j of a gate lies in an array of gates. */
+ZK_INLINE int64_t rnn_gate(const rnn *s, const rnn_row *r, int gate, int64_t j) {
+    return s->gates * r->at + gate * s->units + j;
 }
 
-/* Block `block` of 16 units: one panel (units, 16) for each gate, side by side. */
-static inline void rnn_pack_block(void *ctx, int64_t block, int thread) {
-    const rnn *s = ctx;
-    const int64_t cols = zk_min(PANEL, s->units - block * PANEL), size = s->units * PANEL;
-    (void)thread;
-    for (int64_t g = 0; g < s->gates; g++)
-        rnn_pack_rows(s->u + g * s->units + block * PANEL, s->gates * s->units, s->units, cols,
-                      s->packed + (block * s->gates + g) * size);
+/* The new state of n units, and what is kept of it. */
+ZK_INLINE void rnn_leave(const rnn *s, const rnn_row *r, int64_t j, int64_t n, vf state) {
+    vf_store(r->next + j, state);
+    rnn_keep(s->y, r->at + j, state, n);
+    rnn_keep(s->prev, r->at + j, vf_load(r->h + j), n);
 }
 
-/* Block `block` of 16 rows of the matrix, turned: a panel (gates * units, 16). */
-static inline void rnn_pack_turned_block(void *ctx, int64_t block, int thread) {
-    const rnn *s = ctx;
-    const int64_t width = s->gates * s->units;
-    (void)thread;
-    rnn_pack_turned(s->u + block * PANEL * width, width, width,
-                    zk_min(PANEL, s->units - block * PANEL), s->packed + block * width * PANEL);
+/* The gradient of the state after the step. */
+ZK_INLINE vf rnn_arriving(const rnn *s, const rnn_row *r, int64_t j, int64_t n) {
+    vf d = vf_load(r->h + j);
+    if (s->dy) d += rnn_load(s->dy + r->at + j, n);
+    return d;
 }
 
-static void rnn_pack(rnn *s, zk_task block) { zk_parallel(s->call, s->padded / PANEL, block, s); }
+/* Fetches what the step that runs next reads, and what it writes. */
+ZK_INLINE void rnn_prefetch(const rnn *s, const rnn_row *r, int64_t j) {
+    const int64_t far = s->reverse != s->back ? -s->units : s->units, at = r->at + far + j;
+    const float *gates = (s->back ? s->gates_at : s->xp) + s->gates * (r->at + far) + j;
+    for (int64_t g = 0; g < s->gates; g++) __builtin_prefetch(gates + g * s->units);
+    if (s->extra) __builtin_prefetch(s->extra + at, 1);
+    if (s->prev) __builtin_prefetch(s->prev + at, 1);
+}
 
-/* z(rows, 16 * panels) = a(rows, k) b, or += if `adds`; b is panels (k, 16), one after another. */
-static void rnn_product(const float *a, int64_t arow, int64_t rows, const float *b, int64_t k,
-                        int64_t panels, float *z, int64_t zrow, int adds) {
-    const int64_t tiles = zk_ceil(rows, GEMM_ROWS), small = rows / tiles, larger = rows % tiles;
-    const int64_t wide = GEMM_WIDE(small + (larger > 0));
-    for (int64_t p = 0, w; p < panels; p += w) {
-        w = panels - p < wide ? 1 : wide;
-        gemm_tile t = {.a = a, .b = b + p * k * PANEL, .c = z + p * PANEL, .k = k};
-        t.add = adds ? t.c : NULL, t.cols = (int)w * PANEL;
-        t.arow = arow, t.acol = 1, t.bstep = PANEL, t.bpanel = k * PANEL;
-        t.crow = zrow, t.addrow = adds ? zrow : 0;
-        for (int64_t i = 0; i < tiles; i++) {
-            const int64_t n = small + (i < larger);
-            gemm_kernel[n - 1][w > 1](&t);
-            t.a += n * arow, t.c += n * zrow, t.add += n * t.addrow;
-        }
+/* Units [j, end) of row r, 16 at a time. */
+ZK_INLINE void rnn_each(const rnn *s, const rnn_rows *m, int64_t r, float *z, int64_t j,
+                        int64_t end, int64_t wide, rnn_units *units, int act, int inner) {
+    const int64_t b = m->b0 + r, row = r * s->padded;
+    rnn_row at = {.b = b, .t = m->t, .at = (b * s->steps + m->t) * s->units, .wide = wide, .z = z};
+    at.h = m->h + row, at.next = m->next + row, at.more = m->more + row;
+    at.kept = s->mask && !s->mask[b * s->steps + m->t];
+    for (; j < end; j += VL) {
+        if (j % PANEL == 0) rnn_prefetch(s, &at, j);
+        if (end - j >= VL) units(s, &at, j, VL, act, inner);
+        else units(s, &at, j, end - j, act, inner);
     }
 }
 
-/* Copies rows between an array (batch, units) and scratch rows, `padded` floats apart. NULL as the
- * source means zeros. */
-static void rnn_fetch(const rnn *s, const float *from, int64_t rows, float *to) {
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t j = 0; j < s->padded; j++)
-            to[r * s->padded + j] = from && j < s->units ? from[r * s->units + j] : 0;
-}
-static void rnn_deliver(const rnn *s, const float *from, int64_t rows, float *to) {
-    for (int64_t r = 0; to && r < rows; r++)
-        memcpy(to + r * s->units, from + r * s->padded, (size_t)s->units * sizeof *to);
-}
-
-/* A place in an array, NULL where the array is. */
-ZK_INLINE float *rnn_at(float *p, int64_t offset) { return p ? p + offset : NULL; }
-
-/* Fetches `count` places that are `step` floats apart, `far` floats away. */
-ZK_INLINE void rnn_prefetch(const float *p, int count, int64_t step, int64_t far) {
-    for (int g = 0; g < count; g++) __builtin_prefetch(p + far + g * step);
-}
-
-/* Scratch rows of a forward task: states before and after the step, and products of a block. */
-typedef struct {
-    float *h, *next, *z;
-} rnn_memory;
-
-/* One step of a layer at time t: states from m->h to m->next, for rows from b0 on. */
-typedef void (*rnn_step)(const void *layer, const rnn_memory *m, int64_t b0, int64_t rows,
-                         int64_t t);
-
-/* Runs the whole sequence for the rows of a task. Scratch: two states, then the layer's own. */
-static void rnn_run(const rnn *s, rnn_step step, const void *layer, const float *h0, float *h,
-                    int64_t task, int thread) {
-    const int64_t b0 = s->batch * task / s->pieces, b1 = s->batch * (task + 1) / s->pieces;
-    const int64_t size = rnn_rows(s) * s->padded;
-    float *at = s->scratch + thread * s->local;
-    rnn_memory m = {at, at + size, at + 2 * size};
-    rnn_fetch(s, h0 + b0 * s->units, b1 - b0, m.h);
-    for (int64_t i = 0; i < s->steps; i++) {
-        step(layer, &m, b0, b1 - b0, rnn_time(s, i));
-        float *before = m.h;
-        m.h = m.next, m.next = before;
+/* Forward: the products of a group of units, a times the matrix, then the units, for all rows. */
+ZK_INLINE void rnn_groups(const rnn *s, const rnn_rows *m, const rnn_matrix *u, const float *a,
+                          rnn_units *units, int act, int inner) {
+    for (int64_t j = 0, wide; j < s->units; j += wide) {
+        wide = zk_min(rnn_wide(u), s->padded - j);
+        rnn_product(u, j, wide, a, s->padded, m->rows, m->z, u->gates * wide, 0);
+        for (int64_t r = 0; r < m->rows; r++)
+            rnn_each(s, m, r, m->z + r * u->gates * wide - j, j, zk_min(s->units, j + wide), wide,
+                     units, act, inner);
     }
-    rnn_deliver(s, m.h, b1 - b0, rnn_at(h, b0 * s->units));
 }
 
-/* One step backwards: dh is the gradient of the state after the step, then before it. */
-typedef void (*rnn_back_step)(const void *layer, float *dh, float *local, int64_t b0, int64_t rows,
-                              int64_t t);
-
-/* Runs the whole sequence backwards for the rows of a task. dh: NULL, or of the last state. */
-static void rnn_run_back(const rnn *s, rnn_back_step step, const void *layer, const float *dh,
-                         float *dh0, int64_t task, int thread) {
-    const int64_t b0 = s->batch * task / s->pieces, b1 = s->batch * (task + 1) / s->pieces;
-    float *carried = s->scratch + thread * s->local;
-    rnn_fetch(s, dh ? dh + b0 * s->units : NULL, b1 - b0, carried);
-    for (int64_t i = s->steps - 1; i >= 0; i--)
-        step(layer, carried, carried + rnn_rows(s) * s->padded, b0, b1 - b0, rnn_time(s, i));
-    rnn_deliver(s, carried, b1 - b0, dh0 + b0 * s->units);
+/* Backward: all units of all rows; z are the gradients of the row's gates. */
+ZK_INLINE void rnn_back_units(const rnn *s, const rnn_rows *m, rnn_units *units, int act,
+                              int inner) {
+    for (int64_t r = 0; r < m->rows; r++)
+        rnn_each(s, m, r, m->z + r * s->zrow, 0, s->units, s->units, units, act, inner);
 }
 
-/* An output, or NULL when its flag says that nobody reads it. `flag`: place of the first one. */
-static float *rnn_output(const zk_call *c, int i, int flag) {
-    return c->attr[flag + i] != 0 ? c->p[i] : NULL;
-}
-
-/* The next optional input, or NULL when its flag is 0. */
-static const void *rnn_optional(const zk_call *c, int flag, int *next) {
-    return c->attr[flag] != 0 ? c->p[c->nout + (*next)++] : NULL;
-}
+/* Runs a loop with the usual activations as constants, so that they are inlined, or with others. */
+#define RNN_USUAL(s, loop, ...)                                                                  \
+    ((s)->act == ZK_TANH && (s)->inner == ZK_SIGMOID ? loop(s, __VA_ARGS__, ZK_TANH, ZK_SIGMOID) \
+                                                     : loop(s, __VA_ARGS__, (s)->act, (s)->inner))
 #endif

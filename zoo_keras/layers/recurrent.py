@@ -116,8 +116,8 @@ class SimpleRNN(_OwnCell):
 class LSTM(_OwnCell):
     """LSTMCell over sequences (batch, steps, features).
 
-    Takes the arguments of LSTMCell and of RNN. With tanh, sigmoid and no recurrent dropout the
-    whole sequence is one instruction. https://keras.io/api/layers/recurrent_layers/lstm/
+    Takes the arguments of LSTMCell and of RNN. With built-in activations (docs/engine.md lists
+    them) and no recurrent dropout the whole sequence is one instruction. https://keras.io/api/layers/recurrent_layers/lstm/
 
     >>> LSTM(4, return_sequences=True)(np.ones((2, 3, 5))).shape
     (2, 3, 4)
@@ -159,8 +159,8 @@ class LSTM(_OwnCell):
 class GRU(_OwnCell):
     """GRUCell over sequences (batch, steps, features).
 
-    Takes the arguments of GRUCell and of RNN. With tanh, sigmoid and no recurrent dropout the
-    whole sequence is one instruction. https://keras.io/api/layers/recurrent_layers/gru/
+    Takes the arguments of GRUCell and of RNN. With built-in activations (docs/engine.md lists
+    them) and no recurrent dropout the whole sequence is one instruction. https://keras.io/api/layers/recurrent_layers/gru/
 
     >>> GRU(4, return_sequences=True)(np.ones((2, 3, 5))).shape
     (2, 3, 4)

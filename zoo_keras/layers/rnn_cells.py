@@ -6,9 +6,11 @@ In: inputs of a step (batch, features) and states (batch, units). Out: the outpu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import FunctionType
 from typing import Any
 
 from zoo_keras import activations, initializers, ops
+from zoo_keras.configs.registration import get_registered_name
 from zoo_keras.layers.base.weight_options import add_weight
 from zoo_keras.layers.rnn_cell_base import (
     RecurrentCell,
@@ -17,7 +19,7 @@ from zoo_keras.layers.rnn_cell_base import (
 )
 from zoo_keras.primitives import gru as rnn_gru
 from zoo_keras.primitives import recurrent as rnn
-from zoo_keras.primitives.products import FUSED_ACTIVATIONS
+from zoo_keras.primitives.recurrent_activations import NAMES
 
 # Outputs of a sequence and the last states.
 Sequences = tuple[Any, list[Any]]
@@ -31,8 +33,20 @@ def _like_states(state: Any, states: Any) -> Any:
     return [state] if isinstance(states, (list, tuple)) else state
 
 
-def _standard(cell: Any) -> bool:
-    return cell.activation is activations.tanh and cell.recurrent_activation is activations.sigmoid
+def _kernel_names(cell: Any) -> dict[str, str] | None:
+    """The cell's activations as the recurrent kernels call them; None when they lack one."""
+    found = {option: _kernel_name(getattr(cell, option)) for option in cell._activations}
+    named = {option: name for option, name in found.items() if name is not None}
+    return named if len(named) == len(found) else None
+
+
+def _kernel_name(function: Any) -> str | None:
+    if not isinstance(function, FunctionType):
+        return None
+    if get_registered_name(function) == "keras2>hard_sigmoid":
+        return "hard_sigmoid_fifth"
+    name = function.__name__
+    return name if name in NAMES and function is getattr(activations, name, None) else None
 
 
 def _projected(cell: RecurrentCell, x: Any, bias: Any, training: Any) -> Any:
@@ -106,15 +120,15 @@ class SimpleRNNCell(RecurrentCell):
         self, x: Any, states: Sequence[Any], mask: Sequence[Any], reverse: bool, training: Any
     ) -> Sequences | None:
         """All steps in one instruction; None when only step by step is possible."""
-        name = getattr(self.activation, "__name__", "")
-        known = name in FUSED_ACTIVATIONS and self.activation is getattr(activations, name, None)
-        if type(self) is not SimpleRNNCell or not known or (training and self.recurrent_dropout):
+        names = _kernel_names(self)
+        if type(self) is not SimpleRNNCell or names is None:
+            return None
+        if training and self.recurrent_dropout:
             return None
         xp = _projected(self, x, self.bias, training)
-        y, _, last = rnn.simple_rnn(
-            xp, self.recurrent_kernel, states[0], *mask, reverse=reverse, kept=(True,) * 3,
-            activation=name,
-        )  # fmt: skip
+        _, y, last = rnn.simple_rnn(
+            xp, self.recurrent_kernel, states[0], *mask, reverse=reverse, kept=(True,) * 3, **names
+        )
         return y, [last]
 
 
@@ -205,13 +219,14 @@ class LSTMCell(RecurrentCell):
         self, x: Any, states: Sequence[Any], mask: Sequence[Any], reverse: bool, training: Any
     ) -> Sequences | None:
         """All steps in one instruction; None when only step by step is possible."""
-        if type(self) is not LSTMCell or not _standard(self):
+        names = _kernel_names(self)
+        if type(self) is not LSTMCell or names is None:
             return None
         if training and self.recurrent_dropout:
             return None
         xp = _projected(self, x, self.bias, training)
         made = rnn.lstm(
-            xp, self.recurrent_kernel, *states, *mask, reverse=reverse, kept=(True,) * 6
+            xp, self.recurrent_kernel, *states, *mask, reverse=reverse, kept=(True,) * 6, **names
         )
         return made[3], [made[4], made[5]]
 
@@ -313,12 +328,14 @@ class GRUCell(RecurrentCell):
         self, x: Any, states: Sequence[Any], mask: Sequence[Any], reverse: bool, training: Any
     ) -> Sequences | None:
         """All steps in one instruction; None when only step by step is possible."""
-        if type(self) is not GRUCell or not _standard(self):
+        names = _kernel_names(self)
+        if type(self) is not GRUCell or names is None:
             return None
         if training and self.recurrent_dropout:
             return None
         bias, state_bias = self._biases()
-        xp, how = _projected(self, x, bias, training), {"reverse": reverse, "kept": (True,) * 5}
+        xp = _projected(self, x, bias, training)
+        how: dict[str, Any] = {"reverse": reverse, "kept": (True,) * 5, **names}
         u = self.recurrent_kernel
         if self.reset_after:
             if state_bias is None:

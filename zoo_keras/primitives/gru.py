@@ -18,6 +18,7 @@ from zoo_keras.primitives.op import op
 from zoo_keras.primitives.recurrent import (
     Kept,
     check,
+    every_activation,
     filled,
     fits,
     flags,
@@ -28,11 +29,11 @@ from zoo_keras.primitives.recurrent import (
     only_kept,
     optional_inputs,
     sequence_samples,
-    sigmoid,
     times,
     used_rows,
     weight_grad,
 )
+from zoo_keras.primitives.recurrent_activations import activate, slope
 from zoo_keras.primitives.reduce import reduce_sum
 from zoo_keras.primitives.row_rules import rows_in
 
@@ -52,7 +53,7 @@ def _outputs(xp: Spec, h0: Spec, kept: Kept) -> tuple[Spec, ...]:
 
 
 def _gru_spec(
-    xp: Spec, u: Spec, bias: Spec, h0: Spec, *mask: Spec, reverse: bool, kept: Kept
+    xp: Spec, u: Spec, bias: Spec, h0: Spec, *mask: Spec, reverse: bool, kept: Kept, **how: str
 ) -> tuple[Spec, ...]:
     check(xp, u, (h0,), 3, mask)
     if bias.shape != u.shape[1:]:
@@ -61,13 +62,22 @@ def _gru_spec(
 
 
 def _gru_grad_rule(
-    g: Any, y: Any, xp: Any, u: Any, bias: Any, h0: Any, *mask: Any, reverse: bool, kept: Kept
+    g: Any,
+    y: Any,
+    xp: Any,
+    u: Any,
+    bias: Any,
+    h0: Any,
+    *mask: Any,
+    reverse: bool,
+    kept: Kept,
+    **how: str,
 ) -> tuple[Any, ...]:
     if not all(kept[:3]):
-        y = gru(xp, u, bias, h0, *mask, reverse=reverse, kept=(True,) * 5)
+        y = gru(xp, u, bias, h0, *mask, reverse=reverse, kept=(True,) * 5, **how)
     gates, inner, before = y[:3]
     optional, given = optional_inputs([*(mask or (None,)), *g[3:]])
-    dx, dp, dh0 = gru_grad(gates, inner, before, u, *optional, reverse=reverse, given=given)
+    dx, dp, dh0 = gru_grad(gates, inner, before, u, *optional, reverse=reverse, given=given, **how)
     db = reduce_sum(dp, axes=(0, 1), keepdims=False)
     return dx, weight_grad(before, dp), db, dh0, *[None for _ in mask]
 
@@ -80,7 +90,7 @@ def _gru_grad_rule(
     attrs_to_c=flags(4),
     dtypes=fits,
     inplace=(0,),
-    samples=sequence_samples(3, 1, bias=True, kept=_LIGHT),
+    samples=every_activation(lambda **how: sequence_samples(3, 1, bias=True, kept=_LIGHT, **how)),
 )
 def gru(
     xp: np.ndarray,
@@ -90,6 +100,8 @@ def gru(
     *mask: np.ndarray,
     reverse: bool,
     kept: Kept,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
 ) -> tuple[np.ndarray, ...]:
     """A GRU over sequences, its reset gate applied to state u + bias.
 
@@ -103,8 +115,8 @@ def gru(
     h = h0
     for t in times(xp.shape[1], reverse):
         x, p = _three(xp[:, t]), _three(h @ u + bias)
-        z, r = sigmoid(x[0] + p[0]), sigmoid(x[1] + p[1])
-        candidate = np.tanh(x[2] + r * p[2])
+        z, r = (activate(x[i] + p[i], recurrent_activation) for i in (0, 1))
+        candidate = activate(x[2] + r * p[2], activation)
         gates[:, t] = np.concatenate([z, r, candidate], 1)
         inner[:, t], before[:, t] = p[2], h
         used = used_rows(mask[0] if mask else None, t)
@@ -114,7 +126,14 @@ def gru(
 
 
 def _gru_grad_spec(
-    gates: Spec, inner: Spec, before: Spec, u: Spec, *optional: Spec, reverse: bool, given: Kept
+    gates: Spec,
+    inner: Spec,
+    before: Spec,
+    u: Spec,
+    *optional: Spec,
+    reverse: bool,
+    given: Kept,
+    **how: str,
 ) -> tuple[Spec, ...]:
     return gates, gates, Spec((gates.shape[0], u.shape[0]), gates.dtype)
 
@@ -125,7 +144,7 @@ def _gru_grad_spec(
     attrs_to_c=given_flags,
     dtypes=fits,
     inplace=(0,),
-    samples=grad_samples([3, 1, 1], 3, 0),
+    samples=every_activation(lambda **how: grad_samples([3, 1, 1], 3, 0, **how)),
 )
 def gru_grad(
     gates: np.ndarray,
@@ -135,6 +154,8 @@ def gru_grad(
     *optional: np.ndarray,
     reverse: bool,
     given: Kept,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradients of gru by the projected inputs, by the recurrent product, and by the first state.
 
@@ -148,8 +169,9 @@ def gru_grad(
         z, r, a = _three(gates[:, t])
         used = used_rows(mask, t)
         dh = dh if dy is None else dh + dy[:, t]
-        da = dh * (1 - z) * (1 - a * a)
-        dz, dr = dh * (before[:, t] - a) * z * (1 - z), da * inner[:, t] * r * (1 - r)
+        by_z, by_r = slope(z, recurrent_activation), slope(r, recurrent_activation)
+        da = dh * (1 - z) * slope(a, activation)
+        dz, dr = dh * (before[:, t] - a) * by_z, da * inner[:, t] * by_r
         dx[:, t] = np.where(used, np.concatenate([dz, dr, da], 1), 0)
         dp[:, t] = np.where(used, np.concatenate([dz, dr, da * r], 1), 0)
         dh = np.where(used, dh * z + dp[:, t] @ u.T, dh)
@@ -160,20 +182,20 @@ def gru_grad(
 
 
 def _first_spec(
-    xp: Spec, u: Spec, h0: Spec, *mask: Spec, reverse: bool, kept: Kept
+    xp: Spec, u: Spec, h0: Spec, *mask: Spec, reverse: bool, kept: Kept, **how: str
 ) -> tuple[Spec, ...]:
     check(xp, u, (h0,), 3, mask)
     return _outputs(xp, h0, kept)
 
 
 def _first_grad_rule(
-    g: Any, y: Any, xp: Any, u: Any, h0: Any, *mask: Any, reverse: bool, kept: Kept
+    g: Any, y: Any, xp: Any, u: Any, h0: Any, *mask: Any, reverse: bool, kept: Kept, **how: str
 ) -> tuple[Any, ...]:
     if not all(kept[:3]):
-        y = gru_reset_first(xp, u, h0, *mask, reverse=reverse, kept=(True,) * 5)
+        y = gru_reset_first(xp, u, h0, *mask, reverse=reverse, kept=(True,) * 5, **how)
     gates, product, before = y[:3]
     optional, given = optional_inputs([*(mask or (None,)), *g[3:]])
-    dx, dh0 = gru_reset_first_grad(gates, before, u, *optional, reverse=reverse, given=given)
+    dx, dh0 = gru_reset_first_grad(gates, before, u, *optional, reverse=reverse, given=given, **how)
     units = u.shape[0]
     open_grad = weight_grad(before, _columns(dx, 0, 2 * units))
     candidate_grad = weight_grad(product, _columns(dx, 2 * units, 3 * units))
@@ -193,7 +215,7 @@ def _columns(x: Any, begin: int, end: int) -> Any:
     attrs_to_c=flags(3),
     dtypes=fits,
     inplace=(0,),
-    samples=sequence_samples(3, 1, kept=_LIGHT),
+    samples=every_activation(lambda **how: sequence_samples(3, 1, kept=_LIGHT, **how)),
 )
 def gru_reset_first(
     xp: np.ndarray,
@@ -202,6 +224,8 @@ def gru_reset_first(
     *mask: np.ndarray,
     reverse: bool,
     kept: Kept,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
 ) -> tuple[np.ndarray, ...]:
     """A GRU over sequences, its reset gate applied to the state before the recurrent product.
 
@@ -213,8 +237,9 @@ def gru_reset_first(
     h = h0
     for t in times(xp.shape[1], reverse):
         x, p = _three(xp[:, t]), h @ u[:, : 2 * units]
-        z, r = sigmoid(x[0] + p[:, :units]), sigmoid(x[1] + p[:, units:])
-        candidate = np.tanh(x[2] + (r * h) @ u[:, 2 * units :])
+        z = activate(x[0] + p[:, :units], recurrent_activation)
+        r = activate(x[1] + p[:, units:], recurrent_activation)
+        candidate = activate(x[2] + (r * h) @ u[:, 2 * units :], activation)
         gates[:, t] = np.concatenate([z, r, candidate], 1)
         product[:, t], before[:, t] = r * h, h
         used = used_rows(mask[0] if mask else None, t)
@@ -224,7 +249,7 @@ def gru_reset_first(
 
 
 def _first_back_spec(
-    gates: Spec, before: Spec, u: Spec, *optional: Spec, reverse: bool, given: Kept
+    gates: Spec, before: Spec, u: Spec, *optional: Spec, reverse: bool, given: Kept, **how: str
 ) -> tuple[Spec, ...]:
     return gates, Spec((gates.shape[0], u.shape[0]), gates.dtype)
 
@@ -235,7 +260,7 @@ def _first_back_spec(
     attrs_to_c=given_flags,
     dtypes=fits,
     inplace=(0,),
-    samples=grad_samples([3, 1], 3, 0),
+    samples=every_activation(lambda **how: grad_samples([3, 1], 3, 0, **how)),
 )
 def gru_reset_first_grad(
     gates: np.ndarray,
@@ -244,6 +269,8 @@ def gru_reset_first_grad(
     *optional: np.ndarray,
     reverse: bool,
     given: Kept,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of gru_reset_first by the projected inputs and the first state.
 
@@ -257,9 +284,10 @@ def gru_reset_first_grad(
         (z, r, a), h = _three(gates[:, t]), before[:, t]
         used = used_rows(mask, t)
         dh = dh if dy is None else dh + dy[:, t]
-        da, dz = dh * (1 - z) * (1 - a * a), dh * (h - a) * z * (1 - z)
+        da = dh * (1 - z) * slope(a, activation)
+        dz = dh * (h - a) * slope(z, recurrent_activation)
         product = da @ u[:, 2 * units :].T
-        dr = product * h * r * (1 - r)
+        dr = product * h * slope(r, recurrent_activation)
         dx[:, t] = np.where(used, np.concatenate([dz, dr, da], 1), 0)
         back = np.concatenate([dz, dr], 1) @ u[:, : 2 * units].T
         dh = np.where(used, dh * z + product * r + back, dh)

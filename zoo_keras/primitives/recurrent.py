@@ -5,8 +5,9 @@ In: inputs projected for all steps at once, (batch, steps, gates * units), the r
 states, and what the backward ops need. A masked step keeps the state. With `reverse` the last step
 in time runs first; outputs stay at their own place in time.
 
-Every forward op has an attribute `kept`, one flag for each output: an output that is not kept has
-no elements. `passes.unread` clears the flags of what nobody reads.
+`activation` is that of candidates and states, `recurrent_activation` that of gates: names of
+`recurrent_activations`. Every forward op has an attribute `kept`, one flag for each output: an
+output that is not kept has no elements. `passes.unread` clears the flags of what nobody reads.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import numpy as np
 
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
+from zoo_keras.native import attributes
 from zoo_keras.primitives.arrays import reshape
 from zoo_keras.primitives.op import Sample, op
-from zoo_keras.primitives.products import activate, activation_code, activation_grad, matmul
+from zoo_keras.primitives.products import matmul
+from zoo_keras.primitives.recurrent_activations import NAMES, activate, code, slope
 from zoo_keras.primitives.row_rules import rows_in
 
 Kept = tuple[bool, ...]
@@ -56,20 +59,25 @@ def fits(*specs: Spec) -> bool:
     return all(s.dtype in ("float32", "bool") for s in specs)
 
 
+def _numbers(attrs: dict[str, Any], mask: bool, flags: Sequence[bool]) -> list[float]:
+    return attributes(
+        "RNN", reverse=attrs["reverse"], activation=code(attrs.get("activation", "tanh")),
+        inner=code(attrs.get("recurrent_activation", "sigmoid")), mask=mask, flags=tuple(flags),
+    )  # fmt: skip
+
+
 def flags(count: int) -> Callable[..., list[float]]:
-    """Attributes for a forward kernel: reverse, has a mask (is input number `count`), kept."""
+    """Attributes for a forward kernel: a mask is its input number `count`."""
 
     def numbers(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
-        more = [activation_code(attrs["activation"])] if "activation" in attrs else []
-        return [attrs["reverse"], len(ins) > count, *attrs["kept"], *more]
+        return _numbers(attrs, len(ins) > count, attrs["kept"])
 
     return numbers
 
 
 def given_flags(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
-    """Attributes for a backward kernel: reverse, and which optional inputs there are."""
-    more = [activation_code(attrs["activation"])] if "activation" in attrs else []
-    return [attrs["reverse"], *attrs["given"], *more]
+    """Attributes for a backward kernel: which optional inputs there are, the mask first."""
+    return _numbers(attrs, attrs["given"][0], attrs["given"][1:])
 
 
 def optional_inputs(values: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[bool, ...]]:
@@ -102,10 +110,6 @@ def used_rows(mask: Any, t: int) -> Any:
     return True if mask is None else mask[:, t, None]
 
 
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    return activate(x, "sigmoid")
-
-
 def like(x: np.ndarray, units: int) -> np.ndarray:
     return np.zeros((*x.shape[:2], units), x.dtype)
 
@@ -114,7 +118,7 @@ def like(x: np.ndarray, units: int) -> np.ndarray:
 
 
 def _lstm_spec(
-    xp: Spec, u: Spec, h0: Spec, c0: Spec, *mask: Spec, reverse: bool, kept: Kept
+    xp: Spec, u: Spec, h0: Spec, c0: Spec, *mask: Spec, reverse: bool, kept: Kept, **how: str
 ) -> tuple[Spec, ...]:
     check(xp, u, (h0, c0), 4, mask)
     sequence = Spec((*xp.shape[:2], u.shape[0]), xp.dtype)
@@ -122,14 +126,37 @@ def _lstm_spec(
 
 
 def _lstm_grad_rule(
-    g: Any, y: Any, xp: Any, u: Any, h0: Any, c0: Any, *mask: Any, reverse: bool, kept: Kept
+    g: Any,
+    y: Any,
+    xp: Any,
+    u: Any,
+    h0: Any,
+    c0: Any,
+    *mask: Any,
+    reverse: bool,
+    kept: Kept,
+    **how: str,
 ) -> tuple[Any, ...]:
     if not all(kept[:3]):
-        y = lstm(xp, u, h0, c0, *mask, reverse=reverse, kept=(True,) * 6)
+        y = lstm(xp, u, h0, c0, *mask, reverse=reverse, kept=(True,) * 6, **how)
     gates, cells, before = y[:3]
     optional, given = optional_inputs([*(mask or (None,)), *g[3:]])
-    dz, dh0, dc0 = lstm_grad(gates, cells, u, c0, *optional, reverse=reverse, given=given)
+    dz, dh0, dc0 = lstm_grad(gates, cells, u, c0, *optional, reverse=reverse, given=given, **how)
     return dz, weight_grad(before, dz), dh0, dc0, *[None for _ in mask]
+
+
+# Without exponential, which some steps make infinite; and what gates usually have.
+_TAME = [name for name in NAMES if name != "exponential"]
+_GATES = ("hard_sigmoid", "softsign", "hard_sigmoid_fifth", "sparse_sigmoid", "hard_tanh")
+
+
+def every_activation(samples: Callable[..., list[Sample]]) -> list[Sample]:
+    """Samples for the usual activations, and one size for each other one."""
+    one = [
+        samples(activation=name, recurrent_activation=_GATES[i % len(_GATES)])[i % 3]
+        for i, name in enumerate(_TAME)
+    ]
+    return [*samples(), *one]
 
 
 def sequence_samples(gates: int, states: int, bias: bool = False, **attrs: Any) -> list[Sample]:
@@ -191,7 +218,9 @@ def grad_samples(
     attrs_to_c=flags(4),
     dtypes=fits,
     inplace=(0,),
-    samples=sequence_samples(4, 2, kept=(False, False, False, True, True, True)),
+    samples=every_activation(
+        lambda **how: sequence_samples(4, 2, kept=(False, False, False, True, True, True), **how)
+    ),
 )
 def lstm(
     xp: np.ndarray,
@@ -201,6 +230,8 @@ def lstm(
     *mask: np.ndarray,
     reverse: bool,
     kept: Kept,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
 ) -> tuple[np.ndarray, ...]:
     """An LSTM over sequences. Hochreiter and Schmidhuber 1997, with a forget gate.
 
@@ -213,19 +244,27 @@ def lstm(
     h, c = h0, c0
     for t in times(xp.shape[1], reverse):
         z = xp[:, t] + h @ u
-        i, f, o = (sigmoid(z[:, k * units : (k + 1) * units]) for k in (0, 1, 3))
-        candidate = np.tanh(z[:, 2 * units : 3 * units])
+        gate = [z[:, k * units : (k + 1) * units] for k in range(4)]
+        i, f, o = (activate(gate[k], recurrent_activation) for k in (0, 1, 3))
+        candidate = activate(gate[2], activation)
         used = used_rows(mask[0] if mask else None, t)
         before[:, t] = h
         c_new = f * c + i * candidate
-        h, c = np.where(used, o * np.tanh(c_new), h), np.where(used, c_new, c)
+        h, c = np.where(used, o * activate(c_new, activation), h), np.where(used, c_new, c)
         gates[:, t] = np.concatenate([i, f, candidate, o], 1)
         cells[:, t], y[:, t] = c, h
     return keep([gates, cells, before, y, h, c], kept)
 
 
 def _lstm_grad_spec(
-    gates: Spec, cells: Spec, u: Spec, c0: Spec, *optional: Spec, reverse: bool, given: Kept
+    gates: Spec,
+    cells: Spec,
+    u: Spec,
+    c0: Spec,
+    *optional: Spec,
+    reverse: bool,
+    given: Kept,
+    **how: str,
 ) -> tuple[Spec, ...]:
     return gates, c0, c0
 
@@ -236,7 +275,7 @@ def _lstm_grad_spec(
     attrs_to_c=given_flags,
     dtypes=fits,
     inplace=(0,),
-    samples=grad_samples([4, 1], 4, 1, last=2),
+    samples=every_activation(lambda **how: grad_samples([4, 1], 4, 1, last=2, **how)),
 )
 def lstm_grad(
     gates: np.ndarray,
@@ -246,6 +285,8 @@ def lstm_grad(
     *optional: np.ndarray,
     reverse: bool,
     given: Kept,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradients of lstm by the projected inputs and the initial states.
 
@@ -259,12 +300,12 @@ def lstm_grad(
     dz, order = np.zeros_like(gates), list(times(steps, reverse))
     for k, t in reversed(list(enumerate(order))):
         i, f, a, o = (gates[:, t, n * units : (n + 1) * units] for n in range(4))
-        used, tc = used_rows(mask, t), np.tanh(cells[:, t])
+        used, tc = used_rows(mask, t), activate(cells[:, t], activation)
         c_before = cells[:, order[k - 1]] if k else c0
         dh = dh if dy is None else dh + dy[:, t]
-        d = dc + dh * o * (1 - tc * tc)
-        parts = [d * a * i * (1 - i), d * c_before * f * (1 - f), d * i * (1 - a * a),
-                 dh * tc * o * (1 - o)]  # fmt: skip
+        d = dc + dh * o * slope(tc, activation)
+        by_i, by_f, by_o = (slope(x, recurrent_activation) for x in (i, f, o))
+        parts = [d * a * by_i, d * c_before * by_f, d * i * slope(a, activation), dh * tc * by_o]
         dz[:, t] = np.where(used, np.concatenate(parts, 1), 0)
         dh, dc = np.where(used, dz[:, t] @ u.T, dh), np.where(used, d * f, dc)
     return dz, dh, dc
@@ -277,7 +318,7 @@ def _simple_spec(
     xp: Spec, u: Spec, h0: Spec, *mask: Spec, reverse: bool, kept: Kept, activation: str
 ) -> tuple[Spec, ...]:
     check(xp, u, (h0,), 1, mask)
-    activation_code(activation)
+    code(activation)
     return only_kept([xp, xp, h0], kept)
 
 
@@ -288,17 +329,17 @@ def _simple_grad_rule(
     how = {"reverse": reverse, "activation": activation}
     if not all(kept[:2]):
         y = simple_rnn(xp, u, h0, *mask, kept=(True,) * 3, **how)
-    states, before = y[:2]
-    optional, given = optional_inputs([*(mask or (None,)), g[0], g[2]])
+    before, states = y[:2]
+    optional, given = optional_inputs([*(mask or (None,)), g[1], g[2]])
     dx, dh0 = simple_rnn_grad(states, u, *optional, given=given, **how)
     return dx, weight_grad(before, dx), dh0, *[None for _ in mask]
 
 
 def _simple_samples() -> list[Sample]:
-    kept = (True, False, True)
+    kept = (False, True, True)
     return [
         sample
-        for activation in ("tanh", "relu", "sigmoid", "linear")
+        for activation in _TAME
         for sample in sequence_samples(1, 1, kept=kept, activation=activation)
     ]
 
@@ -325,7 +366,7 @@ def simple_rnn(
     """state = activation(xp + state u) over sequences. Elman 1990.
 
     xp is (batch, steps, units), u (units, units), h0 (batch, units), mask (batch, steps) bool.
-    Returns the states, the states before each step (both batch, steps, units), and the last state.
+    Returns the states before each step, the states (both batch, steps, units), and the last state.
     """
     y, before, h = np.zeros_like(xp), np.zeros_like(xp), h0
     for t in times(xp.shape[1], reverse):
@@ -333,7 +374,7 @@ def simple_rnn(
         used = used_rows(mask[0] if mask else None, t)
         h = np.where(used, activate(xp[:, t] + h @ u, activation), h)
         y[:, t] = h
-    return keep([y, before, h], kept)
+    return keep([before, y, h], kept)
 
 
 def _simple_grad_spec(
@@ -347,7 +388,7 @@ def _simple_grad_spec(
     shape=_simple_grad_spec,
     attrs_to_c=given_flags,
     dtypes=fits,
-    samples=[s for a in ("tanh", "relu") for s in grad_samples([1], 1, 0, activation=a)],
+    samples=[s for a in NAMES for s in grad_samples([1], 1, 0, activation=a)],
 )
 def simple_rnn_grad(
     y: np.ndarray,
@@ -369,6 +410,6 @@ def simple_rnn_grad(
     for t in reversed(times(steps, reverse)):
         used = used_rows(mask, t)
         dh = dh if dy is None else dh + dy[:, t]
-        dx[:, t] = np.where(used, activation_grad(dh, y[:, t], activation), 0)
+        dx[:, t] = np.where(used, dh * slope(y[:, t], activation), 0)
         dh = np.where(used, dx[:, t] @ u.T, dh)
     return dx, dh
