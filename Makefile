@@ -1,5 +1,5 @@
 # make demo | test | lint | bench | test-isas | test-spark35 | test-oracle | test-sanitize |
-#      check-aarch64 | clean
+#      test-emulated | check-aarch64 | clean
 #
 # Each target makes the Python environment that it needs (.venv, .venv-bench, .venv-spark35) and
 # builds the C library and the jar; a repeat does only what changed. To start over: rm -rf .venv*
@@ -9,7 +9,8 @@ PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
 BENCHMARKS := step latency allreduce scaling
 
-.PHONY: demo test lint bench test-isas test-spark35 test-oracle test-sanitize check-aarch64 clean
+.PHONY: demo test lint bench test-isas test-spark35 test-oracle test-sanitize \
+    test-emulated check-aarch64 clean
 .DELETE_ON_ERROR:
 
 demo: .venv/zoo-demo
@@ -65,6 +66,11 @@ test-sanitize: .venv/zoo-dev
 	    PYTHONPATH=build/sanitize $(PYTEST) tests/test_*_ops.py tests/test_ops.py \
 	    tests/test_gemm.py tests/test_conv*.py tests/test_pool.py tests/test_chain.py \
 	    tests/test_kernel_coverage.py tests/test_along_axis.py tests/test_native_loop.py
+
+# The AVX-512 kernels on a CPU that has AVX2 alone: the same bits, by intrinsics written out.
+test-emulated: .venv/zoo-dev
+	.venv/bin/python csrc/build.py --inplace --c-only --emulate=avx512
+	PYTHONPATH=build/emulate-avx512 ZOO_KERAS_ISA=avx512 $(PYTEST) -q $(KERNEL_TESTS)
 
 # All C sources compile for 64-bit ARM (Debian: gcc-aarch64-linux-gnu); they are not run there.
 check-aarch64:

@@ -24,7 +24,7 @@ import sys
 import sysconfig
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -43,7 +43,12 @@ TARGETS = {
     "avx2": "avx2,fma,f16c,bmi,bmi2",
     "avx512": "avx512f,avx512bw,avx512dq,avx512vl,fma,avx2,f16c,bmi,bmi2,prfchw",
 }
+# Instructions that a build can write out, with the same bits, for CPUs that lack them: name -> what
+# the kernels of "avx512" are compiled for then. C sees ZK_EMULATE_<NAME>.
+EMULATED = {"avx512": TARGETS["avx2"]}
 OPTIMIZE = ["-O3"]
+# -O1, for the compiler's time, and the passes of -O2 that decide where a * b + c is fused.
+EMULATE = ["-O1", "-fexpensive-optimizations", "-ftree-pre", "-fcode-hoisting", "-Wno-psabi"]
 SANITIZE = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
 SANITIZE += ["-fno-sanitize-recover=undefined"]
 LANGUAGE = ["-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fno-semantic-interposition"]
@@ -111,9 +116,8 @@ def include_flags() -> list[str]:
     return [f"-I{folder}" for folder in sorted(folders)]
 
 
-def write_stub(folder: Path, name: str, isa: str) -> Path:
+def write_stub(folder: Path, name: str, isa: str, target: str) -> Path:
     """A C file that compiles kernel file `name` for one instruction set."""
-    target = instruction_sets()[isa]
     lines = [f"#define ZK_ISA {isa}", f"#define ZK_ISA_{isa.upper()} 1"]
     lines += [f'#pragma GCC target("{target}")'] if target else []
     lines += [f'#include "{name}.c"', ""]
@@ -163,14 +167,36 @@ def compile_job(folder: Path, source: Path, flags: list[str]) -> Job:
     return Job(output, [*find_compiler(), *flags, *depends, "-c", str(source)], [])
 
 
-def compile_jobs(folder: Path, sanitize: bool) -> list[Job]:
+def plain_flags(sanitize: bool, emulate: Sequence[str]) -> list[str]:
+    """What every C file is compiled with, warnings apart."""
+    optimize = SANITIZE if sanitize else EMULATE if emulate else OPTIMIZE
+    emulated = [f"-DZK_EMULATE_{name.upper()}=1" for name in emulate]
+    return LANGUAGE + include_flags() + optimize + emulated
+
+
+def kernel_jobs(folder: Path, sanitize: bool, emulate: Sequence[str]) -> list[Job]:
+    """The compile jobs of the kernel files. Sets that emulation leaves alone are the usual build's,
+    so that they are compiled once."""
+    jobs = []
+    for isa, target in instruction_sets().items():
+        alone = bool(emulate) and not sanitize and isa != "avx512"
+        place = BUILD / "release" if alone else folder
+        place.mkdir(parents=True, exist_ok=True)
+        flags = plain_flags(sanitize, () if alone else emulate) + STRICT
+        if isa == "avx512":
+            target = next((EMULATED[name] for name in emulate if EMULATED[name]), target)
+        stubs = [write_stub(place, name, isa, target) for name in kernel_files()]
+        jobs += [compile_job(place, stub, flags) for stub in stubs]
+    return jobs
+
+
+def compile_jobs(folder: Path, sanitize: bool, emulate: Sequence[str] = ()) -> list[Job]:
     """All compile jobs; writes the generated C files they need."""
-    plain = LANGUAGE + include_flags() + (SANITIZE if sanitize else OPTIMIZE)
-    names = kernel_files()
-    sources = [write_stub(folder, name, isa) for name in names for isa in instruction_sets()]
-    sources += [path for name, path in c_files().items() if name in ONCE]
-    sources += [write_tables(folder, names), write_identity(folder, plain)]
+    plain = plain_flags(sanitize, emulate)
+    sources = [path for name, path in c_files().items() if name in ONCE]
+    sources += [write_tables(folder, kernel_files()), write_identity(folder, plain)]
     jobs = [compile_job(folder, source, plain + STRICT) for source in sources]
+    jobs += kernel_jobs(folder, sanitize, emulate)
     python = ["-isystem", sysconfig.get_path("include"), "-DPy_LIMITED_API=0x030a0000"]
     return [*jobs, compile_job(folder, write_wrapper(folder), [*plain, "-Wall", *python])]
 
@@ -243,8 +269,9 @@ def place(library: Path, package: Path) -> None:
     print(f"  {target}", flush=True)
 
 
-def sanitized_package(folder: Path) -> Path:
-    """A package of links to zoo_keras/ for the sanitized library, so that the usual one stays."""
+def linked_package(folder: Path) -> Path:
+    """A package of links to zoo_keras/ for a library of another kind, so that the usual one
+    stays."""
     package = folder / PACKAGE
     shutil.rmtree(package, ignore_errors=True)
     package.mkdir()
@@ -254,11 +281,14 @@ def sanitized_package(folder: Path) -> Path:
     return package
 
 
-def build_c(sanitize: bool = False, verbose: bool = False) -> None:
-    """Builds the C library into zoo_keras/, or into build/sanitize/zoo_keras/."""
-    folder = BUILD / ("sanitize" if sanitize else "release")
+def build_c(sanitize: bool = False, verbose: bool = False, emulate: Sequence[str] = ()) -> None:
+    """Builds the C library into zoo_keras/, or into build/KIND/zoo_keras/ when it is sanitized or
+    emulates instructions."""
+    words = [f"emulate-{name}" for name in emulate]
+    kind = "-".join(["sanitize", *words] if sanitize else words)
+    folder = BUILD / (kind or "release")
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = compile_jobs(folder, sanitize)
+    jobs = compile_jobs(folder, sanitize, emulate)
     run_all(jobs, verbose)
     objects = [job.output for job in jobs]
     flags = [*LINK, *(SANITIZE if sanitize else [])]
@@ -268,7 +298,7 @@ def build_c(sanitize: bool = False, verbose: bool = False) -> None:
     run_all([link], verbose)
     if not sanitize and not was_current:
         check_symbols(library)
-    place(library, sanitized_package(folder) if sanitize else PACKAGE)
+    place(library, linked_package(folder) if kind else PACKAGE)
 
 
 def digest(sources: list[Path], words: list[str] | None = None) -> str:
@@ -400,6 +430,22 @@ def prepare_metadata_for_build_editable(
     return str(backend().prepare_metadata_for_build_editable(metadata_directory, config_settings))
 
 
+def emulated_names(words: str) -> list[str]:
+    """The names of `--emulate`, in the order of EMULATED."""
+    wanted = set(words.split(","))
+    if unknown := sorted(wanted - set(EMULATED)):
+        stop(
+            f"--emulate knows no {unknown[0]!r}. Received: {words}. Give names of "
+            f"{', '.join(EMULATED)}, with commas between."
+        )
+    if platform.machine() != "x86_64":
+        stop(
+            f"--emulate writes out instructions of x86-64. Received: {platform.machine()}. Leave it "
+            "out here."
+        )
+    return [name for name in EMULATED if name in wanted]
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Builds zoo_keras' C library and jar.")
@@ -411,12 +457,20 @@ def main() -> None:
         action="store_true",
         help="address and undefined-behaviour checks; goes to build/sanitize",
     )
+    parser.add_argument(
+        "--emulate",
+        type=emulated_names,
+        default=[],
+        metavar="NAME[,NAME]",
+        help=f"write these instructions out for CPUs that lack them ({', '.join(EMULATED)}); goes to "
+        "build/emulate-NAME",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="show every command")
     args = parser.parse_args()
     os.chdir(Path(__file__).resolve().parent.parent)
     with one_build_at_a_time():
         if not args.jar_only:
-            build_c(args.sanitize, args.verbose)
+            build_c(args.sanitize, args.verbose, args.emulate)
         if not args.c_only:
             build_jar(args.verbose)
 

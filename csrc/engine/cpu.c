@@ -7,10 +7,14 @@
 
 #if defined(__x86_64__)
 #define HAVE(feature) __builtin_cpu_supports(feature)
-static int has_avx512(void) {
-    return HAVE("avx512f") && HAVE("avx512bw") && HAVE("avx512dq") && HAVE("avx512vl");
-}
 static int has_avx2(void) { return HAVE("avx2") && HAVE("fma") && HAVE("bmi2"); }
+static int has_avx512(void) {
+#if defined(ZK_EMULATE_AVX512)
+    return has_avx2();
+#else
+    return HAVE("avx512f") && HAVE("avx512bw") && HAVE("avx512dq") && HAVE("avx512vl");
+#endif
+}
 #endif
 static int has_base(void) { return 1; }
 

@@ -7,6 +7,9 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+#if defined(ZK_ISA_AVX512) && defined(ZK_EMULATE_AVX512)
+#include "avx512_on_avx2.h"
+#endif
 
 #if defined(ZK_ISA_AVX512)
 #define VL 16
