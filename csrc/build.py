@@ -439,10 +439,8 @@ def emulated_names(words: str) -> list[str]:
             f"{', '.join(EMULATED)}, with commas between."
         )
     if platform.machine() != "x86_64":
-        stop(
-            f"--emulate writes out instructions of x86-64. Received: {platform.machine()}. Leave it "
-            "out here."
-        )
+        found = platform.machine()
+        stop(f"--emulate writes out instructions of x86-64. Received: {found}. Leave it out here.")
     return [name for name in EMULATED if name in wanted]
 
 
@@ -462,8 +460,8 @@ def main() -> None:
         type=emulated_names,
         default=[],
         metavar="NAME[,NAME]",
-        help=f"write these instructions out for CPUs that lack them ({', '.join(EMULATED)}); goes to "
-        "build/emulate-NAME",
+        help="write instructions out for CPUs that lack them; goes to build/emulate-NAME. "
+        f"Names: {', '.join(EMULATED)}",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="show every command")
     args = parser.parse_args()
