@@ -28,7 +28,55 @@ E __m512 e_sqrt(__m512 a) {
     return (__m512)x;
 }
 
+/* Parts of floats, and tables. Fractions of negative numbers are NaN, as vmath_avx512.h asks. */
+E __m512 e_scalef(__m512 a, __m512 b) {
+    e_f x = (e_f)a, n = (e_f)b;
+    E_EACH(16)
+    x[i] = n[i] != n[i] ? n[i] : ldexpf(x[i], (int)floorf(fmaxf(fminf(n[i], 999), -999)));
+    return (__m512)x;
+}
+E __m512 e_getexp(__m512 a) {
+    e_f x = (e_f)a;
+    E_EACH(16) x[i] = logbf(x[i]);
+    return (__m512)x;
+}
+E float e_fraction(float x) {
+    int exponent;
+    if (x == 0 || x == INFINITY) return copysignf(1, x);
+    if (x != x || x < 0) return x != x ? x : -NAN;
+    const float half = frexpf(x, &exponent);
+    return half < 0.75f ? 2 * half : half;
+}
+E __m512 e_getmant(__m512 a) {
+    e_f x = (e_f)a;
+    E_EACH(16) x[i] = e_fraction(x[i]);
+    return (__m512)x;
+}
+E __m512 e_permute(__m512i index, __m512 a) {
+    e_f x = {0};
+    E_EACH(16) x[i] = ((e_f)a)[((e_i)index)[i] & 15];
+    return (__m512)x;
+}
+E __m512 e_permute2(__m512 a, __m512i index, __m512 b) {
+    e_f x = {0};
+    E_EACH(16) {
+        const int32_t j = ((e_i)index)[i];
+        x[i] = j & 16 ? ((e_f)b)[j & 15] : ((e_f)a)[j & 15];
+    }
+    return (__m512)x;
+}
+
 /* Masks and memory. */
+E __mmask16 e_less(__m512 a, __m512 b) {
+    uint32_t m = 0;
+    E_EACH(16) m |= (uint32_t)(((e_f)a)[i] < ((e_f)b)[i]) << i;
+    return (__mmask16)m;
+}
+E __m512 e_mask_add(__m512 rest, __mmask16 m, __m512 a, __m512 b) {
+    e_f x = (e_f)rest;
+    E_EACH(16) if (m >> i & 1) x[i] = ((e_f)a)[i] + ((e_f)b)[i];
+    return (__m512)x;
+}
 E __mmask16 e_signs(__m512i a) {
     uint32_t m = 0;
     E_EACH(16) m |= (uint32_t)(((e_i)a)[i] < 0) << i;
@@ -60,6 +108,10 @@ E __m512i e_set1(int32_t x) { return (__m512i)((e_i){0} + x); }
 E __m512i e_mul_epu32(__m512i a, __m512i b) {
     return (__m512i)(((e_l)a & 0xffffffff) * ((e_l)b & 0xffffffff));
 }
+E __m512i e_max_epi32(__m512i a, __m512i b) {
+    e_i more = (e_i)a > (e_i)b;
+    return (__m512i)(((e_i)a & more) | ((e_i)b & ~more));
+}
 E __m512i e_ternary_ca(__m512i a, __m512i b, __m512i c) { return (a & b) | (~a & c); }
 E __m512i e_mask_subtract_bytes(__m512i rest, __mmask64 m, __m512i a, __m512i b) {
     e_b x = (e_b)rest;
@@ -73,9 +125,21 @@ E __m512i e_dpbusd(__m512i c, __m512i a, __m512i b) {
 }
 
 #undef _mm512_ternarylogic_epi32
+#undef _mm512_cmp_ps_mask
+#undef _mm512_getmant_ps
+#undef _mm512_getexp_ps
+#undef _mm512_scalef_ps
 #define _mm512_max_ps e_max
 #define _mm512_min_ps e_min
 #define _mm512_sqrt_ps e_sqrt
+#define _mm512_scalef_ps e_scalef
+#define _mm512_getexp_ps e_getexp
+#define _mm512_getmant_ps(a, interval, sign) e_getmant(a) /* p75_1p5, nan */
+#define _mm512_permutexvar_ps e_permute
+#define _mm512_permutex2var_ps e_permute2
+#define _mm512_cmp_ps_mask(a, b, how) e_less(a, b) /* LT_OQ */
+#define _mm512_mask_add_ps e_mask_add
+#define _mm512_max_epi32 e_max_epi32
 #define _mm512_movepi32_mask e_signs
 #define _mm512_movepi8_mask e_signs_of_bytes
 #define _mm512_mask_loadu_ps e_mask_load
