@@ -43,9 +43,13 @@ TARGETS = {
     "avx2": "avx2,fma,f16c,bmi,bmi2",
     "avx512": "avx512f,avx512bw,avx512dq,avx512vl,fma,avx2,f16c,bmi,bmi2,prfchw",
 }
-# Instructions whose models can stand in for them, with the same bits, where a CPU has none.
-EMULATED = ("amx",)
+# Instructions that a build can write out, with the same bits, for CPUs that lack them: name -> what
+# the kernels of "avx512" are compiled for then. C sees ZK_EMULATE_<NAME>.
+# AMX is reached by assembly, so its models need no other target.
+EMULATED = {"avx512": TARGETS["avx2"], "amx": ""}
 OPTIMIZE = ["-O3"]
+# -O1, for the compiler's time, and the passes of -O2 that decide where a * b + c is fused.
+EMULATE = ["-O1", "-fexpensive-optimizations", "-ftree-pre", "-fcode-hoisting", "-Wno-psabi"]
 SANITIZE = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
 SANITIZE += ["-fno-sanitize-recover=undefined"]
 LANGUAGE = ["-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fno-semantic-interposition"]
@@ -113,9 +117,8 @@ def include_flags() -> list[str]:
     return [f"-I{folder}" for folder in sorted(folders)]
 
 
-def write_stub(folder: Path, name: str, isa: str) -> Path:
+def write_stub(folder: Path, name: str, isa: str, target: str) -> Path:
     """A C file that compiles kernel file `name` for one instruction set."""
-    target = instruction_sets()[isa]
     lines = [f"#define ZK_ISA {isa}", f"#define ZK_ISA_{isa.upper()} 1"]
     lines += [f'#pragma GCC target("{target}")'] if target else []
     lines += [f'#include "{name}.c"', ""]
@@ -165,15 +168,36 @@ def compile_job(folder: Path, source: Path, flags: list[str]) -> Job:
     return Job(output, [*find_compiler(), *flags, *depends, "-c", str(source)], [])
 
 
+def plain_flags(sanitize: bool, emulate: Sequence[str]) -> list[str]:
+    """What every C file is compiled with, warnings apart."""
+    optimize = SANITIZE if sanitize else EMULATE if emulate else OPTIMIZE
+    emulated = [f"-DZK_EMULATE_{name.upper()}=1" for name in emulate]
+    return LANGUAGE + include_flags() + optimize + emulated
+
+
+def kernel_jobs(folder: Path, sanitize: bool, emulate: Sequence[str]) -> list[Job]:
+    """The compile jobs of the kernel files. Sets that emulation leaves alone are the usual build's,
+    so that they are compiled once."""
+    jobs = []
+    for isa, target in instruction_sets().items():
+        alone = bool(emulate) and not sanitize and isa != "avx512"
+        place = BUILD / "release" if alone else folder
+        place.mkdir(parents=True, exist_ok=True)
+        flags = plain_flags(sanitize, () if alone else emulate) + STRICT
+        if isa == "avx512":
+            target = next((EMULATED[name] for name in emulate if EMULATED[name]), target)
+        stubs = [write_stub(place, name, isa, target) for name in kernel_files()]
+        jobs += [compile_job(place, stub, flags) for stub in stubs]
+    return jobs
+
+
 def compile_jobs(folder: Path, sanitize: bool, emulate: Sequence[str] = ()) -> list[Job]:
     """All compile jobs; writes the generated C files they need."""
-    plain = LANGUAGE + include_flags() + (SANITIZE if sanitize else OPTIMIZE)
-    plain += [f"-DZK_EMULATE_{name.upper()}=1" for name in emulate]
-    names = kernel_files()
-    sources = [write_stub(folder, name, isa) for name in names for isa in instruction_sets()]
-    sources += [path for name, path in c_files().items() if name in ONCE]
-    sources += [write_tables(folder, names), write_identity(folder, plain)]
+    plain = plain_flags(sanitize, emulate)
+    sources = [path for name, path in c_files().items() if name in ONCE]
+    sources += [write_tables(folder, kernel_files()), write_identity(folder, plain)]
     jobs = [compile_job(folder, source, plain + STRICT) for source in sources]
+    jobs += kernel_jobs(folder, sanitize, emulate)
     python = ["-isystem", sysconfig.get_path("include"), "-DPy_LIMITED_API=0x030a0000"]
     return [*jobs, compile_job(folder, write_wrapper(folder), [*plain, "-Wall", *python])]
 
@@ -261,7 +285,8 @@ def linked_package(folder: Path) -> Path:
 def build_c(sanitize: bool = False, verbose: bool = False, emulate: Sequence[str] = ()) -> None:
     """Builds the C library into zoo_keras/, or into build/KIND/zoo_keras/ when it is sanitized or
     emulates instructions."""
-    kind = "-".join([*(["sanitize"] if sanitize else []), *emulate])
+    words = [f"emulate-{name}" for name in emulate]
+    kind = "-".join(["sanitize", *words] if sanitize else words)
     folder = BUILD / (kind or "release")
     folder.mkdir(parents=True, exist_ok=True)
     jobs = compile_jobs(folder, sanitize, emulate)
@@ -406,6 +431,20 @@ def prepare_metadata_for_build_editable(
     return str(backend().prepare_metadata_for_build_editable(metadata_directory, config_settings))
 
 
+def emulated_names(words: str) -> list[str]:
+    """The names of `--emulate`, in the order of EMULATED."""
+    wanted = set(words.split(","))
+    if unknown := sorted(wanted - set(EMULATED)):
+        stop(
+            f"--emulate knows no {unknown[0]!r}. Received: {words}. Give names of "
+            f"{', '.join(EMULATED)}, with commas between."
+        )
+    if platform.machine() != "x86_64":
+        found = platform.machine()
+        stop(f"--emulate writes out instructions of x86-64. Received: {found}. Leave it out here.")
+    return [name for name in EMULATED if name in wanted]
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Builds zoo_keras' C library and jar.")
@@ -419,10 +458,11 @@ def main() -> None:
     )
     parser.add_argument(
         "--emulate",
-        action="append",
-        choices=EMULATED,
+        type=emulated_names,
         default=[],
-        help="scalar models in place of these instructions, same bits; goes to build/NAME",
+        metavar="NAME[,NAME]",
+        help="write instructions out for CPUs that lack them; goes to build/emulate-NAME. "
+        f"Names: {', '.join(EMULATED)}",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="show every command")
     args = parser.parse_args()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -216,3 +217,23 @@ def test_wheel_holds_library_and_jar_and_fits_every_python(copy):
         names = set(archive.namelist())
     assert {"zoo_keras/_zk.abi3.so", "zoo_keras/spark/zoo_bridge.jar"} <= names
     assert "zoo_keras/deleted.py" not in names
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="emulates x86-64")
+def test_an_emulated_build_stands_beside_the_usual_one_and_shares_its_objects(copy):
+    before = (copy.root / "zoo_keras/_zk.abi3.so").read_bytes()
+    made = copy.build("--c-only", "--emulate=avx512")
+    assert {"one_avx512.o", "two_avx512.o", "program.o"} <= set(made)
+    assert "one_avx2.o" not in made
+    assert (copy.root / "zoo_keras/_zk.abi3.so").read_bytes() == before
+    stub = (copy.root / "build/emulate-avx512/one_avx512.c").read_text()
+    assert "#define ZK_ISA_AVX512 1" in stub
+    assert "avx512f" not in stub
+    built = copy.root / "build/emulate-avx512"
+    code = f"import sys; sys.path.insert(0, {str(built)!r}); from zoo_keras._zk import lib; "
+    assert copy.python(code + "print(lib.zk_sum())") == "3"
+
+
+def test_an_unknown_emulation_is_refused_by_name(copy):
+    said = copy.failure("--c-only", "--emulate=avx512,avx999")
+    assert "--emulate knows no 'avx999'. Received: avx512,avx999." in said

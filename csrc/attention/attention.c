@@ -161,9 +161,8 @@ static float dot(const float *a, const float *b, int64_t n) {
     vf sum = {0};
     int64_t i = 0;
     for (; i + VL <= n; i += VL) sum += vf_load(a + i) * vf_load(b + i);
-    float y = vf_total(sum)[0];
-    for (; i < n; i++) y += a[i] * b[i];
-    return y;
+    if (i < n) sum += vf_load_first(a + i, n - i, (vf){0}) * vf_load_first(b + i, n - i, (vf){0});
+    return vf_total(sum)[0];
 }
 
 /* A row of scores x becomes probabilities (after dropout), a row of dp their gradient by the

@@ -11,10 +11,14 @@
 
 #if defined(__x86_64__)
 #define HAVE(feature) __builtin_cpu_supports(feature)
-static int has_avx512(void) {
-    return HAVE("avx512f") && HAVE("avx512bw") && HAVE("avx512dq") && HAVE("avx512vl");
-}
 static int has_avx2(void) { return HAVE("avx2") && HAVE("fma") && HAVE("bmi2"); }
+static int has_avx512(void) {
+#if defined(ZK_EMULATE_AVX512)
+    return has_avx2();
+#else
+    return HAVE("avx512f") && HAVE("avx512bw") && HAVE("avx512dq") && HAVE("avx512vl");
+#endif
+}
 
 /* AMX is no set of its own: kernels of AVX-512 that know tiles ask zk_amx. The system must be asked
  * for the registers, once for all threads, and may refuse. */
@@ -25,6 +29,8 @@ static const char *amx(void) {
     if (state) return state;
 #if defined(ZK_EMULATE_AMX)
     state = "emulated";
+#elif defined(ZK_EMULATE_AVX512)
+    state = "absent";
 #else
     const int there = has_avx512() && HAVE("amx-tile") && HAVE("amx-bf16") && HAVE("amx-int8") &&
                       HAVE("avx512bf16") && HAVE("avx512vnni");

@@ -8,9 +8,8 @@ static float row_sum(const float *x, int64_t n) {
         a += vf_load(x + i);
         b += vf_load(x + i + VL);
     }
-    float sum = vf_total(a + b)[0];
-    for (; i < n; i++) sum += x[i];
-    return sum;
+    for (; i < n; i += VL) a += vf_load_first(x + i, zk_min(n - i, VL), (vf){0});
+    return vf_total(a + b)[0];
 }
 
 static float row_squares(const float *x, float mean, int64_t n) {
@@ -21,9 +20,11 @@ static float row_squares(const float *x, float mean, int64_t n) {
         a += u * u;
         b += v * v;
     }
-    float sum = vf_total(a + b)[0];
-    for (; i < n; i++) sum += (x[i] - mean) * (x[i] - mean);
-    return sum;
+    for (; i < n; i += VL) {
+        vf u = vf_load_first(x + i, zk_min(n - i, VL), m) - m;
+        a += u * u;
+    }
+    return vf_total(a + b)[0];
 }
 
 /* Without beta: rms_norm. */
@@ -70,29 +71,33 @@ static void rms_norm(const zk_call *c) {
     zk_parallel(c, j.k.tasks, layer_task, &j);
 }
 
+/* One row, and what its sums go to. */
+typedef struct {
+    const float *x, *g, *gamma;
+    float *dgamma, *dbeta, mean, rstd;
+    vf a, b;
+} row;
+
+/* Adds features [i, i + n) to the sums and the columns. */
+ZK_INLINE void add_features(row *r, int64_t i, const int64_t n) {
+    const vf none = {0}, gi = vf_load_first(r->g + i, n, none);
+    const vf hat = (vf_load_first(r->x + i, n, vf_set(r->mean)) - r->mean) * r->rstd;
+    const vf scaled = gi * vf_load_first(r->gamma + i, n, none);
+    r->a += scaled;
+    r->b += scaled * hat;
+    vf_store_first(r->dgamma + i, vf_load_first(r->dgamma + i, n, none) + gi * hat, n);
+    vf_store_first(r->dbeta + i, vf_load_first(r->dbeta + i, n, none) + gi, n);
+}
+
 /* Sums of g * gamma and of g * gamma * xhat over one row; adds g and g * xhat to the columns. */
 static void layer_row_sums(const job *j, int64_t r, float *restrict columns, float *sums) {
-    int64_t n = j->k.channels, i = 0;
-    const float *x = j->x + r * n, *g = j->g + r * n, *gamma = j->gamma;
-    float *dgamma = columns, *dbeta = columns + n, rstd = j->rstd[r];
-    const float mean = j->mean ? j->mean[r] : 0;
-    vf a = {0}, b = {0};
-    for (; i + VL <= n; i += VL) {
-        vf gi = vf_load(g + i), hat = (vf_load(x + i) - mean) * rstd,
-           scaled = gi * vf_load(gamma + i);
-        a += scaled;
-        b += scaled * hat;
-        vf_store(dgamma + i, vf_load(dgamma + i) + gi * hat);
-        vf_store(dbeta + i, vf_load(dbeta + i) + gi);
-    }
-    sums[0] = vf_total(a)[0], sums[1] = vf_total(b)[0];
-    for (; i < n; i++) {
-        float hat = (x[i] - mean) * rstd;
-        sums[0] += g[i] * gamma[i];
-        sums[1] += g[i] * gamma[i] * hat;
-        dgamma[i] += g[i] * hat;
-        dbeta[i] += g[i];
-    }
+    const int64_t n = j->k.channels, whole = n / VL * VL;
+    row at = {.x = j->x + r * n, .g = j->g + r * n, .gamma = j->gamma};
+    at.dgamma = columns, at.dbeta = columns + n;
+    at.mean = j->mean ? j->mean[r] : 0, at.rstd = j->rstd[r];
+    for (int64_t i = 0; i < whole; i += VL) add_features(&at, i, VL);
+    if (whole < n) add_features(&at, whole, n - whole);
+    sums[0] = vf_total(at.a)[0], sums[1] = vf_total(at.b)[0];
 }
 
 static void layer_row_backward(const job *j, int64_t r, const float *sums) {

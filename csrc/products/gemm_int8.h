@@ -146,7 +146,13 @@ static void (*const int8_kernel[INT8_ROWS][2])(const int8_tile *) = {INT8_EACH(I
 #if defined(ZK_ISA_AVX512)
 /* With VNNI one instruction does the work of three. It needs more than this file is compiled for,
  * so it is asked for at run time. */
+#if defined(ZK_EMULATE_AVX512)
+#define INT8_VNNI
+#define INT8_HAS_VNNI 1
+#else
 #define INT8_VNNI __attribute__((target("avx512vnni")))
+#define INT8_HAS_VNNI __builtin_cpu_supports("avx512vnni")
+#endif
 #define INT8_VNNI_TILE(rows)                                           \
     INT8_VNNI static void int8_vnni_plain_##rows(const int8_tile *t) { \
         int8_vnni_run(t, rows, 0);                                     \
@@ -178,7 +184,7 @@ static void (*const int8_vnni_kernel[INT8_ROWS][2])(const int8_tile *) = {
 
 ZK_INLINE void int8_multiply(const int8_tile *t, int64_t rows, int negative) {
 #if defined(ZK_ISA_AVX512)
-    if (__builtin_cpu_supports("avx512vnni")) {
+    if (INT8_HAS_VNNI) {
         int8_vnni_kernel[rows - 1][negative](t);
         return;
     }

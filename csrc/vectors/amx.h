@@ -32,7 +32,7 @@ typedef struct {
     } reg[8];
 } tiles;
 
-#if defined(ZK_ISA_AVX512) && !defined(ZK_EMULATE_AMX)
+#if defined(ZK_ISA_AVX512) && !defined(ZK_EMULATE_AMX) && !defined(ZK_EMULATE_AVX512)
 #define TILE_INSTRUCTIONS 1
 ZK_INLINE int tiles_real(void) { return zk_amx(); }
 #else

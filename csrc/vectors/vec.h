@@ -7,6 +7,9 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+#if defined(ZK_ISA_AVX512) && defined(ZK_EMULATE_AVX512)
+#include "avx512_on_avx2.h"
+#endif
 
 #if defined(ZK_ISA_AVX512)
 #define VL 16
@@ -37,7 +40,22 @@ ZK_INLINE vf vf_at_most(vf x, vf high) { return (vf)_mm512_min_ps((__m512)high, 
 ZK_INLINE vf vf_blend(vi mask, vf a, vf b) {
     return (vf)_mm512_ternarylogic_epi32((__m512i)mask, (__m512i)a, (__m512i)b, 0xca);
 }
+#if defined(ZK_EMULATE_AVX512)
 ZK_INLINE vf vf_sqrt(vf x) { return (vf)_mm512_sqrt_ps((__m512)x); }
+#else
+/* The instruction's bits in half its time: an estimate of 1 / sqrt(x), whose own bits do not show
+ * (they differ between CPUs), refined twice. Denormals, zeros, infinities, NaN: the instruction. */
+ZK_INLINE vf vf_sqrt(vf x) {
+    const __m512i from = _mm512_set1_epi32(0x0d800000), count = _mm512_set1_epi32(0x72000000);
+    vf y = (vf)_mm512_rsqrt14_ps((__m512)x), s = x * y, h = 0.5f * y, e = 0.5f - h * s;
+    h = h * e + h;
+    s = s * e + s;
+    s = (x - s * s) * h + s;
+    if (__builtin_expect(_mm512_cmpge_epu32_mask(_mm512_sub_epi32((__m512i)x, from), count), 0))
+        s = (vf)_mm512_sqrt_ps((__m512)x);
+    return s;
+}
+#endif
 ZK_INLINE int vi_any(vi mask) { return _mm512_movepi32_mask((__m512i)mask) != 0; }
 ZK_INLINE vf vf_load_first(const float *p, int64_t n, vf rest) {
     return (vf)_mm512_mask_loadu_ps((__m512)rest, (__mmask16)(0xffffu >> (VL - n)), p);

@@ -22,6 +22,10 @@ ZK_INLINE vi vi_from_float(vf x) { return __builtin_convertvector(x, vi); }
 ZK_INLINE vf vf_copysign(vf size, vf sign) {
     return (vf)(((vi)size & 0x7fffffff) | ((vi)sign & (int32_t)0x80000000));
 }
+#if defined(ZK_ISA_AVX512)
+#include "vmath_avx512.h" /* exp, log, tanh, erf */
+#endif
+
 /* The larger and the smaller of two; NaN when either is NaN. */
 ZK_INLINE vf vf_maximum(vf a, vf b) { return vf_blend((a > b) | (a != a), a, b); }
 ZK_INLINE vf vf_minimum(vf a, vf b) { return vf_blend((a < b) | (a != a), a, b); }
@@ -68,6 +72,7 @@ ZK_INLINE vf vf_exp_small(vf r) {
     return (p * r + 1.f) * r + 1.f;
 }
 
+#if !defined(ZK_ISA_AVX512)
 /* exp(x): below 1.5 ulp, gradual underflow included. The scale 2^n comes as two factors, whose
  * exponents the low bits of t hold together. */
 ZK_INLINE vf vf_exp(vf x) {
@@ -78,6 +83,7 @@ ZK_INLINE vf vf_exp(vf x) {
     vi half = (vi)t >> 1;
     return vf_exp_small(r) * (vf)(half << 23) * (vf)(((vi)t - half) << 23);
 }
+#endif
 
 /* exp(x) for x <= 88.37: below 1.5 ulp, less exact below -87.3 and 0 below -87.7. Of `count` <= 4
  * vectors step by step: where each waits for its own results, softmax takes 10 % longer. */
@@ -133,6 +139,7 @@ ZK_INLINE vf vf_split(vf x, vi *k) {
     return (vf)((vu)x - ((vu)*k << 23));
 }
 
+#if !defined(ZK_ISA_AVX512)
 /* log(x): below 1.5 ulp; -inf at 0, NaN below 0. */
 ZK_INLINE vf vf_log(vf x) {
     vi k, tiny = x < 0x1p-126f;
@@ -142,6 +149,7 @@ ZK_INLINE vf vf_log(vf x) {
     y = vf_blend(x == 0.f, vf_set(-__builtin_inff()), y);
     return vf_blend((x < 0.f) | (x != x), vf_set(__builtin_nanf("")), y);
 }
+#endif
 
 /* log(1 + x) for finite x > -1: below 2 ulp. */
 ZK_INLINE vf vf_log1p_finite(vf x) {
@@ -160,7 +168,6 @@ ZK_INLINE vf vf_log1p(vf x) {
     return vf_blend((x < -1.f) | (x != x), vf_set(__builtin_nanf("")), y);
 }
 
-/* log(1 + exp(x)): below 3 ulp. */
 /* The nearest bfloat16, ties to even; NaN stays NaN. */
 ZK_INLINE vf vf_bfloat16(vf x) {
     vu bits = (vu)x, odd = bits >> 16 & 1;
@@ -168,11 +175,13 @@ ZK_INLINE vf vf_bfloat16(vf x) {
     return vf_blend(x != x, (vf)quiet, (vf)rounded);
 }
 
+/* log(1 + exp(x)): below 3 ulp. */
 ZK_INLINE vf vf_softplus(vf x) {
     vf y = vf_log1p_finite(vf_exp(-vf_abs(x))) + vf_at_least(x, vf_set(0));
     return vf_blend(x != x, x, y);
 }
 
+#if !defined(ZK_ISA_AVX512)
 /* tanh(x): below 3 ulp. */
 ZK_INLINE vf vf_tanh(vf x) {
     vi n;
@@ -182,6 +191,7 @@ ZK_INLINE vf vf_tanh(vf x) {
     vf t = scale * vf_expm1_small(r) + (scale - 1.f); /* exp(2a) - 1 */
     return vf_copysign(t / (t + 2.f), x);
 }
+#endif
 
 /* 1 / (1 + exp(-x)): below 3 ulp, but 0 below -88.4. */
 ZK_INLINE vf vf_sigmoid(vf x) {
@@ -189,6 +199,7 @@ ZK_INLINE vf vf_sigmoid(vf x) {
     return (vf)((vi)y & ~(x < -88.37f));
 }
 
+#if !defined(ZK_ISA_AVX512)
 /* The error function: below 2 ulp. */
 ZK_INLINE vf vf_erf(vf x) {
     vf a = vf_at_most(vf_abs(x), vf_set(3.95f)), z = a * a;
@@ -207,6 +218,7 @@ ZK_INLINE vf vf_erf(vf x) {
     vf y = vf_blend(a < 0.92f, a + a * q, 1.f - vf_exp_flush(-p));
     return vf_copysign(y, x);
 }
+#endif
 
 /* x times the normal distribution function, that function alone, and the gradient by x. */
 ZK_INLINE vf vf_normal_share(vf x) { return 0.5f * vf_erf(x * 0.70710678f) + 0.5f; }
