@@ -16,6 +16,7 @@ import numpy as np
 from zoo_keras.callbacks.callback import CallbackList
 from zoo_keras.errors import ConfigError
 from zoo_keras.training.data import check_batch_size, check_class_weight
+from zoo_keras.training.interface import TrainedModel
 
 A = TypeVar("A", bound="Arguments")
 
@@ -48,7 +49,7 @@ class PredictArguments(Arguments):
 
     steps: int | None = None
 
-    def bars(self, model: Any, steps: int | None) -> CallbackList:
+    def bars(self, model: TrainedModel, steps: int | None) -> CallbackList:
         """The callbacks, with a bar of so many steps."""
         return CallbackList(
             self.callbacks, add_progbar=self.verbosity == 1, model=model, verbose=self.verbosity,
@@ -65,7 +66,7 @@ class EvaluateArguments(Arguments):
     steps: int | None = None
     pad_value: float | None = None
 
-    def bars(self, model: Any, steps: int | None) -> CallbackList:
+    def bars(self, model: TrainedModel, steps: int | None) -> CallbackList:
         """The callbacks, with a bar of so many steps."""
         return CallbackList(
             self.callbacks, add_progbar=bool(self.verbosity), model=model, verbose=self.verbosity,
@@ -108,7 +109,7 @@ class FitArguments(Arguments):
         if not isinstance(self.validation_freq, Collection):
             whole("validation_freq", self.validation_freq, 1)
 
-    def bars(self, model: Any, steps: int | None) -> CallbackList:
+    def bars(self, model: TrainedModel, steps: int | None) -> CallbackList:
         """The callbacks, History among them, with a bar of so many steps."""
         return CallbackList(
             self.callbacks, add_history=True, add_progbar=bool(self.verbosity), model=model,

@@ -12,6 +12,7 @@ from zoo_keras.errors import ConfigError, NonFiniteLossError
 from zoo_keras.training.arguments import FitArguments
 from zoo_keras.training.data import ArrayData, Orders, epoch_order
 from zoo_keras.training.epochs import Epochs
+from zoo_keras.training.interface import TrainedModel
 
 
 class FitLoop:
@@ -19,7 +20,7 @@ class FitLoop:
 
     def __init__(
         self,
-        model: Any,
+        model: TrainedModel,
         data: Any,
         validation: Any,
         bars: CallbackList,

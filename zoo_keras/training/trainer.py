@@ -36,6 +36,11 @@ _KERAS_STEPS = (
 )  # fmt: skip
 
 
+if TYPE_CHECKING:  # a Trainer is always mixed into a Layer
+    from zoo_keras.layers.base.layer import Layer as _Layer
+else:
+    _Layer = object
+
 _BESIDE_TRAINING = 1 << 40  # no training has so many steps, and numbers depend on the step
 _making = threading.Lock()  # a lock or runtime of some model
 
@@ -51,7 +56,7 @@ def in_turn(method: Any) -> Any:
     return call
 
 
-class Trainer:
+class Trainer(_Layer):
     """The training half of Model. https://keras.io/api/models/model_training_apis/"""
 
     # Class-level defaults: a fresh model is not compiled. They are set through `_note`, past the
@@ -65,15 +70,10 @@ class Trainer:
     _turn: threading.RLock | None = None
 
     if TYPE_CHECKING:  # what Model brings
-        name: str
-        built: bool
+        _function: Any
 
         @property
         def output_names(self) -> list[str]: ...
-
-        trainable_variables: list[Any]
-        _function: Any
-        _flatten_layers: Any
 
     def _note(self, **values: Any) -> None:
         self.__dict__.update(values)

@@ -29,6 +29,7 @@ from zoo_keras.spark.fit.watch import Watcher
 from zoo_keras.spark.transport.bridge import PeerLostError
 from zoo_keras.spark.transport.job import BarrierJob, JobError
 from zoo_keras.training.arguments import FitArguments
+from zoo_keras.training.interface import TrainedModel
 from zoo_keras.training.labels import check_labels, class_counts
 from zoo_keras.training.loop import next_shuffle_seed
 
@@ -37,7 +38,9 @@ LOSS = 60.0  # seconds until a job ends of which a rank is gone
 RETURN = 60.0  # seconds to wait for executors that were there and are gone
 
 
-def fit_on_spark(model: Any, x: Any, arguments: FitArguments, options: dict[str, Any]) -> History:
+def fit_on_spark(
+    model: TrainedModel, x: Any, arguments: FitArguments, options: dict[str, Any]
+) -> History:
     """What Model.fit does for an RDD or DataFrame; options are those of `FitOptions`."""
     return SparkFit(model, x, for_cluster(arguments), make_options(options)).run()
 
@@ -45,7 +48,7 @@ def fit_on_spark(model: Any, x: Any, arguments: FitArguments, options: dict[str,
 class SparkFit:
     """One call of fit: possibly several barrier jobs, when executors are lost."""
 
-    def __init__(self, model: Any, x: Any, arguments: FitArguments, o: FitOptions) -> None:
+    def __init__(self, model: TrainedModel, x: Any, arguments: FitArguments, o: FitOptions) -> None:
         self.model, self.args, self.options = model, arguments, o
         refuse_stateful(model, "fit")
         self.sc = cluster.spark_context(x)
@@ -129,7 +132,7 @@ class SparkFit:
         """All epochs."""
         last = self.args.epochs
         self.model.stop_training = False
-        self.model.__dict__["_trained"] = True
+        self.model._note(_trained=True)
         self.bars.on_train_begin()
         self.snapshot = self.compiler.snapshot()
         restarts = 0

@@ -12,6 +12,7 @@ from zoo_keras.errors import ConfigError
 from zoo_keras.spark.transport.wire import WIRE_TYPES
 from zoo_keras.training.arguments import FitArguments, is_number, whole
 from zoo_keras.training.data import check_batch_size
+from zoo_keras.training.interface import TrainedModel
 
 
 class FitOptions(NamedTuple):
@@ -41,7 +42,7 @@ class FitOptions(NamedTuple):
     data_budget: int = 1 << 30
 
 
-def default_wire(model: Any) -> str:
+def default_wire(model: TrainedModel) -> str:
     """The dtype in which the gradients of a model travel unless the user says otherwise."""
     rounds = any(getattr(layer, "rounds", False) for layer in model._flatten_layers())
     return "bfloat16" if rounds else "float32"
