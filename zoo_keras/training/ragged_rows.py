@@ -126,8 +126,8 @@ def by_shape(data: Any) -> Any:
 def outputs_by_shape(model: TrainedModel, data: ArrayData) -> list[Any]:
     """Outputs of all rows: for each an array, or a list of rows when their shapes differ."""
     grouped = by_shape(data)
-    runtime = model._local()
-    parts = [flatten(runtime.predict(model._arranged(b))) for b in grouped.batches()]
+    programs = model._local()
+    parts = [flatten(programs.predict(model._arranged(b))) for b in grouped.batches()]
     return [in_order(list(each), grouped) for each in zip(*parts, strict=True)]
 
 

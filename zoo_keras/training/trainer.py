@@ -42,7 +42,7 @@ else:
     _Layer = object
 
 _BESIDE_TRAINING = 1 << 40  # no training has so many steps, and numbers depend on the step
-_making = threading.Lock()  # a lock or runtime of some model
+_making = threading.Lock()  # a lock or the programs of some model
 
 
 def in_turn(method: Any) -> Any:
@@ -203,13 +203,13 @@ class Trainer(_Layer):
 
     def _local(self) -> ModelPrograms:
         """The model's State and programs in this process."""
-        runtime = self._runtime
-        if runtime is None:
+        programs = self._runtime
+        if programs is None:
             self._refuse_own_steps()
             with _making:
-                runtime = self._runtime or ModelPrograms(self)
-                self._note(_runtime=runtime)
-        return runtime
+                programs = self._runtime or ModelPrograms(self)
+                self._note(_runtime=programs)
+        return programs
 
     def next_draw(self) -> int:
         """The step that random ops of the next batch of evaluation or prediction see."""
@@ -422,9 +422,9 @@ class Trainer(_Layer):
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs of one batch, without progress bar or batching."""
-        runtime = self._local()
-        found = runtime.predict_quickly(x)
-        return runtime.predict(self._arranged(batch_of(x))) if found is None else found
+        programs = self._local()
+        found = programs.predict_quickly(x)
+        return programs.predict(self._arranged(batch_of(x))) if found is None else found
 
     def _train_batch(self, batch: Batch) -> None:
         self._note(_trained=True)
