@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from graph_check import assert_close, compiled, runner_of
+from traced import value_and_grad
 
 import zoo_keras as zk
 from zoo_keras import layers, native, ops
 from zoo_keras import variables as weights
-from zoo_keras.engine.runner import Crew, Predictor, Runner, value_and_grad
+from zoo_keras.engine.runner import Crew, Predictor, Runner
 from zoo_keras.errors import ProgramError, ShapeError
 from zoo_keras.graph import Graph, input_tensor, tracing
 from zoo_keras.passes.pipeline import optimise

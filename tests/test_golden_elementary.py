@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from golden.compare import GRADIENT, OUTPUT, assert_close, differences
 from golden.store import Golden
+from traced import value_and_grad
 
 import zoo_keras as zk
-from zoo_keras.engine.runner import value_and_grad
 
 GOLDEN = Golden("elementary")
 BY_KIND = {

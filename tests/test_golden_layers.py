@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from golden.compare import GRADIENT, OUTPUT, assert_all_close, assert_close, differences
 from golden.layer_case import cases, flat, flat_shapes, series
+from traced import value_and_grad
 
 import zoo_keras as zk
-from zoo_keras.engine.runner import value_and_grad
 
 ALL = cases()
 COMPUTING = [c for c in ALL if c.computes]

@@ -7,9 +7,9 @@ from copy import deepcopy
 import pytest
 from golden.compare import GRADIENT, OUTPUT, assert_close, differences
 from golden.store import Golden
+from traced import value_and_grad
 
 import zoo_keras as zk
-from zoo_keras.engine.runner import value_and_grad
 
 GOLDEN = Golden("losses")
 REDUCTIONS = ("sum_over_batch_size", "sum", "none", "mean", "mean_with_sample_weight")

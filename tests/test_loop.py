@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from traced import in_program
+from traced import in_program, value_and_grad
 
 import zoo_keras
 from zoo_keras import interpret, layers, ops, random
 from zoo_keras.engine.program import Place, compile_graph
-from zoo_keras.engine.runner import value_and_grad
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import Graph, constant, input_tensor, topological, tracing
 from zoo_keras.nest import flatten, pack_as

@@ -8,10 +8,11 @@ import pickle
 import numpy as np
 import pytest
 from kernel_check import SETS, instruction_set
+from traced import value_and_grad
 
 from zoo_keras import native, ops
 from zoo_keras.engine.program import Place, compile_graph, join
-from zoo_keras.engine.runner import Runner, run_graph, value_and_grad
+from zoo_keras.engine.runner import Runner, run_graph
 from zoo_keras.errors import DataError, ProgramError
 from zoo_keras.graph import Graph, constant, input_tensor, tracing
 from zoo_keras.passes.pipeline import optimise

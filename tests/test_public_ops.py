@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from traced import in_program
+from traced import in_program, value_and_grad
 
 from zoo_keras import ops, random
-from zoo_keras.engine.runner import value_and_grad
 from zoo_keras.errors import ConfigError, DataError, ShapeError, UnsupportedError
 from zoo_keras.graph import input_tensor, topological, tracing
 from zoo_keras.variables import Variable

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo_keras.configs.by_value import carries_lambdas
 from zoo_keras.nest import flatten
+
+if TYPE_CHECKING:
+    from zoo_keras.models.model import Model
+    from zoo_keras.training.interface import TrainedModel
 
 Logs = dict[str, Any] | None
 
@@ -25,13 +29,13 @@ class Callback:
         self._model: Any = None
 
     @property
-    def model(self) -> Any:
+    def model(self) -> Model:
         return self._model
 
     def set_params(self, params: dict[str, Any]) -> None:
         self.params = params
 
-    def set_model(self, model: Any) -> None:
+    def set_model(self, model: Model) -> None:
         self._model = model
 
     def on_train_begin(self, logs: Logs = None) -> None:
@@ -103,7 +107,7 @@ class History(Callback):
     def on_train_begin(self, logs: Logs = None) -> None:
         self.epoch = []
 
-    def set_model(self, model: Any) -> None:
+    def set_model(self, model: Model) -> None:
         super().set_model(model)
         if model is not None:
             model.history = self
@@ -122,7 +126,7 @@ class CallbackList:
         callbacks: Callback | Iterable[Callback] | None = None,
         add_history: bool = False,
         add_progbar: bool = False,
-        model: Any = None,
+        model: TrainedModel | None = None,
         **params: Any,
     ) -> None:
         given = [] if callbacks is None else flatten(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from zoo_keras.nest import flatten, pack_as
 from zoo_keras.primitives.column import column_ops
 from zoo_keras.primitives.fed import OPEN, standing_in
 from zoo_keras.primitives.op import as_tensors, registry
+
+if TYPE_CHECKING:
+    from zoo_keras.training.interface import TracedModel
 
 ROWS = 1 << 62  # rows that run together: all
 IMAGES = 16  # the same where decoded images of many sizes wait in memory
@@ -102,7 +105,7 @@ class Feed:
                 )
         return [np.ascontiguousarray(narrowed(array)) for array in made]
 
-    def call(self, model: Any, xs: Sequence[Tensor], training: bool) -> Any:
+    def call(self, model: TracedModel, xs: Sequence[Tensor], training: bool) -> Any:
         """The model's outputs when xs stand for the feed's outputs."""
         rows = xs[0].shape[0]
         keys = _Keys()
@@ -127,7 +130,7 @@ class Feed:
             return model(pack_as(self.nest, raws), training=training)
 
 
-def make_feed(model: Any, sources: Sequence[Source], nest: Any) -> Feed | None:
+def make_feed(model: TracedModel, sources: Sequence[Source], nest: Any) -> Feed | None:
     """The Feed of a model for such columns, nested like `nest`; None when it needs none."""
     graphs = [_traced(model, sources, nest, rows) for rows in TRIALS]
     graph = cut(*graphs)
@@ -138,7 +141,7 @@ def make_feed(model: Any, sources: Sequence[Source], nest: Any) -> Feed | None:
     return Feed(nest, sources, graph, uuid.uuid4().hex)
 
 
-def _traced(model: Any, sources: Sequence[Source], nest: Any, rows: int) -> Graph:
+def _traced(model: TracedModel, sources: Sequence[Source], nest: Any, rows: int) -> Graph:
     inputs = [input_tensor(f"raw{i}", (rows, *s.shape), s.dtype) for i, s in enumerate(sources)]
     with tracing() as trace:
         results = as_tensors(flatten(model(pack_as(nest, inputs), training=False)))

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from zoo_keras.errors import ConfigError, FileError
+from zoo_keras.models.model import Model
 from zoo_keras.saving import (
     config_json,
     files,
@@ -22,7 +23,7 @@ _H5 = (".h5", ".hdf5")
 
 
 def save_model(
-    model: Any, filepath: Any, overwrite: bool = True, zipped: bool | None = None,
+    model: Model, filepath: Any, overwrite: bool = True, zipped: bool | None = None,
     include_optimizer: bool = True, **kwargs: Any,
 ) -> None:  # fmt: skip
     """Save architecture, weights and training state as `.keras` or `.h5`.
@@ -96,7 +97,7 @@ def _is_zip(path: str, label: str) -> bool:
     )
 
 
-def save_weights(model: Any, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
+def save_weights(model: Model, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
     """Save the weights alone, as `.weights.h5`. Paths and errors are those of save_model."""
     path = files.path_text(filepath)
     if kwargs:
@@ -114,7 +115,7 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True, **kwargs: An
 
 
 def load_weights(
-    model: Any, filepath: Any, skip_mismatch: bool = False, by_name: bool = False, **kwargs: Any
+    model: Model, filepath: Any, skip_mismatch: bool = False, by_name: bool = False, **kwargs: Any
 ) -> None:
     """Set the weights from `.weights.h5`, a whole-model `.h5`, or `.keras`.
 
@@ -139,7 +140,7 @@ def load_weights(
     layer_groups.assign(plan)
 
 
-def _hdf5_plan(path: str, label: str, model: Any, skip: bool, by_name: bool) -> layer_groups.Plan:
+def _hdf5_plan(path: str, label: str, model: Model, skip: bool, by_name: bool) -> layer_groups.Plan:
     with hdf5.open_for_reading(path, label) as file:
         whole = hdf5.find(file, "model_weights")
         if whole is not None or hdf5.has_attribute(file, "layer_names"):
@@ -152,7 +153,7 @@ def _hdf5_plan(path: str, label: str, model: Any, skip: bool, by_name: bool) -> 
         return weights_tree.plan(file, model, skip)
 
 
-def _require_built(model: Any) -> None:
+def _require_built(model: Model) -> None:
     if not model.built:
         raise ConfigError(
             f'Model "{model.name}" has no weights yet. Received: a model that was never built. '

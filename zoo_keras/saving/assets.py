@@ -13,12 +13,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zoo_keras.errors import FileError
+from zoo_keras.models.model import Model
 from zoo_keras.saving.weights_tree import walk
 
 PREFIX = "assets/"
 
 
-def write(model: Any, archive: zipfile.ZipFile) -> None:
+def write(model: Model, archive: zipfile.ZipFile) -> None:
     """Add the files that layers write in `save_assets(folder)`."""
     for path, layer in _having(model, "save_assets"):
         with tempfile.TemporaryDirectory(prefix="zoo_keras-") as folder:
@@ -27,7 +28,7 @@ def write(model: Any, archive: zipfile.ZipFile) -> None:
                 archive.write(file, f"{PREFIX}{path}/{file.relative_to(folder).as_posix()}")
 
 
-def restore(model: Any, members: dict[str, bytes]) -> None:
+def restore(model: Model, members: dict[str, bytes]) -> None:
     """Give the layers their files back, by `load_assets(folder)`."""
     for path, layer in _having(model, "load_assets"):
         start = f"{PREFIX}{path}/"
@@ -51,7 +52,7 @@ def _load(layer: Any, folder: str, place: str) -> None:
         ) from error
 
 
-def _having(model: Any, method: str) -> Iterator[tuple[str, Any]]:
+def _having(model: Model, method: str) -> Iterator[tuple[str, Any]]:
     return ((path, layer) for path, layer in walk(model) if hasattr(layer, method))
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from zoo_keras.configs.serialization import serialize_keras_object
 from zoo_keras.errors import FileError
+from zoo_keras.models.model import Model
 from zoo_keras.saving import config_json, hdf5, int8_layers, layer_groups
 from zoo_keras.saving.layer_groups import KERAS_VERSION, Plan
 from zoo_keras.saving.legacy import modern_config
@@ -23,7 +24,7 @@ from zoo_keras.saving.weights_tree import NEVER_TRAINED, seed_generators
 SEEDS = "seed_generators"
 
 
-def save(model: Any, path: str, include_optimizer: bool = True) -> None:
+def save(model: Model, path: str, include_optimizer: bool = True) -> None:
     """Write architecture, weights and training state."""
 
     with hdf5.open_for_writing(path) as file:
@@ -39,7 +40,7 @@ def save(model: Any, path: str, include_optimizer: bool = True) -> None:
             _write_training(file, model)
 
 
-def _write_training(file: Any, model: Any) -> None:
+def _write_training(file: Any, model: Model) -> None:
     config = dict(model.get_compile_config())
     config["optimizer_config"] = config.pop("optimizer")
     config["loss"] = _full_names(config["loss"])
@@ -60,7 +61,7 @@ def _full_names(loss: Any) -> Any:
     return [_full_names(v) for v in loss] if isinstance(loss, list) else loss
 
 
-def _write_seeds(file: Any, model: Any) -> None:
+def _write_seeds(file: Any, model: Model) -> None:
     for path, generator in seed_generators(model):
         file.require_group(SEEDS)[path] = generator.state.numpy()
 
@@ -129,7 +130,7 @@ def _version(file: Any) -> int:
     return int(found.split(".")[0]) if found[:1].isdigit() else 1
 
 
-def _seeds_plan(file: Any, model: Any) -> Plan:
+def _seeds_plan(file: Any, model: Model) -> Plan:
     group = hdf5.find(file, SEEDS)
     generators = [] if group is None else seed_generators(model)
     return [

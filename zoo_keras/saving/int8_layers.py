@@ -16,13 +16,14 @@ import numpy as np
 
 from zoo_keras import quantizers
 from zoo_keras.layers.quantized import Quantizable
+from zoo_keras.models.model import Model
 from zoo_keras.saving import config_json, hdf5
 from zoo_keras.saving.weights_tree import variables_group, walk
 
 NOTE = "int8_layers"  # bytes of JSON: path of the layer -> its quantization config
 
 
-def write(model: Any, file: Any) -> None:
+def write(model: Model, file: Any) -> None:
     """Note the quantised layers that no model holds directly."""
     inner = {p: x for p, x in _quantizable(model) if x.quantization_mode and not _is_direct(p)}
     if inner:
@@ -30,7 +31,7 @@ def write(model: Any, file: Any) -> None:
         file[NOTE] = np.frombuffer(json.dumps(configs).encode(), np.uint8)
 
 
-def restore(model: Any, file: Any, label: str) -> None:
+def restore(model: Model, file: Any, label: str) -> None:
     """Quantise the layers that are int8 in the file and not yet in the model."""
     noted = _noted(file, label)
     scales = _scales(file)
@@ -51,7 +52,7 @@ def _noted(file: Any, label: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _quantizable(model: Any) -> Iterator[tuple[str, Quantizable]]:
+def _quantizable(model: Model) -> Iterator[tuple[str, Quantizable]]:
     return ((p, layer) for p, layer in walk(model) if isinstance(layer, Quantizable))
 
 

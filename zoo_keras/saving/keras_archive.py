@@ -17,6 +17,7 @@ from typing import Any
 
 from zoo_keras.configs.serialization import object_sharing, serialize_keras_object
 from zoo_keras.errors import FileError, ZooKerasError
+from zoo_keras.models.model import Model
 from zoo_keras.saving import assets, config_json, hdf5, int8_layers, weights_tree
 from zoo_keras.saving.keras2 import without_modules
 from zoo_keras.saving.layer_groups import KERAS_VERSION, Plan, assign
@@ -30,7 +31,7 @@ FREE_BYTES = 1 << 20
 FREE_VALUES = 50_000  # that a JSON may have whatever its packed size
 
 
-def save(model: Any, path: str) -> None:
+def save(model: Model, path: str) -> None:
     """Write the archive."""
     import h5py
 
@@ -71,7 +72,7 @@ def load(path: str, label: str, custom_objects: Any, compile: bool, safe_mode: b
     return model
 
 
-def weights_plan(path: str, label: str, model: Any, skip_mismatch: bool) -> Plan:
+def weights_plan(path: str, label: str, model: Model, skip_mismatch: bool) -> Plan:
     """The stored array for each variable of a model that exists already."""
     with _reading(path, label) as archive:
         weights = _member(archive, WEIGHTS)
@@ -87,7 +88,7 @@ def _numbers(weights: bytes, label: str) -> int:
         return 0
 
 
-def _plan(weights: bytes, label: str, model: Any, skip: bool = False, state: bool = True) -> Plan:
+def _plan(weights: bytes, label: str, model: Model, skip: bool = False, state: bool = True) -> Plan:
     with hdf5.open_for_reading(io.BytesIO(weights), label) as file:
         return weights_tree.plan(file, model, skip, state)
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo_keras.errors import FileError
+from zoo_keras.layers.base.layer import Layer
+from zoo_keras.models.model import Model
 from zoo_keras.saving import adapters, hdf5
 from zoo_keras.variables import changing
 
@@ -25,13 +27,13 @@ def legacy_weights(layer: Any) -> list[Any]:
     return [*layer.trainable_weights, *layer.non_trainable_weights]
 
 
-def top_level(model: Any) -> list[Any]:
-    """The Variables that the model has itself, outside its layers."""
-    own = model._own_variables
+def top_level(layer: Layer) -> list[Any]:
+    """The Variables that a layer or model has itself, outside the layers below."""
+    own = layer._own_variables
     return [v for v in own if v.trainable_when_made] + [v for v in own if not v.trainable_when_made]
 
 
-def write(group: Any, model: Any) -> None:
+def write(group: Any, model: Model) -> None:
     """Write the weights of every layer into its own group."""
     hdf5.write_names(group, "layer_names", [layer.name for layer in model.layers])
     group.attrs["backend"] = "tensorflow"
@@ -59,7 +61,7 @@ def assign(plan: Plan) -> None:
             variable.assign(array)
 
 
-def plan(group: Any, model: Any, skip_mismatch: bool = False, by_name: bool = False) -> Plan:
+def plan(group: Any, model: Model, skip_mismatch: bool = False, by_name: bool = False) -> Plan:
     """The stored array for each variable of the model.
 
     Raises FileError when layers, numbers of weights or shapes differ; with skip_mismatch such
@@ -79,7 +81,7 @@ def plan(group: Any, model: Any, skip_mismatch: bool = False, by_name: bool = Fa
     return found
 
 
-def _pairs(group: Any, model: Any, skip: bool, by_name: bool) -> list[tuple[Any, str]]:
+def _pairs(group: Any, model: Model, skip: bool, by_name: bool) -> list[tuple[Any, str]]:
     """(layer, name of its group) for all layers that have weights."""
     listed = hdf5.read_names(group, "layer_names")
     stored = [n for n in listed if _weight_names(group, n)]

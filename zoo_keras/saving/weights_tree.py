@@ -18,6 +18,7 @@ from zoo_keras.errors import ConfigError
 from zoo_keras.layers.base.layer import Layer
 from zoo_keras.layers.input_layer import InputLayer
 from zoo_keras.layers.quantized import Quantizable
+from zoo_keras.models.model import Model
 from zoo_keras.naming import to_snake_case
 from zoo_keras.optimizers.optimizer import Optimizer
 from zoo_keras.random import SeedGenerator
@@ -53,7 +54,7 @@ def walk(
         yield from _walk_value(value, f"{path}/{name}" if path else name, seen)
 
 
-def seed_generators(model: Any) -> list[tuple[str, Any]]:
+def seed_generators(model: Model) -> list[tuple[str, Any]]:
     """(path, generator) of all seed generators of the layers."""
     return [(path, node) for path, node in walk(model) if isinstance(node, SeedGenerator)]
 
@@ -117,7 +118,7 @@ def _unique(name: str, used: dict[str, int]) -> str:
     return f"{name}_{used[name]}" if used[name] else name
 
 
-def write(model: Any, file: Any) -> None:
+def write(model: Model, file: Any) -> None:
     """Write all variables. UnsupportedError when one of the model's weights is out of reach."""
     nodes = list(walk(model))
     for path, node in nodes:
@@ -167,7 +168,7 @@ def _own_plan(group: Any, layer: Layer) -> Plan:
     return [(_OwnLoader(layer), store)]
 
 
-def plan(file: Any, model: Any, skip_mismatch: bool = False, state: bool = True) -> Plan:
+def plan(file: Any, model: Model, skip_mismatch: bool = False, state: bool = True) -> Plan:
     """The stored array for each variable.
 
     Args:

@@ -16,11 +16,12 @@ from zoo_keras.feed.columns import dtype_of, is_text, narrowed
 from zoo_keras.feed.feed import Feed, Source, make_feed
 from zoo_keras.feed.ragged import whole
 from zoo_keras.training.data import Batch
+from zoo_keras.training.interface import TrainedModel
 
 KEPT = 64  # Feeds of a model: one for each shape of its raw columns
 
 
-def fed_batch(model: Any, batch: Batch) -> Batch:
+def fed_batch(model: TrainedModel, batch: Batch) -> Batch:
     """The batch with its inputs run through the model's Feed, if it has one."""
     if not batch.x or isinstance(batch.structure[0], Feed):
         return batch
@@ -42,7 +43,7 @@ def fed_batch(model: Any, batch: Batch) -> Batch:
     return batch._replace(x=feed.run(batch.x), structure=(feed, *batch.structure[1:]))
 
 
-def takes_columns(model: Any) -> bool:
+def takes_columns(model: TrainedModel) -> bool:
     """Whether a layer of the model may need numbers as they are, before they are narrowed."""
     stamp = weights.structure()
     noted = model.__dict__.get("_column_layers")
@@ -52,7 +53,7 @@ def takes_columns(model: Any) -> bool:
     return bool(model.__dict__["_column_layers"][1])
 
 
-def takes_text(model: Any) -> bool:
+def takes_text(model: TrainedModel) -> bool:
     """Whether inputs of the model may be text: by its Inputs, or without such its layers."""
     graph = getattr(model, "_function", None)
     if graph is None:
@@ -60,7 +61,7 @@ def takes_text(model: Any) -> bool:
     return any(t.dtype in dtypes.TEXT for t in graph.inputs)
 
 
-def feed_for(model: Any, sources: Sequence[Source], nest: Any) -> Feed | None:
+def feed_for(model: TrainedModel, sources: Sequence[Source], nest: Any) -> Feed | None:
     """The model's Feed for such columns; made once as long as the model stays the same."""
     kept = model.__dict__.setdefault("_feeds", {})
     stamp, key = model.last_change(), (tuple(sources), repr(nest))

@@ -16,6 +16,7 @@ from zoo_keras.feed.ragged import whole
 from zoo_keras.graph import Tensor
 from zoo_keras.training import steps
 from zoo_keras.training.compiled import CompiledLosses
+from zoo_keras.training.interface import TrainedModel
 
 
 class Classes(NamedTuple):
@@ -25,7 +26,9 @@ class Classes(NamedTuple):
     ignored: int | None = None
 
 
-def class_counts(model: Any, shapes: steps.Shapes, structure: Any) -> tuple[Classes | None, ...]:
+def class_counts(
+    model: TrainedModel, shapes: steps.Shapes, structure: Any
+) -> tuple[Classes | None, ...]:
     """For each array of targets the labels that sparse crossentropy takes; None for other losses.
 
     Shapes without targets are allowed: then there is nothing to check.
@@ -78,7 +81,7 @@ def check_labels(y: np.ndarray, classes: Classes, where: str = "", first: int = 
         )
 
 
-def check_all(model: Any, data: Any) -> None:
+def check_all(model: TrainedModel, data: Any) -> None:
     """Check the labels of ArrayData before the first step. DataError names the first bad row."""
     sample = next(data.batches(), None)
     if sample is None or not data.y:

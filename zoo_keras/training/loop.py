@@ -9,8 +9,10 @@ import numpy as np
 
 from zoo_keras.callbacks.callback import CallbackList, History
 from zoo_keras.errors import ConfigError, NonFiniteLossError
+from zoo_keras.training.arguments import FitArguments
 from zoo_keras.training.data import ArrayData, Orders, epoch_order
 from zoo_keras.training.epochs import Epochs
+from zoo_keras.training.interface import TrainedModel
 
 
 class FitLoop:
@@ -18,29 +20,26 @@ class FitLoop:
 
     def __init__(
         self,
-        model: Any,
+        model: TrainedModel,
         data: Any,
         validation: Any,
         bars: CallbackList,
-        shuffle: Any,
-        steps: int | None,
-        validation_steps: int | None,
-        validation_freq: Any,
+        arguments: FitArguments,
     ) -> None:
         self.model, self.data, self.bars = model, data, bars
-        self.total = model._require_compiled("fit").loss_tracker.total
-        self.epochs, self.shuffle = Epochs(data, steps), shuffle
-        self.validation, self.validation_freq = None, validation_freq
+        self.epochs, self.arguments = Epochs(data, arguments.steps_per_epoch), arguments
+        self.validation: Epochs | None = None
         if validation is not None:
-            self.validation = Epochs(validation, validation_steps, "validation_steps")
+            steps = arguments.validation_steps
+            self.validation = Epochs(validation, steps, "validation_steps")
         self.seed, self.last = next_shuffle_seed(), 0
         self.orders = Orders(self._order, data.rows or 0)
         self.stops_on_nan = any(type(c).__name__ == "TerminateOnNaN" for c in bars.callbacks)
 
-    def run(self, first: int, last: int) -> History:
-        """Train epochs first .. last - 1. When data have run out for good, the rest is left out."""
+    def run(self) -> History:
+        """Train all epochs. When data have run out for good, the rest is left out."""
         try:
-            return self._run(first, last)
+            return self._run(self.arguments.initial_epoch, self.arguments.epochs)
         except BaseException:
             self.bars.close()
             raise
@@ -57,7 +56,7 @@ class FitLoop:
                 self._check_some(epoch, first)
                 break
             logs = model._logs()
-            if self._validates(epoch):
+            if self.validation is not None and self.arguments.validates(epoch):
                 found = model._evaluate(self.validation, bars)
                 logs.update({f"val_{k}": v for k, v in found.items()})
             bars.on_epoch_end(epoch, logs)
@@ -98,24 +97,18 @@ class FitLoop:
     def _order(self, epoch: int) -> np.ndarray | None:
         data = self.data
         if isinstance(data, ArrayData):
-            return epoch_order(data.rows, self.shuffle, self.seed, epoch, data.batch_size)
-        whole = self.shuffle and data.steps is not None
+            return epoch_order(data.rows, self.arguments.shuffle, self.seed, epoch, data.batch_size)
+        whole = self.arguments.shuffle and data.steps is not None
         return epoch_order(data.steps, True, self.seed, epoch) if whole else None
 
     def _check_loss(self, epoch: int, step: int) -> None:
-        if not self.stops_on_nan and not np.isfinite(float(self.total)):
+        total = self.model._require_compiled("fit").loss_tracker.total
+        if not self.stops_on_nan and not np.isfinite(float(total)):
             raise NonFiniteLossError(
                 f"The loss is no longer finite. Received: {self.model._logs()['loss']} at epoch "
                 f"{epoch + 1}, step {step + 1}. Check the data for NaN, lower the learning rate, "
                 "or use callbacks.TerminateOnNaN to stop without an error."
             )
-
-    def _validates(self, epoch: int) -> bool:
-        if self.validation is None:
-            return False
-        if isinstance(self.validation_freq, int):
-            return (epoch + 1) % self.validation_freq == 0
-        return (epoch + 1) in self.validation_freq
 
 
 def next_shuffle_seed() -> int:

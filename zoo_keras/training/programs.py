@@ -29,6 +29,7 @@ from zoo_keras.recent import Recent
 from zoo_keras.training import steps
 from zoo_keras.training.constraints import constraint_program
 from zoo_keras.training.data import Batch
+from zoo_keras.training.interface import TrainedModel
 from zoo_keras.training.row_updates import TablesChanged
 from zoo_keras.training.state import State, signature
 from zoo_keras.training.update import (
@@ -91,7 +92,7 @@ class ModelPrograms:
     of the State: predictions read side by side, what changes something waits its turn.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: TrainedModel) -> None:
         self.model = model
         self.lock = threading.RLock()
         self.state: State | None = None
@@ -409,7 +410,7 @@ class ModelPrograms:
 _of_equals = Recent(128, 64 << 20)
 
 
-def _digest(model: Any, state: State) -> bytes:
+def _digest(model: TrainedModel, state: State) -> bytes:
     if not all(map(is_known, model._flatten_layers())):
         return b""
     places = [(v.shape, v.dtype, *state.place(v)) for v in [*model.weights, *model.carried]]

@@ -16,9 +16,10 @@ from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.feed.ragged import OPEN, Ragged, groups_of, ragged
 from zoo_keras.nest import flatten
 from zoo_keras.training.data import ArrayData, Batch, Data, is_dataset, is_iterator
+from zoo_keras.training.interface import TrainedModel
 
 
-def ragged_inputs(model: Any, x: Any, pad_value: Any = None) -> Any:
+def ragged_inputs(model: TrainedModel, x: Any, pad_value: Any = None) -> Any:
     """x with Ragged columns for Inputs that leave sizes open; all else as it is."""
     check_pad(pad_value)
     if pad_value is not None and (is_iterator(x) or is_dataset(x)):
@@ -52,7 +53,7 @@ def ragged_targets(y: Any, pad_value: Any) -> Any:
     return y if found is None or OPEN not in found.shape[1:] else found
 
 
-def open_inputs(model: Any) -> dict[str, tuple[int | None, ...] | None]:
+def open_inputs(model: TrainedModel) -> dict[str, tuple[int | None, ...] | None]:
     """Shapes of the model's Inputs without the batch axis by name; None for one of text or of known
     sizes. Empty when there is nothing open."""
     graph = getattr(model, "_function", None)
@@ -122,11 +123,11 @@ def by_shape(data: Any) -> Any:
     return ByShape(data) if is_ragged else data
 
 
-def outputs_by_shape(model: Any, data: ArrayData) -> list[Any]:
+def outputs_by_shape(model: TrainedModel, data: ArrayData) -> list[Any]:
     """Outputs of all rows: for each an array, or a list of rows when their shapes differ."""
     grouped = by_shape(data)
-    runtime = model._local()
-    parts = [flatten(runtime.predict(model._arranged(b))) for b in grouped.batches()]
+    programs = model._local()
+    parts = [flatten(programs.predict(model._arranged(b))) for b in grouped.batches()]
     return [in_order(list(each), grouped) for each in zip(*parts, strict=True)]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from zoo_keras.engine import spaces
 from zoo_keras.engine.program import Place
 from zoo_keras.native import aligned
+from zoo_keras.training.interface import TracedModel
 from zoo_keras.training.row_updates import RowTables
 from zoo_keras.variables import FlatVector, Variable, guard_of
 
@@ -31,7 +32,7 @@ class State:
         guard: under which programs read and change all of it.
     """
 
-    def __init__(self, model: Any, metrics: Sequence[Any], optimizer: Any = None) -> None:
+    def __init__(self, model: TracedModel, metrics: Sequence[Any], optimizer: Any = None) -> None:
         self.guard = guard_of([
             *model.weights, *model.carried, *(v for m in metrics for v in m.variables),
             *(optimizer.variables if optimizer is not None else ()),
@@ -39,7 +40,7 @@ class State:
         with self.guard.writing():
             self._lay_out(model, metrics, optimizer)
 
-    def _lay_out(self, model: Any, metrics: Sequence[Any], optimizer: Any) -> None:
+    def _lay_out(self, model: TracedModel, metrics: Sequence[Any], optimizer: Any) -> None:
         self.trained = model.trainable_variables
         trainable = [v for v in self.trained if v.dtype == "float32"]
         taken = {id(v) for v in trainable}
@@ -133,7 +134,7 @@ class State:
         return {spaces.WEIGHTS: self.weights, spaces.STATE: self.state, **slots}
 
 
-def signature(model: Any, metrics: Sequence[Any], optimizer: Any) -> tuple[int, ...]:
+def signature(model: TracedModel, metrics: Sequence[Any], optimizer: Any) -> tuple[int, ...]:
     """Changes when the set of Variables changes. What is trainable counts when a State is made:
     setting it later takes effect at the next compile, as in Keras."""
     weights = [id(v) for v in [*model.weights, *model.carried]]

@@ -25,8 +25,10 @@ from zoo_keras.passes.split import alike, rows_apart, rows_at_once
 from zoo_keras.primitives.op import as_tensors
 from zoo_keras.training.compiled import Compiled
 from zoo_keras.training.data import Batch
+from zoo_keras.training.interface import TracedModel
 from zoo_keras.training.row_updates import RowTables, TablesChanged, Use, uses_by_rows
 from zoo_keras.training.shares import Part, added, counted
+from zoo_keras.training.state import State
 from zoo_keras.training.update import clips_by_norm, gradient_places
 
 
@@ -53,18 +55,18 @@ def shapes_of(batch: Batch) -> Shapes:
     return Shapes(leaves[0], leaves[1], leaves[2], repr(batch.structure))
 
 
-def _call(model: Any, xs: Sequence[Tensor], structure: Any, training: bool) -> list[Tensor]:
+def _call(model: TracedModel, xs: Sequence[Tensor], structure: Any, training: bool) -> list[Tensor]:
     return as_tensors(flatten(_outputs(model, xs, structure, training)))
 
 
-def _outputs(model: Any, xs: Sequence[Tensor], structure: Any, training: bool) -> Any:
+def _outputs(model: TracedModel, xs: Sequence[Tensor], structure: Any, training: bool) -> Any:
     """The model's outputs for inputs nested like the structure, or behind a Feed."""
     if isinstance(structure, Feed):
         return structure.call(model, xs, training)
     return model(pack_as(structure, xs), training=training)
 
 
-def ensure_built(model: Any, shapes: Shapes, structure: Any) -> list[Tensor]:
+def ensure_built(model: TracedModel, shapes: Shapes, structure: Any) -> list[Tensor]:
     """Make all weights by tracing a call; returns the outputs of that trace."""
     with tracing():
         return _call(model, _inputs(shapes), structure[0], training=False)
@@ -76,7 +78,7 @@ def _inputs(shapes: Shapes) -> list[Tensor]:
 
 
 def _trace_prediction(
-    model: Any, state: Any, shapes: Shapes, structure: Any
+    model: TracedModel, state: State, shapes: Shapes, structure: Any
 ) -> tuple[Builder, Any]:
     """A traced call of the model, and its outputs."""
     build = Builder(state.place, freeze=True)
@@ -92,13 +94,15 @@ def _trace_prediction(
     return build, outputs
 
 
-def _state_updates(model: Any, trace: Trace) -> list[tuple[Any, Tensor]]:
+def _state_updates(model: TracedModel, trace: Trace) -> list[tuple[Any, Tensor]]:
     """(Variable, its new value) of all that layers assign but the state of metrics."""
     own = {id(v) for v in [*model.weights, *model.carried]}
     return [(variable, new) for variable, new in trace.updates.values() if id(variable) in own]
 
 
-def predict_program(model: Any, state: Any, shapes: Shapes, structure: Any) -> tuple[Program, Any]:
+def predict_program(
+    model: TracedModel, state: State, shapes: Shapes, structure: Any
+) -> tuple[Program, Any]:
     """(program, structure of the outputs); outputs go to out0, out1, ..."""
     whole, outputs = _trace_prediction(model, state, shapes, structure)
     graph = whole.graph()
@@ -147,7 +151,7 @@ class _Traced(NamedTuple):
 
 
 def _trace_call(
-    model: Any, build: Builder, shapes: Shapes, structure: Any, training: bool
+    model: TracedModel, build: Builder, shapes: Shapes, structure: Any, training: bool
 ) -> _Traced:
     xs, ys = build.feeds(spaces.X, shapes.x), build.feeds(spaces.Y, shapes.y)
     preds = _call(model, xs, structure[0], training)
@@ -156,14 +160,14 @@ def _trace_call(
     return _Traced(losses.targets(ys), preds, losses.sample_weights(given), masks)
 
 
-def _compiled(model: Any) -> Compiled:
+def _compiled(model: TracedModel) -> Compiled:
     found: Compiled = model._require_compiled("a step")
     return found
 
 
 def _trace_losses(
-    model: Any, build: Builder, shapes: Shapes, structure: Any, trace: Trace, training: bool,
-    part: Part | None,
+    model: TracedModel, build: Builder, shapes: Shapes, structure: Any, trace: Trace,
+    training: bool, part: Part | None,
 ) -> Tensor:  # fmt: skip
     """Trace the call, the losses and the metrics; returns what is differentiated.
 
@@ -180,7 +184,9 @@ def _trace_losses(
     return total
 
 
-def _total(model: Any, parts: Sequence[Any], rows: int, trace: Trace, part: Part | None) -> Tensor:
+def _total(
+    model: TracedModel, parts: Sequence[Any], rows: int, trace: Trace, part: Part | None
+) -> Tensor:
     """The weighted sum of all losses; also feeds the loss trackers."""
     total: Any = None
     compiled = _compiled(model)
@@ -234,21 +240,23 @@ def _finish(
     return build.program()
 
 
-def updated_variables(model: Any, shapes: Shapes, structure: Any, training: bool) -> list[Any]:
+def updated_variables(
+    model: TracedModel, shapes: Shapes, structure: Any, training: bool
+) -> list[Any]:
     """Variables of layers that a call assigns (in training moving averages and the like)."""
     with tracing() as trace:
         _call(model, _inputs(shapes), structure[0], training)
     return [variable for variable, _ in _state_updates(model, trace)]
 
 
-def _part(build: Builder, model: Any, counted: bool = True) -> Part:
+def _part(build: Builder, model: TracedModel, counted: bool = True) -> Part:
     """How a batch counts that is part of a global one."""
     counts = build.feed(spaces.COUNTS, (len(_compiled(model).losses.names),)) if counted else None
     return Part(build.feed(spaces.SHARE), counts)
 
 
 def evaluate_program(
-    model: Any, state: Any, shapes: Shapes, structure: Any, shared: bool = False,
+    model: TracedModel, state: State, shapes: Shapes, structure: Any, shared: bool = False,
     counted: bool = True,
 ) -> Program:  # fmt: skip
     """Adds a batch to loss trackers and metrics.
@@ -265,7 +273,9 @@ def evaluate_program(
     return _finish(build, trace)
 
 
-def counts_program(model: Any, state: Any, shapes: Shapes, structure: Any) -> Program | None:
+def counts_program(
+    model: TracedModel, state: State, shapes: Shapes, structure: Any
+) -> Program | None:
     """What this part's rows add to each output's denominator, into out0 (float32, one for each
     output). None when no loss needs it: the number of rows says all."""
     build = Builder(state.place)
@@ -285,7 +295,7 @@ def counts_program(model: Any, state: Any, shapes: Shapes, structure: Any) -> Pr
 
 
 def gradient_program(
-    model: Any, state: Any, shapes: Shapes, structure: Any, shared: bool = False
+    model: TracedModel, state: State, shapes: Shapes, structure: Any, shared: bool = False
 ) -> Program:
     """Forward and backward: fills the space grads, updates metrics and layer state.
 
@@ -311,7 +321,7 @@ def gradient_program(
     return _finish(build, trace, results, places, state.tables if uses else None)
 
 
-def _uses(model: Any, state: Any, trace: Trace, total: Tensor) -> list[Use]:
+def _uses(model: TracedModel, state: State, trace: Trace, total: Tensor) -> list[Use]:
     """The weights that this step updates by rows. The first program of a State decides which."""
     read = [total, *[value for _, value in trace.updates.values()]]
     found = uses_by_rows(model.optimizer, state.weights.variables, trace, read)
@@ -325,7 +335,7 @@ def _uses(model: Any, state: Any, trace: Trace, total: Tensor) -> list[Use]:
 
 
 def _gradients(
-    optimizer: Any, state: Any, trace: Trace, total: Tensor, uses: Sequence[Use]
+    optimizer: Any, state: State, trace: Trace, total: Tensor, uses: Sequence[Use]
 ) -> tuple[list[Tensor], list[Place]]:
     """Gradients and their places: of whole weights in `grads`, of tables as rows and ids."""
     flat, by_rows = state.weights, {id(use.variable) for use in uses}
@@ -341,7 +351,7 @@ def _gradients(
         if id(variable) not in by_rows:
             results.append(_gradient(variable, found.get(id(parameter[1])) if parameter else None))
             places.append(place)
-    if uses:
+    if uses and state.tables is not None:
         rows = state.tables.gradient_outputs(uses, lambda t: found[id(t)], clips_by_norm(optimizer))
         results += [tensor for tensor, _ in rows]
         places += [place for _, place in rows]

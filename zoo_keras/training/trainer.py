@@ -12,6 +12,7 @@ import numpy as np
 from zoo_keras.callbacks.callback import CallbackList, History
 from zoo_keras.errors import ConfigError, NotCompiledError, UnsupportedError
 from zoo_keras.nest import flatten, map_structure
+from zoo_keras.training.arguments import EvaluateArguments, FitArguments, PredictArguments
 from zoo_keras.training.compiled import Compiled, free_name, values_of
 from zoo_keras.training.data import (
     ArrayData,
@@ -35,8 +36,13 @@ _KERAS_STEPS = (
 )  # fmt: skip
 
 
+if TYPE_CHECKING:  # a Trainer is always mixed into a Layer
+    from zoo_keras.layers.base.layer import Layer as _Layer
+else:
+    _Layer = object
+
 _BESIDE_TRAINING = 1 << 40  # no training has so many steps, and numbers depend on the step
-_making = threading.Lock()  # a lock or runtime of some model
+_making = threading.Lock()  # a lock or the programs of some model
 
 
 def in_turn(method: Any) -> Any:
@@ -50,7 +56,7 @@ def in_turn(method: Any) -> Any:
     return call
 
 
-class Trainer:
+class Trainer(_Layer):
     """The training half of Model. https://keras.io/api/models/model_training_apis/"""
 
     # Class-level defaults: a fresh model is not compiled. They are set through `_note`, past the
@@ -64,15 +70,10 @@ class Trainer:
     _turn: threading.RLock | None = None
 
     if TYPE_CHECKING:  # what Model brings
-        name: str
-        built: bool
+        _function: Any
 
         @property
         def output_names(self) -> list[str]: ...
-
-        trainable_variables: list[Any]
-        _function: Any
-        _flatten_layers: Any
 
     def _note(self, **values: Any) -> None:
         self.__dict__.update(values)
@@ -202,13 +203,13 @@ class Trainer:
 
     def _local(self) -> ModelPrograms:
         """The model's State and programs in this process."""
-        runtime = self._runtime
-        if runtime is None:
+        programs = self._runtime
+        if programs is None:
             self._refuse_own_steps()
             with _making:
-                runtime = self._runtime or ModelPrograms(self)
-                self._note(_runtime=runtime)
-        return runtime
+                programs = self._runtime or ModelPrograms(self)
+                self._note(_runtime=programs)
+        return programs
 
     def next_draw(self) -> int:
         """The step that random ops of the next batch of evaluation or prediction see."""
@@ -247,53 +248,50 @@ class Trainer:
 
         On Spark, batch_size is that of the whole cluster, and `feature_cols`, `label_cols`,
         `weight_col` (for DataFrames), `num_ranks`, `max_restarts` and others of
-        `zoo_keras.spark.fit.driver.FitOptions` are accepted. `fill_value` stands for nulls and NaN
+        `zoo_keras.spark.fit.options.FitOptions` are accepted. `fill_value` stands for nulls and NaN
         of inputs: one value, or a dict by column or input. `pad_value` pads rows of different sizes
         (lists of arrays, where the Input says None) to the longest of a batch, and their targets
         with 0; masks leave out what was padded. Returns a History.
         """
         self._require_compiled("fit")
         self._refuse_int8("fit")
-        class_weight = check_class_weight(class_weight)
+        arguments = FitArguments(
+            batch_size=batch_size, verbose=verbose, callbacks=callbacks, fill_value=fill_value,
+            y=y, epochs=epochs, validation_split=validation_split, validation_data=validation_data,
+            shuffle=shuffle, class_weight=class_weight, sample_weight=sample_weight,
+            initial_epoch=initial_epoch, steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps, validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq, pad_value=pad_value,
+        )  # fmt: skip
         if _is_spark(x):
             from zoo_keras.spark.fit.driver import fit_on_spark
 
-            return fit_on_spark(
-                self, x, y=y, batch_size=batch_size, epochs=epochs, verbose=verbose,
-                callbacks=callbacks, validation_split=validation_split,
-                validation_data=validation_data, shuffle=shuffle, class_weight=class_weight,
-                sample_weight=sample_weight, initial_epoch=initial_epoch,
-                steps_per_epoch=steps_per_epoch, validation_steps=validation_steps,
-                validation_batch_size=validation_batch_size, validation_freq=validation_freq,
-                fill_value=fill_value, pad_value=pad_value, **spark,
-            )  # fmt: skip
+            return fit_on_spark(self, x, arguments, spark)
         _refuse(spark, "fit")
-        x, y = ragged_inputs(self, x, pad_value), ragged_targets(y, pad_value)
-        data = make_data(x, y, sample_weight, batch_size, class_weight, bool(shuffle),
-                         fill_value)  # fmt: skip
+        data, validation = self._fit_data(x, arguments)
+        bars = arguments.bars(self, data.steps)
+        return FitLoop(self, data, validation, bars, arguments).run()
+
+    def _fit_data(self, x: Any, given: FitArguments) -> tuple[Any, Any]:
+        """What to train on, and what to validate on, or None."""
+        x, y = ragged_inputs(self, x, given.pad_value), ragged_targets(given.y, given.pad_value)
+        data = make_data(x, y, given.sample_weight, given.batch_size, given.class_weight,
+                         bool(given.shuffle), given.fill_value)  # fmt: skip
         validation = None
-        if validation_split:
+        if given.validation_split:
             if not isinstance(data, ArrayData):
                 raise ConfigError("validation_split works for arrays only. Pass validation_data.")
-            data, validation = data.split(validation_split)
-            validation.batch_size = validation_batch_size or data.batch_size
-        if validation_data is not None:
-            vx, vy, vw = _validation_parts(validation_data)
-            vx, vy = ragged_inputs(self, vx, pad_value), ragged_targets(vy, pad_value)
-            validation = make_data(
-                vx, vy, vw, validation_batch_size or batch_size, fill_value=fill_value
-            )
+            data, validation = data.split(given.validation_split)
+            validation.batch_size = given.validation_batch_size or data.batch_size
+        if given.validation_data is not None:
+            vx, vy, vw = _validation_parts(given.validation_data)
+            vx, vy = ragged_inputs(self, vx, given.pad_value), ragged_targets(vy, given.pad_value)
+            size = given.validation_batch_size or given.batch_size
+            validation = make_data(vx, vy, vw, size, fill_value=given.fill_value)
         for part in (data, validation):
             if isinstance(part, ArrayData):
                 check_all(self, part)
-        steps = steps_per_epoch or data.steps
-        bars = CallbackList(
-            callbacks, add_history=True, add_progbar=bool(_verbosity(verbose)), model=self,
-            verbose=_verbosity(verbose), epochs=epochs, steps=steps,
-        )  # fmt: skip
-        loop = FitLoop(self, data, validation, bars, shuffle, steps_per_epoch, validation_steps,
-                        validation_freq)  # fmt: skip
-        return loop.run(initial_epoch, epochs)
+        return data, validation
 
     @in_turn
     def evaluate(
@@ -315,20 +313,17 @@ class Trainer:
         `fill_value` and `pad_value` are as in fit.
         """
         self._require_compiled("evaluate")
+        arguments = EvaluateArguments(batch_size, verbose, callbacks, fill_value, y, sample_weight,
+                                      steps, pad_value)  # fmt: skip
         if _is_spark(x):
             from zoo_keras.spark.scoring.evaluate import evaluate_on_spark
 
-            logs = evaluate_on_spark(self, x, batch_size=batch_size, y=y, steps=steps,
-                                     sample_weight=sample_weight, callbacks=callbacks,
-                                     fill_value=fill_value, pad_value=pad_value,
-                                     **spark)  # fmt: skip
+            logs = evaluate_on_spark(self, x, **arguments.given(), **spark)
             return logs if return_dict else _flat_logs(logs)
         _refuse(spark, "evaluate")
         x, y = ragged_inputs(self, x, pad_value), ragged_targets(y, pad_value)
         data = make_data(x, y, sample_weight, batch_size, fill_value=fill_value)
-        bars = CallbackList(callbacks, add_progbar=bool(_verbosity(verbose)), model=self,
-                            verbose=_verbosity(verbose), epochs=1,
-                            steps=steps or data.steps)  # fmt: skip
+        bars = arguments.bars(self, data.steps)
         logs = self._evaluate(Epochs(data, steps, "steps"), bars)
         if not logs:
             raise ConfigError("evaluate: the data held no batch. Received: an empty source.")
@@ -377,17 +372,15 @@ class Trainer:
         after set_random_seed draw alike. On Spark the numbers depend on the seed and on a row's
         place in its batch only, so that scoring a partition again gives the same.
         """
+        arguments = PredictArguments(batch_size, verbose, callbacks, fill_value, steps)
         if _is_spark(x):
             from zoo_keras.spark.scoring.predict import predict_on_spark
 
-            return predict_on_spark(self, x, batch_size=batch_size, steps=steps,
-                                    callbacks=callbacks, fill_value=fill_value,
-                                    **spark)  # fmt: skip
+            return predict_on_spark(self, x, **arguments.given(), **spark)
         _refuse(spark, "predict")
         x = ragged_inputs(self, x)
         data = by_shape(make_data(x, None, None, batch_size, fill_value=fill_value))
-        bars = CallbackList(callbacks, add_progbar=_verbosity(verbose) == 1, model=self,
-                            verbose=_verbosity(verbose), steps=steps or data.steps)  # fmt: skip
+        bars = arguments.bars(self, data.steps)
         self._note(stop_predicting=False)
         bars.on_predict_begin()
         results: list[list[np.ndarray]] = []
@@ -429,9 +422,9 @@ class Trainer:
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs of one batch, without progress bar or batching."""
-        runtime = self._local()
-        found = runtime.predict_quickly(x)
-        return runtime.predict(self._arranged(batch_of(x))) if found is None else found
+        programs = self._local()
+        found = programs.predict_quickly(x)
+        return programs.predict(self._arranged(batch_of(x))) if found is None else found
 
     def _train_batch(self, batch: Batch) -> None:
         self._note(_trained=True)
@@ -477,10 +470,6 @@ def _validation_parts(data: Any) -> tuple[Any, Any, Any]:
     if isinstance(data, (list, tuple)):
         return unpack_x_y_sample_weight(tuple(data))
     return data, None, None
-
-
-def _verbosity(verbose: Any) -> int:
-    return 1 if verbose == "auto" else int(verbose)
 
 
 def _is_spark(x: Any) -> bool:

@@ -25,6 +25,7 @@ from zoo_keras.graph import Tensor, constant, tracing
 from zoo_keras.primitives.op import as_tensors
 from zoo_keras.primitives.update import optimizer_update
 from zoo_keras.training.row_updates import RowTables
+from zoo_keras.training.state import State
 from zoo_keras.variables import Variable
 
 
@@ -259,7 +260,7 @@ def _decay(clone: Any, flat: Variable, part: Slice, decayed: Sequence[bool]) -> 
     flat.assign(flat - flat * constant(mask) * (clone.weight_decay * rate))
 
 
-def whole_update_program(optimizer: Any, state: Any) -> Program:
+def whole_update_program(optimizer: Any, state: State) -> Program:
     """One step of an optimizer that must see each weight as a whole, for a local State."""
     flat = state.weights
     build, places = Builder(state.place), gradient_places(flat.offsets, None)

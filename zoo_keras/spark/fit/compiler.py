@@ -20,9 +20,11 @@ from zoo_keras.spark.data.records import Layout
 from zoo_keras.spark.fit.layer_state import refuse_unshared
 from zoo_keras.spark.fit.measures import Measured, merged_logs, metric_others
 from zoo_keras.spark.fit.plan import FitPlan
+from zoo_keras.spark.fit.tail import Tail
 from zoo_keras.training import steps
 from zoo_keras.training.constraints import constraint_program
 from zoo_keras.training.data import Batch
+from zoo_keras.training.interface import TrainedModel
 from zoo_keras.training.labels import class_counts
 from zoo_keras.training.state import State
 from zoo_keras.training.update import (
@@ -51,7 +53,12 @@ class FitCompiler:
     """
 
     def __init__(
-        self, model: Any, layout: Layout, test_layout: Layout, class_weighted: bool, threads: int
+        self,
+        model: TrainedModel,
+        layout: Layout,
+        test_layout: Layout,
+        class_weighted: bool,
+        threads: int,
     ) -> None:
         self.model, self.threads = model, threads
         self.layout, self.test_layout = layout, test_layout
@@ -61,8 +68,9 @@ class FitCompiler:
         self.shapes, self.structure = steps.shapes_of(batch), batch.structure
         tests = test_layout.zeros(2)
         self.test_shapes, self.test_structure = steps.shapes_of(tests), tests.structure
-        self.updated = steps.updated_variables(model, self.shapes, self.structure, training=True)
-        refuse_unshared(model, self.updated)
+        updated = steps.updated_variables(model, self.shapes, self.structure, training=True)
+        refuse_unshared(model, updated)
+        self.tail = _tail(self._state, updated)
         self._compiled: dict[str, Program | None] = {}
 
     @property
@@ -84,8 +92,7 @@ class FitCompiler:
             layout=self.layout, test_layout=self.test_layout, weights=state.weights.size,
             variables=len(state.weights.variables), outputs=len(compiled.losses.names),
             state=state.state.size, metrics=state.metrics.size,
-            shared=tuple(self._shared().values()), added=self._added(),
-            metric_others=metric_others(model, state),
+            tail=self.tail, metric_others=metric_others(model, state),
             slots=tuple(state.slots), iterations=int(optimizer.iterations),
             clips=clips_by_norm(optimizer) and not self.whole, constrained=constrained,
             average_every=every, whole=self.whole, loss_scale=_index(scale, state.scalars),
@@ -97,15 +104,6 @@ class FitCompiler:
             test_labels=class_counts(model, self.test_shapes, self.test_structure),
             others=tuple(np.array(v.value) for v in state.others), **given,
         )  # fmt: skip
-
-    def _shared(self) -> dict[Any, tuple[int, int]]:
-        """(lo, hi) in the state of each Variable that layers update."""
-        flat = self.state.state
-        spans = zip(flat.variables, flat.offsets, flat.offsets[1:], strict=False)
-        return {v: (lo, hi) for v, lo, hi in spans if any(v is u for u in self.updated)}
-
-    def _added(self) -> tuple[bool, ...]:
-        return tuple(v.aggregation == "sum" for v in self._shared())
 
     # ---- programs ------------------------------------------------------------------------------
 
@@ -164,12 +162,9 @@ class FitCompiler:
         self, weights: np.ndarray, slots: dict[str, Any], scalars: Sequence[Any], iterations: int
     ) -> None:
         """Put what the ranks have trained into the model; `iterations` is their step count."""
-        state, size = self.state, self.state.weights.size
-        state.weights.array[:] = weights[:size]
-        at = size
-        for lo, hi in self._shared().values():
-            state.state.array[lo:hi] = weights[at : at + hi - lo]
-            at += hi - lo
+        state = self.state
+        state.weights.array[:] = weights[: state.weights.size]
+        self.tail.take(weights, state.state.array)
         for name, parts in slots.items():
             for lo, hi, values in parts:
                 state.slots[name].array[lo:hi] = values
@@ -208,6 +203,15 @@ class FitCompiler:
         """Back to a snapshot."""
         self.state.restore(snapshot.arrays)
         self.model.optimizer.iterations.assign(snapshot.iterations)
+
+
+def _tail(state: State, updated: Sequence[Any]) -> Tail:
+    """The Variables among `updated`, as they lie in the state."""
+    flat, chosen = state.state, {id(v) for v in updated}
+    found = [(v, lo, hi) for v, lo, hi in zip(flat.variables, flat.offsets, flat.offsets[1:])
+             if id(v) in chosen]  # fmt: skip
+    added = tuple(v.aggregation == "sum" for v, _, _ in found)
+    return Tail(state.weights.size, tuple((lo, hi) for _, lo, hi in found), added)
 
 
 def _index(variable: Any, among: Sequence[Any]) -> int | None:

@@ -12,7 +12,7 @@ import time
 import warnings
 from typing import Any
 
-from zoo_keras.callbacks.callback import CallbackList, History
+from zoo_keras.callbacks.callback import History
 from zoo_keras.errors import ClusterError, ConfigError
 from zoo_keras.spark import cluster
 from zoo_keras.spark.data import partitions
@@ -21,13 +21,15 @@ from zoo_keras.spark.data.records import Layout
 from zoo_keras.spark.engine import this_engine
 from zoo_keras.spark.fit.compiler import FitCompiler, Snapshot
 from zoo_keras.spark.fit.layer_state import refuse_assigned, refuse_stateful
-from zoo_keras.spark.fit.options import default_wire, split_arguments
+from zoo_keras.spark.fit.options import FitOptions, default_wire, for_cluster, make_options
 from zoo_keras.spark.fit.plan import FitPlan
 from zoo_keras.spark.fit.rank import train_rank
 from zoo_keras.spark.fit.turns import wants_turns
 from zoo_keras.spark.fit.watch import Watcher
 from zoo_keras.spark.transport.bridge import PeerLostError
 from zoo_keras.spark.transport.job import BarrierJob, JobError
+from zoo_keras.training.arguments import FitArguments
+from zoo_keras.training.interface import TrainedModel
 from zoo_keras.training.labels import check_labels, class_counts
 from zoo_keras.training.loop import next_shuffle_seed
 
@@ -36,17 +38,18 @@ LOSS = 60.0  # seconds until a job ends of which a rank is gone
 RETURN = 60.0  # seconds to wait for executors that were there and are gone
 
 
-def fit_on_spark(model: Any, x: Any, **arguments: Any) -> History:
-    """What Model.fit does for an RDD or DataFrame; arguments are those of Model.fit."""
-    return SparkFit(model, x, arguments).run()
+def fit_on_spark(
+    model: TrainedModel, x: Any, arguments: FitArguments, options: dict[str, Any]
+) -> History:
+    """What Model.fit does for an RDD or DataFrame; options are those of `FitOptions`."""
+    return SparkFit(model, x, for_cluster(arguments), make_options(options)).run()
 
 
 class SparkFit:
     """One call of fit: possibly several barrier jobs, when executors are lost."""
 
-    def __init__(self, model: Any, x: Any, arguments: dict[str, Any]) -> None:
-        self.args, self.options = split_arguments(arguments)
-        self.model, o = model, self.options
+    def __init__(self, model: TrainedModel, x: Any, arguments: FitArguments, o: FitOptions) -> None:
+        self.model, self.args, self.options = model, arguments, o
         refuse_stateful(model, "fit")
         self.sc = cluster.spark_context(x)
         cluster.check_not_inside(self.sc, "fit", o.num_ranks or 1)
@@ -57,30 +60,30 @@ class SparkFit:
         self.compiler = self._compiler()
         self.ranks = self._ranks()
         cluster.check_barrier(self.sc, self.ranks)
-        ordered = self.args["shuffle"] and o.order_rows
+        ordered = self.args.shuffle and o.order_rows
         self.by_content = bool(ordered and partitions.arrives_by_luck(self.records.source))
         self.records = self.records.spread(self.ranks, self.by_content)
         if isinstance(self.validation, Records):
             self.validation = self.validation.spread(self.ranks)
         self.seed = next_shuffle_seed()
-        self.bars = self._callback_list()
-        self.epoch: int = self.args["initial_epoch"]
+        self.bars = arguments.bars(model, None)
+        self.epoch: int = self.args.initial_epoch
         self.logs: dict[str, Any] = {}
         self.snapshot: Snapshot = self.compiler.snapshot()
 
     def _records(self, x: Any) -> Records:
         o = self.options
         return records_of(
-            x, o.feature_cols, o.label_cols, o.weight_col, self.model, o.fill_value, o.pad_value
-        )
+            x, o.feature_cols, o.label_cols, o.weight_col, self.model, self.args.fill_value,
+            self.args.pad_value,
+        )  # fmt: skip
 
     def _validation(self) -> Records | Held | None:
-        given = self.args["validation_data"]
+        given = self.args.validation_data
         if given is None:
             return None
         if isinstance(given, (tuple, list)):
-            o = self.options
-            return held_arrays(given, self.model, o.fill_value, o.pad_value)
+            return held_arrays(given, self.model, self.args.fill_value, self.args.pad_value)
         found = self._records(given)
         if (found.groups is None) != (self.records.groups is None):
             raise ConfigError(
@@ -94,9 +97,9 @@ class SparkFit:
         if self.validation is not None:
             tests = (self.validation.layout(model) if isinstance(self.validation, Held)
                      else self.validation.layout(model, "fit, validation_data"))  # fmt: skip
-        weighted = self.args["class_weight"] is not None
+        weighted = self.args.class_weight is not None
         made = FitCompiler(model, self.layout, tests, weighted, cluster.task_cpus(self.sc))
-        if self.validation is not None or self.args["validation_split"]:
+        if self.validation is not None or self.args.validation_split:
             refuse_assigned(model, made.test_shapes, made.test_structure, "fit, its validation,")
         if isinstance(self.validation, Held):
             _check_held(self.validation, tests, made)
@@ -123,21 +126,13 @@ class SparkFit:
             )
         return found
 
-    def _callback_list(self) -> CallbackList:
-        verbose = self.args["verbose"]
-        level = 1 if verbose == "auto" else int(verbose)
-        return CallbackList(
-            self.args["callbacks"], add_history=True, add_progbar=bool(level), model=self.model,
-            verbose=level, epochs=self.args["epochs"], steps=self.args["steps_per_epoch"],
-        )  # fmt: skip
-
     # ---- the whole fit -------------------------------------------------------------------------
 
     def run(self) -> History:
         """All epochs."""
-        last = self.args["epochs"]
+        last = self.args.epochs
         self.model.stop_training = False
-        self.model.__dict__["_trained"] = True
+        self.model._note(_trained=True)
         self.bars.on_train_begin()
         self.snapshot = self.compiler.snapshot()
         restarts = 0
@@ -171,26 +166,21 @@ class SparkFit:
         a, o = self.args, self.options
         stops = any(type(c).__name__ == "TerminateOnNaN" for c in self.bars.callbacks)
         return self.compiler.plan(
-            batch_size=a["batch_size"], epochs=(self.epoch, last), origin=a["initial_epoch"],
-            steps=a["steps_per_epoch"], shuffle=bool(a["shuffle"]), seed=self.seed,
-            by_content=self.by_content, validation_split=float(a["validation_split"]),
+            batch_size=a.batch_size, epochs=(self.epoch, last), origin=a.initial_epoch,
+            steps=a.steps_per_epoch, shuffle=bool(a.shuffle), seed=self.seed,
+            by_content=self.by_content, validation_split=float(a.validation_split),
             held=isinstance(self.validation, Held),
-            validation_batch=a["validation_batch_size"],
-            validation_epochs=self._validation_epochs(last), class_weight=a["class_weight"],
+            validation_batch=a.validation_batch_size,
+            validation_epochs=self._validation_epochs(last), class_weight=a.class_weight,
             wire=o.wire or default_wire(self.model), budget=o.data_budget,
             engine=this_engine(), halts=stops, led=wants_turns(self.bars.callbacks),
         )  # fmt: skip
 
     def _validation_epochs(self, last: int) -> tuple[int, ...]:
         """After which epochs validation runs."""
-        if self.validation is None and not self.args["validation_split"]:
+        if self.validation is None and not self.args.validation_split:
             return ()
-        freq = self.args["validation_freq"]
-        chosen = set(freq) if hasattr(freq, "__contains__") else None
-        return tuple(
-            epoch for epoch in range(self.epoch, last)
-            if ((epoch + 1) % freq == 0 if chosen is None else (epoch + 1) in chosen)
-        )  # fmt: skip
+        return tuple(epoch for epoch in range(self.epoch, last) if self.args.validates(epoch))
 
     def _job(self, last: int) -> None:
         plan = self._plan(last)

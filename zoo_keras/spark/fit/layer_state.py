@@ -11,9 +11,10 @@ from typing import Any
 
 from zoo_keras.errors import UnsupportedError
 from zoo_keras.training import steps
+from zoo_keras.training.interface import TrainedModel
 
 
-def refuse_stateful(model: Any, method: str) -> None:
+def refuse_stateful(model: TrainedModel, method: str) -> None:
     """Recurrent layers that go on from the batch before: there is no such batch in a partition."""
     found = [layer.name for layer in model._flatten_layers() if getattr(layer, "stateful", False)]
     if found:
@@ -25,7 +26,7 @@ def refuse_stateful(model: Any, method: str) -> None:
         )
 
 
-def refuse_assigned(model: Any, shapes: steps.Shapes, structure: Any, method: str) -> None:
+def refuse_assigned(model: TrainedModel, shapes: steps.Shapes, structure: Any, method: str) -> None:
     """Variables that a call outside of training assigns: each task would change its own copy."""
     assigned = steps.updated_variables(model, shapes, structure, training=False)
     if assigned:
@@ -36,7 +37,7 @@ def refuse_assigned(model: Any, shapes: steps.Shapes, structure: Any, method: st
         )
 
 
-def refuse_unshared(model: Any, updated: Sequence[Any]) -> None:
+def refuse_unshared(model: TrainedModel, updated: Sequence[Any]) -> None:
     """Variables that training calls assign and that ranks cannot average or add up."""
     wrong = [v for v in updated if v.dtype != "float32"]
     if wrong:

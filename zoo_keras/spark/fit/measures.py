@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zoo_keras.training.interface import TrainedModel
+from zoo_keras.training.state import State
+
 _SUMMED = ("sum", "none")  # aggregations of Variables of metrics that mean: add up
 
 
@@ -27,13 +30,13 @@ class Measured(NamedTuple):
     rows: int
 
 
-def metric_others(model: Any, state: Any) -> tuple[int, ...]:
+def metric_others(model: TrainedModel, state: State) -> tuple[int, ...]:
     """Which of the state's Variables that are not float32 belong to metrics."""
     mine = {id(v) for m in model._all_metrics() for v in m.variables}
     return tuple(i for i, v in enumerate(state.others) if id(v) in mine)
 
 
-def merged_logs(model: Any, state: Any, measured: Sequence[Measured]) -> dict[str, Any]:
+def merged_logs(model: TrainedModel, state: State, measured: Sequence[Measured]) -> dict[str, Any]:
     """Logs of all rows. The state of metrics adds up; a Variable of another aggregation, or of a
     layer, is that of the first rank that has rows."""
     first = next((m for m in measured if m.rows), measured[0])

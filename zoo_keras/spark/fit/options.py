@@ -1,19 +1,18 @@
 """Arguments of fit for a cluster: which there are, and checks that need no cluster.
 
-In: the keyword arguments of Model.fit. Out: FitOptions and the arguments that Keras knows, or a
-ConfigError before anything has started.
+In: the FitArguments of Model.fit, and the other keywords that it was given. Out: both as they hold
+on a cluster, or a ConfigError before anything has started.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from zoo_keras.errors import ConfigError
 from zoo_keras.spark.transport.wire import WIRE_TYPES
+from zoo_keras.training.arguments import FitArguments, is_number, whole
 from zoo_keras.training.data import check_batch_size
+from zoo_keras.training.interface import TrainedModel
 
 
 class FitOptions(NamedTuple):
@@ -21,9 +20,6 @@ class FitOptions(NamedTuple):
 
     Attributes:
         feature_cols, label_cols, weight_col: columns of a DataFrame.
-        fill_value: stands for nulls and NaN of inputs: a number or text, or a dict by column; None:
-            they are refused.
-        pad_value: pads rows of different sizes to the longest of all rows.
         num_ranks: tasks that train together; default: as many as partitions, at most the slots.
         order_rows: whether rows that come out of a Spark shuffle, in whatever order they arrive,
             are ordered by their content before training shuffles them (shuffle=True), so that the
@@ -38,8 +34,6 @@ class FitOptions(NamedTuple):
     feature_cols: Any = None
     label_cols: Any = None
     weight_col: str | None = None
-    fill_value: Any = None
-    pad_value: float | None = None
     num_ranks: int | None = None
     order_rows: bool = True
     wire: str | None = None
@@ -48,122 +42,82 @@ class FitOptions(NamedTuple):
     data_budget: int = 1 << 30
 
 
-KERAS_ARGUMENTS = frozenset(
-    "y batch_size epochs verbose callbacks validation_split validation_data shuffle class_weight "
-    "sample_weight initial_epoch steps_per_epoch validation_steps validation_batch_size "
-    "validation_freq".split()
-)
-
-
-def default_wire(model: Any) -> str:
+def default_wire(model: TrainedModel) -> str:
     """The dtype in which the gradients of a model travel unless the user says otherwise."""
     rounds = any(getattr(layer, "rounds", False) for layer in model._flatten_layers())
     return "bfloat16" if rounds else "float32"
 
 
-def split_arguments(arguments: dict[str, Any]) -> tuple[dict[str, Any], FitOptions]:
-    """Keras' arguments and ours, checked."""
-    keras = {k: v for k, v in arguments.items() if k in KERAS_ARGUMENTS}
-    own = {k: v for k, v in arguments.items() if k not in KERAS_ARGUMENTS}
-    unknown = sorted(set(own) - set(FitOptions._fields))
+def make_options(given: dict[str, Any]) -> FitOptions:
+    """The options, checked."""
+    unknown = sorted(set(given) - set(FitOptions._fields))
     if unknown:
         raise ConfigError(
             f"fit on Spark: unknown arguments. Received: {unknown}. "
             f"Known ones are {', '.join(FitOptions._fields)}."
         )
-    options = FitOptions(**own)
+    options = FitOptions(**given)
     _check_options(options)
-    _check_keras(keras)
-    return keras, options
+    return options
 
 
 def _check_options(o: FitOptions) -> None:
     if o.num_ranks is not None:
-        _whole("num_ranks", o.num_ranks, 1)
+        whole("num_ranks", o.num_ranks, 1)
     if o.order_rows not in (True, False):
         raise ConfigError(
             f"fit: order_rows must be a bool. Received: order_rows={o.order_rows!r}. Pass True or "
             "False."
         )
-    _whole("max_restarts", o.max_restarts, 0)
-    _whole("data_budget", o.data_budget, 0)
+    whole("max_restarts", o.max_restarts, 0)
+    whole("data_budget", o.data_budget, 0)
     if o.wire is not None and o.wire not in WIRE_TYPES:
         raise ConfigError(
             f"fit: wire must be one of {', '.join(WIRE_TYPES)}. Received: wire={o.wire!r}. "
             "Leave it out for float32."
         )
-    if not _is_number(o.step_timeout) or o.step_timeout <= 0:
+    if not is_number(o.step_timeout) or o.step_timeout <= 0:
         raise ConfigError(
             f"fit: step_timeout must be a number of seconds above 0. Received: {o.step_timeout!r}. "
             "Leave it out for 600."
         )
 
 
-def _check_keras(a: dict[str, Any]) -> None:
-    _refuse_local(a)
-    a["batch_size"] = check_batch_size(a["batch_size"])
-    tests = a["validation_batch_size"]
-    a["validation_batch_size"] = check_batch_size(a["batch_size"] if tests is None else tests)
-    _whole("epochs", a["epochs"], 0)
-    _whole("initial_epoch", a["initial_epoch"], 0)
-    if a["steps_per_epoch"] is not None:
-        _whole("steps_per_epoch", a["steps_per_epoch"], 1)
-    if a["shuffle"] not in (True, False):
+def for_cluster(given: FitArguments) -> FitArguments:
+    """The arguments with all sizes, checked for what holds on a cluster alone."""
+    _refuse_local(given)
+    size = check_batch_size(given.batch_size)
+    if given.shuffle not in (True, False):
         raise ConfigError(
-            f"fit on Spark: shuffle must be a bool. Received: {a['shuffle']!r}. Pass True or False."
+            f"fit on Spark: shuffle must be a bool. Received: {given.shuffle!r}. Pass True or "
+            "False."
         )
-    _check_class_weight(a["class_weight"])
-    share = a["validation_split"]
-    if not _is_number(share) or not 0 <= share < 1:
+    negative = [key for key in given.class_weight or {} if key < 0]
+    if negative:
         raise ConfigError(
-            f"fit: validation_split must lie in [0, 1). Received: {share!r}. Pass e.g. 0.2."
+            f"fit: class_weight maps class numbers 0, 1, ... to weights. Received: {negative[:3]} "
+            f"in class_weight={str(given.class_weight)[:80]}. Use the numbers that the labels have."
         )
-    if share and a["validation_data"] is not None:
+    if given.validation_split and given.validation_data is not None:
         raise ConfigError(
             "fit: validation_data and validation_split exclude each other. Received: both. "
             "Drop one."
         )
-    freq = a["validation_freq"]
-    if not isinstance(freq, Collection):
-        _whole("validation_freq", freq, 1)
+    tests = given.validation_batch_size
+    return given.with_sizes(batch_size=size, validation_batch_size=size if tests is None else tests)
 
 
-def _refuse_local(a: dict[str, Any]) -> None:
+def _refuse_local(given: FitArguments) -> None:
     """Arguments that belong to arrays, not to an RDD or DataFrame."""
     for name in ("y", "sample_weight"):
-        if a[name] is not None:
+        if getattr(given, name) is not None:
             raise ConfigError(
                 f"fit on Spark: {name} comes with the records. Received: {name} as an argument. "
                 "Use an RDD of (x, y[, sample_weight]), or label_cols and weight_col of a "
                 "DataFrame."
             )
-    if a["validation_steps"] is not None:
+    if given.validation_steps is not None:
         raise ConfigError(
             "fit on Spark: validation uses all rows. Received: validation_steps="
-            f"{a['validation_steps']!r}. Leave it out, or sample validation_data."
-        )
-
-
-def _check_class_weight(given: Any) -> None:
-    """Classes by their numbers: the labels are numbers by now."""
-    keys = list(given or {})
-    wrong = [key for key in keys if not _is_number(key) or int(key) != key or key < 0]
-    wrong += [given[key] for key in keys if not _is_number(given[key])]
-    if wrong:
-        raise ConfigError(
-            f"fit: class_weight maps class numbers 0, 1, ... to weights. Received: {wrong[:3]} in "
-            f"class_weight={str(given)[:80]}. Use the numbers that the labels have."
-        )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-
-
-def _whole(name: str, value: Any, least: int) -> None:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < least:
-        raise ConfigError(
-            f"fit: {name} must be a whole number of at least {least}. Received: {name}={value!r}. "
-            "Change it."
+            f"{given.validation_steps!r}. Leave it out, or sample validation_data."
         )

@@ -8,6 +8,7 @@ import numpy as np
 
 from zoo_keras.spark.data.records import Layout
 from zoo_keras.spark.engine import Engine
+from zoo_keras.spark.fit.tail import Tail
 from zoo_keras.training.labels import Classes
 
 
@@ -29,8 +30,7 @@ class FitPlan(NamedTuple):
         weights, state, metrics: lengths of the flat vectors.
         variables: how many Variables lie in `weights`.
         outputs: how many outputs the model has.
-        shared: (lo, hi) of the parts of `state` that layers update: averaged over ranks.
-        added: for each of them whether what ranks add to it is added up instead.
+        tail: the parts of `state` that layers update, which ranks exchange behind the weights.
         slots: names of the optimizer's slots.
         iterations: the optimizer's step count at the start.
         clips: whether gradients are clipped by norm. constrained: whether weights have constraints.
@@ -67,8 +67,7 @@ class FitPlan(NamedTuple):
     outputs: int
     state: int
     metrics: int
-    shared: tuple[tuple[int, int], ...]
-    added: tuple[bool, ...]
+    tail: Tail
     slots: tuple[str, ...]
     iterations: int
     clips: bool

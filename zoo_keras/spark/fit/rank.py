@@ -82,11 +82,8 @@ class RankWorker:
 
     def _allocate(self) -> None:
         plan = self.plan
-        extra = sum(hi - lo for lo, hi in plan.shared)
-        self.ring = self.rank.all_reduce(plan.weights + extra, wire=plan.wire)
-        lo, hi = self.ring.bounds
-        self.own = min(lo, plan.weights), min(hi, plan.weights)  # the part that is weights
-        self.tail = max(lo, plan.weights), max(hi, plan.weights)  # the part that is state
+        self.ring = self.rank.all_reduce(plan.tail.end, wire=plan.wire)
+        self.own, self.behind = plan.tail.divide(*self.ring.bounds)  # weights and state of its own
         self.current = self.ring.weights  # weights, and the state that is shared
         self.constrained = self.current[: plan.weights].copy() if plan.constrained else None
         self._allocate_rest(*self.own)
@@ -156,19 +153,10 @@ class RankWorker:
         p = self.plan.weights
         self.current[:p] = flat[:p]
         self.state[:] = flat[p : p + self.plan.state]
-        for mine, (lo, hi) in self._tail_spans():
-            self.current[mine] = self.state[lo:hi]
+        self.plan.tail.put(self.state, self.current)
         self._renewed = True
         if self.constrained is not None:
             self.constrained[:] = flat[:p]
-
-    def _tail_spans(self) -> list[tuple[slice, tuple[int, int]]]:
-        """Where each shared part of the state lies behind the weights."""
-        found, at = [], self.plan.weights
-        for lo, hi in self.plan.shared:
-            found.append((slice(at, at + hi - lo), (lo, hi)))
-            at += hi - lo
-        return found
 
     # ---- talking to the driver -----------------------------------------------------------------
 
@@ -303,9 +291,7 @@ class RankWorker:
             self._check_loss(epoch, number)
         else:
             ring.gradient[:] = 0
-        for (mine, (a, b)), added in zip(self._tail_spans(), self.plan.added, strict=True):
-            factor = np.float32(1) if added else self.share
-            ring.gradient[mine] = (self.state[a:b] - self.current[mine]) * factor
+        self.plan.tail.put_moves(self.state, self.current, self.share, ring.gradient)
         notes = ring.reduce_scatter(self._wishes())
         self.lr[...] = notes[0, 1]
         self._move(exact=number == 0 or self._renewed)
@@ -357,7 +343,7 @@ class RankWorker:
 
     def _update(self) -> None:
         """The optimizer on this rank's slice, and what the ranks made of the layers' state."""
-        ring, (lo, hi), (a, b) = self.ring, self.own, self.tail
+        ring, (lo, hi), (a, b) = self.ring, self.own, self.behind
         if self.constrained is not None:
             ring.weights[lo:hi] = self.constrained[lo:hi]
         if self.plan.clips:
@@ -387,8 +373,7 @@ class RankWorker:
         return np.concatenate([self.ring.all_sum(part) for part in parts])
 
     def _after_gather(self) -> None:
-        for mine, (lo, hi) in self._tail_spans():
-            self.state[lo:hi] = self.current[mine]
+        self.plan.tail.take(self.current, self.state)
         if self.constrained is not None:
             self.constrained[:] = self.ring.weights[: self.plan.weights]
             self._runner("constraints").run()
@@ -449,9 +434,7 @@ class WholeWorker(RankWorker):
 
     def _allocate(self) -> None:
         plan = self.plan
-        self.ring = self.rank.all_reduce(
-            plan.weights + sum(hi - lo for lo, hi in plan.shared), wire=plan.wire
-        )
+        self.ring = self.rank.all_reduce(plan.tail.end, wire=plan.wire)
         self.current = native.aligned(4 * self.ring.count).view(np.float32)
         self.constrained = None
         self._allocate_rest(0, plan.weights)

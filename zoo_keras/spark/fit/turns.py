@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from zoo_keras.callbacks.callback import Callback
+from zoo_keras.training.programs import ModelPrograms
+from zoo_keras.variables import Variable
 
 _HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
 
@@ -34,15 +36,17 @@ class Lagging:
     """Variables on the driver while the ranks wait with newer values.
 
     Args:
-        runtime: the local one of their model, which reads them all at once.
+        programs: those of their model here, which read them all at once.
         fetch: brings all of them up to date.
     """
 
-    def __init__(self, runtime: Any, variables: Sequence[Any], fetch: Callable[[], None]) -> None:
-        self.variables, self._runtime, self._fetch = variables, runtime, fetch
+    def __init__(
+        self, programs: ModelPrograms, variables: Sequence[Variable], fetch: Callable[[], None]
+    ) -> None:
+        self.variables, self._programs, self._fetch = variables, programs, fetch
         self._before = [v.before_read for v in variables]
         self.fetched = False
-        runtime.behind = self._catch_up
+        programs.behind = self._catch_up
         for variable in variables:
             variable.before_read = self._catch_up
 
@@ -53,6 +57,6 @@ class Lagging:
 
     def end(self) -> None:
         """The ranks go on: what was not read stays as it is."""
-        self._runtime.behind = None
+        self._programs.behind = None
         for variable, before in zip(self.variables, self._before, strict=True):
             variable.before_read = before

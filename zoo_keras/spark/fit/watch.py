@@ -7,12 +7,13 @@ records for the ranks; logs for the callbacks; after each epoch the trained stat
 from __future__ import annotations
 
 import pickle
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from zoo_keras.engine.spaces import SLOT, STATE, WEIGHTS
 from zoo_keras.errors import ConfigError, DataError
+from zoo_keras.spark.data.frames import Held
 from zoo_keras.spark.fit.measures import Measured
 from zoo_keras.spark.fit.plan import FitPlan
 from zoo_keras.spark.fit.schedule import place_of_epoch
@@ -20,6 +21,9 @@ from zoo_keras.spark.fit.turns import Lagging
 from zoo_keras.spark.transport.bridge import BridgeError, PeerLostError
 from zoo_keras.spark.transport.job import BarrierJob
 from zoo_keras.training.epochs import warn_interrupted
+
+if TYPE_CHECKING:
+    from zoo_keras.spark.fit.driver import SparkFit
 
 POLL, POLL_LED = 0.02, 0.001  # seconds between looks at the ranks' boards
 
@@ -37,7 +41,7 @@ class _Results(NamedTuple):
 class Watcher:
     """One job of a fit. `fit` is the SparkFit: its epoch, logs and snapshot are kept up to date."""
 
-    def __init__(self, fit: Any, job: BarrierJob, plan: FitPlan) -> None:
+    def __init__(self, fit: SparkFit, job: BarrierJob, plan: FitPlan) -> None:
         self.fit, self.job, self.plan = fit, job, plan
         self.model, self.bars, self.compiler = fit.model, fit.bars, fit.compiler
         self.served: set[str] = set()
@@ -54,9 +58,11 @@ class Watcher:
 
     def start(self) -> None:
         """Publish the model and open the first epoch."""
-        for rank in range(self.job.size if self.plan.held else 0):
-            part = self.fit.validation.part(rank, self.job.size)
-            self.job.control.publish(f"held:{rank}", pickle.dumps(part, protocol=5))
+        held = self.fit.validation
+        if isinstance(held, Held):
+            for rank in range(self.job.size):
+                part = pickle.dumps(held.part(rank, self.job.size), protocol=5)
+                self.job.control.publish(f"held:{rank}", part)
         self._begin_epoch()
         self.fit.snapshot = self.compiler.snapshot()
         for name, array in self.compiler.blobs().items():
