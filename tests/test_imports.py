@@ -10,6 +10,7 @@ import inspect
 import subprocess
 import sys
 import types
+from collections import Counter
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -139,6 +140,12 @@ def test_no_file_is_too_long():
     lengths = {path: len(path.read_text().splitlines()) for path in source_files()}
     long = [f"{p.relative_to(ROOT)}: {n}" for p, n in lengths.items() if n > LONGEST_FILE]
     assert not long, "\n".join(long)
+
+
+def test_no_two_test_modules_share_a_name():
+    """pytest imports them by their bare names, so one run can't collect both."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_import_loads_no_heavy_module():

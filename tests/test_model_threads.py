@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -190,17 +191,27 @@ LOOKS = {
     "predict": lambda model, x: level(model.predict(x, verbose=0)[0]),
     "call": lambda model, x: level(np.asarray(model(x))[0]),
     "get_weights": lambda model, x: level(model.get_weights()),
-    "save": lambda model, x: level(saved(model)),
+    "save_weights": lambda model, x: level(saved(model.save_weights, "m.weights.h5")),
+    "saving.save_weights": lambda model, x: level(
+        saved(partial(keras.saving.save_weights, model), "m.weights.h5")
+    ),
+    "save": lambda model, x: level(saved(model.save, "m.keras")),
+    "saving.save_model": lambda model, x: level(
+        saved(partial(keras.saving.save_model, model), "m.keras")
+    ),
+    "saving.save_model h5": lambda model, x: level(
+        saved(partial(keras.saving.save_model, model), "m.h5")
+    ),
 }
 
 
-def saved(model: keras.Model) -> list[np.ndarray]:
+def saved(save: Callable[[str], None], name: str) -> list[np.ndarray]:
     """The weights as a file has them."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.weights.h5")
-        model.save_weights(path)
+        path = os.path.join(folder, name)
+        save(path)
         other = stairs()
         other.load_weights(path)
         return other.get_weights()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import zoo_keras as keras
-from zoo_keras.errors import ConfigError, DataError
+from zoo_keras.errors import ConfigError, DataError, UnsupportedError
 from zoo_keras.layers import Concatenate, Dense
 from zoo_keras.spark.data import arrow, partitions
 from zoo_keras.spark.data.frames import column_groups, held_arrays, records_of
@@ -74,23 +74,44 @@ def test_slices_of_a_batch_are_read_from_their_own_start():
 
 
 WRONG = [
-    ({"a": [1.0, None]}, (), "Row 11: column a: expected numbers. Received: null"),
-    ({"a": [[1.0, 2.0], None]}, (2,), "Row 11: column a: expected numbers. Received: null"),
-    ({"a": [[1.0, 2.0], [3.0, None]]}, (2,), "Row 11: column a: expected numbers. Received: null"),
-    ({"a": [[1.0, 2.0]] * 3 + [[1.0]]}, (2,), "Row 13: column a: expected lists of 2 as in most"),
-    ({"a": [[[1, 2]], [[3, 4, 5]]]}, (2,), "Row 11: column a: expected lists of 2"),
-    ({"a": [[1.0, 2.0]] * 2}, (3,), "Row 10: column a: expected 3 numbers a row"),
-    ({"a": [1.0, float("nan")]}, (), "Row 11: column a: expected finite numbers"),
-    ({"a": [1, 1 << 40]}, (), "Row 11: column a: expected integers that fit into int32"),
-    ({"a": ["x", "y"]}, (), "Column a: expected numbers. Received: Arrow type string"),
+    ({"a": [1.0, None]}, (), DataError, "Row 11: column a: expected numbers. Received: null"),
+    (
+        {"a": [[1.0, 2.0], None]},
+        (2,),
+        DataError,
+        "Row 11: column a: expected numbers. Received: null",
+    ),
+    (
+        {"a": [[1.0, 2.0], [3.0, None]]},
+        (2,),
+        DataError,
+        "Row 11: column a: expected numbers. Received: null",
+    ),
+    (
+        {"a": [[1.0, 2.0]] * 3 + [[1.0]]},
+        (2,),
+        DataError,
+        "Row 13: column a: expected lists of 2 as in most",
+    ),
+    ({"a": [[[1, 2]], [[3, 4, 5]]]}, (2,), DataError, "Row 11: column a: expected lists of 2"),
+    ({"a": [[1.0, 2.0]] * 2}, (3,), DataError, "Row 10: column a: expected 3 numbers a row"),
+    ({"a": [1.0, float("nan")]}, (), DataError, "Row 11: column a: expected finite numbers"),
+    ({"a": [1, 1 << 40]}, (), DataError, "Row 11: column a: expected integers that fit into int32"),
+    (
+        {"a": ["x", "y"]},
+        (),
+        UnsupportedError,
+        "Column a: expected numbers. Received: Arrow type string",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("columns", "shape", "message"), WRONG)
-def test_a_wrong_row_is_named(columns, shape, message):
+@pytest.mark.parametrize(("columns", "shape", "error", "message"), WRONG)
+def test_a_wrong_row_is_named(columns, shape, error, message):
     dtype = "int32" if isinstance(columns["a"][0], int) else "float32"
-    with pytest.raises((DataError, NotImplementedError), match=message):
+    with pytest.raises(error, match=message) as raised:
         decoded(Leaf("a", shape, dtype), ("a",), first=10, **columns)
+    assert raised.type is error
 
 
 def test_validation_arrays_are_cut_into_one_part_a_rank():

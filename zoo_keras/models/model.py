@@ -12,7 +12,6 @@ from zoo_keras.models.function_graph import FunctionGraph
 from zoo_keras.models.functional_config import functional_config, functional_from_config
 from zoo_keras.naming import auto_name
 from zoo_keras.training.trainer import Trainer
-from zoo_keras.variables import unchanged
 
 
 class Model(Trainer, Layer):
@@ -204,19 +203,13 @@ class Model(Trainer, Layer):
         """Save architecture, weights and training state as `.keras` or `.h5`."""
         from zoo_keras.saving import save_model
 
-        with unchanged(self._all_variables()):
-            save_model(self, filepath, overwrite=overwrite, **kwargs)
+        save_model(self, filepath, overwrite=overwrite, **kwargs)
 
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
         """Save the weights as `.weights.h5`."""
         from zoo_keras.saving import save_weights
 
-        with unchanged(self._all_variables()):
-            save_weights(self, filepath, overwrite=overwrite)
-
-    def _all_variables(self) -> list[Any]:
-        """Everything that training changes, the optimizer's state included."""
-        return [*self.variables, *(self.optimizer.variables if self.optimizer is not None else ())]
+        save_weights(self, filepath, overwrite=overwrite)
 
     def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
         """Load weights from `.weights.h5`, `.h5` or `.keras`."""

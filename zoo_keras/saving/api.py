@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from typing import Any
 
 from zoo_keras.errors import ConfigError, FileError
@@ -18,6 +19,7 @@ from zoo_keras.saving import (
 )
 from zoo_keras.saving.legacy import modern_config
 from zoo_keras.saving.precision import in_own_precision
+from zoo_keras.variables import unchanged
 
 _H5 = (".h5", ".hdf5")
 
@@ -47,16 +49,22 @@ def save_model(
     path = files.path_text(filepath)
     _require_built(model)
     if path.endswith(".keras"):
-        with files.writable(path, overwrite) as local:
+        with _unchanged(model), files.writable(path, overwrite) as local:
             keras_archive.save(model, local)
     elif path.endswith(_H5):
-        with files.writable(path, overwrite) as local:
+        with _unchanged(model), files.writable(path, overwrite) as local:
             h5.save(model, local, include_optimizer)
     else:
         raise ConfigError(
             f"save: the path must end in .keras or .h5. Received: {path!r}. "
             "Use .weights.h5 with save_weights for weights alone."
         )
+
+
+def _unchanged(model: Any) -> AbstractContextManager[None]:
+    """A block in which no thread trains the model; the optimizer's state stays too."""
+    optimizer = model.optimizer
+    return unchanged([*model.variables, *(optimizer.variables if optimizer is not None else ())])
 
 
 def load_model(
@@ -110,7 +118,11 @@ def save_weights(model: Model, filepath: Any, overwrite: bool = True, **kwargs: 
             "for whole models."
         )
     _require_built(model)
-    with files.writable(path, overwrite) as local, hdf5.open_for_writing(local) as file:
+    with (
+        _unchanged(model),
+        files.writable(path, overwrite) as local,
+        hdf5.open_for_writing(local) as file,
+    ):
         weights_tree.write(model, file)
 
 
