@@ -155,9 +155,9 @@ def set_inference_dtype(name: str) -> None:
 
     With "bfloat16" the inputs and weights of Dense, EinsumDense and other products with one matrix
     are rounded to 8 significant bits; sums, activations and everything else stay float32. Weights,
-    files and policies do not change, and training is not touched. It holds for programs made from
-    now on, here and on Spark, where all executors then need AMX. Without AMX the choice changes
-    nothing, and is warned of.
+    files and policies do not change, and training and `evaluate` are not touched. It holds from the
+    next prediction on, here and on Spark, where all executors then need AMX. Without AMX the choice
+    changes nothing, and is warned of.
 
     Raises ConfigError for another name.
 

@@ -92,7 +92,7 @@ def _unrounded(tensor: Tensor) -> Tensor:
 
 
 class _Uses(NamedTuple):
-    """How a tensor is read: times by products, which round it; by roundings; otherwise."""
+    """How a tensor is read: by products, which round it; by what sees no rounding; otherwise."""
 
     products: int
     roundings: int
@@ -103,7 +103,8 @@ def _is_rounding_reader(node: Node, tensor: Tensor) -> bool:
     """Whether the node rounds the tensor and does nothing else with it."""
     if node.op.name == "pack_bf16":
         return True
-    return node.op.name in MADE and node.inputs[0] is tensor and tensor not in node.inputs[1:]
+    added = any(t is tensor for t in node.inputs[1:])
+    return node.op.name in MADE and node.inputs[0] is tensor and not added
 
 
 def _uses(tensor: Tensor, readers: dict[Tensor, list[Node | None]]) -> _Uses:
@@ -114,8 +115,15 @@ def _uses(tensor: Tensor, readers: dict[Tensor, list[Node | None]]) -> _Uses:
         elif node is not None and _is_rounding_reader(node, tensor):
             found[0] += 1
         else:
-            found[1 if node is not None and node.op.name == "round_bfloat16" else 2] += 1
+            found[1 if node is not None and _sees_no_rounding(node, tensor) else 2] += 1
     return _Uses(*found)
+
+
+def _sees_no_rounding(node: Node, tensor: Tensor) -> bool:
+    """Whether a reader gives the same once the tensor has been rounded: another rounding, or the
+    gradient of ReLU, which asks for signs only."""
+    mask = node.op.name == "relu_grad" and node.inputs[0] is not tensor
+    return mask or node.op.name == "round_bfloat16"
 
 
 def narrow_between(graph: Graph) -> Graph:
@@ -143,7 +151,7 @@ def narrow_between(graph: Graph) -> Graph:
             attrs = {**node.attrs, "narrow": True}
             made = registry[node.op.name](*inputs, **attrs)
             result: Tensor = registry["from_bfloat16"](made)
-            stored[result] = made
+            stored[result] = widened[result] = made
             return [result]
         if node.op.name == "round_bfloat16" and inputs[0] in stored and _from(inputs[0]):
             wide = registry["from_bfloat16"](stored[inputs[0]])
@@ -170,7 +178,8 @@ def _first(node: Node, inputs: Sequence[Tensor], bits: Callable[..., Tensor | No
     """The first operand of a product as bits when it has some."""
     if not _is_rounding_reader(node, node.inputs[0]):
         return inputs[0]
-    return bits(node.inputs[0], inputs[0]) or inputs[0]
+    found = bits(node.inputs[0], inputs[0])
+    return inputs[0] if found is None else found
 
 
 def _narrow(graph: Graph) -> set[Tensor]:
