@@ -51,6 +51,17 @@ def zoo_keras(work: Workload, threads: int) -> Call:
     return with_keras(keras, work)
 
 
+def zoo_keras_bfloat16(work: Workload, threads: int) -> Call:
+    """Training under mixed_bfloat16, or prediction of a float32 model in bfloat16."""
+    from zoo_keras import config
+
+    if work.train:
+        config.set_dtype_policy("mixed_bfloat16")
+    else:
+        config.set_inference_dtype("bfloat16")
+    return zoo_keras(work, threads)
+
+
 def keras_tf(work: Workload, threads: int, **options: Any) -> Call:
     """Keras on TensorFlow, without XLA."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -136,6 +147,27 @@ def torch(work: Workload, threads: int) -> Call:
     return Torch(work, threads).call()
 
 
+def torch_bfloat16(work: Workload, threads: int) -> Call:
+    """Under autocast; images channels last."""
+    made = Torch(work, threads, layout="last" if work.model in workloads.IMAGES else "")
+    model, t = made.model, made.t
+    call = made.call()  # optimizers and modes are those of the model itself
+
+    def narrow(*xs: Any) -> Any:
+        with t.autocast("cpu", dtype=t.bfloat16):
+            return model(*xs).float()
+
+    made.model = narrow
+    if work.train:
+        return call
+
+    def predict() -> np.ndarray:
+        with t.inference_mode():
+            return narrow(*made.xs).numpy()
+
+    return predict
+
+
 def torch_channels_last(work: Workload, threads: int) -> Call:
     return Torch(work, threads, layout="last").call()
 
@@ -178,15 +210,19 @@ def onnxruntime(work: Workload, threads: int) -> Call:
     return lambda: session.run(None, feeds)
 
 
-def openvino(work: Workload, threads: int) -> Call:
+def openvino(work: Workload, threads: int, precision: str = "f32") -> Call:
     import openvino as ov
 
     content, feeds = onnx_file(work)
     hint = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32"}  # fmt: skip
+            "INFERENCE_PRECISION_HINT": precision}  # fmt: skip
     core = ov.Core()
     request = core.compile_model(core.read_model(content), "CPU", hint).create_infer_request()
     return lambda: request.infer(feeds)[0]
+
+
+def openvino_bfloat16(work: Workload, threads: int) -> Call:
+    return openvino(work, threads, "bf16")
 
 
 # ---- the worker ----------------------------------------------------------------------------------

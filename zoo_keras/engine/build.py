@@ -27,10 +27,13 @@ class Builder:
     Args:
         variable: the place of a Variable that the computation reads or assigns.
         freeze: weights rarely change: what depends on them alone becomes the prologue.
+        rounds: products may round their operands to bfloat16 where this machine has tiles.
     """
 
-    def __init__(self, variable: Callable[[Any], Place], freeze: bool = False) -> None:
-        self.variable, self.freeze = variable, freeze
+    def __init__(
+        self, variable: Callable[[Any], Place], freeze: bool = False, rounds: bool = False
+    ) -> None:
+        self.variable, self.freeze, self.rounds = variable, freeze, rounds
         self.inputs: dict[Tensor, Place] = {}
         self.outputs: list[tuple[Tensor, Place]] = []
 
@@ -72,7 +75,7 @@ class Builder:
 
     def program(self) -> Program:
         """The Program, after all passes."""
-        graph = optimise(self.graph(), self.freeze)
+        graph = optimise(self.graph(), self.freeze, self.rounds)
         places = [place for _, place in self.outputs]
         return compile_graph(graph, self.inputs, places, self.variable, self.freeze)
 

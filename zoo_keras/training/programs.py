@@ -25,6 +25,7 @@ from zoo_keras.engine.runner import Crew, Loaded, Packed, Predictor, Runner
 from zoo_keras.graph import Spec, Tensor, input_tensor, not_tracing
 from zoo_keras.layers.base.eager import is_known
 from zoo_keras.nest import flatten, map_structure, pack_as
+from zoo_keras.primitives.tile_choice import inference_dtype
 from zoo_keras.recent import Recent
 from zoo_keras.training import steps
 from zoo_keras.training.constraints import constraint_program
@@ -368,7 +369,7 @@ class ModelPrograms:
         """
         if type(x) is not np.ndarray or not x.flags.c_contiguous or not x.flags.writeable:
             return None
-        ready = self._programs.get((x.shape, x.dtype))
+        ready = self._programs.get((x.shape, x.dtype, inference_dtype()))
         if ready is None or ready.alone or self.behind is not None:
             return None
         guard = ready.guard
@@ -429,5 +430,5 @@ def _of_a_batch(space: str) -> bool:
 def _prediction_key(batch: Batch) -> Any:
     """By which a program is looked up; for one plain array it takes no time to make."""
     if batch.structure[0] == 0:
-        return batch.x[0].shape, batch.x[0].dtype
-    return "predict", steps.shapes_of(batch)
+        return batch.x[0].shape, batch.x[0].dtype, inference_dtype()
+    return "predict", steps.shapes_of(batch), inference_dtype()

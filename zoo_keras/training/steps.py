@@ -23,6 +23,7 @@ from zoo_keras.ops.masks import mask_of
 from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.split import alike, rows_apart, rows_at_once
 from zoo_keras.primitives.op import as_tensors
+from zoo_keras.primitives.tile_choice import inference_dtype
 from zoo_keras.training.compiled import Compiled
 from zoo_keras.training.data import Batch
 from zoo_keras.training.interface import TracedModel
@@ -81,7 +82,7 @@ def _trace_prediction(
     model: TracedModel, state: State, shapes: Shapes, structure: Any
 ) -> tuple[Builder, Any]:
     """A traced call of the model, and its outputs."""
-    build = Builder(state.place, freeze=True)
+    build = Builder(state.place, freeze=True, rounds=inference_dtype() == "bfloat16")
     with tracing() as trace:
         outputs = _outputs(model, build.feeds(spaces.X, shapes.x), structure[0], training=False)
         results = as_tensors(flatten(outputs))
