@@ -225,9 +225,24 @@ def test_filters_choose_layers():
 
 
 def test_a_layer_without_int8_form_stays_and_is_named():
+    model = zk.Sequential([layers.Input((8, 8, 4)), layers.Conv2D(8, 3, groups=2, name="conv"),
+                           layers.Flatten(), layers.Dense(2)])  # fmt: skip
+    with pytest.warns(UserWarning, match='Conv2D "conv": has no int8 form for groups'):
+        model.quantize("int8")
+    assert model.layers[0].kernel.dtype == "float32" and model.layers[-1].kernel.dtype == "int8"
+    with pytest.raises(UnsupportedError, match='Conv2D "conv": has no int8 form'):
+        model.layers[0].quantize("int8")
+    model = zk.Sequential([layers.Input((8,)), layers.LayerNormalization(name="norm"),
+                           layers.Dense(2)])  # fmt: skip
+    with pytest.warns(UserWarning, match='LayerNormalization "norm": has no int8 form'):
+        model.quantize("int8")
+    assert model.layers[-1].kernel.dtype == "int8"
+
+
+def test_a_convolution_that_would_be_slower_stays_float32_and_is_named():
     model = zk.Sequential([layers.Input((8, 8, 1)), layers.Conv2D(2, 3, name="conv"),
                            layers.Flatten(), layers.Dense(2)])  # fmt: skip
-    with pytest.warns(UserWarning, match='Conv2D "conv": has no int8 form'):
+    with pytest.warns(UserWarning, match='Conv2D "conv": stays float32'):
         model.quantize("int8")
     assert model.layers[0].kernel.dtype == "float32" and model.layers[-1].kernel.dtype == "int8"
 
@@ -352,7 +367,7 @@ def cnn(width, inputs, classes):
     )
 
 
-@pytest.mark.filterwarnings("ignore:Conv2D")
+@pytest.mark.filterwarnings("ignore:Conv2D")  # the first, with few weights, stays float32
 @pytest.mark.parametrize("build, data, width, epochs, at_least", [
     (mlp, digits, 128, 15, 0.94), (cnn, digits, 64, 8, 0.94), (mlp, clusters, 256, 6, 0.6),
 ])  # fmt: skip
