@@ -15,7 +15,7 @@
 
 #define INT8_BLOCK 16                /* places */
 #define INT8_BLOCKS 32               /* of a task, at most */
-#define INT8_INPUTS (1 << 19)        /* bytes of x that a task reads again and again, from L2 */
+#define INT8_WEIGHTS (1 << 20)       /* bytes of w that a task reads again and again, from L2 */
 #define INT8_TASK (1 << 22)          /* multiplications of a task, about */
 #define INT8_FEW 4                   /* places for which tiles don't pay */
 #define INT8_SQUARE 32               /* places and columns computed at once */
@@ -130,72 +130,97 @@ static void int8_square(const int8_shape *s, const int8_t *const *x, const int8_
                           rows[b]);
 }
 
-/* 16 columns of one place: y = act(sums * step * wstep + bias + residual). */
-ZK_INLINE void int8_put(const int8_job *j, const int8_place *place, const int32_t *sums,
-                        int64_t column, int64_t some, const int act) {
-    float out[PANEL];
-    const int64_t at = place->at * j->n + column;
-    const int whole = some == PANEL;
-    float wstep[PANEL], bias[PANEL], more[PANEL];
-    const float *ws = j->wstep + column, *bs = j->bias + column;
-    const float *rs = j->residual ? j->residual + at : NULL;
-    if (!whole) {
-        const size_t bytes = (size_t)some * sizeof(float);
-        memset(wstep, 0, sizeof wstep), memset(bias, 0, sizeof bias), memset(more, 0, sizeof more);
-        memcpy(wstep, ws, bytes), memcpy(bias, bs, bytes);
-        if (rs) memcpy(more, rs, bytes);
-        ws = wstep, bs = bias, rs = rs ? more : NULL;
-    }
-    float *y = whole && j->y ? j->y + at : out;
-    for (int v = 0; v < PANEL; v += VL) {
-        vf r = vf_from_int(*(const vi *)(sums + v)) * (vf_set(place->step) * vf_load(ws + v)) +
-               vf_load(bs + v);
-        if (rs) r += vf_load(rs + v);
-        vf_store(y + v, conv_activate(r, act));
-    }
-    if (!whole && j->y) memcpy(j->y + at, out, (size_t)some * sizeof(float));
-    if (j->q) int8_round(y, some, j->scale, j->q + at);
+/* A vector of one place: y = act(sums * step * wstep + bias + residual). */
+ZK_INLINE vf int8_back(const int32_t *sums, vf slope, vf bias, const float *residual,
+                       const int act) {
+    vf r = vf_from_int(*(const vi *)sums) * slope + bias;
+    if (residual) r += vf_load(residual);
+    return conv_activate(r, act);
 }
 
-/* Stores the square of places `at` on and columns `column` on. */
+/* A whole panel of all places of a square. */
+ZK_INLINE void int8_put_panel(const int8_job *j, const int8_place *place, int64_t count,
+                              const int32_t *sums, int64_t column, const int act) {
+    float own[PANEL];
+    vf wstep[PV], slope[PV], bias[PV];
+    float step = 0;
+    for (int v = 0; v < PV; v++) {
+        wstep[v] = vf_load(j->wstep + column + v * VL);
+        bias[v] = vf_load(j->bias + column + v * VL), slope[v] = (vf){0};
+    }
+    for (int64_t r = 0; r < count; r++, place++, sums += INT8_SQUARE) {
+        if (place->at < 0) continue;
+        if (place->step != step) { /* NaN is never equal */
+            step = place->step;
+            for (int v = 0; v < PV; v++) slope[v] = vf_set(step) * wstep[v];
+        }
+        const int64_t at = place->at * j->n + column;
+        float *y = j->y ? j->y + at : own;
+        for (int v = 0; v < PV; v++) {
+            const float *residual = j->residual ? j->residual + at + v * VL : NULL;
+            vf_store(y + v * VL, int8_back(sums + v * VL, slope[v], bias[v], residual, act));
+        }
+        if (j->q) int8_round(y, PANEL, j->scale, j->q + at);
+    }
+}
+
+/* The same for the last columns, fewer than a panel. */
+static void int8_put_some(const int8_job *j, const int8_place *place, int64_t count,
+                          const int32_t *sums, int64_t column, int64_t some) {
+    const size_t bytes = (size_t)some * sizeof(float);
+    float wstep[PANEL] = {0}, bias[PANEL] = {0}, more[PANEL] = {0}, y[PANEL];
+    memcpy(wstep, j->wstep + column, bytes), memcpy(bias, j->bias + column, bytes);
+    for (int64_t r = 0; r < count; r++, place++, sums += INT8_SQUARE) {
+        if (place->at < 0) continue;
+        const int64_t at = place->at * j->n + column;
+        if (j->residual) memcpy(more, j->residual + at, bytes);
+        for (int v = 0; v < PANEL; v += VL) {
+            const vf slope = vf_set(place->step) * vf_load(wstep + v);
+            const float *residual = j->residual ? more + v : NULL;
+            vf_store(y + v, int8_back(sums + v, slope, vf_load(bias + v), residual, j->act));
+        }
+        if (j->y) memcpy(j->y + at, y, bytes);
+        if (j->q) int8_round(y, some, j->scale, j->q + at);
+    }
+}
+
+/* Stores a square from column `column` on. */
 ZK_INLINE void int8_put_square(const int8_job *j, const int8_place *places, int64_t count,
                                const int32_t *sums, int64_t column, int panels, const int act) {
-    for (int64_t r = 0; r < count; r++, places++, sums += INT8_SQUARE) {
-        if (places->at < 0) continue;
-        for (int p = 0; p < panels; p++) {
-            const int64_t c = column + p * PANEL;
-            if (j->n - c >= PANEL) int8_put(j, places, sums + p * PANEL, c, PANEL, act);
-            else int8_put(j, places, sums + p * PANEL, c, j->n - c, act);
-        }
-    }
+    for (int p = 0; p < panels; p++, column += PANEL, sums += PANEL)
+        if (j->n - column >= PANEL) int8_put_panel(j, places, count, sums, column, act);
+        else int8_put_some(j, places, count, sums, column, j->n - column);
 }
 
-/* Blocks [b0, b1) by panels [p0, p1). */
+/* Blocks [b, b + blocks) by panels [p, p + panels). */
+ZK_INLINE void int8_one(tiles *t, const int8_job *j, const int on_tiles, int64_t b, int blocks,
+                        int64_t p, int panels, const int8_place *places, int32_t *sums) {
+    const int8_shape *s = &j->shape;
+    const int64_t panel = s->taps * s->groups * INT8_GROUP, count = blocks * INT8_BLOCK;
+    const int8_t *w[2] = {j->w + p * panel, j->w + (p + panels - 1) * panel};
+    const int8_t *x[2] = {int8_block(j, b), int8_block(j, b + blocks - 1)};
+    if (on_tiles) int8_square_on(t, s, x, w, blocks, panels, sums);
+    else {
+        int64_t rows[2];
+        for (int i = 0; i < blocks; i++)
+            rows[i] = zk_min(INT8_BLOCK, j->places - (b + i) % int8_blocks_of(j) * INT8_BLOCK);
+        int8_square(s, x, w, rows, blocks, panels, sums);
+    }
+    const int64_t c = p * PANEL;
+    if (j->act == ZK_RELU) int8_put_square(j, places, count, sums, c, panels, ZK_RELU);
+    else if (j->act == ZK_RELU6) int8_put_square(j, places, count, sums, c, panels, ZK_RELU6);
+    else if (j->act == ZK_LINEAR) int8_put_square(j, places, count, sums, c, panels, ZK_LINEAR);
+    else int8_put_square(j, places, count, sums, c, panels, j->act);
+}
+
+/* Blocks [b0, b1) by panels [p0, p1): all columns of 32 places first, so that rows of y are written
+ * whole. */
 ZK_INLINE void int8_part(tiles *t, const int8_job *j, const int on_tiles, int64_t b0, int64_t b1,
                          int64_t p0, int64_t p1, int8_thread *own) {
-    const int8_shape *s = &j->shape;
-    const int64_t panel = s->taps * s->groups * INT8_GROUP, each = int8_blocks_of(j);
-    for (int64_t p = p0; p < p1; p += 2) {
-        const int panels = (int)zk_min(2, p1 - p);
-        const int8_t *w[2] = {j->w + p * panel, j->w + (p + panels - 1) * panel};
-        for (int64_t b = b0; b < b1; b += 2) {
-            const int blocks = (int)zk_min(2, b1 - b);
-            const int8_t *x[2] = {int8_block(j, b), int8_block(j, b + blocks - 1)};
-            if (on_tiles) int8_square_on(t, s, x, w, blocks, panels, own->sums);
-            else {
-                int64_t rows[2];
-                for (int i = 0; i < blocks; i++)
-                    rows[i] = zk_min(INT8_BLOCK, j->places - (b + i) % each * INT8_BLOCK);
-                int8_square(s, x, w, rows, blocks, panels, own->sums);
-            }
-            const int8_place *places = own->places + (b - b0) * INT8_BLOCK;
-            const int64_t count = blocks * INT8_BLOCK, c = p * PANEL;
-            if (j->act == ZK_RELU) int8_put_square(j, places, count, own->sums, c, panels, ZK_RELU);
-            else if (j->act == ZK_LINEAR)
-                int8_put_square(j, places, count, own->sums, c, panels, ZK_LINEAR);
-            else int8_put_square(j, places, count, own->sums, c, panels, j->act);
-        }
-    }
+    for (int64_t b = b0; b < b1; b += 2)
+        for (int64_t p = p0; p < p1; p += 2)
+            int8_one(t, j, on_tiles, b, (int)zk_min(2, b1 - b), p, (int)zk_min(2, p1 - p),
+                     own->places + (b - b0) * INT8_BLOCK, own->sums);
 }
 
 static void int8_task(void *ctx, int64_t task, int thread) {
@@ -227,10 +252,13 @@ static void int8_task(void *ctx, int64_t task, int thread) {
 static void int8_compute(const zk_call *c, int8_job *j) {
     const int64_t all = j->images * int8_blocks_of(j), pairs = zk_ceil(zk_ceil(j->n, PANEL), 2);
     if (!all || !j->n) return;
-    const int64_t fit = INT8_INPUTS / (INT8_BLOCK * zk_max(j->shape.row, 1));
-    j->rows = zk_min(all, zk_max(2, zk_min(fit & ~1, INT8_BLOCKS)));
-    const double inputs = (double)(j->rows * INT8_BLOCK * j->shape.taps * j->shape.steps * 4);
-    j->parts = zk_max(1, zk_min(pairs, (int64_t)(inputs * (double)j->n / INT8_TASK)));
+    const int64_t inputs = INT8_BLOCK * j->shape.taps * j->shape.steps * ZK_INT8_STEP;
+    const double each = (double)inputs * (double)j->n, work = each * (double)all / INT8_TASK;
+    const int64_t fit = (int64_t)(INT8_TASK / zk_max(1, (int64_t)each)) & ~1;
+    const int64_t bytes = zk_ceil(j->n, PANEL) * j->shape.taps * j->shape.groups * INT8_GROUP;
+    j->rows = zk_min(all, zk_max(2, zk_min(fit, INT8_BLOCKS)));
+    j->parts = zk_max((int64_t)work / zk_ceil(all, j->rows), zk_ceil(bytes, INT8_WEIGHTS));
+    j->parts = zk_max(1, zk_min(pairs, j->parts));
     zk_parallel(c, zk_ceil(all, j->rows) * j->parts, int8_task, j);
 }
 #endif

@@ -194,7 +194,8 @@ _CASES = (
 _RESULTS = ((0.0, False), (0.5, False), (0.25, True))
 
 
-def _conv_sample(i: int, case: Any, residual: bool, depthwise: bool = False) -> Sample:
+def conv_sample(i: int, case: Any, residual: bool, depthwise: bool = False) -> Sample:
+    """Case i of x, kernel, strides, padding and dilation, with results of kind i % 3."""
     x_shape, kernel, *how = case
     if depthwise:
         kernel = (*kernel[:-2], x_shape[-1], 1)
@@ -235,7 +236,7 @@ _ROWS = rows_in(1, 1)
     epilogue=FUSED_ACTIVATIONS,
     with_residual="conv_int8_add",
     takes_scale=(3, 4),
-    samples=[_conv_sample(i, c, False) for i, c in enumerate(_CASES)],
+    samples=[conv_sample(i, c, False) for i, c in enumerate(_CASES)],
 )
 def conv_int8(
     q: np.ndarray,
@@ -271,7 +272,7 @@ def conv_int8(
     attrs_to_c=_numbers,
     dtypes=_is_int8,
     epilogue=FUSED_ACTIVATIONS,
-    samples=[_conv_sample(i, c, True) for i, c in enumerate(_CASES)],
+    samples=[conv_sample(i, c, True) for i, c in enumerate(_CASES)],
 )
 def conv_int8_add(
     q: np.ndarray,
@@ -322,7 +323,7 @@ def _depthwise_shape(
     dtypes=_is_int8,
     epilogue=FUSED_ACTIVATIONS,
     takes_scale=(3, 4),
-    samples=[_conv_sample(i, c, False, True) for i, c in enumerate(_CASES)],
+    samples=[conv_sample(i, c, False, True) for i, c in enumerate(_CASES)],
 )
 def depthwise_int8(
     q: np.ndarray,
