@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras import ops
+from zoo_keras import native, ops
 from zoo_keras.errors import UnsupportedError
 from zoo_keras.layers.quantized import Quantizable, in_float32
 from zoo_keras.ops.convolution import cells
+from zoo_keras.primitives.conv_choice import suits_winograd
 from zoo_keras.primitives.conv_int8 import (
     DEPTHWISE_TAPS,
     conv_int8,
@@ -28,8 +29,9 @@ from zoo_keras.primitives.int8 import LONGEST
 from zoo_keras.quantizers import serialize
 from zoo_keras.variables import Variable
 
-LEAST_PRODUCTS = 16  # of a sum: fewer cost less than rounding
+LEAST_PRODUCTS = (16, 32)  # of a sum that pays, in a window of one cell and in others
 LEAST_FILTERS = 8
+WITHOUT_TILES = 128  # products, and twice the filters, that pay without AMX
 _ALONE = {"activation": "linear", "scale": 0.0, "both": False}  # what passes may add to a product
 
 
@@ -58,14 +60,22 @@ class Int8Conv(Quantizable):
         return {} if config is None else {"quantization_config": serialize(config)}
 
     def why_float(self) -> str | None:
-        """Groups, several filters a channel, and sums of too few products or for too few filters
-        stay float32."""
-        products = 1 if self.is_depthwise else math.prod(self.kernel.shape[:-1])
-        width = self.kernel.shape[-2] if self.is_depthwise else self.kernel.shape[-1]
+        """Why int8 would not be quicker than float32: measured by shape, on CPUs with tiles, with
+        byte products (VNNI, AVX2) and without. The machine that quantises is asked."""
+        *window, channels, filters = self.kernel.shape
+        products, isa = math.prod(window) * channels, native.instruction_set()
         if not self._has_int8_form():
             return "has no int8 form for groups"
-        few = width < LEAST_FILTERS or (not self.is_depthwise and products < LEAST_PRODUCTS)
-        return "stays float32, which is quicker for few weights" if few else None
+        if isa == "base":
+            return "stays float32, which is quicker without instructions for bytes"
+        if native.has_tiles():
+            few = products < LEAST_PRODUCTS[math.prod(window) > 1] or filters < LEAST_FILTERS
+            narrow = channels < LEAST_FILTERS if self.is_depthwise else few
+            return "stays float32, which is quicker for few weights" if narrow else None
+        geometry = {"strides": self.strides, "dilation": self.dilation_rate}
+        quick = self.is_depthwise or suits_winograd(self.kernel.shape, geometry)
+        few = products < WITHOUT_TILES or filters < WITHOUT_TILES // 2
+        return "stays float32, which is quicker without AMX" if quick or few else None
 
     def check_quantize(self, mode: Any) -> None:
         """ConfigError as for all layers; UnsupportedError for groups and several filters a channel,
