@@ -214,7 +214,7 @@ def conv_sample(i: int, case: Any, residual: bool, depthwise: bool = False) -> S
         wstep, b = 2.0 ** rng.integers(-8, -6, n), rng.integers(-9, 9, n) / 4
         more = []
         if residual:
-            out = output_shape(Spec(x_shape, "int8"), kernel, *how, 1)
+            out = output_shape(Spec(x_shape, "int8"), kernel, *how[:3], 1)
             more = [(rng.integers(-9, 9, out) / 4).astype(np.float32)]
         floats = [a.astype(np.float32) for a in (wstep, b)]
         return [q, step.astype(np.float32), packed, *floats, *more]
@@ -294,8 +294,9 @@ def conv_int8_add(
     how = {"strides": strides, "padding": padding, "dilation": dilation}
     kernel = unpacked(w, *_taps(tuple(kernel_shape), strides, dilation)).reshape(kernel_shape)
     sums = _exact_sums(q, kernel, 1, how)
-    last = {"activation": activation, "scale": scale, "both": both}
-    return _scaled_back(sums, step, wstep, b, residual, **last)
+    return _scaled_back(
+        sums, step, wstep, b, residual, activation=activation, scale=scale, both=both
+    )
 
 
 def _depthwise_shape(
