@@ -18,6 +18,7 @@ from test_pool import random_case
 from zoo_keras.graph import Spec
 from zoo_keras.primitives import table_rows as rows
 from zoo_keras.primitives.conv_choice import TILES
+from zoo_keras.primitives.conv_int8 import conv_sample
 from zoo_keras.primitives.op import registry as R
 from zoo_keras.primitives.products import DENSE_ACTIVATIONS, FUSED_ACTIVATIONS
 from zoo_keras.primitives.recurrent_activations import NAMES
@@ -303,6 +304,11 @@ def layer(name: str, d: Draw) -> Iterator[Inputs]:
 def packed(name: str, d: Draw) -> Iterator[Inputs]:
     w = d.floats(d.batch(701), d.size() * 3)
     yield [np.rint(w * 127).astype(np.int8) if name == "pack_int8" else w], {}
+    if name == "pack_int8":
+        yield (
+            [d.whole((d.size(9), d.size(130), d.size()), 255).astype(np.int16).astype("i1") // 2],
+            {},
+        )
 
 
 @drawn_for("dense_bf16", "dense_bf16_add")
@@ -367,6 +373,23 @@ def convolved(name: str, d: Draw) -> Iterator[Inputs]:
             how.update({"kernel_shape": w_shape} if in_panels else {})
             w = R["pack_conv"](w, groups=how["groups"]) if in_panels else w
             yield [x, w, b, *([g] if name.endswith("_add") else [])], how
+
+
+@drawn_for("conv_int8", "conv_int8_add", "depthwise_int8", exact=True)
+def convolved_int8(name: str, d: Draw) -> Iterator[Inputs]:
+    for i, axes in enumerate((1, 2, 2, 1, 2, 2)):
+        x_shape, w_shape, how = geometry(d, axes)
+        w_shape = (*w_shape[:-2], x_shape[-1], d.size())
+        case = (x_shape, w_shape, *(how[k] for k in ("strides", "padding", "dilation")))
+        sample = conv_sample(i, case, name.endswith("_add"), name == "depthwise_int8")
+        yield sample.inputs(d.rng), sample.attrs
+
+
+@drawn_for("round_int8", exact=True)
+def rounded_images(name: str, d: Draw) -> Iterator[Inputs]:
+    for scale in (0.0, 77.0):
+        x = d.floats(d.batch(5), d.size(), d.size(), 70 if d.kind == "large" else d.size(9), low=-3)
+        yield [x], {"scale": scale}
 
 
 @drawn_for("pack_conv")

@@ -5,11 +5,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from graph_check import op_names
 from kernel_check import SETS, instruction_set, run_kernel
 
 import zoo_keras as zk
+from zoo_keras import native
 from zoo_keras.errors import ConfigError, DataError, ShapeError, UnsupportedError
-from zoo_keras.graph import Spec
+from zoo_keras.graph import Graph, Spec, input_tensor, tracing
+from zoo_keras.layers.quantized import Quantizable
+from zoo_keras.models.quantizing import calibrate
+from zoo_keras.passes.pipeline import optimise
 from zoo_keras.primitives.int8 import LONGEST, dense_int8, gather_int8, pack_int8
 from zoo_keras.quantizers import AbsMaxQuantizer, Int8QuantizationConfig
 
@@ -225,9 +230,24 @@ def test_filters_choose_layers():
 
 
 def test_a_layer_without_int8_form_stays_and_is_named():
+    model = zk.Sequential([layers.Input((8, 8, 4)), layers.Conv2D(8, 3, groups=2, name="conv"),
+                           layers.Flatten(), layers.Dense(2)])  # fmt: skip
+    with pytest.warns(UserWarning, match='Conv2D "conv": has no int8 form for groups'):
+        model.quantize("int8")
+    assert model.layers[0].kernel.dtype == "float32" and model.layers[-1].kernel.dtype == "int8"
+    with pytest.raises(UnsupportedError, match='Conv2D "conv": has no int8 form'):
+        model.layers[0].quantize("int8")
+    model = zk.Sequential([layers.Input((8,)), layers.LayerNormalization(name="norm"),
+                           layers.Dense(2)])  # fmt: skip
+    with pytest.warns(UserWarning, match='LayerNormalization "norm": has no int8 form'):
+        model.quantize("int8")
+    assert model.layers[-1].kernel.dtype == "int8"
+
+
+def test_a_convolution_that_would_be_slower_stays_float32_and_is_named():
     model = zk.Sequential([layers.Input((8, 8, 1)), layers.Conv2D(2, 3, name="conv"),
                            layers.Flatten(), layers.Dense(2)])  # fmt: skip
-    with pytest.warns(UserWarning, match='Conv2D "conv": has no int8 form'):
+    with pytest.warns(UserWarning, match='Conv2D "conv": stays float32'):
         model.quantize("int8")
     assert model.layers[0].kernel.dtype == "float32" and model.layers[-1].kernel.dtype == "int8"
 
@@ -304,6 +324,128 @@ def test_a_quantizer_of_another_range_is_used_for_weights_and_refused_for_inputs
         AbsMaxQuantizer(value_range=(-128, 127))
 
 
+# ---- convolutions --------------------------------------------------------------------------------
+
+
+def force(model, sample=None):
+    """Every convolution and dense layer in int8, also those that Model.quantize leaves out."""
+    able = [x for x in model.layers if isinstance(x, Quantizable)]
+    ranges = {} if sample is None else calibrate(model, able, sample)
+    for layer in able:
+        config = Int8QuantizationConfig()
+        seen = ranges.get(id(layer))
+        layer.quantize(config=config if seen is None else config.calibrated(seen.low, seen.high))
+    model.forget_programs()
+    return [x.name for x in able]
+
+
+def steps():
+    """1-D: causal, dilated, strided."""
+    zk.utils.set_random_seed(2)
+    return zk.Sequential(
+        [
+            layers.Input((20, 6)),
+            layers.Conv1D(16, 3, padding="causal", dilation_rate=2, activation="relu"),
+            layers.Conv1D(17, 4, strides=2, padding="same", use_bias=False),
+            layers.DepthwiseConv1D(3, padding="same", activation="tanh"),
+            layers.Flatten(),
+            layers.Dense(3),
+        ]
+    )
+
+
+def first_channels():
+    zk.utils.set_random_seed(2)
+    how = {"data_format": "channels_first", "padding": "same"}
+    return zk.Sequential(
+        [
+            layers.Input((5, 9, 10)),
+            layers.Conv2D(16, 3, activation="relu", **how),
+            layers.DepthwiseConv2D(3, strides=2, **how),
+            layers.Conv2D(8, 1, **how),
+            layers.Flatten(),
+            layers.Dense(3),
+        ]
+    )
+
+
+def padded():
+    """Pads before strided windows, as in MobileNetV2, and a shortcut."""
+    zk.utils.set_random_seed(2)
+    x = inputs = layers.Input((12, 12, 8))
+    y = layers.ZeroPadding2D(((0, 1), (0, 1)))(layers.Conv2D(24, 1, activation="relu")(x))
+    y = layers.DepthwiseConv2D(3, strides=2, activation="relu6")(y)
+    x = layers.Conv2D(16, 1)(y)
+    x = layers.Add()([x, layers.Conv2D(16, 3, padding="same")(x)])
+    x = layers.Conv2D(8, 2, dilation_rate=2)(layers.ReLU()(x))
+    return zk.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+
+
+CONVOLUTIONS = (steps, first_channels, padded)
+
+
+@pytest.mark.parametrize("build", CONVOLUTIONS)
+def test_convolutions_come_close_to_float_and_survive_a_file(build, rng, tmp_path):
+    model = build()
+    x = rng.normal(size=(16, *model.input_shape[1:])).astype(np.float32)
+    want = model.predict(x, verbose=0)
+    for i, sample in enumerate((None, x)):
+        model = build()
+        force(model, sample)
+        got = model.predict(x, verbose=0)
+        assert 0 < relative(got, want) < 0.06
+        for suffix in (".keras", ".h5"):
+            model.save(tmp_path / f"{i}{suffix}")
+            again = zk.saving.load_model(tmp_path / f"{i}{suffix}")
+            assert np.array_equal(again.predict(x, verbose=0), got)
+        model.save_weights(tmp_path / f"{i}.weights.h5")
+        again.load_weights(tmp_path / f"{i}.weights.h5")
+        assert np.array_equal(again.predict(x, verbose=0), got)
+
+
+@pytest.mark.parametrize("build", CONVOLUTIONS)
+def test_an_image_is_the_same_alone_in_a_batch_and_with_any_threads(build, rng):
+    model = build()
+    x = rng.normal(size=(9, *model.input_shape[1:])).astype(np.float32)
+    force(model, x)
+    whole = model.predict_on_batch(x)
+    for threads in (1, 3):
+        with native.using_threads(threads):
+            assert np.array_equal(build_again(model).predict_on_batch(x), whole)
+    assert np.array_equal(model.predict_on_batch(x[3:5]), whole[3:5])
+
+
+def build_again(model):
+    """An equal model without programs."""
+    again = type(model).from_config(model.get_config())
+    again.set_weights(model.get_weights())
+    return again
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_an_image_that_is_not_finite_gives_nan_and_the_others_do_not(calibrated, rng):
+    model = padded()
+    x = rng.normal(size=(4, 12, 12, 8)).astype(np.float32)
+    force(model, x if calibrated else None)
+    x[1, 2, 3, 4], x[2, 0, 0, 0] = np.nan, np.inf
+    y = model.predict_on_batch(x)
+    assert np.isnan(y[[1, 2]]).all() and np.isfinite(y[[0, 3]]).all()
+
+
+def test_calibrated_convolutions_pass_int8_on_and_take_in_what_follows(rng):
+    """Bias, normalization, shortcut, activation and border: one instruction for each layer."""
+    model = padded()
+    force(model, rng.normal(size=(4, 12, 12, 8)).astype(np.float32))
+    x = input_tensor("x", (2, 12, 12, 8), "float32")
+    with tracing():
+        y = model(x, training=False)
+    names = op_names(optimise(Graph([x], [y]), freeze=True))
+    kept = [n for n in names if "int8" in n and "pack" not in n]
+    assert kept == ["round_int8", "conv_int8", "depthwise_int8", "conv_int8", "conv_int8_add",
+                    "conv_int8", "dense_int8"]  # fmt: skip
+    assert "pad" not in names and "add" not in names
+
+
 # ---- accuracy ------------------------------------------------------------------------------------
 
 
@@ -352,9 +494,44 @@ def cnn(width, inputs, classes):
     )
 
 
-@pytest.mark.filterwarnings("ignore:Conv2D")
+def deep_cnn(width, inputs, classes):
+    """Blocks as in ResNet and MobileNetV2: normalization, a shortcut, depthwise, strides."""
+
+    def norm():
+        return layers.BatchNormalization(momentum=0.8)
+
+    x = inputs = layers.Input((inputs,))
+    x = layers.Reshape((8, 8, 1))(x)
+    x = layers.Conv2D(width, 3, padding="same", name="stem")(x)
+    x = layers.ReLU()(norm()(x))
+    for i, strides in enumerate((1, 2)):
+        y = layers.Conv2D(2 * width, 1, use_bias=False, name=f"expand{i}")(x)
+        y = layers.ReLU(6.0)(norm()(y))
+        y = layers.DepthwiseConv2D(3, strides, padding="same", use_bias=False, name=f"each{i}")(y)
+        y = layers.ReLU(6.0)(norm()(y))
+        y = norm()(layers.Conv2D(width, 1, name=f"project{i}")(y))
+        x = layers.Add()([x, y]) if strides == 1 else y
+    x = layers.Conv2D(2 * width, 3, activation="relu", name="last")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return zk.Model(inputs, layers.Dense(classes)(x))
+
+
+def transformer(width, inputs, classes):
+    """Rows of an image as words; two blocks of attention and a feed-forward network."""
+    x = inputs = layers.Input((inputs,))
+    x = layers.Dense(width)(layers.Reshape((8, 8))(x))
+    for _ in range(2):
+        y = layers.LayerNormalization()(x)
+        x = layers.Add()([x, layers.MultiHeadAttention(2, width // 2)(y, y)])
+        y = layers.Dense(2 * width, activation="gelu")(layers.LayerNormalization()(x))
+        x = layers.Add()([x, layers.Dense(width)(y)])
+    return zk.Model(inputs, layers.Dense(classes)(layers.Flatten()(x)))
+
+
+@pytest.mark.filterwarnings("ignore:.*stays float32", "ignore:.*has no int8 form")
 @pytest.mark.parametrize("build, data, width, epochs, at_least", [
     (mlp, digits, 128, 15, 0.94), (cnn, digits, 64, 8, 0.94), (mlp, clusters, 256, 6, 0.6),
+    (deep_cnn, digits, 32, 6, 0.94), (transformer, digits, 32, 12, 0.9),
 ])  # fmt: skip
 def test_a_trained_model_loses_less_than_half_a_percent(build, data, width, epochs, at_least):
     x, y, x_test, y_test = data()
@@ -364,6 +541,7 @@ def test_a_trained_model_loses_less_than_half_a_percent(build, data, width, epoc
     model.compile(zk.optimizers.Adam(2e-3), loss)
     model.fit(x, y, batch_size=64, epochs=epochs, verbose=0)
     config, weights = model.get_config(), model.get_weights()
+    losses = []
 
     def accuracy(m):
         return np.mean(m.predict(x_test, verbose=0, batch_size=500).argmax(-1) == y_test)
@@ -374,4 +552,6 @@ def test_a_trained_model_loses_less_than_half_a_percent(build, data, width, epoc
         quantised = type(model).from_config(config)
         quantised.set_weights(weights)
         quantised.quantize("int8", sample=sample)
-        assert abs(accuracy(quantised) - before) < 0.005
+        losses.append(before - accuracy(quantised))
+    assert max(losses) < 0.005, (before, losses)
+    print(f"{build.__name__} {100 * before:.2f} %", [f"{100 * (before - n):.2f} %" for n in losses])

@@ -169,7 +169,7 @@ class Leaf:
     """The op of a node without inputs. To all that passes ask of an op (`ops.op.Op`) it says no."""
 
     elementwise = random = cheap = keeps_rounding = False
-    rows = axes = neutral = activation = with_bias = with_residual = packed = None
+    rows = axes = neutral = activation = with_bias = with_residual = packed = takes_scale = None
     epilogue: frozenset[str] = frozenset()
     counts_rows: frozenset[str] = frozenset()
 

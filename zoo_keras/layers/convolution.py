@@ -15,6 +15,9 @@ from zoo_keras.layers.base.channels import channel_axis, from_last, to_last
 from zoo_keras.layers.base.input_spec import InputSpec
 from zoo_keras.layers.base.layer import Layer, known_size, shape_error
 from zoo_keras.layers.base.weight_options import add_weight, options_config, set_options
+from zoo_keras.layers.quantized import LargeWeight
+from zoo_keras.layers.quantized_convolution import Int8Conv
+from zoo_keras.variables import Variable
 
 CONV_OPTIONS = (
     "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer",
@@ -49,8 +52,10 @@ class BaseConv(Layer):
         **kwargs: Any,
     ) -> None:
         lora = {k: kwargs.pop(k, None) for k in ("lora_rank", "lora_alpha")}
+        quantization = kwargs.pop("quantization_config", None)
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         refuse(self, **lora)
+        self.set_quantization(quantization)
         self._set_geometry(filters, kernel_size, strides, padding, dilation_rate, groups)
         self.data_format = standard_data_format(self, data_format)
         self.use_bias = use_bias
@@ -66,6 +71,10 @@ class BaseConv(Layer):
             bias_constraint=bias_constraint,
         )
         self.input_spec = InputSpec(ndim=self.rank + 2)
+
+    def set_quantization(self, config: Any) -> None:
+        """Refuse the configuration of int8 weights; the kinds that have them override this."""
+        refuse(self, quantization_config=config)
 
     def _set_geometry(
         self, filters: Any, kernel_size: Any, strides: Any, padding: Any, dilation: Any, groups: Any
@@ -98,9 +107,17 @@ class BaseConv(Layer):
                 "Change groups or the layer before.",
             )  # fmt: skip
         shape = (*self.kernel_size, channels // self.groups, self.filters)
-        self.kernel = add_weight(self, "kernel", shape)
+        self.kernel = self.new_kernel(shape)
         self.bias = add_weight(self, "bias", (self.filters,)) if self.use_bias else None
         self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
+
+    def new_kernel(self, shape: tuple[int, ...]) -> Variable:
+        """The kernel's Variable."""
+        return self.float_kernel(shape)
+
+    def float_kernel(self, shape: tuple[int, ...]) -> Variable:
+        """The kernel of a layer that is not quantised."""
+        return add_weight(self, "kernel", shape)
 
     def call(self, inputs: Any) -> Any:
         """The filters' answers at every place."""
@@ -108,13 +125,21 @@ class BaseConv(Layer):
         if padding == "causal":
             ahead = self.dilation_rate[0] * (self.kernel_size[0] - 1)
             x, padding = ops.pad(x, ((0, 0), (ahead, 0), (0, 0))), "valid"
-        x = ops.conv(
-            x, self.kernel, strides=self.strides, padding=padding, data_format="channels_last",
-            dilation_rate=self.dilation_rate,
-        )  # fmt: skip
+        x = self.convolved(x, padding)
         if self.bias is not None:
             x = ops.add(x, self.bias)
         return self.activation(from_last(x, self.data_format))
+
+    def convolved(self, x: Any, padding: str) -> Any:
+        """The sums over the windows of x, channels last."""
+        return self.float_convolved(x, self.kernel, padding)
+
+    def float_convolved(self, x: Any, kernel: Any, padding: str) -> Any:
+        """The same in the dtype of x."""
+        return ops.conv(
+            x, kernel, strides=self.strides, padding=padding, data_format="channels_last",
+            dilation_rate=self.dilation_rate,
+        )  # fmt: skip
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -130,10 +155,15 @@ class BaseConv(Layer):
             **options_config(self, "activation"),
             "use_bias": self.use_bias,
             **options_config(self, *CONV_OPTIONS),
+            **self.quantization_options(),
         }
 
+    def quantization_options(self) -> dict[str, Any]:
+        """How the layer is quantised, for its configuration."""
+        return {}
 
-class Conv1D(BaseConv):
+
+class Conv1D(Int8Conv, BaseConv):
     """Convolution along time: (batch, steps, channels) -> (batch, places, filters).
 
     padding is "valid", "same" or "causal" (a place sees no later step). Strides and dilation do not
@@ -146,8 +176,12 @@ class Conv1D(BaseConv):
     rank = 1
     paddings = ("valid", "same", "causal")
 
+    def large_weight(self) -> LargeWeight:
+        """The kernel, with a scale for each filter."""
+        return LargeWeight("kernel", tuple(range(self.rank + 1)))
 
-class Conv2D(BaseConv):
+
+class Conv2D(Int8Conv, BaseConv):
     """Convolution over images: (batch, rows, columns, channels) -> (batch, *places, filters).
 
     https://keras.io/api/layers/convolution_layers/convolution2d/
@@ -157,6 +191,10 @@ class Conv2D(BaseConv):
     """
 
     rank = 2
+
+    def large_weight(self) -> LargeWeight:
+        """The kernel, with a scale for each filter."""
+        return LargeWeight("kernel", tuple(range(self.rank + 1)))
 
 
 class Conv3D(BaseConv):

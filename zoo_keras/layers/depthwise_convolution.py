@@ -15,6 +15,9 @@ from zoo_keras.layers.base.channels import channel_axis, from_last, to_last
 from zoo_keras.layers.base.input_spec import InputSpec
 from zoo_keras.layers.base.layer import Layer, known_size
 from zoo_keras.layers.base.weight_options import add_weight, options_config, set_options
+from zoo_keras.layers.quantized import LargeWeight
+from zoo_keras.layers.quantized_convolution import Int8Conv
+from zoo_keras.variables import Variable
 
 _DEPTHWISE = (
     "depthwise_initializer", "bias_initializer", "depthwise_regularizer", "bias_regularizer",
@@ -55,6 +58,10 @@ class _PerChannel(Layer):
             to_last(inputs, self.data_format), *kernels, strides=self.strides,
             padding=self.padding, data_format="channels_last", dilation_rate=self.dilation_rate,
         )  # fmt: skip
+        return self._ended(x)
+
+    def _ended(self, x: Any) -> Any:
+        """Bias and activation behind sums, channels last."""
         if self.bias is not None:
             x = ops.add(x, self.bias)
         return self.activation(from_last(x, self.data_format))
@@ -74,7 +81,7 @@ class _PerChannel(Layer):
         }
 
 
-class BaseDepthwiseConv(_PerChannel):
+class BaseDepthwiseConv(Int8Conv, _PerChannel):
     """Each channel convolved with `depth_multiplier` filters of its own."""
 
     def __init__(
@@ -94,9 +101,11 @@ class BaseDepthwiseConv(_PerChannel):
         activity_regularizer: Any = None,
         depthwise_constraint: Any = None,
         bias_constraint: Any = None,
+        quantization_config: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.set_quantization(quantization_config)
         self._set_geometry(
             kernel_size, strides, padding, data_format, dilation_rate, depth_multiplier
         )
@@ -116,17 +125,32 @@ class BaseDepthwiseConv(_PerChannel):
         """Make kernel (*kernel_size, channels, depth_multiplier) and a bias for each filter."""
         channels = self._channels(input_shape)
         shape = (*self.kernel_size, channels, self.depth_multiplier)
-        self.kernel = add_weight(self, "kernel", shape, option="depthwise")
+        self.kernel = self.new_kernel(shape)
         filters = channels * self.depth_multiplier
         self.bias = add_weight(self, "bias", (filters,)) if self.use_bias else None
 
+    def float_kernel(self, shape: tuple[int, ...]) -> Variable:
+        """The kernel of a layer that is not quantised."""
+        return add_weight(self, "kernel", shape, option="depthwise")
+
     def call(self, inputs: Any) -> Any:
         """The filters' answers, those of one channel side by side."""
-        return self._convolved(ops.depthwise_conv, inputs, self.kernel)
+        return self._ended(self.convolved(to_last(inputs, self.data_format), self.padding))
+
+    def float_convolved(self, x: Any, kernel: Any, padding: str) -> Any:
+        """The sums over the windows of x, channels last."""
+        return ops.depthwise_conv(
+            x, kernel, strides=self.strides, padding=padding, data_format="channels_last",
+            dilation_rate=self.dilation_rate,
+        )  # fmt: skip
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), **options_config(self, *_DEPTHWISE)}
+        return {
+            **super().get_config(),
+            **options_config(self, *_DEPTHWISE),
+            **self.quantization_options(),
+        }
 
 
 class DepthwiseConv1D(BaseDepthwiseConv):
@@ -140,6 +164,10 @@ class DepthwiseConv1D(BaseDepthwiseConv):
 
     rank = 1
 
+    def large_weight(self) -> LargeWeight:
+        """The kernel, with a scale for each filter."""
+        return LargeWeight("kernel", tuple(range(self.rank)))
+
 
 class DepthwiseConv2D(BaseDepthwiseConv):
     """Depthwise convolution over images.
@@ -151,6 +179,10 @@ class DepthwiseConv2D(BaseDepthwiseConv):
     """
 
     rank = 2
+
+    def large_weight(self) -> LargeWeight:
+        """The kernel, with a scale for each filter."""
+        return LargeWeight("kernel", tuple(range(self.rank)))
 
 
 class BaseSeparableConv(_PerChannel):

@@ -1,4 +1,4 @@
-"""Quantizable: what Dense, EinsumDense and Embedding share to keep their large weight in int8.
+"""Quantizable: what layers share that may keep their large weight in int8.
 
 In: a built float layer and a quantization config. Out: the same layer with an int8 weight and its
 scale, and products on them through `ops.int8`. The layers say where the weight is and which of its
@@ -48,6 +48,10 @@ class Quantizable(Layer):
     def large_weight(self) -> LargeWeight:
         """Which weight goes to int8."""
         raise NotImplementedError(f"{type(self).__name__} must define large_weight().")
+
+    def why_float(self) -> str | None:
+        """Why Model.quantize leaves a layer of this shape in float32; None when it does not."""
+        return None
 
     def scale_shape(self, kept: Sequence[int]) -> tuple[int, ...]:
         """The shape in which the scale is kept, given the sizes of the axes that are not summed."""
@@ -144,7 +148,7 @@ class Quantizable(Layer):
             kernel = ops.divide(ops.cast(kernel, self.variable_dtype), scale)
             return activation(ops.add(ops.matmul(inputs, kernel), bias))
         fused = next((n for n in FUSED_ACTIVATIONS if activation is getattr(activations, n)), None)
-        inputs, scale, bias = (_in_float32(x) for x in (inputs, scale, bias))
+        inputs, scale, bias = (in_float32(x) for x in (inputs, scale, bias))
         outputs = dense_int8(
             inputs, pack_int8(kernel), scale, bias, units=units, activation=fused or "linear",
             input_scale=self._config.input_scale(),
@@ -164,6 +168,6 @@ class Quantizable(Layer):
         return whole, scale
 
 
-def _in_float32(x: Any) -> Any:
+def in_float32(x: Any) -> Any:
     """What the int8 product reads beside int8 numbers."""
     return x if dtype_of(x) == "float32" else ops.cast(x, "float32")

@@ -23,7 +23,7 @@ def quantize_model(
     """See Model.quantize."""
     config = resolve_config(mode, config)
     chosen = _matching(filters)
-    layers = [layer for layer in _leaves(model) if chosen(layer)]
+    layers = [layer for layer in _leaves(model) if chosen(layer) and not _stays(layer)]
     able = [layer for layer in layers if isinstance(layer, Quantizable)]
     ranges = {} if sample is None else calibrate(model, able, sample)
     for layer in able:  # before any of them changes
@@ -37,6 +37,14 @@ def quantize_model(
             if layer.weights:
                 warnings.warn(str(error), stacklevel=4)
     model.forget_training()
+
+
+def _stays(layer: Any) -> bool:
+    """Whether a layer is left in float32, with a warning that says why."""
+    why = layer.why_float() if isinstance(layer, Quantizable) and layer.built else None
+    if why:
+        warnings.warn(f'{type(layer).__name__} "{layer.name}": {why}.', stacklevel=5)
+    return why is not None
 
 
 def _leaves(model: Any) -> list[Any]:

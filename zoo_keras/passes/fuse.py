@@ -161,7 +161,7 @@ def _activation_name(node: Node) -> str | None:
 
 def _folded(node: Node, product: Tensor, vector: Tensor) -> Tensor | None:
     """The product with the frozen vector multiplied into its weights or added to its bias."""
-    fused = product.node.op.with_residual is not None
+    fused = product.node.op.takes_scale is not None
     if not (fused or _is_product(product)) or product.spec != node.specs[0]:
         return None
     if fused and product.node.attrs["activation"] != "linear":
@@ -170,12 +170,11 @@ def _folded(node: Node, product: Tensor, vector: Tensor) -> Tensor | None:
     if flat is None:
         return None
     base = product.node if fused else _with_bias(product.node, product.node.inputs, None).node
-    x, w, b = base.inputs
-    if node.op.name == "multiply":
-        w, b = registry["multiply"](w, flat), registry["multiply"](b, flat)
-    else:
-        b = registry[node.op.name](b, flat)
-    return Node(base.op, [x, w, b], base.attrs, base.specs, base.scope).outputs[0]
+    inputs = list(base.inputs)
+    name, (scaled, bias) = node.op.name, base.op.takes_scale
+    for i in (scaled, bias) if name == "multiply" else (bias,):
+        inputs[i] = registry[name](inputs[i], flat)
+    return Node(base.op, inputs, base.attrs, base.specs, base.scope).outputs[0]
 
 
 def _pack(node: Node, inputs: Sequence[Tensor]) -> Outputs:

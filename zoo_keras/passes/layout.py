@@ -26,7 +26,7 @@ def arrange(graph: Graph) -> Graph:
     names = {node.op.name for node in graph.nodes()}
     if "transpose" in names:
         graph = rewrite(graph, _sink)
-    if "pad" in names and names & {"conv", "max_pool"}:
+    if "pad" in names and names & {"conv", "max_pool", "round_int8"}:
         graph = _pad_windows(graph)
     return graph
 
@@ -126,12 +126,15 @@ def _through_broadcast(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
 
 
 def _pad_windows(graph: Graph) -> Graph:
-    """Zeros around x become padding of conv and of its gradients; of max_pool when x >= 0."""
+    """Zeros around x become padding of conv and of its gradients, of int8 convolutions, and of
+    max_pool when x >= 0."""
     readers = graph.readers()
 
     def rule(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
         if node.op.name in ("conv", "conv_grad_kernel", "max_pool"):
             return _padded_window(node, inputs)
+        if inputs and inputs[0].node.op.name == "round_int8" and "padding" in node.attrs:
+            return _padded_int8(node, inputs)
         if node.op.name == "strided_slice" and len(readers[node.inputs[0]]) == 1:
             return _unpadded_gradient(node, inputs[0].node)
         return None
@@ -146,6 +149,17 @@ def _padded_window(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
         return None
     x = _source(inputs[0])
     return Node(node.op, (x, *inputs[1:]), attrs, node.specs, node.scope).outputs
+
+
+def _padded_int8(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
+    """An int8 convolution of a rounded pad: zeros stay zeros, and are no image's largest number."""
+    rounding = inputs[0].node
+    sides = _sides_of_pad(rounding.inputs[0].node)
+    attrs = None if sides is None else _widened(node, None, sides)
+    if attrs is None:
+        return None
+    q, step = rounding.op(_source(rounding.inputs[0]), **rounding.attrs)
+    return Node(node.op, (q, step, *inputs[2:]), attrs, node.specs, node.scope).outputs
 
 
 def _sides_of_pad(node: Node) -> Sides | None:

@@ -11,6 +11,7 @@ from zoo_keras.passes.fuse import fold_scales, fuse_bias, fuse_epilogues, pack_w
 from zoo_keras.passes.fuse_norm import fuse_norms
 from zoo_keras.passes.layout import arrange
 from zoo_keras.passes.recompute import recompute
+from zoo_keras.passes.round_int8 import round_where_made
 from zoo_keras.passes.simplify import simplify
 from zoo_keras.passes.store_bfloat16 import narrow_storage, sink_rounding
 from zoo_keras.passes.table_products import project_tables
@@ -28,8 +29,9 @@ FROZEN: tuple[Pass, ...] = (project_tables, fold_scales)
 # Activations are taken into products before normalization looks for its ReLU: first come, first
 # fused. What no product or normalization took is left for chains.
 EPILOGUES: tuple[Pass, ...] = (fuse_epilogues, fuse_norms)
-# Packing makes constants of weights, which simplifying folds.
-PACKED: tuple[Pass, ...] = (pack_weights, simplify, narrow_between)
+# Packing makes constants of weights, which simplifying folds. A result is rounded where it is made
+# once its activation is part of that.
+PACKED: tuple[Pass, ...] = (round_where_made, pack_weights, simplify, narrow_between)
 # What waits for backward is stored narrow before the rest is weighed against computing it again.
 TRAINED: tuple[Pass, ...] = (narrow_between, narrow_storage, recompute)
 

@@ -58,6 +58,7 @@ __all__ = [
     "conv_choice",
     "conv_fused",
     "conv_geometry",
+    "conv_int8",
     "elementwise",
     "farmhash",
     "fed",

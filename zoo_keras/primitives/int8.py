@@ -6,6 +6,7 @@ them). Out: float32 tensors. Sums of products are exact integers; nothing here h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from zoo_keras.primitives.products import FUSED_ACTIVATIONS, PANEL, activate, ac
 from zoo_keras.primitives.row_rules import first_input, rows_in
 
 STEP: int = lib.ZK_INT8_STEP  # inputs that stand side by side for each column of a panel
+GROUP = 64  # inputs to which those of a tap are padded with zeros
 MOST: int = lib.ZK_INT8_MOST  # largest magnitude of a rounded input or weight
 EPSILON = 1 / lib.ZK_INT8_PER_EPSILON  # keeps the scale of zeros finite, as in Keras
 LONGEST = (2**31 - 1) // (MOST * MOST)  # products that an int32 sum holds
@@ -45,21 +47,32 @@ def _rounded_rows(x: np.ndarray, fixed: float) -> tuple[np.ndarray, np.ndarray]:
     return rounded(x, scale), np.where(finite, scale, np.float32(np.nan))
 
 
-def _packed_shape(k: int, n: int) -> tuple[int, ...]:
-    return -(-n // PANEL), -(-k // STEP), PANEL, STEP
+def packed_shape(taps: int, k: int, n: int) -> tuple[int, ...]:
+    """The shape in which `pack_int8` gives weights (taps, k, n)."""
+    return -(-n // PANEL), taps * -(-k // GROUP) * (GROUP // STEP), PANEL, STEP
 
 
 def _pack_shape(w: Spec) -> Spec:
-    if len(w.shape) != 2 or w.dtype != "int8":
-        raise ShapeError("w needs exactly 2 dimensions, and to be int8.")
-    return Spec(_packed_shape(*w.shape), "int8")
+    if len(w.shape) < 2 or w.dtype != "int8":
+        raise ShapeError("w needs 2 dimensions or more, and to be int8.")
+    return Spec(packed_shape(math.prod(w.shape[:-2]), *w.shape[-2:]), "int8")
 
 
 def _int8(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.integers(-MOST, MOST + 1, shape).astype(np.int8)
 
 
-_MATRICES = ((3, 40), (7, 1), (4, 16), (0, 5), (4, 0), (9, 33))
+_MATRICES = (
+    (3, 40),
+    (7, 1),
+    (4, 16),
+    (0, 5),
+    (4, 0),
+    (9, 33),
+    (130, 20),
+    (2, 65, 3),
+    (3, 2, 9, 17),
+)
 
 
 @op(
@@ -71,16 +84,25 @@ _MATRICES = ((3, 40), (7, 1), (4, 16), (0, 5), (4, 0), (9, 33))
 def pack_int8(w: np.ndarray) -> np.ndarray:
     """The int8 weights of a layer in the order its kernel reads them.
 
-    w is (K, N); the result is (ceil(N / 16), ceil(K / 4), 16, 4), zero where there is no weight.
-    Raises DataError for a weight of -128, which has no positive counterpart.
+    w is (taps, K, N) or (K, N); the result is (ceil(N / 16), taps * 16 * ceil(K / 64), 16, 4), zero
+    where there is no weight. Raises DataError for a weight of -128, which has no positive
+    counterpart.
     """
     if w.min(initial=0) < -MOST:
         raise DataError("int8 weights must lie within -127..127. Received: -128.")
-    k, n = w.shape
-    panels, steps = _packed_shape(k, n)[:2]
-    padded = np.zeros((steps * STEP, panels * PANEL), np.int8)
-    padded[:k, :n] = w
+    k, n = w.shape[-2:]
+    w = w.reshape(math.prod(w.shape[:-2]), k, n)
+    panels, steps = packed_shape(*w.shape)[:2]
+    padded = np.zeros((len(w), -(-k // GROUP) * GROUP, panels * PANEL), np.int8)
+    padded[:, :k, :n] = w
     return padded.reshape(steps, STEP, panels, PANEL).transpose(2, 0, 3, 1)
+
+
+def unpacked(w: np.ndarray, taps: int, k: int, n: int) -> np.ndarray:
+    """The weights (taps, k, n) that `pack_int8` packed."""
+    panels, steps = packed_shape(taps, k, n)[:2]
+    matrix = w.transpose(1, 3, 0, 2).reshape(taps, -(-k // GROUP) * GROUP, panels * PANEL)
+    return matrix[:, :k, :n]
 
 
 def _dense_shape(
@@ -88,7 +110,7 @@ def _dense_shape(
 ) -> Spec:
     activation_code(activation)
     k = x.shape[-1] if x.shape else 0
-    if not x.shape or w.shape != _packed_shape(k, units):
+    if not x.shape or w.shape != packed_shape(1, k, units):
         raise ShapeError(f"{units} units on {k} inputs need weights packed by pack_int8.")
     if scale.shape != (units,) or b.shape != (units,):
         raise ShapeError(f"the scale and the bias must hold {units} numbers.")
@@ -162,8 +184,7 @@ def dense_int8(
     an infinity gives NaN. The result is (..., units).
     """
     q, row_scale = _rounded_rows(x, input_scale)
-    matrix = w.transpose(1, 3, 0, 2).reshape(w.shape[1] * STEP, w.shape[0] * PANEL)
-    sums = q.astype(np.float64) @ matrix[: q.shape[-1], :units].astype(np.float64)
+    sums = q.astype(np.float64) @ unpacked(w, 1, q.shape[-1], units)[0].astype(np.float64)
     return activate(sums.astype(np.float32) / (row_scale * scale) + b, activation)
 
 

@@ -79,6 +79,8 @@ class Op:
         with_residual: the op that adds a residual too.
         epilogue: activations that the op applies to its result.
         packed: the op that reads packed weights, and how they are packed.
+        takes_scale: for products with bias, the inputs by which a scale of each channel may be
+            multiplied: its weights, or their own scales; and its bias.
         writes: the dtypes that the kernel can write; None: any that the shape rule gives.
     """
 
@@ -111,6 +113,7 @@ class Op:
         with_residual: str | None = None,
         epilogue: Iterable[str] = (),
         packed: tuple[str, Packing] | None = None,
+        takes_scale: tuple[int, int] | None = None,
         name: str | None = None,
     ) -> None:
         self.name = name or reference.__name__
@@ -131,6 +134,7 @@ class Op:
         self.neutral, self.commutes = neutral, commutes
         self.activation, self.epilogue = activation, frozenset(epilogue)
         self.with_bias, self.with_residual, self.packed = with_bias, with_residual, packed
+        self.takes_scale = takes_scale or ((1, 2) if with_residual else None)
         self.__doc__ = reference.__doc__
         self.__name__ = self.name
         self.__wrapped__ = reference

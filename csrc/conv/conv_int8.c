@@ -1,0 +1,168 @@
+/* Convolutions of int8 images: round_int8, conv_int8, depthwise_int8. Images are rounded with one
+ * scale each; sums of products are exact; results are scaled back, or rounded for the next layer
+ * with a scale that is known. What is not finite in an image makes its step NaN, and so every
+ * float32 result behind it. */
+#include "depthwise_int8.h"
+#include "int8_layout.h"
+#include "int8_product.h"
+
+#define PIECE (1 << 15) /* numbers that a task rounds */
+
+typedef struct {
+    const float *x;
+    int8_t *q;
+    float *step;       /* (images) 1 / scale */
+    int64_t n, pieces; /* numbers of an image, tasks of one */
+    int32_t *top;      /* (images, pieces) bits of the largest magnitude */
+    float *scale;      /* (images) 0 where an image is not finite */
+    float fixed;
+} round_job;
+
+static void top_task(void *ctx, int64_t task, int thread) {
+    const round_job *j = ctx;
+    const int64_t image = task / j->pieces, piece = task % j->pieces;
+    const int64_t a = j->n * piece / j->pieces, b = j->n * (piece + 1) / j->pieces;
+    const float *x = j->x + image * j->n;
+    (void)thread;
+    j->top[task] = int8_largest(x + a, b - a);
+    if (j->fixed > 0) int8_round(x + a, b - a, j->fixed, j->q + image * j->n + a);
+}
+
+static void piece_task(void *ctx, int64_t task, int thread) {
+    const round_job *j = ctx;
+    const int64_t image = task / j->pieces, piece = task % j->pieces;
+    const int64_t a = j->n * piece / j->pieces, b = j->n * (piece + 1) / j->pieces;
+    const int64_t at = image * j->n + a;
+    (void)thread;
+    if (j->scale[image] == 0) memset(j->q + at, 0, (size_t)(b - a));
+    else if (j->fixed == 0) int8_round(j->x + at, b - a, j->scale[image], j->q + at);
+}
+
+static round_job round_job_of(const zk_call *c) {
+    round_job j = {.n = zk_span(c->a, 1, c->a->ndim), .fixed = (float)c->attr[0]};
+    j.pieces = zk_max(1, zk_ceil(j.n, PIECE));
+    return j;
+}
+
+/* round_int8: each image with its own scale, or all with a fixed one.
+ * out q(images, ...) int8, step(images)  in x(images, ...)  attr scale or 0
+ * scratch: top(images, pieces), scale(images) */
+static void round_int8(const zk_call *c) {
+    round_job j = round_job_of(c);
+    const int64_t images = c->a->dims[0];
+    j.q = c->p[0], j.step = c->p[1], j.x = c->p[2];
+    j.top = (int32_t *)c->scratch, j.scale = (float *)(j.top + images * j.pieces);
+    zk_parallel(c, images * j.pieces, top_task, &j);
+    int again = j.fixed == 0;
+    for (int64_t i = 0; i < images; i++) {
+        int32_t top = 0;
+        for (int64_t p = 0; p < j.pieces; p++)
+            top = j.top[i * j.pieces + p] > top ? j.top[i * j.pieces + p] : top;
+        j.scale[i] = int8_scale(top, j.fixed, j.step + i);
+        again |= j.scale[i] == 0;
+    }
+    if (again) zk_parallel(c, images * j.pieces, piece_task, &j);
+}
+
+static int64_t round_int8_scratch(const zk_call *c) {
+    return zk_align(c->a->dims[0] * (round_job_of(c).pieces + 1) * 4);
+}
+
+/* The results of a call: y(images, ..., n), or q like it in int8 and step(images), or all three. */
+typedef struct {
+    float *y;
+    int8_t *q;
+    float *step;
+} results;
+
+static results results_of(const zk_call *c) {
+    results r = {NULL, NULL, NULL};
+    if (c->nout != 2) r.y = c->p[0];
+    if (c->nout > 1) r.q = c->p[c->nout - 2], r.step = c->p[c->nout - 1];
+    return r;
+}
+
+/* The steps of rounded results; an image whose own was NaN stays NaN. */
+static void pass_steps(const zk_call *c, const results *r, const float *step) {
+    const float scale = (float)c->attr[ZK_CONV_INT8_SCALE];
+    for (int64_t i = 0; r->step && i < c->a->dims[0]; i++)
+        r->step[i] = step[i] > 0 ? 1 / scale : NAN;
+}
+
+/* Bytes of the images with their borders, and of what may be read behind them. */
+static int64_t laid_bytes(const int8_layout *l, int64_t behind) {
+    return zk_align(l->images * int8_image_bytes(l) + behind * l->row + INT8_SLACK);
+}
+
+/* Images without a border are read where they lie when a tap is whole vectors of 64 and the places
+ * whole blocks: then nothing behind them is read. */
+static int in_place(const int8_layout *l) {
+    return int8_lies_ready(l) && l->channels % 64 == 0 &&
+           l->images * int8_places(l) % INT8_BLOCK == 0;
+}
+
+/* conv_int8: act(conv(q, w) step wstep + b + residual), in float32 or rounded or both.
+ * out y(images, ..., n) and/or q(images, ..., n) int8, step(images)
+ * in q(images, .., channels) int8, step(images), w(ceil(n / 16), taps 16 ceil(k / 64), 16, 4) int8,
+ *    wstep(n), b(n), residual like y or none; k: channels, times the kernel's columns when merged
+ * scratch: of each thread; offsets(taps); the images with their borders */
+static void conv_int8(const zk_call *c) {
+    int8_layout l = int8_layout_of(c);
+    const results r = results_of(c);
+    void *const *in = c->p + c->nout;
+    int64_t *offsets = (int64_t *)(c->scratch + int8_thread_bytes(c->threads));
+    const int64_t k = l.channels * (l.merged ? l.kernel[1] : 1);
+    int8_job j = {.images = l.images, .image = int8_image_bytes(&l), .places = int8_places(&l)};
+    j.period = l.period, j.columns = l.out[1], j.per_step = l.out[0] * l.out[1];
+    j.shape = (int8_shape){offsets, l.taps, zk_ceil(k, ZK_INT8_STEP), zk_ceil(k, 64), l.row};
+    j.step = in[1], j.w = in[2], j.wstep = in[3], j.bias = in[4];
+    j.residual = c->nin > 5 ? in[5] : NULL, j.n = c->a->dims[c->a->ndim - 1];
+    j.act = (int)c->attr[ZK_CONV_INT8_ACTIVATION], j.scale = (float)c->attr[ZK_CONV_INT8_SCALE];
+    j.y = r.y, j.q = r.q, j.scratch = c->scratch;
+    int8_list_offsets(&l, offsets);
+    l.from = j.x = in[0];
+    if (!in_place(&l)) {
+        j.x = l.to = (int8_t *)offsets + zk_align(l.taps * 8);
+        int8_lay_out(c, &l);
+    }
+    if (int8_lies_ready(&l)) /* all images are one */
+        j.places *= j.images, j.images = 1, j.period = j.columns = zk_max(j.places, 1);
+    pass_steps(c, &r, j.step);
+    int8_compute(c, &j);
+}
+
+static int64_t conv_int8_scratch(const zk_call *c) {
+    const int8_layout l = int8_layout_of(c);
+    return int8_thread_bytes(c->threads) + zk_align(l.taps * 8) + laid_bytes(&l, INT8_BEHIND);
+}
+
+/* depthwise_int8: the same with a filter for each channel.
+ * in q(images, .., channels) int8, step(images), w(taps, channels) int8, wstep(n), b(n)
+ * scratch: weights as floats(taps, channels); offsets(taps); the images with their borders */
+static void depthwise_int8(const zk_call *c) {
+    int8_layout l = int8_layout_of(c);
+    const results r = results_of(c);
+    void *const *in = c->p + c->nout;
+    const int64_t n = l.taps * l.channels;
+    float *w = (float *)c->scratch;
+    int64_t *offsets = (int64_t *)(c->scratch + zk_align(n * 4));
+    for (int64_t i = 0; i < n; i++) w[i] = ((const int8_t *)in[2])[i];
+    int8_list_offsets(&l, offsets);
+    l.from = in[0], l.to = (int8_t *)offsets + zk_align(l.taps * 8);
+    int8_lay_out(c, &l);
+    depthwise_job j = {.l = &l, .offsets = offsets, .w = w, .y = r.y, .q = r.q};
+    j.step = in[1], j.wstep = in[3], j.bias = in[4];
+    j.act = (int)c->attr[ZK_CONV_INT8_ACTIVATION], j.scale = (float)c->attr[ZK_CONV_INT8_SCALE];
+    pass_steps(c, &r, j.step);
+    depthwise_compute(c, &j);
+}
+
+static int64_t depthwise_int8_scratch(const zk_call *c) {
+    const int8_layout l = int8_layout_of(c);
+    return zk_align(l.taps * l.channels * 4) + zk_align(l.taps * 8) + laid_bytes(&l, 0);
+}
+
+const zk_kernel ZK_TABLE(conv_int8)[] = {{"round_int8", round_int8, round_int8_scratch},
+                                         {"conv_int8", conv_int8, conv_int8_scratch},
+                                         {"depthwise_int8", depthwise_int8, depthwise_int8_scratch},
+                                         {0}};

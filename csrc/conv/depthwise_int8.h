@@ -1,0 +1,106 @@
+/* Depthwise convolution of int8 images: a filter for each channel. In: images with borders, laid
+ * out in planes; weights as floats. Out: float32, int8, or both. Products of bytes are below 2^14,
+ * so sums of up to 1,040 of them are exact in floats too, in whatever order, and no int8
+ * instruction is needed: what is gained is memory. */
+#ifndef ZK_DEPTHWISE_INT8_H
+#define ZK_DEPTHWISE_INT8_H
+#include "conv_act.h"
+#include "int8_layout.h"
+#include "int8_round.h"
+
+#define DEPTHWISE_PLACES 4       /* computed together */
+#define DEPTHWISE_TASK (1 << 18) /* products of a task, about */
+
+typedef struct {
+    const int8_layout *l;
+    const int64_t *offsets; /* (taps) */
+    const float *w;         /* (taps, channels) */
+    const float *step, *wstep, *bias;
+    float *y;
+    int8_t *q;
+    float scale;
+    int act;
+    int64_t rows; /* rows of places of a task */
+} depthwise_job;
+
+/* VL bytes as floats. */
+ZK_INLINE vf depthwise_wide(const int8_t *x) {
+#if defined(ZK_ISA_AVX512)
+    return (vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)x)));
+#elif defined(ZK_ISA_AVX2)
+    return (vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)x)));
+#else
+    return (vf){x[0], x[1], x[2], x[3]};
+#endif
+}
+
+/* Channels [c, c + VL) of neighbouring places: y = act(sums * step * wstep + bias). */
+ZK_INLINE void depthwise_some(const depthwise_job *j, const int8_t *x, float step, int64_t at,
+                              int64_t c, const int places) {
+    const int8_layout *l = j->l;
+    vf s[DEPTHWISE_PLACES] = {(vf){0}};
+    const float *w = j->w + c;
+    for (int64_t tap = 0; tap < l->taps; tap++, w += l->channels) {
+        const int8_t *from = x + j->offsets[tap] + c;
+        const vf t = vf_load(w);
+#pragma GCC unroll 4
+        for (int i = 0; i < places; i++) s[i] += depthwise_wide(from + i * l->row) * t;
+    }
+    const vf slope = vf_set(step) * vf_load(j->wstep + c), bias = vf_load(j->bias + c);
+    for (int i = 0; i < places; i++, at += l->channels) {
+        float own[VL], *y = j->y ? j->y + at + c : own;
+        vf_store(y, conv_activate(s[i] * slope + bias, j->act));
+        if (j->q) int8_round(y, VL, j->scale, j->q + at + c);
+    }
+}
+
+/* One channel of one place, where no vector of channels is left. */
+static void depthwise_one_int8(const depthwise_job *j, const int8_t *x, float step, int64_t at,
+                               int64_t c) {
+    float own[VL] = {0}, s = 0;
+    for (int64_t tap = 0; tap < j->l->taps; tap++)
+        s += (float)x[j->offsets[tap] + c] * j->w[tap * j->l->channels + c];
+    const vf slope = vf_set(step) * vf_set(j->wstep[c]);
+    vf_store(own, conv_activate(vf_set(s) * slope + vf_set(j->bias[c]), j->act));
+    if (j->y) j->y[at + c] = own[0];
+    if (j->q) int8_round(own, 1, j->scale, j->q + at + c);
+}
+
+ZK_INLINE void depthwise_places(const depthwise_job *j, const int8_t *x, float step, int64_t at,
+                                const int places) {
+    const int64_t n = j->l->channels;
+    int64_t c = 0;
+    for (; c + VL <= n; c += VL) depthwise_some(j, x, step, at, c, places);
+    if (c < n && n >= VL) depthwise_some(j, x, step, at, n - VL, places);
+    else
+        for (; c < n; c++)
+            for (int i = 0; i < places; i++)
+                depthwise_one_int8(j, x + i * j->l->row, step, at + i * n, c);
+}
+
+static void depthwise_rows(void *ctx, int64_t task, int thread) {
+    const depthwise_job *j = ctx;
+    const int8_layout *l = j->l;
+    const int64_t all = l->images * l->out[0], n = l->channels;
+    (void)thread;
+    for (int64_t row = task * j->rows; row < zk_min((task + 1) * j->rows, all); row++) {
+        const int64_t image = row / l->out[0];
+        const int8_t *x =
+            l->to + image * int8_image_bytes(l) + row % l->out[0] * l->period * l->row;
+        const float step = j->step[image];
+        int64_t at = row * l->out[1] * n, left = l->out[1];
+        for (; left >= DEPTHWISE_PLACES; left -= DEPTHWISE_PLACES) {
+            depthwise_places(j, x, step, at, DEPTHWISE_PLACES);
+            x += DEPTHWISE_PLACES * l->row, at += DEPTHWISE_PLACES * n;
+        }
+        for (; left > 0; left--, x += l->row, at += n) depthwise_places(j, x, step, at, 1);
+    }
+}
+
+static inline void depthwise_compute(const zk_call *c, depthwise_job *j) {
+    const int8_layout *l = j->l;
+    const int64_t products = zk_max(1, l->out[1] * l->channels * l->taps);
+    j->rows = zk_max(1, DEPTHWISE_TASK / products);
+    if (l->channels) zk_parallel(c, zk_ceil(l->images * l->out[0], j->rows), depthwise_rows, j);
+}
+#endif
