@@ -97,11 +97,11 @@ int main(void) {
     for (size_t i = 0; i < sizeof trials / sizeof *trials; i++) run(trials + i, 0);
 #define ONE(name, positive) run_tile(#name, TILE_##name, 1, positive);
     ONE(exp, 0)
-    ONE(expm1, 0) ONE(log, 1) ONE(log1p, 1) ONE(sin, 0) ONE(cos, 0) ONE(erf, 0) ONE(tanh, 0)
-        ONE(sigmoid, 0) ONE(softplus, 0) ONE(sqrt, 1) ONE(rsqrt, 1) ONE(reciprocal, 1) ONE(gelu, 0)
-            ONE(silu, 0) ONE(floor, 0) ONE(ceil, 0) ONE(round, 0) ONE(sign, 0)
-                ONE(round_bfloat16, 0)
+    ONE(expm1, 0)
+    ONE(log, 1) ONE(log1p, 1) ONE(sin, 0) ONE(cos, 0) ONE(erf, 0) ONE(tanh, 0) ONE(sigmoid, 0)
+        ONE(softplus, 0) ONE(sqrt, 1) ONE(rsqrt, 1) ONE(reciprocal, 1) ONE(gelu, 0) ONE(silu, 0)
+            ONE(floor, 0) ONE(ceil, 0) ONE(round, 0) ONE(sign, 0) ONE(round_bfloat16, 0)
 #define TWO(name, positive) run_tile(#name, TILE_##name, 2, positive);
-                    TWO(add, 0) TWO(multiply, 0) TWO(divide, 1) TWO(maximum, 0) TWO(power, 1)
-                        TWO(mod, 0) return 0;
+                TWO(add, 0) TWO(multiply, 0) TWO(divide, 1) TWO(maximum, 0) TWO(power, 1)
+                    TWO(mod, 0) return 0;
 }

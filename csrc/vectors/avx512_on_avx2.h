@@ -28,6 +28,12 @@ E __m512 e_sqrt(__m512 a) {
     return (__m512)x;
 }
 
+E __m512 e_fused(__m512 a, __m512 b, __m512 c) {
+    e_f x = (e_f)c;
+    E_EACH(16) x[i] = fmaf(((e_f)a)[i], ((e_f)b)[i], x[i]);
+    return (__m512)x;
+}
+
 /* Parts of floats, and tables. Fractions of negative numbers are NaN, as vmath_avx512.h asks. */
 E __m512 e_scalef(__m512 a, __m512 b) {
     e_f x = (e_f)a, n = (e_f)b;
@@ -132,6 +138,7 @@ E __m512i e_dpbusd(__m512i c, __m512i a, __m512i b) {
 #define _mm512_max_ps e_max
 #define _mm512_min_ps e_min
 #define _mm512_sqrt_ps e_sqrt
+#define _mm512_fmadd_ps e_fused
 #define _mm512_scalef_ps e_scalef
 #define _mm512_getexp_ps e_getexp
 #define _mm512_getmant_ps(a, interval, sign) e_getmant(a) /* p75_1p5, nan */
