@@ -187,3 +187,11 @@ def test_ranks_must_compute_with_one_instruction_set():
     found = "avx512 on ranks .0, 2.; avx2 on ranks .1."
     with pytest.raises(ClusterError, match=f"Received: {found}.*ZOO_KERAS_ISA=avx2"):
         check_ranks(["avx512", "avx2", "avx512"])
+
+
+def test_a_restarted_fit_keeps_its_instruction_set():
+    check_ranks(["avx2", "avx2"], "avx2")
+    check_ranks(["amx", "avx512"], "avx512")
+    check_ranks(["avx512", "avx512"], "amx")
+    with pytest.raises(ClusterError, match=r"After a restart .*: avx512 before, avx2 now"):
+        check_ranks(["avx2", "avx2"], "avx512")

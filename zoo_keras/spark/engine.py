@@ -89,10 +89,13 @@ def check_inference(driver: Engine) -> None:
         )
 
 
-def check_ranks(isas: Sequence[str]) -> None:
+def check_ranks(isas: Sequence[str], earlier: str | None = None) -> None:
     """ClusterError unless all ranks of a fit compute with one instruction set (isas: by rank).
 
     The driver's own does not count: it only makes programs.
+
+    Args:
+        earlier: that of the ranks before a restart; None in the first attempt.
     """
     isas = ["avx512" if isa == "amx" else isa for isa in isas]
     if len(set(isas)) > 1:
@@ -104,4 +107,11 @@ def check_ranks(isas: Sequence[str]) -> None:
             f"would differ by rounding from another's. Received: {ranks}. Pin one that all of them "
             f"have in Spark's configuration: "
             f"spark.executorEnv.{native.ISA_VARIABLE}={narrowest}."
+        )
+    if earlier is not None and isas[0] != ("avx512" if earlier == "amx" else earlier):
+        raise ClusterError(
+            "After a restart the executors of this fit have another instruction set, so that "
+            "results would differ by rounding from those of the epochs before. Received: "
+            f"{earlier} before, {isas[0]} now. Pin one that all machines have in Spark's "
+            f"configuration, spark.executorEnv.{native.ISA_VARIABLE}, and fit anew."
         )

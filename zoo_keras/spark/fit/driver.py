@@ -68,6 +68,7 @@ class SparkFit:
         self.seed = next_shuffle_seed()
         self.bars = arguments.bars(model, None)
         self.epoch: int = self.args.initial_epoch
+        self.isa: str | None = None  # of the ranks that the epochs so far ran on
         self.logs: dict[str, Any] = {}
         self.snapshot: Snapshot = self.compiler.snapshot()
 
@@ -173,7 +174,7 @@ class SparkFit:
             validation_batch=a.validation_batch_size,
             validation_epochs=self._validation_epochs(last), class_weight=a.class_weight,
             wire=o.wire or default_wire(self.model), budget=o.data_budget,
-            engine=this_engine(), halts=stops, led=wants_turns(self.bars.callbacks),
+            engine=this_engine(), isa=self.isa, halts=stops, led=wants_turns(self.bars.callbacks),
         )  # fmt: skip
 
     def _validation_epochs(self, last: int) -> tuple[int, ...]:

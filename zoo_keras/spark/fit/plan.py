@@ -46,6 +46,7 @@ class FitPlan(NamedTuple):
         others: Variables that are not float32. metric_others: which of them belong to metrics.
         budget: bytes of data a rank keeps in memory.
         engine: that of the driver, which makes the programs.
+        isa: instruction set of the ranks before a restart, or None.
     """
 
     layout: Layout
@@ -88,3 +89,4 @@ class FitPlan(NamedTuple):
     metric_others: tuple[int, ...]
     budget: int
     engine: Engine
+    isa: str | None

@@ -45,7 +45,7 @@ def train_rank(
     data = RankData(rank, plan, decode, decode_tests)
     isa = native.instruction_set()
     facts = rank.gather({"rows": data.rows, "tests": data.test_rows, "isa": isa})
-    check_ranks([f["isa"] for f in facts])
+    check_ranks([f["isa"] for f in facts], plan.isa)
     kind = WholeWorker if plan.whole else RankWorker
     worker = kind(rank, plan, data, facts)
     for epoch in range(*plan.epochs):
@@ -68,6 +68,7 @@ class RankWorker:
         self.tests = make_schedule([f["tests"] for f in facts], plan.validation_batch)
         self.facts: dict[str, Any] = {
             "rows": data.rows, "tests": data.test_rows, "done": plan.epochs[0] - 1,
+            "isa": facts[0]["isa"],
         }  # fmt: skip
         self.runners: dict[str, Runner] = {}
         self._reported = 0.0

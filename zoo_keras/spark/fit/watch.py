@@ -205,6 +205,7 @@ class Watcher:
         if found is None:
             return
         fit, steps = self.fit, int(records[0].facts["steps"])
+        fit.isa = records[0].facts["isa"]
         if self.plan.steps and self._steps_now() == steps < self.plan.steps:
             warn_interrupted("steps_per_epoch", self.plan.steps)
         iterations = int(records[0].facts["iterations"])
