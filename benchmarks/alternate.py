@@ -110,7 +110,7 @@ def compare(
 
 
 def _started(name: str, workload: str, options: Any) -> Worker | None:
-    python = sys.executable if name == "zoo_keras" else options.peer_python
+    python = sys.executable if name.startswith("zoo_keras") else options.peer_python
     worker = Worker(python, name, workload, options)
     if not worker.error:
         return worker

@@ -32,6 +32,7 @@ class Workload(NamedTuple):
 _MLP, _TEXT, _FORMER, _RESNET = 1.337e6, 52.4e6, 0.871e9, 7.72e9
 WORKLOADS = {
     "train_mlp": Workload("mlp", 128, _MLP, True),
+    "train_mlp_b1024": Workload("mlp", 1024, _MLP, True),
     "train_lenet5": Workload("lenet5", 128, 0.565e6, True),
     "train_cifar_resnet20": Workload("cifar_resnet20", 128, 81.5e6, True),
     "train_resnet50": Workload("resnet50", 16, _RESNET, True),
