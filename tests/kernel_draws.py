@@ -310,6 +310,22 @@ def packed(name: str, d: Draw) -> Iterator[Inputs]:
         )
 
 
+@drawn_for("dense_bf16", "dense_bf16_add")
+def tile_layer(name: str, d: Draw) -> Iterator[Inputs]:
+    for activation in DENSE_ACTIVATIONS:
+        m, k, n, turned = d.batch(1501, 65), d.size(), d.size(), d.coin()
+        x, w = d.floats(*((k, m) if turned else (m, k))), d.floats(k, n) / np.float32(np.sqrt(k))
+        more = [d.floats(m, n)] if name.endswith("_add") else []
+        attrs = {"units": n, "activation": activation, "transpose_a": turned}
+        yield [x, R["pack_bf16"](w, transpose=False), d.floats(n), *more], attrs
+
+
+@drawn_for("pack_bf16", exact=True)
+def packed_tiles(name: str, d: Draw) -> Iterator[Inputs]:
+    for turned in (False, True):
+        yield [d.floats(d.batch(701), d.size() * 3)], {"transpose": turned}
+
+
 # ---- windows -------------------------------------------------------------------------------------
 
 

@@ -69,8 +69,8 @@ static int differ(const trial *x, const trial *y) {
 
 static int narrowed_differ(const trial *x) {
     uint16_t hardware[32], model[32];
-    tile_narrow_32(NULL, x->c, hardware);
-    tile_narrow_32(&(tiles){0}, x->c, model);
+    tile_narrow_32(NULL, x->c, x->c + 16, hardware);
+    tile_narrow_32(&(tiles){0}, x->c, x->c + 16, model);
     return memcmp(hardware, model, sizeof model) != 0;
 }
 

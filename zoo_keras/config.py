@@ -4,6 +4,7 @@ multiplies matrices. In: names and numbers. Knows no model; nothing is loaded at
 from __future__ import annotations
 
 import platform
+import warnings
 from typing import Any
 
 from zoo_keras import gemm as _gemm
@@ -11,7 +12,7 @@ from zoo_keras import native, policies
 from zoo_keras.dtypes import FLOATS
 from zoo_keras.errors import ConfigError
 from zoo_keras.ops import convert
-from zoo_keras.primitives import conv_choice
+from zoo_keras.primitives import conv_choice, tile_choice
 
 _FORMATS = ("channels_last", "channels_first")
 
@@ -144,6 +145,34 @@ def set_exact(value: bool) -> None:
     conv_choice.set_exact(value)
 
 
+def inference_dtype() -> str:
+    """The dtype to which predictions round the inputs of products, "float32" unless set."""
+    return tile_choice.inference_dtype()
+
+
+def set_inference_dtype(name: str) -> None:
+    """Choose how `predict` multiplies: "float32", or "bfloat16" on CPUs that have AMX.
+
+    With "bfloat16" the inputs and weights of Dense, EinsumDense and other products with one matrix
+    are rounded to 8 significant bits; sums, activations and everything else stay float32. Weights,
+    files and policies do not change, and training and `evaluate` are not touched. It holds from the
+    next prediction on, here and on Spark, where all executors then need AMX. Without AMX the choice
+    changes nothing, and is warned of.
+
+    Raises ConfigError for another name.
+
+    >>> set_inference_dtype("float32")
+    """
+    name = _one_of("set_inference_dtype", name, tile_choice.INFERENCE)
+    if name == "bfloat16" and not native.has_tiles():
+        warnings.warn(
+            "set_inference_dtype: this process computes in float32, since it has no AMX "
+            f"(instruction set {native.instruction_set()}, AMX {native.amx_state()}).",
+            stacklevel=2,
+        )
+    tile_choice.set_inference_dtype(name)
+
+
 def _gemm_reason() -> str:
     if gemm() == "mkl":
         return f"MKL ({_gemm.find_mkl()}), own kernels where weights are packed"
@@ -175,6 +204,7 @@ def show_config() -> None:
         "convolution": "sums of products"
         if exact()
         else "Winograd's algorithm where it is quicker",
+        "inference": inference_dtype(),
         "floatx": _floatx,
         "image data format": _image_data_format,
     }

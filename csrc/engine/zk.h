@@ -10,6 +10,9 @@
 enum { ZK_DIMS = 8 };   /* axes of an array, at most */
 enum { ZK_PANEL = 16 }; /* floats across a packed panel, in every instruction set */
 
+/* Packed for tile registers: columns side by side and k of a step; bfloat16 numbers of both tiles. */
+enum { ZK_TILE_COLUMNS = 32, ZK_TILE_STEP = 32, ZK_TILE_BOTH = 1024 };
+
 /* Who multiplies matrices: chosen when a program is compiled, an attribute of its products. */
 enum { ZK_OWN, ZK_MKL };
 
@@ -21,6 +24,8 @@ enum { ZK_LINEAR, ZK_RELU, ZK_TANH, ZK_SIGMOID, ZK_RELU6, ZK_GELU, ZK_GELU_TANH,
 enum { ZK_MATMUL_TRANSPOSE_A, ZK_MATMUL_TRANSPOSE_B, ZK_MATMUL_BY };
 enum { ZK_DENSE_ACTIVATION, ZK_DENSE_BY };
 enum { ZK_DENSE_PACKED_UNITS, ZK_DENSE_PACKED_ACTIVATION };
+enum { ZK_DENSE_BF16_UNITS, ZK_DENSE_BF16_ACTIVATION, ZK_DENSE_BF16_TRANSPOSE_A };
+enum { ZK_PACK_BF16_TRANSPOSE };
 enum { ZK_DENSE_INT8_UNITS, ZK_DENSE_INT8_ACTIVATION, ZK_DENSE_INT8_SCALE };
 
 /* Of convolutions: numbers of the three axes from each of the first on, depth first. */

@@ -2,7 +2,7 @@
  * Header-only. In and out: struct gemm; it knows neither tiles nor threads. */
 #ifndef ZK_GEMM_PRODUCT_H
 #define ZK_GEMM_PRODUCT_H
-#include "vmath.h"
+#include "curve.h"
 
 /* y(m, n) = act(a(m, k) b(k, n) + bias), for each of `batch` matrices. */
 typedef struct {
@@ -36,28 +36,6 @@ static int64_t panels(int64_t n) { return zk_ceil(n, PANEL); }
 
 /* Where part `i` of `parts` equal parts of `n` things starts. */
 static int64_t cut(int64_t n, int64_t i, int64_t parts) { return n * i / parts; }
-
-/* Not inlined: a call costs less than the function. */
-static __attribute__((noinline)) vf curve(vf y, int act) {
-    switch (act) {
-    case ZK_LINEAR:
-        return y;
-    case ZK_RELU:
-        return vf_at_least(y, (vf){0});
-    case ZK_RELU6:
-        return vf_at_most(vf_at_least(y, (vf){0}), vf_set(6));
-    case ZK_TANH:
-        return vf_tanh(y);
-    case ZK_GELU:
-        return vf_gelu(y);
-    case ZK_GELU_TANH:
-        return vf_gelu_tanh(y);
-    case ZK_SILU:
-        return vf_silu(y);
-    default:
-        return vf_sigmoid(y);
-    }
-}
 
 /* c(rows, cols) = act(c + residual), what a tile does not do itself. c lies in y. */
 static void finish(const gemm *g, float *c, int64_t rows, int64_t cols) {

@@ -165,17 +165,17 @@ ZK_INLINE uint16_t tile_narrow(float x) {
     return (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? u >> 16 | 0x40 : small);
 }
 
-/* to(32) = from(32) as bfloat16. */
-ZK_INLINE void tile_narrow_32(tiles *t, const float *from, uint16_t *to) {
+/* to(32) = low(16) and high(16) as bfloat16. */
+ZK_INLINE void tile_narrow_32(tiles *t, const float *low, const float *high, uint16_t *to) {
 #if TILE_INSTRUCTIONS
     if (!t) {
-        vf low = vf_load(from), high = vf_load(from + 16);
-        __asm__("vcvtne2ps2bf16 %0, %1, %0" : "+v"(low) : "v"(high));
-        vf_store((float *)to, low);
+        vf a = vf_load(low), b = vf_load(high);
+        __asm__("vcvtne2ps2bf16 %0, %1, %0" : "+v"(a) : "v"(b));
+        vf_store((float *)to, a);
         return;
     }
 #endif
     (void)t;
-    for (int i = 0; i < 32; i++) to[i] = tile_narrow(from[i]);
+    for (int i = 0; i < 16; i++) to[i] = tile_narrow(low[i]), to[i + 16] = tile_narrow(high[i]);
 }
 #endif

@@ -18,7 +18,7 @@ from zoo_keras.engine.program import Place, compile_graph
 from zoo_keras.engine.runner import Crew, Loaded, Runner
 from zoo_keras.graph import PARAMETER, Graph, Node, Spec, Tensor, input_tensor
 from zoo_keras.passes.pipeline import optimise
-from zoo_keras.primitives import conv_choice
+from zoo_keras.primitives import conv_choice, tile_choice
 from zoo_keras.primitives.op import Op, as_tensors
 from zoo_keras.recent import Recent
 
@@ -74,7 +74,7 @@ def _names(kind: str, items: Sequence[Any]) -> list[str]:
 
 def settings() -> Hashable:
     """What else than the graph decides which program is made."""
-    return native.settings(), conv_choice.exact()
+    return native.settings(), conv_choice.exact(), tile_choice.inference_dtype()
 
 
 # ---- ops -----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import numpy as np
 
 from zoo_keras import gemm, native
 from zoo_keras.engine.loop import compiled_body, loop_numbers, renumbered, wanted
-from zoo_keras.errors import ProgramError, ShapeError
+from zoo_keras.errors import ConfigError, ProgramError, ShapeError
 from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Leaf, Node, Spec, Tensor
 from zoo_keras.passes.fuse import frozen_nodes
 from zoo_keras.passes.memory import Buffer, padded, plan
@@ -85,6 +85,13 @@ class Program:
         isa = native.instruction_set()
         if self.isa == isa:
             return self
+        if self.wants_tiles() and not native.has_tiles():
+            raise ConfigError(
+                "The program multiplies bfloat16 in the tile registers of AMX, because it was made "
+                f"on a machine that has them. Received: instruction set {isa}, AMX "
+                f"{native.amx_state()}. Start the driver with {native.ISA_VARIABLE}=avx512, or run "
+                "on machines with AMX only."
+            )
         bodies = tuple(body.fitted() for body in self.bodies)
         attrs = renumbered(self.instrs, self.attrs, bodies=bodies)
         needs = [
@@ -105,6 +112,11 @@ class Program:
             if (self.attrs[inside] == native.lib.ZK_MKL).any():
                 return True
         return any(body.wants_mkl() for body in self.bodies)
+
+    def wants_tiles(self) -> bool:
+        """Whether a product of this program is made for tile registers."""
+        products = self.instrs["kernel"] == native.KERNELS["dense_bf16"]
+        return bool(products.any()) or any(body.wants_tiles() for body in self.bodies)
 
     @property
     def nbytes(self) -> int:

@@ -15,6 +15,7 @@ from zoo_keras.passes.round_int8 import round_where_made
 from zoo_keras.passes.simplify import simplify
 from zoo_keras.passes.store_bfloat16 import narrow_storage, sink_rounding
 from zoo_keras.passes.table_products import project_tables
+from zoo_keras.passes.tile_products import narrow_between, tile_products
 from zoo_keras.passes.unread import drop_unread
 from zoo_keras.passes.verify import verify
 
@@ -30,19 +31,21 @@ FROZEN: tuple[Pass, ...] = (project_tables, fold_scales)
 EPILOGUES: tuple[Pass, ...] = (fuse_epilogues, fuse_norms)
 # Packing makes constants of weights, which simplifying folds. A result is rounded where it is made
 # once its activation is part of that.
-PACKED: tuple[Pass, ...] = (round_where_made, pack_weights, simplify)
+PACKED: tuple[Pass, ...] = (round_where_made, pack_weights, simplify, narrow_between)
 # What waits for backward is stored narrow before the rest is weighed against computing it again.
-TRAINED: tuple[Pass, ...] = (narrow_storage, recompute)
+TRAINED: tuple[Pass, ...] = (narrow_between, narrow_storage, recompute)
 
 
-def optimise(graph: Graph, freeze: bool = False) -> Graph:
+def optimise(graph: Graph, freeze: bool = False, rounds: bool = False) -> Graph:
     """A graph that computes the same with fewer and larger nodes.
 
     Args:
         freeze: weights change rarely (inference), so work on them alone may move out of the run.
+        rounds: products may round their operands to bfloat16 where this machine has tiles.
     """
     last = PACKED if freeze else TRAINED
-    passes = [*ALWAYS, *(FROZEN if freeze else ()), *EPILOGUES, *last]
+    frozen = FROZEN if freeze else ()
+    passes = [*ALWAYS, *frozen, *EPILOGUES, tile_products(rounds), *last]
     debug = os.environ.get("ZK_DEBUG") == "1"
     for step in passes:
         graph = step(graph)

@@ -42,6 +42,8 @@ from zoo_keras.primitives import (
     special,
     table_rows,
     text,
+    tile_choice,
+    tile_products,
     update,
 )
 
@@ -85,5 +87,7 @@ __all__ = [
     "special",
     "table_rows",
     "text",
+    "tile_choice",
+    "tile_products",
     "update",
 ]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from zoo_keras import __version__, gemm, native
 from zoo_keras.errors import ClusterError
+from zoo_keras.primitives.tile_choice import inference_dtype
 
 
 class Engine(NamedTuple):
@@ -26,6 +27,7 @@ class Engine(NamedTuple):
         isa: instruction set; between avx512 and the others results differ by rounding. "amx" gives
             the bits of avx512, but for programs that say so: see `Program.wants_tiles`.
         gemm: who multiplies matrices in programs made now, "own" or "mkl".
+        inference: dtype to which programs made now for prediction round the inputs of products.
     """
 
     version: str
@@ -34,6 +36,7 @@ class Engine(NamedTuple):
     kernels: str
     isa: str
     gemm: str
+    inference: str
 
 
 # What must be equal wherever a program runs; the instruction set need not be.
@@ -52,6 +55,7 @@ def this_engine() -> Engine:
         kernels=f"{zlib.crc32(tables.encode()):08x}",
         isa=native.instruction_set(),
         gemm="mkl" if gemm.multiplier() == native.lib.ZK_MKL else "own",
+        inference=inference_dtype(),
     )
 
 
@@ -71,6 +75,17 @@ def check_engine(driver: Engine) -> None:
             "The driver chose MKL for matrix products (config.set_gemm('mkl')), which this "
             f"executor cannot load. Received: library {gemm.find_mkl()}. Install mkl-service on "
             "every machine, or call config.set_gemm('auto') on the driver."
+        )
+
+
+def check_inference(driver: Engine) -> None:
+    """ClusterError when the driver predicts in bfloat16 with AMX, and this executor has none."""
+    if driver.inference == "bfloat16" and driver.isa == "amx" and not native.has_tiles():
+        raise ClusterError(
+            "The driver predicts in bfloat16 (config.set_inference_dtype) in the tile registers of "
+            "AMX, which this executor lacks, so that its results would differ. Received: "
+            f"instruction set {native.instruction_set()}, AMX {native.amx_state()}. Score on "
+            "machines with AMX only, or call config.set_inference_dtype('float32')."
         )
 
 

@@ -20,6 +20,7 @@ from zoo_keras.engine.runner import Crew, Loaded, Packed, Predictor, Runner
 from zoo_keras.graph import Spec, Tensor, input_tensor, not_tracing
 from zoo_keras.layers.base.eager import is_known
 from zoo_keras.nest import flatten, map_structure, pack_as
+from zoo_keras.primitives.tile_choice import inference_dtype
 from zoo_keras.recent import Recent
 from zoo_keras.training import steps
 from zoo_keras.training.constraints import constraint_program
@@ -356,7 +357,7 @@ class LocalRuntime:
         """
         if type(x) is not np.ndarray or not x.flags.c_contiguous or not x.flags.writeable:
             return None
-        ready = self._programs.get((x.shape, x.dtype))
+        ready = self._programs.get((x.shape, x.dtype, inference_dtype()))
         if ready is None or ready.alone or self.behind is not None:
             return None
         guard = ready.guard
@@ -415,5 +416,5 @@ _OF_A_BATCH = ("rows", "sorted")  # spaces of gradients of tables, as large as a
 def _prediction_key(batch: Batch) -> Any:
     """By which a program is looked up; for one plain array it takes no time to make."""
     if batch.structure[0] == 0:
-        return batch.x[0].shape, batch.x[0].dtype
-    return "predict", steps.shapes_of(batch)
+        return batch.x[0].shape, batch.x[0].dtype, inference_dtype()
+    return "predict", steps.shapes_of(batch), inference_dtype()

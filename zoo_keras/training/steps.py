@@ -23,6 +23,7 @@ from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.passes.split import alike, rows_apart, rows_at_once
 from zoo_keras.primitives.op import as_tensors
+from zoo_keras.primitives.tile_choice import inference_dtype
 from zoo_keras.training.data import Batch
 from zoo_keras.training.row_updates import RowTables, TablesChanged, Use, uses_by_rows
 from zoo_keras.training.shares import Part, added, counted
@@ -99,7 +100,7 @@ class _Prediction(NamedTuple):
     outputs: Any
 
     def compile(self, state: Any) -> Program:
-        graph = optimise(self.graph, freeze=True)
+        graph = optimise(self.graph, freeze=True, rounds=inference_dtype() == "bfloat16")
         return compile_graph(graph, self.inputs, self.places, state.place, freeze=True)
 
 

@@ -14,15 +14,17 @@ import numpy as np
 
 from zoo_keras import native
 from zoo_keras.nest import pack_as
+from zoo_keras.primitives.tile_choice import inference_dtype, inferring_in
 from zoo_keras.training.data import ArrayData
 from zoo_keras.training.ragged_rows import outputs_by_shape
 
 
 class OpenModel(NamedTuple):
-    """A pickled Model, and the threads of a task."""
+    """A pickled Model, the threads of a task, and the dtype in which the driver predicts."""
 
     pickled: bytes
     threads: int
+    inference: str
 
     def load(self) -> Any:
         """The Model."""
@@ -31,7 +33,7 @@ class OpenModel(NamedTuple):
     def predict(self, model: Any, columns: Sequence[Any], structure: Any, size: int) -> list[Any]:
         """Outputs for all rows, in order: arrays, or lists of rows that differ in shape."""
         data = ArrayData(pack_as(structure, columns), batch_size=size)
-        with native.using_threads(self.threads):
+        with native.using_threads(self.threads), inferring_in(self.inference):
             return outputs_by_shape(model, data)
 
 
@@ -39,7 +41,7 @@ def open_model(model: Any, threads: int) -> OpenModel:
     """A model as it travels; classes and functions of the user's script go along."""
     from pyspark import cloudpickle
 
-    return OpenModel(cloudpickle.dumps(model), threads)
+    return OpenModel(cloudpickle.dumps(model), threads, inference_dtype())
 
 
 def differ(columns: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> bool:

@@ -20,7 +20,7 @@ from zoo_keras.engine.program import Program
 from zoo_keras.engine.runner import Loaded, Packed, Runner
 from zoo_keras.graph import Spec
 from zoo_keras.spark.data.records import Layout
-from zoo_keras.spark.engine import Engine, check_engine, this_engine
+from zoo_keras.spark.engine import Engine, check_engine, check_inference, this_engine
 from zoo_keras.spark.scoring.open_rows import OpenModel, differ
 
 KEPT = 2  # models that a Python worker keeps ready between tasks
@@ -76,6 +76,7 @@ class Worker:
 
     def __init__(self, parcel: Parcel) -> None:
         check_engine(parcel.engine)
+        check_inference(parcel.engine)
         self.parcel = parcel
         self._shapes = [leaf.shape for leaf in parcel.layout.leaves]
         self.sizes = sorted(parcel.programs, reverse=True)

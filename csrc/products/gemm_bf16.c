@@ -1,0 +1,224 @@
+/* Products of bfloat16 with sums in float32, in tile registers: pack_bf16, dense_bf16. A task takes
+ * panels of 32 rows; two by two tiles hold 32 x 32 sums over all of k, so that no result depends on
+ * rows, tasks or threads. Without AMX the model of the tiles gives the same bits, slowly. */
+#include "curve.h"
+#include "gemm_bf16_pack.h"
+
+#define SIDE 32         /* rows and columns of a block of sums */
+#define TASK (1 << 22)  /* multiplications of a task, at least: about 4 us */
+#define TASKS 4         /* for each thread, for balance */
+#define BLOCK (5 << 17) /* bytes of b that pass at once: they stay in L2 */
+
+/* y(m, n) = act(a(m, k) b(k, n) + bias + residual) */
+typedef struct {
+    grid a, residual;  /* residual.p: NULL, or like y */
+    const uint16_t *b; /* (ceil(n / 32), steps, 2, 16, 32) */
+    const float *bias;
+    char *y, *scratch;
+    int64_t m, n, k, steps;
+    int turned, act, narrow; /* a is stored (k, m); y is bfloat16 */
+    int64_t rows, columns;   /* tasks */
+} product;
+
+/* Up to 32 x 32 sums: a lies in two tiles of 16 rows `row` bytes apart, `half` bytes from one to
+ * the other, `step` bytes from step to step. */
+typedef struct {
+    const char *a, *b;
+    int64_t row, half, step, steps;
+    const float *bias; /* 32 */
+} block;
+
+static int64_t cut(int64_t n, int64_t i, int64_t parts) { return n * i / parts; }
+static int64_t thread_bytes(const product *g) {
+    return (g->steps + 2) * ZK_TILE_BOTH * 2; /* a panel of a, then sums */
+}
+static grid grid_of(const zk_arg *arg, const void *p, int64_t row) {
+    return (grid){p, row, arg->dtype == ZK_F32};
+}
+
+/* c = a b + bias, rows of c `crow` bytes apart. Up to 16 rows need half of the tiles. */
+ZK_INLINE void sum_block(tiles *t, const block *w, const int both, float *c, int64_t crow) {
+    const char *a = w->a, *b = w->b;
+    tile_load(t, 0, w->bias, 0), tile_load(t, 1, w->bias + 16, 0);
+    if (both) tile_load(t, 2, w->bias, 0), tile_load(t, 3, w->bias + 16, 0);
+    for (int64_t s = 0; s < w->steps; s++, a += w->step, b += 2048) {
+        for (int p = 0; p < 4; p++) __builtin_prefetch(b + 4096 + 512 * p);
+        tile_load(t, 6, b, 64);
+        tile_load(t, 4, a, w->row);
+        tile_dp_bf16(t, 0, 4, 6);
+        if (both) tile_load(t, 5, a + w->half, w->row);
+        if (both) tile_dp_bf16(t, 2, 5, 6);
+        tile_load(t, 7, b + 1024, 64);
+        tile_dp_bf16(t, 1, 4, 7);
+        if (both) tile_dp_bf16(t, 3, 5, 7);
+    }
+    tile_store(t, 0, c, crow), tile_store(t, 1, c + 16, crow);
+    float *low = (float *)((char *)c + 16 * crow);
+    if (both) tile_store(t, 2, low, crow), tile_store(t, 3, low + 16, crow);
+}
+
+/* to(32) = cols numbers of the residual. */
+ZK_INLINE void read_residual(const product *g, int64_t i, int64_t j, int64_t cols, float *to) {
+    const void *from = grid_at(&g->residual, i, j);
+    if (g->residual.wide) {
+        memcpy(to, from, (size_t)cols * 4);
+        return;
+    }
+    uint16_t narrow[SIDE] = {0};
+    memcpy(narrow, from, (size_t)cols * 2);
+    for (int c = 0; c < SIDE; c++) {
+        const uint32_t bits = (uint32_t)narrow[c] << 16;
+        memcpy(to + c, &bits, 4);
+    }
+}
+
+/* y = act(sums + residual), of rows from i and cols columns from j on. */
+ZK_INLINE void finish_block(tiles *t, const product *g, float *sums, int64_t i, int64_t rows,
+                            int64_t j, int64_t cols) {
+    for (int64_t r = 0; r < rows; r++, sums += SIDE) {
+        float more[SIDE] = {0};
+        if (g->residual.p) read_residual(g, i + r, j, cols, more);
+        for (int v = 0; v < SIDE && (g->residual.p || g->act); v += VL)
+            vf_store(sums + v, curve(vf_load(sums + v) + vf_load(more + v), g->act));
+        const int64_t at = (i + r) * g->n + j;
+        uint16_t narrow[SIDE];
+        if (g->narrow) tile_narrow_32(t, sums, sums + 16, narrow);
+        if (!g->narrow) memcpy(g->y + at * 4, sums, (size_t)cols * 4);
+        else if (cols == SIDE) memcpy(g->y + at * 2, narrow, sizeof narrow);
+        else memcpy(g->y + at * 2, narrow, (size_t)cols * 2);
+    }
+}
+
+/* Columns j.. of up to 32 rows from i on, whose a the block knows. */
+ZK_INLINE void run_block(tiles *t, const product *g, block w, int64_t i, int64_t j, float *sums) {
+    const int64_t rows = zk_min(g->m - i, SIDE), cols = zk_min(g->n - j, SIDE);
+    float bias[SIDE] = {0};
+    w.bias = g->bias + j;
+    if (cols < SIDE) w.bias = memcpy(bias, w.bias, (size_t)cols * 4);
+    w.b = (const char *)(g->b + j / SIDE * g->steps * ZK_TILE_BOTH);
+    if (rows == SIDE && cols == SIDE && !g->narrow && !g->act && !g->residual.p) {
+        sum_block(t, &w, 1, (float *)g->y + i * g->n + j, g->n * 4);
+        return;
+    }
+    if (rows > 16) sum_block(t, &w, 1, sums, SIDE * 4);
+    else sum_block(t, &w, 0, sums, SIDE * 4);
+    finish_block(t, g, sums, i, rows, j, cols);
+}
+
+/* a's panel of rows from i on: where it lies, or copied. */
+ZK_INLINE block left_of(tiles *t, const product *g, int64_t i, uint16_t *room) {
+    if (!g->turned && !g->a.wide && g->k % SIDE == 0 && i + SIDE <= g->m) {
+        const int64_t row = g->a.row * 2;
+        return (block){.a = grid_at(&g->a, i, 0), .row = row, .half = 16 * row, .step = 64};
+    }
+    uint16_t *to = room;
+    for (int64_t s = 0; s < g->steps; s++, to += ZK_TILE_BOTH)
+        for (int64_t half = 0; half < 2; half++)
+            pack_left(t, &g->a, g->turned, i + 16 * half, g->m, s * SIDE, g->k,
+                      to + half * TILE_NUMBERS);
+    return (block){.a = (const char *)room, .row = 64, .half = 1024, .step = 2048};
+}
+
+ZK_INLINE void run_part(tiles *t, const product *g, int64_t task, char *scratch) {
+    const int64_t r = task / g->columns, c = task % g->columns;
+    const int64_t high = zk_ceil(g->m, SIDE), wide = zk_ceil(g->n, SIDE);
+    const int64_t i1 = cut(high, r + 1, g->rows), j1 = cut(wide, c + 1, g->columns);
+    const int64_t some = zk_max(1, BLOCK / zk_max(1, g->steps * ZK_TILE_BOTH * 2));
+    float *sums = (float *)(scratch + g->steps * ZK_TILE_BOTH * 2);
+    tile_config(t, &tile_full);
+    for (int64_t j0 = cut(wide, c, g->columns); j0 < j1; j0 += some)
+        for (int64_t i = cut(high, r, g->rows); i < i1; i++) {
+            block w = left_of(t, g, i * SIDE, (uint16_t *)scratch);
+            w.steps = g->steps;
+            for (int64_t j = j0; j < zk_min(j1, j0 + some); j++)
+                run_block(t, g, w, i * SIDE, j * SIDE, sums);
+        }
+    tile_release(t);
+}
+
+static void run_task(void *ctx, int64_t task, int thread) {
+    const product *g = ctx;
+    char *scratch = g->scratch + thread * thread_bytes(g);
+    tiles model;
+    if (tiles_real()) run_part(NULL, g, task, scratch);
+    else run_part(&model, g, task, scratch);
+}
+
+/* Rows are cut first: a task copies its rows for each block of columns. */
+static void choose_tasks(product *g, int threads) {
+    const int64_t high = zk_ceil(g->m, SIDE), wide = zk_ceil(g->n, SIDE);
+    const int64_t most = high * SIDE * g->n * g->k / TASK;
+    const int64_t wanted = threads > 1 ? zk_max(1, zk_min(most, TASKS * threads)) : 1;
+    g->rows = zk_max(1, zk_min(high, wanted));
+    g->columns = zk_max(1, zk_min(wide, zk_ceil(wanted, g->rows)));
+}
+
+static product product_of(const zk_call *c) {
+    const zk_arg *y = c->a, *x = c->a + 1;
+    product g = {.narrow = y->dtype == ZK_U16, .turned = c->attr[ZK_DENSE_BF16_TRANSPOSE_A] != 0};
+    g.act = (int)c->attr[ZK_DENSE_BF16_ACTIVATION], g.n = (int64_t)c->attr[ZK_DENSE_BF16_UNITS];
+    g.m = zk_span(y, 0, y->ndim - 1), g.k = x->dims[g.turned ? 0 : x->ndim - 1];
+    g.steps = zk_ceil(g.k, ZK_TILE_STEP);
+    choose_tasks(&g, c->threads);
+    return g;
+}
+
+/* dense_bf16: y = act(x w + b [+ residual]), x and w rounded to bfloat16, sums in float32.
+ * out y(..., n) float32 or bits of bfloat16
+ * in x(..., k) or, turned, x(k, m), w(ceil(n / 32), ceil(k / 32), 2, 16, 32) bits, b(n),
+ * residual(..., n); x and residual float32 or bits  attr n, act, transpose_a
+ * scratch of each thread: 32 rows of x, 32 x 32 sums */
+static void dense_bf16(const zk_call *c) {
+    product g = product_of(c);
+    if (!g.m || !g.n) return;
+    g.a = grid_of(c->a + 1, c->p[1], g.turned ? g.m : g.k);
+    if (c->nin == 4) g.residual = grid_of(c->a + 4, c->p[4], g.n);
+    g.y = c->p[0], g.b = c->p[2], g.bias = c->p[3], g.scratch = c->scratch;
+    zk_parallel(c, g.rows * g.columns, run_task, &g);
+}
+
+static int64_t dense_bf16_scratch(const zk_call *c) {
+    const product g = product_of(c);
+    return c->threads * thread_bytes(&g);
+}
+
+typedef struct {
+    grid w;
+    uint16_t *y;
+    int64_t k, n, steps, per;
+    int turned;
+} packing;
+
+ZK_INLINE void pack_part(tiles *t, const packing *j, int64_t from, int64_t to) {
+    for (int64_t u = from; u < to; u++) {
+        const int64_t k = u % j->steps * ZK_TILE_STEP, column = u / j->steps * SIDE;
+        uint16_t *y = j->y + u * ZK_TILE_BOTH;
+        pack_right(t, &j->w, j->turned, k, j->k, column, j->n, y);
+        pack_right(t, &j->w, j->turned, k, j->k, column + 16, j->n, y + TILE_NUMBERS);
+    }
+}
+
+static void pack_task(void *ctx, int64_t task, int thread) {
+    const packing *j = ctx;
+    const int64_t all = zk_ceil(j->n, SIDE) * j->steps, from = task * j->per;
+    const int64_t to = zk_min(all, from + j->per);
+    tiles model;
+    (void)thread;
+    if (tiles_real()) pack_part(NULL, j, from, to);
+    else pack_part(&model, j, from, to);
+}
+
+/* pack_bf16: tiles of pairs of k by 16 columns, two side by side, zero padded.
+ * out y(ceil(n / 32), ceil(k / 32), 2, 16, 32) bits of bfloat16
+ * in w(k, n) or, turned, w(n, k); float32 or bits  attr transpose */
+static void pack_bf16(const zk_call *c) {
+    const zk_arg *w = c->a + 1;
+    packing j = {grid_of(w, c->p[1], w->dims[1]), c->p[0],
+                 .turned = c->attr[ZK_PACK_BF16_TRANSPOSE] != 0};
+    j.k = w->dims[j.turned], j.n = w->dims[!j.turned];
+    j.steps = zk_ceil(j.k, ZK_TILE_STEP), j.per = 16;
+    if (j.k && j.n) zk_parallel(c, zk_ceil(zk_ceil(j.n, SIDE) * j.steps, j.per), pack_task, &j);
+}
+
+const zk_kernel ZK_TABLE(gemm_bf16)[] = {
+    {"dense_bf16", dense_bf16, dense_bf16_scratch}, {"pack_bf16", pack_bf16, NULL}, {0}};
