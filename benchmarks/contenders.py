@@ -62,6 +62,22 @@ def zoo_keras_bfloat16(work: Workload, threads: int) -> Call:
     return zoo_keras(work, threads)
 
 
+def zoo_keras_int8(work: Workload, threads: int) -> Call:
+    """Quantised, calibrated by the inputs."""
+    import warnings
+
+    import zoo_keras as keras
+    from zoo_keras import native
+
+    native.set_threads(threads)
+    xs, model = workloads.data(work)[0], workloads.MODELS[work.model](keras)
+    x = xs if len(xs) > 1 else xs[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # layers that stay float32
+        model.quantize("int8", sample=x)
+    return lambda: model.predict_on_batch(x)
+
+
 def keras_tf(work: Workload, threads: int, **options: Any) -> Call:
     """Keras on TensorFlow, without XLA."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -200,25 +216,64 @@ def onnx_file(work: Workload) -> tuple[bytes, dict[str, np.ndarray]]:
     return buffer.getvalue(), {n: x.numpy() for n, x in zip(names, made.xs, strict=True)}
 
 
-def onnxruntime(work: Workload, threads: int) -> Call:
+def onnxruntime(work: Workload, threads: int, file: Any = onnx_file) -> Call:
     import onnxruntime as ort
 
-    content, feeds = onnx_file(work)
+    content, feeds = file(work)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return lambda: session.run(None, feeds)
 
 
-def openvino(work: Workload, threads: int, precision: str = "f32") -> Call:
+def openvino(work: Workload, threads: int, precision: str = "f32", file: Any = onnx_file) -> Call:
     import openvino as ov
 
-    content, feeds = onnx_file(work)
+    content, feeds = file(work)
     hint = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": precision}  # fmt: skip
     core = ov.Core()
     request = core.compile_model(core.read_model(content), "CPU", hint).create_infer_request()
     return lambda: request.infer(feeds)[0]
+
+
+def int8_file(work: Workload) -> tuple[bytes, dict[str, np.ndarray]]:
+    """The ONNX model with static QDQ nodes, calibrated by the inputs, and these."""
+    import tempfile
+
+    from onnxruntime import quantization as q
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    content, feeds = onnx_file(work)
+
+    class Inputs(q.CalibrationDataReader):  # type: ignore[misc]
+        left = [feeds]
+
+        def get_next(self) -> Any:
+            return self.left.pop() if self.left else None
+
+    kinds = (
+        ["Conv", "MatMul", "Gemm", "Add"] if work.model in workloads.IMAGES else ["MatMul", "Gemm"]
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        given, plain, made = (os.path.join(folder, n) for n in ("given", "plain", "made"))
+        with open(given, "wb") as file:
+            file.write(content)
+        quant_pre_process(given, plain, skip_symbolic_shape=True)
+        q.quantize_static(plain, made, Inputs(), quant_format=q.QuantFormat.QDQ, per_channel=True,
+                          activation_type=q.QuantType.QUInt8, weight_type=q.QuantType.QInt8,
+                          op_types_to_quantize=kinds)  # fmt: skip
+        with open(made, "rb") as file:
+            return file.read(), feeds
+
+
+def openvino_int8(work: Workload, threads: int) -> Call:
+    """What is not int8 may be bfloat16."""
+    return openvino(work, threads, "bf16", int8_file)
+
+
+def onnxruntime_int8(work: Workload, threads: int) -> Call:
+    return onnxruntime(work, threads, int8_file)
 
 
 def openvino_bfloat16(work: Workload, threads: int) -> Call:

@@ -4,7 +4,9 @@
     python benchmarks/low_precision.py infer_transformer_b16 --threads 1
 
 bfloat16 is mixed_bfloat16 in training and set_inference_dtype in prediction here, autocast in
-torch, INFERENCE_PRECISION_HINT in OpenVINO. Ends with rates over zoo_keras in float32.
+torch, INFERENCE_PRECISION_HINT in OpenVINO. int8 is calibrated by the inputs: `quantize` here, QDQ
+nodes by onnxruntime.quantization for the peers (speed only). Ends with rates over zoo_keras in
+float32.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from alternate import arguments, compare
 from workloads import WORKLOADS
 
 DEFAULT = ("train_mlp", "train_mlp_b1024", "train_transformer", "infer_mlp_b1024",
-           "infer_transformer_b16")  # fmt: skip
+           "infer_transformer_b16", "infer_resnet50_b1", "infer_resnet50_b16",
+           "infer_mobilenet_v2_b16")  # fmt: skip
 
 
 def contenders(workload: str) -> list[str]:
@@ -23,7 +26,8 @@ def contenders(workload: str) -> list[str]:
     names = ["zoo_keras", "zoo_keras_bfloat16", "torch", "torch_bfloat16"]
     if WORKLOADS[workload].train:
         return names
-    return [*names, "openvino", "openvino_bfloat16", "onnxruntime"]
+    peers = ["openvino", "openvino_bfloat16", "openvino_int8", "onnxruntime", "onnxruntime_int8"]
+    return [*names, "zoo_keras_int8", *peers]
 
 
 def gains(record: dict[str, Any]) -> str:

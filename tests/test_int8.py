@@ -512,8 +512,7 @@ def deep_cnn(width, inputs, classes):
         y = norm()(layers.Conv2D(width, 1, name=f"project{i}")(y))
         x = layers.Add()([x, y]) if strides == 1 else y
     x = layers.Conv2D(2 * width, 3, activation="relu", name="last")(x)
-    x = layers.GlobalAveragePooling2D()(x)
-    return zk.Model(inputs, layers.Dense(classes)(x))
+    return zk.Model(inputs, layers.Dense(classes)(zk.ops.mean(x, axis=(1, 2))))
 
 
 def transformer(width, inputs, classes):

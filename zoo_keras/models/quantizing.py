@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo_keras.errors import ConfigError
+from zoo_keras.layers.base.layer import Layer
 from zoo_keras.layers.quantized import Quantizable
 from zoo_keras.primitives.int8 import Range
 from zoo_keras.quantizers import resolve_config
@@ -48,8 +49,9 @@ def _stays(layer: Any) -> bool:
 
 
 def _leaves(model: Any) -> list[Any]:
-    """The layers that hold no others."""
-    return [layer for layer in model._flatten_layers() if not layer._sublayers]
+    """The layers that hold no others; ops of a functional model are none."""
+    found = model._flatten_layers()
+    return [x for x in found if isinstance(x, Layer) and not x._sublayers]
 
 
 def _matching(filters: Any) -> Any:

@@ -197,6 +197,7 @@ _RESULTS = ((0.0, False), (0.5, False), (0.25, True))
 def conv_sample(i: int, case: Any, residual: bool, depthwise: bool = False) -> Sample:
     """Case i of x, kernel, strides, padding and dilation, with results of kind i % 3."""
     x_shape, kernel, *how = case
+    strides, padding, dilation = how
     if depthwise:
         kernel = (*kernel[:-2], x_shape[-1], 1)
     attrs = dict(zip(("strides", "padding", "dilation"), how, strict=True))
@@ -214,7 +215,7 @@ def conv_sample(i: int, case: Any, residual: bool, depthwise: bool = False) -> S
         wstep, b = 2.0 ** rng.integers(-8, -6, n), rng.integers(-9, 9, n) / 4
         more = []
         if residual:
-            out = output_shape(Spec(x_shape, "int8"), kernel, *how[:3], 1)
+            out = output_shape(Spec(x_shape, "int8"), kernel, strides, padding, dilation, 1)
             more = [(rng.integers(-9, 9, out) / 4).astype(np.float32)]
         floats = [a.astype(np.float32) for a in (wstep, b)]
         return [q, step.astype(np.float32), packed, *floats, *more]
