@@ -37,7 +37,7 @@ JAR = PACKAGE / "spark" / "zoo_bridge.jar"
 APT = "apt-get install gcc make openjdk-17-jdk-headless python3-venv python3-dev"
 
 # These are compiled once; every other .c is a kernel file, compiled once per instruction set.
-ONCE = ("program", "threads", "cpu", "mkl")
+ONCE = ("program", "threads", "cpu", "mkl", "rows")
 TARGETS = {
     "base": "",
     "avx2": "avx2,fma,f16c,bmi,bmi2",

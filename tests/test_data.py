@@ -8,7 +8,7 @@ import pytest
 import zoo_keras as keras
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.layers import Add, Dense
-from zoo_keras.training.data import ArrayData, Orders, epoch_order, make_data
+from zoo_keras.training.data import ArrayData, Orders, epoch_order, gathered, make_data
 
 RNG = np.random.default_rng(0)
 
@@ -294,3 +294,22 @@ def test_an_order_made_ahead_is_the_one_asked_for(monkeypatch):
     monkeypatch.setattr(Orders, "LONG", 1)
     orders = Orders(lambda epoch: np.array([epoch]), 2)
     assert [int(orders.of(epoch, epoch == 2)[0]) for epoch in range(3)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("dtype", ["?", "u1", "f2", "i4", "f8", "M8[s]", "O"])
+@pytest.mark.parametrize("shape", [(), (1,), (3, 7), (0,), (150,)])
+def test_gathered_rows_are_those_that_numpy_takes(dtype, shape):
+    array = np.arange(50 * int(np.prod(shape))).reshape(50, *shape).astype("i8").astype(dtype)
+    order = np.random.default_rng(0).integers(0, 50, 40)
+    for given in (array, array[::-1], array[::2][:25]):
+        rows = order % len(given)
+        for none in (rows[:0], rows):
+            (found,) = gathered([given], none)
+            assert found.dtype == given.dtype
+            np.testing.assert_array_equal(found, given[none])
+
+
+@pytest.mark.parametrize("order", [[0, 4], [3, -1], [1 << 40]])
+def test_a_row_that_an_array_lacks_is_refused(order):
+    with pytest.raises(DataError, match="array 0 does not have"):
+        gathered([np.zeros(4), np.zeros((9, 2))], np.array(order))

@@ -245,6 +245,28 @@ def new_result() -> Any:
     return ffi.new("zk_result *")
 
 
+def gather_rows(arrays: Sequence[np.ndarray], order: np.ndarray) -> list[np.ndarray]:
+    """Rows order[0], order[1], ... of each array of shape (rows, ...), in one call that leaves
+    Python's lock to others. Arrays must be contiguous and hold no objects.
+
+    Raises:
+        DataError: an array has not all these rows.
+    """
+    order = np.ascontiguousarray(order, np.int64)
+    found = [np.empty((len(order), *a.shape[1:]), a.dtype) for a in arrays]
+    tables = ffi.new("zk_rows[]", len(arrays))
+    for table, to, source in zip(tables, found, arrays, strict=True):
+        table.to, table.source, table.rows = pointer(to), pointer(source), len(source)
+        table.bytes = source.itemsize * math.prod(source.shape[1:])
+    wrong = lib.zk_gather_rows(tables, len(arrays), ffi.from_buffer("int64_t[]", order), len(order))
+    if wrong >= 0:
+        raise DataError(
+            f"A batch asks for rows that array {wrong} does not have. Received: rows "
+            f"{order.min()} to {order.max()} of {len(arrays[wrong])}. Number rows from 0."
+        )
+    return found
+
+
 def pointer(array: np.ndarray) -> Any:
     """The address of an array's first byte; the caller keeps the array alive."""
     return ffi.cast("void *", array.__array_interface__["data"][0])

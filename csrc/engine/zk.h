@@ -220,6 +220,17 @@ int64_t zk_run(const zk_program *program, void *const *spaces, int64_t from, zk_
 /* Runs one two-argument kernel over n elements outside any program: dst = kernel(dst, src). */
 int zk_slice(const char *kernel, void *dst, const void *src, int64_t n, double number, int threads);
 
+/* An array's rows of `bytes` bytes, and the room for those that are gathered. */
+typedef struct {
+    void *to;
+    const void *source;
+    int64_t rows, bytes;
+} zk_rows;
+
+/* Copies rows order[0..n-1] of each table, in the caller's thread. -1 when done, or the number of
+ * the first table that has not all these rows; nothing is copied then. */
+int zk_gather_rows(const zk_rows *tables, int count, const int64_t *order, int64_t n);
+
 /* MKL, found and loaded at run time. path: libmkl_rt; 0 when loaded, -1 when not. */
 int zk_mkl_load(const char *path);
 int zk_mkl_loaded(void);
