@@ -10,7 +10,8 @@
 enum { ZK_DIMS = 8 };   /* axes of an array, at most */
 enum { ZK_PANEL = 16 }; /* floats across a packed panel, in every instruction set */
 
-/* Packed for tile registers: columns side by side and k of a step; bfloat16 numbers of both tiles. */
+/* Packed for tile registers: columns side by side and k of a step; bfloat16 numbers of both tiles.
+ */
 enum { ZK_TILE_COLUMNS = 32, ZK_TILE_STEP = 32, ZK_TILE_BOTH = 1024 };
 
 /* Who multiplies matrices: chosen when a program is compiled, an attribute of its products. */
@@ -60,8 +61,8 @@ enum {
     ZK_CONV_WINOGRAD = 11, /* outputs of Winograd's tile along an axis, or 0 */
     ZK_CONV_KERNEL = 12    /* packed weights: the kernel's cells */
 };
-/* Of int8 convolutions: numbers of two axes, rows first; whether the cells of a row are one tap; and
- * the scale of an int8 result, or 0. */
+/* Of int8 convolutions: numbers of two axes, rows first; whether the cells of a row are one tap;
+ * and the scale of an int8 result, or 0. */
 enum {
     ZK_CONV_INT8_STRIDES = 0,
     ZK_CONV_INT8_PADDING = 2, /* before the first cell */

@@ -99,7 +99,8 @@ ZK_INLINE void turn_tile(uint16_t *tile) {
     for (int i = 0; i < 16; i++) v[i] = p[i];
     TURN_BY(8)
     TURN_BY(4)
-    TURN_BY(2) TURN_BY(1)
+    TURN_BY(2)
+    TURN_BY(1)
 #pragma GCC unroll 16
         for (int i = 0; i < 16; i++) p[i] = v[i];
 }
