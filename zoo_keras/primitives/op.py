@@ -185,7 +185,7 @@ class Op:
         results = self._by_engine(arrays, attrs, ins)
         if results is None:
             results = self.compute(arrays, attrs, self.infer(*ins, **attrs))
-        return results[0] if len(results) == 1 else results
+        return results[0] if len(results) == 1 else tuple(results)
 
     def _by_engine(
         self, arrays: Sequence[np.ndarray], attrs: dict[str, Any], ins: Sequence[Spec]
