@@ -33,6 +33,24 @@ E __m512 e_fused(__m512 a, __m512 b, __m512 c) {
     E_EACH(16) x[i] = fmaf(((e_f)a)[i], ((e_f)b)[i], x[i]);
     return (__m512)x;
 }
+E __m512 e_load_floats(const float *p) {
+    __m512 x;
+    memcpy(&x, p, 64);
+    return x;
+}
+E __m512 e_set1_float(float x) { return (__m512)((e_f){0} + x); }
+E __m512 e_mul(__m512 a, __m512 b) { return (__m512)((e_f)a * (e_f)b); }
+/* To the nearest even, as cvtps2dq: what does not fit is INT32_MIN. */
+E __m512i e_nearest(__m512 a) {
+    e_i x = {0};
+    E_EACH(16) x[i] = _mm_cvtss_si32(_mm_set_ss(((e_f)a)[i]));
+    return (__m512i)x;
+}
+E __m512 e_floats(__m512i a) {
+    e_f x = {0};
+    E_EACH(16) x[i] = (float)((e_i)a)[i];
+    return (__m512)x;
+}
 
 /* Parts of floats, and tables. Fractions of negative numbers are NaN, as vmath_avx512.h asks. */
 E __m512 e_scalef(__m512 a, __m512 b) {
@@ -111,6 +129,24 @@ E void e_store(void *p, __m512i x) { memcpy(p, &x, 64); }
 /* Whole numbers. */
 E __m512i e_zero(void) { return (__m512i){0}; }
 E __m512i e_set1(int32_t x) { return (__m512i)((e_i){0} + x); }
+E __m512i e_set1_byte(int8_t x) { return (__m512i)((e_b){0} + x); }
+E __m512i e_xor(__m512i a, __m512i b) { return a ^ b; }
+E __m512i e_sub(__m512i a, __m512i b) { return (__m512i)((e_i)a - (e_i)b); }
+E __m128i e_saturated_bytes(__m512i a) {
+    int8_t x[16];
+    E_EACH(16) {
+        const int32_t v = ((e_i)a)[i];
+        x[i] = (int8_t)(v < -128 ? -128 : v > 127 ? 127 : v);
+    }
+    return _mm_loadu_si128((const __m128i *)x);
+}
+E __m512i e_wide_bytes(__m128i a) {
+    int8_t b[16];
+    e_i x = {0};
+    memcpy(b, &a, 16);
+    E_EACH(16) x[i] = b[i];
+    return (__m512i)x;
+}
 E __m512i e_mul_epu32(__m512i a, __m512i b) {
     return (__m512i)(((e_l)a & 0xffffffff) * ((e_l)b & 0xffffffff));
 }
@@ -160,4 +196,14 @@ E __m512i e_dpbusd(__m512i c, __m512i a, __m512i b) {
 #define e_ternary_0xca e_ternary_ca
 #define _mm512_mask_sub_epi8 e_mask_subtract_bytes
 #define _mm512_dpbusd_epi32 e_dpbusd
+#define _mm512_loadu_ps e_load_floats
+#define _mm512_set1_ps e_set1_float
+#define _mm512_mul_ps e_mul
+#define _mm512_cvtps_epi32 e_nearest
+#define _mm512_cvtepi32_ps e_floats
+#define _mm512_set1_epi8 e_set1_byte
+#define _mm512_xor_si512 e_xor
+#define _mm512_sub_epi32 e_sub
+#define _mm512_cvtsepi32_epi8 e_saturated_bytes
+#define _mm512_cvtepi8_epi32 e_wide_bytes
 #endif
