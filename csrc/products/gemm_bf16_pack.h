@@ -102,7 +102,7 @@ ZK_INLINE void turn_tile(uint16_t *tile) {
     TURN_BY(2)
     TURN_BY(1)
 #pragma GCC unroll 16
-        for (int i = 0; i < 16; i++) p[i] = v[i];
+    for (int i = 0; i < 16; i++) p[i] = v[i];
 }
 #else
 ZK_INLINE void turn_tile(uint16_t *tile) {
