@@ -178,6 +178,14 @@ def _exact_sums(q: np.ndarray, w: np.ndarray, groups: int, how: dict[str, Any]) 
     return np.asarray(conv.reference(*wide, groups=groups, **how))
 
 
+def _packed_sums(
+    q: np.ndarray, packed: np.ndarray, kernel_shape: tuple[int, ...], strides: tuple[int, ...],
+    padding: Padding, dilation: tuple[int, ...],
+) -> np.ndarray:  # fmt: skip
+    w = unpacked(packed, *_taps(kernel_shape, strides, dilation)).reshape(kernel_shape)
+    return _exact_sums(q, w, 1, {"strides": strides, "padding": padding, "dilation": dilation})
+
+
 # x, kernel, strides, padding, dilation; numbers are such that float32 holds all results exactly
 _CASES = (
     ((2, 9, 8, 3), (3, 3, 3, 5), (1, 1), ((1, 1), (1, 1)), (1, 1)),
@@ -260,9 +268,7 @@ def conv_int8(
     for weights of `kernel_shape`; wstep and b are (filters,). The result is y; with a `scale` y
     rounded by it and the steps (batch,), and y before them when `both`.
     """
-    how = {"strides": strides, "padding": padding, "dilation": dilation}
-    kernel = unpacked(w, *_taps(tuple(kernel_shape), strides, dilation)).reshape(kernel_shape)
-    sums = _exact_sums(q, kernel, 1, how)
+    sums = _packed_sums(q, w, tuple(kernel_shape), strides, padding, dilation)
     return _scaled_back(sums, step, wstep, b, activation=activation, scale=scale, both=both)
 
 
@@ -292,9 +298,7 @@ def conv_int8_add(
     both: bool,
 ) -> Any:
     """`conv_int8` with a float32 residual like y, added before the activation."""
-    how = {"strides": strides, "padding": padding, "dilation": dilation}
-    kernel = unpacked(w, *_taps(tuple(kernel_shape), strides, dilation)).reshape(kernel_shape)
-    sums = _exact_sums(q, kernel, 1, how)
+    sums = _packed_sums(q, w, tuple(kernel_shape), strides, padding, dilation)
     return _scaled_back(
         sums, step, wstep, b, residual, activation=activation, scale=scale, both=both
     )
