@@ -364,7 +364,7 @@ def images(spark: Any, folder: str, options: Any) -> None:
                    f"{folder}/images")  # fmt: skip
     layers = keras.layers
     data = keras.Input((), dtype="string")
-    x = layers.Rescaling(1 / 255)(layers.Resizing(side, side)(keras.ops.image.decode_image(data)))
+    x = layers.Rescaling(1 / 255)(layers.Resizing(side, side)(layers.DecodeImage()(data)))
     x = layers.Flatten()(x)
     model = keras.Model(data, layers.Dense(10)(layers.Dense(64, activation="relu")(x)))
     file = onnx_of(model, (side, side, 3), rescale=True)
