@@ -168,31 +168,42 @@ def drain(frame: Any) -> None:
 
 
 def workers(root: int) -> dict[int, int]:
-    """Resident kilobytes of the Python workers below this process, by their peak."""
-    parents, found = {}, {}
+    """Peak resident kilobytes of the Python workers below this process: children of Spark's
+    daemons, which are children of the executors."""
+    parents = {}
     for each in Path("/proc").iterdir():
-        try:
+        with contextlib.suppress(OSError):
             if each.name.isdigit():
                 fields = (each / "stat").read_text().rsplit(")", 1)[1].split()
                 parents[int(each.name)] = int(fields[1])
-        except OSError:
-            continue
-    for pid in parents:
-        above, line = pid, []
-        while above in parents:
-            line.append(above)
-            above = parents[above]
-        try:
-            if root in line[1:] and b"pyspark.daemon" in Path(f"/proc/{pid}/cmdline").read_bytes():
+    daemons = {pid for pid in parents if root in above(pid, parents) and is_daemon(pid)}
+    found = {}
+    for pid, parent in parents.items():
+        with contextlib.suppress(OSError, IndexError):
+            if parent in daemons:
                 status = Path(f"/proc/{pid}/status").read_text()
                 found[pid] = int(status.split("VmHWM:")[1].split()[0])
-        except (OSError, IndexError):
-            continue
     return found
 
 
+def above(pid: int, parents: dict[int, int]) -> list[int]:
+    """All ancestors of a process."""
+    line = []
+    while (pid := parents.get(pid, 0)) in parents:
+        line.append(pid)
+    return line
+
+
+def is_daemon(pid: int) -> bool:
+    """Whether it is one of Spark's Python daemons, or a worker forked from one."""
+    with contextlib.suppress(OSError):
+        return b"pyspark.daemon" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
 def fresh_workers() -> None:
-    """End idle Python workers, so that the next run is cold."""
+    """End idle Python workers, so that the next run is cold. Their daemons stay: a barrier stage
+    is not tried again when one is gone."""
     for pid in workers(os.getpid()):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
@@ -249,7 +260,7 @@ def small(inputs: int) -> Any:
     model = keras.Sequential(
         [keras.Input((inputs,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(1)]
     )
-    model.compile("sgd", "mse")
+    model.compile(keras.optimizers.SGD(1e-9), "mse")  # columns up to 1,000, fit after fit
     return model
 
 
@@ -353,7 +364,7 @@ def images(spark: Any, folder: str, options: Any) -> None:
                    f"{folder}/images")  # fmt: skip
     layers = keras.layers
     data = keras.Input((), dtype="string")
-    x = layers.Rescaling(1 / 255)(layers.Resizing(side, side)(keras.ops.image.decode_image(data)))
+    x = layers.Rescaling(1 / 255)(layers.Resizing(side, side)(layers.DecodeImage()(data)))
     x = layers.Flatten()(x)
     model = keras.Model(data, layers.Dense(10)(layers.Dense(64, activation="relu")(x)))
     file = onnx_of(model, (side, side, 3), rescale=True)

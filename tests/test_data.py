@@ -313,3 +313,20 @@ def test_gathered_rows_are_those_that_numpy_takes(dtype, shape):
 def test_a_row_that_an_array_lacks_is_refused(order):
     with pytest.raises(DataError, match="array 0 does not have"):
         gathered([np.zeros(4), np.zeros((9, 2))], np.array(order))
+
+
+def test_the_order_of_many_rows_holds_each_once_and_depends_on_seed_and_epoch():
+    count = Orders.LONG + 3
+    order = epoch_order(count, True, 7, 0)
+    np.testing.assert_array_equal(np.sort(order), np.arange(count))
+    np.testing.assert_array_equal(order, epoch_order(count, True, 7, 0))
+    assert not np.array_equal(order, epoch_order(count, True, 7, 1))
+    assert abs(np.corrcoef(order, np.arange(count))[0, 1]) < 0.01
+
+
+def test_a_batch_of_many_tasks_is_gathered_whole():
+    array = np.arange(40_000 * 9).reshape(-1, 9)
+    order = np.random.default_rng(0).permutation(40_000)
+    rows, last = gathered([array, array[:, 0].copy()], order)
+    np.testing.assert_array_equal(rows, array[order])
+    np.testing.assert_array_equal(last, array[order, 0])

@@ -246,8 +246,8 @@ def new_result() -> Any:
 
 
 def gather_rows(arrays: Sequence[np.ndarray], order: np.ndarray) -> list[np.ndarray]:
-    """Rows order[0], order[1], ... of each array of shape (rows, ...), in one call that leaves
-    Python's lock to others. Arrays must be contiguous and hold no objects.
+    """Rows order[0], order[1], ... of each array of shape (rows, ...), in one call that the
+    engine's threads share. Arrays must be contiguous and hold no objects.
 
     Raises:
         DataError: an array has not all these rows.
@@ -258,7 +258,8 @@ def gather_rows(arrays: Sequence[np.ndarray], order: np.ndarray) -> list[np.ndar
     for table, to, source in zip(tables, found, arrays, strict=True):
         table.to, table.source, table.rows = pointer(to), pointer(source), len(source)
         table.bytes = source.itemsize * math.prod(source.shape[1:])
-    wrong = lib.zk_gather_rows(tables, len(arrays), ffi.from_buffer("int64_t[]", order), len(order))
+    rows = ffi.from_buffer("int64_t[]", order)
+    wrong = lib.zk_gather_rows(tables, len(arrays), rows, len(order), threads())
     if wrong >= 0:
         raise DataError(
             f"A batch asks for rows that array {wrong} does not have. Received: rows "

@@ -228,9 +228,9 @@ typedef struct {
     int64_t rows, bytes;
 } zk_rows;
 
-/* Copies rows order[0..n-1] of each table, in the caller's thread. -1 when done, or the number of
- * the first table that has not all these rows; nothing is copied then. */
-int zk_gather_rows(const zk_rows *tables, int count, const int64_t *order, int64_t n);
+/* Copies rows order[0..n-1] of each table. -1 when done, or the number of the first table that has
+ * not all these rows; nothing is copied then. */
+int zk_gather_rows(const zk_rows *tables, int count, const int64_t *order, int64_t n, int threads);
 
 /* MKL, found and loaded at run time. path: libmkl_rt; 0 when loaded, -1 when not. */
 int zk_mkl_load(const char *path);

@@ -58,6 +58,32 @@ def test_columns_side_by_side_keep_what_their_own_dtype_holds():
         decoded(Leaf("a, b", (2,), "float32"), ("a", "b"), a=[1.0, 1e300], b=[1, 2])
 
 
+KINDS = ["f4 f4", "f8 f8", "i4 i4", "f4 i4", "f4 i8", "i8 u8", "u1 ? i2"]
+READ_AS = [(k, d) for k in KINDS for d in ("float32", "int32", "int64")
+           if d == "float32" or "f" not in k]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kinds", "leaf_dtype"), READ_AS)
+@pytest.mark.parametrize("rows", [1, 5, 5000])
+def test_columns_read_in_one_call_are_those_read_one_by_one(kinds, rows, leaf_dtype):
+    kinds = kinds.split()
+    drawn = np.random.default_rng(0).integers(0, 2, (len(kinds), rows + 1))
+    columns = {f"c{i}": drawn[i].astype(k) for i, k in enumerate(kinds)}
+    if "i8" in kinds and leaf_dtype == "float32":
+        columns["c1"] += np.array((1 << 62) + (1 << 38) + 1).astype(columns["c1"].dtype)
+    leaf = Leaf("c", (len(kinds),), leaf_dtype)
+    part, names = batch(**columns).slice(1), tuple(reversed(columns))
+    found = arrow.leaves_of_batch(part, [names], [leaf])[0]
+    alone = [arrow.leaves_of_batch(part, [(n,)], [leaf._replace(shape=())])[0] for n in names]
+    assert found.dtype == leaf_dtype and found.flags.c_contiguous
+    np.testing.assert_array_equal(found, np.stack(alone, axis=1))
+
+
+def test_a_null_among_many_columns_is_named():
+    with pytest.raises(DataError, match="Row 1: column b: expected numbers"):
+        decoded(Leaf("a, b", (2,), "float32"), ("a", "b"), a=[1.0, 2.0], b=[1.0, None])
+
+
 def test_lists_take_the_leafs_shape():
     flat, nested = [[1, 2, 3, 4]] * 3, [[[1, 2], [3, 4]]] * 3
     for column in (flat, nested):

@@ -7,8 +7,7 @@ list of arrays for inputs, targets and sample weights. All checks happen before 
 from __future__ import annotations
 
 import itertools
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -94,24 +93,6 @@ class Data:
         """After the last batch of an epoch."""
 
 
-AHEAD_BYTES = 1 << 18  # of a batch: a smaller one is gathered quicker than handed over
-
-
-def _ahead(make: Callable[[Any], Batch], parts: Iterable[Any], ahead: bool) -> Iterator[Batch]:
-    """make(part) of each; with `ahead` the next one is made while the caller works on the last."""
-    if not ahead:
-        yield from map(make, parts)
-        return
-    with ThreadPoolExecutor(1) as pool:
-        waiting: deque[Future[Batch]] = deque()
-        for part in parts:
-            waiting.append(pool.submit(make, part))
-            if len(waiting) > 1:
-                yield waiting.popleft().result()
-        for last in waiting:
-            yield last.result()
-
-
 def gathered(arrays: Sequence[Any], order: np.ndarray) -> list[Any]:
     """These rows of each array; C copies those that lie row by row in memory, in one call."""
     plain = [isinstance(a, np.ndarray) and a.flags.c_contiguous and not a.dtype.hasobject
@@ -162,8 +143,7 @@ class ArrayData(Data):
         if order is None:
             yield from (self._rows(slice(lo, lo + self.batch_size)) for lo in starts)
         else:
-            parts = (order[lo : lo + self.batch_size] for lo in starts)
-            yield from _ahead(self._rows, parts, self._batch_bytes() >= AHEAD_BYTES)
+            yield from (self._rows(order[lo : lo + self.batch_size]) for lo in starts)
 
     def _rows(self, rows: slice | np.ndarray) -> Batch:
         """The batch of these rows: views of consecutive ones, copies of rows in an order."""
@@ -171,11 +151,6 @@ class ArrayData(Data):
         found = [a[rows] for a in arrays] if isinstance(rows, slice) else gathered(arrays, rows)
         x, y = len(self.x), len(self.x) + len(self.y)
         return Batch(found[:x], found[x:y], found[y:], self.structure)
-
-    def _batch_bytes(self) -> int:
-        rows = max(self.rows, 1)
-        arrays = [*self.x, *self.y, *self.weights]
-        return sum(a.nbytes for a in arrays) // rows * min(self.batch_size, rows)
 
     def split(self, fraction: float) -> tuple[ArrayData, ArrayData]:
         """The first 1 - fraction of the rows, and the rest."""
@@ -436,7 +411,7 @@ class PyDataset:
 
 class Orders:
     """The orders of epochs, asked for one after the other. That of a long next epoch is made while
-    the present one trains: 3,000,000 rows take 0.2 s, a quarter of an epoch of a small model."""
+    the present one trains: 3,000,000 rows take 0.05 s, a quarter of an epoch of a small model."""
 
     LONG = 1 << 18
 
@@ -465,4 +440,16 @@ def epoch_order(
     if shuffle == "batch":
         starts = rng.permutation(-(-count // batch_size)) * batch_size
         return np.concatenate([np.arange(s, min(s + batch_size, count)) for s in starts])
-    return rng.permutation(count)
+    return rng.permutation(count) if count < Orders.LONG else _sorted_order(rng, count)
+
+
+def _sorted_order(rng: np.random.Generator, count: int) -> np.ndarray:
+    """A permutation of many rows: their numbers below random bits, sorted. It takes half as long
+    as swaps of numbers that lie anywhere in memory."""
+    below = np.uint64((1 << count.bit_length()) - 1)
+    keys = rng.integers(0, 1 << 64, count, np.uint64)
+    keys &= ~below
+    keys |= np.arange(count, dtype=np.uint64)
+    keys.sort()
+    keys &= below
+    return keys.view(np.int64)

@@ -101,15 +101,49 @@ def leaves_of_batch(
         if leaf.open and len(group) == 1:
             found.append(_open_column(batch.column(places[group[0]]), group[0], leaf, first))
             continue
-        text = leaf.dtype == "string"
-        fills = leaf.fill or (None,) * len(group)
-        parts = [
-            numpy_column(batch.column(places[n]), n, first, text, fill)
-            for n, fill in zip(group, fills, strict=True)
-        ]
-        array = parts[0] if len(parts) == 1 else side_by_side(parts, leaf.dtype)
+        array = _scalars(batch, group, leaf)
+        if array is None:
+            array = _joined(batch, places, group, leaf, first)
         found.append(_fit(array, leaf, first))
     return found
+
+
+def _joined(
+    batch: Any, places: dict[str, int], group: Sequence[str], leaf: Leaf, first: int
+) -> np.ndarray:
+    """The columns of a leaf, of any kinds, read one by one."""
+    text = leaf.dtype == "string"
+    fills = leaf.fill or (None,) * len(group)
+    parts = [
+        numpy_column(batch.column(places[n]), n, first, text, fill)
+        for n, fill in zip(group, fills, strict=True)
+    ]
+    return parts[0] if len(parts) == 1 else side_by_side(parts, leaf.dtype)
+
+
+_EXACT = float(1 << 53)  # integers below it are float64's, so that float32 is rounded to once
+_FEW_ROWS = 4096  # of columns of several types: with more, the common type costs more than it saves
+
+
+def _scalars(batch: Any, group: Sequence[str], leaf: Leaf) -> np.ndarray | None:
+    """Many columns of plain numbers as (rows, columns), by Arrow in one call: no step of Python's
+    for a column. None where columns are of other kinds, have nulls or ask for more care."""
+    if len(group) == 1 or leaf.fill or leaf.dtype == "string" or not batch.num_rows:
+        return None
+    chosen = batch if list(group) == batch.schema.names else batch.select(list(group))
+    types = set(chosen.schema.types)
+    if len(types) > 1 and (batch.num_rows > _FEW_ROWS or "uint64" in map(str, types)):
+        return None  # of uint64 beside int64 Arrow would make int64, which it may not fit
+    try:
+        array = np.asarray(chosen.to_tensor(row_major=False))
+    except (AttributeError, NotImplementedError, TypeError, ValueError):  # Arrow's errors are these
+        return None
+    if array.dtype.kind != "f":
+        return array
+    with np.errstate(over="ignore"):
+        made = np.ascontiguousarray(array.astype(storage(leaf.dtype), copy=False))
+    is_exact = len(types) == 1 or (made.min() > -_EXACT and made.max() < _EXACT)
+    return made if is_exact else None
 
 
 def _open_column(column: Any, name: str, leaf: Leaf, first: int) -> Any:
