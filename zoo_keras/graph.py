@@ -212,14 +212,14 @@ class Graph:
         return self._nodes
 
     def readers(self) -> dict[Tensor, list[Node | None]]:
-        """Who reads each tensor; None stands for being an output."""
+        """Who reads each tensor, if anybody does; None stands for being an output."""
         if self._readers is None:
-            self._readers = {}
+            self._readers = {t: [] for node in self.nodes() for t in node.outputs}
             for node in self.nodes():
                 for t in node.inputs:
-                    self._readers.setdefault(t, []).append(node)
+                    self._readers[t].append(node)
             for t in self.outputs:
-                self._readers.setdefault(t, []).append(None)
+                self._readers[t].append(None)
         return self._readers
 
     def __str__(self) -> str:

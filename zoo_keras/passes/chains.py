@@ -124,7 +124,7 @@ def _emit(group: _Group, readers: Readers, made: dict[Tensor, Tensor]) -> None:
 
 
 def _read_outside(node: Node, members: set[int], readers: Readers) -> bool:
-    return any(r is None or id(r) not in members for r in readers.get(node.outputs[0], []))
+    return any(r is None or id(r) not in members for r in readers[node.outputs[0]])
 
 
 def _pieces(nodes: Sequence[Node], readers: Readers) -> list[Sequence[Node]]:

@@ -32,7 +32,7 @@ class _Costs:
     def far(self, node: Node) -> list[Node]:
         """The readers that come after the next op that is not elementwise; [] when a result is an
         output of the graph."""
-        readers = self.readers.get(node.outputs[0], [])
+        readers = self.readers[node.outputs[0]]
         here = self.heavy_before[self.position[id(node)]]
         found = [r for r in readers if r is not None]
         if len(found) != len(readers):

@@ -20,7 +20,7 @@ def drop_unread(graph: Graph) -> Graph:
     def rule(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
         if "kept" not in node.attrs:
             return None
-        kept = tuple(t in readers for t in node.outputs)
+        kept = tuple(bool(readers[t]) for t in node.outputs)
         if kept == node.attrs["kept"]:
             return None
         attrs = {**node.attrs, "kept": kept}
