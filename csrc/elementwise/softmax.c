@@ -176,8 +176,8 @@ SUM(cross, k->u, B *((A - U) - V))
 WRITE(scale, A *V)
 WRITE(write_log_softmax, (A - U) - V)
 WRITE(write_softmax_grad, B *(A - U))
-WRITE(write_log_softmax_grad, A - vf_exp_flush(B) * U)
-WRITE(write_dense_grad, (A * U - B) * V)
+WRITE(write_log_softmax_grad, vf_fused(-vf_exp_flush(B), U, A))
+WRITE(write_dense_grad, vf_fused(A, U, -B) * V)
 
 /* v = 1 / v or log(v) */
 static void invert(block *k) {

@@ -31,10 +31,14 @@ ZK_INLINE vf vf_set(float x) { return x - (vf){0}; }
 ZK_INLINE vi vi_set(int32_t x) { return x - (vi){0}; }
 ZK_INLINE vf vf_abs(vf a) { return (vf)((vi)a & 0x7fffffff); }
 
-/* x, but not below (above) the bound; NaN stays NaN. mask ? a : b where mask is all ones or
- * zero. The first n floats of an array (0 <= n <= VL), the other lanes from `rest`; and to store
- * them. */
+/* a * b + c. Fused where the set can, whatever the compiler makes of the code around it: so results
+ * do not depend on which copy of a loop runs. x, but not below (above) the bound; NaN stays NaN.
+ * mask ? a : b where mask is all ones or zero. The first n floats of an array (0 <= n <= VL), the
+ * other lanes from `rest`; and to store them. */
 #if defined(ZK_ISA_AVX512)
+ZK_INLINE vf vf_fused(vf a, vf b, vf c) {
+    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
 ZK_INLINE vf vf_at_least(vf x, vf low) { return (vf)_mm512_max_ps((__m512)low, (__m512)x); }
 ZK_INLINE vf vf_at_most(vf x, vf high) { return (vf)_mm512_min_ps((__m512)high, (__m512)x); }
 ZK_INLINE vf vf_blend(vi mask, vf a, vf b) {
@@ -47,10 +51,11 @@ ZK_INLINE vf vf_sqrt(vf x) { return (vf)_mm512_sqrt_ps((__m512)x); }
  * (they differ between CPUs), refined twice. Denormals, zeros, infinities, NaN: the instruction. */
 ZK_INLINE vf vf_sqrt(vf x) {
     const __m512i from = _mm512_set1_epi32(0x0d800000), count = _mm512_set1_epi32(0x72000000);
-    vf y = (vf)_mm512_rsqrt14_ps((__m512)x), s = x * y, h = 0.5f * y, e = 0.5f - h * s;
-    h = h * e + h;
-    s = s * e + s;
-    s = (x - s * s) * h + s;
+    vf y = (vf)_mm512_rsqrt14_ps((__m512)x), s = x * y, h = 0.5f * y;
+    vf e = vf_fused(-h, s, vf_set(0.5f));
+    h = vf_fused(h, e, h);
+    s = vf_fused(s, e, s);
+    s = vf_fused(vf_fused(-s, s, x), h, s);
     if (__builtin_expect(_mm512_cmpge_epu32_mask(_mm512_sub_epi32((__m512i)x, from), count), 0))
         s = (vf)_mm512_sqrt_ps((__m512)x);
     return s;
@@ -64,6 +69,9 @@ ZK_INLINE void vf_store_first(float *p, vf v, int64_t n) {
     _mm512_mask_storeu_ps(p, (__mmask16)(0xffffu >> (VL - n)), (__m512)v);
 }
 #elif defined(ZK_ISA_AVX2)
+ZK_INLINE vf vf_fused(vf a, vf b, vf c) {
+    return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
 ZK_INLINE vf vf_at_least(vf x, vf low) { return (vf)_mm256_max_ps((__m256)low, (__m256)x); }
 ZK_INLINE vf vf_at_most(vf x, vf high) { return (vf)_mm256_min_ps((__m256)high, (__m256)x); }
 ZK_INLINE vf vf_blend(vi mask, vf a, vf b) {
@@ -95,6 +103,7 @@ ZK_INLINE void vf_store_first(float *p, vf v, int64_t n) {
     }
 }
 #else
+ZK_INLINE vf vf_fused(vf a, vf b, vf c) { return a * b + c; }
 ZK_INLINE vf vf_blend(vi mask, vf a, vf b) { return (vf)(((vi)a & mask) | ((vi)b & ~mask)); }
 ZK_INLINE vf vf_at_least(vf x, vf low) { return vf_blend(x < low, low, x); }
 ZK_INLINE vf vf_at_most(vf x, vf high) { return vf_blend(x > high, high, x); }

@@ -11,21 +11,16 @@ ZK_INLINE vf vf_entry(vi j, const float *table) {
                                       (__m512)vf_load(table + 16));
 }
 
-/* a * b + c, rounded once whatever the optimizer makes of where the numbers come from. */
-ZK_INLINE vf vf_fused(vf a, vf b, vf c) {
-    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-}
-
 /* exp(x): below 1.5 ulp, gradual underflow included. t holds x / ln 2 in sixteenths, whose lower
  * four bits are the entry; the instruction that scales rounds k down. */
 ZK_INLINE vf vf_exp(vf x) {
     const float magic = 0x1.8p19f;
     x = vf_at_most(vf_at_least(x, vf_set(-104)), vf_set(88.8f));
-    vf t = x * 1.44269504f + magic, k = t - magic;
-    vf r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
-    vf e = (0.16666667f * r + 0.5f) * (r * r) + r;
+    vf t = vf_fused(x, vf_set(1.44269504f), vf_set(magic)), k = t - magic;
+    vf r = vf_fused(k, vf_set(2.12194440e-4f), vf_fused(-k, vf_set(0.693359375f), x));
+    vf e = vf_fused(vf_fused(vf_set(0.16666667f), r, vf_set(0.5f)), r * r, r);
     vf root = (vf)_mm512_permutexvar_ps((__m512i)t, (__m512)vf_load(vf_exp_roots));
-    return (vf)_mm512_scalef_ps((__m512)(root * e + root), (__m512)k);
+    return (vf)_mm512_scalef_ps((__m512)vf_fused(root, e, root), (__m512)k);
 }
 
 /* log(x): below 1.5 ulp; -inf at 0, NaN below 0. x = m * 2^k with m in [3/4, 3/2); where m is near
@@ -36,10 +31,10 @@ ZK_INLINE vf vf_log(vf x) {
     __m512 k = _mm512_getexp_ps((__m512)x);
     k = _mm512_mask_add_ps(k, _mm512_cmp_ps_mask(m, one, _CMP_LT_OQ), k, one);
     vi piece = (vi)m >> 18;
-    vf r = (vf)m * vf_entry(piece, vf_log_inverses) - 1.f;
-    vf s = (vf)k * 0.69314718f + vf_entry(piece, vf_log_table);
-    vf q = (-0.243741721f * r + 0.333363175f) * r + -0.500001311f;
-    return q * (r * r) + r + s;
+    vf r = vf_fused((vf)m, vf_entry(piece, vf_log_inverses), vf_set(-1));
+    vf s = vf_fused((vf)k, vf_set(0.69314718f), vf_entry(piece, vf_log_table));
+    vf q = vf_fused(vf_set(-0.243741721f), r, vf_set(0.333363175f));
+    return vf_fused(vf_fused(q, r, vf_set(-0.500001311f)), r * r, r) + s;
 }
 
 /* f(x) of an odd function from its pieces; beyond `most` it is what it is there. */
