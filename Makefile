@@ -69,8 +69,9 @@ test-sanitize: .venv/zoo-dev
 
 # The AVX-512 kernels on a CPU that has AVX2 alone: the same bits, by intrinsics written out.
 test-emulated: .venv/zoo-dev
-	.venv/bin/python csrc/build.py --inplace --c-only --emulate=avx512
-	PYTHONPATH=build/emulate-avx512 ZOO_KERAS_ISA=avx512 $(PYTEST) -q $(KERNEL_TESTS)
+	.venv/bin/python csrc/build.py --inplace --c-only --emulate=avx512,amx
+	PYTHONPATH=build/emulate-avx512-emulate-amx ZOO_KERAS_ISA=amx $(PYTEST) -q $(KERNEL_TESTS) \
+	    tests/test_amx.py tests/test_tile_products.py
 
 # All C sources compile for 64-bit ARM (Debian: gcc-aarch64-linux-gnu); test-aarch64 runs some.
 check-aarch64:
