@@ -67,7 +67,7 @@ test-sanitize: .venv/zoo-dev
 	    tests/test_gemm.py tests/test_conv*.py tests/test_pool.py tests/test_chain.py \
 	    tests/test_kernel_coverage.py tests/test_along_axis.py tests/test_native_loop.py
 
-# The AVX-512 kernels on a CPU that has AVX2 alone: the same bits, by intrinsics written out.
+# The kernels of AVX-512 and AMX on a CPU that has AVX2 alone, by what stands for their instructions.
 test-emulated: .venv/zoo-dev
 	.venv/bin/python csrc/build.py --inplace --c-only --emulate=avx512,amx
 	PYTHONPATH=build/emulate-avx512-emulate-amx ZOO_KERAS_ISA=amx $(PYTEST) -q $(KERNEL_TESTS) \
