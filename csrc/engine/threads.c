@@ -1,7 +1,9 @@
 /* Own thread pool: tasks of one job are claimed one by one from a counter. Threads spin for a
- * moment and then sleep. A forked child starts with an empty pool (pthread_atfork), so a process
- * that forks workers, as Spark does, is safe. One job at a time; a second caller runs inline. */
+ * moment and then sleep. They compute in the caller's float mode. A forked child starts with an
+ * empty pool (pthread_atfork), so a process that forks workers, as Spark does, is safe. One job at
+ * a time; a second caller runs inline. */
 #define _GNU_SOURCE
+#include "float_mode.h"
 #include "kernel.h"
 #include <pthread.h>
 #include <sched.h>
@@ -19,6 +21,7 @@ static struct {
     zk_task fn;
     void *ctx;
     int64_t n;
+    uint64_t mode; /* of floats, the caller's */
     int threads;
     int workers; /* started so far */
     _Atomic int sleepers;
@@ -41,10 +44,12 @@ static void work(int thread) {
         int64_t task = (int64_t)(t & 0xffffffffu);
         zk_task fn = __atomic_load_n(&pool.fn, __ATOMIC_RELAXED);
         void *ctx = __atomic_load_n(&pool.ctx, __ATOMIC_RELAXED);
+        uint64_t mode = __atomic_load_n(&pool.mode, __ATOMIC_RELAXED);
         if (task >= __atomic_load_n(&pool.n, __ATOMIC_RELAXED)) return;
         if (thread >= __atomic_load_n(&pool.threads, __ATOMIC_RELAXED)) return;
         atomic_thread_fence(memory_order_acquire); /* with the fence in publish */
         if (!atomic_compare_exchange_weak(&pool.ticket, &t, t + 1)) continue;
+        if (thread) set_float_mode(mode);
         fn(ctx, task, thread);
         atomic_fetch_add_explicit(&pool.done, 1, memory_order_acq_rel);
     }
@@ -112,6 +117,7 @@ static void publish(int threads, int64_t n, zk_task fn, void *ctx) {
     __atomic_store_n(&pool.fn, fn, __ATOMIC_RELAXED);
     __atomic_store_n(&pool.ctx, ctx, __ATOMIC_RELAXED);
     __atomic_store_n(&pool.n, n, __ATOMIC_RELAXED);
+    __atomic_store_n(&pool.mode, float_mode(), __ATOMIC_RELAXED);
     __atomic_store_n(&pool.threads, threads, __ATOMIC_RELAXED);
     atomic_store(&pool.done, 0);
     atomic_store_explicit(&pool.ticket, (generation + 1) << 32, memory_order_seq_cst);
