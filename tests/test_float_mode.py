@@ -15,6 +15,14 @@ FACTORS = [(1e-30, 1e-10), (1e-40, 1e30), (-1e-40, 1.0)]
 
 
 @pytest.mark.parametrize("name", SETS)
+def test_functions_end_at_zero(name):
+    x = np.full(LARGE, -88, np.float32)
+    with instruction_set(name):
+        for found in (ops.exp(x), ops.sigmoid(x), ops.softplus(x), ops.expm1(x) + 1):
+            assert not np.any(np.asarray(found))
+
+
+@pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize(("a", "b"), FACTORS)
 def test_the_least_results_and_operands_count_as_zero(name, threads, a, b):

@@ -53,12 +53,15 @@ def spread(low: float, high: float, tiny: bool = True) -> np.ndarray:
     return both[(both >= low) & (both <= high)].astype(np.float32)
 
 
+LEAST = np.finfo("f4").tiny
+
+
 def softplus(x: np.ndarray) -> np.ndarray:
     return np.logaddexp(x, 0)
 
 
 FUNCTIONS = {  # op: (exact function, low, high, ulp)
-    "exp": (np.exp, -104, 89, 1.5),
+    "exp": (np.exp, -87.33, 89, 1.5),
     "expm1": (np.expm1, -30, 89, 2.5),
     "log": (np.log, 0, 3e38, 1.5),
     "log1p": (np.log1p, -1, 3e38, 2),
@@ -70,7 +73,7 @@ FUNCTIONS = {  # op: (exact function, low, high, ulp)
     "cos": (np.cos, -5e3, 5e3, 2),
     "sqrt": (np.sqrt, 0, 3e38, 0.5),
     "rsqrt": (lambda x: 1 / np.sqrt(x), 1e-30, 3e38, 1.5),
-    "reciprocal": (lambda x: 1 / x, 1e-30, 3e38, 0.5),
+    "reciprocal": (lambda x: 1 / x, 1e-30, 8e37, 0.5),
 }
 
 
@@ -79,7 +82,7 @@ def test_error_stays_below_the_stated_bound(op):
     exact, low, high, bound = FUNCTIONS[op]
     x = spread(low, high)
     if high > 1e30:
-        x = np.concatenate([x, np.geomspace(1e-37, 3e38, 100_003).astype(np.float32)])
+        x = np.concatenate([x, np.geomspace(1e-37, high, 100_003).astype(np.float32)])
         x = np.concatenate([x, spread(max(low, 0), 4)])
     with np.errstate(all="ignore"):
         want = exact(x.astype(np.float64))
@@ -96,7 +99,10 @@ def test_power_is_within_one_ulp():
     rng = np.random.default_rng(0)
     a = np.exp(rng.uniform(-30, 30, 100_000)).astype(np.float32)
     b = rng.uniform(-4, 4, 100_000).astype(np.float32)
-    assert ulps(compute("power", a, b), np.power(a.astype(np.float64), b)) <= 1
+    want = np.power(a.astype(np.float64), b)
+    got, normal = compute("power", a, b), want >= LEAST
+    assert ulps(got[normal], want[normal]) <= 1
+    assert np.all(got[~normal] <= LEAST)
 
 
 SPECIAL = np.array([0.0, -0.0, INF, -INF, NAN, 1, -1, 1e-40, -1e-40, 3e38, -3e38], np.float32)
@@ -106,11 +112,16 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+def flushed(x: np.ndarray) -> np.ndarray:
+    """What a program sees of x: numbers below 2^-126 are zeros of their sign."""
+    return np.where(np.abs(x) < LEAST, np.copysign(np.float32(0), x), x)
+
+
 @pytest.mark.parametrize("op", HOSTILE)
 def test_special_values_are_numpys(op):
     got = compute(op, SPECIAL)
     with np.errstate(all="ignore"):
-        want = registry[op](SPECIAL)
+        want = registry[op].reference(flushed(SPECIAL))
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-37)
 
 
@@ -122,7 +133,7 @@ def test_special_pairs_are_numpys(op):
     values = np.concatenate([SPECIAL, np.array([2, 3, -2, -3, 0.5, -2.5, 7], np.float32)])
     a, b = (m.ravel() for m in np.meshgrid(values, values))
     with np.errstate(all="ignore"):
-        want = registry[op].reference(a, b)
+        want = registry[op].reference(flushed(a), flushed(b))
     np.testing.assert_allclose(compute(op, a, b), want, rtol=1e-6, atol=1e-37)
 
 

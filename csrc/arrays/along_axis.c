@@ -33,16 +33,15 @@ typedef struct {
     item *items;
 } sort_job;
 
-/* A whole number that orders like the element: float32, int32 or bool. */
+/* A whole number that orders like the element: float32, int32 or bool. By bits: as floats, numbers
+ * below 2^-126 would be equal. */
 static int32_t key_of(const char *x, int dtype) {
     int32_t bits;
-    float number;
     if (dtype == ZK_BOOL) return *x != 0;
     memcpy(&bits, x, 4);
     if (dtype == ZK_I32) return bits;
-    memcpy(&number, x, 4);
-    if (number != number) return INT32_MAX;
-    return number == 0 ? 0 : bits ^ (bits >> 31 & INT32_MAX);
+    if ((bits & INT32_MAX) > 0x7f800000) return INT32_MAX;
+    return bits == INT32_MIN ? 0 : bits ^ (bits >> 31 & INT32_MAX);
 }
 
 /* Item i joins the k least so far, which are sorted; returns how many there are. */

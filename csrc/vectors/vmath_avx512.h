@@ -11,7 +11,7 @@ ZK_INLINE vf vf_entry(vi j, const float *table) {
                                       (__m512)vf_load(table + 16));
 }
 
-/* exp(x): below 1.5 ulp, gradual underflow included. t holds x / ln 2 in sixteenths, whose lower
+/* exp(x): below 1.5 ulp, gradual underflow included where the mode has it. t holds x / ln 2 in sixteenths, whose lower
  * four bits are the entry; the instruction that scales rounds k down. */
 ZK_INLINE vf vf_exp(vf x) {
     const float magic = 0x1.8p19f;
