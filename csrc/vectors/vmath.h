@@ -73,8 +73,8 @@ ZK_INLINE vf vf_exp_small(vf r) {
 }
 
 #if !defined(ZK_ISA_AVX512)
-/* exp(x): below 1.5 ulp, gradual underflow included where the mode has it. The scale 2^n comes as two factors, whose
- * exponents the low bits of t hold together. */
+/* exp(x): below 1.5 ulp, gradual underflow included where the mode has it. The scale 2^n comes as
+ * two factors, whose exponents the low bits of t hold together. */
 ZK_INLINE vf vf_exp(vf x) {
     const float magic = 0x1.8p23f + 254; /* adding it rounds; twice the exponent's bias */
     x = vf_at_most(vf_at_least(x, vf_set(-104)), vf_set(88.8f));

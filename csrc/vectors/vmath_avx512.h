@@ -11,8 +11,8 @@ ZK_INLINE vf vf_entry(vi j, const float *table) {
                                       (__m512)vf_load(table + 16));
 }
 
-/* exp(x): below 1.5 ulp, gradual underflow included where the mode has it. t holds x / ln 2 in sixteenths, whose lower
- * four bits are the entry; the instruction that scales rounds k down. */
+/* exp(x): below 1.5 ulp, gradual underflow included where the mode has it. t holds x / ln 2 in
+ * sixteenths, whose lower four bits are the entry; the instruction that scales rounds k down. */
 ZK_INLINE vf vf_exp(vf x) {
     const float magic = 0x1.8p19f;
     x = vf_at_most(vf_at_least(x, vf_set(-104)), vf_set(88.8f));
