@@ -1,4 +1,4 @@
-"""Numbers below 2^-126 are zero in a program, on all its threads; outside of one nothing changes."""
+"""Numbers below 2^-126 are zero in a program, on all its threads; outside nothing changes."""
 
 from __future__ import annotations
 
