@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras import native
 from zoo_keras.engine.build import Builder
 from zoo_keras.engine.program import Place
 from zoo_keras.engine.runner import Crew, Loaded, Runner
 from zoo_keras.engine.spaces import IN, OUT, VAR
 from zoo_keras.graph import PARAMETER, Graph, Node, Spec, Tensor, input_tensor
-from zoo_keras.primitives import conv_choice, tile_choice
 from zoo_keras.primitives.op import Op, as_tensors
+from zoo_keras.primitives.straight import Made, note, settings
 from zoo_keras.recent import Recent
 
 OPS, OPS_BYTES = 512, 128 << 20  # calls of ops that are kept ready
@@ -63,11 +62,6 @@ class Eager:
         finally:
             self._crew.give_back(runner)
         return outs
-
-
-def settings() -> Hashable:
-    """What else than the graph decides which program is made."""
-    return native.settings(), conv_choice.exact(), tile_choice.inference_dtype()
 
 
 # ---- ops -----------------------------------------------------------------------------------------
@@ -116,7 +110,10 @@ def compute(
         op.infer(*ins, **attrs)  # its error names shapes, before anything is traced
         call = _compiled(op, ins, attrs)
         _calls.put(key, call, call.nbytes)
-    return call([np.asarray(a, order="C") for a in arrays])
+    arrays = [np.asarray(a, order="C") for a in arrays]
+    outs = call(arrays)
+    note(Made(call, arrays, outs))
+    return outs
 
 
 def _key(op: Op, attrs: Mapping[str, Any], ins: Sequence[Spec]) -> Hashable:

@@ -22,6 +22,7 @@ from zoo_keras.primitives import sorting as scan
 from zoo_keras.primitives.arrays import reshape as reshape_op
 from zoo_keras.primitives.attention import MASKED, attention
 from zoo_keras.primitives.norm import layer_norm
+from zoo_keras.primitives.straight import straight
 
 # --- activations
 
@@ -205,12 +206,14 @@ def _along(op: Any, x: Any, axis: Any) -> Any:
 
 
 @public
+@straight
 def softmax(x: Any, axis: Any = -1) -> Any:
     """exp(x) divided by its sum along the axis (an int, a tuple, or None for all)."""
     return _along(nn.softmax, x, axis)
 
 
 @public
+@straight
 def log_softmax(x: Any, axis: Any = -1) -> Any:
     """log(softmax(x)) without underflow."""
     return _along(nn.log_softmax, x, axis)

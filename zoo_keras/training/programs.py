@@ -19,12 +19,12 @@ import numpy as np
 from zoo_keras import native
 from zoo_keras import variables as weights_module
 from zoo_keras.engine import spaces
-from zoo_keras.engine.eager import settings
 from zoo_keras.engine.program import Program, join
 from zoo_keras.engine.runner import Crew, Loaded, Packed, Predictor, Runner
 from zoo_keras.graph import Spec, Tensor, input_tensor, not_tracing
 from zoo_keras.layers.base.eager import is_known
 from zoo_keras.nest import flatten, map_structure, pack_as
+from zoo_keras.primitives.straight import settings
 from zoo_keras.primitives.tile_choice import inference_dtype
 from zoo_keras.recent import Recent
 from zoo_keras.training import steps
