@@ -12,7 +12,8 @@ import numpy as np
 
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor
-from zoo_keras.ops.convert import as_dtype, as_float, axes_in, axis_in, dtype_of, fuzz_factor, value
+from zoo_keras.ops.convert import as_dtype, as_float, axes_in, axis_in, dtype_of, fuzz_factor
+from zoo_keras.ops.plain import unary, unary_float
 from zoo_keras.ops.shaping import moveaxis, split
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import elementwise as m
@@ -26,11 +27,7 @@ from zoo_keras.primitives.straight import straight
 
 # --- activations
 
-
-@public
-def relu(x: Any) -> Any:
-    """max(x, 0)."""
-    return m.relu(value(x))
+relu = unary(m.relu, "max(x, 0).")
 
 
 @public
@@ -78,10 +75,7 @@ def glu(x: Any, axis: int = -1) -> Any:
     return m.multiply(first, m.sigmoid(second))
 
 
-@public
-def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x))."""
-    return m.sigmoid(as_float(x))
+sigmoid = unary_float(m.sigmoid, "1 / (1 + exp(-x)).")
 
 
 @public
@@ -102,16 +96,10 @@ def log_sigmoid(x: Any) -> Any:
     return m.negative(m.softplus(m.negative(as_float(x))))
 
 
-@public
-def silu(x: Any) -> Any:
-    """x * sigmoid(x)."""
-    return smooth.silu(as_float(x))
+silu = unary_float(smooth.silu, "x * sigmoid(x).")
 
 
-@public
-def swish(x: Any) -> Any:
-    """x * sigmoid(x)."""
-    return silu(x)
+swish = silu
 
 
 @public
@@ -121,10 +109,7 @@ def hard_silu(x: Any) -> Any:
     return m.multiply(x, hard_sigmoid(x))
 
 
-@public
-def hard_swish(x: Any) -> Any:
-    """x * hard_sigmoid(x)."""
-    return hard_silu(x)
+hard_swish = hard_silu
 
 
 @public
@@ -133,10 +118,7 @@ def hard_tanh(x: Any) -> Any:
     return m.clip(as_float(x), low=-1.0, high=1.0)
 
 
-@public
-def softplus(x: Any) -> Any:
-    """log(1 + exp(x))."""
-    return m.softplus(as_float(x))
+softplus = unary_float(m.softplus, "log(1 + exp(x)).")
 
 
 @public

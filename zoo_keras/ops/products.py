@@ -11,6 +11,7 @@ from typing import Any
 
 from zoo_keras.errors import ShapeError, UnsupportedError
 from zoo_keras.ops.convert import as_dtype, as_float, axis_in, common_dtype, known_ints, value
+from zoo_keras.ops.plain import unary_float
 from zoo_keras.ops.reduction import norm, sum
 from zoo_keras.ops.shaping import moveaxis, ravel, stack, swapaxes, transpose, tril, triu
 from zoo_keras.ops.symbolic import public
@@ -254,17 +255,8 @@ def cdist(x: Any, y: Any) -> Any:
 
 # --- factorisations, on the host
 
-
-@public
-def det(x: Any) -> Any:
-    """The determinant."""
-    return hl.det(as_float(x))
-
-
-@public
-def slogdet(x: Any) -> Any:
-    """(sign, logarithm of the absolute value) of the determinant."""
-    return hl.slogdet(as_float(x))
+det = unary_float(hl.det, "The determinant.")
+slogdet = unary_float(hl.slogdet, "(sign, logarithm of the absolute value) of the determinant.")
 
 
 @public
@@ -273,10 +265,7 @@ def logdet(x: Any) -> Any:
     return hl.slogdet(as_float(x))[1]
 
 
-@public
-def inv(x: Any) -> Any:
-    """The inverse matrix."""
-    return hl.inv(as_float(x))
+inv = unary_float(hl.inv, "The inverse matrix.")
 
 
 @public
@@ -333,10 +322,7 @@ def svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
     return found if compute_uv else found[1]
 
 
-@public
-def eigh(x: Any) -> Any:
-    """(values, vectors) of a symmetric matrix, smallest value first."""
-    return hl.eigh(as_float(x))
+eigh = unary_float(hl.eigh, "(values, vectors) of a symmetric matrix, smallest value first.")
 
 
 @public

@@ -9,47 +9,19 @@ import math
 from typing import Any
 
 from zoo_keras.ops.convert import as_float, operand, value
+from zoo_keras.ops.plain import unary, unary_float
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import bitwise, special
 from zoo_keras.primitives import elementwise as m
 
 # --- trigonometry
 
-
-@public
-def sin(x: Any) -> Any:
-    """The sine of x radians."""
-    return m.sin(as_float(x))
-
-
-@public
-def cos(x: Any) -> Any:
-    """The cosine of x radians."""
-    return m.cos(as_float(x))
-
-
-@public
-def tan(x: Any) -> Any:
-    """The tangent of x radians."""
-    return special.tan(as_float(x))
-
-
-@public
-def arcsin(x: Any) -> Any:
-    """The angle whose sine is x."""
-    return special.arcsin(as_float(x))
-
-
-@public
-def arccos(x: Any) -> Any:
-    """The angle whose cosine is x."""
-    return special.arccos(as_float(x))
-
-
-@public
-def arctan(x: Any) -> Any:
-    """The angle whose tangent is x."""
-    return special.arctan(as_float(x))
+sin = unary_float(m.sin, "The sine of x radians.")
+cos = unary_float(m.cos, "The cosine of x radians.")
+tan = unary_float(special.tan, "The tangent of x radians.")
+arcsin = unary_float(special.arcsin, "The angle whose sine is x.")
+arccos = unary_float(special.arccos, "The angle whose cosine is x.")
+arctan = unary_float(special.arctan, "The angle whose tangent is x.")
 
 
 @public
@@ -58,40 +30,12 @@ def arctan2(x1: Any, x2: Any) -> Any:
     return special.arctan2(as_float(x1), as_float(x2))
 
 
-@public
-def sinh(x: Any) -> Any:
-    """The hyperbolic sine."""
-    return special.sinh(as_float(x))
-
-
-@public
-def cosh(x: Any) -> Any:
-    """The hyperbolic cosine."""
-    return special.cosh(as_float(x))
-
-
-@public
-def tanh(x: Any) -> Any:
-    """The hyperbolic tangent."""
-    return m.tanh(as_float(x))
-
-
-@public
-def arcsinh(x: Any) -> Any:
-    """The inverse of sinh."""
-    return special.arcsinh(as_float(x))
-
-
-@public
-def arccosh(x: Any) -> Any:
-    """The inverse of cosh."""
-    return special.arccosh(as_float(x))
-
-
-@public
-def arctanh(x: Any) -> Any:
-    """The inverse of tanh."""
-    return special.arctanh(as_float(x))
+sinh = unary_float(special.sinh, "The hyperbolic sine.")
+cosh = unary_float(special.cosh, "The hyperbolic cosine.")
+tanh = unary_float(m.tanh, "The hyperbolic tangent.")
+arcsinh = unary_float(special.arcsinh, "The inverse of sinh.")
+arccosh = unary_float(special.arccosh, "The inverse of cosh.")
+arctanh = unary_float(special.arctanh, "The inverse of tanh.")
 
 
 @public
@@ -170,16 +114,8 @@ def bitwise_xor(x: Any, y: Any) -> Any:
     return bitwise.bitwise_xor(operand(x), operand(y))
 
 
-@public
-def bitwise_not(x: Any) -> Any:
-    """Every bit of an integer turned."""
-    return bitwise.bitwise_not(value(x))
-
-
-@public
-def bitwise_invert(x: Any) -> Any:
-    """Every bit of an integer turned."""
-    return bitwise.bitwise_not(value(x))
+bitwise_not = unary(bitwise.bitwise_not, "Every bit of an integer turned.")
+bitwise_invert = unary(bitwise.bitwise_not, "Every bit of an integer turned.", "bitwise_invert")
 
 
 @public

@@ -115,6 +115,7 @@ class Op:
         packed: tuple[str, Packing] | None = None,
         takes_scale: tuple[int, int] | None = None,
         name: str | None = None,
+        doc: str | None = None,
     ) -> None:
         self.name = name or reference.__name__
         self.reference = reference
@@ -135,10 +136,11 @@ class Op:
         self.activation, self.epilogue = activation, frozenset(epilogue)
         self.with_bias, self.with_residual, self.packed = with_bias, with_residual, packed
         self.takes_scale = takes_scale or ((1, 2) if with_residual else None)
-        self.__doc__ = reference.__doc__
+        self.__doc__ = doc or reference.__doc__
         self.__name__ = self.name
         self.__wrapped__ = reference
-        self.__signature__ = inspect.signature(reference)
+        plain = isinstance(reference, np.ufunc)  # whose own keywords are no attributes
+        self.__signature__ = inspect.Signature() if plain else inspect.signature(reference)
 
     def __repr__(self) -> str:
         return f"<Op {self.name}>"
@@ -223,11 +225,14 @@ def op(reference: Callable[..., Any] | None = None, **options: Any) -> Any:
     return declare(reference) if reference else declare
 
 
-def elementwise(reference: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Declare an op that works element by element with broadcasting; `tile=` names its C form."""
+def elementwise(
+    reference: Callable[..., Any] | None = None, doc: str | None = None, **options: Any
+) -> Any:
+    """Declare an op that works element by element with broadcasting; `tile=` names its C form.
+    A function of numpy comes with a `doc` of ours."""
 
     def declare(function: Callable[..., Any]) -> Op:
-        return _register(Elementwise(function, elementwise=True, **options))
+        return _register(Elementwise(function, elementwise=True, doc=doc, **options))
 
     return declare(reference) if reference else declare
 
