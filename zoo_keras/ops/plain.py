@@ -11,10 +11,11 @@ from typing import Any
 from zoo_keras.ops.convert import as_float, operand, value
 from zoo_keras.ops.symbolic import public
 
-Unary, Binary = Callable[[Any], Any], Callable[[Any, Any], Any]
+Unary = Callable[[Any], Any]
+Binary = Callable[[Any, Any], Any]
 
 
-def unary(op: Any, doc: str, name: str = "", take: Callable[[Any], Any] = value) -> Unary:
+def unary(op: Any, doc: str, name: str = "", take: Unary = value) -> Unary:
     """op(x), under the primitive's name or another."""
 
     def function(x: Any) -> Any:

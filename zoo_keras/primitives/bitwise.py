@@ -29,24 +29,37 @@ def integers(*specs: Spec, **attrs: Any) -> Spec:
     return broadcast(*specs)
 
 
-bitwise_and = elementwise(np.bitwise_and, "Bits that both have.", shape=integers, samples=_PAIR)
-bitwise_or = elementwise(np.bitwise_or, "Bits that one has.", shape=integers, samples=_PAIR)
-bitwise_xor = elementwise(
-    np.bitwise_xor, "Bits that exactly one has.", shape=integers, samples=_PAIR
-)
-bitwise_not = elementwise(
-    np.bitwise_not,
-    "Every bit flipped; logical not for bools.",
-    shape=integers,
-    samples=[Sample([(3, 5)], dtypes=("int32",), low=-9, high=9)],
-    name="bitwise_not",
-)
-left_shift = elementwise(
-    np.left_shift, "a with its bits moved up by b places.", shape=integers, samples=_SHIFT
-)
-right_shift = elementwise(
-    np.right_shift,
-    "a with its bits moved down by b places; the sign is kept.",
-    shape=integers,
-    samples=_SHIFT,
-)
+@elementwise(shape=integers, samples=_PAIR)
+def bitwise_and(a: Any, b: Any) -> Any:
+    """Bits that both have."""
+    return np.bitwise_and(a, b)
+
+
+@elementwise(shape=integers, samples=_PAIR)
+def bitwise_or(a: Any, b: Any) -> Any:
+    """Bits that one has."""
+    return np.bitwise_or(a, b)
+
+
+@elementwise(shape=integers, samples=_PAIR)
+def bitwise_xor(a: Any, b: Any) -> Any:
+    """Bits that exactly one has."""
+    return np.bitwise_xor(a, b)
+
+
+@elementwise(shape=integers, samples=[Sample([(3, 5)], dtypes=("int32",), low=-9, high=9)])
+def bitwise_not(x: Any) -> Any:
+    """Every bit flipped; logical not for bools."""
+    return np.bitwise_not(x)
+
+
+@elementwise(shape=integers, samples=_SHIFT)
+def left_shift(a: Any, b: Any) -> Any:
+    """a with its bits moved up by b places."""
+    return np.left_shift(a, b)
+
+
+@elementwise(shape=integers, samples=_SHIFT)
+def right_shift(a: Any, b: Any) -> Any:
+    """a with its bits moved down by b places; the sign is kept."""
+    return np.right_shift(a, b)

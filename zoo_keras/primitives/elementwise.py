@@ -45,9 +45,8 @@ _TIES = [*_PAIR, Sample([(40,), (40,)], dtypes=("int32", "int32"), low=-2, high=
 
 # --- arithmetic
 
-add = elementwise(
-    np.add,
-    "a + b; logical or for bools.",
+
+@elementwise(
     tile="add",
     neutral=0,
     commutes=True,
@@ -55,18 +54,24 @@ add = elementwise(
     grad=lambda g, y, a, b: (g, g),
     samples=_PAIR + _INT_PAIR + _BOOL_PAIR,
 )
-subtract = elementwise(
-    np.subtract,
-    "a - b.",
+def add(a: Any, b: Any) -> Any:
+    """a + b; logical or for bools."""
+    return np.add(a, b)
+
+
+@elementwise(
     tile="subtract",
     neutral=0,
     cheap=True,
     grad=lambda g, y, a, b: (g, negative(g)),
     samples=_PAIR + _INT_PAIR,
 )
-multiply = elementwise(
-    np.multiply,
-    "a * b; logical and for bools.",
+def subtract(a: Any, b: Any) -> Any:
+    """a - b."""
+    return np.subtract(a, b)
+
+
+@elementwise(
     tile="multiply",
     neutral=1,
     commutes=True,
@@ -74,30 +79,37 @@ multiply = elementwise(
     grad=lambda g, y, a, b: (multiply(g, b), multiply(g, a)),
     samples=_PAIR + _INT_PAIR + _BOOL_PAIR,
 )
-divide = elementwise(
-    np.true_divide,
-    "a / b, in floating point for integers too.",
+def multiply(a: Any, b: Any) -> Any:
+    """a * b; logical and for bools."""
+    return np.multiply(a, b)
+
+
+@elementwise(
     tile="divide",
     neutral=1,
     shape=floating,
     grad=lambda g, y, a, b: (divide(g, b), negative(multiply(g, divide(y, b)))),
     samples=[*_POSITIVE_PAIR, *_INT_PAIR],
 )
-floor_divide = elementwise(
-    np.floor_divide,
-    "The largest whole number not above a / b.",
-    tile="floor_divide",
-    grad=no_gradient,
-    samples=_POSITIVE_PAIR + _INT_PAIR,
-)
-mod = elementwise(
-    np.mod,
-    "a - b * floor(a / b): the remainder with the sign of b.",
+def divide(a: Any, b: Any) -> Any:
+    """a / b, in floating point for integers too."""
+    return np.true_divide(a, b)
+
+
+@elementwise(tile="floor_divide", grad=no_gradient, samples=_POSITIVE_PAIR + _INT_PAIR)
+def floor_divide(a: Any, b: Any) -> Any:
+    """The largest whole number not above a / b."""
+    return np.floor_divide(a, b)
+
+
+@elementwise(
     tile="mod",
     grad=lambda g, y, a, b: (g, negative(multiply(g, floor_divide(a, b)))),
     samples=[Sample([(6, 5), ()], low=2, high=2.9), *_INT_PAIR],
-    name="mod",
 )
+def mod(a: Any, b: Any) -> Any:
+    """a - b * floor(a / b): the remainder with the sign of b."""
+    return np.mod(a, b)
 
 
 def _power_grad(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
@@ -106,14 +118,15 @@ def _power_grad(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
     return multiply(g, slope), multiply(g, multiply(y, log_a))
 
 
-power = elementwise(
-    np.power,
-    "a to the power of b.",
+@elementwise(
     tile="power",
     neutral=1,
     grad=_power_grad,
     samples=[*_POSITIVE_PAIR, Sample([(9,), ()], low=1, high=3)],
 )
+def power(a: Any, b: Any) -> Any:
+    """a to the power of b."""
+    return np.power(a, b)
 
 
 def _maximum_grad(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
@@ -121,14 +134,10 @@ def _maximum_grad(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
     return _mask(g, first), where(first, 0.0, g)
 
 
-maximum = elementwise(
-    np.maximum,
-    "The larger of a and b; NaN where either is NaN. At ties the gradient goes to a.",
-    tile="maximum",
-    cheap=True,
-    grad=_maximum_grad,
-    samples=_TIES + _BOOL_PAIR,
-)
+@elementwise(tile="maximum", cheap=True, grad=_maximum_grad, samples=_TIES + _BOOL_PAIR)
+def maximum(a: Any, b: Any) -> Any:
+    """The larger of a and b; NaN where either is NaN. At ties the gradient goes to a."""
+    return np.maximum(a, b)
 
 
 def _minimum_grad(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
@@ -136,59 +145,45 @@ def _minimum_grad(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
     return _mask(g, first), where(first, 0.0, g)
 
 
-minimum = elementwise(
-    np.minimum,
-    "The smaller of a and b; NaN where either is NaN. At ties the gradient goes to a.",
-    tile="minimum",
-    cheap=True,
-    grad=_minimum_grad,
-    samples=_TIES + _BOOL_PAIR,
-)
+@elementwise(tile="minimum", cheap=True, grad=_minimum_grad, samples=_TIES + _BOOL_PAIR)
+def minimum(a: Any, b: Any) -> Any:
+    """The smaller of a and b; NaN where either is NaN. At ties the gradient goes to a."""
+    return np.minimum(a, b)
 
 
 _INT = [Sample([(3, 5)], dtypes=("int32",), low=-9, high=9)]
 
-negative = elementwise(
-    np.negative,
-    "-x.",
-    tile="negative",
-    cheap=True,
-    grad=lambda g, y, x: (negative(g),),
-    samples=_ONE + _INT,
+
+@elementwise(tile="negative", cheap=True, grad=lambda g, y, x: (negative(g),), samples=_ONE + _INT)
+def negative(x: Any) -> Any:
+    """-x."""
+    return np.negative(x)
+
+
+@elementwise(
+    tile="abs", cheap=True, grad=lambda g, y, x: (multiply(g, sign(x)),), samples=_ONE + _INT
 )
-abs = elementwise(
-    np.abs,
-    "|x|.",
-    tile="abs",
-    cheap=True,
-    grad=lambda g, y, x: (multiply(g, sign(x)),),
-    samples=_ONE + _INT,
-    name="abs",
-)
-sign = elementwise(
-    np.sign,
-    "-1, 0 or 1; NaN for NaN.",
-    tile="sign",
-    cheap=True,
-    grad=no_gradient,
-    samples=_ONE + _INT,
-)
-floor = elementwise(
-    np.floor,
-    "The largest whole number not above x.",
-    tile="floor",
-    shape=floating,
-    grad=no_gradient,
-    samples=_WIDE,
-)
-ceil = elementwise(
-    np.ceil,
-    "The smallest whole number not below x.",
-    tile="ceil",
-    shape=floating,
-    grad=no_gradient,
-    samples=_WIDE,
-)
+def abs(x: Any) -> Any:
+    """|x|."""
+    return np.abs(x)
+
+
+@elementwise(tile="sign", cheap=True, grad=no_gradient, samples=_ONE + _INT)
+def sign(x: Any) -> Any:
+    """-1, 0 or 1; NaN for NaN."""
+    return np.sign(x)
+
+
+@elementwise(tile="floor", shape=floating, grad=no_gradient, samples=_WIDE)
+def floor(x: Any) -> Any:
+    """The largest whole number not above x."""
+    return np.floor(x)
+
+
+@elementwise(tile="ceil", shape=floating, grad=no_gradient, samples=_WIDE)
+def ceil(x: Any) -> Any:
+    """The smallest whole number not below x."""
+    return np.ceil(x)
 
 
 @elementwise(tile="round", grad=no_gradient, samples=_WIDE)
@@ -205,22 +200,27 @@ def stop_gradient(x: Any) -> Any:
 
 # --- powers and exponentials
 
-square = elementwise(
-    np.square,
-    "x * x.",
+
+@elementwise(
     tile="square",
     cheap=True,
     grad=lambda g, y, x: (multiply(g, multiply(x, 2.0)),),
     samples=_ONE + _INT,
 )
-sqrt = elementwise(
-    np.sqrt,
-    "The square root; NaN below 0.",
+def square(x: Any) -> Any:
+    """x * x."""
+    return np.square(x)
+
+
+@elementwise(
     tile="sqrt",
     shape=floating,
     grad=lambda g, y, x: (divide(multiply(g, 0.5), y),),
     samples=_POSITIVE,
 )
+def sqrt(x: Any) -> Any:
+    """The square root; NaN below 0."""
+    return np.sqrt(x)
 
 
 @elementwise(
@@ -245,54 +245,52 @@ def reciprocal(x: Any) -> Any:
     return np.true_divide(1, x)
 
 
-exp = elementwise(
-    np.exp,
-    "e to the power of x.",
-    tile="exp",
-    shape=floating,
-    grad=lambda g, y, x: (multiply(g, y),),
-    samples=_WIDE,
-)
-expm1 = elementwise(
-    np.expm1,
-    "exp(x) - 1, exact near 0.",
+@elementwise(tile="exp", shape=floating, grad=lambda g, y, x: (multiply(g, y),), samples=_WIDE)
+def exp(x: Any) -> Any:
+    """e to the power of x."""
+    return np.exp(x)
+
+
+@elementwise(
     tile="expm1",
     shape=floating,
     grad=lambda g, y, x: (multiply(g, add(y, 1.0)),),
     samples=_WIDE,
 )
-log = elementwise(
-    np.log,
-    "The natural logarithm; -inf at 0, NaN below.",
-    tile="log",
-    shape=floating,
-    grad=lambda g, y, x: (divide(g, x),),
-    samples=_POSITIVE,
-)
-log1p = elementwise(
-    np.log1p,
-    "log(1 + x), exact near 0.",
+def expm1(x: Any) -> Any:
+    """exp(x) - 1, exact near 0."""
+    return np.expm1(x)
+
+
+@elementwise(tile="log", shape=floating, grad=lambda g, y, x: (divide(g, x),), samples=_POSITIVE)
+def log(x: Any) -> Any:
+    """The natural logarithm; -inf at 0, NaN below."""
+    return np.log(x)
+
+
+@elementwise(
     tile="log1p",
     shape=floating,
     grad=lambda g, y, x: (divide(g, add(x, 1.0)),),
     samples=_POSITIVE + _INSIDE,
 )
-sin = elementwise(
-    np.sin,
-    "The sine of x radians.",
-    tile="sin",
-    shape=floating,
-    grad=lambda g, y, x: (multiply(g, cos(x)),),
-    samples=_WIDE,
+def log1p(x: Any) -> Any:
+    """log(1 + x), exact near 0."""
+    return np.log1p(x)
+
+
+@elementwise(tile="sin", shape=floating, grad=lambda g, y, x: (multiply(g, cos(x)),), samples=_WIDE)
+def sin(x: Any) -> Any:
+    """The sine of x radians."""
+    return np.sin(x)
+
+
+@elementwise(
+    tile="cos", shape=floating, grad=lambda g, y, x: (negative(multiply(g, sin(x))),), samples=_WIDE
 )
-cos = elementwise(
-    np.cos,
-    "The cosine of x radians.",
-    tile="cos",
-    shape=floating,
-    grad=lambda g, y, x: (negative(multiply(g, sin(x))),),
-    samples=_WIDE,
-)
+def cos(x: Any) -> Any:
+    """The cosine of x radians."""
+    return np.cos(x)
 
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
@@ -311,62 +309,85 @@ def erf(x: Any) -> Any:
 
 # --- comparisons and logic
 
-equal = elementwise(
-    np.equal, "a == b.", tile="equal", cheap=True, shape=compare, samples=_TIES + _BOOL_PAIR
+
+@elementwise(tile="equal", cheap=True, shape=compare, samples=_TIES + _BOOL_PAIR)
+def equal(a: Any, b: Any) -> Any:
+    """a == b."""
+    return np.equal(a, b)
+
+
+@elementwise(tile="not_equal", cheap=True, shape=compare, samples=_TIES + _BOOL_PAIR)
+def not_equal(a: Any, b: Any) -> Any:
+    """a != b."""
+    return np.not_equal(a, b)
+
+
+@elementwise(tile="less", cheap=True, shape=compare, samples=_TIES)
+def less(a: Any, b: Any) -> Any:
+    """a < b."""
+    return np.less(a, b)
+
+
+@elementwise(tile="less_equal", cheap=True, shape=compare, samples=_TIES)
+def less_equal(a: Any, b: Any) -> Any:
+    """a <= b."""
+    return np.less_equal(a, b)
+
+
+@elementwise(tile="less", cheap=True, shape=compare, samples=_TIES)
+def greater(a: Any, b: Any) -> Any:
+    """a > b."""
+    return np.greater(a, b)
+
+
+@elementwise(tile="less_equal", cheap=True, shape=compare, samples=_TIES)
+def greater_equal(a: Any, b: Any) -> Any:
+    """a >= b."""
+    return np.greater_equal(a, b)
+
+
+@elementwise(tile="and", cheap=True, shape=compare, samples=_BOOL_PAIR + _PAIR)
+def logical_and(a: Any, b: Any) -> Any:
+    """Whether both are true (not 0)."""
+    return np.logical_and(a, b)
+
+
+@elementwise(tile="or", cheap=True, shape=compare, samples=_BOOL_PAIR + _PAIR)
+def logical_or(a: Any, b: Any) -> Any:
+    """Whether one is true (not 0)."""
+    return np.logical_or(a, b)
+
+
+@elementwise(tile="xor", shape=compare, samples=_BOOL_PAIR + _PAIR)
+def logical_xor(a: Any, b: Any) -> Any:
+    """Whether exactly one is true (not 0)."""
+    return np.logical_xor(a, b)
+
+
+@elementwise(
+    tile="not", cheap=True, shape=compare, samples=[Sample([(3, 5)], dtypes=("bool",)), *_ONE]
 )
-not_equal = elementwise(
-    np.not_equal, "a != b.", tile="not_equal", cheap=True, shape=compare, samples=_TIES + _BOOL_PAIR
-)
-less = elementwise(np.less, "a < b.", tile="less", cheap=True, shape=compare, samples=_TIES)
-less_equal = elementwise(
-    np.less_equal, "a <= b.", tile="less_equal", cheap=True, shape=compare, samples=_TIES
-)
-greater = elementwise(np.greater, "a > b.", tile="less", cheap=True, shape=compare, samples=_TIES)
-greater_equal = elementwise(
-    np.greater_equal, "a >= b.", tile="less_equal", cheap=True, shape=compare, samples=_TIES
-)
-logical_and = elementwise(
-    np.logical_and,
-    "Whether both are true (not 0).",
-    tile="and",
-    cheap=True,
-    shape=compare,
-    samples=_BOOL_PAIR + _PAIR,
-)
-logical_or = elementwise(
-    np.logical_or,
-    "Whether one is true (not 0).",
-    tile="or",
-    cheap=True,
-    shape=compare,
-    samples=_BOOL_PAIR + _PAIR,
-)
-logical_xor = elementwise(
-    np.logical_xor,
-    "Whether exactly one is true (not 0).",
-    tile="xor",
-    shape=compare,
-    samples=_BOOL_PAIR + _PAIR,
-)
-logical_not = elementwise(
-    np.logical_not,
-    "Whether x is false (0).",
-    tile="not",
-    cheap=True,
-    shape=compare,
-    samples=[Sample([(3, 5)], dtypes=("bool",)), *_ONE],
-)
-isnan = elementwise(np.isnan, "Whether x is NaN.", tile="isnan", shape=compare, samples=_ONE)
-isinf = elementwise(
-    np.isinf, "Whether x is plus or minus infinity.", tile="isinf", shape=compare, samples=_ONE
-)
-isfinite = elementwise(
-    np.isfinite,
-    "Whether x is neither infinite nor NaN.",
-    tile="isfinite",
-    shape=compare,
-    samples=_ONE,
-)
+def logical_not(x: Any) -> Any:
+    """Whether x is false (0)."""
+    return np.logical_not(x)
+
+
+@elementwise(tile="isnan", shape=compare, samples=_ONE)
+def isnan(x: Any) -> Any:
+    """Whether x is NaN."""
+    return np.isnan(x)
+
+
+@elementwise(tile="isinf", shape=compare, samples=_ONE)
+def isinf(x: Any) -> Any:
+    """Whether x is plus or minus infinity."""
+    return np.isinf(x)
+
+
+@elementwise(tile="isfinite", shape=compare, samples=_ONE)
+def isfinite(x: Any) -> Any:
+    """Whether x is neither infinite nor NaN."""
+    return np.isfinite(x)
 
 
 def _where_spec(condition: Spec, a: Spec, b: Spec) -> Spec:
@@ -497,15 +518,16 @@ def clip(x: Any, *, low: float, high: float) -> Any:
     return np.clip(x, low, high)
 
 
-tanh = elementwise(
-    np.tanh,
-    "The hyperbolic tangent.",
+@elementwise(
     tile="tanh",
     activation="tanh",
     shape=floating,
     grad=lambda g, y, x: (tanh_grad(g, y),),
     samples=_WIDE,
 )
+def tanh(x: Any) -> Any:
+    """The hyperbolic tangent."""
+    return np.tanh(x)
 
 
 def _tanh_grad_grad(gg: Any, r: Any, g: Any, y: Any) -> tuple[Any, Any]:

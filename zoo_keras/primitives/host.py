@@ -20,16 +20,23 @@ from zoo_keras.primitives.reduce import kept_shape
 
 _PAIR = [Sample([(3, 5), (5,)], dtypes=("int32", "int32"), low=1, high=40)]
 
-gcd = elementwise(
-    np.gcd, "The greatest common divisor of integers.", shape=broadcast, samples=_PAIR
-)
-lcm = elementwise(np.lcm, "The least common multiple of integers.", shape=broadcast, samples=_PAIR)
-nextafter = elementwise(
-    np.nextafter,
-    "The next floating number after a towards b.",
-    shape=broadcast,
-    samples=[Sample([(3, 5), (5,)])],
-)
+
+@elementwise(shape=broadcast, samples=_PAIR)
+def gcd(a: Any, b: Any) -> Any:
+    """The greatest common divisor of integers."""
+    return np.gcd(a, b)
+
+
+@elementwise(shape=broadcast, samples=_PAIR)
+def lcm(a: Any, b: Any) -> Any:
+    """The least common multiple of integers."""
+    return np.lcm(a, b)
+
+
+@elementwise(shape=broadcast, samples=[Sample([(3, 5), (5,)])])
+def nextafter(a: Any, b: Any) -> Any:
+    """The next floating number after a towards b."""
+    return np.nextafter(a, b)
 
 
 @elementwise(samples=[Sample([(3, 5)], low=-4, high=4)])

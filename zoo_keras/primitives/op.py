@@ -115,7 +115,6 @@ class Op:
         packed: tuple[str, Packing] | None = None,
         takes_scale: tuple[int, int] | None = None,
         name: str | None = None,
-        doc: str | None = None,
     ) -> None:
         self.name = name or reference.__name__
         self.reference = reference
@@ -136,11 +135,10 @@ class Op:
         self.activation, self.epilogue = activation, frozenset(epilogue)
         self.with_bias, self.with_residual, self.packed = with_bias, with_residual, packed
         self.takes_scale = takes_scale or ((1, 2) if with_residual else None)
-        self.__doc__ = doc or reference.__doc__
+        self.__doc__ = reference.__doc__
         self.__name__ = self.name
         self.__wrapped__ = reference
-        plain = isinstance(reference, np.ufunc)  # whose own keywords are no attributes
-        self.__signature__ = inspect.Signature() if plain else inspect.signature(reference)
+        self.__signature__ = inspect.signature(reference)
 
     def __repr__(self) -> str:
         return f"<Op {self.name}>"
@@ -225,14 +223,11 @@ def op(reference: Callable[..., Any] | None = None, **options: Any) -> Any:
     return declare(reference) if reference else declare
 
 
-def elementwise(
-    reference: Callable[..., Any] | None = None, doc: str | None = None, **options: Any
-) -> Any:
-    """Declare an op that works element by element with broadcasting; `tile=` names its C form.
-    A function of numpy comes with a `doc` of ours."""
+def elementwise(reference: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Declare an op that works element by element with broadcasting; `tile=` names its C form."""
 
     def declare(function: Callable[..., Any]) -> Op:
-        return _register(Elementwise(function, elementwise=True, doc=doc, **options))
+        return _register(Elementwise(function, elementwise=True, **options))
 
     return declare(reference) if reference else declare
 
@@ -344,6 +339,11 @@ def _whole_numbers(value: Any) -> tuple[int, ...]:
 
 def _floats_and_small_integers(*specs: Spec) -> bool:
     return all(s.dtype in ("float32", "int32", "bool") for s in specs)
+
+
+def all_float32(*specs: Spec) -> bool:
+    """Kernel rule: every input is float32."""
+    return all(s.dtype == "float32" for s in specs)
 
 
 def _located(name: str, error: ShapeError, specs: Sequence[Spec]) -> str:

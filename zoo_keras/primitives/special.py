@@ -28,34 +28,45 @@ from zoo_keras.primitives.op import Sample, elementwise
 
 _INSIDE = [Sample([(4, 5)], low=-0.9, high=0.9)]
 
-tan = elementwise(
-    np.tan,
-    "The tangent of x radians.",
+
+@elementwise(
     shape=floating,
     grad=lambda g, y, x: (divide(g, square(cos(x))),),
     samples=_INSIDE,
 )
-arcsin = elementwise(
-    np.arcsin,
-    "The angle whose sine is x.",
+def tan(x: Any) -> Any:
+    """The tangent of x radians."""
+    return np.tan(x)
+
+
+@elementwise(
     shape=floating,
     grad=lambda g, y, x: (multiply(g, rsqrt(subtract(1.0, square(x)))),),
     samples=_INSIDE,
 )
-arccos = elementwise(
-    np.arccos,
-    "The angle whose cosine is x.",
+def arcsin(x: Any) -> Any:
+    """The angle whose sine is x."""
+    return np.arcsin(x)
+
+
+@elementwise(
     shape=floating,
     grad=lambda g, y, x: (negative(multiply(g, rsqrt(subtract(1.0, square(x))))),),
     samples=_INSIDE,
 )
-arctan = elementwise(
-    np.arctan,
-    "The angle whose tangent is x.",
+def arccos(x: Any) -> Any:
+    """The angle whose cosine is x."""
+    return np.arccos(x)
+
+
+@elementwise(
     shape=floating,
     grad=lambda g, y, x: (divide(g, add(square(x), 1.0)),),
     samples=_INSIDE,
 )
+def arctan(x: Any) -> Any:
+    """The angle whose tangent is x."""
+    return np.arctan(x)
 
 
 def _arctan2_grad(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
@@ -63,48 +74,56 @@ def _arctan2_grad(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
     return multiply(scaled, b), negative(multiply(scaled, a))
 
 
-arctan2 = elementwise(
-    np.arctan2,
-    "The angle of the point (b, a), from -pi to pi.",
+@elementwise(
     shape=floating,
     grad=_arctan2_grad,
     samples=[Sample([(4, 5), (5,)], low=0.2, high=2)],
 )
-sinh = elementwise(
-    np.sinh,
-    "The hyperbolic sine.",
-    shape=floating,
-    grad=lambda g, y, x: (multiply(g, cosh(x)),),
-    samples=_INSIDE,
-)
-cosh = elementwise(
-    np.cosh,
-    "The hyperbolic cosine.",
-    shape=floating,
-    grad=lambda g, y, x: (multiply(g, sinh(x)),),
-    samples=_INSIDE,
-)
-arcsinh = elementwise(
-    np.arcsinh,
-    "The inverse of sinh.",
+def arctan2(a: Any, b: Any) -> Any:
+    """The angle of the point (b, a), from -pi to pi."""
+    return np.arctan2(a, b)
+
+
+@elementwise(shape=floating, grad=lambda g, y, x: (multiply(g, cosh(x)),), samples=_INSIDE)
+def sinh(x: Any) -> Any:
+    """The hyperbolic sine."""
+    return np.sinh(x)
+
+
+@elementwise(shape=floating, grad=lambda g, y, x: (multiply(g, sinh(x)),), samples=_INSIDE)
+def cosh(x: Any) -> Any:
+    """The hyperbolic cosine."""
+    return np.cosh(x)
+
+
+@elementwise(
     shape=floating,
     grad=lambda g, y, x: (multiply(g, rsqrt(add(square(x), 1.0))),),
     samples=_INSIDE,
 )
-arccosh = elementwise(
-    np.arccosh,
-    "The inverse of cosh; NaN below 1.",
+def arcsinh(x: Any) -> Any:
+    """The inverse of sinh."""
+    return np.arcsinh(x)
+
+
+@elementwise(
     shape=floating,
     grad=lambda g, y, x: (multiply(g, rsqrt(subtract(square(x), 1.0))),),
     samples=[Sample([(4, 5)], low=1.2, high=4)],
 )
-arctanh = elementwise(
-    np.arctanh,
-    "The inverse of tanh; infinite at -1 and 1, NaN outside.",
+def arccosh(x: Any) -> Any:
+    """The inverse of cosh; NaN below 1."""
+    return np.arccosh(x)
+
+
+@elementwise(
     shape=floating,
     grad=lambda g, y, x: (divide(g, subtract(1.0, square(x))),),
     samples=_INSIDE,
 )
+def arctanh(x: Any) -> Any:
+    """The inverse of tanh; infinite at -1 and 1, NaN outside."""
+    return np.arctanh(x)
 
 
 def _erfinv_of(x: float) -> float:
