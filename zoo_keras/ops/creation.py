@@ -22,9 +22,11 @@ from zoo_keras.ops.convert import (
     shape_of,
     value,
 )
+from zoo_keras.ops.shaping import moveaxis, ravel, swapaxes
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import elementwise as m
 from zoo_keras.primitives.arrays import broadcast_to as broadcast_op
+from zoo_keras.primitives.arrays import reshape as reshape_op
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
@@ -107,8 +109,6 @@ def linspace(
         ends = known_array(value(start), "start"), known_array(value(stop), "stop")
         made, step = np.linspace(*ends, num, endpoint, retstep=True, axis=axis)
         return (made.astype(name), np.asarray(step, name)) if retstep else made.astype(name)
-    from zoo_keras.ops.shaping import moveaxis
-
     start, stop = as_dtype(start, name), as_dtype(stop, name)
     step = m.divide(m.subtract(stop, start), float(max(num - endpoint, 1)))
     grid = np.arange(num, dtype=name).reshape(-1, *[1] * len(step.shape))
@@ -171,9 +171,6 @@ def tri(N: Any, M: Any = None, k: Any = 0, dtype: Any = None) -> np.ndarray:
 @public
 def meshgrid(*x: Any, indexing: str = "xy") -> Any:
     """Coordinate grids of several vectors: numpy.meshgrid."""
-    from zoo_keras.ops.shaping import ravel, swapaxes
-    from zoo_keras.primitives.arrays import reshape as reshape_op
-
     vectors = [ravel(v) for v in x]
     sizes = tuple(v.shape[0] for v in vectors)
     grids = []

@@ -11,9 +11,10 @@ from typing import Any
 
 from zoo_keras.errors import ShapeError, UnsupportedError
 from zoo_keras.ops.convert import as_dtype, as_float, axis_in, common_dtype, known_ints, value
+from zoo_keras.ops.indexing import get_item
 from zoo_keras.ops.plain import unary_float
 from zoo_keras.ops.reduction import norm, sum
-from zoo_keras.ops.shaping import moveaxis, ravel, stack, swapaxes, transpose, tril, triu
+from zoo_keras.ops.shaping import diagonal, moveaxis, ravel, stack, swapaxes, transpose, tril, triu
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import elementwise as m
 from zoo_keras.primitives import host_linalg as hl
@@ -163,8 +164,6 @@ def _labels(subscripts: str, ranks: list[int]) -> tuple[list[str], str]:
 
 def _single(x: Any, labels: str) -> tuple[Any, str]:
     """Repeated letters of one operand taken along their diagonal."""
-    from zoo_keras.ops.shaping import diagonal
-
     while len(set(labels)) < len(labels):
         name = next(c for c in labels if labels.count(c) > 1)
         first = labels.index(name)
@@ -239,8 +238,6 @@ def cross(
 
 
 def _part(x: Any, i: int) -> Any:
-    from zoo_keras.ops.indexing import get_item
-
     return get_item(x, (Ellipsis, i))
 
 

@@ -31,8 +31,10 @@ from zoo_keras.primitives import sorting as scan
 from zoo_keras.primitives.arrays import flip as flip_op
 from zoo_keras.primitives.arrays import reshape as reshape_op
 from zoo_keras.primitives.arrays import strided_slice
+from zoo_keras.primitives.conv import conv
 from zoo_keras.primitives.index import scatter_add
 from zoo_keras.primitives.index import take_along_axis as take_along_axis_op
+from zoo_keras.primitives.products import matmul
 
 
 def _flat_or_axis(x: Any, axis: int | None) -> tuple[Any, int]:
@@ -229,8 +231,6 @@ def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
 @public
 def correlate(x1: Any, x2: Any, mode: str = "valid") -> Any:
     """The cross-correlation of two vectors: numpy.correlate."""
-    from zoo_keras.primitives.conv import conv
-
     x1, x2 = value(x1), value(x2)
     dtype = dtypes.promote(dtype_of(x1), dtype_of(x2), "float32")
     (n, k), swapped = (x1.shape[0], x2.shape[0]), False
@@ -250,8 +250,6 @@ def correlate(x1: Any, x2: Any, mode: str = "valid") -> Any:
 @public
 def corrcoef(x: Any) -> Any:
     """Pearson's correlation of the rows with each other."""
-    from zoo_keras.primitives.products import matmul
-
     x = value(x)
     x = as_dtype(x, dtypes.promote(dtype_of(x), "float32"))
     x = m.subtract(x, reduce.reduce_mean(x, axes=(1,), keepdims=True))
