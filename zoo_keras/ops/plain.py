@@ -21,7 +21,7 @@ def unary(op: Any, doc: str, name: str = "", take: Unary = value) -> Unary:
     def function(x: Any) -> Any:
         return op(take(x))
 
-    return _named(function, name or op.name, doc)
+    return named(function, name or op.name, doc)
 
 
 def unary_float(op: Any, doc: str, name: str = "") -> Unary:
@@ -35,10 +35,19 @@ def binary(op: Any, doc: str, name: str = "") -> Binary:
     def function(x1: Any, x2: Any) -> Any:
         return op(operand(x1), operand(x2))
 
-    return _named(function, name or op.name, doc)
+    return named(function, name or op.name, doc)
 
 
-def _named(function: Callable[..., Any], name: str, doc: str) -> Callable[..., Any]:
+def bits(op: Any, doc: str) -> Binary:
+    """op(x, y) of whole numbers."""
+
+    def function(x: Any, y: Any) -> Any:
+        return op(operand(x), operand(y))
+
+    return named(function, op.name, doc)
+
+
+def named(function: Callable[..., Any], name: str, doc: str) -> Callable[..., Any]:
     """As `def name` in zoo_keras.ops would make it, so that pickle finds it there."""
     function.__name__ = function.__qualname__ = name
     function.__module__, function.__doc__ = "zoo_keras.ops", doc

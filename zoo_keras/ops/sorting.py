@@ -7,6 +7,7 @@ result does (unique, histogram edges) work outside a trace only.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from zoo_keras.ops.convert import (
     known_int,
     value,
 )
+from zoo_keras.ops.plain import binary, named
 from zoo_keras.ops.shaping import ravel, stack
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import elementwise as m
@@ -289,54 +291,28 @@ def segment_sum(
     return _between(scatter_add(empty, column, data), 0, 0, count)
 
 
-def _segment(kind: str, data: Any, segment_ids: Any, num_segments: Any) -> Any:
-    data, ids, count = _segments(data, segment_ids, num_segments)
-    return host.segment_reduce(data, ids, kind=kind, segments=count)
+def _segments_by(kind: str, doc: str) -> Callable[..., Any]:
+    """A reduction of segments, which runs on the host and has no gradient."""
+
+    def function(
+        data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
+    ) -> Any:
+        data, ids, count = _segments(data, segment_ids, num_segments)
+        return host.segment_reduce(data, ids, kind=kind, segments=count)
+
+    return named(function, f"segment_{kind}", f"The {doc} of the rows with each segment id.")
 
 
-@public
-def segment_max(
-    data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
-) -> Any:
-    """The largest of the rows with each segment id; on the host, without gradient."""
-    return _segment("max", data, segment_ids, num_segments)
-
-
-@public
-def segment_min(
-    data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
-) -> Any:
-    """The smallest of the rows with each segment id; on the host, without gradient."""
-    return _segment("min", data, segment_ids, num_segments)
-
-
-@public
-def segment_prod(
-    data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
-) -> Any:
-    """The product of the rows with each segment id; on the host, without gradient."""
-    return _segment("prod", data, segment_ids, num_segments)
+segment_max = _segments_by("max", "largest")
+segment_min = _segments_by("min", "smallest")
+segment_prod = _segments_by("prod", "product")
 
 
 # --- whole numbers and rare functions
 
-
-@public
-def gcd(x1: Any, x2: Any) -> Any:
-    """The greatest common divisor."""
-    return host.gcd(value(x1), value(x2))
-
-
-@public
-def lcm(x1: Any, x2: Any) -> Any:
-    """The least common multiple."""
-    return host.lcm(value(x1), value(x2))
-
-
-@public
-def nextafter(x1: Any, x2: Any) -> Any:
-    """The next floating number after x1 towards x2."""
-    return host.nextafter(value(x1), value(x2))
+gcd = binary(host.gcd, "The greatest common divisor.")
+lcm = binary(host.lcm, "The least common multiple.")
+nextafter = binary(host.nextafter, "The next floating number after x1 towards x2.")
 
 
 @public

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from zoo_keras.ops.convert import as_float, operand, value
-from zoo_keras.ops.plain import unary, unary_float
+from zoo_keras.ops.convert import as_float, value
+from zoo_keras.ops.plain import bits, unary, unary_float
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import bitwise, special
 from zoo_keras.primitives import elementwise as m
@@ -75,15 +75,12 @@ def imag(x: Any) -> Any:
 
 
 @public
-def conj(x: Any) -> Any:
-    """The complex conjugate: x itself."""
-    return value(x)
-
-
-@public
 def conjugate(x: Any) -> Any:
     """The complex conjugate: x itself."""
     return value(x)
+
+
+conj = conjugate
 
 
 @public
@@ -96,42 +93,16 @@ def angle(x: Any) -> Any:
 # --- bits
 
 
-@public
-def bitwise_and(x: Any, y: Any) -> Any:
-    """The bits that both integers have."""
-    return bitwise.bitwise_and(operand(x), operand(y))
-
-
-@public
-def bitwise_or(x: Any, y: Any) -> Any:
-    """The bits that one of the integers has."""
-    return bitwise.bitwise_or(operand(x), operand(y))
-
-
-@public
-def bitwise_xor(x: Any, y: Any) -> Any:
-    """The bits that exactly one of the integers has."""
-    return bitwise.bitwise_xor(operand(x), operand(y))
-
-
+bitwise_and = bits(bitwise.bitwise_and, "The bits that both integers have.")
+bitwise_or = bits(bitwise.bitwise_or, "The bits that one of the integers has.")
+bitwise_xor = bits(bitwise.bitwise_xor, "The bits that exactly one of the integers has.")
 bitwise_not = unary(bitwise.bitwise_not, "Every bit of an integer turned.")
 bitwise_invert = unary(bitwise.bitwise_not, "Every bit of an integer turned.", "bitwise_invert")
-
-
-@public
-def left_shift(x: Any, y: Any) -> Any:
-    """x * 2**y for integers."""
-    return bitwise.left_shift(operand(x), operand(y))
-
-
-@public
-def right_shift(x: Any, y: Any) -> Any:
-    """The bits of x moved y places down."""
-    return bitwise.right_shift(operand(x), operand(y))
+left_shift = bits(bitwise.left_shift, "x * 2**y for integers.")
+right_shift = bits(bitwise.right_shift, "The bits of x moved y places down.")
 
 
 bitwise_left_shift, bitwise_right_shift = left_shift, right_shift
-
 
 __all__ = [
     "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh",
