@@ -15,7 +15,7 @@ from traced import value_and_grad
 import zoo_keras as zk
 from zoo_keras import layers, native, ops
 from zoo_keras import variables as weights
-from zoo_keras.engine.runner import Crew, Predictor, Runner
+from zoo_keras.engine.runner import Call, Crew, Runner
 from zoo_keras.errors import ProgramError, ShapeError
 from zoo_keras.graph import Graph, input_tensor, tracing
 from zoo_keras.passes.pipeline import optimise
@@ -84,10 +84,10 @@ def test_runners_may_share_an_arena():
 
 def test_host_instructions_see_the_memory_of_this_run():
     program = program_of(lambda x: R["cumsum"](R["arctan"](x), axis=1, reverse=False))
-    predict = Predictor(Crew(runner_of(program)), [program_spec()])
+    predict = Call(Crew(runner_of(program)), ["x0"], [program_spec()])
     for seed in range(3):
         x = floats(2, 3, seed=seed)
-        (out,) = predict(x, version=1)
+        (out,) = predict([x], version=1)
         np.testing.assert_allclose(out, np.cumsum(np.arctan(x), 1), 1e-6)
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import zoo_keras as keras
-from zoo_keras import layers, ops
+from zoo_keras import config, layers, ops
 from zoo_keras.engine import eager
 from zoo_keras.engine import runner as execute
 from zoo_keras.engine.runner import Loaded, Packed
 from zoo_keras.graph import Spec
-from zoo_keras.primitives.op import registry
+from zoo_keras.primitives.op import Op, registry
 from zoo_keras.recent import Recent
 from zoo_keras.training import programs
 
@@ -296,6 +296,7 @@ def test_ops_on_arrays_give_what_numpy_gives(op, size, monkeypatch):
     array = np.random.default_rng(1).normal(size=size).astype("float32")
     got = op(array)
     monkeypatch.setattr(eager, "compute", lambda *args: None)
+    monkeypatch.setattr(Recent, "get", lambda self, key: None)
     np.testing.assert_allclose(got, op(array), rtol=2e-5, atol=2e-6)
 
 
@@ -309,3 +310,46 @@ def test_ops_on_arrays_give_what_numpy_gives(op, size, monkeypatch):
 def test_op_and_shapes_alone_decide_who_computes(name, shapes, attrs, engine):
     specs = [Spec(shape, "float32") for shape in shapes]
     assert eager.in_engine(registry[name], specs, attrs) == engine
+
+
+IMAGE = np.random.default_rng(3).normal(size=(2, 9, 9, 4)).astype("float32")
+KERNEL = np.random.default_rng(4).normal(size=(3, 3, 4, 6)).astype("float32")
+STRAIGHT = {
+    "a plain call": ((IMAGE, KERNEL), {}),
+    "one number, or one for each axis": ((IMAGE, KERNEL, 2), {}),
+    "both of them": ((IMAGE, KERNEL, (2, 1)), {}),
+    "a keyword": ((IMAGE, KERNEL), {"padding": "same"}),
+    "another image": ((IMAGE[:1], KERNEL), {}),
+    "strides of memory": ((IMAGE[:, ::2], KERNEL), {}),
+    "another byte order": ((IMAGE.astype(">f4"), KERNEL), {}),
+    "whole numbers": ((IMAGE.astype("int32"), KERNEL), {}),
+    "channels first": ((IMAGE[:, :4].copy(), KERNEL, 1, "same", "channels_first"), {}),
+    "kernel by name": ((IMAGE,), {"kernel": KERNEL}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("args, kwargs", STRAIGHT.values(), ids=STRAIGHT)
+def test_a_repeated_call_gives_what_the_first_gave(args, kwargs):
+    first = ops.conv.__wrapped__.__wrapped__(*args, **kwargs)  # what the cache stands before
+    for _ in range(2):
+        for other, named in STRAIGHT.values():
+            ops.conv(*other, **named)
+        np.testing.assert_array_equal(ops.conv(*args, **kwargs), first)
+
+
+def test_a_repeated_call_skips_all_but_the_engine(monkeypatch):
+    first = ops.conv(IMAGE, KERNEL)
+    monkeypatch.setattr(Op, "__call__", lambda *args, **kwargs: pytest.fail("not skipped"))
+    np.testing.assert_array_equal(ops.conv(IMAGE, KERNEL), first)
+
+
+def test_a_repeated_call_minds_settings():
+    image, kernel = IMAGE.repeat(16, -1), KERNEL.repeat(16, 2).repeat(4, 3)
+    quick = ops.conv(image, kernel)
+    config.set_exact(True)
+    try:
+        exact = ops.conv(image, kernel)
+    finally:
+        config.set_exact(False)
+    assert (quick != exact).any()
+    np.testing.assert_array_equal(ops.conv(image, kernel), quick)

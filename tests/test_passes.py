@@ -25,10 +25,11 @@ from zoo_keras.graph import (
 from zoo_keras.passes.chains import gather_chains
 from zoo_keras.passes.fuse import fold_scales, fuse_bias, fuse_epilogues, pack_weights
 from zoo_keras.passes.fuse_norm import fuse_norms
-from zoo_keras.passes.grad import gradients, sum_to_shape
+from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.passes.simplify import FOLD_LIMIT, simplify
 from zoo_keras.passes.verify import verify
+from zoo_keras.primitives.arrays import sum_to
 from zoo_keras.primitives.op import registry as R
 from zoo_keras.variables import Variable
 
@@ -476,7 +477,7 @@ SUMS = [
 @pytest.mark.parametrize(("given", "wanted", "count"), SUMS, ids=str)
 def test_broadcasting_is_undone_by_sums(given, wanted, count):
     g = input_tensor("g", given)
-    made = sum_to_shape(g, wanted)
+    made = sum_to(g, wanted)
     (value,) = evaluate([made], {"g": np.ones(given, np.float32)})
     np.testing.assert_array_equal(value, np.full(wanted, count, np.float32))
 

@@ -1,6 +1,7 @@
 """zoo_keras.callbacks: the names of keras.callbacks."""
 
-from zoo_keras.callbacks.callback import Callback, CallbackList, History
+from zoo_keras.callbacks.callback import Callback, History
+from zoo_keras.callbacks.callback_list import CallbackList
 from zoo_keras.callbacks.library import (
     CSVLogger,
     EarlyStopping,

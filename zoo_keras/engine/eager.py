@@ -13,21 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras import native
 from zoo_keras.engine.build import Builder
 from zoo_keras.engine.program import Place
-from zoo_keras.engine.runner import Crew, Loaded, Runner
-from zoo_keras.engine.spaces import IN, OUT, VAR
+from zoo_keras.engine.runner import Call, Crew, Loaded, Runner
+from zoo_keras.engine.spaces import IN, VAR
 from zoo_keras.graph import PARAMETER, Graph, Node, Spec, Tensor, input_tensor
-from zoo_keras.primitives import conv_choice, tile_choice
 from zoo_keras.primitives.op import Op, as_tensors
+from zoo_keras.primitives.straight import Made, note, settings
 from zoo_keras.recent import Recent
 
 OPS, OPS_BYTES = 512, 128 << 20  # calls of ops that are kept ready
 
 
-class Eager:
-    """A graph behind a plain call: arrays in, arrays out.
+class Eager(Call):
+    """A graph behind a plain call with the inputs' arrays, then those of the Variables.
 
     Args:
         inputs: what is fed, in the order of the arrays.
@@ -38,36 +37,15 @@ class Eager:
         # A convolution on packed weights is so much quicker that packing them each time pays.
         pack = any("conv" in node.op.name for node in graph.nodes())
         names = {id(variable): name for name, variable in VAR.named(variables).items()}
+        fed = IN.named(inputs)
         build = Builder(lambda variable: Place(names[id(variable)]), freeze=pack)
-        for space, tensor in IN.named(inputs).items():
+        for space, tensor in fed.items():
             build.take(tensor, space)
         build.write_out(graph.outputs)
         loaded = Loaded(build.program())
-        self._crew = Crew(Runner(loaded))
-        number = self._crew.first.space_number
-        self._outputs = [(number(OUT(i)), t.shape, np.dtype(t.dtype))
-                         for i, t in enumerate(graph.outputs)]  # fmt: skip
-        self._fed = [number(name) for name in (*IN.named(inputs), *names.values())]
         self.nbytes = loaded.nbytes + loaded.packed.array.nbytes
-
-    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The outputs for contiguous arrays of the inputs' shapes and dtypes, then those of the
-        Variables."""
-        outs, runner = [], self._crew.take()
-        try:
-            runner.point_rows(self._fed, arrays)
-            for number, shape, dtype in self._outputs:
-                outs.append(out := np.empty(shape, dtype))
-                runner.point(number, out)
-            runner.run()
-        finally:
-            self._crew.give_back(runner)
-        return outs
-
-
-def settings() -> Hashable:
-    """What else than the graph decides which program is made."""
-    return native.settings(), conv_choice.exact(), tile_choice.inference_dtype()
+        super().__init__(Crew(Runner(loaded)), [*fed, *names.values()],
+                         [t.spec for t in graph.outputs])  # fmt: skip
 
 
 # ---- ops -----------------------------------------------------------------------------------------
@@ -116,7 +94,10 @@ def compute(
         op.infer(*ins, **attrs)  # its error names shapes, before anything is traced
         call = _compiled(op, ins, attrs)
         _calls.put(key, call, call.nbytes)
-    return call([np.asarray(a, order="C") for a in arrays])
+    arrays = [np.asarray(a, order="C") for a in arrays]
+    outs = call(arrays)
+    note(Made(call, arrays, outs))
+    return outs
 
 
 def _key(op: Op, attrs: Mapping[str, Any], ins: Sequence[Spec]) -> Hashable:

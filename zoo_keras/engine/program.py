@@ -185,13 +185,6 @@ class _Step:
     body: Program | None = None  # of a scan
 
 
-Key = tuple[int, int]
-
-
-def _key(tensor: Tensor) -> Key:
-    return id(tensor.node), tensor.index
-
-
 def root(tensor: Tensor) -> Tensor:
     """The tensor whose memory this one shares: reshaping moves no data."""
     while tensor.node.op is registry["reshape"]:
@@ -221,7 +214,7 @@ class _Lowering:
         self.threads = native.threads()
         self.graph = graph
         self.parameter = parameter
-        self.storage: dict[Key, _Storage] = {_key(t): _Storage(p) for t, p in inputs.items()}
+        self.storage = {t: _Storage(place) for t, place in inputs.items()}
         self.blob: list[np.ndarray] = []
         self.blob_size = 0
         work = [n for n in graph.nodes() if not isinstance(n.op, Leaf)]
@@ -238,11 +231,11 @@ class _Lowering:
 
     # ---- lifetimes and outputs ---------------------------------------------------------------
 
-    def _last_uses(self) -> dict[Key, int]:
-        last: dict[Key, int] = {}
+    def _last_uses(self) -> dict[Tensor, int]:
+        last: dict[Tensor, int] = {}
         for i, node in enumerate(self.order):
             for t in node.inputs:
-                last[_key(root(t))] = i
+                last[root(t)] = i
         return last
 
     def _designate(self, places: Sequence[Place]) -> None:
@@ -252,9 +245,9 @@ class _Lowering:
             source = root(tensor)
             if isinstance(source.node.op, Leaf) or self._must_copy(source, place, readers):
                 self.copies.append((tensor, place))
-                self.last[_key(source)] = self.end + 2 * len(places)
+                self.last[source] = self.end + 2 * len(places)
             else:
-                self.storage[_key(source)] = _Storage(place)
+                self.storage[source] = _Storage(place)
         self.copies = [c for c in self.copies if self._outside(c[0]) != c[1]]
         self.copies.sort(key=lambda c: self._outside(c[0]) is None)
 
@@ -269,7 +262,7 @@ class _Lowering:
         return readers
 
     def _must_copy(self, source: Tensor, place: Place, readers: dict[Place, list[int]]) -> bool:
-        if _key(source) in self.storage or id(source.node) in self.frozen:
+        if source in self.storage or id(source.node) in self.frozen:
             return True
         made = self.step_of[id(source.node)]
         reads = readers.get(place, [])
@@ -297,10 +290,9 @@ class _Lowering:
 
     def _of(self, tensor: Tensor) -> _Storage:
         base = root(tensor)
-        key = _key(base)
-        if key not in self.storage:
-            self.storage[key] = self._leaf(base)
-        return self.storage[key]
+        if base not in self.storage:
+            self.storage[base] = self._leaf(base)
+        return self.storage[base]
 
     def _leaf(self, tensor: Tensor) -> _Storage:
         node = tensor.node
@@ -320,35 +312,31 @@ class _Lowering:
 
     def _outputs(self, node: Node, step: int) -> list[_Storage]:
         made: list[_Storage] = []
-        for i in range(len(node.specs)):
-            key = (id(node), i)
-            if key not in self.storage:
-                taken = self._taken_over(node, i, step, made)
-                self.storage[key] = taken or self._new_buffer(node, i, step)
-            made.append(self.storage[key])
+        for tensor in node.outputs:
+            if tensor not in self.storage:
+                taken = self._taken_over(tensor, step, made)
+                self.storage[tensor] = taken or self._new_buffer(tensor, step)
+            made.append(self.storage[tensor])
         return made
 
-    def _new_buffer(self, node: Node, index: int, step: int) -> _Storage:
-        last = self.last.get((id(node), index), step)
-        buffer = Buffer(nbytes(node.specs[index]), step, last)
-        return _Storage(None, buffer, PACKED if id(node) in self.frozen else ARENA)
+    def _new_buffer(self, output: Tensor, step: int) -> _Storage:
+        buffer = Buffer(nbytes(output.spec), step, self.last.get(output, step))
+        return _Storage(None, buffer, PACKED if id(output.node) in self.frozen else ARENA)
 
-    def _taken_over(
-        self, node: Node, index: int, step: int, made: Sequence[_Storage]
-    ) -> _Storage | None:
+    def _taken_over(self, output: Tensor, step: int, made: Sequence[_Storage]) -> _Storage | None:
         """The buffer of an input that dies here and may be overwritten; `made`: earlier outputs."""
-        for j in _candidates(node, index):
+        node = output.node
+        for j in _candidates(node, output.index):
             tensor = root(node.inputs[j])
-            held = self.storage.get(_key(tensor))
+            held = self.storage.get(tensor)
             if held is None or held.buffer is None or held.space != ARENA:
                 continue
             if any(held is other for other in made):
                 continue
-            fits = held.buffer.size == nbytes(node.specs[index])
-            reads = [root(t) for t in node.inputs]
-            alone = sum(_key(t) == _key(tensor) for t in reads) == 1 or node.op.elementwise
+            fits = held.buffer.size == nbytes(output.spec)
+            alone = sum(root(t) is tensor for t in node.inputs) == 1 or node.op.elementwise
             if fits and alone and held.buffer.last == step:
-                held.buffer.last = self.last.get((id(node), index), step)
+                held.buffer.last = self.last.get(output, step)
                 return held
         return None
 

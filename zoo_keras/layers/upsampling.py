@@ -14,7 +14,7 @@ from zoo_keras.layers.base.arguments import int_tuple, one_of, positive
 from zoo_keras.layers.base.channels import from_last, to_last
 from zoo_keras.layers.base.input_spec import InputSpec
 from zoo_keras.layers.base.layer import Layer
-from zoo_keras.primitives.interpolation import resize_axis
+from zoo_keras.ops.images import INTERPOLATIONS, resize_axis
 
 
 class UpSampling1D(Layer):
@@ -66,8 +66,7 @@ class UpSampling2D(Layer):
         super().__init__(**kwargs)
         self.data_format = standard_data_format(self, data_format)
         self.size = int_tuple(self, "size", size, 2)
-        kinds = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
-        self.interpolation = one_of(self, "interpolation", interpolation, kinds)
+        self.interpolation = one_of(self, "interpolation", interpolation, INTERPOLATIONS)
         self.input_spec = InputSpec(ndim=4)
 
     def call(self, inputs: Any) -> Any:

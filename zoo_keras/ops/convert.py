@@ -6,7 +6,7 @@ numpy's sense made plain. Knows no op but cast and stacking.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from zoo_keras import dtypes
 from zoo_keras.errors import DataError, ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor
+from zoo_keras.primitives.arrays import concatenate, reshape
 from zoo_keras.primitives.elementwise import cast as cast_op
 from zoo_keras.primitives.op import cast_to
 
@@ -50,7 +51,7 @@ def value(x: Any) -> Any:
     if isinstance(x, np.generic):
         return value(np.asarray(x))
     if isinstance(x, (list, tuple)) and _holds_tensors(x):
-        return _stacked([value(v) for v in x])
+        return stacked(x)
     _refuse_sparse(x)
     name = dtypes.of_python(x)
     return np.asarray(x, dtype=name) if name in dtypes.ALL else value(np.asarray(x))
@@ -80,10 +81,19 @@ def _holds_tensors(values: Iterable[Any]) -> bool:
     )  # fmt: skip
 
 
-def _stacked(values: Sequence[Any]) -> Any:
-    from zoo_keras.ops.shaping import stack
+def alike(xs: Iterable[Any]) -> list[Any]:
+    """Tensors or arrays in one dtype."""
+    values = [value(x) for x in xs]
+    dtype = dtypes.promote(*[dtype_of(v) for v in values])
+    return [as_dtype(v, dtype) for v in values]
 
-    return stack(values)
+
+def stacked(xs: Iterable[Any], axis: int = 0) -> Any:
+    """Tensors or arrays side by side along a new axis."""
+    values = alike(xs)
+    axis = axis_in(axis, len(values[0].shape) + 1)
+    rows = [reshape(v, shape=(*v.shape[:axis], 1, *v.shape[axis:])) for v in values]
+    return concatenate(*rows, axis=axis) if len(rows) > 1 else rows[0]
 
 
 def _refuse_sparse(x: Any) -> None:

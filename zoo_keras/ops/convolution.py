@@ -22,6 +22,7 @@ from zoo_keras.primitives.arrays import reshape as reshape_op
 from zoo_keras.primitives.arrays import transpose as transpose_op
 from zoo_keras.primitives.conv import conv as conv_op
 from zoo_keras.primitives.conv import conv_grad_input
+from zoo_keras.primitives.straight import straight
 
 Padding = tuple[tuple[int, int], ...]
 
@@ -78,6 +79,7 @@ def _out(x: Any, last: bool) -> Any:
 
 
 @public
+@straight
 def conv(
     inputs: Any,
     kernel: Any,
@@ -138,6 +140,7 @@ def separable_conv(
 
 
 @public
+@straight
 def conv_transpose(
     inputs: Any,
     kernel: Any,
@@ -195,6 +198,7 @@ def _pooled(op: Any, x: Any, size: Any, strides: Any, padding: str, data_format:
 
 
 @public
+@straight
 def max_pool(
     inputs: Any,
     pool_size: Any,
@@ -208,6 +212,7 @@ def max_pool(
 
 
 @public
+@straight
 def average_pool(
     inputs: Any,
     pool_size: Any,

@@ -5,6 +5,7 @@ In: shapes and numbers known while tracing. Out: numpy arrays, which are constan
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,12 @@ from zoo_keras.ops.convert import (
     shape_of,
     value,
 )
+from zoo_keras.ops.plain import named
+from zoo_keras.ops.shaping import moveaxis, ravel, swapaxes
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import elementwise as m
 from zoo_keras.primitives.arrays import broadcast_to as broadcast_op
+from zoo_keras.primitives.arrays import reshape as reshape_op
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
@@ -107,8 +111,6 @@ def linspace(
         ends = known_array(value(start), "start"), known_array(value(stop), "stop")
         made, step = np.linspace(*ends, num, endpoint, retstep=True, axis=axis)
         return (made.astype(name), np.asarray(step, name)) if retstep else made.astype(name)
-    from zoo_keras.ops.shaping import moveaxis
-
     start, stop = as_dtype(start, name), as_dtype(stop, name)
     step = m.divide(m.subtract(stop, start), float(max(num - endpoint, 1)))
     grid = np.arange(num, dtype=name).reshape(-1, *[1] * len(step.shape))
@@ -171,9 +173,6 @@ def tri(N: Any, M: Any = None, k: Any = 0, dtype: Any = None) -> np.ndarray:
 @public
 def meshgrid(*x: Any, indexing: str = "xy") -> Any:
     """Coordinate grids of several vectors: numpy.meshgrid."""
-    from zoo_keras.ops.shaping import ravel, swapaxes
-    from zoo_keras.primitives.arrays import reshape as reshape_op
-
     vectors = [ravel(v) for v in x]
     sizes = tuple(v.shape[0] for v in vectors)
     grids = []
@@ -188,34 +187,24 @@ def meshgrid(*x: Any, indexing: str = "xy") -> Any:
 # --- windows
 
 
-def _window(function: Any, x: Any, *args: float) -> np.ndarray:
-    made: np.ndarray = function(known_int(x, "the length of a window"), *args)
-    return made.astype("float32")
+def _points(x: Any) -> int:
+    return known_int(x, "the length of a window")
 
 
-def bartlett(x: Any) -> np.ndarray:
-    """The triangular window of x points."""
-    return _window(np.bartlett, x)
+def _window(function: Callable[[int], np.ndarray], doc: str) -> Callable[[Any], np.ndarray]:
+    return named(lambda x: function(_points(x)).astype("float32"), function.__name__, doc)
 
 
-def blackman(x: Any) -> np.ndarray:
-    """The Blackman window of x points."""
-    return _window(np.blackman, x)
-
-
-def hamming(x: Any) -> np.ndarray:
-    """The Hamming window of x points."""
-    return _window(np.hamming, x)
-
-
-def hanning(x: Any) -> np.ndarray:
-    """The Hann window of x points."""
-    return _window(np.hanning, x)
+bartlett = _window(np.bartlett, "The triangular window of x points.")
+blackman = _window(np.blackman, "The Blackman window of x points.")
+hamming = _window(np.hamming, "The Hamming window of x points.")
+hanning = _window(np.hanning, "The Hann window of x points.")
 
 
 def kaiser(x: Any, beta: float) -> np.ndarray:
     """The Kaiser window of x points."""
-    return _window(np.kaiser, x, float(known_array(operand(beta), "beta")))
+    made = np.kaiser(_points(x), float(known_array(operand(beta), "beta")))
+    return made.astype("float32")
 
 
 __all__ = [

@@ -11,41 +11,18 @@ from typing import Any
 
 from zoo_keras import dtypes
 from zoo_keras.ops.convert import as_dtype, as_float, common_dtype, dtype_of, operand, value
+from zoo_keras.ops.plain import binary, unary, unary_float
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import elementwise as m
 from zoo_keras.primitives import special
 
 # --- arithmetic
 
-
-@public
-def add(x1: Any, x2: Any) -> Any:
-    """x1 + x2."""
-    return m.add(operand(x1), operand(x2))
-
-
-@public
-def subtract(x1: Any, x2: Any) -> Any:
-    """x1 - x2."""
-    return m.subtract(operand(x1), operand(x2))
-
-
-@public
-def multiply(x1: Any, x2: Any) -> Any:
-    """x1 * x2."""
-    return m.multiply(operand(x1), operand(x2))
-
-
-@public
-def divide(x1: Any, x2: Any) -> Any:
-    """x1 / x2, in floating point for integers too."""
-    return m.divide(operand(x1), operand(x2))
-
-
-@public
-def true_divide(x1: Any, x2: Any) -> Any:
-    """x1 / x2, in floating point for integers too."""
-    return m.divide(operand(x1), operand(x2))
+add = binary(m.add, "x1 + x2.")
+subtract = binary(m.subtract, "x1 - x2.")
+multiply = binary(m.multiply, "x1 * x2.")
+divide = binary(m.divide, "x1 / x2, in floating point for integers too.")
+true_divide = binary(m.divide, "x1 / x2, in floating point for integers too.", "true_divide")
 
 
 @public
@@ -56,16 +33,8 @@ def divide_no_nan(x1: Any, x2: Any) -> Any:
     return m.where(zero, 0.0, m.divide(x1, m.where(zero, 1.0, x2)))
 
 
-@public
-def floor_divide(x1: Any, x2: Any) -> Any:
-    """The largest whole number not above x1 / x2."""
-    return m.floor_divide(operand(x1), operand(x2))
-
-
-@public
-def mod(x1: Any, x2: Any) -> Any:
-    """The remainder of x1 / x2 with the sign of x2."""
-    return m.mod(operand(x1), operand(x2))
+floor_divide = binary(m.floor_divide, "The largest whole number not above x1 / x2.")
+mod = binary(m.mod, "The remainder of x1 / x2 with the sign of x2.")
 
 
 @public
@@ -76,40 +45,12 @@ def fmod(x1: Any, x2: Any) -> Any:
     return m.where(m.less(x1, 0), m.negative(rest), rest)
 
 
-@public
-def power(x1: Any, x2: Any) -> Any:
-    """x1 to the power of x2."""
-    return m.power(operand(x1), operand(x2))
-
-
-@public
-def negative(x: Any) -> Any:
-    """-x."""
-    return m.negative(value(x))
-
-
-@public
-def absolute(x: Any) -> Any:
-    """|x|."""
-    return m.abs(value(x))
-
-
-@public
-def abs(x: Any) -> Any:
-    """|x|."""
-    return m.abs(value(x))
-
-
-@public
-def fabs(x: Any) -> Any:
-    """|x| in floating point."""
-    return m.abs(as_float(x))
-
-
-@public
-def sign(x: Any) -> Any:
-    """-1, 0 or 1."""
-    return m.sign(value(x))
+power = binary(m.power, "x1 to the power of x2.")
+negative = unary(m.negative, "-x.")
+absolute = unary(m.abs, "|x|.", "absolute")
+abs = absolute
+fabs = unary_float(m.abs, "|x| in floating point.", "fabs")
+sign = unary(m.sign, "-1, 0 or 1.")
 
 
 @public
@@ -122,22 +63,9 @@ def signbit(x: Any) -> Any:
     return m.logical_or(below, m.logical_and(m.equal(x, 0), m.less(m.reciprocal(x), 0)))
 
 
-@public
-def reciprocal(x: Any) -> Any:
-    """1 / x."""
-    return m.reciprocal(as_float(x))
-
-
-@public
-def maximum(x1: Any, x2: Any) -> Any:
-    """The larger of x1 and x2; NaN if one is."""
-    return m.maximum(operand(x1), operand(x2))
-
-
-@public
-def minimum(x1: Any, x2: Any) -> Any:
-    """The smaller of x1 and x2; NaN if one is."""
-    return m.minimum(operand(x1), operand(x2))
+reciprocal = unary_float(m.reciprocal, "1 / x.")
+maximum = binary(m.maximum, "The larger of x1 and x2; NaN if one is.")
+minimum = binary(m.minimum, "The smaller of x1 and x2; NaN if one is.")
 
 
 @public
@@ -197,23 +125,9 @@ def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None)
 
 # --- powers, exponentials, logarithms
 
-
-@public
-def square(x: Any) -> Any:
-    """x * x."""
-    return m.square(value(x))
-
-
-@public
-def sqrt(x: Any) -> Any:
-    """The square root."""
-    return m.sqrt(as_float(x))
-
-
-@public
-def rsqrt(x: Any) -> Any:
-    """1 / sqrt(x)."""
-    return m.rsqrt(as_float(x))
+square = unary(m.square, "x * x.")
+sqrt = unary_float(m.sqrt, "The square root.")
+rsqrt = unary_float(m.rsqrt, "1 / sqrt(x).")
 
 
 @public
@@ -223,10 +137,7 @@ def cbrt(x: Any) -> Any:
     return m.multiply(m.sign(x), m.power(m.abs(x), 1.0 / 3.0))
 
 
-@public
-def exp(x: Any) -> Any:
-    """e to the power of x."""
-    return m.exp(as_float(x))
+exp = unary_float(m.exp, "e to the power of x.")
 
 
 @public
@@ -235,22 +146,9 @@ def exp2(x: Any) -> Any:
     return m.power(2.0, as_float(x))
 
 
-@public
-def expm1(x: Any) -> Any:
-    """exp(x) - 1, exact near 0."""
-    return m.expm1(as_float(x))
-
-
-@public
-def log(x: Any) -> Any:
-    """The natural logarithm."""
-    return m.log(as_float(x))
-
-
-@public
-def log1p(x: Any) -> Any:
-    """log(1 + x), exact near 0."""
-    return m.log1p(as_float(x))
+expm1 = unary_float(m.expm1, "exp(x) - 1, exact near 0.")
+log = unary_float(m.log, "The natural logarithm.")
+log1p = unary_float(m.log1p, "log(1 + x), exact near 0.")
 
 
 @public
@@ -289,10 +187,7 @@ def ldexp(x1: Any, x2: Any) -> Any:
     return m.multiply(as_float(x1), m.power(2.0, as_float(x2)))
 
 
-@public
-def erf(x: Any) -> Any:
-    """The error function."""
-    return m.erf(as_float(x))
+erf = unary_float(m.erf, "The error function.")
 
 
 @public
@@ -301,25 +196,13 @@ def erfc(x: Any) -> Any:
     return m.subtract(1.0, m.erf(as_float(x)))
 
 
-@public
-def erfinv(x: Any) -> Any:
-    """The inverse of the error function."""
-    return special.erfinv(as_float(x))
+erfinv = unary_float(special.erfinv, "The inverse of the error function.")
 
 
 # --- rounding
 
-
-@public
-def floor(x: Any) -> Any:
-    """The largest whole number not above x, in floating point."""
-    return m.floor(as_float(x))
-
-
-@public
-def ceil(x: Any) -> Any:
-    """The smallest whole number not below x, in floating point."""
-    return m.ceil(as_float(x))
+floor = unary_float(m.floor, "The largest whole number not above x, in floating point.")
+ceil = unary_float(m.ceil, "The smallest whole number not below x, in floating point.")
 
 
 @public
@@ -345,83 +228,19 @@ def round(x: Any, decimals: int = 0) -> Any:
 
 # --- comparisons and logic
 
-
-@public
-def equal(x1: Any, x2: Any) -> Any:
-    """x1 == x2."""
-    return m.equal(operand(x1), operand(x2))
-
-
-@public
-def not_equal(x1: Any, x2: Any) -> Any:
-    """x1 != x2."""
-    return m.not_equal(operand(x1), operand(x2))
-
-
-@public
-def less(x1: Any, x2: Any) -> Any:
-    """x1 < x2."""
-    return m.less(operand(x1), operand(x2))
-
-
-@public
-def less_equal(x1: Any, x2: Any) -> Any:
-    """x1 <= x2."""
-    return m.less_equal(operand(x1), operand(x2))
-
-
-@public
-def greater(x1: Any, x2: Any) -> Any:
-    """x1 > x2."""
-    return m.greater(operand(x1), operand(x2))
-
-
-@public
-def greater_equal(x1: Any, x2: Any) -> Any:
-    """x1 >= x2."""
-    return m.greater_equal(operand(x1), operand(x2))
-
-
-@public
-def logical_and(x1: Any, x2: Any) -> Any:
-    """Whether both are true (not 0)."""
-    return m.logical_and(operand(x1), operand(x2))
-
-
-@public
-def logical_or(x1: Any, x2: Any) -> Any:
-    """Whether one is true (not 0)."""
-    return m.logical_or(operand(x1), operand(x2))
-
-
-@public
-def logical_xor(x1: Any, x2: Any) -> Any:
-    """Whether exactly one is true (not 0)."""
-    return m.logical_xor(operand(x1), operand(x2))
-
-
-@public
-def logical_not(x: Any) -> Any:
-    """Whether x is false (0)."""
-    return m.logical_not(value(x))
-
-
-@public
-def isnan(x: Any) -> Any:
-    """Whether x is NaN."""
-    return m.isnan(value(x))
-
-
-@public
-def isinf(x: Any) -> Any:
-    """Whether x is infinite."""
-    return m.isinf(value(x))
-
-
-@public
-def isfinite(x: Any) -> Any:
-    """Whether x is neither infinite nor NaN."""
-    return m.isfinite(value(x))
+equal = binary(m.equal, "x1 == x2.")
+not_equal = binary(m.not_equal, "x1 != x2.")
+less = binary(m.less, "x1 < x2.")
+less_equal = binary(m.less_equal, "x1 <= x2.")
+greater = binary(m.greater, "x1 > x2.")
+greater_equal = binary(m.greater_equal, "x1 >= x2.")
+logical_and = binary(m.logical_and, "Whether both are true (not 0).")
+logical_or = binary(m.logical_or, "Whether one is true (not 0).")
+logical_xor = binary(m.logical_xor, "Whether exactly one is true (not 0).")
+logical_not = unary(m.logical_not, "Whether x is false (0).")
+isnan = unary(m.isnan, "Whether x is NaN.")
+isinf = unary(m.isinf, "Whether x is infinite.")
+isfinite = unary(m.isfinite, "Whether x is neither infinite nor NaN.")
 
 
 @public

@@ -6,6 +6,7 @@ data_format="channels_first". Out: the same layout and dtype. Sizes are known wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,11 +17,12 @@ from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.ops.convert import as_dtype, as_float, dtype_of, known_ints, value
 from zoo_keras.ops.elementwise import clip, round
 from zoo_keras.ops.indexing import take
-from zoo_keras.ops.products import tensordot
-from zoo_keras.ops.shaping import moveaxis, pad
+from zoo_keras.ops.products import matmul, tensordot
+from zoo_keras.ops.shaping import moveaxis, pad, reshape
 from zoo_keras.ops.symbolic import public
-from zoo_keras.primitives.interpolation import KERNELS, resize_axis
+from zoo_keras.primitives.resampling import taps
 
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
 _GREY = np.array([0.2989, 0.5870, 0.1140], np.float32)
 
 
@@ -63,42 +65,45 @@ def resize(
 ) -> Any:
     """Images of another (height, width): "nearest", "bilinear", "bicubic", "lanczos3", "lanczos5".
 
-    Raises UnsupportedError for antialias and for keeping the aspect ratio.
+    Raises UnsupportedError for keeping the aspect ratio.
 
     >>> ops.image.resize(images, (224, 224))
     """
     del fill_mode, fill_value
     images = value(images)
     height, width, _ = _axes("resize", images, data_format)
-    if interpolation not in ("nearest", *KERNELS):
+    if interpolation not in INTERPOLATIONS:
         raise ConfigError(
             f"image.resize: unknown interpolation. Received: {interpolation!r}. Use one of "
-            f"{', '.join(['nearest', *KERNELS])}."
+            f"{', '.join(INTERPOLATIONS)}."
         )
-    wanted = [("antialias", antialias), ("crop_to_aspect_ratio", crop_to_aspect_ratio),
-              ("pad_to_aspect_ratio", pad_to_aspect_ratio)]  # fmt: skip
-    if given := [name for name, asked in wanted if asked]:
+    if crop_to_aspect_ratio or pad_to_aspect_ratio:
         raise UnsupportedError(
-            f"image.resize: not supported. Received: {given} set. Resize without them, and crop or "
-            "pad with ops.image.crop_images and pad_images."
+            "image.resize: the aspect ratio is not kept. Received: crop_to_aspect_ratio="
+            f"{crop_to_aspect_ratio}, pad_to_aspect_ratio={pad_to_aspect_ratio}. Crop or pad with "
+            "ops.image.crop_images and pad_images."
         )
     sizes = dict(zip((height, width), known_ints(size, "size"), strict=True))
-    if interpolation == "nearest":
-        return _nearest(images, sizes)
 
-    def interpolated(x: Any) -> Any:
+    def resized(x: Any) -> Any:
         for axis, new in sizes.items():
-            x = resize_axis(x, axis % len(x.shape), new, interpolation)
+            x = resize_axis(x, axis % len(x.shape), new, interpolation, antialias)
         return x
 
-    return _in_floats(images, interpolated)
+    return resized(images) if interpolation == "nearest" else _in_floats(images, resized)
 
 
-def _nearest(images: Any, sizes: dict[int, int]) -> Any:
-    for axis, new in sizes.items():
-        old = images.shape[axis]
-        images = take(images, ((np.arange(new) + 0.5) * old / new).astype(np.int32), axis=axis)
-    return images
+def resize_axis(x: Any, axis: int, new: int, interpolation: str, antialias: bool = False) -> Any:
+    """x with `new` cells along an axis: picked for "nearest", else one product with weights."""
+    old = x.shape[axis]
+    if old == new and interpolation in ("nearest", "bilinear"):
+        return x
+    made = taps(old, new, interpolation, antialias)
+    if interpolation == "nearest":
+        return take(x, made.first.astype(np.int32), axis=axis)
+    rows, columns = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+    y = matmul(made.dense(old), reshape(x, (rows, old, columns)))
+    return reshape(y, (*x.shape[:axis], new, *x.shape[axis + 1 :]))
 
 
 @public

@@ -30,8 +30,9 @@ from zoo_keras.ops.shaping import moveaxis, ravel
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import elementwise as m
 from zoo_keras.primitives import index as ix
+from zoo_keras.primitives.arrays import broadcast_to, strided_slice, strided_slice_grad
 from zoo_keras.primitives.arrays import reshape as reshape_op
-from zoo_keras.primitives.arrays import strided_slice, strided_slice_grad
+from zoo_keras.primitives.reduce import reduce_max
 
 # --- by number along an axis
 
@@ -68,15 +69,9 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
     around = lambda s: (*s[:at], 1, *s[at + 1 :])  # noqa: E731
     if around(ids.shape) != around(x.shape):
         shape = np.broadcast_shapes(around(ids.shape), around(x.shape))
-        x = _stretched(x, (*shape[:at], x.shape[at], *shape[at + 1 :]))
-        ids = _stretched(ids, (*shape[:at], ids.shape[at], *shape[at + 1 :]))
+        x = broadcast_to(x, shape=(*shape[:at], x.shape[at], *shape[at + 1 :]))
+        ids = broadcast_to(ids, shape=(*shape[:at], ids.shape[at], *shape[at + 1 :]))
     return ix.take_along_axis(x, ids, axis=at)
-
-
-def _stretched(x: Any, shape: tuple[int, ...]) -> Any:
-    from zoo_keras.primitives.arrays import broadcast_to
-
-    return broadcast_to(x, shape=shape)
 
 
 # --- x[key]
@@ -316,8 +311,6 @@ def multi_hot(
     **kwargs: Any,
 ) -> Any:
     """1 at every class that occurs in a row of ids, 0 elsewhere."""
-    from zoo_keras.primitives.reduce import reduce_max
-
     num_classes = kwargs.pop("num_tokens", num_classes)
     if kwargs or num_classes is None:
         raise ConfigError(

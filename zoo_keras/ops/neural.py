@@ -12,7 +12,8 @@ import numpy as np
 
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor
-from zoo_keras.ops.convert import as_dtype, as_float, axes_in, axis_in, dtype_of, fuzz_factor, value
+from zoo_keras.ops.convert import as_dtype, as_float, axes_in, axis_in, dtype_of, fuzz_factor
+from zoo_keras.ops.plain import unary, unary_float
 from zoo_keras.ops.shaping import moveaxis, split
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import elementwise as m
@@ -22,14 +23,11 @@ from zoo_keras.primitives import sorting as scan
 from zoo_keras.primitives.arrays import reshape as reshape_op
 from zoo_keras.primitives.attention import MASKED, attention
 from zoo_keras.primitives.norm import layer_norm
+from zoo_keras.primitives.straight import straight
 
 # --- activations
 
-
-@public
-def relu(x: Any) -> Any:
-    """max(x, 0)."""
-    return m.relu(value(x))
+relu = unary(m.relu, "max(x, 0).")
 
 
 @public
@@ -77,10 +75,7 @@ def glu(x: Any, axis: int = -1) -> Any:
     return m.multiply(first, m.sigmoid(second))
 
 
-@public
-def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x))."""
-    return m.sigmoid(as_float(x))
+sigmoid = unary_float(m.sigmoid, "1 / (1 + exp(-x)).")
 
 
 @public
@@ -101,16 +96,10 @@ def log_sigmoid(x: Any) -> Any:
     return m.negative(m.softplus(m.negative(as_float(x))))
 
 
-@public
-def silu(x: Any) -> Any:
-    """x * sigmoid(x)."""
-    return smooth.silu(as_float(x))
+silu = unary_float(smooth.silu, "x * sigmoid(x).")
 
 
-@public
-def swish(x: Any) -> Any:
-    """x * sigmoid(x)."""
-    return silu(x)
+swish = silu
 
 
 @public
@@ -120,10 +109,7 @@ def hard_silu(x: Any) -> Any:
     return m.multiply(x, hard_sigmoid(x))
 
 
-@public
-def hard_swish(x: Any) -> Any:
-    """x * hard_sigmoid(x)."""
-    return hard_silu(x)
+hard_swish = hard_silu
 
 
 @public
@@ -132,10 +118,7 @@ def hard_tanh(x: Any) -> Any:
     return m.clip(as_float(x), low=-1.0, high=1.0)
 
 
-@public
-def softplus(x: Any) -> Any:
-    """log(1 + exp(x))."""
-    return m.softplus(as_float(x))
+softplus = unary_float(m.softplus, "log(1 + exp(x)).")
 
 
 @public
@@ -205,12 +188,14 @@ def _along(op: Any, x: Any, axis: Any) -> Any:
 
 
 @public
+@straight
 def softmax(x: Any, axis: Any = -1) -> Any:
     """exp(x) divided by its sum along the axis (an int, a tuple, or None for all)."""
     return _along(nn.softmax, x, axis)
 
 
 @public
+@straight
 def log_softmax(x: Any, axis: Any = -1) -> Any:
     """log(softmax(x)) without underflow."""
     return _along(nn.log_softmax, x, axis)

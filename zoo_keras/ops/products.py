@@ -11,8 +11,10 @@ from typing import Any
 
 from zoo_keras.errors import ShapeError, UnsupportedError
 from zoo_keras.ops.convert import as_dtype, as_float, axis_in, common_dtype, known_ints, value
+from zoo_keras.ops.indexing import get_item
+from zoo_keras.ops.plain import unary_float
 from zoo_keras.ops.reduction import norm, sum
-from zoo_keras.ops.shaping import moveaxis, ravel, stack, swapaxes, transpose, tril, triu
+from zoo_keras.ops.shaping import diagonal, moveaxis, ravel, stack, swapaxes, transpose, tril, triu
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import elementwise as m
 from zoo_keras.primitives import host_linalg as hl
@@ -162,8 +164,6 @@ def _labels(subscripts: str, ranks: list[int]) -> tuple[list[str], str]:
 
 def _single(x: Any, labels: str) -> tuple[Any, str]:
     """Repeated letters of one operand taken along their diagonal."""
-    from zoo_keras.ops.shaping import diagonal
-
     while len(set(labels)) < len(labels):
         name = next(c for c in labels if labels.count(c) > 1)
         first = labels.index(name)
@@ -238,8 +238,6 @@ def cross(
 
 
 def _part(x: Any, i: int) -> Any:
-    from zoo_keras.ops.indexing import get_item
-
     return get_item(x, (Ellipsis, i))
 
 
@@ -254,17 +252,8 @@ def cdist(x: Any, y: Any) -> Any:
 
 # --- factorisations, on the host
 
-
-@public
-def det(x: Any) -> Any:
-    """The determinant."""
-    return hl.det(as_float(x))
-
-
-@public
-def slogdet(x: Any) -> Any:
-    """(sign, logarithm of the absolute value) of the determinant."""
-    return hl.slogdet(as_float(x))
+det = unary_float(hl.det, "The determinant.")
+slogdet = unary_float(hl.slogdet, "(sign, logarithm of the absolute value) of the determinant.")
 
 
 @public
@@ -273,10 +262,7 @@ def logdet(x: Any) -> Any:
     return hl.slogdet(as_float(x))[1]
 
 
-@public
-def inv(x: Any) -> Any:
-    """The inverse matrix."""
-    return hl.inv(as_float(x))
+inv = unary_float(hl.inv, "The inverse matrix.")
 
 
 @public
@@ -333,10 +319,7 @@ def svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
     return found if compute_uv else found[1]
 
 
-@public
-def eigh(x: Any) -> Any:
-    """(values, vectors) of a symmetric matrix, smallest value first."""
-    return hl.eigh(as_float(x))
+eigh = unary_float(hl.eigh, "(values, vectors) of a symmetric matrix, smallest value first.")
 
 
 @public

@@ -22,12 +22,14 @@ from zoo_keras.ops.convert import (
     operand,
     value,
 )
+from zoo_keras.ops.elementwise import isclose
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import elementwise as m
 from zoo_keras.primitives import reduce
 from zoo_keras.primitives.arrays import broadcast_to as broadcast_op
 from zoo_keras.primitives.arrays import reshape as reshape_op
 from zoo_keras.primitives.host import quantile as quantile_op
+from zoo_keras.primitives.host import singular_norm
 
 
 def _reduce(op: Any, x: Any, axis: Any, keepdims: bool) -> Any:
@@ -348,8 +350,6 @@ def _matrix_norm(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any
         sums = sum(m.abs(x), first, keepdims=True)
         found = (amax if ord > 0 else amin)(sums, second, keepdims=True)
     else:
-        from zoo_keras.primitives.host import singular_norm
-
         found = singular_norm(x, ord=ord, axes=axes)
     kept = [d for i, d in enumerate(x.shape) if i not in axes]
     return found if keepdims else reshape_op(found, shape=kept)
@@ -379,8 +379,6 @@ def allclose(
     x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Any:
     """Whether all elements are close to each other (isclose)."""
-    from zoo_keras.ops.elementwise import isclose
-
     return all(isclose(x1, x2, rtol, atol, equal_nan))
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras import dtypes
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.ops.convert import (
+    alike,
     as_dtype,
     axes_in,
     axis_in,
@@ -21,6 +21,7 @@ from zoo_keras.ops.convert import (
     known_int,
     known_ints,
     operand,
+    stacked,
     value,
 )
 from zoo_keras.ops.symbolic import public
@@ -179,28 +180,17 @@ def cut_out(x: Any, axis: int, begin: int, end: int) -> Any:
 # --- several tensors
 
 
-def _alike(xs: Any) -> list[Any]:
-    """The tensors in one dtype."""
-    values = [value(x) for x in xs]
-    dtype = dtypes.promote(*[dtype_of(v) for v in values])
-    return [as_dtype(v, dtype) for v in values]
-
-
 @public
 def concatenate(xs: Any, axis: int = 0) -> Any:
     """The tensors one after the other along an axis."""
-    values = _alike(xs)
+    values = alike(xs)
     return concatenate_op(*values, axis=axis_in(axis, len(values[0].shape)))
 
 
 @public
 def stack(x: Any, axis: int = 0) -> Any:
     """The tensors side by side along a new axis."""
-    values = _alike(x)
-    axis = axis_in(axis, len(values[0].shape) + 1)
-    shapes = [(*v.shape[:axis], 1, *v.shape[axis:]) for v in values]
-    rows = [reshape_op(v, shape=s) for v, s in zip(values, shapes, strict=True)]
-    return concatenate_op(*rows, axis=axis) if len(rows) > 1 else rows[0]
+    return stacked(x, axis)
 
 
 @public
@@ -220,21 +210,21 @@ def unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
 @public
 def hstack(xs: Any) -> Any:
     """Side by side: along axis 1, vectors along axis 0."""
-    values = [v if len(v.shape) else reshape_op(v, shape=(1,)) for v in _alike(xs)]
+    values = [v if len(v.shape) else reshape_op(v, shape=(1,)) for v in alike(xs)]
     return concatenate_op(*values, axis=0 if len(values[0].shape) == 1 else 1)
 
 
 @public
 def vstack(xs: Any) -> Any:
     """One below the other: along axis 0, vectors as rows."""
-    values = [v if len(v.shape) > 1 else reshape_op(v, shape=(1, -1)) for v in _alike(xs)]
+    values = [v if len(v.shape) > 1 else reshape_op(v, shape=(1, -1)) for v in alike(xs)]
     return concatenate_op(*values, axis=0)
 
 
 @public
 def dstack(xs: Any) -> Any:
     """One behind the other: along axis 2, vectors as (1, n, 1)."""
-    return concatenate_op(*[_deep(v) for v in _alike(xs)], axis=2)
+    return concatenate_op(*[_deep(v) for v in alike(xs)], axis=2)
 
 
 def _deep(x: Any) -> Any:

@@ -7,6 +7,7 @@ result does (unique, histogram edges) work outside a trace only.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from zoo_keras.ops.convert import (
     known_int,
     value,
 )
+from zoo_keras.ops.plain import binary, named
 from zoo_keras.ops.shaping import ravel, stack
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import elementwise as m
@@ -31,8 +33,10 @@ from zoo_keras.primitives import sorting as scan
 from zoo_keras.primitives.arrays import flip as flip_op
 from zoo_keras.primitives.arrays import reshape as reshape_op
 from zoo_keras.primitives.arrays import strided_slice
+from zoo_keras.primitives.conv import conv
 from zoo_keras.primitives.index import scatter_add
 from zoo_keras.primitives.index import take_along_axis as take_along_axis_op
+from zoo_keras.primitives.products import matmul
 
 
 def _flat_or_axis(x: Any, axis: int | None) -> tuple[Any, int]:
@@ -229,8 +233,6 @@ def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
 @public
 def correlate(x1: Any, x2: Any, mode: str = "valid") -> Any:
     """The cross-correlation of two vectors: numpy.correlate."""
-    from zoo_keras.primitives.conv import conv
-
     x1, x2 = value(x1), value(x2)
     dtype = dtypes.promote(dtype_of(x1), dtype_of(x2), "float32")
     (n, k), swapped = (x1.shape[0], x2.shape[0]), False
@@ -250,8 +252,6 @@ def correlate(x1: Any, x2: Any, mode: str = "valid") -> Any:
 @public
 def corrcoef(x: Any) -> Any:
     """Pearson's correlation of the rows with each other."""
-    from zoo_keras.primitives.products import matmul
-
     x = value(x)
     x = as_dtype(x, dtypes.promote(dtype_of(x), "float32"))
     x = m.subtract(x, reduce.reduce_mean(x, axes=(1,), keepdims=True))
@@ -291,54 +291,28 @@ def segment_sum(
     return _between(scatter_add(empty, column, data), 0, 0, count)
 
 
-def _segment(kind: str, data: Any, segment_ids: Any, num_segments: Any) -> Any:
-    data, ids, count = _segments(data, segment_ids, num_segments)
-    return host.segment_reduce(data, ids, kind=kind, segments=count)
+def _segments_by(kind: str, doc: str) -> Callable[..., Any]:
+    """A reduction of segments, which runs on the host and has no gradient."""
+
+    def function(
+        data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
+    ) -> Any:
+        data, ids, count = _segments(data, segment_ids, num_segments)
+        return host.segment_reduce(data, ids, kind=kind, segments=count)
+
+    return named(function, f"segment_{kind}", f"The {doc} of the rows with each segment id.")
 
 
-@public
-def segment_max(
-    data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
-) -> Any:
-    """The largest of the rows with each segment id; on the host, without gradient."""
-    return _segment("max", data, segment_ids, num_segments)
-
-
-@public
-def segment_min(
-    data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
-) -> Any:
-    """The smallest of the rows with each segment id; on the host, without gradient."""
-    return _segment("min", data, segment_ids, num_segments)
-
-
-@public
-def segment_prod(
-    data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
-) -> Any:
-    """The product of the rows with each segment id; on the host, without gradient."""
-    return _segment("prod", data, segment_ids, num_segments)
+segment_max = _segments_by("max", "largest")
+segment_min = _segments_by("min", "smallest")
+segment_prod = _segments_by("prod", "product")
 
 
 # --- whole numbers and rare functions
 
-
-@public
-def gcd(x1: Any, x2: Any) -> Any:
-    """The greatest common divisor."""
-    return host.gcd(value(x1), value(x2))
-
-
-@public
-def lcm(x1: Any, x2: Any) -> Any:
-    """The least common multiple."""
-    return host.lcm(value(x1), value(x2))
-
-
-@public
-def nextafter(x1: Any, x2: Any) -> Any:
-    """The next floating number after x1 towards x2."""
-    return host.nextafter(value(x1), value(x2))
+gcd = binary(host.gcd, "The greatest common divisor.")
+lcm = binary(host.lcm, "The least common multiple.")
+nextafter = binary(host.nextafter, "The next floating number after x1 towards x2.")
 
 
 @public

@@ -8,48 +8,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from zoo_keras.ops.convert import as_float, operand, value
+from zoo_keras.ops.convert import as_float, value
+from zoo_keras.ops.plain import bits, unary, unary_float
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import bitwise, special
 from zoo_keras.primitives import elementwise as m
 
 # --- trigonometry
 
-
-@public
-def sin(x: Any) -> Any:
-    """The sine of x radians."""
-    return m.sin(as_float(x))
-
-
-@public
-def cos(x: Any) -> Any:
-    """The cosine of x radians."""
-    return m.cos(as_float(x))
-
-
-@public
-def tan(x: Any) -> Any:
-    """The tangent of x radians."""
-    return special.tan(as_float(x))
-
-
-@public
-def arcsin(x: Any) -> Any:
-    """The angle whose sine is x."""
-    return special.arcsin(as_float(x))
-
-
-@public
-def arccos(x: Any) -> Any:
-    """The angle whose cosine is x."""
-    return special.arccos(as_float(x))
-
-
-@public
-def arctan(x: Any) -> Any:
-    """The angle whose tangent is x."""
-    return special.arctan(as_float(x))
+sin = unary_float(m.sin, "The sine of x radians.")
+cos = unary_float(m.cos, "The cosine of x radians.")
+tan = unary_float(special.tan, "The tangent of x radians.")
+arcsin = unary_float(special.arcsin, "The angle whose sine is x.")
+arccos = unary_float(special.arccos, "The angle whose cosine is x.")
+arctan = unary_float(special.arctan, "The angle whose tangent is x.")
 
 
 @public
@@ -58,40 +30,12 @@ def arctan2(x1: Any, x2: Any) -> Any:
     return special.arctan2(as_float(x1), as_float(x2))
 
 
-@public
-def sinh(x: Any) -> Any:
-    """The hyperbolic sine."""
-    return special.sinh(as_float(x))
-
-
-@public
-def cosh(x: Any) -> Any:
-    """The hyperbolic cosine."""
-    return special.cosh(as_float(x))
-
-
-@public
-def tanh(x: Any) -> Any:
-    """The hyperbolic tangent."""
-    return m.tanh(as_float(x))
-
-
-@public
-def arcsinh(x: Any) -> Any:
-    """The inverse of sinh."""
-    return special.arcsinh(as_float(x))
-
-
-@public
-def arccosh(x: Any) -> Any:
-    """The inverse of cosh."""
-    return special.arccosh(as_float(x))
-
-
-@public
-def arctanh(x: Any) -> Any:
-    """The inverse of tanh."""
-    return special.arctanh(as_float(x))
+sinh = unary_float(special.sinh, "The hyperbolic sine.")
+cosh = unary_float(special.cosh, "The hyperbolic cosine.")
+tanh = unary_float(m.tanh, "The hyperbolic tangent.")
+arcsinh = unary_float(special.arcsinh, "The inverse of sinh.")
+arccosh = unary_float(special.arccosh, "The inverse of cosh.")
+arctanh = unary_float(special.arctanh, "The inverse of tanh.")
 
 
 @public
@@ -131,15 +75,12 @@ def imag(x: Any) -> Any:
 
 
 @public
-def conj(x: Any) -> Any:
-    """The complex conjugate: x itself."""
-    return value(x)
-
-
-@public
 def conjugate(x: Any) -> Any:
     """The complex conjugate: x itself."""
     return value(x)
+
+
+conj = conjugate
 
 
 @public
@@ -152,50 +93,16 @@ def angle(x: Any) -> Any:
 # --- bits
 
 
-@public
-def bitwise_and(x: Any, y: Any) -> Any:
-    """The bits that both integers have."""
-    return bitwise.bitwise_and(operand(x), operand(y))
-
-
-@public
-def bitwise_or(x: Any, y: Any) -> Any:
-    """The bits that one of the integers has."""
-    return bitwise.bitwise_or(operand(x), operand(y))
-
-
-@public
-def bitwise_xor(x: Any, y: Any) -> Any:
-    """The bits that exactly one of the integers has."""
-    return bitwise.bitwise_xor(operand(x), operand(y))
-
-
-@public
-def bitwise_not(x: Any) -> Any:
-    """Every bit of an integer turned."""
-    return bitwise.bitwise_not(value(x))
-
-
-@public
-def bitwise_invert(x: Any) -> Any:
-    """Every bit of an integer turned."""
-    return bitwise.bitwise_not(value(x))
-
-
-@public
-def left_shift(x: Any, y: Any) -> Any:
-    """x * 2**y for integers."""
-    return bitwise.left_shift(operand(x), operand(y))
-
-
-@public
-def right_shift(x: Any, y: Any) -> Any:
-    """The bits of x moved y places down."""
-    return bitwise.right_shift(operand(x), operand(y))
+bitwise_and = bits(bitwise.bitwise_and, "The bits that both integers have.")
+bitwise_or = bits(bitwise.bitwise_or, "The bits that one of the integers has.")
+bitwise_xor = bits(bitwise.bitwise_xor, "The bits that exactly one of the integers has.")
+bitwise_not = unary(bitwise.bitwise_not, "Every bit of an integer turned.")
+bitwise_invert = unary(bitwise.bitwise_not, "Every bit of an integer turned.", "bitwise_invert")
+left_shift = bits(bitwise.left_shift, "x * 2**y for integers.")
+right_shift = bits(bitwise.right_shift, "The bits of x moved y places down.")
 
 
 bitwise_left_shift, bitwise_right_shift = left_shift, right_shift
-
 
 __all__ = [
     "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh",

@@ -13,6 +13,7 @@ import numpy as np
 from zoo_keras.dtypes import is_float
 from zoo_keras.errors import UnsupportedError
 from zoo_keras.graph import Node, Tensor, constant, scope, topological
+from zoo_keras.primitives.arrays import sum_to
 from zoo_keras.primitives.op import registry
 
 Cotangents = dict[Tensor, Tensor]
@@ -69,24 +70,9 @@ def _through(node: Node, active: set[int], cotangents: Cotangents) -> None:
         sent = node.op.grad(g, y, *node.inputs, **node.attrs, **inner)
     for tensor, gradient in zip(node.inputs, sent, strict=True):
         if gradient is not None and id(tensor.node) in active and is_float(tensor.dtype):
-            _accumulate(cotangents, tensor, sum_to_shape(gradient, tensor.shape))
+            _accumulate(cotangents, tensor, sum_to(gradient, tensor.shape))
 
 
 def _accumulate(cotangents: Cotangents, tensor: Tensor, gradient: Tensor) -> None:
     before = cotangents.get(tensor)
     cotangents[tensor] = gradient if before is None else registry["add"](before, gradient)
-
-
-def sum_to_shape(gradient: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Undo broadcasting: sum over the axes that were stretched or put in front."""
-    extra = gradient.ndim - len(shape)
-    stretched = [
-        i for i, d in enumerate(gradient.shape) if d != 1 and (i < extra or shape[i - extra] == 1)
-    ]
-    if stretched:
-        gradient = registry["reduce_sum"](gradient, axes=tuple(stretched), keepdims=True)
-    if extra > 0:
-        gradient = registry["reshape"](gradient, shape=gradient.shape[extra:])
-    if gradient.shape != shape:  # a rule may give one number for all elements
-        gradient = registry["broadcast_to"](gradient, shape=shape)
-    return gradient

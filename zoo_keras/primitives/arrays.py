@@ -117,13 +117,15 @@ def _broadcast_shape(x: Spec, *, shape: Ints) -> Spec:
 
 
 def sum_to(g: Any, shape: Ints) -> Any:
-    """The sum of g over the axes along which `shape` was broadcast to g's shape."""
+    """Broadcasting undone: the sum of g over the axes that were stretched or put in front."""
     lead = len(g.shape) - len(shape)
-    axes = [*range(lead)]
-    axes += [i + lead for i, d in enumerate(shape) if d == 1 and g.shape[i + lead] != 1]
+    axes = [i for i, d in enumerate(g.shape) if d != 1 and (i < lead or shape[i - lead] == 1)]
     if axes:
-        g = registry["reduce_sum"](g, axes=tuple(axes), keepdims=False)
-    return reshape(g, shape=tuple(shape)) if tuple(g.shape) != tuple(shape) else g
+        g = registry["reduce_sum"](g, axes=tuple(axes), keepdims=True)
+    if lead > 0:
+        g = reshape(g, shape=tuple(g.shape[lead:]))
+    # A rule may give one number for all elements.
+    return g if tuple(g.shape) == tuple(shape) else broadcast_to(g, shape=tuple(shape))
 
 
 @op(

@@ -14,23 +14,13 @@ import numpy as np
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.primitives.arrays import broadcast_to, named, reshape
-from zoo_keras.primitives.op import Sample, op
+from zoo_keras.primitives.norm import check_channels, plus
+from zoo_keras.primitives.op import Sample, all_float32, op
 from zoo_keras.primitives.row_rules import first_input, last_axis_of_first
 
 
-def _float32(*specs: Spec) -> bool:
-    return all(s.dtype == "float32" for s in specs)
-
-
-def _check(x: Spec, *vectors: Spec) -> None:
-    if not x.shape:
-        raise ShapeError("x must have at least one axis.")
-    if any(v.shape != x.shape[-1:] for v in vectors):
-        raise ShapeError(f"one number is needed for each of the {x.shape[-1]} channels.")
-
-
 def _rms_shape(x: Spec, gamma: Spec, *, epsilon: float) -> tuple[Spec, Spec]:
-    _check(x, gamma)
+    check_channels(x, gamma)
     return x, Spec(x.shape[:-1], x.dtype)
 
 
@@ -39,8 +29,7 @@ def _rms_backward(g: Any, y: Any, x: Any, gamma: Any, *, epsilon: float) -> tupl
     dx, dgamma = (None, None) if gy is None else rms_norm_grad(gy, x, gamma, rstd)
     if grstd is not None:  # rstd = (mean square + epsilon) ** -0.5
         factor = grstd * rstd * rstd * rstd * (-1.0 / max(x.shape[-1], 1))
-        more = x * reshape(factor, shape=(*x.shape[:-1], 1))
-        dx = more if dx is None else dx + more
+        dx = plus(dx, x * reshape(factor, shape=(*x.shape[:-1], 1)))
     return dx, dgamma
 
 
@@ -53,7 +42,7 @@ _ROWS = [(4, 3), (2, 5, 7), (33, 20), (1, 6), (5, 1), (70, 65)]
     shape=_rms_shape,
     grad=_rms_backward,
     attrs_to_c=named("epsilon"),
-    dtypes=_float32,
+    dtypes=all_float32,
     samples=[Sample([s, s[-1:]], {"epsilon": 1e-3}) for s in [*_ROWS, (0, 4), (3, 0)]],
 )
 def rms_norm(x: np.ndarray, gamma: np.ndarray, *, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +57,7 @@ def rms_norm(x: np.ndarray, gamma: np.ndarray, *, epsilon: float) -> tuple[np.nd
 
 
 def _rms_grad_shape(g: Spec, x: Spec, gamma: Spec, rstd: Spec) -> tuple[Spec, Spec]:
-    _check(x, gamma)
+    check_channels(x, gamma)
     if g.shape != x.shape or rstd.shape != x.shape[:-1]:
         raise ShapeError("g must look like x, and rstd like x without its last axis.")
     return x, gamma
@@ -77,7 +66,7 @@ def _rms_grad_shape(g: Spec, x: Spec, gamma: Spec, rstd: Spec) -> tuple[Spec, Sp
 @op(
     kernel=True,
     shape=_rms_grad_shape,
-    dtypes=_float32,
+    dtypes=all_float32,
     samples=[Sample([s, s, s[-1:], s[:-1]], low=0.1) for s in [*_ROWS, (0, 4), (3, 0)]],
 )
 def rms_norm_grad(
@@ -93,7 +82,7 @@ def rms_norm_grad(
 def _group_shape(
     x: Spec, gamma: Spec, beta: Spec, *, groups: int, epsilon: float
 ) -> tuple[Spec, ...]:
-    _check(x, gamma, beta)
+    check_channels(x, gamma, beta)
     if len(x.shape) < 2 or groups < 1 or x.shape[-1] % groups:
         raise ShapeError(f"x needs a batch axis, and channels that groups={groups} divides.")
     statistic = Spec((x.shape[0], groups), x.dtype)
@@ -123,11 +112,9 @@ def _group_backward(
 
     if grstd is not None:
         factor = spread(grstd * rstd * rstd * rstd * (-1.0 / count))
-        more = (x - spread(mean)) * factor
-        dx = more if dx is None else dx + more
+        dx = plus(dx, (x - spread(mean)) * factor)
     if gmean is not None:
-        more = spread(gmean * (1.0 / count))
-        dx = more if dx is None else dx + more
+        dx = plus(dx, spread(gmean * (1.0 / count)))
     return dx, dgamma, dbeta
 
 
@@ -141,7 +128,7 @@ _GROUPS += [((0, 3, 4), 2), ((3, 130, 32), 4)]
     shape=_group_shape,
     grad=_group_backward,
     attrs_to_c=named("epsilon"),
-    dtypes=_float32,
+    dtypes=all_float32,
     samples=[Sample([s, s[-1:], s[-1:]], {"groups": k, "epsilon": 1e-3}) for s, k in _GROUPS],
 )
 def group_norm(
@@ -163,7 +150,7 @@ def group_norm(
 def _group_grad_shape(
     g: Spec, x: Spec, gamma: Spec, mean: Spec, rstd: Spec
 ) -> tuple[Spec, Spec, Spec]:
-    _check(x, gamma)
+    check_channels(x, gamma)
     if g.shape != x.shape or mean.shape != rstd.shape or mean.shape[:1] != x.shape[:1]:
         raise ShapeError("g must look like x; mean and rstd are (samples, groups).")
     return x, gamma, gamma
@@ -172,7 +159,7 @@ def _group_grad_shape(
 @op(
     kernel=True,
     shape=_group_grad_shape,
-    dtypes=_float32,
+    dtypes=all_float32,
     samples=[Sample([s, s, s[-1:], (s[0], k), (s[0], k)], low=0.1) for s, k in _GROUPS],
 )
 def group_norm_grad(

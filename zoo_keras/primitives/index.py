@@ -36,6 +36,15 @@ def check_ids(ids: np.ndarray, rows: int) -> None:
         )
 
 
+def _with_ids(floats: tuple[int, ...], below: int, ids: tuple[int, ...], **attrs: Any) -> Sample:
+    """Floats and ids of these shapes."""
+
+    def make(rng: np.random.Generator) -> list[np.ndarray]:
+        return [rng.normal(size=floats).astype("f4"), rng.integers(0, below, ids).astype("int32")]
+
+    return Sample((), attrs, make=make)
+
+
 def _gathered(table: Spec, ids: Spec) -> Spec:
     _integer("ids", ids)
     if not table.shape:
@@ -50,10 +59,10 @@ def _gathered(table: Spec, ids: Spec) -> Spec:
     grad=lambda g, y, table, ids: (gather_grad(g, ids, rows=table.shape[0]), None),
     dtypes=lambda table, ids: movable(table) and ids.dtype in IDS,
     samples=[
-        Sample((), make=lambda rng: [rng.normal(size=(7, 3)).astype("f4"), _ids(rng, 7, (2, 5))]),
-        Sample((), make=lambda rng: [rng.normal(size=(4,)).astype("f4"), _ids(rng, 4, (6,))]),
-        Sample((), make=lambda rng: [rng.normal(size=(5, 2, 3)).astype("f4"), _ids(rng, 5, ())]),
-        Sample((), make=lambda rng: [rng.normal(size=(5, 9)).astype("f4"), _ids(rng, 5, (0, 2))]),
+        _with_ids((7, 3), 7, (2, 5)),
+        _with_ids((4,), 4, (6,)),
+        _with_ids((5, 2, 3), 5, ()),
+        _with_ids((5, 9), 5, (0, 2)),
     ],
 )
 def gather(table: np.ndarray, ids: np.ndarray) -> np.ndarray:
@@ -63,10 +72,6 @@ def gather(table: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """
     check_ids(ids, table.shape[0])
     return table[ids]
-
-
-def _ids(rng: np.random.Generator, rows: int, shape: tuple[int, ...]) -> np.ndarray:
-    return rng.integers(0, rows, shape).astype("int32")
 
 
 def _row_shape(g: Spec, ids: Spec) -> tuple[int, ...]:
@@ -87,21 +92,9 @@ def _float_rows(g: Spec, ids: Spec) -> bool:
     attrs_to_c=lambda attrs, ins, outs: [],
     dtypes=_float_rows,
     samples=[
-        Sample(
-            (),
-            {"rows": 7},
-            make=lambda rng: [rng.normal(size=(2, 5, 3)).astype("f4"), _ids(rng, 7, (2, 5))],
-        ),
-        Sample(
-            (),
-            {"rows": 3},
-            make=lambda rng: [rng.normal(size=(40,)).astype("f4"), _ids(rng, 3, (40,))],
-        ),
-        Sample(
-            (),
-            {"rows": 4},
-            make=lambda rng: [rng.normal(size=(0, 3)).astype("f4"), _ids(rng, 4, (0,))],
-        ),
+        _with_ids((2, 5, 3), 7, (2, 5), rows=7),
+        _with_ids((40,), 3, (40,), rows=3),
+        _with_ids((0, 3), 4, (0,), rows=4),
     ],
 )
 def gather_grad(g: np.ndarray, ids: np.ndarray, *, rows: int) -> np.ndarray:
@@ -122,11 +115,8 @@ def _touched_rows(g: Spec, ids: Spec) -> tuple[Spec, Spec, Spec]:
     shape=_touched_rows,
     dtypes=_float_rows,
     samples=[
-        Sample(
-            (),
-            make=lambda rng: [rng.normal(size=(3, 5, 2)).astype("f4"), _ids(rng, 6, (3, 5))],
-        ),
-        Sample((), make=lambda rng: [rng.normal(size=(0, 3)).astype("f4"), _ids(rng, 4, (0,))]),
+        _with_ids((3, 5, 2), 6, (3, 5)),
+        _with_ids((0, 3), 4, (0,)),
     ],
 )
 def gather_grad_rows(g: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -182,13 +172,7 @@ def _along_axis(x: Spec, ids: Spec, *, axis: int) -> Spec:
         take_along_axis_grad(g, ids, shape=x.shape, axis=axis),
         None,
     ),
-    samples=[
-        Sample(
-            (),
-            {"axis": 1},
-            make=lambda rng: [rng.normal(size=(3, 5)).astype("f4"), _ids(rng, 5, (3, 2))],
-        )
-    ],
+    samples=[_with_ids((3, 5), 5, (3, 2), axis=1)],
 )
 def take_along_axis(x: np.ndarray, ids: np.ndarray, *, axis: int) -> np.ndarray:
     """numpy's take_along_axis: the element of x at each id of the axis, other indices kept."""
@@ -230,12 +214,7 @@ def _at_places(x: Spec, indices: Spec) -> tuple[int, ...]:
 @op(
     shape=lambda x, indices: Spec(_at_places(x, indices), x.dtype),
     grad=lambda g, y, x, indices: (gather_nd_grad(g, indices, shape=x.shape), None),
-    samples=[
-        Sample(
-            (),
-            make=lambda rng: [rng.normal(size=(4, 4, 2)).astype("f4"), _ids(rng, 4, (3, 2))],
-        )
-    ],
+    samples=[_with_ids((4, 4, 2), 4, (3, 2))],
 )
 def gather_nd(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """Slices of x: indices (..., k) name a place in x's first k axes -> (...) + x.shape[k:]."""
@@ -245,13 +224,7 @@ def gather_nd(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
 @op(
     shape=lambda g, indices, *, shape: Spec(tuple(shape), g.dtype),
     grad=lambda g, y, g0, indices, *, shape: (gather_nd(g, indices), None),
-    samples=[
-        Sample(
-            (),
-            {"shape": (4, 4, 2)},
-            make=lambda rng: [rng.normal(size=(3, 2)).astype("f4"), _ids(rng, 4, (3, 2))],
-        )
-    ],
+    samples=[_with_ids((3, 2), 4, (3, 2), shape=(4, 4, 2))],
 )
 def gather_nd_grad(g: np.ndarray, indices: np.ndarray, *, shape: Sequence[int]) -> np.ndarray:
     """Zeros of `shape` to which g is added at the places that gather_nd reads."""

@@ -13,27 +13,28 @@ import numpy as np
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.primitives.arrays import broadcast_to, named, reshape
-from zoo_keras.primitives.op import Sample, op
+from zoo_keras.primitives.op import Sample, all_float32, op
 from zoo_keras.primitives.row_rules import last_axis_of_first
 
 
-def _check_channels(x: Spec, *vectors: Spec) -> None:
+def check_channels(x: Spec, *vectors: Spec) -> None:
     if not x.shape:
         raise ShapeError("x must have at least one axis.")
     if any(v.shape != x.shape[-1:] for v in vectors):
         raise ShapeError(f"one number is needed for each of the {x.shape[-1]} channels.")
 
 
+def plus(a: Any, b: Any) -> Any:
+    """The sum of two gradients, of which the first may be None."""
+    return b if a is None else a + b
+
+
 def _batch_shape(x: Spec, gamma: Spec, beta: Spec, *, epsilon: float, axis: int = -1) -> Any:
-    _check_channels(x, gamma, beta)
+    check_channels(x, gamma, beta)
     if axis not in (-1, len(x.shape) - 1):
         raise ShapeError(f"axis={axis} is not the last axis; transpose x first.")
     statistic = Spec(x.shape[-1:], x.dtype)
     return x, statistic, statistic
-
-
-def _float32(*specs: Spec) -> bool:
-    return all(s.dtype == "float32" for s in specs)
 
 
 def _batch_backward(
@@ -41,16 +42,13 @@ def _batch_backward(
 ) -> tuple[Any, ...]:
     (gy, gmean, gvariance), (_, mean, variance) = g, y
     rows = max(x.size // max(x.shape[-1], 1), 1)
-    if gy is None:
-        dx, dgamma, dbeta = None, None, None
-    else:
+    dx = dgamma = dbeta = None
+    if gy is not None:
         dx, dgamma, dbeta = batch_norm_grad(gy, x, gamma, mean, variance, epsilon=epsilon)
     if gvariance is not None:
-        more = (x - mean) * (gvariance * (2.0 / rows))
-        dx = more if dx is None else dx + more
+        dx = plus(dx, (x - mean) * (gvariance * (2.0 / rows)))
     if gmean is not None:
-        more = broadcast_to(gmean * (1.0 / rows), shape=x.shape)
-        dx = more if dx is None else dx + more
+        dx = plus(dx, broadcast_to(gmean * (1.0 / rows), shape=x.shape))
     return dx, dgamma, dbeta
 
 
@@ -62,7 +60,7 @@ _SHAPES = [(4, 3), (2, 5, 7), (3, 2, 3, 16), (33, 20), (1, 6), (5, 1)]
     shape=_batch_shape,
     grad=_batch_backward,
     attrs_to_c=named("epsilon"),
-    dtypes=_float32,
+    dtypes=all_float32,
     samples=[Sample([s, s[-1:], s[-1:]], {"epsilon": 1e-3, "axis": -1}) for s in _SHAPES],
 )
 def batch_norm(
@@ -82,7 +80,7 @@ def batch_norm(
 def _batch_grad_shape(
     g: Spec, x: Spec, gamma: Spec, mean: Spec, variance: Spec, *, epsilon: float
 ) -> tuple[Spec, ...]:
-    _check_channels(x, gamma, mean, variance)
+    check_channels(x, gamma, mean, variance)
     if g.shape != x.shape:
         raise ShapeError("g and x must have one shape.")
     return x, gamma, gamma
@@ -92,7 +90,7 @@ def _batch_grad_shape(
     kernel=True,
     shape=_batch_grad_shape,
     attrs_to_c=named("epsilon"),
-    dtypes=_float32,
+    dtypes=all_float32,
     samples=[
         Sample([s, s, s[-1:], s[-1:], s[-1:]], {"epsilon": 1e-3}, low=0.1, high=1.0)
         for s in _SHAPES
@@ -125,7 +123,7 @@ def _relu_shape(x: Spec, gamma: Spec, beta: Spec, *residual: Spec, epsilon: floa
 @op(
     kernel=True,
     shape=_relu_shape,
-    dtypes=_float32,
+    dtypes=all_float32,
     samples=[Sample([s, s[-1:], s[-1:], *more], {"epsilon": 1e-3})
              for s in _SHAPES for more in ([], [s])],
 )  # fmt: skip
@@ -151,7 +149,7 @@ def _relu_grad_shape(
     kernel=True,
     shape=_relu_grad_shape,
     attrs_to_c=named("epsilon"),
-    dtypes=_float32,
+    dtypes=all_float32,
     samples=[
         Sample([s] * 3 + [s[-1:]] * 3, {"epsilon": 1e-3, "residual": residual}, low=0.1, high=1.0)
         for s in _SHAPES
@@ -176,7 +174,7 @@ def batch_norm_relu_grad(
 
 
 def _layer_shape(x: Spec, gamma: Spec, beta: Spec, *, epsilon: float) -> tuple[Spec, ...]:
-    _check_channels(x, gamma, beta)
+    check_channels(x, gamma, beta)
     statistic = Spec(x.shape[:-1], x.dtype)
     return x, statistic, statistic
 
@@ -185,19 +183,15 @@ def _layer_backward(
     g: Any, y: Any, x: Any, gamma: Any, beta: Any, *, epsilon: float
 ) -> tuple[Any, ...]:
     (gy, gmean, grstd), (_, mean, rstd) = g, y
-    if gy is None:
-        dx, dgamma, dbeta = None, None, None
-    else:
+    dx = dgamma = dbeta = None
+    if gy is not None:
         dx, dgamma, dbeta = layer_norm_grad(gy, x, gamma, mean, rstd)
-    column = (*x.shape[:-1], 1)
+    column, share = (*x.shape[:-1], 1), 1.0 / max(x.shape[-1], 1)
     if grstd is not None:  # rstd = (variance + epsilon) ** -0.5
-        factor = reshape(grstd * rstd * rstd * rstd * (-1.0 / max(x.shape[-1], 1)), shape=column)
-        more = (x - reshape(mean, shape=column)) * factor
-        dx = more if dx is None else dx + more
+        factor = reshape(grstd * rstd * rstd * rstd * -share, shape=column)
+        dx = plus(dx, (x - reshape(mean, shape=column)) * factor)
     if gmean is not None:
-        mean_part = reshape(gmean * (1.0 / max(x.shape[-1], 1)), shape=column)
-        more = broadcast_to(mean_part, shape=x.shape)
-        dx = more if dx is None else dx + more
+        dx = plus(dx, broadcast_to(reshape(gmean * share, shape=column), shape=x.shape))
     return dx, dgamma, dbeta
 
 
@@ -207,7 +201,7 @@ def _layer_backward(
     shape=_layer_shape,
     grad=_layer_backward,
     attrs_to_c=named("epsilon"),
-    dtypes=_float32,
+    dtypes=all_float32,
     samples=[Sample([s, s[-1:], s[-1:]], {"epsilon": 1e-3}) for s in _SHAPES],
 )
 def layer_norm(
@@ -228,7 +222,7 @@ def layer_norm(
 def _layer_grad_shape(
     g: Spec, x: Spec, gamma: Spec, mean: Spec, rstd: Spec
 ) -> tuple[Spec, Spec, Spec]:
-    _check_channels(x, gamma)
+    check_channels(x, gamma)
     if g.shape != x.shape or mean.shape != x.shape[:-1] or rstd.shape != x.shape[:-1]:
         raise ShapeError("g must look like x; mean and rstd like x without its last axis.")
     return x, gamma, gamma
@@ -237,7 +231,7 @@ def _layer_grad_shape(
 @op(
     kernel=True,
     shape=_layer_grad_shape,
-    dtypes=_float32,
+    dtypes=all_float32,
     samples=[Sample([s, s, s[-1:], s[:-1], s[:-1]], low=0.1, high=1.0) for s in _SHAPES],
 )
 def layer_norm_grad(

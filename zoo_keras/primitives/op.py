@@ -341,6 +341,11 @@ def _floats_and_small_integers(*specs: Spec) -> bool:
     return all(s.dtype in ("float32", "int32", "bool") for s in specs)
 
 
+def all_float32(*specs: Spec) -> bool:
+    """Kernel rule: every input is float32."""
+    return all(s.dtype == "float32" for s in specs)
+
+
 def _located(name: str, error: ShapeError, specs: Sequence[Spec]) -> str:
     where = current_scope()
     place = f' in layer "{where}"' if where else ""

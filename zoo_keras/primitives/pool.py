@@ -7,6 +7,7 @@ axes; others run on the host.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -51,6 +52,9 @@ def _geometry(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) 
 def _fits_kernel(*specs: Spec) -> bool:
     """Whether the kernels apply: float32 and 1 to 3 spatial axes."""
     return all(s.dtype == "float32" for s in specs) and 3 <= len(specs[0].shape) <= 5
+
+
+_pooling: Any = functools.partial(op, kernel=True, attrs_to_c=_geometry, dtypes=_fits_kernel)
 
 
 def _steps(
@@ -106,14 +110,11 @@ def _max_pool_grad(g: Any, y: Any, x: Any, **how: Any) -> Any:
     return (max_pool_grad(g, x, y, **how),)
 
 
-@op(
+@_pooling(
     rows=first_input,
     keeps_rounding=True,
     shape=_pool_shape,
     grad=_max_pool_grad,
-    kernel=True,
-    attrs_to_c=_geometry,
-    dtypes=_fits_kernel,
     samples=[Sample((c[0],), _attrs(c)) for c in _CASES],
 )
 def max_pool(
@@ -152,11 +153,8 @@ def _pooled(case: Any) -> Any:
     return make
 
 
-@op(
+@_pooling(
     shape=_max_pool_grad_shape,
-    kernel=True,
-    attrs_to_c=_geometry,
-    dtypes=_fits_kernel,
     samples=[Sample((_y_shape(c), c[0], _y_shape(c)), _attrs(c), make=_pooled(c)) for c in _CASES],
 )
 def max_pool_grad(
@@ -195,13 +193,10 @@ def _counts(
     return counts
 
 
-@op(
+@_pooling(
     rows=first_input,
     shape=_pool_shape,
     grad=_avg_pool_grad_rule,
-    kernel=True,
-    attrs_to_c=_geometry,
-    dtypes=_fits_kernel,
     samples=[Sample((c[0],), _attrs(c)) for c in _CASES],
 )
 def avg_pool(
@@ -229,11 +224,8 @@ def _avg_pool_grad_shape(
     return x
 
 
-@op(
+@_pooling(
     shape=_avg_pool_grad_shape,
-    kernel=True,
-    attrs_to_c=_geometry,
-    dtypes=_fits_kernel,
     samples=[Sample((_y_shape(c),), {"input_shape": c[0], **_attrs(c)}) for c in _CASES],
 )
 def avg_pool_grad(

@@ -26,7 +26,7 @@ from zoo_keras.primitives.elementwise import (
     relu_grad,
     subtract,
 )
-from zoo_keras.primitives.op import Sample, broadcast_shapes, op, registry
+from zoo_keras.primitives.op import Sample, all_float32, broadcast_shapes, op, registry
 from zoo_keras.primitives.reduce import reduce_sum
 from zoo_keras.primitives.row_rules import first_input
 
@@ -79,11 +79,6 @@ def activation_grad(g: Any, y: Any, name: str) -> Any:
     if name == "sigmoid":
         return multiply(g, multiply(y, subtract(1.0, y)))
     return g
-
-
-def all_float32(*specs: Spec) -> bool:
-    """Whether every argument is float32: what the matrix kernels are written for."""
-    return all(s.dtype == "float32" for s in specs)
 
 
 def _rows_columns(spec: Spec, transpose: bool) -> tuple[int, int]:

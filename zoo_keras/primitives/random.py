@@ -11,6 +11,7 @@ step), the key is the seed.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -109,26 +110,27 @@ def _rng(step: int, row0: int) -> np.ndarray:
     return np.array([step, row0], np.int64)
 
 
-@op(
+def _drawn(shape: tuple[int, ...], step: int, row0: int, **attrs: Any) -> Sample:
+    return Sample((), {"shape": shape, **attrs}, make=lambda r: [_rng(step, row0)])
+
+
+_drawing: Any = functools.partial(
+    op,
     kernel=True,
     shape=_made,
     grad=lambda g, y, rng, **attrs: (None,),
-    attrs_to_c=lambda a, ins, outs: [a["seed"], a.get("low", 0.0), a.get("high", 1.0)],
     dtypes=_int64_rng,
     random=True,
+)
+
+
+@_drawing(
+    attrs_to_c=lambda a, ins, outs: [a["seed"], a.get("low", 0.0), a.get("high", 1.0)],
     samples=[
-        Sample(
-            (), {"shape": (3, 5), "seed": 1, "low": 0.0, "high": 1.0}, make=lambda r: [_rng(1, 0)]
-        ),
-        Sample(
-            (),
-            {"shape": (2, 9, 11), "seed": 2**52 + 7, "low": -3.0, "high": 2.5},
-            make=lambda r: [_rng(2**40, 2**33)],
-        ),
-        Sample((), {"shape": (), "seed": 0, "low": 5.0, "high": 6.0}, make=lambda r: [_rng(0, 0)]),
-        Sample(
-            (), {"shape": (0, 4), "seed": 0, "low": 0.0, "high": 1.0}, make=lambda r: [_rng(0, 9)]
-        ),
+        _drawn((3, 5), 1, 0, seed=1, low=0.0, high=1.0),
+        _drawn((2, 9, 11), 2**40, 2**33, seed=2**52 + 7, low=-3.0, high=2.5),
+        _drawn((), 0, 0, seed=0, low=5.0, high=6.0),
+        _drawn((0, 4), 0, 9, seed=0, low=0.0, high=1.0),
     ],
 )
 def random_uniform(
@@ -152,29 +154,12 @@ def _box_muller(groups: np.ndarray) -> np.ndarray:
     return result
 
 
-@op(
-    kernel=True,
-    shape=_made,
-    grad=lambda g, y, rng, **attrs: (None,),
+@_drawing(
     attrs_to_c=lambda a, ins, outs: [a["seed"], a.get("mean", 0.0), a.get("stddev", 1.0)],
-    dtypes=_int64_rng,
-    random=True,
     samples=[
-        Sample(
-            (),
-            {"shape": (3, 5), "seed": 1, "mean": 0.0, "stddev": 1.0},
-            make=lambda r: [_rng(1, 0)],
-        ),
-        Sample(
-            (),
-            {"shape": (2, 9, 11), "seed": 7, "mean": -3.0, "stddev": 0.5},
-            make=lambda r: [_rng(5, 3)],
-        ),
-        Sample(
-            (),
-            {"shape": (0, 4), "seed": 0, "mean": 0.0, "stddev": 1.0},
-            make=lambda r: [_rng(0, 9)],
-        ),
+        _drawn((3, 5), 1, 0, seed=1, mean=0.0, stddev=1.0),
+        _drawn((2, 9, 11), 5, 3, seed=7, mean=-3.0, stddev=0.5),
+        _drawn((0, 4), 0, 9, seed=0, mean=0.0, stddev=1.0),
     ],
 )
 def random_normal(

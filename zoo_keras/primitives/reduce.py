@@ -7,6 +7,7 @@ size, so a result never depends on the number of threads.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from zoo_keras import dtypes
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.primitives.elementwise import divide, equal, multiply, where
-from zoo_keras.primitives.op import AxisAttributes, Sample, op, registry, same
+from zoo_keras.primitives.op import AxisAttributes, Sample, all_float32, op, registry, same
 from zoo_keras.primitives.row_rules import other_axes, other_axis
 
 Axes = tuple[int, ...]
@@ -88,10 +89,6 @@ def _not_empty(x: Spec, *, axes: Axes, keepdims: bool) -> Spec:
     return spec
 
 
-def _floats(*specs: Spec) -> bool:
-    return specs[0].dtype == "float32"
-
-
 def _floats_or_ints(*specs: Spec) -> bool:
     return specs[0].dtype in ("float32", "int32")
 
@@ -124,12 +121,13 @@ _INTS = [Sample([s.shapes[0]], s.attrs, dtypes=("int32",), low=-9, high=9) for s
 _LOGIC = [Sample([s.shapes[0]], s.attrs, dtypes=("bool",)) for s in _SAMPLES + _EMPTY]
 
 
-@op(
-    kernel=True,
-    axes=AxisAttributes(reduced="axes"),
-    rows=other_axes,
+_AXES = AxisAttributes(reduced="axes")
+_over_axes: Any = functools.partial(op, kernel=True, rows=other_axes, attrs_to_c=_numbers)
+
+
+@_over_axes(
+    axes=_AXES,
     shape=_wider,
-    attrs_to_c=_numbers,
     dtypes=_floats_or_ints,
     grad=lambda g, y, x, *, axes, keepdims: (_expanded(g, x, axes),),
     samples=_SAMPLES + _EMPTY + _INTS,
@@ -144,13 +142,10 @@ def _mean_grad(g: Any, y: Any, x: Any, *, axes: Axes, keepdims: bool) -> tuple[A
     return (_expanded(multiply(g, 1.0 / max(count, 1)), x, axes),)
 
 
-@op(
-    kernel=True,
-    axes=AxisAttributes(reduced="axes"),
-    rows=other_axes,
+@_over_axes(
+    axes=_AXES,
     shape=_float,
-    attrs_to_c=_numbers,
-    dtypes=_floats,
+    dtypes=all_float32,
     grad=_mean_grad,
     samples=_SAMPLES,
 )
@@ -166,12 +161,9 @@ def _extreme_grad(g: Any, y: Any, x: Any, *, axes: Axes, keepdims: bool) -> tupl
     return (divide(hit, reduce_sum(ties, axes=axes, keepdims=True)),)
 
 
-@op(
-    kernel=True,
-    axes=AxisAttributes(reduced="axes"),
-    rows=other_axes,
+@_over_axes(
+    axes=_AXES,
     shape=_not_empty,
-    attrs_to_c=_numbers,
     dtypes=_floats_or_ints,
     grad=_extreme_grad,
     samples=_SAMPLES + _INTS,
@@ -181,12 +173,9 @@ def reduce_max(x: Any, *, axes: Axes, keepdims: bool) -> Any:
     return np.max(x, axis=axes, keepdims=keepdims)
 
 
-@op(
-    kernel=True,
-    axes=AxisAttributes(reduced="axes"),
-    rows=other_axes,
+@_over_axes(
+    axes=_AXES,
     shape=_not_empty,
-    attrs_to_c=_numbers,
     dtypes=_floats_or_ints,
     grad=_extreme_grad,
     samples=_SAMPLES + _INTS,
@@ -196,11 +185,8 @@ def reduce_min(x: Any, *, axes: Axes, keepdims: bool) -> Any:
     return np.min(x, axis=axes, keepdims=keepdims)
 
 
-@op(
-    kernel=True,
-    rows=other_axes,
+@_over_axes(
     shape=_wider,
-    attrs_to_c=_numbers,
     dtypes=_floats_or_ints,
     grad=lambda g, y, x, *, axes, keepdims: (
         multiply(spread(g, x, axes), product_of_others(x, axes=axes)),
@@ -226,13 +212,13 @@ def product_of_others(x: Any, *, axes: Axes) -> Any:
     return np.moveaxis(result, range(x.ndim - len(gone), x.ndim), gone)
 
 
-@op(kernel=True, rows=other_axes, shape=_bool, attrs_to_c=_numbers, dtypes=_bools, samples=_LOGIC)
+@_over_axes(shape=_bool, dtypes=_bools, samples=_LOGIC)
 def reduce_any(x: Any, *, axes: Axes, keepdims: bool) -> Any:
     """Whether any element over the axes is true (not 0); false over no elements."""
     return np.any(x, axis=axes, keepdims=keepdims)
 
 
-@op(kernel=True, rows=other_axes, shape=_bool, attrs_to_c=_numbers, dtypes=_bools, samples=_LOGIC)
+@_over_axes(shape=_bool, dtypes=_bools, samples=_LOGIC)
 def reduce_all(x: Any, *, axes: Axes, keepdims: bool) -> Any:
     """Whether all elements over the axes are true (not 0); true over no elements."""
     return np.all(x, axis=axes, keepdims=keepdims)
@@ -268,27 +254,24 @@ _ALONG_TIES = [
 ]
 
 
-@op(
+_place: Any = functools.partial(
+    op,
     kernel=True,
     rows=other_axis,
     shape=_index_spec,
     attrs_to_c=axis_numbers,
-    dtypes=_floats,
+    dtypes=all_float32,
     samples=_ALONG_SAMPLES + _ALONG_TIES,
 )
+
+
+@_place
 def argmax(x: Any, *, axis: int) -> Any:
     """The place of the first largest element along the axis; of the first NaN if there is one."""
     return np.argmax(x, axis=axis)
 
 
-@op(
-    kernel=True,
-    rows=other_axis,
-    shape=_index_spec,
-    attrs_to_c=axis_numbers,
-    dtypes=_floats,
-    samples=_ALONG_SAMPLES + _ALONG_TIES,
-)
+@_place
 def argmin(x: Any, *, axis: int) -> Any:
     """The place of the first smallest element along the axis; of the first NaN if there is one."""
     return np.argmin(x, axis=axis)

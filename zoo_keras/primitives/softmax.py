@@ -7,6 +7,7 @@ logits, so the forward pass keeps nothing.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from zoo_keras.errors import DataError, ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.primitives.elementwise import multiply, negative
-from zoo_keras.primitives.op import Sample, op, registry
+from zoo_keras.primitives.op import Sample, all_float32, op, registry
 from zoo_keras.primitives.reduce import axis_numbers, normal_axis
 from zoo_keras.primitives.row_rules import other_axis
 
@@ -22,10 +23,6 @@ _SHAPES = [((7,), -1), ((4, 5), 1), ((4, 5), 0), ((3, 4, 5), 1), ((3, 40), -1), 
 _ALONG = [Sample([shape], {"axis": axis}) for shape, axis in _SHAPES]
 _ALONG += [Sample([(3, 5)], {"axis": 1}, low=-50, high=50), Sample([(0, 5)], {"axis": 1})]
 _ALONG_PAIRS = [Sample([shape, shape], {"axis": axis}) for shape, axis in _SHAPES]
-
-
-def _floats(*specs: Spec) -> bool:
-    return all(s.dtype == "float32" for s in specs)
 
 
 def _along(x: Spec, *more: Spec, axis: int) -> Spec:
@@ -43,13 +40,13 @@ def _log_softmax(x: Any, axis: int) -> Any:
     return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
 
 
-@op(
-    kernel=True,
+_along_axis: Any = functools.partial(
+    op, kernel=True, inplace=(0,), shape=_along, attrs_to_c=axis_numbers, dtypes=all_float32
+)
+
+
+@_along_axis(
     rows=other_axis,
-    inplace=(0,),
-    shape=_along,
-    attrs_to_c=axis_numbers,
-    dtypes=_floats,
     grad=lambda g, y, x, *, axis: (softmax_grad(g, y, axis=axis),),
     samples=_ALONG,
 )
@@ -58,26 +55,14 @@ def softmax(x: Any, *, axis: int) -> Any:
     return _softmax(x, axis)
 
 
-@op(
-    kernel=True,
-    inplace=(0,),
-    shape=_along,
-    attrs_to_c=axis_numbers,
-    dtypes=_floats,
-    samples=_ALONG_PAIRS,
-)
+@_along_axis(samples=_ALONG_PAIRS)
 def softmax_grad(g: Any, y: Any, *, axis: int) -> Any:
     """Gradient of softmax from its output y: y * (g - sum(g * y))."""
     return y * (g - np.sum(g * y, axis=axis, keepdims=True))
 
 
-@op(
-    kernel=True,
+@_along_axis(
     rows=other_axis,
-    inplace=(0,),
-    shape=_along,
-    attrs_to_c=axis_numbers,
-    dtypes=_floats,
     grad=lambda g, y, x, *, axis: (log_softmax_grad(g, y, axis=axis),),
     samples=_ALONG,
 )
@@ -86,14 +71,7 @@ def log_softmax(x: Any, *, axis: int) -> Any:
     return _log_softmax(x, axis)
 
 
-@op(
-    kernel=True,
-    inplace=(0,),
-    shape=_along,
-    attrs_to_c=axis_numbers,
-    dtypes=_floats,
-    samples=_ALONG_PAIRS,
-)
+@_along_axis(samples=_ALONG_PAIRS)
 def log_softmax_grad(g: Any, y: Any, *, axis: int) -> Any:
     """Gradient of log_softmax from its output y: g - exp(y) * sum(g)."""
     return g - np.exp(y) * np.sum(g, axis=axis, keepdims=True)
@@ -118,7 +96,7 @@ def _cross_entropy_grad(g: Any, y: Any, target: Any, logits: Any) -> tuple[Any, 
 @op(
     kernel=True,
     shape=_rows,
-    dtypes=_floats,
+    dtypes=all_float32,
     grad=_cross_entropy_grad,
     samples=[Sample([s, s], low=0) for s in [(7,), (4, 5), (3, 40), (2, 3, 19), (4, 1), (0, 3)]]
     + [Sample([(5, 7), (5, 7)], low=-30, high=30)],
@@ -132,7 +110,7 @@ def softmax_cross_entropy(target: Any, logits: Any) -> Any:
     kernel=True,
     inplace=(2,),
     shape=_like_logits,
-    dtypes=_floats,
+    dtypes=all_float32,
     samples=[Sample([s[:-1], s, s]) for s in [(7,), (4, 5), (3, 40), (2, 3, 19), (0, 3)]],
 )
 def softmax_cross_entropy_grad(g: Any, target: Any, logits: Any) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.native import lib
-from zoo_keras.primitives.op import Sample, op
+from zoo_keras.primitives.op import Sample, all_float32, op
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -205,7 +205,7 @@ def _samples() -> list[Sample]:
     kernel=True,
     shape=_shape,
     attrs_to_c=_to_c,
-    dtypes=lambda *specs: all(s.dtype == "float32" for s in specs),
+    dtypes=all_float32,
     inplace=(0, 2, 3, 4, 5),
     samples=_samples(),
 )

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from zoo_keras.callbacks.callback import CallbackList
+from zoo_keras.callbacks.callback_list import CallbackList
 from zoo_keras.errors import ConfigError
 from zoo_keras.training.data import check_batch_size, check_class_weight
 from zoo_keras.training.interface import TrainedModel

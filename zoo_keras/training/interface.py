@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from zoo_keras.callbacks.callback import CallbackList
+    from zoo_keras.callbacks.callback_list import CallbackList
     from zoo_keras.training.compiled import Compiled
     from zoo_keras.training.data import Batch
     from zoo_keras.training.epochs import Epochs

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras.callbacks.callback import CallbackList, History
+from zoo_keras.callbacks.callback import History
+from zoo_keras.callbacks.callback_list import CallbackList
 from zoo_keras.errors import ConfigError, NonFiniteLossError
 from zoo_keras.training.arguments import FitArguments
 from zoo_keras.training.data import ArrayData, Orders, epoch_order

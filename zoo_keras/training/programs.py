@@ -19,12 +19,12 @@ import numpy as np
 from zoo_keras import native
 from zoo_keras import variables as weights_module
 from zoo_keras.engine import spaces
-from zoo_keras.engine.eager import settings
 from zoo_keras.engine.program import Program, join
-from zoo_keras.engine.runner import Crew, Loaded, Packed, Predictor, Runner
+from zoo_keras.engine.runner import Call, Crew, Loaded, Packed, Runner
 from zoo_keras.graph import Spec, Tensor, input_tensor, not_tracing
 from zoo_keras.layers.base.eager import is_known
 from zoo_keras.nest import flatten, map_structure, pack_as
+from zoo_keras.primitives.straight import settings
 from zoo_keras.primitives.tile_choice import inference_dtype
 from zoo_keras.recent import Recent
 from zoo_keras.training import steps
@@ -58,7 +58,7 @@ class _Ready:
         self.state, self.guard, self.crew = state, state.guard, Crew(first)
         self.structure, self.specs = structure, list(specs)
         self.nested = structure if isinstance(structure, (list, tuple, dict)) else None
-        self.predictor = Predictor(self.crew, self.specs)
+        self.call = Call(self.crew, [spaces.X(0)], self.specs)
         self.random = spaces.RNG in first.program.spaces
         self.alone = self.random or first.loaded.changes()  # one thread at a time
         self.structured, self.function = 0, None
@@ -379,7 +379,7 @@ class ModelPrograms:
                 return None
             if ready.function is not self.model._function:
                 return None
-            outs = ready.predictor(x, guard.version)
+            outs = ready.call([x], guard.version)
         finally:
             guard.leave()
         return outs[0] if ready.nested is None else pack_as(ready.nested, outs)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo_keras.callbacks.callback import CallbackList, History
+from zoo_keras.callbacks.callback import History
+from zoo_keras.callbacks.callback_list import CallbackList
 from zoo_keras.errors import ConfigError, NotCompiledError, UnsupportedError
 from zoo_keras.nest import flatten, map_structure
 from zoo_keras.training.arguments import EvaluateArguments, FitArguments, PredictArguments

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import native
-from zoo_keras.engine.eager import Eager, settings
+from zoo_keras.engine.eager import Eager
 from zoo_keras.feed.columns import holds_text
 from zoo_keras.graph import Graph, Node, Tensor, input_tensor, tracing
 from zoo_keras.layers.base import tracking
@@ -23,6 +23,7 @@ from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.ops.convert import value
 from zoo_keras.primitives.fed import standing_in
 from zoo_keras.primitives.op import as_tensors
+from zoo_keras.primitives.straight import settings
 from zoo_keras.recent import Recent
 from zoo_keras.variables import changing, unchanged
 

@@ -19,6 +19,7 @@ from zoo_keras.layers.base.trial_sizes import ALIKE, BATCH, Pair, Search
 from zoo_keras.nest import flatten, map_structure
 from zoo_keras.ops.masks import mask_of, set_mask
 from zoo_keras.ops.symbolic import KerasTensor
+from zoo_keras.primitives.op import as_tensors
 
 # What the mask of a KerasTensor looks like, when one travels with it.
 _masks: WeakKeyDictionary[KerasTensor, KerasTensor | None] = WeakKeyDictionary()
@@ -274,6 +275,4 @@ def open_sizes(shape: Any) -> Any:
 
 
 def _as_tensor(value: Any) -> Tensor | None:
-    from zoo_keras.primitives.op import as_tensors
-
     return value if value is None or isinstance(value, Tensor) else as_tensors([value])[0]

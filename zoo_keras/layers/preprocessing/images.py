@@ -14,9 +14,10 @@ from zoo_keras import ops
 from zoo_keras.errors import ConfigError, DataError, ShapeError
 from zoo_keras.layers.base.arguments import argument_error, data_format, one_of, positive
 from zoo_keras.layers.base.layer import Layer, shape_error
+from zoo_keras.ops.images import resize_axis
 from zoo_keras.primitives.fed import OPEN
 from zoo_keras.primitives.images import MODES, crop_images, decode_images, resize_images
-from zoo_keras.primitives.resampling import INTERPOLATIONS, crop_box, pad_box, taps
+from zoo_keras.primitives.resampling import INTERPOLATIONS, crop_box, pad_box
 
 
 class DecodeImage(Layer):
@@ -101,17 +102,9 @@ class _Sized(Layer):
 
 
 def _resized(x: Any, size: tuple[int, int], interpolation: str, antialias: bool) -> Any:
-    """(batch, height, width, channels) in another size, by one product for each axis."""
+    """(batch, height, width, channels) in another size."""
     for axis, new in enumerate(size, 1):
-        old = x.shape[axis]
-        if old == new and interpolation in ("nearest", "bilinear"):
-            continue
-        made = taps(old, new, interpolation, antialias)
-        if interpolation == "nearest":
-            x = ops.take(x, made.first.astype(np.int32), axis=axis)
-        else:
-            moved = ops.moveaxis(x, axis, -1)
-            x = ops.moveaxis(ops.matmul(moved, made.dense(old).T), -1, axis)
+        x = resize_axis(x, axis, new, interpolation, antialias)
     return x
 
 
