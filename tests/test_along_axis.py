@@ -7,6 +7,7 @@ import pytest
 from kernel_check import SETS, instruction_set
 
 from zoo_keras import native
+from zoo_keras.errors import DataError
 from zoo_keras.primitives.op import registry
 
 ODD = np.array([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 1e-40, -1e-40], "f4")
@@ -64,7 +65,7 @@ def test_running_sums_add_in_order_and_count_bools(axis, reverse):
 @pytest.mark.parametrize("low", [-1, 5])
 def test_an_id_outside_the_axis_is_named(low):
     x, ids = np.ones((3, 5), "f4"), np.full((3, 2), low, "i4")
-    with pytest.raises(Exception, match=f"below 5.*Received: {low}"):
+    with pytest.raises(DataError, match=f"below 5.*Received: {low}"):
         native.call_kernel("take_along_axis", [((3, 2), "float32")], [x, ids], [1])
 
 

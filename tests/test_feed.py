@@ -202,12 +202,12 @@ def test_a_broken_image_is_named(file, message):
 
 
 @pytest.mark.parametrize("make, error, message", [
-    (lambda x: layers.Dense(1)(x), UnsupportedError, "must be numbers"),
+    (lambda x: layers.Dense(1)(x), ConfigError, "Text and numbers do not mix"),
     (lambda x: layers.DecodeImage()(x), UnsupportedError, "must be numbers of one shape"),
 ])  # fmt: skip
 def test_text_that_reaches_the_end_is_refused(make, error, message):
     x = keras.Input((1,), dtype="string")
-    with pytest.raises((error, ConfigError), match=rf"{message}|Text and numbers do not mix"):
+    with pytest.raises(error, match=message):
         keras.Model(x, make(x)).predict(["a"], verbose=0)
 
 
@@ -225,13 +225,13 @@ def test_lookups_of_what_is_learnt_are_refused():
         model.predict(np.zeros((1, 3), np.float32), verbose=0)
 
 
-@pytest.mark.parametrize("data, message", [
-    (np.array([["a"], [None]], object), r"x\[1\], row 1: .*null"),
-    (np.array([["a"], [3]], object), r"x\[1\], row 1: .*Received: 3"),
-    (np.zeros((2, 1), np.float32), "takes dtype string. Received: float32"),
+@pytest.mark.parametrize("data, error, message", [
+    (np.array([["a"], [None]], object), DataError, r"x\[1\], row 1: .*null"),
+    (np.array([["a"], [3]], object), DataError, r"x\[1\], row 1: .*Received: 3"),
+    (np.zeros((2, 1), np.float32), ShapeError, "takes dtype string. Received: float32"),
 ])  # fmt: skip
-def test_what_is_no_text_is_named(data, message):
-    with pytest.raises((DataError, ShapeError), match=message):
+def test_what_is_no_text_is_named(data, error, message):
+    with pytest.raises(error, match=message):
         mixed_model().predict({"word": data, "n": NUMBERS[:2]}, verbose=0)
 
 
@@ -356,19 +356,25 @@ def test_adapt_takes_batches_one_after_the_other():
     np.testing.assert_allclose(norm.adapt_variance, NUMBERS.var(axis=0), 1e-5)
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: layers.StringLookup(vocabulary=["a", "a"]), "repeats tokens"),
-    (lambda: layers.StringLookup(vocabulary=["a"]).adapt(["b"]), "cannot adapt"),
-    (lambda: layers.StringLookup(max_tokens=2, vocabulary=["a", "b"]), "larger than max_tokens"),
-    (lambda: layers.StringLookup(num_oov_indices=0, vocabulary=["a"])(["b"]), "Received: 'b'"),
-    (lambda: layers.StringLookup(output_mode="count")(["b"]), "needs the size"),
-    (lambda: layers.StringLookup(vocabulary=["a"])(np.ones((1, 1))), "expected text"),
-    (lambda: layers.StringLookup(vocabulary=["a"], sparse=True, output_mode="count"), "sparse"),
-    (lambda: layers.Normalization(mean=1.0), "go together"),
-    (lambda: layers.Discretization(), "bin_boundaries"),
-    (lambda: layers.TextVectorization(vocabulary=["a"])(np.array([["a", "b"]])), "shape"),
-    (lambda: layers.StringLookup().adapt(iter([])), "no batch"),
+def lookup(**arguments):
+    return layers.StringLookup(**arguments)
+
+
+@pytest.mark.parametrize("call, error, message", [
+    (lambda: lookup(vocabulary=["a", "a"]), ConfigError, "repeats tokens"),
+    (lambda: lookup(vocabulary=["a"]).adapt(["b"]), ConfigError, "cannot adapt"),
+    (lambda: lookup(max_tokens=2, vocabulary=["a", "b"]), ConfigError, "larger than max_tokens"),
+    (lambda: lookup(num_oov_indices=0, vocabulary=["a"])(["b"]), DataError, "Received: 'b'"),
+    (lambda: lookup(output_mode="count")(["b"]), ConfigError, "needs the size"),
+    (lambda: lookup(vocabulary=["a"])(np.ones((1, 1))), DataError, "expected text"),
+    (lambda: lookup(vocabulary=["a"], sparse=True, output_mode="count"),
+     UnsupportedError, "sparse is not supported"),
+    (lambda: layers.Normalization(mean=1.0), ConfigError, "go together"),
+    (lambda: layers.Discretization(), ConfigError, "bin_boundaries"),
+    (lambda: layers.TextVectorization(vocabulary=["a"])(np.array([["a", "b"]])),
+     ShapeError, "must have the shape"),
+    (lambda: lookup().adapt(iter([])), DataError, "no batch"),
 ])  # fmt: skip
-def test_wrong_arguments_are_named(call, message):
-    with pytest.raises((ConfigError, DataError, ShapeError, UnsupportedError), match=message):
+def test_wrong_arguments_are_named(call, error, message):
+    with pytest.raises(error, match=message):
         call()

@@ -91,6 +91,19 @@ MEANINGS = {
     "a layer as activation": (
         layer("Dense", units=2, activation=layer("LeakyReLU", alpha=0.5)), {"units": 2}
     ),
+    "counts of tokens": (layer("CategoryEncoding", max_tokens=7, output_mode="binary"),
+                         {"num_tokens": 7, "output_mode": "multi_hot"}),
+    "bins by their bounds": (layer("Discretization", bins=[0.0, 1.5]),
+                             {"bin_boundaries": [0.0, 1.5]}),
+    "ids and what is none": (
+        layer("IntegerLookup", max_values=9, num_oov_indices=1, mask_value=0, oov_value=-1,
+              invert=False, vocabulary_size=2, vocabulary=None),
+        {"max_tokens": 9, "mask_token": 0, "oov_token": -1},
+    ),
+    "whether a word is there": (
+        layer("StringLookup", output_mode="binary", max_tokens=5, encoding="utf-8"),
+        {"output_mode": "multi_hot", "max_tokens": 5},
+    ),
     "attention with its shapes": (
         layer("MultiHeadAttention", num_heads=2, key_dim=3, query_shape=[None, 5, 4],
               key_shape=[None, 5, 4], value_shape=[None, 5, 4]), {"num_heads": 2}

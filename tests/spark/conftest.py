@@ -19,6 +19,9 @@ SECURE = {
     "spark.network.crypto.cipher": "AES/GCM/NoPadding",
 }
 
+# JVMs that live for a minute on few cores: the optimizing compiler would cost more than it gains.
+JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
 
 class Sessions:
     """Starts a session, or hands out the running one when it has the same settings."""
@@ -35,6 +38,7 @@ class Sessions:
             conf["spark.ui.enabled"] = "false"
             if pyspark.__version__ < "4":  # 3.5 hands out workers of cancelled tasks once more
                 conf["spark.python.worker.reuse"] = "false"
+            conf["spark.driver.extraJavaOptions"] = conf["spark.executor.extraJavaOptions"] = JAVA
             conf["spark.executorEnv.PYTHONPATH"] = os.pathsep.join([str(ROOT), str(HERE)])
             self._session, self._key = init_session(master, "tests", conf=conf), key
             self._session.sparkContext.setLogLevel("OFF")

@@ -7,6 +7,7 @@ import decimal
 
 import numpy as np
 import pytest
+from pyspark.errors import PythonException
 
 import zoo_keras as keras
 from zoo_keras.errors import ConfigError, DataError
@@ -160,7 +161,7 @@ def test_a_null_is_named_or_filled_by_frames(spark):
         model = identity_of([np.array(want).shape[1:] or (1,)])
         (got,) = scored(model, frame, "x", fill_value=fill)
         np.testing.assert_array_equal(got.reshape(np.shape(want)), want, schema)
-    with pytest.raises(Exception, match=r"Row 1: column x: .*Received: null.*fill_value"):
+    with pytest.raises(PythonException, match=r"Row 1: column x: .*Received: null.*fill_value"):
         scored(model, frame, "x")
     with pytest.raises(ConfigError, match=r"not chosen. Received: \['z'\]"):
         scored(model, frame, "x", fill_value={"z": 1})

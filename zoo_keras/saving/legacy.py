@@ -24,12 +24,19 @@ RENAMED_KEYS = {
     ("LeakyReLU", "alpha"): "negative_slope",
     ("InputLayer", "batch_input_shape"): "batch_shape",
     ("ReLU", "theta"): "threshold",
+    # Layers of preprocessing while they were experimental, up to Keras 2.5.
+    ("CategoryEncoding", "max_tokens"): "num_tokens",
+    ("Discretization", "bins"): "bin_boundaries",
+    ("IntegerLookup", "max_values"): "max_tokens",
+    ("IntegerLookup", "mask_value"): "mask_token",
+    ("IntegerLookup", "oov_value"): "oov_token",
 }
+_OLD_OUTPUTS = {"binary": "multi_hot", "tf-idf": "tf_idf"}
 # Arguments of layers that Keras 3 has no more and that change no result.
 HARMLESS = frozenset(
     "batch_input_shape input_dtype input_length input_shape fused virtual_batch_size fn "
     "implementation quantization_config optional sparse ragged query_shape key_shape value_shape "
-    "trainable".split()
+    "trainable vocabulary_size".split()
 )
 # Arguments that Keras 2 inherits for these layers and does not read.
 UNREAD = {
@@ -61,8 +68,8 @@ def modern_config(config: Any, version: int) -> Any:
     return keras2.with_old_meaning(modern) if version < 3 else modern
 
 
-def modern_object(value: Any) -> Any:
-    """Any part of a configuration in Keras 3's layout."""
+def modern_object(value: Any, key: str = "") -> Any:
+    """Any part of a configuration in Keras 3's layout. `key` is the name that it has there."""
     if isinstance(value, list):
         return [modern_object(v) for v in value]
     if not isinstance(value, dict):
@@ -70,7 +77,7 @@ def modern_object(value: Any) -> Any:
     if value.keys() == {"type", "value"}:  # a number that Keras up to 2.2 held in an array
         return value["value"]
     if not isinstance(value.get("class_name"), str) or "config" not in value:
-        return {k: modern_object(v) for k, v in value.items()}
+        return {k: modern_object(v, k) for k, v in value.items()}
     name: str = RENAMED_CLASSES.get(value["class_name"]) or value["class_name"]
     if name.startswith("__"):
         return value
@@ -80,7 +87,7 @@ def modern_object(value: Any) -> Any:
         return _model(name, value)
     found = dict(value, class_name=name)
     if "module" not in found:
-        found = _with_module(found)
+        found = _with_module(found, key)
     found["config"] = modern_object(found["config"])
     return found
 
@@ -92,9 +99,9 @@ def _holds_layers(config: Any, name: str) -> bool:
     return name == "Sequential" and isinstance(config, list)
 
 
-def _with_module(found: dict[str, Any]) -> dict[str, Any]:
+def _with_module(found: dict[str, Any], key: str) -> dict[str, Any]:
     name = found["class_name"].removeprefix("Custom>")  # Keras 2.11 called its own Adam so
-    module = module_of(name)
+    module = module_of(name, key)
     if name == "Lambda":
         found["config"] = keras2.lambda_config(found["config"])
     if module is None:
@@ -171,9 +178,11 @@ def _op(layer: dict[str, Any]) -> dict[str, Any]:
 # ---- classes and their arguments -----------------------------------------------------------------
 
 
-def module_of(name: str) -> str | None:
-    """keras.<family> of a built-in class, None for a custom one."""
-    return next((f"keras.{f}" for f in FAMILIES if _class(f"keras.{f}", name)), None)
+def module_of(name: str, key: str = "") -> str | None:
+    """keras.<family> of a built-in class, None for a custom one. There is a layer Identity and an
+    initializer; a key such as `kernel_initializer` tells which."""
+    told = (f for f in FAMILIES if key.endswith(f.removesuffix("s")))
+    return next((f"keras.{f}" for f in (*told, *FAMILIES) if _class(f"keras.{f}", name)), None)
 
 
 def _class(module: str, name: str) -> Any:
@@ -189,6 +198,8 @@ def _known_keys(name: str, module: str, config: Any) -> Any:
     renamed = {RENAMED_KEYS.get((name, k)) or k: v for k, v in config.items()}
     if name == "BatchNormalization" and isinstance(renamed.get("axis"), list):
         renamed["axis"] = renamed["axis"][0]
+    if renamed.get("output_mode") in _OLD_OUTPUTS:
+        renamed["output_mode"] = _OLD_OUTPUTS[renamed["output_mode"]]
     if renamed.get("reduction") == "auto":
         renamed["reduction"] = "sum_over_batch_size"
     parameters = inspect.signature(_class(module, name).__init__).parameters

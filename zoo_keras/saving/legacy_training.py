@@ -25,7 +25,7 @@ def modern_training_config(config: dict[str, Any]) -> dict[str, Any]:
     """Arguments of compile from a `training_config`."""
     found = {
         "optimizer": _optimizer(config.get("optimizer_config")),
-        "loss": modern_object(config.get("loss")),
+        "loss": _losses(config.get("loss")),
         "metrics": _metrics(config.get("metrics")),
         "loss_weights": config.get("loss_weights"),
         "weighted_metrics": _metrics(config.get("weighted_metrics")),
@@ -48,6 +48,14 @@ def _optimizer(config: Any) -> Any:
     return modern_object({"class_name": config["class_name"], "config": inner})
 
 
+def _losses(losses: Any) -> Any:
+    if isinstance(losses, dict) and "class_name" not in losses:
+        return {
+            k: modern_object(v) for k, v in losses.items()
+        }  # by output, whose name says nothing
+    return modern_object(losses)
+
+
 def _metrics(metrics: Any) -> Any:
     if isinstance(metrics, dict):
         if "class_name" in metrics:
@@ -63,7 +71,7 @@ def _metric(config: dict[str, Any]) -> Any:
     """A metric; Keras 2 wraps functions that were given by name."""
     inner = config["config"]
     if config["class_name"] != "MeanMetricWrapper" or not isinstance(inner.get("fn"), str):
-        return modern_object(config)
+        return modern_object(config, "metric")  # MeanSquaredError is also a loss
     if inner.get("name") in _CHOSEN_BY_SHAPE:
         return inner["name"]
     function = {

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pickle
 import re
 import threading
 import time
@@ -402,6 +403,8 @@ class BarrierJob:
 
     def _explain(self, error: BaseException) -> Exception:
         text = str(error)
+        if isinstance(error, pickle.PicklingError):
+            return self._unsendable_error(text)
         if self._cancelled:
             return self._cancelled_error("a request to stop")
         if cluster.is_stopped(self._sc):
@@ -420,6 +423,12 @@ class BarrierJob:
             )
             return made
         return self._cluster_error(text, failure)
+
+    def _unsendable_error(self, received: str) -> ConfigError:
+        return ConfigError(
+            f"Job {self.name} could not be sent to the executors. Received: {received}. Leave "
+            "sessions, locks and open files out of the functions that make the data."
+        )
 
     def _cancelled_error(self, received: str) -> JobError:
         return JobError(
