@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
 import zoo_keras as keras
+from zoo_keras import native
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.layers import Add, Dense
 from zoo_keras.training.data import ArrayData, Orders, epoch_order, gathered, make_data
@@ -330,3 +333,64 @@ def test_a_batch_of_many_tasks_is_gathered_whole():
     rows, last = gathered([array, array[:, 0].copy()], order)
     np.testing.assert_array_equal(rows, array[order])
     np.testing.assert_array_equal(last, array[order, 0])
+
+
+@pytest.fixture
+def two_threads():
+    native.set_threads(2)
+    yield
+    native.set_threads(None)
+
+
+def ordered_batches(x, order, size=500):
+    return ArrayData(x, x[:, 0].copy(), batch_size=size).batches(order)
+
+
+def test_batches_copied_ahead_are_whole_while_the_engine_computes(two_threads):
+    x = np.arange(200_000, dtype="f4").reshape(-1, 20)
+    model = keras.Sequential([keras.Input((20,)), keras.layers.Dense(64), keras.layers.Dense(1)])
+    order = epoch_order(len(x), True, 5, 0)
+    for i, batch in enumerate(ordered_batches(x, order)):
+        model.predict_on_batch(batch.x[0])
+        rows = order[i * 500 : i * 500 + 500]
+        np.testing.assert_array_equal(batch.x[0], x[rows])
+        np.testing.assert_array_equal(batch.y[0], x[rows, 0])
+
+
+def test_several_shuffled_sources_are_read_side_by_side(two_threads):
+    x = np.arange(40_000, dtype="f4").reshape(-1, 20)
+    orders = [epoch_order(len(x), True, seed, 0) for seed in range(3)]
+    for read in zip(*[ordered_batches(x, order) for order in orders], strict=True):
+        assert len({batch.x[0].tobytes() for batch in read}) == 3
+    for order in orders:
+        found = np.concatenate([batch.x[0] for batch in ordered_batches(x, order)])
+        np.testing.assert_array_equal(found, x[order])
+
+
+def test_an_epoch_left_early_lets_go_of_its_next_batch(two_threads):
+    x = np.arange(400_000, dtype="f4").reshape(-1, 20)
+    order = epoch_order(len(x), True, 5, 0)
+    for _ in range(20):
+        next(ordered_batches(x, order, 9000))
+    found = np.concatenate([batch.x[0] for batch in ordered_batches(x, order, 9000)])
+    np.testing.assert_array_equal(found, x[order])
+
+
+def test_a_forked_child_ends_the_batch_that_threads_had_begun(two_threads):
+    x = np.arange(2_000_000, dtype="f4").reshape(-1, 20)
+    order = epoch_order(len(x), True, 5, 0)
+    reading = ordered_batches(x, order, 40_000)
+    next(reading)
+    child = os.fork()
+    if not child:
+        os._exit(0 if (next(reading).x[0] == x[order[40_000:80_000]]).all() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    np.testing.assert_array_equal(next(reading).x[0], x[order[40_000:80_000]])
+
+
+def test_orders_of_many_rows_are_equally_likely():
+    seeds = np.random.default_rng(0).integers(1, 1 << 63, (2000, 4), np.uint64)
+    firsts = np.array([native.permutation(5, seed) for seed in seeds])
+    counts = np.array([[(firsts[:, at] == k).sum() for k in range(5)] for at in range(5)])
+    assert np.abs(counts - 400).max() < 5 * np.sqrt(2000 * 0.2 * 0.8)
+    assert len({tuple(order) for order in firsts}) == 120

@@ -245,27 +245,60 @@ def new_result() -> Any:
     return ffi.new("zk_result *")
 
 
-def gather_rows(arrays: Sequence[np.ndarray], order: np.ndarray) -> list[np.ndarray]:
-    """Rows order[0], order[1], ... of each array of shape (rows, ...), in one call that the
-    engine's threads share. Arrays must be contiguous and hold no objects.
+class Gather:
+    """Rows order[0], order[1], ... of each array of shape (rows, ...).
+
+    Arrays must be contiguous and hold no objects.
+
+    Args:
+        ahead: threads of the engine that are idle may begin at once. Arrays must not change then.
 
     Raises:
         DataError: an array has not all these rows.
     """
-    order = np.ascontiguousarray(order, np.int64)
-    found = [np.empty((len(order), *a.shape[1:]), a.dtype) for a in arrays]
-    tables = ffi.new("zk_rows[]", len(arrays))
-    for table, to, source in zip(tables, found, arrays, strict=True):
-        table.to, table.source, table.rows = pointer(to), pointer(source), len(source)
-        table.bytes = source.itemsize * math.prod(source.shape[1:])
-    rows = ffi.from_buffer("int64_t[]", order)
-    wrong = lib.zk_gather_rows(tables, len(arrays), rows, len(order), threads())
-    if wrong >= 0:
-        raise DataError(
-            f"A batch asks for rows that array {wrong} does not have. Received: rows "
-            f"{order.min()} to {order.max()} of {len(arrays[wrong])}. Number rows from 0."
-        )
-    return found
+
+    def __init__(
+        self, arrays: Sequence[np.ndarray], order: np.ndarray, ahead: bool = False
+    ) -> None:
+        order = np.ascontiguousarray(order, np.int64)
+        self._found = [np.empty((len(order), *a.shape[1:]), a.dtype) for a in arrays]
+        tables = ffi.new("zk_rows[]", len(arrays))
+        for table, to, source in zip(tables, self._found, arrays, strict=True):
+            table.to, table.source, table.rows = pointer(to), pointer(source), len(source)
+            table.bytes = source.itemsize * math.prod(source.shape[1:])
+        rows = ffi.from_buffer("int64_t[]", order)
+        self._kept = arrays, order, tables, rows  # in place until all is copied
+        self._batch = ffi.new("zk_batch *", (tables, rows, len(order), 0, len(arrays), 0))
+        wrong = lib.zk_gather_begin(self._batch, ahead, threads())
+        if wrong >= 0:
+            raise DataError(
+                f"A batch asks for rows that array {wrong} does not have. Received: rows "
+                f"{order.min()} to {order.max()} of {len(arrays[wrong])}. Number rows from 0."
+            )
+
+    def rows(self) -> list[np.ndarray]:
+        """The rows of each array, once all are there. To be called once."""
+        lib.zk_gather_rows(self._batch, threads())
+        return self._found
+
+    def __del__(self) -> None:
+        if self._batch.promised:  # nobody wants the rows any more, but threads still write them
+            lib.zk_gather_rows(self._batch, 1)
+
+
+def permutation(count: int, seed: np.ndarray) -> np.ndarray:
+    """The numbers 0 to count - 1 in an order of which each is equally likely, as int64. It takes
+    0.6 of the time of a sort of random keys, and numpy's twice that of a sort.
+
+    Args:
+        seed: four uint64, not all 0.
+    """
+    order, scratch = np.empty(count, np.int64), np.empty(count, np.uint8)
+    lib.zk_permutation(
+        ffi.from_buffer("int64_t[]", order), count,
+        ffi.from_buffer("uint64_t[4]", seed), ffi.from_buffer("uint8_t[]", scratch),
+    )  # fmt: skip
+    return order
 
 
 def pointer(array: np.ndarray) -> Any:

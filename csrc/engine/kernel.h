@@ -45,6 +45,12 @@ typedef struct {
 typedef void (*zk_task)(void *ctx, int64_t task, int thread);
 void zk_parallel(const zk_call *c, int64_t n, zk_task fn, void *ctx);
 
+/* Leaves a job to threads of the pool, which take its tasks whenever they would wait for others;
+ * all is done once zk_fulfil returns. There is one at a time: 0 when it was not taken, and then
+ * zk_fulfil must not be called. fn may run a task twice, in a child that is forked meanwhile. */
+int zk_promise(int threads, int64_t n, zk_task fn, void *ctx);
+void zk_fulfil(void);
+
 /* Data that only the run can find wrong (an id out of range): the first message wins. */
 static inline void zk_fail(const zk_call *c, const char *message) {
     const char *none = NULL;

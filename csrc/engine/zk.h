@@ -228,9 +228,25 @@ typedef struct {
     int64_t rows, bytes;
 } zk_rows;
 
-/* Copies rows order[0..n-1] of each table. -1 when done, or the number of the first table that has
- * not all these rows; nothing is copied then. */
-int zk_gather_rows(const zk_rows *tables, int count, const int64_t *order, int64_t n, int threads);
+/* Rows order[0..n-1] of each of `count` tables. */
+typedef struct {
+    const zk_rows *tables;
+    const int64_t *order;
+    int64_t n, each; /* rows, and rows of a task */
+    int count, promised;
+} zk_batch;
+
+/* Sets `each` and `promised`. -1, or the number of the first table that has not all these rows: do
+ * not go on then. ahead: threads that are idle may begin to copy, until zk_gather_rows; what the
+ * batch points to must stay in place. */
+int zk_gather_begin(zk_batch *b, int ahead, int threads);
+
+/* Copies what is not copied yet. To be called once after zk_gather_begin. */
+void zk_gather_rows(zk_batch *b, int threads);
+
+/* order = the numbers 0..n-1, each order of them equally likely. seed: four words, not all 0.
+ * scratch: n bytes. */
+void zk_permutation(int64_t *order, int64_t n, const uint64_t *seed, uint8_t *scratch);
 
 /* MKL, found and loaded at run time. path: libmkl_rt; 0 when loaded, -1 when not. */
 int zk_mkl_load(const char *path);

@@ -25,7 +25,7 @@ from zoo_keras.spark.fit.schedule import make_schedule, place_of_epoch
 from zoo_keras.spark.transport.allreduce import SUM_VALUES
 from zoo_keras.spark.transport.bridge import Region
 from zoo_keras.spark.transport.job import RankContext
-from zoo_keras.training.data import epoch_order
+from zoo_keras.training.data import epoch_order, gathered
 
 REPORT_EVERY = 0.05  # seconds between progress records
 MAX_BOARD_METRICS = 1000  # of more metric values only the first ones are shown during an epoch
@@ -331,8 +331,9 @@ class RankWorker:
 
     @staticmethod
     def _feed(runner: Runner, layout: Layout, columns: list[np.ndarray], rows: Any) -> None:
-        for space, array in spaces.of_batch(layout.split(columns)).items():
-            runner.set(space, np.ascontiguousarray(array[rows]))
+        found = [a[rows] for a in columns] if isinstance(rows, slice) else gathered(columns, rows)
+        for space, array in spaces.of_batch(layout.split(found)).items():
+            runner.set(space, np.ascontiguousarray(array))
 
     def _wishes(self) -> list[float]:
         """(stop, learning rate); rank 0 asks the driver and its answer counts."""
