@@ -14,6 +14,9 @@ from test_tile_products import compiled, graph_of, names
 
 import zoo_keras as zk
 from zoo_keras import config, layers, native
+from zoo_keras.graph import Graph, constant, input_tensor
+from zoo_keras.passes import split
+from zoo_keras.passes.table_products import project_tables
 from zoo_keras.primitives.op import registry as R
 from zoo_keras.primitives.recurrent import MATRICES
 
@@ -172,3 +175,44 @@ def test_training_in_mixed_precision_follows_float32(name: str) -> None:
         losses.append([float(made.train_on_batch(x, y)) for _ in range(6)])
     assert losses[1][-1] < losses[1][0]
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
+
+
+def text(words: int = 50) -> Any:
+    zk.utils.set_random_seed(2)
+    return zk.Sequential(
+        [zk.Input((30,), dtype="int32"), layers.Embedding(words, 40), layers.LSTM(64)]
+    )
+
+
+def test_an_int8_table_is_multiplied_once_before_the_layer() -> None:
+    """As a float32 one: what quantizing saves in memory costs no product in every run."""
+    ids = np.random.default_rng(0).integers(0, 50, (8, 30)).astype("i4")
+    made = text()
+    whole = made.predict(ids, verbose=0)
+    made.layers[0].quantize("int8")
+    quantized = made.predict(ids, verbose=0)
+    assert 0 < np.abs(quantized - whole).max() < 0.02
+
+    def run(table: Any, scale: Any, w: Any, b: Any, ids: Any) -> Any:
+        rows = R["gather_int8"](table, scale, ids)
+        return R["dense"](rows, w, b, activation="linear")
+
+    arrays = [
+        np.zeros((50, 40), "i1"),
+        np.ones(50, "f4"),
+        np.ones((40, 96), "f4"),
+        np.ones(96, "f4"),
+    ]
+    x = input_tensor("x", (8, 30), "int32")
+    graph = project_tables(Graph([x], [run(*map(constant, arrays), x)]))
+    last = graph.outputs[0].node
+    assert last.op.name == "gather" and last.inputs[0].node.op.name == "dense"
+    assert last.inputs[0].shape == (50, 96)
+
+
+def test_a_matrix_read_in_every_step_counts_as_often() -> None:
+    xp, u, h0 = (input_tensor(n, s) for n, s in (("a", (64, 200, 512)), ("b", (512, 512)),
+                                                 ("c", (64, 512))))  # fmt: skip
+    made = layer(xp, u, h0, rounded=False)
+    assert split._read_by_steps(made.node) == 200 * 4 * 512 * 512
+    assert split._read_by_steps(R["add"](xp, xp).node) == 0
