@@ -81,9 +81,9 @@ enum {
     ZK_ATTENTION_SEED
 };
 
-/* Of recurrent layers; INNER is the activation of gates. Flags: which outputs are wanted, or which
- * of the optional inputs behind the mask there are. */
-enum { ZK_RNN_REVERSE, ZK_RNN_ACTIVATION, ZK_RNN_INNER, ZK_RNN_MASK, ZK_RNN_FLAGS };
+/* Of recurrent layers; INNER is the activation of gates, ROUNDS whether products round to bfloat16.
+ * Flags: which outputs are wanted, or which of the optional inputs behind the mask there are. */
+enum { ZK_RNN_REVERSE, ZK_RNN_ACTIVATION, ZK_RNN_INNER, ZK_RNN_ROUNDS, ZK_RNN_MASK, ZK_RNN_FLAGS };
 
 /* Winograd's points are 0, +-P/Q, +-Q/P and infinity for 4 outputs, 0, +-1 and infinity for 2. */
 enum { ZK_WINOGRAD_P = 2, ZK_WINOGRAD_Q = 3 };

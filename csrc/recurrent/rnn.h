@@ -9,6 +9,7 @@
 #define ZK_RNN_H
 #include "gemm_pack.h"
 #include "rnn_act.h"
+#include "rnn_tiles.h"
 #if defined(ZK_ISA_AVX512)
 #include "gemm_wide.h"
 #define RNN_PANELS WIDE_PANELS /* of a group, unless the gates of 16 units are more */
@@ -29,6 +30,7 @@ typedef struct {
     const struct rnn *s;
     const float *from;
     float *to;
+    uint16_t *tiles; /* in place of `to` where products are rounded */
     int64_t k, gates;
 } rnn_matrix;
 
@@ -38,6 +40,7 @@ typedef struct rnn {
     const zk_call *call;
     int64_t batch, steps, units, gates;
     int64_t padded; /* units, rounded up to whole panels: the row length of states in scratch */
+    int rounds;     /* products round their operands to bfloat16 */
     int64_t zrow;   /* and that of products (forward), or gradients of gates (backward) */
     int64_t pieces;
     int back, reverse, act, inner; /* inner: the activation of gates */
@@ -55,6 +58,7 @@ typedef struct rnn {
 typedef struct {
     int64_t b0, rows, t;
     float *h, *next, *more, *z;
+    uint16_t *bits; /* what a product reads, rounded */
 } rnn_rows;
 
 /* One row at one step. at: its place in sequences; z: its products, those of a gate `wide` floats
@@ -78,24 +82,39 @@ static rnn rnn_of(const zk_call *c, int back) {
     while (matrix->ndim != 2) matrix++;
     rnn s = {.call = c, .batch = sequence->dims[0], .steps = sequence->dims[1], .back = back};
     s.units = matrix->dims[0], s.gates = matrix->dims[1] / zk_max(s.units, 1);
-    s.padded = zk_ceil(s.units, PANEL) * PANEL;
-    s.zrow = back ? s.gates * s.units + PANEL : zk_max(s.gates, RNN_PANELS) * PANEL;
+    s.rounds = c->attr[ZK_RNN_ROUNDS] != 0;
+    const int64_t side = s.rounds ? RNN_SIDE : PANEL, panels = side / PANEL;
+    s.padded = zk_ceil(s.units, side) * side;
+    s.zrow = back ? s.gates * s.units + PANEL : zk_max(s.gates * panels, RNN_PANELS) * PANEL;
     s.reverse = c->attr[ZK_RNN_REVERSE] != 0;
     s.act = (int)c->attr[ZK_RNN_ACTIVATION], s.inner = (int)c->attr[ZK_RNN_INNER];
     const int64_t floats = s.gates * s.units * s.units;
-    const int64_t rows = c->threads * (floats > RNN_RESIDENT ? RNN_MANY_ROWS : RNN_ROWS);
+    const int64_t own = floats > RNN_RESIDENT ? RNN_MANY_ROWS : RNN_ROWS;
+    const int64_t rows = c->threads * (s.rounds ? RNN_SIDE : own);
     s.pieces = zk_min(s.batch, c->threads * zk_ceil(s.batch, rows));
     return s;
 }
 
-/* Rows of the largest piece; floats of a state of them, and of a thread's scratch memory. */
-static int64_t rnn_most(const rnn *s) { return s->pieces ? zk_ceil(s->batch, s->pieces) : 0; }
+/* Rows of the largest piece, whole tiles of them; floats of a state of them, of what products read
+ * rounded, of a thread's scratch memory, and of the packed matrix. */
+static int64_t rnn_most(const rnn *s) {
+    const int64_t rows = s->pieces ? zk_ceil(s->batch, s->pieces) : 0;
+    return s->rounds ? zk_ceil(rows, TILE_ROWS) * TILE_ROWS : rows;
+}
 static int64_t rnn_state(const rnn *s) { return rnn_most(s) * s->padded; }
-static int64_t rnn_local(const rnn *s) { return 3 * rnn_state(s) + rnn_most(s) * s->zrow; }
+static int64_t rnn_bits(const rnn *s) {
+    return s->rounds ? rnn_state(s) * (s->back ? s->gates : 1) / 2 : 0;
+}
+static int64_t rnn_local(const rnn *s) {
+    return 3 * rnn_state(s) + rnn_most(s) * s->zrow + rnn_bits(s);
+}
+static int64_t rnn_packed(const rnn *s) {
+    return s->gates * s->padded * (s->rounds ? s->padded / 2 : s->units);
+}
 
 static int64_t rnn_scratch(const zk_call *c, int back) {
     const rnn s = rnn_of(c, back);
-    return (s.gates * s.units * s.padded + c->threads * rnn_local(&s)) * (int64_t)sizeof(float);
+    return (rnn_packed(&s) + c->threads * rnn_local(&s)) * (int64_t)sizeof(float);
 }
 static int64_t rnn_forward_scratch(const zk_call *c) { return rnn_scratch(c, 0); }
 static int64_t rnn_back_scratch(const zk_call *c) { return rnn_scratch(c, 1); }
@@ -127,6 +146,8 @@ static void rnn_task(void *ctx, int64_t task, int thread) {
     float *at = s->scratch + thread * rnn_local(s);
     rnn_rows m = {.b0 = b0, .rows = s->batch * (task + 1) / s->pieces - b0};
     m.h = at, m.next = at + size, m.more = at + 2 * size, m.z = at + 3 * size;
+    m.bits = (uint16_t *)(m.z + rnn_most(s) * s->zrow);
+    if (s->rounds) rnn_tiles_begin();
     rnn_fetch(s, s->h0, &m, m.h);
     rnn_fetch(s, s->c0, &m, m.more);
     for (int64_t i = 0; i < s->steps; i++) {
@@ -135,6 +156,7 @@ static void rnn_task(void *ctx, int64_t task, int thread) {
         float *before = m.h;
         if (!s->back) m.h = m.next, m.next = before;
     }
+    if (s->rounds) rnn_tiles_end();
     rnn_deliver(s, m.h, &m, s->h);
     rnn_deliver(s, m.more, &m, s->c);
 }
@@ -156,7 +178,7 @@ static float *rnn_output(const zk_call *c, int i) {
 
 static void rnn_place(rnn *s) {
     s->packed = (float *)s->call->scratch;
-    s->scratch = s->packed + s->gates * s->units * s->padded;
+    s->scratch = s->packed + rnn_packed(s);
 }
 
 /* out [gates, extra], prev, y, h, [c]  in xp, u, [bias], h0, [c0], [mask] */
@@ -188,7 +210,26 @@ static void rnn_given(rnn *s, int in, int cells) {
 /* ---- products -------------------------------------------------------------------------------- */
 
 /* Units of a group of panels, which one tile multiplies: for each gate as many panels. */
-ZK_INLINE int64_t rnn_wide(const rnn_matrix *m) { return zk_max(1, RNN_PANELS / m->gates) * PANEL; }
+ZK_INLINE int64_t rnn_wide(const rnn_matrix *m) {
+    return m->s->rounds ? RNN_SIDE : zk_max(1, RNN_PANELS / m->gates) * PANEL;
+}
+
+/* The tiles of 32 units' columns of a gate. */
+static uint16_t *rnn_block(const rnn_matrix *m, int64_t j, int64_t gate) {
+    const int64_t steps = zk_ceil(m->k, ZK_TILE_STEP);
+    return m->tiles + (j / RNN_SIDE * m->gates + gate) * steps * ZK_TILE_BOTH;
+}
+
+static void rnn_pack_tiles(void *ctx, int64_t group, int thread) {
+    const rnn_matrix *m = ctx;
+    const rnn *s = m->s;
+    const int64_t j = group * RNN_SIDE;
+    (void)thread;
+    for (int64_t g = 0; g < m->gates; g++) {
+        const grid w = {(const char *)(m->from + g * s->units), s->gates * s->units, 1};
+        rnn_tiles_pack(&w, s->back, m->k, s->units, j, rnn_block(m, j, g));
+    }
+}
 
 static void rnn_pack_group(void *ctx, int64_t group, int thread) {
     const rnn_matrix *m = ctx;
@@ -210,7 +251,9 @@ static void rnn_pack(rnn *s, int64_t gate, int64_t count, rnn_matrix *m) {
     const int64_t column = gate * s->units;
     *m = (rnn_matrix){.s = s, .from = s->matrix + column, .to = s->packed + column * s->padded};
     m->k = s->back ? count * s->units : s->units, m->gates = s->back ? 1 : count;
-    zk_parallel(s->call, zk_ceil(s->padded, rnn_wide(m)), rnn_pack_group, m);
+    m->tiles = (uint16_t *)s->packed + gate * s->padded * s->padded;
+    const zk_task pack = s->rounds ? rnn_pack_tiles : rnn_pack_group;
+    zk_parallel(s->call, zk_ceil(s->padded, rnn_wide(m)), pack, m);
 }
 
 /* z(rows, gates * wide) = a(rows, k) times the group from unit j on, or += if `adds`. */
@@ -244,13 +287,32 @@ static void rnn_product(const rnn_matrix *m, int64_t j, int64_t wide, const floa
 }
 #endif
 
+/* The rows that the next products read. */
+ZK_INLINE void rnn_round(const rnn_matrix *m, const rnn_rows *rows, const float *a, int64_t arow) {
+    if (m->s->rounds) rnn_tiles_round(a, arow, rows->rows, m->k, rows->bits);
+}
+
+/* One group from unit j on: a, or the rounded rows, times its columns. */
+ZK_INLINE void rnn_group(const rnn_matrix *m, const rnn_rows *rows, int64_t j, int64_t wide,
+                         const float *a, int64_t arow, float *z, int64_t zrow, int adds) {
+    if (!m->s->rounds) {
+        rnn_product(m, j, wide, a, arow, rows->rows, z, zrow, adds);
+        return;
+    }
+    const int64_t steps = zk_ceil(m->k, ZK_TILE_STEP);
+    for (int64_t g = 0; g < m->gates; g++)
+        rnn_tiles_product(rows->bits, rows->rows, rnn_block(m, j, g), steps, z + g * wide, zrow,
+                          adds);
+}
+
 /* to(rows, padded) = a(rows, k) times the turned matrix, or += if `adds`. */
 static void rnn_back_product(const rnn_matrix *m, const rnn_rows *rows, const float *a, float *to,
                              int adds) {
     const rnn *s = m->s;
+    rnn_round(m, rows, a, s->zrow);
     for (int64_t j = 0, wide; j < s->units; j += wide) {
         wide = zk_min(rnn_wide(m), s->padded - j);
-        rnn_product(m, j, wide, a, s->zrow, rows->rows, to + j, s->padded, adds);
+        rnn_group(m, rows, j, wide, a, s->zrow, to + j, s->padded, adds);
     }
 }
 
@@ -315,9 +377,10 @@ ZK_INLINE void rnn_each(const rnn *s, const rnn_rows *m, int64_t r, float *z, in
 /* Forward: the products of a group of units, a times the matrix, then the units, for all rows. */
 ZK_INLINE void rnn_groups(const rnn *s, const rnn_rows *m, const rnn_matrix *u, const float *a,
                           rnn_units *units, int act, int inner) {
+    rnn_round(u, m, a, s->padded);
     for (int64_t j = 0, wide; j < s->units; j += wide) {
         wide = zk_min(rnn_wide(u), s->padded - j);
-        rnn_product(u, j, wide, a, s->padded, m->rows, m->z, u->gates * wide, 0);
+        rnn_group(u, m, j, wide, a, s->padded, m->z, u->gates * wide, 0);
         for (int64_t r = 0; r < m->rows; r++)
             rnn_each(s, m, r, m->z + r * u->gates * wide - j, j, zk_min(s->units, j + wide), wide,
                      units, act, inner);

@@ -22,6 +22,7 @@ from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Leaf, Node, Spec,
 from zoo_keras.passes.fuse import frozen_nodes
 from zoo_keras.passes.memory import Buffer, padded, plan
 from zoo_keras.primitives.op import registry
+from zoo_keras.primitives.recurrent import MATRICES
 from zoo_keras.primitives.scan import sequences_of
 
 native.check_registry(
@@ -30,6 +31,8 @@ native.check_registry(
 )
 # Where a product's attributes say who multiplies.
 _MULTIPLIER = {"matmul": native.lib.ZK_MATMUL_BY, "dense": native.lib.ZK_DENSE_BY}
+# Where those of a recurrent kernel say that it rounds to bfloat16.
+_ROUNDS = dict.fromkeys(MATRICES, native.lib.ZK_RNN_ROUNDS)
 
 
 class Place(NamedTuple):
@@ -105,18 +108,21 @@ class Program:
 
     def wants_mkl(self) -> bool:
         """Whether MKL computes a product of this program, whose tables C has not checked yet."""
-        for name, place in _MULTIPLIER.items():
-            products = self.instrs["kernel"] == native.KERNELS[name]
-            at = self.instrs["attr0"][products].astype(np.int64) + place
-            inside = at[(at >= 0) & (at < len(self.attrs))]
-            if (self.attrs[inside] == native.lib.ZK_MKL).any():
-                return True
-        return any(body.wants_mkl() for body in self.bodies)
+        own = any(self._has(name, at, native.lib.ZK_MKL) for name, at in _MULTIPLIER.items())
+        return own or any(body.wants_mkl() for body in self.bodies)
 
     def wants_tiles(self) -> bool:
         """Whether a product of this program is made for tile registers."""
         products = self.instrs["kernel"] == native.KERNELS["dense_bf16"]
-        return bool(products.any()) or any(body.wants_tiles() for body in self.bodies)
+        own = products.any() or any(self._has(name, at, 1) for name, at in _ROUNDS.items())
+        return bool(own) or any(body.wants_tiles() for body in self.bodies)
+
+    def _has(self, kernel: str, place: int, value: int) -> bool:
+        """Whether an attribute of a kernel's instructions has this value somewhere."""
+        calls = self.instrs["kernel"] == native.KERNELS[kernel]
+        at = self.instrs["attr0"][calls].astype(np.int64) + place
+        inside = at[(at >= 0) & (at < len(self.attrs))]
+        return bool((self.attrs[inside] == value).any())
 
     @property
     def nbytes(self) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 
 from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Leaf, Node, Tensor
 from zoo_keras.primitives.op import registry
+from zoo_keras.primitives.recurrent import MATRICES
 from zoo_keras.primitives.row_rules import same_rows
 
 CACHE_BYTES = 12 << 20  # what should hold the arrays of one layer; threads share a larger cache
@@ -57,9 +58,16 @@ def rows_at_once(graph: Graph, rows: int) -> int:
     if each >= rows:
         return rows
     weights = sum(_bytes(n.outputs[0]) for n in graph.nodes() if n.op is PARAMETER)
+    weights += sum(map(_read_by_steps, work))
     again = (math.ceil(rows / each) - 1) * weights * REREADING
     between = sum(_touched(n) for n in work if not n.op.elementwise)
     return each if again < between else rows
+
+
+def _read_by_steps(node: Node) -> int:
+    """Bytes that a recurrent layer reads of its matrix, once in every step."""
+    at = MATRICES.get(node.op.name)
+    return 0 if at is None else node.inputs[0].shape[1] * _bytes(node.inputs[at])
 
 
 def _touched(node: Node) -> int:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from zoo_keras.graph import Graph, Node, Tensor, scope
+import numpy as np
+
+from zoo_keras.graph import Graph, Node, Tensor, constant, scope
 from zoo_keras.passes.fuse import frozen_nodes
 from zoo_keras.passes.rewrite import rewrite
 from zoo_keras.primitives.op import registry
@@ -19,26 +21,38 @@ MOST_ROWS, MOST_BYTES = 2, 64 << 20
 
 
 def project_tables(graph: Graph) -> Graph:
-    """dense(gather(table, ids), w, b) -> gather(dense(table, w, b), ids), where it soon pays."""
+    """dense(gather(table, ids), w, b) -> gather(dense(table, w, b), ids), where it soon pays. The
+    table may be of int8, with a scale for each row."""
     frozen = frozen_nodes(graph)
 
     def rule(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
-        if node.op.name != "dense" or node.inputs[0].node.op.name != "gather":
+        if node.op.name != "dense" or node.inputs[0].node.op.name not in ("gather", "gather_int8"):
             return None
-        table, weights = node.inputs[0].node.inputs[0], node.inputs[1:]
-        if any(id(t.node) not in frozen for t in (table, *weights)) or not _pays(node, table):
+        *table, _ = node.inputs[0].node.inputs
+        known = (*table, *node.inputs[1:])
+        if any(id(t.node) not in frozen for t in known) or not _pays(node, table[0]):
             return None
         gathered = inputs[0].node
         with scope(node.scope):
-            products = registry["dense"](gathered.inputs[0], *inputs[1:], **node.attrs)
+            products = registry["dense"](_numbers(gathered), *inputs[1:], **node.attrs)
         with scope(gathered.scope):  # whose error it is when an id is out of range
-            return [registry["gather"](products, gathered.inputs[1])]
+            return [registry["gather"](products, gathered.inputs[-1])]
 
     return rewrite(graph, rule)
 
 
+def _numbers(gathered: Node) -> Tensor:
+    """The whole table in float32."""
+    table, *scale, _ = gathered.inputs
+    if not scale:
+        return table
+    every = constant(np.arange(table.shape[0], dtype=np.int32))
+    numbers: Tensor = registry["gather_int8"](table, *scale, every)
+    return numbers
+
+
 def _pays(node: Node, table: Tensor) -> bool:
-    if table.ndim != 2 or table.dtype != "float32":
+    if table.ndim != 2 or table.dtype not in ("float32", "int8"):
         return False
     rows, width = table.shape[0], node.specs[0].shape[-1]
     used = math.prod(node.specs[0].shape[:-1])

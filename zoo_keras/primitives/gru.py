@@ -28,6 +28,7 @@ from zoo_keras.primitives.recurrent import (
     like,
     only_kept,
     optional_inputs,
+    product,
     sequence_samples,
     times,
     used_rows,
@@ -53,7 +54,7 @@ def _outputs(xp: Spec, h0: Spec, kept: Kept) -> tuple[Spec, ...]:
 
 
 def _gru_spec(
-    xp: Spec, u: Spec, bias: Spec, h0: Spec, *mask: Spec, reverse: bool, kept: Kept, **how: str
+    xp: Spec, u: Spec, bias: Spec, h0: Spec, *mask: Spec, reverse: bool, kept: Kept, **how: Any
 ) -> tuple[Spec, ...]:
     check(xp, u, (h0,), 3, mask)
     if bias.shape != u.shape[1:]:
@@ -71,7 +72,7 @@ def _gru_grad_rule(
     *mask: Any,
     reverse: bool,
     kept: Kept,
-    **how: str,
+    **how: Any,
 ) -> tuple[Any, ...]:
     if not all(kept[:3]):
         y = gru(xp, u, bias, h0, *mask, reverse=reverse, kept=(True,) * 5, **how)
@@ -102,6 +103,7 @@ def gru(
     kept: Kept,
     activation: str = "tanh",
     recurrent_activation: str = "sigmoid",
+    rounds: bool = False,
 ) -> tuple[np.ndarray, ...]:
     """A GRU over sequences, its reset gate applied to state u + bias.
 
@@ -114,7 +116,7 @@ def gru(
     gates, inner, before, y = xp.copy(), like(xp, units), like(xp, units), like(xp, units)
     h = h0
     for t in times(xp.shape[1], reverse):
-        x, p = _three(xp[:, t]), _three(h @ u + bias)
+        x, p = _three(xp[:, t]), _three(product(h, u, rounds) + bias)
         z, r = (activate(x[i] + p[i], recurrent_activation) for i in (0, 1))
         candidate = activate(x[2] + r * p[2], activation)
         gates[:, t] = np.concatenate([z, r, candidate], 1)
@@ -133,7 +135,7 @@ def _gru_grad_spec(
     *optional: Spec,
     reverse: bool,
     given: Kept,
-    **how: str,
+    **how: Any,
 ) -> tuple[Spec, ...]:
     return gates, gates, Spec((gates.shape[0], u.shape[0]), gates.dtype)
 
@@ -156,6 +158,7 @@ def gru_grad(
     given: Kept,
     activation: str = "tanh",
     recurrent_activation: str = "sigmoid",
+    rounds: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradients of gru by the projected inputs, by the recurrent product, and by the first state.
 
@@ -174,7 +177,7 @@ def gru_grad(
         dz, dr = dh * (before[:, t] - a) * by_z, da * inner[:, t] * by_r
         dx[:, t] = np.where(used, np.concatenate([dz, dr, da], 1), 0)
         dp[:, t] = np.where(used, np.concatenate([dz, dr, da * r], 1), 0)
-        dh = np.where(used, dh * z + dp[:, t] @ u.T, dh)
+        dh = np.where(used, dh * z + product(dp[:, t], u.T, rounds), dh)
     return dx, dp, dh
 
 
@@ -182,23 +185,23 @@ def gru_grad(
 
 
 def _first_spec(
-    xp: Spec, u: Spec, h0: Spec, *mask: Spec, reverse: bool, kept: Kept, **how: str
+    xp: Spec, u: Spec, h0: Spec, *mask: Spec, reverse: bool, kept: Kept, **how: Any
 ) -> tuple[Spec, ...]:
     check(xp, u, (h0,), 3, mask)
     return _outputs(xp, h0, kept)
 
 
 def _first_grad_rule(
-    g: Any, y: Any, xp: Any, u: Any, h0: Any, *mask: Any, reverse: bool, kept: Kept, **how: str
+    g: Any, y: Any, xp: Any, u: Any, h0: Any, *mask: Any, reverse: bool, kept: Kept, **how: Any
 ) -> tuple[Any, ...]:
     if not all(kept[:3]):
         y = gru_reset_first(xp, u, h0, *mask, reverse=reverse, kept=(True,) * 5, **how)
-    gates, product, before = y[:3]
+    gates, opened, before = y[:3]
     optional, given = optional_inputs([*(mask or (None,)), *g[3:]])
     dx, dh0 = gru_reset_first_grad(gates, before, u, *optional, reverse=reverse, given=given, **how)
     units = u.shape[0]
     open_grad = weight_grad(before, _columns(dx, 0, 2 * units))
-    candidate_grad = weight_grad(product, _columns(dx, 2 * units, 3 * units))
+    candidate_grad = weight_grad(opened, _columns(dx, 2 * units, 3 * units))
     du = concatenate(open_grad, candidate_grad, axis=1)
     return dx, du, dh0, *[None for _ in mask]
 
@@ -226,6 +229,7 @@ def gru_reset_first(
     kept: Kept,
     activation: str = "tanh",
     recurrent_activation: str = "sigmoid",
+    rounds: bool = False,
 ) -> tuple[np.ndarray, ...]:
     """A GRU over sequences, its reset gate applied to the state before the recurrent product.
 
@@ -233,23 +237,23 @@ def gru_reset_first(
     state.
     """
     units = u.shape[0]
-    gates, product, before, y = xp.copy(), like(xp, units), like(xp, units), like(xp, units)
+    gates, opened, before, y = xp.copy(), like(xp, units), like(xp, units), like(xp, units)
     h = h0
     for t in times(xp.shape[1], reverse):
-        x, p = _three(xp[:, t]), h @ u[:, : 2 * units]
+        x, p = _three(xp[:, t]), product(h, u[:, : 2 * units], rounds)
         z = activate(x[0] + p[:, :units], recurrent_activation)
         r = activate(x[1] + p[:, units:], recurrent_activation)
-        candidate = activate(x[2] + (r * h) @ u[:, 2 * units :], activation)
+        candidate = activate(x[2] + product(r * h, u[:, 2 * units :], rounds), activation)
         gates[:, t] = np.concatenate([z, r, candidate], 1)
-        product[:, t], before[:, t] = r * h, h
+        opened[:, t], before[:, t] = r * h, h
         used = used_rows(mask[0] if mask else None, t)
         h = np.where(used, z * h + (1 - z) * candidate, h)
         y[:, t] = h
-    return keep([gates, product, before, y, h], kept)
+    return keep([gates, opened, before, y, h], kept)
 
 
 def _first_back_spec(
-    gates: Spec, before: Spec, u: Spec, *optional: Spec, reverse: bool, given: Kept, **how: str
+    gates: Spec, before: Spec, u: Spec, *optional: Spec, reverse: bool, given: Kept, **how: Any
 ) -> tuple[Spec, ...]:
     return gates, Spec((gates.shape[0], u.shape[0]), gates.dtype)
 
@@ -271,6 +275,7 @@ def gru_reset_first_grad(
     given: Kept,
     activation: str = "tanh",
     recurrent_activation: str = "sigmoid",
+    rounds: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of gru_reset_first by the projected inputs and the first state.
 
@@ -286,9 +291,9 @@ def gru_reset_first_grad(
         dh = dh if dy is None else dh + dy[:, t]
         da = dh * (1 - z) * slope(a, activation)
         dz = dh * (h - a) * slope(z, recurrent_activation)
-        product = da @ u[:, 2 * units :].T
-        dr = product * h * slope(r, recurrent_activation)
+        by_state = product(da, u[:, 2 * units :].T, rounds)
+        dr = by_state * h * slope(r, recurrent_activation)
         dx[:, t] = np.where(used, np.concatenate([dz, dr, da], 1), 0)
-        back = np.concatenate([dz, dr], 1) @ u[:, : 2 * units].T
-        dh = np.where(used, dh * z + product * r + back, dh)
+        back = product(np.concatenate([dz, dr], 1), u[:, : 2 * units].T, rounds)
+        dh = np.where(used, dh * z + by_state * r + back, dh)
     return dx, dh

@@ -8,6 +8,8 @@ in time runs first; outputs stay at their own place in time.
 `activation` is that of candidates and states, `recurrent_activation` that of gates: names of
 `recurrent_activations`. Every forward op has an attribute `kept`, one flag for each output: an
 output that is not kept has no elements. `passes.unread` clears the flags of what nobody reads.
+With `rounds` the products of states (backward, of gradients) with the recurrent matrix round both
+to bfloat16 and sum in float32, in tile registers; `passes.tile_recurrent` decides that.
 """
 
 from __future__ import annotations
@@ -24,9 +26,16 @@ from zoo_keras.primitives.arrays import reshape
 from zoo_keras.primitives.op import Sample, op
 from zoo_keras.primitives.products import matmul
 from zoo_keras.primitives.recurrent_activations import NAMES, activate, code, slope
+from zoo_keras.primitives.rounding import round_bfloat16
 from zoo_keras.primitives.row_rules import rows_in
 
 Kept = tuple[bool, ...]
+
+# Which input of each op is the recurrent matrix.
+MATRICES = {
+    "lstm": 1, "gru": 1, "gru_reset_first": 1, "simple_rnn": 1,
+    "lstm_grad": 2, "gru_grad": 3, "gru_reset_first_grad": 2, "simple_rnn_grad": 1,
+}  # fmt: skip
 
 
 # ---- shapes --------------------------------------------------------------------------------------
@@ -62,7 +71,8 @@ def fits(*specs: Spec) -> bool:
 def _numbers(attrs: dict[str, Any], mask: bool, flags: Sequence[bool]) -> list[float]:
     return attributes(
         "RNN", reverse=attrs["reverse"], activation=code(attrs.get("activation", "tanh")),
-        inner=code(attrs.get("recurrent_activation", "sigmoid")), mask=mask, flags=tuple(flags),
+        inner=code(attrs.get("recurrent_activation", "sigmoid")),
+        rounds=attrs.get("rounds", False), mask=mask, flags=tuple(flags),
     )  # fmt: skip
 
 
@@ -110,6 +120,14 @@ def used_rows(mask: Any, t: int) -> Any:
     return True if mask is None else mask[:, t, None]
 
 
+def product(a: np.ndarray, b: np.ndarray, rounds: bool) -> np.ndarray:
+    """a @ b; with `rounds` of the nearest bfloat16 numbers."""
+    if not rounds:
+        return a @ b
+    a, b = (round_bfloat16.reference(x).astype(x.dtype) for x in (a, b))
+    return a @ b
+
+
 def like(x: np.ndarray, units: int) -> np.ndarray:
     return np.zeros((*x.shape[:2], units), x.dtype)
 
@@ -118,7 +136,7 @@ def like(x: np.ndarray, units: int) -> np.ndarray:
 
 
 def _lstm_spec(
-    xp: Spec, u: Spec, h0: Spec, c0: Spec, *mask: Spec, reverse: bool, kept: Kept, **how: str
+    xp: Spec, u: Spec, h0: Spec, c0: Spec, *mask: Spec, reverse: bool, kept: Kept, **how: Any
 ) -> tuple[Spec, ...]:
     check(xp, u, (h0, c0), 4, mask)
     sequence = Spec((*xp.shape[:2], u.shape[0]), xp.dtype)
@@ -135,7 +153,7 @@ def _lstm_grad_rule(
     *mask: Any,
     reverse: bool,
     kept: Kept,
-    **how: str,
+    **how: Any,
 ) -> tuple[Any, ...]:
     if not all(kept[:3]):
         y = lstm(xp, u, h0, c0, *mask, reverse=reverse, kept=(True,) * 6, **how)
@@ -232,6 +250,7 @@ def lstm(
     kept: Kept,
     activation: str = "tanh",
     recurrent_activation: str = "sigmoid",
+    rounds: bool = False,
 ) -> tuple[np.ndarray, ...]:
     """An LSTM over sequences. Hochreiter and Schmidhuber 1997, with a forget gate.
 
@@ -243,7 +262,7 @@ def lstm(
     gates, cells, before, y = xp.copy(), like(xp, units), like(xp, units), like(xp, units)
     h, c = h0, c0
     for t in times(xp.shape[1], reverse):
-        z = xp[:, t] + h @ u
+        z = xp[:, t] + product(h, u, rounds)
         gate = [z[:, k * units : (k + 1) * units] for k in range(4)]
         i, f, o = (activate(gate[k], recurrent_activation) for k in (0, 1, 3))
         candidate = activate(gate[2], activation)
@@ -264,7 +283,7 @@ def _lstm_grad_spec(
     *optional: Spec,
     reverse: bool,
     given: Kept,
-    **how: str,
+    **how: Any,
 ) -> tuple[Spec, ...]:
     return gates, c0, c0
 
@@ -287,6 +306,7 @@ def lstm_grad(
     given: Kept,
     activation: str = "tanh",
     recurrent_activation: str = "sigmoid",
+    rounds: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradients of lstm by the projected inputs and the initial states.
 
@@ -307,7 +327,7 @@ def lstm_grad(
         by_i, by_f, by_o = (slope(x, recurrent_activation) for x in (i, f, o))
         parts = [d * a * by_i, d * c_before * by_f, d * i * slope(a, activation), dh * tc * by_o]
         dz[:, t] = np.where(used, np.concatenate(parts, 1), 0)
-        dh, dc = np.where(used, dz[:, t] @ u.T, dh), np.where(used, d * f, dc)
+        dh, dc = np.where(used, product(dz[:, t], u.T, rounds), dh), np.where(used, d * f, dc)
     return dz, dh, dc
 
 
@@ -315,18 +335,18 @@ def lstm_grad(
 
 
 def _simple_spec(
-    xp: Spec, u: Spec, h0: Spec, *mask: Spec, reverse: bool, kept: Kept, activation: str
+    xp: Spec, u: Spec, h0: Spec, *mask: Spec, reverse: bool, kept: Kept, **how: Any
 ) -> tuple[Spec, ...]:
     check(xp, u, (h0,), 1, mask)
-    code(activation)
+    code(how["activation"])
     return only_kept([xp, xp, h0], kept)
 
 
 def _simple_grad_rule(
     g: Any, y: Any, xp: Any, u: Any, h0: Any, *mask: Any, reverse: bool, kept: Kept,
-    activation: str,
+    **how: Any,
 ) -> tuple[Any, ...]:  # fmt: skip
-    how = {"reverse": reverse, "activation": activation}
+    how["reverse"] = reverse
     if not all(kept[:2]):
         y = simple_rnn(xp, u, h0, *mask, kept=(True,) * 3, **how)
     before, states = y[:2]
@@ -362,6 +382,7 @@ def simple_rnn(
     reverse: bool,
     kept: Kept,
     activation: str,
+    rounds: bool = False,
 ) -> tuple[np.ndarray, ...]:
     """state = activation(xp + state u) over sequences. Elman 1990.
 
@@ -372,13 +393,13 @@ def simple_rnn(
     for t in times(xp.shape[1], reverse):
         before[:, t] = h
         used = used_rows(mask[0] if mask else None, t)
-        h = np.where(used, activate(xp[:, t] + h @ u, activation), h)
+        h = np.where(used, activate(xp[:, t] + product(h, u, rounds), activation), h)
         y[:, t] = h
     return keep([before, y, h], kept)
 
 
 def _simple_grad_spec(
-    y: Spec, u: Spec, *optional: Spec, reverse: bool, given: Kept, activation: str
+    y: Spec, u: Spec, *optional: Spec, reverse: bool, given: Kept, **how: Any
 ) -> tuple[Spec, ...]:
     return y, Spec((y.shape[0], y.shape[2]), y.dtype)
 
@@ -397,6 +418,7 @@ def simple_rnn_grad(
     reverse: bool,
     given: Kept,
     activation: str,
+    rounds: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of simple_rnn by the projected inputs and the initial state.
 
@@ -411,5 +433,5 @@ def simple_rnn_grad(
         used = used_rows(mask, t)
         dh = dh if dy is None else dh + dy[:, t]
         dx[:, t] = np.where(used, dh * slope(y[:, t], activation), 0)
-        dh = np.where(used, dx[:, t] @ u.T, dh)
+        dh = np.where(used, product(dx[:, t], u.T, rounds), dh)
     return dx, dh

@@ -1,0 +1,218 @@
+"""Recurrent layers in tile registers: which ones, results of rounded operands, and the same bits on
+any number of threads, alone and in a batch, by instructions and by their models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from kernel_check import SETS, check_kernel, instruction_set, run_kernel
+from kernel_draws import DRAWN, Draw
+from test_tile_products import compiled, graph_of, names
+
+import zoo_keras as zk
+from zoo_keras import config, layers, native
+from zoo_keras.graph import Graph, constant, input_tensor
+from zoo_keras.passes import split
+from zoo_keras.passes.table_products import project_tables
+from zoo_keras.primitives.op import registry as R
+from zoo_keras.primitives.recurrent import MATRICES
+
+FORWARD = [name for name in MATRICES if not name.endswith("_grad")]
+KINDS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple_rnn": layers.SimpleRNN}
+
+
+@pytest.fixture(autouse=True)
+def tiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(native, "has_tiles", lambda: True)
+    yield
+    config.set_inference_dtype("float32")
+
+
+def cases(name: str, kind: str) -> Iterator[tuple[list[np.ndarray], dict[str, Any]]]:
+    for arrays, attrs in DRAWN[name](name, Draw(name, kind)):
+        yield arrays, {**attrs, "rounds": True}
+
+
+def bf16(x: np.ndarray) -> np.ndarray:
+    return R["round_bfloat16"].reference(x).astype(x.dtype)
+
+
+# ---- kernels -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["one", "odd", "odder"])
+@pytest.mark.parametrize("name", MATRICES)
+def test_results_are_those_of_rounded_operands(name: str, kind: str) -> None:
+    """A state on the edge between two bfloat16 numbers may be rounded the other way."""
+    for arrays, attrs in cases(name, kind):
+        check_kernel(R[name], arrays, attrs, 0.0, 0.02)
+
+
+@pytest.mark.parametrize("units", [1, 16, 33, 64, 100])
+@pytest.mark.parametrize("name", FORWARD)
+def test_one_step_is_exact_to_float32(name: str, units: int) -> None:
+    arrays, attrs = sequences(name, 19, 1, units)
+    if name == "gru_reset_first":  # its second product reads what the first one made
+        attrs["activation"] = "linear"
+    check_kernel(R[name], arrays, attrs, 1e-5, 4e-3 if name == "gru_reset_first" else 1e-5)
+
+
+GATES = {"lstm": 4, "gru": 3, "gru_reset_first": 3, "simple_rnn": 1}
+
+
+def sequences(
+    name: str, batch: int, steps: int, units: int
+) -> tuple[list[np.ndarray], dict[str, Any]]:
+    rng, gates = np.random.default_rng([batch, steps, units]), GATES[name]
+    shapes = [(batch, steps, gates * units), (units, gates * units)]
+    shapes += [(gates * units,)] * (name == "gru")
+    shapes += [(batch, units)] * (1 + (name == "lstm"))
+    arrays = [rng.uniform(-1, 1, shape).astype("f4") for shape in shapes]
+    arrays[1] /= np.float32(np.sqrt(units))
+    outputs = {"lstm": 6, "simple_rnn": 3}.get(name, 5)
+    return arrays, {
+        "reverse": False, "kept": (True,) * outputs, "rounds": True, "activation": "tanh",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("units", [32, 45, 70])
+@pytest.mark.parametrize("name", FORWARD)
+def test_a_row_has_the_same_bits_alone_and_in_a_batch(name: str, units: int) -> None:
+    arrays, attrs = sequences(name, 67, 5, units)
+    rows = [a.ndim > 1 and a.shape[0] == 67 for a in arrays]
+    whole = run_kernel(R[name], arrays, attrs)
+    for i in (0, 31, 66):
+        one = [a[i : i + 1] if r else a for a, r in zip(arrays, rows, strict=True)]
+        for alone, y in zip(run_kernel(R[name], one, attrs), whole, strict=True):
+            assert alone.tobytes() == y[i : i + 1].tobytes()
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_the_models_of_tiles_give_the_bits_of_the_instructions(name: str) -> None:
+    wide = [isa for isa in ("amx", "avx512") if isa in SETS]
+    for kind in ("odd", "odder"):
+        for arrays, attrs in cases(name, kind):
+            found = set()
+            for isa in wide:
+                with instruction_set(isa):
+                    made = run_kernel(R[name], arrays, attrs)
+                found.add(b"".join(np.nan_to_num(a).tobytes() for a in made))
+            assert len(found) <= 1
+
+
+def test_the_matrix_and_the_state_are_rounded_and_nothing_else() -> None:
+    (xp, u, h0), attrs = sequences("simple_rnn", 7, 1, 64)
+    attrs |= {"activation": "linear"}
+    y = run_kernel(R["simple_rnn"], [xp, u, h0], attrs)[1][:, 0]
+    wanted = xp[:, 0] + bf16(h0).astype("f8") @ bf16(u).astype("f8")
+    np.testing.assert_allclose(y, wanted, rtol=0, atol=1e-6)
+    assert np.abs(y - (xp[:, 0] + h0 @ u)).max() > 1e-4
+
+
+# ---- which layers --------------------------------------------------------------------------------
+
+
+def layer(xp: Any, u: Any, h0: Any, rounded: bool = True) -> Any:
+    u = R["round_bfloat16"](u) if rounded else u
+    kept = (True,) * 3
+    return R["simple_rnn"](xp, u, h0, reverse=False, kept=kept, activation="tanh")[1]
+
+
+def rounding(graph: Any) -> list[bool]:
+    return [bool(n.attrs.get("rounds")) for n in graph.nodes() if n.op.name in MATRICES]
+
+
+@pytest.mark.parametrize(
+    ("units", "rounded", "pays"), [(64, True, True), (64, False, False), (48, True, False)]
+)
+def test_a_large_rounded_matrix_pays(units: int, rounded: bool, pays: bool) -> None:
+    shapes = (3, 5, units), (units, units), (3, units)
+    graph = graph_of(lambda *x: layer(*x, rounded=rounded), *shapes)
+    assert rounding(graph) == [pays]
+    assert ("round_bfloat16" in names(graph) or "chain" in names(graph)) == (rounded and not pays)
+    assert compiled(graph).wants_tiles() == pays
+
+
+def test_no_layer_rounds_without_amx(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "has_tiles", lambda: False)
+    graph = graph_of(layer, (3, 5, 64), (64, 64), (3, 64))
+    assert rounding(graph) == [False]
+
+
+# ---- models --------------------------------------------------------------------------------------
+
+
+def model(kind: Any) -> Any:
+    zk.utils.set_random_seed(1)
+    return zk.Sequential([zk.Input((9, 40)), kind(64), layers.Dense(3)])
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_predictions_stay_near_float32_and_do_not_hang_on_the_batch(name: str) -> None:
+    made, x = model(KINDS[name]), np.random.default_rng(0).normal(size=(40, 9, 40)).astype("f4")
+    before = made.predict(x, verbose=0)
+    config.set_inference_dtype("bfloat16")
+    narrow = made.predict(x, verbose=0)
+    assert 0 < np.abs(narrow - before).max() < 0.05 * np.std(before)
+    assert made.predict(x[:1], verbose=0).tobytes() == narrow[:1].tobytes()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_training_in_mixed_precision_follows_float32(name: str) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(32, 9, 40)).astype("f4"), rng.normal(size=(32, 3)).astype("f4")
+    losses = []
+    for policy in ("float32", "mixed_bfloat16"):
+        config.set_dtype_policy(policy)
+        try:
+            made = model(KINDS[name])
+        finally:
+            config.set_dtype_policy("float32")
+        made.compile(zk.optimizers.SGD(0.05), "mse")
+        losses.append([float(made.train_on_batch(x, y)) for _ in range(6)])
+    assert losses[1][-1] < losses[1][0]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
+
+
+def text(words: int = 50) -> Any:
+    zk.utils.set_random_seed(2)
+    return zk.Sequential(
+        [zk.Input((30,), dtype="int32"), layers.Embedding(words, 40), layers.LSTM(64)]
+    )
+
+
+def test_an_int8_table_is_multiplied_once_before_the_layer() -> None:
+    """As a float32 one: what quantizing saves in memory costs no product in every run."""
+    ids = np.random.default_rng(0).integers(0, 50, (8, 30)).astype("i4")
+    made = text()
+    whole = made.predict(ids, verbose=0)
+    made.layers[0].quantize("int8")
+    quantized = made.predict(ids, verbose=0)
+    assert 0 < np.abs(quantized - whole).max() < 0.02
+
+    def run(table: Any, scale: Any, w: Any, b: Any, ids: Any) -> Any:
+        rows = R["gather_int8"](table, scale, ids)
+        return R["dense"](rows, w, b, activation="linear")
+
+    arrays = [
+        np.zeros((50, 40), "i1"),
+        np.ones(50, "f4"),
+        np.ones((40, 96), "f4"),
+        np.ones(96, "f4"),
+    ]
+    x = input_tensor("x", (8, 30), "int32")
+    graph = project_tables(Graph([x], [run(*map(constant, arrays), x)]))
+    last = graph.outputs[0].node
+    assert last.op.name == "gather" and last.inputs[0].node.op.name == "dense"
+    assert last.inputs[0].shape == (50, 96)
+
+
+def test_a_matrix_read_in_every_step_counts_as_often() -> None:
+    xp, u, h0 = (input_tensor(n, s) for n, s in (("a", (64, 200, 512)), ("b", (512, 512)),
+                                                 ("c", (64, 512))))  # fmt: skip
+    made = layer(xp, u, h0, rounded=False)
+    assert split._read_by_steps(made.node) == 200 * 4 * 512 * 512
+    assert split._read_by_steps(R["add"](xp, xp).node) == 0
