@@ -115,8 +115,10 @@ class Program:
 
     def wants_tiles(self) -> bool:
         """Whether a product of this program is made for tile registers."""
-        products = self.instrs["kernel"] == native.KERNELS["dense_bf16"]
-        return bool(products.any()) or any(body.wants_tiles() for body in self.bodies)
+        products = [native.KERNELS[name] for name in ("dense_bf16", "conv_bf16")]
+        return bool(np.isin(self.instrs["kernel"], products).any()) or any(
+            body.wants_tiles() for body in self.bodies
+        )
 
     @property
     def nbytes(self) -> int:
