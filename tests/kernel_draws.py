@@ -17,6 +17,7 @@ from test_pool import random_case
 
 from zoo_keras.graph import Spec
 from zoo_keras.primitives import table_rows as rows
+from zoo_keras.primitives.conv_bf16 import conv_sample as conv_bf16_sample
 from zoo_keras.primitives.conv_choice import TILES
 from zoo_keras.primitives.conv_int8 import conv_sample
 from zoo_keras.primitives.op import registry as R
@@ -325,6 +326,7 @@ def tile_layer(name: str, d: Draw) -> Iterator[Inputs]:
 def packed_tiles(name: str, d: Draw) -> Iterator[Inputs]:
     for turned in (False, True):
         yield [d.floats(d.batch(701), d.size() * 3)], {"transpose": turned}
+        yield [d.floats(d.size(9), d.size(), d.size())], {"transpose": turned}
 
 
 # ---- windows -------------------------------------------------------------------------------------
@@ -375,12 +377,24 @@ def convolved(name: str, d: Draw) -> Iterator[Inputs]:
             yield [x, w, b, *([g] if name.endswith("_add") else [])], how
 
 
+def case_of(d: Draw, axes: int) -> tuple[Any, ...]:
+    """x, kernel, strides, padding and dilation of a convolution without groups."""
+    x_shape, w_shape, how = geometry(d, axes)
+    w_shape = (*w_shape[:-2], x_shape[-1], d.size())
+    return (x_shape, w_shape, *(how[k] for k in ("strides", "padding", "dilation")))
+
+
+@drawn_for("conv_bf16", "conv_bf16_add")
+def convolved_bf16(name: str, d: Draw) -> Iterator[Inputs]:
+    for i, axes in enumerate((1, 2, 2, 1, 2, 2)):
+        sample = conv_bf16_sample(i, case_of(d, axes), name.endswith("_add"))
+        yield sample.inputs(d.rng), sample.attrs
+
+
 @drawn_for("conv_int8", "conv_int8_add", "depthwise_int8", exact=True)
 def convolved_int8(name: str, d: Draw) -> Iterator[Inputs]:
     for i, axes in enumerate((1, 2, 2, 1, 2, 2)):
-        x_shape, w_shape, how = geometry(d, axes)
-        w_shape = (*w_shape[:-2], x_shape[-1], d.size())
-        case = (x_shape, w_shape, *(how[k] for k in ("strides", "padding", "dilation")))
+        case = case_of(d, axes)
         sample = conv_sample(i, case, name.endswith("_add"), name == "depthwise_int8")
         yield sample.inputs(d.rng), sample.attrs
 

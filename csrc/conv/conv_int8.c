@@ -3,7 +3,7 @@
  * with a scale that is known. What is not finite in an image makes its step NaN, and so every
  * float32 result behind it. */
 #include "depthwise_int8.h"
-#include "int8_layout.h"
+#include "tap_layout.h"
 #include "int8_product.h"
 
 #define PIECE (1 << 15) /* numbers that a task rounds */
@@ -84,21 +84,15 @@ static results results_of(const zk_call *c) {
 
 /* The steps of rounded results; an image whose own was NaN stays NaN. */
 static void pass_steps(const zk_call *c, const results *r, const float *step) {
-    const float scale = (float)c->attr[ZK_CONV_INT8_SCALE];
+    const float scale = (float)c->attr[ZK_CONV_TAPS_SCALE];
     for (int64_t i = 0; r->step && i < c->a->dims[0]; i++)
         r->step[i] = step[i] > 0 ? 1 / scale : NAN;
 }
 
-/* Bytes of the images with their borders, and of what may be read behind them. */
-static int64_t laid_bytes(const int8_layout *l, int64_t behind) {
-    return zk_align(l->images * int8_image_bytes(l) + behind * l->row + INT8_SLACK);
-}
-
 /* Images without a border are read where they lie when a tap is whole vectors of 64 and the places
  * whole blocks: then nothing behind them is read. */
-static int in_place(const int8_layout *l) {
-    return int8_lies_ready(l) && l->channels % 64 == 0 &&
-           l->images * int8_places(l) % INT8_BLOCK == 0;
+static int in_place(const tap_layout *l) {
+    return tap_lies_ready(l) && l->channels % 64 == 0 && l->images * tap_places(l) % TAP_BLOCK == 0;
 }
 
 /* conv_int8: act(conv(q, w) step wstep + b + residual), in float32 or rounded or both.
@@ -107,59 +101,59 @@ static int in_place(const int8_layout *l) {
  *    wstep(n), b(n), residual like y or none; k: channels, times the kernel's columns when merged
  * scratch: of each thread; offsets(taps); the images with their borders */
 static void conv_int8(const zk_call *c) {
-    int8_layout l = int8_layout_of(c);
+    tap_layout l = tap_layout_of(c);
     const results r = results_of(c);
     void *const *in = c->p + c->nout;
     int64_t *offsets = (int64_t *)(c->scratch + int8_thread_bytes(c->threads));
-    const int64_t k = l.channels * (l.merged ? l.kernel[1] : 1);
-    int8_job j = {.images = l.images, .image = int8_image_bytes(&l), .places = int8_places(&l)};
-    j.period = l.period, j.columns = l.out[1], j.per_step = l.out[0] * l.out[1];
-    j.shape = (int8_shape){offsets, l.taps, zk_ceil(k, ZK_INT8_STEP), zk_ceil(k, 64), l.row};
+    int8_job j = {.taps = tap_job_of(&l, offsets)};
+    j.steps = zk_ceil(tap_inputs(&l), ZK_INT8_STEP);
     j.step = in[1], j.w = in[2], j.wstep = in[3], j.bias = in[4];
     j.residual = c->nin > 5 ? in[5] : NULL, j.n = c->a->dims[c->a->ndim - 1];
-    j.act = (int)c->attr[ZK_CONV_INT8_ACTIVATION], j.scale = (float)c->attr[ZK_CONV_INT8_SCALE];
+    j.act = (int)c->attr[ZK_CONV_TAPS_ACTIVATION], j.scale = (float)c->attr[ZK_CONV_TAPS_SCALE];
     j.y = r.y, j.q = r.q, j.scratch = c->scratch;
-    int8_list_offsets(&l, offsets);
-    l.from = j.x = in[0];
+    tap_list_offsets(&l, offsets);
+    l.from = j.taps.x = in[0];
     if (!in_place(&l)) {
-        j.x = l.to = (int8_t *)offsets + zk_align(l.taps * 8);
-        int8_lay_out(c, &l);
+        j.taps.x = l.to = (char *)offsets + zk_align(l.taps * 8);
+        tap_lay_out(c, &l);
     }
-    if (int8_lies_ready(&l)) /* all images are one */
-        j.places *= j.images, j.images = 1, j.period = j.columns = zk_max(j.places, 1);
+    tap_job *t = &j.taps;
+    if (tap_lies_ready(&l)) /* all images are one */
+        t->places *= t->images, t->images = 1, t->period = t->columns = zk_max(t->places, 1);
+    j.per_step = l.out[0] * l.out[1];
     pass_steps(c, &r, j.step);
     int8_compute(c, &j);
 }
 
 static int64_t conv_int8_scratch(const zk_call *c) {
-    const int8_layout l = int8_layout_of(c);
-    return int8_thread_bytes(c->threads) + zk_align(l.taps * 8) + laid_bytes(&l, INT8_BEHIND);
+    const tap_layout l = tap_layout_of(c);
+    return int8_thread_bytes(c->threads) + zk_align(l.taps * 8) + tap_laid_bytes(&l, l.images);
 }
 
 /* depthwise_int8: the same with a filter for each channel.
  * in q(images, .., channels) int8, step(images), w(taps, channels) int8, wstep(n), b(n)
  * scratch: weights as floats(taps, channels); offsets(taps); the images with their borders */
 static void depthwise_int8(const zk_call *c) {
-    int8_layout l = int8_layout_of(c);
+    tap_layout l = tap_layout_of(c);
     const results r = results_of(c);
     void *const *in = c->p + c->nout;
     const int64_t n = l.taps * l.channels;
     float *w = (float *)c->scratch;
     int64_t *offsets = (int64_t *)(c->scratch + zk_align(n * 4));
     for (int64_t i = 0; i < n; i++) w[i] = ((const int8_t *)in[2])[i];
-    int8_list_offsets(&l, offsets);
-    l.from = in[0], l.to = (int8_t *)offsets + zk_align(l.taps * 8);
-    int8_lay_out(c, &l);
+    tap_list_offsets(&l, offsets);
+    l.from = in[0], l.to = (char *)offsets + zk_align(l.taps * 8);
+    tap_lay_out(c, &l);
     depthwise_job j = {.l = &l, .offsets = offsets, .w = w, .y = r.y, .q = r.q};
     j.step = in[1], j.wstep = in[3], j.bias = in[4];
-    j.act = (int)c->attr[ZK_CONV_INT8_ACTIVATION], j.scale = (float)c->attr[ZK_CONV_INT8_SCALE];
+    j.act = (int)c->attr[ZK_CONV_TAPS_ACTIVATION], j.scale = (float)c->attr[ZK_CONV_TAPS_SCALE];
     pass_steps(c, &r, j.step);
     depthwise_compute(c, &j);
 }
 
 static int64_t depthwise_int8_scratch(const zk_call *c) {
-    const int8_layout l = int8_layout_of(c);
-    return zk_align(l.taps * l.channels * 4) + zk_align(l.taps * 8) + laid_bytes(&l, 0);
+    const tap_layout l = tap_layout_of(c);
+    return zk_align(l.taps * l.channels * 4) + zk_align(l.taps * 8) + tap_laid_bytes(&l, l.images);
 }
 
 const zk_kernel ZK_TABLE(conv_int8)[] = {{"round_int8", round_int8, round_int8_scratch},

@@ -5,14 +5,14 @@
 #ifndef ZK_DEPTHWISE_INT8_H
 #define ZK_DEPTHWISE_INT8_H
 #include "conv_act.h"
-#include "int8_layout.h"
+#include "tap_layout.h"
 #include "int8_round.h"
 
 #define DEPTHWISE_PLACES 4       /* computed together */
 #define DEPTHWISE_TASK (1 << 18) /* products of a task, about */
 
 typedef struct {
-    const int8_layout *l;
+    const tap_layout *l;
     const int64_t *offsets; /* (taps) */
     const float *w;         /* (taps, channels) */
     const float *step, *wstep, *bias;
@@ -37,7 +37,7 @@ ZK_INLINE vf depthwise_wide(const int8_t *x) {
 /* Channels [c, c + VL) of neighbouring places: y = act(sums * step * wstep + bias). */
 ZK_INLINE void depthwise_some(const depthwise_job *j, const int8_t *x, float step, int64_t at,
                               int64_t c, const int places) {
-    const int8_layout *l = j->l;
+    const tap_layout *l = j->l;
     vf s[DEPTHWISE_PLACES] = {(vf){0}};
     const float *w = j->w + c;
     for (int64_t tap = 0; tap < l->taps; tap++, w += l->channels) {
@@ -80,13 +80,13 @@ ZK_INLINE void depthwise_places(const depthwise_job *j, const int8_t *x, float s
 
 static void depthwise_rows(void *ctx, int64_t task, int thread) {
     const depthwise_job *j = ctx;
-    const int8_layout *l = j->l;
+    const tap_layout *l = j->l;
     const int64_t all = l->images * l->out[0], n = l->channels;
     (void)thread;
     for (int64_t row = task * j->rows; row < zk_min((task + 1) * j->rows, all); row++) {
         const int64_t image = row / l->out[0];
-        const int8_t *x =
-            l->to + image * int8_image_bytes(l) + row % l->out[0] * l->period * l->row;
+        const int8_t *x = (const int8_t *)l->to + image * tap_image_bytes(l) +
+                          row % l->out[0] * l->period * l->row;
         const float step = j->step[image];
         int64_t at = row * l->out[1] * n, left = l->out[1];
         for (; left >= DEPTHWISE_PLACES; left -= DEPTHWISE_PLACES) {
@@ -98,7 +98,7 @@ static void depthwise_rows(void *ctx, int64_t task, int thread) {
 }
 
 static inline void depthwise_compute(const zk_call *c, depthwise_job *j) {
-    const int8_layout *l = j->l;
+    const tap_layout *l = j->l;
     const int64_t products = zk_max(1, l->out[1] * l->channels * l->taps);
     j->rows = zk_max(1, DEPTHWISE_TASK / products);
     if (l->channels) zk_parallel(c, zk_ceil(l->images * l->out[0], j->rows), depthwise_rows, j);

@@ -61,16 +61,16 @@ enum {
     ZK_CONV_WINOGRAD = 11, /* outputs of Winograd's tile along an axis, or 0 */
     ZK_CONV_KERNEL = 12    /* packed weights: the kernel's cells */
 };
-/* Of int8 convolutions: numbers of two axes, rows first; whether the cells of a row are one tap;
+/* Of convolutions in tiles (int8, bfloat16): numbers of two axes, rows first; whether the cells of a row are one tap;
  * and the scale of an int8 result, or 0. */
 enum {
-    ZK_CONV_INT8_STRIDES = 0,
-    ZK_CONV_INT8_PADDING = 2, /* before the first cell */
-    ZK_CONV_INT8_DILATION = 4,
-    ZK_CONV_INT8_KERNEL = 6,
-    ZK_CONV_INT8_ACTIVATION = 8,
-    ZK_CONV_INT8_MERGED,
-    ZK_CONV_INT8_SCALE
+    ZK_CONV_TAPS_STRIDES = 0,
+    ZK_CONV_TAPS_PADDING = 2, /* before the first cell */
+    ZK_CONV_TAPS_DILATION = 4,
+    ZK_CONV_TAPS_KERNEL = 6,
+    ZK_CONV_TAPS_ACTIVATION = 8,
+    ZK_CONV_TAPS_MERGED,
+    ZK_CONV_TAPS_SCALE
 };
 enum { ZK_POOL_WINDOW = 0, ZK_POOL_STRIDES = 3, ZK_POOL_PADDING = 6 };
 enum {

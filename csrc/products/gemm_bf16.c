@@ -1,10 +1,8 @@
 /* Products of bfloat16 with sums in float32, in tile registers: pack_bf16, dense_bf16. A task takes
  * panels of 32 rows; two by two tiles hold 32 x 32 sums over all of k, so that no result depends on
  * rows, tasks or threads. Without AMX the model of the tiles gives the same bits, slowly. */
-#include "curve.h"
-#include "gemm_bf16_pack.h"
+#include "bf16_result.h"
 
-#define SIDE 32         /* rows and columns of a block of sums */
 #define TASK (1 << 22)  /* multiplications of a task, at least: about 4 us */
 #define TASKS 4         /* for each thread, for balance */
 #define BLOCK (5 << 17) /* bytes of b that pass at once: they stay in L2 */
@@ -12,13 +10,14 @@
 
 /* y(m, n) = act(a(m, k) b(k, n) + bias + residual) */
 typedef struct {
-    grid a, residual;  /* residual.p: NULL, or like y */
+    grid a;
     const uint16_t *b; /* (ceil(n / 32), steps, 2, 16, 32) */
     const float *bias;
-    char *y, *scratch;
+    bf16_result y;
+    char *scratch;
     int64_t m, n, k, steps;
-    int turned, act, narrow; /* a is stored (k, m); y is bfloat16 */
-    int64_t rows, columns;   /* tasks */
+    int turned;            /* a is stored (k, m) */
+    int64_t rows, columns; /* tasks */
 } product;
 
 /* Up to 32 x 32 sums: a lies in two tiles of 16 rows `row` bytes apart, `half` bytes from one to
@@ -33,10 +32,6 @@ static int64_t cut(int64_t n, int64_t i, int64_t parts) { return n * i / parts; 
 static int64_t thread_bytes(const product *g) {
     return (g->steps + 2) * ZK_TILE_BOTH * 2; /* a panel of a, then sums */
 }
-static grid grid_of(const zk_arg *arg, const void *p, int64_t row) {
-    return (grid){p, row, arg->dtype == ZK_F32};
-}
-
 /* c = a b + bias, rows of c `crow` bytes apart. Up to 16 rows need half of the tiles. */
 ZK_INLINE void sum_block(tiles *t, const block *w, const int both, float *c, int64_t crow) {
     const char *a = w->a, *b = w->b;
@@ -58,38 +53,6 @@ ZK_INLINE void sum_block(tiles *t, const block *w, const int both, float *c, int
     if (both) tile_store(t, 2, low, crow), tile_store(t, 3, low + 16, crow);
 }
 
-/* to(32) = cols numbers of the residual. */
-ZK_INLINE void read_residual(const product *g, int64_t i, int64_t j, int64_t cols, float *to) {
-    const void *from = grid_at(&g->residual, i, j);
-    if (g->residual.wide) {
-        memcpy(to, from, (size_t)cols * 4);
-        return;
-    }
-    uint16_t narrow[SIDE] = {0};
-    memcpy(narrow, from, (size_t)cols * 2);
-    for (int c = 0; c < SIDE; c++) {
-        const uint32_t bits = (uint32_t)narrow[c] << 16;
-        memcpy(to + c, &bits, 4);
-    }
-}
-
-/* y = act(sums + residual), of rows from i and cols columns from j on. */
-ZK_INLINE void finish_block(tiles *t, const product *g, float *sums, int64_t i, int64_t rows,
-                            int64_t j, int64_t cols) {
-    for (int64_t r = 0; r < rows; r++, sums += SIDE) {
-        float more[SIDE] = {0};
-        if (g->residual.p) read_residual(g, i + r, j, cols, more);
-        for (int v = 0; v < SIDE && (g->residual.p || g->act); v += VL)
-            vf_store(sums + v, curve(vf_load(sums + v) + vf_load(more + v), g->act));
-        const int64_t at = (i + r) * g->n + j;
-        uint16_t narrow[SIDE];
-        if (g->narrow) tile_narrow_32(t, sums, sums + 16, narrow);
-        if (!g->narrow) memcpy(g->y + at * 4, sums, (size_t)cols * 4);
-        else if (cols == SIDE) memcpy(g->y + at * 2, narrow, sizeof narrow);
-        else memcpy(g->y + at * 2, narrow, (size_t)cols * 2);
-    }
-}
-
 /* Columns j.. of up to 32 rows from i on, whose a the block knows. */
 ZK_INLINE void run_block(tiles *t, const product *g, block w, int64_t i, int64_t j, float *sums) {
     const int64_t rows = zk_min(g->m - i, SIDE), cols = zk_min(g->n - j, SIDE);
@@ -97,13 +60,13 @@ ZK_INLINE void run_block(tiles *t, const product *g, block w, int64_t i, int64_t
     w.bias = g->bias + j;
     if (cols < SIDE) w.bias = memcpy(bias, w.bias, (size_t)cols * 4);
     w.b = (const char *)(g->b + j / SIDE * g->steps * ZK_TILE_BOTH);
-    if (rows == SIDE && cols == SIDE && !g->narrow && !g->act && !g->residual.p) {
-        sum_block(t, &w, 1, (float *)g->y + i * g->n + j, g->n * 4);
+    if (rows == SIDE && cols == SIDE && bf16_plain(&g->y)) {
+        sum_block(t, &w, 1, (float *)g->y.p + i * g->n + j, g->n * 4);
         return;
     }
     if (rows > 16) sum_block(t, &w, 1, sums, SIDE * 4);
     else sum_block(t, &w, 0, sums, SIDE * 4);
-    finish_block(t, g, sums, i, rows, j, cols);
+    bf16_put(t, &g->y, sums, NULL, i, rows, j, cols);
 }
 
 /* a's panel of rows from i on: where it lies, or copied. */
@@ -156,8 +119,8 @@ static void choose_tasks(product *g, int threads) {
 
 static product product_of(const zk_call *c) {
     const zk_arg *y = c->a, *x = c->a + 1;
-    product g = {.narrow = y->dtype == ZK_U16, .turned = c->attr[ZK_DENSE_BF16_TRANSPOSE_A] != 0};
-    g.act = (int)c->attr[ZK_DENSE_BF16_ACTIVATION], g.n = (int64_t)c->attr[ZK_DENSE_BF16_UNITS];
+    product g = {.turned = c->attr[ZK_DENSE_BF16_TRANSPOSE_A] != 0};
+    g.n = (int64_t)c->attr[ZK_DENSE_BF16_UNITS];
     g.m = zk_span(y, 0, y->ndim - 1), g.k = x->dims[g.turned ? 0 : x->ndim - 1];
     g.steps = zk_ceil(g.k, ZK_TILE_STEP);
     choose_tasks(&g, c->threads);
@@ -173,8 +136,8 @@ static void dense_bf16(const zk_call *c) {
     product g = product_of(c);
     if (!g.m || !g.n) return;
     g.a = grid_of(c->a + 1, c->p[1], g.turned ? g.m : g.k);
-    if (c->nin == 4) g.residual = grid_of(c->a + 4, c->p[4], g.n);
-    g.y = c->p[0], g.b = c->p[2], g.bias = c->p[3], g.scratch = c->scratch;
+    g.y = bf16_result_of(c, g.n, (int)c->attr[ZK_DENSE_BF16_ACTIVATION]);
+    g.b = c->p[2], g.bias = c->p[3], g.scratch = c->scratch;
     zk_parallel(c, g.rows * g.columns, run_task, &g);
 }
 
@@ -186,22 +149,24 @@ static int64_t dense_bf16_scratch(const zk_call *c) {
 typedef struct {
     grid w;
     uint16_t *y;
-    int64_t k, n, steps, per;
+    int64_t taps, k, n, steps, per;
     int turned;
 } packing;
 
 ZK_INLINE void pack_part(tiles *t, const packing *j, int64_t from, int64_t to) {
     for (int64_t u = from; u < to; u++) {
-        const int64_t k = u % j->steps * ZK_TILE_STEP, column = u / j->steps * SIDE;
+        const int64_t k = u % j->steps * ZK_TILE_STEP, tap = u / j->steps % j->taps;
+        const int64_t column = u / (j->steps * j->taps) * SIDE;
+        const grid w = {grid_at(&j->w, tap * (j->turned ? j->n : j->k), 0), j->w.row, j->w.wide};
         uint16_t *y = j->y + u * ZK_TILE_BOTH;
-        pack_right(t, &j->w, j->turned, k, j->k, column, j->n, y);
-        pack_right(t, &j->w, j->turned, k, j->k, column + 16, j->n, y + TILE_NUMBERS);
+        pack_right(t, &w, j->turned, k, j->k, column, j->n, y);
+        pack_right(t, &w, j->turned, k, j->k, column + 16, j->n, y + TILE_NUMBERS);
     }
 }
 
 static void pack_task(void *ctx, int64_t task, int thread) {
     const packing *j = ctx;
-    const int64_t all = zk_ceil(j->n, SIDE) * j->steps, from = task * j->per;
+    const int64_t all = zk_ceil(j->n, SIDE) * j->taps * j->steps, from = task * j->per;
     const int64_t to = zk_min(all, from + j->per);
     tiles model;
     (void)thread;
@@ -209,16 +174,18 @@ static void pack_task(void *ctx, int64_t task, int thread) {
     else pack_part(&model, j, from, to);
 }
 
-/* pack_bf16: tiles of pairs of k by 16 columns, two side by side, zero padded.
- * out y(ceil(n / 32), ceil(k / 32), 2, 16, 32) bits of bfloat16
- * in w(k, n) or, turned, w(n, k); float32 or bits  attr transpose */
+/* pack_bf16: tiles of pairs of k by 16 columns, two side by side, each tap zero padded.
+ * out y(ceil(n / 32), taps ceil(k / 32), 2, 16, 32) bits of bfloat16
+ * in w(taps.., k, n) or, turned, w(taps.., n, k); float32 or bits  attr transpose */
 static void pack_bf16(const zk_call *c) {
     const zk_arg *w = c->a + 1;
-    packing j = {grid_of(w, c->p[1], w->dims[1]), c->p[0],
+    const int64_t *last = w->dims + w->ndim - 2;
+    packing j = {grid_of(w, c->p[1], last[1]), c->p[0], .taps = zk_span(w, 0, w->ndim - 2),
                  .turned = c->attr[ZK_PACK_BF16_TRANSPOSE] != 0};
-    j.k = w->dims[j.turned], j.n = w->dims[!j.turned];
+    j.k = last[j.turned], j.n = last[!j.turned];
     j.steps = zk_ceil(j.k, ZK_TILE_STEP), j.per = PACKED;
-    if (j.k && j.n) zk_parallel(c, zk_ceil(zk_ceil(j.n, SIDE) * j.steps, j.per), pack_task, &j);
+    const int64_t pairs = zk_ceil(j.n, SIDE) * j.taps * j.steps;
+    if (pairs) zk_parallel(c, zk_ceil(pairs, j.per), pack_task, &j);
 }
 
 const zk_kernel ZK_TABLE(gemm_bf16)[] = {

@@ -41,7 +41,7 @@ static rounding rounding_of(const zk_call *c) {
 }
 
 static int64_t rounded_bytes(const rounding *r) {
-    return zk_align((r->m + INT8_BEHIND) * r->row + INT8_SLACK);
+    return zk_align((r->m + TAP_BEHIND) * r->row + TILE_BYTES);
 }
 
 /* dense_int8: y = act(x w / (scale wscale) + b), x rounded to int8 with one scale a row.
@@ -55,8 +55,10 @@ static void dense_int8(const zk_call *c) {
     r.x = c->p[1], r.q = (int8_t *)at, r.step = (float *)(at + rounded_bytes(&r));
     float *wstep = r.step + r.m;
     for (int64_t i = 0; i < n; i++) wstep[i] = 1 / ((const float *)c->p[3])[i];
-    int8_job j = {.x = r.q, .images = 1, .places = r.m, .period = r.m, .columns = r.m};
-    j.shape = (int8_shape){&zero, 1, zk_ceil(r.k, ZK_INT8_STEP), zk_ceil(r.k, 64), r.row};
+    int8_job j = {.steps = zk_ceil(r.k, ZK_INT8_STEP)};
+    j.taps = (tap_job){.x = (const char *)r.q, .images = 1, .places = r.m, .period = r.m};
+    j.taps.columns = r.m, j.taps.k = r.k,
+    j.taps.shape = (tap_shape){&zero, 1, zk_ceil(r.k, 64), r.row};
     j.step = r.step, j.per_step = 1, j.w = c->p[2], j.wstep = wstep, j.bias = c->p[4];
     j.y = c->p[0], j.n = n, j.act = (int)c->attr[ZK_DENSE_INT8_ACTIVATION];
     j.scratch = c->scratch;
@@ -77,7 +79,7 @@ static void pack_int8(const zk_call *c) {
     const int axes = c->a[1].ndim;
     const int64_t taps = zk_span(c->a + 1, 0, axes - 2);
     const int64_t k = c->a[1].dims[axes - 2], n = c->a[1].dims[axes - 1];
-    const int64_t padded = zk_ceil(k, 64) * INT8_GROUP;
+    const int64_t padded = zk_ceil(k, 64) * TAP_GROUP;
     const int8_t *w = c->p[1];
     int8_t *y = c->p[0], least = 0;
     memset(y, 0, (size_t)zk_count(c->a));

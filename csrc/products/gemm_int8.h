@@ -9,24 +9,13 @@
  * bits: it is given x + 128, and 128 times the panel's own sum is taken off. */
 #ifndef ZK_GEMM_INT8_H
 #define ZK_GEMM_INT8_H
-#include "vmath.h"
-
-#define INT8_GROUP (16 * PANEL * ZK_INT8_STEP) /* bytes: 64 inputs of a panel, a tile of AMX */
-#define INT8_SLACK 64                          /* bytes of x that may be read past a tap's end */
-
-/* What all tiles of a product share. A tap's inputs lie offsets[tap] bytes behind a row's first;
- * up to a multiple of 64 of them are read, against weights of zero. */
-typedef struct {
-    const int64_t *offsets; /* (taps) */
-    int64_t taps, steps;    /* steps of 4 inputs in a tap */
-    int64_t groups;         /* of 64 inputs in a tap of the packed weights */
-    int64_t row;
-} int8_shape;
+#include "tap_product.h"
 
 /* One tile: w is a panel (taps, groups * 16, 16, 4). */
 typedef struct {
-    const int8_shape *shape;
+    const tap_shape *shape;
     const int8_t *x, *w;
+    int64_t steps; /* of 4 inputs in a tap */
     int32_t *sums;
     int64_t pitch; /* sums from a row to the next */
 } int8_tile;
@@ -51,8 +40,8 @@ ZK_INLINE int32_t int8_four(const void *p) {
 #if defined(ZK_ISA_AVX512) || defined(ZK_ISA_AVX2)
 /* Whether any of a tile's inputs is below 0. Reads whole vectors where a tap has them. */
 static int int8_any_negative(const int8_tile *t, int rows) {
-    const int8_shape *s = t->shape;
-    const int64_t k = s->steps * ZK_INT8_STEP;
+    const tap_shape *s = t->shape;
+    const int64_t k = t->steps * ZK_INT8_STEP;
     __m256i any = _mm256_setzero_si256();
     int8_t rest = 0;
     for (int r = 0; r < rows; r++)
@@ -67,13 +56,13 @@ static int int8_any_negative(const int8_tile *t, int rows) {
 }
 
 ZK_INLINE void int8_run(const int8_tile *t, const int rows, const int negative) {
-    const int8_shape *s = t->shape;
+    const tap_shape *s = t->shape;
     const __m256i ones = _mm256_set1_epi16(1);
     __m256i sums[INT8_ROWS][2];
     for (int r = 0; r < rows; r++) sums[r][0] = sums[r][1] = _mm256_setzero_si256();
     for (int64_t tap = 0; tap < s->taps; tap++) {
-        const int8_t *x = t->x + s->offsets[tap], *w = t->w + tap * s->groups * INT8_GROUP;
-        for (int64_t left = s->steps; left > 0; left--, x += 4, w += 64) {
+        const int8_t *x = t->x + s->offsets[tap], *w = t->w + tap * s->groups * TAP_GROUP;
+        for (int64_t left = t->steps; left > 0; left--, x += 4, w += 64) {
             const __m256i *p = (const __m256i *)w;
             if (rows == 1) __builtin_prefetch(w + 2048); /* one row waits for memory alone */
             const __m256i both[2] = {_mm256_loadu_si256(p), _mm256_loadu_si256(p + 1)};
@@ -102,12 +91,12 @@ static int int8_any_negative(const int8_tile *t, int rows) {
 }
 
 ZK_INLINE void int8_run(const int8_tile *t, const int rows, const int negative) {
-    const int8_shape *s = t->shape;
+    const tap_shape *s = t->shape;
     (void)negative;
     for (int r = 0; r < rows; r++) memset(t->sums + r * t->pitch, 0, sizeof *t->sums * PANEL);
     for (int64_t tap = 0; tap < s->taps; tap++) {
-        const int8_t *w = t->w + tap * s->groups * INT8_GROUP;
-        for (int64_t at = 0; at < s->steps * ZK_INT8_STEP; at += ZK_INT8_STEP, w += 4 * PANEL)
+        const int8_t *w = t->w + tap * s->groups * TAP_GROUP;
+        for (int64_t at = 0; at < t->steps * ZK_INT8_STEP; at += ZK_INT8_STEP, w += 4 * PANEL)
             for (int r = 0; r < rows; r++) {
                 const int8_t *x = t->x + s->offsets[tap] + r * s->row + at, *v = w;
                 int32_t *sums = t->sums + r * t->pitch;
@@ -146,13 +135,13 @@ static void (*const int8_kernel[INT8_ROWS][2])(const int8_tile *) = {INT8_EACH(I
 #define INT8_VNNI_ENTRY(rows) int8_vnni_##rows,
 
 INT8_VNNI ZK_INLINE void int8_vnni_run(const int8_tile *t, const int rows) {
-    const int8_shape *s = t->shape;
+    const tap_shape *s = t->shape;
     const __m512i high = _mm512_set1_epi8(-128);
     __m512i sums[INT8_ROWS], own = _mm512_setzero_si512();
     for (int r = 0; r < rows; r++) sums[r] = _mm512_setzero_si512();
     for (int64_t tap = 0; tap < s->taps; tap++) {
-        const int8_t *x = t->x + s->offsets[tap], *from = t->w + tap * s->groups * INT8_GROUP;
-        for (int64_t left = s->steps; left > 0; left--, x += 4, from += 64) {
+        const int8_t *x = t->x + s->offsets[tap], *from = t->w + tap * s->groups * TAP_GROUP;
+        for (int64_t left = t->steps; left > 0; left--, x += 4, from += 64) {
             const __m512i w = _mm512_loadu_si512(from);
             own = _mm512_dpbusd_epi32(own, high, w);
 #pragma GCC unroll 8

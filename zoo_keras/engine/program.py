@@ -113,8 +113,9 @@ class Program:
 
     def wants_tiles(self) -> bool:
         """Whether a product of this program is made for tile registers."""
-        products = self.instrs["kernel"] == native.KERNELS["dense_bf16"]
-        own = products.any() or any(self._has(name, at, 1) for name, at in _ROUNDS.items())
+        products = [native.KERNELS[name] for name in ("dense_bf16", "conv_bf16")]
+        tiled = np.isin(self.instrs["kernel"], products)
+        own = tiled.any() or any(self._has(name, at, 1) for name, at in _ROUNDS.items())
         return bool(own) or any(body.wants_tiles() for body in self.bodies)
 
     def _has(self, kernel: str, place: int, value: int) -> bool:

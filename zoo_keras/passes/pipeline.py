@@ -15,6 +15,7 @@ from zoo_keras.passes.round_int8 import round_where_made
 from zoo_keras.passes.simplify import simplify
 from zoo_keras.passes.store_bfloat16 import narrow_storage, sink_rounding
 from zoo_keras.passes.table_products import project_tables
+from zoo_keras.passes.tile_convolutions import tile_convolutions
 from zoo_keras.passes.tile_products import narrow_between, tile_products
 from zoo_keras.passes.tile_recurrent import tile_recurrent
 from zoo_keras.passes.unread import drop_unread
@@ -46,7 +47,7 @@ def optimise(graph: Graph, freeze: bool = False, rounds: bool = False) -> Graph:
     """
     last = PACKED if freeze else TRAINED
     frozen = FROZEN if freeze else ()
-    tiled = (tile_recurrent(rounds), tile_products(rounds))
+    tiled = (tile_recurrent(rounds), tile_convolutions(rounds), tile_products(rounds))
     passes = [*ALWAYS, *frozen, *EPILOGUES, *tiled, *last]
     debug = os.environ.get("ZK_DEBUG") == "1"
     for step in passes:

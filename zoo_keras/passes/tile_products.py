@@ -20,7 +20,7 @@ from zoo_keras.primitives.rounding import is_rounded
 from zoo_keras.primitives.tile_choice import tiles_pay
 
 SMALL = 1 << 12  # numbers; less stays in the first cache either way
-MADE = ("dense_bf16", "dense_bf16_add")
+MADE = ("dense_bf16", "dense_bf16_add", "conv_bf16", "conv_bf16_add")
 Outputs = Sequence[Tensor] | None
 
 
@@ -66,7 +66,7 @@ def _product(node: Node) -> _Product | None:
 
 
 def _made(node: Node, inputs: Sequence[Tensor], product: _Product) -> Tensor:
-    x, w = _unrounded(inputs[0]), _unrounded(inputs[1])
+    x, w = unrounded(inputs[0]), unrounded(inputs[1])
     more = [inputs[i] for i in product.more]
     more = more or [constant(np.zeros(product.columns, np.float32))]
     packed = registry["pack_bf16"](w, transpose=product.turn_w)
@@ -80,13 +80,13 @@ def _made(node: Node, inputs: Sequence[Tensor], product: _Product) -> Tensor:
     return Node(op, [x, packed, *more], attrs, node.specs, node.scope).outputs[0]
 
 
-def _unrounded(tensor: Tensor) -> Tensor:
+def unrounded(tensor: Tensor) -> Tensor:
     """What the tensor was before it was rounded, which the product does itself."""
     node = tensor.node
     if node.op.name == "round_bfloat16":
         return node.inputs[0]
     if node.op.name == "reshape" and is_rounded(tensor):
-        result: Tensor = registry["reshape"](_unrounded(node.inputs[0]), shape=tensor.shape)
+        result: Tensor = registry["reshape"](unrounded(node.inputs[0]), shape=tensor.shape)
         return result
     return tensor
 
@@ -146,8 +146,10 @@ def narrow_between(graph: Graph) -> Graph:
         return None
 
     def rule(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
+        if node.op.name in MADE:
+            added = [widened.get(t, t) for t in inputs[3:]]
+            inputs = (_first(node, inputs, bits), *inputs[1:3], *added)
         if node.op.name in MADE and node.outputs[0] in chosen:
-            inputs = (_first(node, inputs, bits), *inputs[1:])
             attrs = {**node.attrs, "narrow": True}
             made = registry[node.op.name](*inputs, **attrs)
             result: Tensor = registry["from_bfloat16"](made)
@@ -157,11 +159,10 @@ def narrow_between(graph: Graph) -> Graph:
             wide = registry["from_bfloat16"](stored[inputs[0]])
             widened[wide] = stored[inputs[0]]
             return [wide]
+        if node.op.name == "pack_bf16":
+            inputs = (_first(node, inputs, bits),)
         if node.op.name in (*MADE, "pack_bf16"):
-            first = _first(node, inputs, bits)
-            if first is not inputs[0]:
-                given = [first, *inputs[1:]]
-                return Node(node.op, given, node.attrs, node.specs, node.scope).outputs
+            return with_inputs(node, inputs).outputs
         if chainable(node) and any(t in widened for t in inputs):  # each reader widens for itself
             own = [registry["from_bfloat16"](widened[t]) if t in widened else t for t in inputs]
             return with_inputs(node, tuple(own)).outputs

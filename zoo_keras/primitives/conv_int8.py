@@ -141,7 +141,7 @@ def _numbers(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -
     depthwise = len(ins[2].shape) == 2
     merged = not depthwise and is_merged(attrs["kernel_shape"], attrs["strides"], attrs["dilation"])
     return attributes(
-        "CONV_INT8",
+        "CONV_TAPS",
         strides=two(attrs["strides"], 1),
         padding=two([p[0] for p in attrs["padding"]], 0),
         dilation=two(attrs["dilation"], 1),

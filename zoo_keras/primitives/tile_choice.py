@@ -17,6 +17,7 @@ INFERENCE = ("float32", "bfloat16")
 LEAST_STEPS = 32  # inputs of a sum: what one product of tiles takes
 LEAST_COLUMNS = 16  # units: a tile's
 LEAST_WEIGHTS = 4096
+LEAST_INPUTS, LEAST_FILTERS = 16, 8  # of a convolution
 
 _inference = "float32"
 
@@ -49,3 +50,9 @@ def tiles_pay(steps: int, columns: int) -> bool:
     large = steps * columns >= LEAST_WEIGHTS
     fits = steps >= LEAST_STEPS and columns >= LEAST_COLUMNS
     return native.has_tiles() and large and fits
+
+
+def convolution_pays(steps: int, columns: int) -> bool:
+    """The same of a convolution, whose weights are read for many places of each image."""
+    fits = steps >= LEAST_INPUTS and columns >= LEAST_FILTERS
+    return native.has_tiles() and fits

@@ -7,6 +7,7 @@ compiled.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,30 +26,34 @@ STEP: int = lib.ZK_TILE_STEP
 READS = ("float32", "uint16")
 
 
-def _packed_shape(k: int, n: int) -> tuple[int, ...]:
-    return -(-n // COLUMNS), -(-k // STEP), 2, STEP // 2, STEP
+def packed_shape(taps: int, k: int, n: int) -> tuple[int, ...]:
+    """The shape in which `pack_bf16` gives weights (taps, k, n)."""
+    return -(-n // COLUMNS), taps * -(-k // STEP), 2, STEP // 2, STEP
 
 
 def _pack_shape(w: Spec, *, transpose: bool = False) -> Spec:
-    if len(w.shape) != 2 or not (w.dtype == "uint16" or is_float(w.dtype)):
-        raise ShapeError("w needs exactly 2 dimensions, and to be floating-point or uint16.")
-    k, n = w.shape[::-1] if transpose else w.shape
-    return Spec(_packed_shape(k, n), "uint16")
+    if len(w.shape) < 2 or not (w.dtype == "uint16" or is_float(w.dtype)):
+        raise ShapeError("w needs 2 dimensions or more, and to be floating-point or uint16.")
+    *taps, k, n = w.shape
+    return Spec(packed_shape(math.prod(taps), *((n, k) if transpose else (k, n))), "uint16")
 
 
-def _floats(x: np.ndarray) -> np.ndarray:
+def floats_of(x: np.ndarray) -> np.ndarray:
     """The rounded numbers of x, or those that its bits stand for."""
     bits = x if x.dtype == np.uint16 else registry["to_bfloat16"].reference(x)
     values: np.ndarray = registry["from_bfloat16"].reference(bits)
     return values
 
 
-_MATRICES = ((3, 40), (7, 1), (64, 32), (33, 70), (0, 5), (4, 0), (65, 16))
+_MATRICES = (
+    *((3, 40), (7, 1), (64, 32), (33, 70), (0, 5), (4, 0), (65, 16)),
+    *((3, 5, 40), (2, 2, 33, 17), (0, 4, 3)),
+)
 
 
 def _pack_samples() -> list[Sample]:
     return [
-        Sample([shape[::-1] if turned else shape], {"transpose": turned})
+        Sample([(*shape[:-2], *shape[:-3:-1]) if turned else shape], {"transpose": turned})
         for shape in _MATRICES
         for turned in (False, True)
     ]
@@ -64,22 +69,26 @@ def _pack_samples() -> list[Sample]:
 def pack_bf16(w: np.ndarray, *, transpose: bool = False) -> np.ndarray:
     """The right operand of a product in the order in which tile registers take it.
 
-    w is (K, N), or (N, K) with transpose; the result holds bits of bfloat16 in the shape
-    (ceil(N / 32), ceil(K / 32), 2, 16, 32): two tiles a step, each of pairs of K for 16 columns,
-    zero where w ends.
+    w is (taps.., K, N), or (taps.., N, K) with transpose; the result holds bits of bfloat16 in the
+    shape (ceil(N / 32), taps * ceil(K / 32), 2, 16, 32): two tiles a step, each of pairs of K for
+    16 columns, zero where a tap of w ends.
     """
-    w = w.T if transpose else w
+    w = w.reshape(math.prod(w.shape[:-2]), *w.shape[-2:])
+    w = w.swapaxes(1, 2) if transpose else w
     bits = w if w.dtype == np.uint16 else registry["to_bfloat16"].reference(w)
-    panels, steps = _packed_shape(*w.shape)[:2]
-    padded = np.zeros((steps * STEP, panels * COLUMNS), np.uint16)
-    padded[: w.shape[0], : w.shape[1]] = bits
-    pairs = padded.reshape(steps, STEP // 2, 2, panels, 2, COLUMNS // 2)
-    return pairs.transpose(3, 0, 4, 1, 5, 2).reshape(_packed_shape(*w.shape))
+    shape = packed_shape(*w.shape)
+    steps = -(-w.shape[1] // STEP)
+    padded = np.zeros((len(w), steps * STEP, shape[0] * COLUMNS), np.uint16)
+    padded[:, : w.shape[1], : w.shape[2]] = bits
+    pairs = padded.reshape(shape[1], STEP // 2, 2, shape[0], 2, COLUMNS // 2)
+    return pairs.transpose(3, 0, 4, 1, 5, 2).reshape(shape)
 
 
-def _unpacked(w: np.ndarray, k: int, n: int) -> np.ndarray:
+def unpacked(w: np.ndarray, taps: int, k: int, n: int) -> np.ndarray:
+    """The rounded weights (taps, k, n) that `pack_bf16` packed."""
     pairs = w.reshape(*w.shape[:4], COLUMNS // 2, 2).transpose(1, 3, 5, 0, 2, 4)
-    return _floats(pairs.reshape(w.shape[1] * STEP, w.shape[0] * COLUMNS)[:k, :n])
+    matrix = pairs.reshape(taps, -(-k // STEP) * STEP, w.shape[0] * COLUMNS)
+    return floats_of(matrix[:, :k, :n])
 
 
 def _dense_shape(
@@ -96,7 +105,7 @@ def _dense_shape(
     if not x.shape or (transpose_a and len(x.shape) != 2):
         raise ShapeError("x needs 1 dimension or more, and exactly 2 when it is turned.")
     lead, k = (x.shape[1:], x.shape[0]) if transpose_a else (x.shape[:-1], x.shape[-1])
-    if w.shape != _packed_shape(k, units) or b.shape != (units,):
+    if w.shape != packed_shape(1, k, units) or b.shape != (units,):
         raise ShapeError(f"{units} units on {k} inputs need weights packed by pack_bf16.")
     if more and more[0].shape != (*lead, units):
         raise ShapeError(f"the residual must have the shape of the output, {(*lead, units)}.")
@@ -109,7 +118,8 @@ def _dense_to_c(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]
     return attributes("DENSE_BF16", units=attrs["units"], activation=code, transpose_a=turned)
 
 
-def _reads(x: Spec, w: Spec, b: Spec, *more: Spec) -> bool:
+def reads_bits(x: Spec, w: Spec, b: Spec, *more: Spec) -> bool:
+    """Whether a kernel takes these: packed weights, and float32 or bits of it."""
     given = all(s.dtype in READS for s in (x, *more))
     return given and w.dtype == "uint16" and b.dtype == "float32"
 
@@ -157,12 +167,13 @@ def _dense_samples(residual: bool) -> list[Sample]:
 def _product(
     x: np.ndarray, w: np.ndarray, add: np.ndarray, units: int, activation: str, turned: bool
 ) -> np.ndarray:
-    x = _floats(x.T if turned else x)
-    sums = x.astype(np.float64) @ _unpacked(w, x.shape[-1], units).astype(np.float64)
+    x = floats_of(x.T if turned else x)
+    sums = x.astype(np.float64) @ unpacked(w, 1, x.shape[-1], units)[0].astype(np.float64)
     return activate(sums + add, activation)
 
 
-def _narrowed(y: np.ndarray, narrow: bool) -> np.ndarray:
+def narrowed(y: np.ndarray, narrow: bool) -> np.ndarray:
+    """y, or its bits."""
     return registry["to_bfloat16"].reference(y) if narrow else y
 
 
@@ -171,7 +182,7 @@ def _narrowed(y: np.ndarray, narrow: bool) -> np.ndarray:
     rows=_rows_stay,
     shape=_dense_shape,
     attrs_to_c=_dense_to_c,
-    dtypes=_reads,
+    dtypes=reads_bits,
     samples=_dense_samples(residual=False),
 )
 def dense_bf16(
@@ -189,7 +200,7 @@ def dense_bf16(
     x is (..., K), or (K, M) with transpose_a, float32 or bits; w comes from `pack_bf16`; b is
     (units,). The result is (..., units): float32, or with narrow the bits of the nearest bfloat16.
     """
-    return _narrowed(_product(x, w, b, units, activation, transpose_a), narrow)
+    return narrowed(_product(x, w, b, units, activation, transpose_a), narrow)
 
 
 @op(
@@ -197,7 +208,7 @@ def dense_bf16(
     rows=_rows_stay,
     shape=_dense_shape,
     attrs_to_c=_dense_to_c,
-    dtypes=_reads,
+    dtypes=reads_bits,
     samples=_dense_samples(residual=True),
 )
 def dense_bf16_add(
@@ -216,5 +227,5 @@ def dense_bf16_add(
     The residual is float32 or bits.
     """
     if residual.dtype == np.uint16:
-        residual = _floats(residual)
-    return _narrowed(_product(x, w, b + residual, units, activation, transpose_a), narrow)
+        residual = floats_of(residual)
+    return narrowed(_product(x, w, b + residual, units, activation, transpose_a), narrow)
