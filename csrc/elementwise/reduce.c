@@ -4,7 +4,7 @@
  * pieces are reduced again by the same code, which also keeps rounding errors small. */
 #include "vmath.h"
 
-enum { SUM, PROD, MAX, MIN, SUM_INT, PROD_INT, MAX_INT, MIN_INT };
+enum { SUM, PROD, MAX, MIN, SUM_INT, PROD_INT, MAX_INT, MIN_INT, ANY, ALL };
 enum {
     PIECE = 32768,  /* elements that one task takes at least */
     ROWS = 64,      /* rows of a piece at least */
@@ -173,34 +173,16 @@ ZK_INLINE void reduce_units(int op, const job *h, int64_t task) {
     for (int64_t unit = task * h->group; unit < end; unit++) reduce_unit(op, h, unit);
 }
 
+/* One loop for each operation. */
 static void reduce_task(void *ctx, int64_t task, int thread) {
     const job *h = ctx;
     (void)thread;
-    switch (h->op) {
-    case SUM:
-        reduce_units(SUM, h, task);
-        break;
-    case PROD:
-        reduce_units(PROD, h, task);
-        break;
-    case MAX:
-        reduce_units(MAX, h, task);
-        break;
-    case MIN:
-        reduce_units(MIN, h, task);
-        break;
-    case SUM_INT:
-        reduce_units(SUM_INT, h, task);
-        break;
-    case PROD_INT:
-        reduce_units(PROD_INT, h, task);
-        break;
-    case MAX_INT:
-        reduce_units(MAX_INT, h, task);
-        break;
-    default:
-        reduce_units(MIN_INT, h, task);
-    }
+    /* clang-format off */
+#define UNITS(kind) if (h->op == kind) reduce_units(kind, h, task);
+    UNITS(SUM) UNITS(PROD) UNITS(MAX) UNITS(MIN)
+    UNITS(SUM_INT) UNITS(PROD_INT) UNITS(MAX_INT) UNITS(MIN_INT)
+#undef UNITS
+    /* clang-format on */
 }
 
 static void run_stage(const zk_call *c, int op, stage s, const float *x, float *y, float divisor) {
@@ -252,21 +234,32 @@ static int64_t reduce_scratch(const zk_call *c) {
     return 2 * buffer_bytes(stages, plan(c, stages));
 }
 
+/* Bools x(outer, length, inner) -> y(outer, inner); nothing more than a loop. */
+static void reduce_bools(stage s, const uint8_t *x, uint8_t *y, int all) {
+    for (int64_t o = 0; o < s.outer; o++, y += s.inner) {
+        memset(y, all, (size_t)s.inner);
+        for (int64_t r = 0; r < s.length; r++, x += s.inner)
+            for (int64_t j = 0; j < s.inner; j++)
+                y[j] = all ? y[j] & (x[j] != 0) : y[j] | (x[j] != 0);
+    }
+}
+
 static void reduce(const zk_call *c, int op, float divisor) {
     stage stages[MAX_STAGES];
-    int count = plan(c, stages);
+    int count = plan(c, stages), bools = op >= ANY;
     int64_t bytes = buffer_bytes(stages, count);
-    const float *x = c->p[1];
-    if (!count) memcpy(c->p[0], x, (size_t)zk_count(c->a) * 4);
+    void *x = c->p[1];
+    if (!count) memcpy(c->p[0], x, (size_t)zk_count(c->a) * (bools ? 1 : 4));
     for (int i = 0; i < count; i++) {
         int last = i + 1 == count;
-        float *y = last ? c->p[0] : (float *)(c->scratch + i % 2 * bytes);
-        run_stage(c, op, stages[i], x, y, last ? divisor : 1);
+        void *y = last ? c->p[0] : c->scratch + i % 2 * bytes;
+        if (bools) reduce_bools(stages[i], x, y, op == ALL);
+        else run_stage(c, op, stages[i], x, y, last ? divisor : 1);
         x = y;
     }
 }
 
-/* reduce_*: out y(kept axes)  in x, float32 or int32. */
+/* reduce_*: out y(kept axes)  in x, float32 or int32; reduce_any, reduce_all: bool. */
 static int is_int(const zk_call *c) { return c->a[1].dtype == ZK_I32; }
 static void reduce_sum(const zk_call *c) { reduce(c, is_int(c) ? SUM_INT : SUM, 1); }
 static void reduce_prod(const zk_call *c) { reduce(c, is_int(c) ? PROD_INT : PROD, 1); }
@@ -278,33 +271,8 @@ static void reduce_mean(const zk_call *c) {
         if (c->attr[i] < 0) count *= -1 - c->attr[i];
     reduce(c, SUM, (float)count);
 }
-
-/* Bools x(outer, length, inner) -> y(outer, inner); nothing more than a loop. */
-static void reduce_bools(stage s, const uint8_t *x, uint8_t *y, int all) {
-    for (int64_t o = 0; o < s.outer; o++, y += s.inner) {
-        memset(y, all, (size_t)s.inner);
-        for (int64_t r = 0; r < s.length; r++, x += s.inner)
-            for (int64_t j = 0; j < s.inner; j++)
-                y[j] = all ? y[j] & (x[j] != 0) : y[j] | (x[j] != 0);
-    }
-}
-
-/* reduce_any, reduce_all: out y(kept axes) bool  in x bool. */
-static void any_or_all(const zk_call *c, int all) {
-    stage stages[MAX_STAGES];
-    int count = plan(c, stages);
-    int64_t bytes = buffer_bytes(stages, count);
-    const uint8_t *x = c->p[1];
-    if (!count) memcpy(c->p[0], x, (size_t)zk_count(c->a));
-    for (int i = 0; i < count; i++) {
-        int last = i + 1 == count;
-        uint8_t *y = last ? c->p[0] : (uint8_t *)c->scratch + i % 2 * bytes;
-        reduce_bools(stages[i], x, y, all);
-        x = y;
-    }
-}
-static void reduce_any(const zk_call *c) { any_or_all(c, 0); }
-static void reduce_all(const zk_call *c) { any_or_all(c, 1); }
+static void reduce_any(const zk_call *c) { reduce(c, ANY, 1); }
+static void reduce_all(const zk_call *c) { reduce(c, ALL, 1); }
 
 /* argmax(outer, length, inner): rows of vectors; `largest` selects argmax or argmin. */
 typedef struct {

@@ -3,6 +3,7 @@
 Each op states what it computes (numpy), its shape, gradient, kernel, and what passes ask of it.
 """
 
+# ruff: noqa: F401
 from zoo_keras.primitives import (
     arrays,
     attention,
@@ -46,48 +47,3 @@ from zoo_keras.primitives import (
     tile_products,
     update,
 )
-
-__all__ = [
-    "arrays",
-    "attention",
-    "bitwise",
-    "chain",
-    "chain_code",
-    "column",
-    "conv",
-    "conv_bf16",
-    "conv_choice",
-    "conv_fused",
-    "conv_geometry",
-    "conv_int8",
-    "elementwise",
-    "farmhash",
-    "fed",
-    "group_norm",
-    "gru",
-    "host",
-    "host_linalg",
-    "images",
-    "index",
-    "int8",
-    "lookup",
-    "norm",
-    "pool",
-    "products",
-    "random",
-    "recurrent",
-    "reduce",
-    "resampling",
-    "rounding",
-    "row_rules",
-    "scan",
-    "smooth",
-    "softmax",
-    "sorting",
-    "special",
-    "table_rows",
-    "text",
-    "tile_choice",
-    "tile_products",
-    "update",
-]

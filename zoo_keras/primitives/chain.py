@@ -28,11 +28,8 @@ from zoo_keras.primitives import chain_code
 from zoo_keras.primitives.chain_code import DTYPES, Row
 from zoo_keras.primitives.op import Op, as_tensors, op, registry
 
-MAX_NODES, MAX_INPUTS, MAX_OUTPUTS = (
-    40,
-    16,
-    8,
-)  # of one chain; csrc/elementwise/elementwise.c has room for more
+# Of one chain; csrc/elementwise/elementwise.c has room for more.
+MAX_NODES, MAX_INPUTS, MAX_OUTPUTS = 40, 16, 8
 
 
 def broadcast_pattern(operand: Sequence[int], shape: Sequence[int]) -> tuple[int, int] | None:
@@ -125,26 +122,25 @@ class _Builder:
         self.shape = shape
         self.inputs: list[Tensor] = []
         self.rows: list[tuple[str, list[Any], tuple[tuple[str, Any], ...]]] = []
-        self.names: dict[tuple[int, int], tuple[str, int]] = {}
+        self.names: dict[Tensor, tuple[str, int]] = {}
 
     def add(self, node: Node) -> None:
         operands = [self._operand(t) for t in node.inputs]
-        self._row((id(node), 0), node.op.name, operands, tuple(node.attrs.items()))
+        self._row(node.outputs[0], node.op.name, operands, tuple(node.attrs.items()))
 
-    def _row(self, key: Any, name: str, operands: list[Any], attrs: Any) -> None:
-        self.names[key] = ("row", len(self.rows))
+    def _row(self, made: Tensor, name: str, operands: list[Any], attrs: Any) -> None:
+        self.names[made] = ("row", len(self.rows))
         self.rows.append((name, operands, attrs))
 
     def _operand(self, tensor: Tensor) -> tuple[str, int]:
-        key = id(tensor.node), tensor.index
-        if key not in self.names:
+        if tensor not in self.names:
             if tensor.node.op is CONSTANT and tensor.size == 1:
                 value = tensor.node.attrs["value"].item()
-                self._row(key, "literal", [], (("value", value), ("dtype", tensor.dtype)))
+                self._row(tensor, "literal", [], (("value", value), ("dtype", tensor.dtype)))
             else:
-                self.names[key] = ("input", len(self.inputs))
+                self.names[tensor] = ("input", len(self.inputs))
                 self.inputs.append(self._readable(tensor))
-        return self.names[key]
+        return self.names[tensor]
 
     def _readable(self, tensor: Tensor) -> Tensor:
         if broadcast_pattern(tensor.shape, self.shape) is not None:
@@ -159,7 +155,7 @@ class _Builder:
         return tuple((n, tuple(map(self._number, ops)), a) for n, ops, a in self.rows)
 
     def number_of(self, tensor: Tensor) -> int:
-        return self._number(self.names[id(tensor.node), tensor.index])
+        return self._number(self.names[tensor])
 
 
 def chain_of(nodes: Sequence[Node], outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:

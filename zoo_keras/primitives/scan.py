@@ -141,25 +141,24 @@ def _random_rows(length: int) -> Tensor:
 def _closed(places: list[Tensor], outputs: list[Tensor]) -> tuple[Graph, list[Tensor]]:
     """The graph from places to outputs as a body of its own, and what it reads besides."""
     inside = {id(t.node) for t in places}
-    new = {(id(t.node), t.index): t for t in places}
+    new = {t: t for t in places}
     captured: list[Tensor] = []
     stand_ins: list[Tensor] = []
 
     def now(tensor: Tensor) -> Tensor:
-        key = id(tensor.node), tensor.index
-        if key not in new:
+        if tensor not in new:
             if tensor.node.op is CONSTANT:
                 return tensor
             captured.append(tensor)
-            new[key] = input_tensor(f"captured{len(captured)}", *tensor.spec)
-            stand_ins.append(new[key])
-        return new[key]
+            new[tensor] = input_tensor(f"captured{len(captured)}", *tensor.spec)
+            stand_ins.append(new[tensor])
+        return new[tensor]
 
     for node in topological(t.node for t in outputs):
         if not isinstance(node.op, Leaf) and any(id(t.node) in inside for t in node.inputs):
             inside.add(id(node))
             copy = Node(node.op, [now(t) for t in node.inputs], node.attrs, node.specs, node.scope)
-            new.update({(id(node), i): t for i, t in enumerate(copy.outputs)})
+            new.update(zip(node.outputs, copy.outputs, strict=True))
     results = [now(t) for t in outputs]
     return Graph([*places, *stand_ins], results), captured
 
@@ -194,15 +193,15 @@ def sequences_of(body: Graph, states: int) -> int:
 
 def inlined(graph: Graph, inputs: Sequence[Tensor]) -> list[Tensor]:
     """The graph's outputs when its inputs are these tensors."""
-    new = {(id(t.node), t.index): x for t, x in zip(graph.inputs, inputs, strict=True)}
+    new = dict(zip(graph.inputs, inputs, strict=True))
     for node in graph.nodes():
         if node.op is CONSTANT:
-            new[id(node), 0] = node.outputs[0]
+            new[node.outputs[0]] = node.outputs[0]
         elif node.op is not INPUT:
-            ins = [new[id(t.node), t.index] for t in node.inputs]
+            ins = [new[t] for t in node.inputs]
             copy = Node(node.op, ins, node.attrs, node.specs, node.scope)
-            new.update({(id(node), i): t for i, t in enumerate(copy.outputs)})
-    return [new[id(t.node), t.index] for t in graph.outputs]
+            new.update(zip(node.outputs, copy.outputs, strict=True))
+    return [new[t] for t in graph.outputs]
 
 
 def _scan_grad(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import native
+from zoo_keras.dtypes import name_of
 from zoo_keras.engine.eager import Eager
 from zoo_keras.feed.columns import holds_text
 from zoo_keras.graph import Graph, Node, Tensor, input_tensor, tracing
@@ -35,7 +36,7 @@ _PLAIN = (bool, int, float, str, type(None))
 def call_on_arrays(layer: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     """layer(*args, **kwargs) with arrays in and arrays out."""
     args = map_structure(_as_numbers, _lists_as_arrays(layer, args))
-    kwargs = map_structure(_as_numbers, kwargs)
+    kwargs = map_structure(_as_numbers, kwargs) if kwargs else kwargs
     key = _key(args, kwargs)
     kept: Recent | None = layer.__dict__.get("_eager")
     call: _Call | None = kept.get(key) if kept is not None and key is not None else None
@@ -73,7 +74,7 @@ def _lists_as_arrays(layer: Any, args: tuple) -> tuple:
 
 def _as_numbers(leaf: Any) -> Any:
     """An array of any byte order, or of objects, as numbers."""
-    if type(leaf) is np.ndarray and leaf.dtype.name in native.DTYPES and leaf.dtype.isnative:
+    if type(leaf) is np.ndarray and name_of(leaf.dtype) in native.DTYPES and leaf.dtype.isnative:
         return leaf
     if _is_text(leaf):
         return leaf
