@@ -153,11 +153,11 @@ def test_any_activation_with_a_kernel_trains_as_step_by_step(kinds, activation):
     of_cell = {"activation": activation}
     if kinds == "GRU reset first":
         kinds, of_cell = BOTH_WAYS[1], {**of_cell, "reset_after": False}
-    of_cell["recurrent_initializer"] = zk.initializers.RandomNormal(stddev=0.1)
+    of_cell["recurrent_initializer"] = zk.initializers.RandomNormal(stddev=0.1, seed=1)
     if kinds is not BOTH_WAYS[2]:
         of_cell["recurrent_activation"] = activation if activation in GATES else "sigmoid"
     assert "scan" not in scans_in(layers.RNN(kinds[0](5, **of_cell)))
-    x = STEPS[:, :2] if activation == "exponential" else STEPS  # which soon is infinite
+    x = 0.3 * STEPS[:, :2] if activation == "exponential" else STEPS  # which soon is infinite
     for one, other in zip(*trained_both_ways(kinds, of_cell, {}, x), strict=True):
         assert np.isfinite(other).all()
         np.testing.assert_allclose(one, other, 1e-4, 1e-5)

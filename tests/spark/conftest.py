@@ -21,6 +21,14 @@ SECURE = {
 
 # JVMs that live for a minute on few cores: the optimizing compiler would cost more than it gains.
 JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+QUICK = {
+    "spark.driver.extraJavaOptions": JAVA,
+    "spark.executor.extraJavaOptions": JAVA,
+    "spark.python.task.killTimeout": "200ms",  # how long a cancelled worker may go on
+    "spark.scheduler.revive.interval": "100ms",  # when slots are offered again to a barrier stage
+    "spark.sql.shuffle.partitions": "4",
+    "spark.ui.enabled": "false",
+}
 
 
 class Sessions:
@@ -35,10 +43,9 @@ class Sessions:
         key = (master, tuple(sorted(conf.items())))
         if key != self._key:
             self.stop()
-            conf["spark.ui.enabled"] = "false"
+            conf = {**QUICK, **conf}
             if pyspark.__version__ < "4":  # 3.5 hands out workers of cancelled tasks once more
                 conf["spark.python.worker.reuse"] = "false"
-            conf["spark.driver.extraJavaOptions"] = conf["spark.executor.extraJavaOptions"] = JAVA
             conf["spark.executorEnv.PYTHONPATH"] = os.pathsep.join([str(ROOT), str(HERE)])
             self._session, self._key = init_session(master, "tests", conf=conf), key
             self._session.sparkContext.setLogLevel("OFF")
