@@ -84,6 +84,37 @@ def test_a_null_among_many_columns_is_named():
         decoded(Leaf("a, b", (2,), "float32"), ("a", "b"), a=[1.0, 2.0], b=[1.0, None])
 
 
+def packed(rows, leaf, kind="float32", first=10):
+    """What is read of three columns that the JVM has sent as one array."""
+    import pyarrow as pa
+
+    column = pa.array([[0, 0, 0], *rows], pa.list_(pa.float64())).cast(
+        pa.list_(pa.type_for_alias(kind))
+    )
+    sent = pa.RecordBatch.from_arrays([column], [arrow.packed_name(0)]).slice(1)
+    return arrow.leaves_of_batch(sent, [("a", "b", "c")], [leaf], first)[0]
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("float32", "float32"), ("int64", "int32"),
+                                             ("int64", "int64"), ("bool", "bool")])  # fmt: skip
+def test_an_array_of_columns_reads_as_the_columns(kind, dtype):
+    found = packed([[1, 0, 1], [0, 0, 1]], Leaf("a, b, c", (3,), dtype), kind)
+    assert found.dtype == dtype and found.tolist() == [[1, 0, 1], [0, 0, 1]]
+    assert packed([], Leaf("a, b, c", (3,), dtype), kind).shape == (0, 3)
+
+
+def test_nulls_in_an_array_of_columns_are_those_of_the_column():
+    rows, leaf = [[1.0, 2.0, 3.0], [4.0, None, float("nan")]], Leaf("a, b, c", (3,), "float32")
+    with pytest.raises(DataError, match=r"Row 11: column b: expected numbers\. Received: null"):
+        packed(rows, leaf)
+    found = packed(rows, leaf._replace(fill=(None, 7.0, 8.0)))
+    assert found.tolist() == [[1, 2, 3], [4, 7, 8]]
+    with pytest.raises(DataError, match="Row 10: column a, b, c: expected finite numbers"):
+        packed([[float("nan"), 2.0, 3.0]], leaf)
+    with pytest.raises(DataError, match="Row 10: column a, b, c: expected integers that fit"):
+        packed([[1 << 40, 0, 0]], leaf._replace(dtype="int32"), "int64")
+
+
 def test_lists_take_the_leafs_shape():
     flat, nested = [[1, 2, 3, 4]] * 3, [[[1, 2], [3, 4]]] * 3
     for column in (flat, nested):

@@ -1,8 +1,8 @@
 """Arrow record batches of a DataFrame -> numpy columns, with nulls and ragged rows refused.
 
 In: batches as bytes or pyarrow objects, and groups of columns: each group is one leaf, and several
-scalar columns make a vector. Out: arrays of shape (rows, ...). pyarrow is imported when something
-is decoded. Knows no model; pandas is not needed.
+scalar columns make a vector. The JVM sends many of them as one array column. Out: arrays of shape
+(rows, ...). pyarrow is imported when something is decoded. Knows no model; pandas is not needed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def quoted(name: str) -> str:
 
 def plain_column(frame: Any, column: Any, kind: Any, name: str) -> Any:
     """The Column under that name, turned into an array of floats when it holds Spark ML vectors."""
-    if _is_vector(kind):
+    if is_vector(kind):
         from pyspark.sql.functions import when
 
         array = _vector_to_array(frame, column)
@@ -46,8 +46,33 @@ def _vector_to_array(frame: Any, column: Any) -> Any:
     return type(column)(functions.vector_to_array(column._jc, "float32"))
 
 
-def _is_vector(kind: Any) -> bool:
+def is_vector(kind: Any) -> bool:
+    """Whether a Spark type is that of ML vectors."""
     return type(kind).__name__ == "VectorUDT"
+
+
+MANY = 16  # scalar columns of a leaf from which on the JVM makes an array of them
+_PLAIN = {"boolean", "byte", "short", "integer", "long", "float", "double"}
+
+
+def packed_name(number: int) -> str:
+    """The name on the way of the array of a leaf's columns, by the number of the leaf."""
+    return f"__zoo_keras_leaf{number}"
+
+
+def packed_text(types: Sequence[tuple[str, Any]], dtype: str) -> str | None:
+    """SQL for one array of columns, given by name and Spark type, whose leaf is of that dtype:
+    Spark is slow with many columns, and fast with long ones. None where they are few or of other
+    kinds.
+    """
+    found = {kind.typeName() for _, kind in types}
+    if len(types) < MANY or not found <= _PLAIN:
+        return None
+    wanted = "float" if dtype == "float32" else found.pop() if len(found) == 1 else "long"
+    sql = {"integer": "INT", "long": "BIGINT"}.get(wanted, wanted.upper())
+    items = [quoted(n) if kind.typeName() == wanted else f"CAST({quoted(n)} AS {sql})"
+             for n, kind in types]  # fmt: skip
+    return f"array({', '.join(items)})"
 
 
 def number_type(kind: Any, name: str) -> str:
@@ -97,7 +122,11 @@ def leaves_of_batch(
     """
     places = {name: i for i, name in enumerate(batch.schema.names)}
     found = []
-    for group, leaf in zip(groups, leaves, strict=True):
+    for number, (group, leaf) in enumerate(zip(groups, leaves, strict=True)):
+        if packed_name(number) in places:
+            column = batch.column(places[packed_name(number)])
+            found.append(_fit(_unpacked(column, group, leaf, first), leaf, first))
+            continue
         if leaf.open and len(group) == 1:
             found.append(_open_column(batch.column(places[group[0]]), group[0], leaf, first))
             continue
@@ -106,6 +135,21 @@ def leaves_of_batch(
             array = _joined(batch, places, group, leaf, first)
         found.append(_fit(array, leaf, first))
     return found
+
+
+def _unpacked(column: Any, group: Sequence[str], leaf: Leaf, first: int) -> np.ndarray:
+    """(rows, columns) of an array of the leaf's columns; nulls are found in the user's column."""
+    flat, count = column.flatten(), len(group)
+    if not flat.null_count:
+        array: np.ndarray = flat.to_numpy(zero_copy_only=False).reshape(len(column), count)
+        if not leaf.fill or array.dtype.kind != "f" or not np.isnan(array).any():
+            return array
+    fills = leaf.fill or (None,) * count
+    parts = [
+        numpy_column(flat.take(np.arange(i, len(flat), count)), name, first, False, fill)
+        for i, (name, fill) in enumerate(zip(group, fills, strict=True))
+    ]
+    return side_by_side(parts, leaf.dtype)
 
 
 def _joined(

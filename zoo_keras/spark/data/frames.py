@@ -6,6 +6,7 @@ Records: the layout of one record, one partition for each rank, and how a rank d
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -46,6 +47,13 @@ class Records(NamedTuple):
     def spread(self, ranks: int, by_content: bool = False) -> Records:
         """The same records in that many partitions."""
         return self._replace(source=partitions.spread(self.source, ranks, by_content))
+
+    def packed(self, layout: Layout) -> Records:
+        """The same records as they travel: many columns of a leaf as one array."""
+        if self.groups is None:
+            return self
+        columns, _ = Chosen(self.source).sent(self.groups, layout.records.leaves)
+        return self._replace(source=self.source.select(*columns))
 
     def layout(self, model: Any, method: str) -> Layout:
         """The layout that one record shows; a DataFrame's flat columns take the Inputs' shapes.
@@ -348,6 +356,9 @@ class Chosen:
     def __init__(self, frame: Any) -> None:
         self.frame = frame
         self.columns: dict[str, Any] = {}  # name -> Column
+        self._given: set[str] = set()  # names of Columns
+        alike = Counter(name.lower() for name in frame.columns)
+        self._own = {f.name: f.dataType for f in frame.schema.fields if alike[f.name.lower()] == 1}
 
     def named(self, cols: Any) -> Any:
         """The same nesting of lists and dicts, with a name in place of every Column."""
@@ -364,11 +375,43 @@ class Chosen:
             number += 1
             unique = f"{name} ({number})"
         self.columns[unique] = column
+        self._given.add(unique)
         return unique
 
     def select(self, names: Sequence[str]) -> Any:
         """Just these columns, vectors as arrays of floats. ConfigError names a missing one."""
-        return self.frame.select(*self.plain(list(dict.fromkeys(names))))
+        names = list(dict.fromkeys(names))
+        if self._are_plain(names):  # no question to the JVM for each of them
+            return self.frame.selectExpr(*map(arrow.quoted, names))
+        return self.frame.select(*self.plain(names))
+
+    def sent(
+        self, groups: Sequence[Sequence[str]], leaves: Sequence[Leaf]
+    ) -> tuple[list[Any], list[str]]:
+        """The Columns that `arrow.leaves_of_batch` wants of these groups, and their names."""
+        from pyspark.sql.functions import expr
+
+        packed: dict[str, Any] = {}
+        rest: list[str] = []
+        for number, (group, leaf) in enumerate(zip(groups, leaves, strict=True)):
+            plain = not leaf.open and self._are_plain(group)
+            text = (
+                arrow.packed_text([(n, self._own[n]) for n in group], leaf.dtype) if plain else ""
+            )
+            if text:
+                name = arrow.packed_name(number)
+                packed[name] = expr(text).alias(name)
+            else:
+                rest += group
+        rest = list(dict.fromkeys(rest))
+        return [*packed.values(), *self.plain(rest)], [*packed, *rest]
+
+    def _are_plain(self, names: Sequence[str]) -> bool:
+        """Whether all are columns of the frame as they are, that no other name could mean."""
+        return all(
+            n in self._own and n not in self._given and not arrow.is_vector(self._own[n])
+            for n in names
+        )
 
     def plain(self, names: Sequence[str]) -> list[Any]:
         """The Columns of these names, vectors as arrays of floats."""
@@ -391,7 +434,8 @@ class Chosen:
     def _resolved(self, name: str) -> bool:
         if name not in self.columns:
             written = arrow.quoted(name) if name in self.frame.columns else name
-            column = self.frame[written] if _resolves(self.frame, written) else None
+            found = name in self._own or _resolves(self.frame, written)
+            column = self.frame[written] if found else None
             if column is None:
                 return False
             self.columns[name] = column

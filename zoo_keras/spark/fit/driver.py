@@ -62,9 +62,10 @@ class SparkFit:
         cluster.check_barrier(self.sc, self.ranks)
         ordered = self.args.shuffle and o.order_rows
         self.by_content = bool(ordered and partitions.arrives_by_luck(self.records.source))
-        self.records = self.records.spread(self.ranks, self.by_content)
+        self.records = self.records.spread(self.ranks, self.by_content).packed(self.layout)
         if isinstance(self.validation, Records):
-            self.validation = self.validation.spread(self.ranks)
+            tests = self.compiler.test_layout
+            self.validation = self.validation.spread(self.ranks).packed(tests)
         self.seed = next_shuffle_seed()
         self.bars = arguments.bars(model, None)
         self.epoch: int = self.args.initial_epoch

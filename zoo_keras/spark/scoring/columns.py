@@ -29,7 +29,7 @@ class Reader(NamedTuple):
 
     Attributes:
         groups: names of the columns of each input.
-        names: all of these columns, once each, in the order in which they are sent.
+        names: of what is sent, in order: these columns, once each, or arrays of many of them.
     """
 
     groups: tuple[tuple[str, ...], ...]
@@ -59,10 +59,12 @@ def with_outputs(
     Args:
         chosen: the frame's `Chosen` columns, which `groups` name.
     """
-    reader = Reader(tuple(groups), tuple(dict.fromkeys(n for group in groups for n in group)))
     kinds = [_spark_type(spec) for spec in sent.parcel.outputs]
     if _has_scalar_arrow(frame):
-        return _by_function(frame, chosen, reader, sent, names, kinds)
+        columns, on_the_way = chosen.sent(groups, sent.parcel.layout.records.leaves)
+        reader = Reader(tuple(groups), tuple(on_the_way))
+        return _by_function(frame, columns, reader, sent, names, kinds)
+    reader = Reader(tuple(groups), tuple(dict.fromkeys(n for group in groups for n in group)))
     return _by_batches(frame, chosen, reader, sent, names, kinds)
 
 
@@ -77,7 +79,7 @@ def _has_scalar_arrow(frame: Any) -> bool:
 
 
 def _by_function(
-    frame: Any, chosen: Any, reader: Reader, sent: Sent, names: list[str], kinds: list[Any]
+    frame: Any, columns: list[Any], reader: Reader, sent: Sent, names: list[str], kinds: list[Any]
 ) -> Any:
     from pyspark.sql.types import StructField, StructType
     from pyspark.util import PythonEvalType
@@ -90,7 +92,7 @@ def _by_function(
     fields = [StructField(f"_{i}", kind) for i, kind in enumerate(kinds)]
     kind = kinds[0] if single else StructType(fields)
     function = _function(frame, run, kind, PythonEvalType.SQL_SCALAR_ARROW_ITER_UDF)
-    made = function(*chosen.plain(reader.names))
+    made = function(*columns)
     if single:
         return frame.select("*", made.alias(names[0]))
     whole = frame.select("*", made.alias(HIDDEN))  # evaluated once for all of its fields

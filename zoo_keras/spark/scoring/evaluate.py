@@ -50,6 +50,7 @@ def evaluate_on_spark(
     records = frames.records_of(x, feature_cols, label_cols, weight_col, model, fill_value,
                                 pad_value)  # fmt: skip
     layout = records.layout(model, "evaluate")
+    records = records.packed(layout)
     sample = layout.zeros(2)
     state = model._local().prepare(sample, training=model._has_trained())
     shapes = steps.shapes_of(sample)
