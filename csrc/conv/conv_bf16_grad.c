@@ -6,6 +6,7 @@
 #include "bf16_result.h"
 #include "tap_layout.h"
 
+#define TOGETHER 8     /* steps: 32 kB of both operands */
 #define LAID (1 << 22) /* bytes of turned images and gradients that are read again for each tap */
 
 typedef struct {
@@ -14,7 +15,9 @@ typedef struct {
     const char *g;
     int64_t g_wide, filters, channels;
     int64_t cells, places, steps; /* of an image: cells of x; places, those of the borders too */
-    int64_t pitch;                /* bytes from a channel's places to the next one's */
+    int64_t pitch, step, block; /* bytes from a channel, 32 places, 16 channels to the next ones */
+    int64_t filled;             /* bytes of a channel's places that are filled */
+    int64_t across, together;   /* taps of a row of the kernel; steps that they share in L1 */
     int64_t images, x_bytes, g_bytes, room; /* at once; of one; what a thread needs */
     char *x_turned, *g_pairs, *scratch;
     float *dw; /* (taps, channels, filters) */
@@ -30,10 +33,11 @@ ZK_INLINE void turn_image(tiles *t, const kernel_grad *j, int64_t i, char *laid)
     const grid cells = {laid, l.cell / 2, 0};
     char *to = j->x_turned + i * j->x_bytes;
     uint16_t tile[TILE_NUMBERS];
-    for (int64_t c = 0; c < j->channels; c += 16, to += 16 * j->pitch)
-        for (int64_t p = 0; p * 2 < j->pitch; p += 32) {
-            pack_left(t, &cells, 1, c, j->channels, p, j->cells, tile);
-            for (int64_t r = 0; r < 16; r++) memcpy(to + r * j->pitch + p * 2, tile + r * 32, 64);
+    for (int64_t c = 0; c < j->channels; c += 16, to += j->block)
+        for (int64_t p = 0; p * 64 < j->filled; p++) {
+            pack_left(t, &cells, 1, c, j->channels, p * 32, j->cells, tile);
+            for (int64_t r = 0; r < 16; r++)
+                memcpy(to + p * j->step + r * j->pitch, tile + r * 32, 64);
         }
 }
 
@@ -66,21 +70,23 @@ static void prepare_task(void *ctx, int64_t task, int thread) {
     else turn_image(t, j, task / 2, laid);
 }
 
-/* Up to 32 channels by 32 filters of a tap, over all images at hand. */
-ZK_INLINE void sum_places(tiles *t, const kernel_grad *j, const char *a, const char *b,
-                          const int high, const int wide, float *sums, int64_t row) {
-    float *low = (float *)((char *)sums + 16 * row);
+/* Up to 32 channels by 32 filters of a tap, of steps [s0, s1) of images [i0, i1). */
+ZK_INLINE void sum_places(tiles *t, const kernel_grad *j, const char *a, const char *b, int64_t i0,
+                          int64_t i1, int64_t s0, int64_t s1, const int high, const int wide,
+                          float *sums) {
+    const int64_t row = SIDE * 4;
+    float *low = sums + 16 * SIDE;
     tile_load(t, 0, sums, row);
     if (wide) tile_load(t, 1, sums + 16, row);
     if (high) tile_load(t, 2, low, row);
     if (high && wide) tile_load(t, 3, low + 16, row);
-    for (int64_t i = 0; i < j->images; i++) {
-        const char *x = a + i * j->x_bytes, *g = b + i * j->g_bytes;
-        for (int64_t s = 0; s < j->steps; s++, x += 64, g += 2048) {
+    for (int64_t i = i0; i < i1; i++) {
+        const char *x = a + i * j->x_bytes + s0 * j->step, *g = b + i * j->g_bytes + s0 * 2048;
+        for (int64_t s = s0; s < s1; s++, x += j->step, g += 2048) {
             tile_load(t, 6, g, 64);
             tile_load(t, 4, x, j->pitch);
             tile_dp_bf16(t, 0, 4, 6);
-            if (high) tile_load(t, 5, x + 16 * j->pitch, j->pitch);
+            if (high) tile_load(t, 5, x + j->block, j->pitch);
             if (high) tile_dp_bf16(t, 2, 5, 6);
             if (wide) tile_load(t, 7, g + 1024, 64);
             if (wide) tile_dp_bf16(t, 1, 4, 7);
@@ -93,31 +99,56 @@ ZK_INLINE void sum_places(tiles *t, const kernel_grad *j, const char *a, const c
     if (high && wide) tile_store(t, 3, low + 16, row);
 }
 
-/* A block of dw. */
-ZK_INLINE void run_block(tiles *t, const kernel_grad *j, int64_t tap, int64_t c, int64_t f) {
+/* All places, some at a time: each tap of a row of the kernel adds its products with them to its
+ * own sums (across, 32, 32), while L1 holds them. */
+ZK_INLINE void sum_row(tiles *t, const kernel_grad *j, const char *a, const char *b,
+                       const int64_t *offsets, const int high, const int wide, float *sums) {
+    const int64_t some = zk_max(1, j->together / zk_max(1, j->steps));
+    for (int64_t i = 0; i < j->images; i += some)
+        for (int64_t s = 0; s < j->steps; s += j->together)
+            for (int64_t tap = 0; tap < j->across; tap++)
+                sum_places(t, j, a + offsets[tap] / j->l.cell * 2, b, i,
+                           zk_min(j->images, i + some), s, zk_min(j->steps, s + j->together), high,
+                           wide, sums + tap * SIDE * SIDE);
+}
+
+/* dw to sums, or back, of the taps of a row. */
+static void move_sums(const kernel_grad *j, float *dw, int64_t rows, int64_t cols, int back,
+                      float *sums) {
+    for (int64_t tap = 0; tap < j->across; tap++, dw += j->channels * j->filters)
+        for (int64_t r = 0; r < rows; r++) {
+            float *own = sums + (tap * SIDE + r) * SIDE, *whole = dw + r * j->filters;
+            memcpy(back ? whole : own, back ? own : whole, (size_t)cols * 4);
+        }
+}
+
+/* A block of dw at the taps of a row of the kernel. */
+ZK_INLINE void run_block(tiles *t, const kernel_grad *j, int64_t v, int64_t c, int64_t f,
+                         float *sums) {
     const int64_t rows = zk_min(SIDE, j->channels - c), cols = zk_min(SIDE, j->filters - f);
-    const char *a = j->x_turned + c * j->pitch + j->offsets[tap] / j->l.cell * 2;
+    const int64_t tap = v * j->across, *offsets = j->offsets + tap;
+    const char *a = j->x_turned + c / 16 * j->block;
     const char *b = j->g_pairs + f / SIDE * j->steps * ZK_TILE_BOTH * 2;
-    float sums[SIDE * SIDE] = {0}, *dw = j->dw + (tap * j->channels + c) * j->filters + f;
-    for (int64_t r = 0; j->again && r < rows; r++)
-        memcpy(sums + r * SIDE, dw + r * j->filters, (size_t)cols * 4);
+    float *dw = j->dw + (tap * j->channels + c) * j->filters + f;
+    memset(sums, 0, (size_t)(j->across * SIDE * SIDE * 4));
+    if (j->again) move_sums(j, dw, rows, cols, 0, sums);
     tile_config(t, &tile_full);
-    if (rows > 16 && cols > 16) sum_places(t, j, a, b, 1, 1, sums, SIDE * 4);
-    else if (rows > 16) sum_places(t, j, a, b, 1, 0, sums, SIDE * 4);
-    else if (cols > 16) sum_places(t, j, a, b, 0, 1, sums, SIDE * 4);
-    else sum_places(t, j, a, b, 0, 0, sums, SIDE * 4);
+    if (rows > 16 && cols > 16) sum_row(t, j, a, b, offsets, 1, 1, sums);
+    else if (rows > 16) sum_row(t, j, a, b, offsets, 1, 0, sums);
+    else if (cols > 16) sum_row(t, j, a, b, offsets, 0, 1, sums);
+    else sum_row(t, j, a, b, offsets, 0, 0, sums);
     tile_release(t);
-    for (int64_t r = 0; r < rows; r++)
-        memcpy(dw + r * j->filters, sums + r * SIDE, (size_t)cols * 4);
+    move_sums(j, dw, rows, cols, 1, sums);
 }
 
 static void block_task(void *ctx, int64_t task, int thread) {
     const kernel_grad *j = ctx;
-    const int64_t taps = j->l.taps, wide = zk_ceil(j->filters, SIDE), block = task / taps;
+    const int64_t down = j->l.taps / j->across, wide = zk_ceil(j->filters, SIDE);
+    const int64_t v = task % down, c = task / down / wide * SIDE, f = task / down % wide * SIDE;
+    float *sums = (float *)(j->scratch + thread * j->room);
     tiles model;
-    (void)thread;
-    if (tiles_real()) run_block(NULL, j, task % taps, block / wide * SIDE, block % wide * SIDE);
-    else run_block(&model, j, task % taps, block / wide * SIDE, block % wide * SIDE);
+    if (tiles_real()) run_block(NULL, j, v, c, f, sums);
+    else run_block(&model, j, v, c, f, sums);
 }
 
 static kernel_grad kernel_grad_of(const zk_call *c) {
@@ -126,13 +157,20 @@ static kernel_grad kernel_grad_of(const zk_call *c) {
     j.filters = g->dims[g->ndim - 1], j.channels = j.l.channels;
     j.cells = tap_image_bytes(&j.l) / zk_max(1, j.l.cell), j.places = tap_places(&j.l);
     j.steps = zk_ceil(j.places, SIDE);
+    j.across = j.l.kernel[1], j.together = TOGETHER;
     /* A tile at the last step and tap may begin anywhere in the image. Not a power of two: rows
      * that fall on one place of a cache drive each other out. */
-    j.pitch = zk_align((j.cells + SIDE) * 2);
+    j.pitch = j.filled = zk_align((j.cells + SIDE) * 2);
     if (j.pitch % 512 == 0) j.pitch += 64;
-    j.x_bytes = zk_align(zk_ceil(j.channels, 16) * 16 * j.pitch);
+    j.step = 64, j.block = 16 * j.pitch;
+    if (j.l.taps == 1) { /* tiles side by side */
+        j.filled = j.steps * 64, j.together = zk_max(1, j.steps) * j.l.images;
+        j.pitch = 64, j.step = 1024, j.block = j.steps * 1024;
+    }
+    j.x_bytes = zk_align(zk_ceil(j.channels, 16) * j.block);
     j.g_bytes = zk_ceil(j.filters, SIDE) * j.steps * ZK_TILE_BOTH * 2;
-    j.room = zk_align(zk_max(tap_image_bytes(&j.l), j.places * j.filters * 2) + TAP_SLACK);
+    j.room = zk_max(tap_image_bytes(&j.l), j.places * j.filters * 2) + TAP_SLACK;
+    j.room = zk_align(zk_max(j.room, j.across * SIDE * SIDE * 4));
     j.images = zk_min(j.l.images, LAID / zk_max(1, j.x_bytes + j.g_bytes));
     j.images = zk_max(1, j.images);
     return j;
@@ -149,7 +187,8 @@ static void conv_grad_kernel_bf16(const zk_call *c) {
     j.dw = c->p[0], j.l.from = c->p[1], j.g = c->p[2];
     tap_list_offsets(&j.l, offsets);
     const int64_t most = j.images, all = j.l.images;
-    const int64_t blocks = zk_ceil(j.channels, SIDE) * zk_ceil(j.filters, SIDE) * j.l.taps;
+    const int64_t blocks =
+        zk_ceil(j.channels, SIDE) * zk_ceil(j.filters, SIDE) * (j.l.taps / zk_max(1, j.across));
     if (!all) memset(j.dw, 0, (size_t)(zk_count(c->a) * 4));
     for (int64_t i = 0; i < all; i += most, j.again = 1) {
         j.images = zk_min(most, all - i);

@@ -133,7 +133,7 @@ def _gradient(node: Node, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
     if images:
         pays = convolution_pays(math.prod(kernel[:-2]) * kernel[-1], kernel[-2])
         return _images_gradient(node, inputs, how) if pays else None
-    if not convolution_pays(math.prod(kernel[:-1]), kernel[-1]):
+    if not convolution_pays(kernel[-2], kernel[-1]):
         return None
     attrs = {"kernel_shape": kernel, **how}
     given = [unrounded(first), unrounded(second)]
