@@ -18,6 +18,7 @@ from test_pool import random_case
 from zoo_keras.graph import Spec
 from zoo_keras.primitives import table_rows as rows
 from zoo_keras.primitives.conv_bf16 import conv_sample as conv_bf16_sample
+from zoo_keras.primitives.conv_bf16 import depthwise_sample, kernel_grad_sample
 from zoo_keras.primitives.conv_choice import TILES
 from zoo_keras.primitives.conv_int8 import conv_sample
 from zoo_keras.primitives.op import registry as R
@@ -388,6 +389,28 @@ def case_of(d: Draw, axes: int) -> tuple[Any, ...]:
 def convolved_bf16(name: str, d: Draw) -> Iterator[Inputs]:
     for i, axes in enumerate((1, 2, 2, 1, 2, 2)):
         sample = conv_bf16_sample(i, case_of(d, axes), name.endswith("_add"))
+        yield sample.inputs(d.rng), sample.attrs
+
+
+@drawn_for("conv_grad_kernel_bf16")
+def kernel_gradient_in_tiles(name: str, d: Draw) -> Iterator[Inputs]:
+    for axes in (1, 2, 2):
+        x_shape, w_shape, strides, padding, dilation = case_of(d, axes)
+        sample = kernel_grad_sample((x_shape, w_shape, strides, padding, dilation))
+        x, g = sample.inputs(d.rng)
+        yield [x, g * np.float32(max(np.prod(g.shape[:-1]), 1) ** -0.5)], sample.attrs
+
+
+@drawn_for("depthwise_bf16")
+def depthwise_tiles(name: str, d: Draw) -> Iterator[Inputs]:
+    for i, axes in enumerate((1, 2, 2, 2)):
+        x_shape, w_shape, strides, padding, dilation = case_of(d, axes)
+        channels = 16 + d.size(33)
+        columns, at = d.pick([3, 5, 7]), axes - 1
+        x_shape = (*x_shape[: at + 1], columns + x_shape[at + 1], channels)
+        kernel = (*w_shape[:at], columns, channels, 1)
+        strides, dilation = (*strides[:at], d.pick([1, 2])), (*dilation[:at], 1)
+        sample = depthwise_sample(i, (x_shape, kernel, strides, padding, dilation))
         yield sample.inputs(d.rng), sample.attrs
 
 

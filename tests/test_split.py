@@ -211,8 +211,9 @@ def test_layers_that_work_row_by_row_are_cut_and_give_the_same_bits(
 # meet. A new op says `rows=` in its declaration, or stands here.
 MIXING_OPS = """
     attention_grad attention_mask_grad avg_pool_grad batch_norm batch_norm_grad batch_norm_relu
-    batch_norm_relu_grad cholesky conv_fused conv_fused_add conv_grad_kernel conv_packed
-    conv_packed_add count_ids cumprod_grad dense dense_add dense_packed dense_packed_add det eigh
+    batch_norm_relu_grad cholesky conv_fused conv_fused_add conv_grad_kernel
+    conv_grad_kernel_bf16 conv_packed conv_packed_add count_ids cumprod_grad dense dense_add
+    dense_packed dense_packed_add det eigh
     fourier gather_grad gather_grad_rows gather_nd gather_nd_grad gather_replayed group_norm_grad
     gru_grad gru_reset_first_grad inv irfft layer_norm_grad log_softmax_grad lstm_grad lstsq
     matrix_rank max_pool_grad note_update observe optimizer_update pack_bf16 pack_conv pack_dense

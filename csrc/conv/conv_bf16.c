@@ -86,7 +86,7 @@ static void run_images(const zk_call *c, const bf16_job *all, const tap_layout *
  *    columns when merged
  * scratch: of each thread; offsets(taps); some images with their borders */
 static void conv_bf16(const zk_call *c) {
-    tap_layout l = tap_layout_of(c);
+    tap_layout l = tap_layout_of(c, c->a + c->nout, c->a);
     bf16_job g = {.w = c->p[2], .bias = c->p[3], .scratch = c->scratch};
     int64_t *offsets = (int64_t *)(c->scratch + threads_bytes(c->threads));
     tap_list_offsets(&l, offsets);
@@ -100,7 +100,7 @@ static void conv_bf16(const zk_call *c) {
 }
 
 static int64_t conv_bf16_scratch(const zk_call *c) {
-    const tap_layout l = tap_layout_of(c);
+    const tap_layout l = tap_layout_of(c, c->a + c->nout, c->a);
     return threads_bytes(c->threads) + zk_align(l.taps * 8) +
            tap_laid_bytes(&l, images_at_once(&l));
 }

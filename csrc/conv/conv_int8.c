@@ -101,7 +101,7 @@ static int in_place(const tap_layout *l) {
  *    wstep(n), b(n), residual like y or none; k: channels, times the kernel's columns when merged
  * scratch: of each thread; offsets(taps); the images with their borders */
 static void conv_int8(const zk_call *c) {
-    tap_layout l = tap_layout_of(c);
+    tap_layout l = tap_layout_of(c, c->a + c->nout, c->a);
     const results r = results_of(c);
     void *const *in = c->p + c->nout;
     int64_t *offsets = (int64_t *)(c->scratch + int8_thread_bytes(c->threads));
@@ -126,7 +126,7 @@ static void conv_int8(const zk_call *c) {
 }
 
 static int64_t conv_int8_scratch(const zk_call *c) {
-    const tap_layout l = tap_layout_of(c);
+    const tap_layout l = tap_layout_of(c, c->a + c->nout, c->a);
     return int8_thread_bytes(c->threads) + zk_align(l.taps * 8) + tap_laid_bytes(&l, l.images);
 }
 
@@ -134,7 +134,7 @@ static int64_t conv_int8_scratch(const zk_call *c) {
  * in q(images, .., channels) int8, step(images), w(taps, channels) int8, wstep(n), b(n)
  * scratch: weights as floats(taps, channels); offsets(taps); the images with their borders */
 static void depthwise_int8(const zk_call *c) {
-    tap_layout l = tap_layout_of(c);
+    tap_layout l = tap_layout_of(c, c->a + c->nout, c->a);
     const results r = results_of(c);
     void *const *in = c->p + c->nout;
     const int64_t n = l.taps * l.channels;
@@ -152,7 +152,7 @@ static void depthwise_int8(const zk_call *c) {
 }
 
 static int64_t depthwise_int8_scratch(const zk_call *c) {
-    const tap_layout l = tap_layout_of(c);
+    const tap_layout l = tap_layout_of(c, c->a + c->nout, c->a);
     return zk_align(l.taps * l.channels * 4) + zk_align(l.taps * 8) + tap_laid_bytes(&l, l.images);
 }
 

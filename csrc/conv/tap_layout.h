@@ -28,9 +28,8 @@ typedef struct {
     int64_t behind;             /* bytes of zeros after an image */
 } tap_layout;
 
-/* The geometry of a call whose outputs are nout and whose first input is the images. */
-static inline tap_layout tap_layout_of(const zk_call *c) {
-    const zk_arg *x = c->a + c->nout, *y = c->a;
+/* The geometry of a call for images x and results, or their gradients, y. */
+static inline tap_layout tap_layout_of(const zk_call *c, const zk_arg *x, const zk_arg *y) {
     const int axes = x->ndim - 2;
     tap_layout l = {.images = x->dims[0], .channels = x->dims[axes + 1]};
     for (int i = 0; i < 2; i++) {
@@ -138,7 +137,7 @@ static void tap_lay_row(const tap_layout *l, int64_t image, int64_t plane, int64
     memset(to + b * c, 0, (size_t)((end - b) * c));
 }
 
-static void tap_lay_task(void *ctx, int64_t task, int thread) {
+static inline void tap_lay_task(void *ctx, int64_t task, int thread) {
     const tap_layout *l = ctx;
     const int64_t planes = l->planes[0] * l->planes[1], image = task / planes;
     (void)thread;

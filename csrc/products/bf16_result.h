@@ -22,7 +22,7 @@ static grid grid_of(const zk_arg *arg, const void *p, int64_t row) {
 }
 
 /* Of a call whose only output is y(.., n), and whose fourth input is the residual if it has one. */
-static bf16_result bf16_result_of(const zk_call *c, int64_t n, int act) {
+static inline bf16_result bf16_result_of(const zk_call *c, int64_t n, int act) {
     bf16_result y = {.p = c->p[0], .n = n, .act = act, .narrow = c->a->dtype == ZK_U16};
     if (c->nin == 4) y.residual = grid_of(c->a + 4, c->p[4], n);
     return y;
@@ -50,17 +50,21 @@ ZK_INLINE void bf16_finish(const void *residual, int wide, const int act, float 
     }
 }
 
-/* The same of the last columns, fewer than 32. */
-static void bf16_put_some(tiles *t, const bf16_result *y, float *sums, int64_t row, int64_t j,
-                          int64_t cols) {
-    char more[SIDE * 4] = {0};
-    const int64_t bytes = y->residual.wide ? 4 : 2, at = row * y->n + j;
-    if (y->residual.p) memcpy(more, grid_at(&y->residual, row, j), (size_t)(cols * bytes));
-    bf16_finish(y->residual.p ? more : NULL, y->residual.wide, y->act, sums);
+/* The same of the last columns, fewer than 32, and stored. */
+ZK_INLINE void bf16_put_some(tiles *t, const bf16_result *y, float *sums, int64_t row, int64_t j,
+                             int64_t cols, const int act) {
+    const int64_t at = row * y->n + j;
+    float more[SIDE];
     uint16_t narrow[SIDE];
+    if (y->residual.p && y->residual.wide) floats_load(grid_at(&y->residual, row, j), cols, more);
+    if (y->residual.p && !y->residual.wide) {
+        bits_load(grid_at(&y->residual, row, j), cols, narrow);
+        for (int v = 0; v < SIDE; v += VL) vf_store(more + v, bf16_load(narrow + v));
+    }
+    bf16_finish(y->residual.p ? more : NULL, 1, act, sums);
     tile_narrow_32(t, sums, sums + 16, narrow);
-    if (y->narrow) memcpy(y->p + at * 2, narrow, (size_t)cols * 2);
-    else memcpy(y->p + at * 4, sums, (size_t)cols * 4);
+    if (y->narrow) bits_store((uint16_t *)y->p + at, narrow, cols);
+    else floats_store((float *)y->p + at, sums, cols);
 }
 
 /* Rows from i on, or those that `places` names, -1 for none. */
@@ -70,7 +74,7 @@ ZK_INLINE void bf16_put_rows(tiles *t, const bf16_result *y, float *sums, const 
         const int64_t row = places ? places[r] : i + r, at = row * y->n + j;
         if (row < 0) continue;
         if (cols < SIDE) {
-            bf16_put_some(t, y, sums, row, j, cols);
+            bf16_put_some(t, y, sums, row, j, cols, act);
             continue;
         }
         const void *residual = y->residual.p ? grid_at(&y->residual, row, j) : NULL;

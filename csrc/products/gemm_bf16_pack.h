@@ -22,21 +22,48 @@ ZK_INLINE const void *grid_at(const grid *g, int64_t r, int64_t c) {
     return g->p + (r * g->row + c) * (g->wide ? 4 : 2);
 }
 
-/* to(count) = numbers of a row from (r, c) on, `some` of which exist. */
+/* to(32) = the first n numbers of a row and zeros; and to store n of them. */
+#if TILE_INSTRUCTIONS
+ZK_INLINE __mmask32 first_of_32(int64_t n) { return n < 32 ? (1u << n) - 1 : ~0u; }
+ZK_INLINE void bits_load(const uint16_t *from, int64_t n, uint16_t *to) {
+    _mm512_storeu_si512(to, _mm512_maskz_loadu_epi16(first_of_32(n), from));
+}
+ZK_INLINE void bits_store(uint16_t *to, const uint16_t *from, int64_t n) {
+    _mm512_mask_storeu_epi16(to, first_of_32(n), _mm512_loadu_si512(from));
+}
+#else
+ZK_INLINE void bits_load(const uint16_t *from, int64_t n, uint16_t *to) {
+    memset(to, 0, 64);
+    memcpy(to, from, (size_t)n * 2);
+}
+ZK_INLINE void bits_store(uint16_t *to, const uint16_t *from, int64_t n) {
+    memcpy(to, from, (size_t)n * 2);
+}
+#endif
+
+/* The same of floats. */
+ZK_INLINE void floats_load(const float *from, int64_t n, float *to) {
+#pragma GCC unroll 8
+    for (int v = 0; v < 32; v += VL)
+        vf_store(to + v, vf_load_first(from + v, zk_max(0, zk_min(n - v, VL)), (vf){0}));
+}
+ZK_INLINE void floats_store(float *to, const float *from, int64_t n) {
+#pragma GCC unroll 8
+    for (int v = 0; v < 32; v += VL)
+        vf_store_first(to + v, vf_load(from + v), zk_max(0, zk_min(n - v, VL)));
+}
+
+/* to(32) = numbers of a row from (r, c) on, `some` of which exist. */
 ZK_INLINE void grid_read(tiles *t, const grid *g, int64_t r, int64_t c, int64_t some,
-                         const int count, uint16_t *to) {
-    const int64_t n = zk_max(0, zk_min(some, count));
-    memset(to, 0, (size_t)count * 2);
-    if (!n) return;
-    if (!g->wide) {
-        memcpy(to, grid_at(g, r, c), (size_t)n * 2);
-        return;
+                         uint16_t *to) {
+    const int64_t n = zk_max(0, zk_min(some, 32));
+    float wide[32];
+    if (!n) memset(to, 0, 64);
+    else if (!g->wide) bits_load(grid_at(g, r, c), n, to);
+    else {
+        floats_load(grid_at(g, r, c), n, wide);
+        tile_narrow_32(t, wide, wide + 16, to);
     }
-    float wide[32] = {0};
-    uint16_t narrow[32];
-    memcpy(wide, grid_at(g, r, c), (size_t)n * 4);
-    tile_narrow_32(t, wide, wide + 16, narrow);
-    memcpy(to, narrow, (size_t)count * 2);
 }
 
 /* to(16, 32): up to 16 rows from (r, c) on, each 32 numbers of a row; rows and cols exist. */
@@ -50,8 +77,7 @@ ZK_INLINE void tile_of_rows(tiles *t, const grid *g, int64_t r, int64_t rows, in
             else *(v32u *)to = *(const v32u *)p;
         return;
     }
-    for (int64_t i = 0; i < 16; i++, to += 32)
-        grid_read(t, g, r + i, c, i < rows ? cols : 0, 32, to);
+    for (int64_t i = 0; i < 16; i++, to += 32) grid_read(t, g, r + i, c, i < rows ? cols : 0, to);
 }
 
 /* Two halves of 16 numbers become pairs. */
@@ -72,8 +98,11 @@ ZK_INLINE void tile_of_pairs(tiles *t, const grid *g, int64_t r, int64_t rows, i
             memcpy(to, grid_at(g, r + i, c), 32);
             memcpy(to + 16, grid_at(g, r + i + 1, c), 32);
         } else {
-            grid_read(t, g, r + i, c, i < rows ? cols : 0, 16, to);
-            grid_read(t, g, r + i + 1, c, i + 1 < rows ? cols : 0, 16, to + 16);
+            uint16_t next[32];
+            const int64_t some = zk_min(cols, 16);
+            grid_read(t, g, r + i, c, i < rows ? some : 0, to);
+            grid_read(t, g, r + i + 1, c, i + 1 < rows ? some : 0, next);
+            memcpy(to + 16, next, 32);
         }
         interleave(to);
     }

@@ -49,7 +49,7 @@ static inline const char *tap_block(const tap_job *j, int64_t b) {
 }
 
 /* The rows of y of the places of blocks [b, end); -1 for those on the border. */
-static void tap_list_places(const tap_job *j, int64_t b, int64_t end, int64_t *to) {
+static inline void tap_list_places(const tap_job *j, int64_t b, int64_t end, int64_t *to) {
     const int64_t each = tap_blocks(j);
     const int64_t stored = zk_ceil(j->places, j->period) * j->columns; /* of an image */
     for (; b < end; b++)

@@ -20,7 +20,8 @@ from zoo_keras.primitives.rounding import is_rounded
 from zoo_keras.primitives.tile_choice import tiles_pay
 
 SMALL = 1 << 12  # numbers; less stays in the first cache either way
-MADE = ("dense_bf16", "dense_bf16_add", "conv_bf16", "conv_bf16_add")
+MADE = ("dense_bf16", "dense_bf16_add", "conv_bf16", "conv_bf16_add", "depthwise_bf16")
+ROUNDING = ("pack_bf16", "conv_grad_kernel_bf16")  # round all that they read
 Outputs = Sequence[Tensor] | None
 
 
@@ -101,7 +102,7 @@ class _Uses(NamedTuple):
 
 def _is_rounding_reader(node: Node, tensor: Tensor) -> bool:
     """Whether the node rounds the tensor and does nothing else with it."""
-    if node.op.name == "pack_bf16":
+    if node.op.name in ROUNDING:
         return True
     added = any(t is tensor for t in node.inputs[1:])
     return node.op.name in MADE and node.inputs[0] is tensor and not added
@@ -159,9 +160,10 @@ def narrow_between(graph: Graph) -> Graph:
             wide = registry["from_bfloat16"](stored[inputs[0]])
             widened[wide] = stored[inputs[0]]
             return [wide]
-        if node.op.name == "pack_bf16":
-            inputs = (_first(node, inputs, bits),)
-        if node.op.name in (*MADE, "pack_bf16"):
+        if node.op.name in ROUNDING:
+            found = [bits(old, new) for old, new in zip(node.inputs, inputs, strict=True)]
+            inputs = tuple(t if b is None else b for t, b in zip(inputs, found, strict=True))
+        if node.op.name in (*MADE, *ROUNDING):
             return with_inputs(node, inputs).outputs
         if chainable(node) and any(t in widened for t in inputs):  # each reader widens for itself
             own = [registry["from_bfloat16"](widened[t]) if t in widened else t for t in inputs]
