@@ -1,5 +1,5 @@
-"""Recurrent layers and attention in tile registers: which ones, results of rounded operands, and the
-same bits on any number of threads, alone and in a batch, by instructions and by their models."""
+"""Recurrent layers and attention in tile registers: which ones, results of rounded operands, and
+the same bits on any number of threads, alone and in a batch, by instructions and by models."""
 
 from __future__ import annotations
 
