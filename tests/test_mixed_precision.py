@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from graph_check import assert_close, evaluate, op_names, run
 
 import zoo_keras as keras
-from zoo_keras import layers
+from zoo_keras import layers, native
 from zoo_keras.graph import Graph, input_tensor
-from zoo_keras.passes.store_bfloat16 import narrow_storage, sink_rounding
+from zoo_keras.passes.store_bfloat16 import _say_once, narrow_storage, sink_rounding
 from zoo_keras.primitives.rounding import from_bfloat16, round_bfloat16, to_bfloat16
 from zoo_keras.spark.fit.options import default_wire
 
@@ -55,13 +57,25 @@ def deep(width=40):
     return Graph([x], [keras.ops.add(y, first)])
 
 
-def test_what_is_read_much_later_waits_narrow():
+def test_what_is_read_much_later_waits_narrow(monkeypatch):
+    monkeypatch.setattr(native, "has_tiles", lambda: True)
     graph = deep()
     after = narrow_storage(graph)
     assert op_names(after).count("to_bfloat16") == op_names(after).count("from_bfloat16") == 1
     feeds = {"x": RNG.standard_normal((200, 100)).astype(np.float32)}
     assert_close(evaluate(after.outputs, feeds), evaluate(graph.outputs, feeds))
     assert narrow_storage(deep(width=3)).outputs[0].node.op.name == "add"
+
+
+def test_without_amx_float32_waits_and_it_is_said_once(monkeypatch):
+    monkeypatch.setattr(native, "has_tiles", lambda: False)
+    _say_once.cache_clear()
+    graph = deep()
+    with pytest.warns(UserWarning, match=r"mixed_bfloat16: this process rounds .* no AMX"):
+        assert narrow_storage(graph) is graph
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert narrow_storage(graph) is graph
 
 
 def test_relu_goes_before_rounding():
@@ -111,7 +125,8 @@ def trained():
     return losses, found.crew.first.program.bytes_of("arena")
 
 
-def test_mixed_training_follows_float32_and_needs_less_memory():
+def test_mixed_training_follows_float32_and_needs_less_memory(monkeypatch):
+    monkeypatch.setattr(native, "has_tiles", lambda: True)
     wide, wide_bytes = trained()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

@@ -1,5 +1,5 @@
-"""Recurrent layers in tile registers: which ones, results of rounded operands, and the same bits on
-any number of threads, alone and in a batch, by instructions and by their models."""
+"""Recurrent layers and attention in tile registers: which ones, results of rounded operands, and
+the same bits on any number of threads, alone and in a batch, by instructions and by models."""
 
 from __future__ import annotations
 
@@ -110,6 +110,74 @@ def test_the_matrix_and_the_state_are_rounded_and_nothing_else() -> None:
     wanted = xp[:, 0] + bf16(h0).astype("f8") @ bf16(u).astype("f8")
     np.testing.assert_allclose(y, wanted, rtol=0, atol=1e-6)
     assert np.abs(y - (xp[:, 0] + h0 @ u)).max() > 1e-4
+
+
+# ---- attention -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["one", "odd", "odder"])
+def test_attention_is_that_of_rounded_operands(kind: str) -> None:
+    for arrays, attrs in cases("attention", kind):
+        check_kernel(R["attention"], arrays, attrs, 0.0, 0.03)
+
+
+HEADS = ((2, 70, 2, 40, 40, 20), (3, 33, 4, 16, 300, 70), (1, 1, 1, 32, 129, 32))
+
+
+def heads(
+    batch: int, queries: int, count: int, width: int, keys: int, depth: int
+) -> list[np.ndarray]:
+    rng = np.random.default_rng([queries, keys])
+    shapes = (
+        (batch, queries, count, width),
+        (batch, keys, count, width),
+        (batch, keys, count, depth),
+    )
+    return [rng.normal(size=shape).astype("f4") for shape in shapes]
+
+
+@pytest.mark.parametrize("shape", HEADS)
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_over_several_blocks_of_keys(shape: Any, causal: bool) -> None:
+    attrs = {"scale": 0.2, "causal": causal, "rounds": True}
+    check_kernel(R["attention"], heads(*shape), attrs, 0.0, 0.02)
+
+
+def test_rounding_shows_in_attention_and_only_as_much_as_it_should() -> None:
+    """One key of each query dominates: the result is its value, rounded."""
+    q, k, v = (x.copy() for x in heads(1, 40, 1, 32, 40, 32))
+    q[0, :, 0], k[0, :, 0] = np.eye(40, 32) * 40, np.eye(40, 32) * 40
+    y = run_kernel(R["attention"], [q, k, v], {"scale": 1.0, "rounds": True})[0]
+    np.testing.assert_allclose(y[0, :32, 0], bf16(v)[0, :32, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", HEADS)
+def test_a_row_of_attention_has_the_same_bits_alone_and_by_the_models(shape: Any) -> None:
+    arrays, attrs = heads(*shape), {"scale": 0.2, "rounds": True}
+    found = set()
+    for isa in [isa for isa in ("amx", "avx512") if isa in SETS]:
+        with instruction_set(isa):
+            found.add(run_kernel(R["attention"], arrays, attrs)[0].tobytes())
+    assert len(found) <= 1
+    whole = run_kernel(R["attention"], arrays, attrs)[0]
+    alone = run_kernel(R["attention"], [a[-1:] for a in arrays], attrs)[0]
+    assert alone.tobytes() == whole[-1:].tobytes()
+
+
+def attend(q: Any, k: Any, v: Any) -> Any:
+    return R["attention"](R["round_bfloat16"](q), k, v, scale=0.5)[0]
+
+
+@pytest.mark.parametrize(
+    ("keys", "width", "pays"), [(40, 32, True), (40, 8, False), (9, 32, False)]
+)
+def test_long_and_wide_attention_pays(keys: int, width: int, pays: bool) -> None:
+    shape = (2, keys, 4, width)
+    graph = graph_of(attend, shape, shape, shape)
+    made = [bool(n.attrs.get("rounds")) for n in graph.nodes() if n.op.name == "attention"]
+    assert made == [pays] and compiled(graph).wants_tiles() == pays
+    plain = graph_of(lambda q, k, v: R["attention"](q, k, v, scale=0.5)[0], shape, shape, shape)
+    assert not compiled(plain).wants_tiles()
 
 
 # ---- which layers --------------------------------------------------------------------------------

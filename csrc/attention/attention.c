@@ -2,11 +2,13 @@
  * running maximum and sum for each query. Backward: probabilities are computed again from the
  * scores, the maximum and the sum that forward kept. */
 #include "attention.h"
+#include "attention_tiles.h"
 
 /* Scratch floats of a thread: packed keys and values of a block, a tile, then forward's maxima and
  * sums of a chunk; backward has two tiles, and packed queries, gradients and keys as well. */
 static int64_t forward_floats(const attention *w) {
-    return KEYS * (padded(w->width) + padded(w->depth)) + ROWS * WIDTH + padded(2 * w->chunk);
+    const int64_t packed = KEYS * (padded(w->width) + padded(w->depth));
+    return packed + ROWS * WIDTH + padded(2 * w->chunk) + (w->rounds ? rounded_floats(w) : 0);
 }
 static int64_t backward_floats(const attention *w) {
     const int64_t width = padded(w->width), depth = padded(w->depth);
@@ -65,8 +67,13 @@ static void softmax_rows(const attention *w, const block *s, float *x, float *ma
 
 static void forward_block(const attention *w, const block *s, const float *keys,
                           const float *values, float *tile, float *max, float *sum) {
-    scores(w, s, keys, tile);
+    if (w->rounds) rounded_scores(w, s, keys, tile);
+    else scores(w, s, keys, tile);
     softmax_rows(w, s, tile, max, sum);
+    if (w->rounds) {
+        add_rounded_values(w, s, values, tile);
+        return;
+    }
     product_of p = {.a = tile, .astep = WIDTH, .b = values, .k = s->keys, .adds = s->s > 0};
     p.c = w->y + query_at(w, s, w->depth), p.crow = query_step(w, w->depth);
     product(p, s->rows, w->depth);
@@ -82,11 +89,22 @@ static void finish(const attention *w, block s, const float *max, const float *s
     }
 }
 
+static void pack_block(const attention *w, const block *s, float *keys, float *values) {
+    const float *k = w->k + key_at(w, s, w->width), *v = w->v + key_at(w, s, w->depth);
+    if (w->rounds) {
+        pack_rounded(w, s, keys, values);
+        return;
+    }
+    pack_turned(k, key_step(w, w->width), s->keys, w->width, w->scale, keys);
+    pack_plain(v, key_step(w, w->depth), s->keys, w->depth, values);
+}
+
 /* One chunk of queries of a head: block after block of keys, packed once each. */
 static void forward_piece(const attention *w, int64_t piece, float *scratch) {
     const int64_t head = piece / w->chunks, first = piece % w->chunks * w->chunk;
     const int64_t end = zk_min(first + w->chunk, w->queries), count = end - first;
-    const int64_t rows = zk_ceil(count, zk_max(1, zk_ceil(count, ROWS)));
+    const int64_t most = w->rounds ? TILE_SIDE : ROWS;
+    const int64_t rows = w->rounds ? most : zk_ceil(count, zk_max(1, zk_ceil(count, most)));
     block s = {.b = head / w->heads, .h = head % w->heads};
     float *keys = scratch, *values = keys + KEYS * padded(w->width);
     float *tile = values + KEYS * padded(w->depth), *max = tile + ROWS * WIDTH;
@@ -96,9 +114,7 @@ static void forward_piece(const attention *w, int64_t piece, float *scratch) {
         s.keys = zk_min(w->block, w->keys - s.s);
         s.t = first, s.rows = count;
         if (is_future(w, &s)) break;
-        pack_turned(w->k + key_at(w, &s, w->width), key_step(w, w->width), s.keys, w->width,
-                    w->scale, keys);
-        pack_plain(w->v + key_at(w, &s, w->depth), key_step(w, w->depth), s.keys, w->depth, values);
+        pack_block(w, &s, keys, values);
         for (; s.t < end; s.t += rows) {
             const int64_t at = s.t - first;
             s.rows = zk_min(rows, end - s.t);
@@ -113,8 +129,10 @@ static void forward_task(void *ctx, int64_t task, int thread) {
     const attention *w = ctx;
     float *scratch = (float *)w->call->scratch + thread * forward_floats(w);
     const int64_t pieces = w->batch * w->heads * w->chunks;
+    if (w->rounds) tile_rows_begin();
     for (int64_t i = task * w->per; i < zk_min((task + 1) * w->per, pieces); i++)
         forward_piece(w, i, scratch);
+    if (w->rounds) tile_rows_end();
 }
 
 /* attention: y = softmax(scale * q k' + mask) v.  out y(batch, queries, heads, depth),

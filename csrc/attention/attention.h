@@ -6,6 +6,7 @@
 #include <float.h>
 #include "gemm_pack.h"
 #include "philox.h"
+#include "tile_rows.h"
 #if defined(ZK_ISA_AVX512)
 #include "gemm_wide.h"
 #else
@@ -24,6 +25,7 @@ typedef struct {
     int64_t batch, queries, keys, heads, group, width, depth; /* of queries and keys; of values */
     const float *q, *k, *v;
     float scale;
+    int rounds;          /* products round their operands to bfloat16 */
     int causal, blank;   /* blank: a query whose keys are all masked gives 0, else their mean */
     const float *bias;   /* additive mask, or */
     const uint8_t *seen; /* 1: use, 0: masked; both NULL: no mask */
@@ -87,6 +89,7 @@ static attention new_attention(const zk_call *c, int at) {
     w.heads = q->dims[2], w.width = q->dims[3], w.depth = v->dims[3];
     w.group = zk_max(1, w.heads / zk_max(k->dims[2], 1));
     w.scale = (float)c->attr[ZK_ATTENTION_SCALE];
+    w.rounds = c->attr[ZK_ATTENTION_ROUNDS] != 0;
     w.causal = c->attr[ZK_ATTENTION_CAUSAL] != 0, w.blank = c->attr[ZK_ATTENTION_BLANK] != 0;
     return w;
 }

@@ -78,7 +78,8 @@ enum {
     ZK_ATTENTION_CAUSAL,
     ZK_ATTENTION_BLANK,
     ZK_ATTENTION_RATE,
-    ZK_ATTENTION_SEED
+    ZK_ATTENTION_SEED,
+    ZK_ATTENTION_ROUNDS /* products round to bfloat16 */
 };
 
 /* Of recurrent layers; INNER is the activation of gates, ROUNDS whether products round to bfloat16.

@@ -9,7 +9,7 @@
 #define ZK_RNN_H
 #include "gemm_pack.h"
 #include "rnn_act.h"
-#include "rnn_tiles.h"
+#include "tile_rows.h"
 #if defined(ZK_ISA_AVX512)
 #include "gemm_wide.h"
 #define RNN_PANELS WIDE_PANELS /* of a group, unless the gates of 16 units are more */
@@ -83,14 +83,14 @@ static rnn rnn_of(const zk_call *c, int back) {
     rnn s = {.call = c, .batch = sequence->dims[0], .steps = sequence->dims[1], .back = back};
     s.units = matrix->dims[0], s.gates = matrix->dims[1] / zk_max(s.units, 1);
     s.rounds = c->attr[ZK_RNN_ROUNDS] != 0;
-    const int64_t side = s.rounds ? RNN_SIDE : PANEL, panels = side / PANEL;
+    const int64_t side = s.rounds ? TILE_SIDE : PANEL, panels = side / PANEL;
     s.padded = zk_ceil(s.units, side) * side;
     s.zrow = back ? s.gates * s.units + PANEL : zk_max(s.gates * panels, RNN_PANELS) * PANEL;
     s.reverse = c->attr[ZK_RNN_REVERSE] != 0;
     s.act = (int)c->attr[ZK_RNN_ACTIVATION], s.inner = (int)c->attr[ZK_RNN_INNER];
     const int64_t floats = s.gates * s.units * s.units;
     const int64_t own = floats > RNN_RESIDENT ? RNN_MANY_ROWS : RNN_ROWS;
-    const int64_t rows = c->threads * (s.rounds ? RNN_SIDE : own);
+    const int64_t rows = c->threads * (s.rounds ? TILE_SIDE : own);
     s.pieces = zk_min(s.batch, c->threads * zk_ceil(s.batch, rows));
     return s;
 }
@@ -147,7 +147,7 @@ static void rnn_task(void *ctx, int64_t task, int thread) {
     rnn_rows m = {.b0 = b0, .rows = s->batch * (task + 1) / s->pieces - b0};
     m.h = at, m.next = at + size, m.more = at + 2 * size, m.z = at + 3 * size;
     m.bits = (uint16_t *)(m.z + rnn_most(s) * s->zrow);
-    if (s->rounds) rnn_tiles_begin();
+    if (s->rounds) tile_rows_begin();
     rnn_fetch(s, s->h0, &m, m.h);
     rnn_fetch(s, s->c0, &m, m.more);
     for (int64_t i = 0; i < s->steps; i++) {
@@ -156,7 +156,7 @@ static void rnn_task(void *ctx, int64_t task, int thread) {
         float *before = m.h;
         if (!s->back) m.h = m.next, m.next = before;
     }
-    if (s->rounds) rnn_tiles_end();
+    if (s->rounds) tile_rows_end();
     rnn_deliver(s, m.h, &m, s->h);
     rnn_deliver(s, m.more, &m, s->c);
 }
@@ -211,23 +211,23 @@ static void rnn_given(rnn *s, int in, int cells) {
 
 /* Units of a group of panels, which one tile multiplies: for each gate as many panels. */
 ZK_INLINE int64_t rnn_wide(const rnn_matrix *m) {
-    return m->s->rounds ? RNN_SIDE : zk_max(1, RNN_PANELS / m->gates) * PANEL;
+    return m->s->rounds ? TILE_SIDE : zk_max(1, RNN_PANELS / m->gates) * PANEL;
 }
 
 /* The tiles of 32 units' columns of a gate. */
 static uint16_t *rnn_block(const rnn_matrix *m, int64_t j, int64_t gate) {
     const int64_t steps = zk_ceil(m->k, ZK_TILE_STEP);
-    return m->tiles + (j / RNN_SIDE * m->gates + gate) * steps * ZK_TILE_BOTH;
+    return m->tiles + (j / TILE_SIDE * m->gates + gate) * steps * ZK_TILE_BOTH;
 }
 
 static void rnn_pack_tiles(void *ctx, int64_t group, int thread) {
     const rnn_matrix *m = ctx;
     const rnn *s = m->s;
-    const int64_t j = group * RNN_SIDE;
+    const int64_t j = group * TILE_SIDE;
     (void)thread;
     for (int64_t g = 0; g < m->gates; g++) {
         const grid w = {(const char *)(m->from + g * s->units), s->gates * s->units, 1};
-        rnn_tiles_pack(&w, s->back, m->k, s->units, j, rnn_block(m, j, g));
+        tile_rows_pack(&w, s->back, m->k, s->units, j, rnn_block(m, j, g));
     }
 }
 
@@ -289,7 +289,7 @@ static void rnn_product(const rnn_matrix *m, int64_t j, int64_t wide, const floa
 
 /* The rows that the next products read. */
 ZK_INLINE void rnn_round(const rnn_matrix *m, const rnn_rows *rows, const float *a, int64_t arow) {
-    if (m->s->rounds) rnn_tiles_round(a, arow, rows->rows, m->k, rows->bits);
+    if (m->s->rounds) tile_rows_round(a, arow, rows->rows, m->k, rows->bits);
 }
 
 /* One group from unit j on: a, or the rounded rows, times its columns. */
@@ -300,9 +300,8 @@ ZK_INLINE void rnn_group(const rnn_matrix *m, const rnn_rows *rows, int64_t j, i
         return;
     }
     const int64_t steps = zk_ceil(m->k, ZK_TILE_STEP);
-    for (int64_t g = 0; g < m->gates; g++)
-        rnn_tiles_product(rows->bits, rows->rows, rnn_block(m, j, g), steps, z + g * wide, zrow,
-                          adds);
+    tile_rows_product(rows->bits, rows->rows, rnn_block(m, j, 0), steps, m->gates * wide, z, zrow,
+                      adds);
 }
 
 /* to(rows, padded) = a(rows, k) times the turned matrix, or += if `adds`. */

@@ -114,6 +114,35 @@ def test_an_int8_model_predicts_the_same_bits_everywhere(local2, sessions):
     np.testing.assert_array_equal([row.prediction for row in scored], expected)
 
 
+def convolutional():
+    keras.utils.set_random_seed(4)
+    images, more = keras.Input((8, 8, 3)), keras.Input((5,))
+    x = layers.Conv2D(32, 3, activation="relu")(images)
+    x = layers.Conv2D(32, 3, activation="relu")(x)
+    x = layers.Concatenate()([layers.Flatten()(x), more])
+    return keras.Model([images, more], layers.Dense(32)(x))
+
+
+def test_a_sample_on_spark_gives_the_ranges_of_the_same_arrays(local2, sessions):
+    images = RNG.normal(size=(150, 8, 8, 3)).astype(np.float32)
+    more = RNG.normal(size=(150, 5)).astype(np.float32)
+    frame = sessions.get("local[2]").createDataFrame(
+        [(a.tolist(), b.tolist()) for a, b in zip(images, more)],
+        "image array<array<array<float>>>, more array<float>",
+    )
+    rdd = local2.parallelize([[a, b] for a, b in zip(images, more)], 3)
+    found = []
+    for sample in ([images, more], rdd, frame, None):
+        model = convolutional()
+        for layer in model.layers[1:]:
+            if layer.weights:
+                layer.why_float = lambda: None  # on any CPU
+        model.quantize("int8", sample=sample)
+        found.append(model.predict([images, more], verbose=0).tobytes())
+    arrays, of_rdd, of_frame, without = found
+    assert arrays == of_rdd == of_frame != without
+
+
 class Encodes(keras.callbacks.Callback):
     """Predicts with a part of the model after each epoch."""
 

@@ -31,8 +31,9 @@ native.check_registry(
 )
 # Where a product's attributes say who multiplies.
 _MULTIPLIER = {"matmul": native.lib.ZK_MATMUL_BY, "dense": native.lib.ZK_DENSE_BY}
-# Where those of a recurrent kernel say that it rounds to bfloat16.
+# Where those of a recurrent kernel or attention say that it rounds to bfloat16.
 _ROUNDS = dict.fromkeys(MATRICES, native.lib.ZK_RNN_ROUNDS)
+_ROUNDS["attention"] = native.lib.ZK_ATTENTION_ROUNDS
 
 
 class Place(NamedTuple):

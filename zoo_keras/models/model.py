@@ -156,7 +156,8 @@ class Model(Trainer, Layer):
             mode: "int8".
             config: a quantizers.Int8QuantizationConfig instead of a mode.
             filters: a regular expression, a list of them, or a function of a layer: which layers.
-            sample: inputs as `predict` takes them. They fix one scale for all inputs of a layer;
+            sample: inputs as `predict` takes them: arrays, an RDD, or a DataFrame whose columns
+                are the inputs in their order. They fix one scale for all inputs of a layer;
                 without them each row of its inputs has its own. (Keras has no such argument.)
             type_check: leave subclasses of the three layers alone.
 

@@ -1,8 +1,9 @@
-"""Recurrent layers multiply states in bfloat16 where that pays.
+"""Recurrent layers and attention multiply in bfloat16 where that pays.
 
 In: a Graph. Out: a Graph in which recurrent ops whose matrix is rounded (mixed_bfloat16), or all of
 them where products may round, have `rounds` set, forward and backward; and the states that the
-gradient of the matrix reads are rounded, as they were when the step multiplied them.
+gradient of the matrix reads are rounded, as they were when the step multiplied them. Attention has
+it set forward; its gradient is made in float32.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from zoo_keras.graph import Graph, Node, Tensor
 from zoo_keras.passes.rewrite import rewrite
 from zoo_keras.primitives.recurrent import MATRICES
 from zoo_keras.primitives.rounding import is_rounded, round_bfloat16
-from zoo_keras.primitives.tile_choice import tiles_pay
+from zoo_keras.primitives.tile_choice import attention_pays, tiles_pay
 
 
 def tile_recurrent(rounds: bool = False) -> Callable[[Graph], Graph]:
@@ -22,6 +23,8 @@ def tile_recurrent(rounds: bool = False) -> Callable[[Graph], Graph]:
     def rule(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
         if node.op.name == "matmul":
             return _of_rounded_states(node, inputs)
+        if node.op.name == "attention":
+            return _attention(node, inputs, rounds)
         if node.op.name not in MATRICES or node.attrs.get("rounds"):
             return None
         at = MATRICES[node.op.name]
@@ -38,6 +41,17 @@ def tile_recurrent(rounds: bool = False) -> Callable[[Graph], Graph]:
 
     run.__name__ = "tile_recurrent"
     return run
+
+
+def _attention(node: Node, inputs: tuple[Tensor, ...], rounds: bool) -> Sequence[Tensor] | None:
+    q, k, v = node.inputs[:3]
+    if node.attrs.get("rounds") or not (rounds or any(map(is_rounded, (q, k, v)))):
+        return None
+    if not attention_pays(k.shape[1], min(q.shape[3], v.shape[3])):
+        return None
+    bare = [t.node.inputs[0] if t.node.op.name == "round_bfloat16" else t for t in inputs[:3]]
+    given = (*bare, *inputs[3:])
+    return Node(node.op, given, {**node.attrs, "rounds": True}, node.specs, node.scope).outputs
 
 
 def _of_rounded_states(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:

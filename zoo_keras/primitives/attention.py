@@ -18,6 +18,7 @@ from zoo_keras.graph import Node, Spec
 from zoo_keras.native import attributes
 from zoo_keras.primitives.op import Sample, op
 from zoo_keras.primitives.random import words
+from zoo_keras.primitives.rounding import nearest
 
 MASKED = float(
     np.float32(-0.7) * np.finfo(np.float32).max
@@ -61,7 +62,7 @@ def _kernel_fits(*specs: Spec) -> bool:
 
 
 def _numbers(attrs: dict[str, Any], ins: Any, outs: Any) -> list[float]:
-    names = ("scale", "causal", "blank", "rate", "seed")
+    names = ("scale", "causal", "blank", "rate", "seed", "rounds")
     return attributes("ATTENTION", **{name: attrs.get(name, 0) for name in names})
 
 
@@ -97,7 +98,7 @@ def _kept(shape: tuple[int, ...], more: Any, rate: float, seed: int) -> Any:
 def _attention_backward(g: Any, y: Any, q: Any, k: Any, v: Any, *more: Any, **attrs: Any) -> Any:
     if g[0] is None:
         return (None,) * (3 + len(more))
-    given = (g[0], *y, q, k, v, *more)
+    given, attrs = (g[0], *y, q, k, v, *more), {**attrs, "rounds": False}
     mask = _mask_of(more)
     added = mask is not None and _dtype(mask) != "bool"
     dmask = attention_mask_grad(*given, **attrs) if added else None
@@ -184,6 +185,7 @@ def attention(
     blank: bool = False,
     rate: float = 0.0,
     seed: int = 0,
+    rounds: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """softmax(scale * q @ k' + mask) @ v for each head, and the statistics of its rows.
 
@@ -193,8 +195,10 @@ def attention(
     when rate is above 0, rng (step, row0): probabilities are dropped by the seed's numbers.
     A query whose keys are all masked gives the mean of v, as in Keras, or 0 with `blank`.
     The second output (batch, heads, queries, 2) is the maximum and 1 / sum of the exponentials; it
-    has no gradient. Dao et al. 2022, arXiv:2205.14135; Ainslie et al. 2023, arXiv:2305.13245.
+    has no gradient. With `rounds` the two products round q, k, v and the exponentials to bfloat16,
+    in tile registers. Dao et al. 2022, arXiv:2205.14135; Ainslie et al. 2023, arXiv:2305.13245.
     """
+    q, k, v = (nearest(x) if rounds else x for x in (q, k, v))
     scores = _scores(q, k, _mask_of(more), scale, causal)
     if not scores.shape[3]:
         return np.zeros((*q.shape[:3], v.shape[3]), q.dtype), np.zeros((*scores.shape[:3], 2), "f4")
@@ -202,7 +206,8 @@ def attention(
     raised = np.exp(scores - top)
     by = 1 / raised.sum(-1, keepdims=True)
     by = np.where(top <= MASKED, 0.0, by) if blank else by
-    p = raised * by * _kept(scores.shape, more, rate, seed)
+    p = raised * _kept(scores.shape, more, rate, seed)
+    p = (nearest(p) if rounds else p) * by
     stats = np.concatenate([top, by], -1).astype(np.float32)
     return (p @ _like_heads(v, q.shape[2])).transpose(0, 2, 1, 3), stats
 
@@ -249,7 +254,7 @@ def _grouped(x: np.ndarray, heads: int) -> np.ndarray:
 def attention_grad(
     g: np.ndarray, y: np.ndarray, stats: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray,
     *more: np.ndarray, scale: float, causal: bool = False, blank: bool = False, rate: float = 0.0,
-    seed: int = 0,
+    seed: int = 0, rounds: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Gradients (dq, dk, dv) of attention's y, from its outputs and inputs."""
     p, ds = _score_grads(g, y, stats, q, k, v, more, scale, causal, rate, seed)
@@ -271,7 +276,7 @@ def _mask_shape(
 def attention_mask_grad(
     g: np.ndarray, y: np.ndarray, stats: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray,
     *more: np.ndarray, scale: float, causal: bool = False, blank: bool = False, rate: float = 0.0,
-    seed: int = 0,
+    seed: int = 0, rounds: bool = False,
 ) -> np.ndarray:  # fmt: skip
     """Gradient of attention's y by an additive mask; on the host, with all scores at once."""
     ds = _score_grads(g, y, stats, q, k, v, more, scale, causal, rate, seed)[1]

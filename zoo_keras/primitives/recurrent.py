@@ -26,7 +26,7 @@ from zoo_keras.primitives.arrays import reshape
 from zoo_keras.primitives.op import Sample, op
 from zoo_keras.primitives.products import matmul
 from zoo_keras.primitives.recurrent_activations import NAMES, activate, code, slope
-from zoo_keras.primitives.rounding import round_bfloat16
+from zoo_keras.primitives.rounding import nearest
 from zoo_keras.primitives.row_rules import rows_in
 
 Kept = tuple[bool, ...]
@@ -122,10 +122,7 @@ def used_rows(mask: Any, t: int) -> Any:
 
 def product(a: np.ndarray, b: np.ndarray, rounds: bool) -> np.ndarray:
     """a @ b; with `rounds` of the nearest bfloat16 numbers."""
-    if not rounds:
-        return a @ b
-    a, b = (round_bfloat16.reference(x).astype(x.dtype) for x in (a, b))
-    return a @ b
+    return nearest(a) @ nearest(b) if rounds else a @ b
 
 
 def like(x: np.ndarray, units: int) -> np.ndarray:

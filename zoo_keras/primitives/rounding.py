@@ -71,6 +71,11 @@ def _float_of(bits: Any) -> np.ndarray:
     return (np.asarray(bits).astype(np.uint32) << 16).view(np.float32)
 
 
+def nearest(x: np.ndarray) -> np.ndarray:
+    """The nearest bfloat16 numbers, in the array's own dtype."""
+    return _float_of(_bits_of(x)).astype(x.dtype)
+
+
 def is_rounded(tensor: Tensor) -> bool:
     """Whether all numbers of a tensor are known to be bfloat16 numbers."""
     while tensor.node.op.keeps_rounding:

@@ -44,6 +44,11 @@ def inferring_in(name: str) -> Iterator[None]:
         set_inference_dtype(before)
 
 
+def attention_pays(keys: int, width: int) -> bool:
+    """Whether attention over so many keys, with heads so wide, is worth rounding and packing."""
+    return native.has_tiles() and keys >= LEAST_STEPS and width >= LEAST_COLUMNS
+
+
 def tiles_pay(steps: int, columns: int) -> bool:
     """Whether a product with sums of `steps` inputs and so many columns is worth rounding and
     packing."""

@@ -264,7 +264,7 @@ class Trainer(_Layer):
             validation_steps=validation_steps, validation_batch_size=validation_batch_size,
             validation_freq=validation_freq, pad_value=pad_value,
         )  # fmt: skip
-        if _is_spark(x):
+        if on_spark(x):
             from zoo_keras.spark.fit.driver import fit_on_spark
 
             return fit_on_spark(self, x, arguments, spark)
@@ -316,7 +316,7 @@ class Trainer(_Layer):
         self._require_compiled("evaluate")
         arguments = EvaluateArguments(batch_size, verbose, callbacks, fill_value, y, sample_weight,
                                       steps, pad_value)  # fmt: skip
-        if _is_spark(x):
+        if on_spark(x):
             from zoo_keras.spark.scoring.evaluate import evaluate_on_spark
 
             logs = evaluate_on_spark(self, x, **arguments.given(), **spark)
@@ -374,7 +374,7 @@ class Trainer(_Layer):
         place in its batch only, so that scoring a partition again gives the same.
         """
         arguments = PredictArguments(batch_size, verbose, callbacks, fill_value, steps)
-        if _is_spark(x):
+        if on_spark(x):
             from zoo_keras.spark.scoring.predict import predict_on_spark
 
             return predict_on_spark(self, x, **arguments.given(), **spark)
@@ -473,7 +473,7 @@ def _validation_parts(data: Any) -> tuple[Any, Any, Any]:
     return data, None, None
 
 
-def _is_spark(x: Any) -> bool:
+def on_spark(x: Any) -> bool:
     """Whether x is an RDD or DataFrame of pyspark; pyspark is not imported for that."""
     return any(cls.__module__.startswith("pyspark.") for cls in type(x).__mro__)
 

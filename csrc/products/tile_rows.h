@@ -1,14 +1,14 @@
-/* The product of a step in tile registers: rows of a state, rounded to bfloat16, times a matrix
- * that was packed so before the steps; sums in float32. In: float32 rows. Out: blocks of 32
- * columns. It knows no gate and no task. A row's sums do not depend on the rows beside it. */
-#ifndef ZK_RNN_TILES_H
-#define ZK_RNN_TILES_H
+/* Products of a few rows in tile registers, for kernels that make their operands themselves: rows
+ * are rounded to bfloat16, then multiplied by a matrix that was packed so before; sums in float32.
+ * In: float32. Out: blocks of 32 columns. A row's sums do not depend on the rows beside it. */
+#ifndef ZK_TILE_ROWS_H
+#define ZK_TILE_ROWS_H
 #include "gemm_bf16_pack.h"
 
-#define RNN_SIDE 32 /* rows of a product, at most, and columns of a block */
+#define TILE_SIDE 32 /* rows of a product, at most, and columns of a block */
 
 /* to(ceil(k / 32), 2, 16, 32): 32 columns of w(k, n), or of the turned w(n, k), from j on. */
-static void rnn_tiles_pack(const grid *w, int turned, int64_t k, int64_t n, int64_t j,
+static void tile_rows_pack(const grid *w, int turned, int64_t k, int64_t n, int64_t j,
                            uint16_t *to) {
     tiles model, *t = tiles_real() ? NULL : &model;
     for (int64_t s = 0; s < k; s += ZK_TILE_STEP)
@@ -18,7 +18,7 @@ static void rnn_tiles_pack(const grid *w, int turned, int64_t k, int64_t n, int6
         }
 }
 
-ZK_INLINE void rnn_tiles_row(tiles *t, const float *from, int64_t k, uint16_t *to) {
+ZK_INLINE void tile_rows_one(tiles *t, const float *from, int64_t k, uint16_t *to) {
     int64_t s = 0;
     for (; s + ZK_TILE_STEP <= k; s += ZK_TILE_STEP)
         tile_narrow_32(t, from + s, from + s + 16, to + s);
@@ -29,17 +29,17 @@ ZK_INLINE void rnn_tiles_row(tiles *t, const float *from, int64_t k, uint16_t *t
 }
 
 /* to(rows, ceil(k / 32) * 32) = from(rows, k), rounded, zero behind k. */
-static void rnn_tiles_round(const float *from, int64_t row, int64_t rows, int64_t k, uint16_t *to) {
+static void tile_rows_round(const float *from, int64_t row, int64_t rows, int64_t k, uint16_t *to) {
     const int64_t width = zk_ceil(k, ZK_TILE_STEP) * ZK_TILE_STEP;
     tiles model, *t = tiles_real() ? NULL : &model;
     for (int64_t r = 0; r < rows; r++, from += row, to += width) {
-        if (t) rnn_tiles_row(t, from, k, to);
-        else rnn_tiles_row(NULL, from, k, to);
+        if (t) tile_rows_one(t, from, k, to);
+        else tile_rows_one(NULL, from, k, to);
     }
 }
 
 /* c (+)= a b: up to 16 rows, or with `both` 32, of a `arow` and of c `crow` bytes apart. */
-ZK_INLINE void rnn_tiles_sum(tiles *t, const char *a, int64_t arow, const char *b, int64_t steps,
+ZK_INLINE void tile_rows_sum(tiles *t, const char *a, int64_t arow, const char *b, int64_t steps,
                              const int both, char *c, int64_t crow, int adds) {
     char *low = c + 16 * crow;
     tile_zero(t, 0), tile_zero(t, 1), tile_zero(t, 2), tile_zero(t, 3);
@@ -60,28 +60,37 @@ ZK_INLINE void rnn_tiles_sum(tiles *t, const char *a, int64_t arow, const char *
     if (both) tile_store(t, 2, low, crow), tile_store(t, 3, low + 64, crow);
 }
 
-/* c(rows, 32) = a(rows, steps * 32) b, or += if `adds`; rows of c lie `crow` floats apart. Both
- * arrays have room for whole tiles of 16 rows. The registers are configured already. */
-static void rnn_tiles_product(const uint16_t *a, int64_t rows, const uint16_t *b, int64_t steps,
-                              float *c, int64_t crow, int adds) {
+ZK_INLINE void tile_rows_blocks(tiles *t, const uint16_t *a, int64_t rows, const uint16_t *b,
+                                int64_t steps, int64_t cols, float *c, int64_t crow, int adds) {
     const int64_t arow = steps * ZK_TILE_STEP * 2;
-    for (; rows > 0; rows -= RNN_SIDE, a += arow / 2 * RNN_SIDE, c += crow * RNN_SIDE) {
+    for (int64_t j = 0; j < cols; j += TILE_SIDE, b += steps * ZK_TILE_BOTH) {
         const char *x = (const char *)a, *w = (const char *)b;
-        char *to = (char *)c;
-        if (!tiles_real()) {
-            tiles model;
-            tile_config(&model, &tile_full);
-            rnn_tiles_sum(&model, x, arow, w, steps, rows > 16, to, crow * 4, adds);
-        } else if (rows > 16) rnn_tiles_sum(NULL, x, arow, w, steps, 1, to, crow * 4, adds);
-        else rnn_tiles_sum(NULL, x, arow, w, steps, 0, to, crow * 4, adds);
+        char *to = (char *)(c + j);
+        if (rows > 16) tile_rows_sum(t, x, arow, w, steps, 1, to, crow * 4, adds);
+        else tile_rows_sum(t, x, arow, w, steps, 0, to, crow * 4, adds);
+    }
+}
+
+/* c(rows, cols) = a(rows, steps * 32) b, or += if `adds`; rows of c lie `crow` floats apart. Both
+ * arrays have room for whole tiles of 16 rows, c for whole blocks of 32 columns. The registers are
+ * configured already. */
+static void tile_rows_product(const uint16_t *a, int64_t rows, const uint16_t *b, int64_t steps,
+                              int64_t cols, float *c, int64_t crow, int adds) {
+    tiles model;
+    const int real = tiles_real();
+    if (!real) tile_config(&model, &tile_full);
+    for (; rows > 0; rows -= TILE_SIDE) {
+        if (real) tile_rows_blocks(NULL, a, rows, b, steps, cols, c, crow, adds);
+        else tile_rows_blocks(&model, a, rows, b, steps, cols, c, crow, adds);
+        a += steps * ZK_TILE_STEP * TILE_SIDE, c += crow * TILE_SIDE;
     }
 }
 
 /* Around the steps of a task. */
-ZK_INLINE void rnn_tiles_begin(void) {
+ZK_INLINE void tile_rows_begin(void) {
     if (tiles_real()) tile_config(NULL, &tile_full);
 }
-ZK_INLINE void rnn_tiles_end(void) {
+ZK_INLINE void tile_rows_end(void) {
     if (tiles_real()) tile_release(NULL);
 }
 #endif
