@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from zoo_keras.errors import ConfigError
@@ -16,7 +16,7 @@ from zoo_keras.layers.base.layer import Layer
 from zoo_keras.layers.quantized import Quantizable
 from zoo_keras.primitives.int8 import Range
 from zoo_keras.quantizers import resolve_config
-from zoo_keras.training.trainer import on_spark
+from zoo_keras.training.trainer import sample_batches
 
 
 def quantize_model(
@@ -70,15 +70,6 @@ def _matching(filters: Any) -> Any:
     return lambda layer: any(re.search(p, layer.name) for p in patterns)
 
 
-def _batches(model: Any, sample: Any) -> Iterable[Any]:
-    """The sample as `predict` takes it here, where the ranges are seen; Spark's rows come over."""
-    if not on_spark(sample):
-        return [sample]
-    from zoo_keras.spark.scoring.sample import batches_of
-
-    return batches_of(model, sample)
-
-
 def calibrate(model: Any, layers: Sequence[Any], sample: Any) -> dict[int, Range]:
     """The range of each layer's inputs while the float model predicts a sample, by the layer's id.
 
@@ -88,7 +79,7 @@ def calibrate(model: Any, layers: Sequence[Any], sample: Any) -> dict[int, Range
         layer.seen = Range()
     model.forget_programs()
     try:
-        for inputs in _batches(model, sample):
+        for inputs in sample_batches(model, sample):
             model.predict(inputs, verbose=0)
         found = {id(layer): layer.seen for layer in layers}
     finally:

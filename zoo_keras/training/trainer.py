@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -264,7 +265,7 @@ class Trainer(_Layer):
             validation_steps=validation_steps, validation_batch_size=validation_batch_size,
             validation_freq=validation_freq, pad_value=pad_value,
         )  # fmt: skip
-        if on_spark(x):
+        if _is_spark(x):
             from zoo_keras.spark.fit.driver import fit_on_spark
 
             return fit_on_spark(self, x, arguments, spark)
@@ -316,7 +317,7 @@ class Trainer(_Layer):
         self._require_compiled("evaluate")
         arguments = EvaluateArguments(batch_size, verbose, callbacks, fill_value, y, sample_weight,
                                       steps, pad_value)  # fmt: skip
-        if on_spark(x):
+        if _is_spark(x):
             from zoo_keras.spark.scoring.evaluate import evaluate_on_spark
 
             logs = evaluate_on_spark(self, x, **arguments.given(), **spark)
@@ -374,7 +375,7 @@ class Trainer(_Layer):
         place in its batch only, so that scoring a partition again gives the same.
         """
         arguments = PredictArguments(batch_size, verbose, callbacks, fill_value, steps)
-        if on_spark(x):
+        if _is_spark(x):
             from zoo_keras.spark.scoring.predict import predict_on_spark
 
             return predict_on_spark(self, x, **arguments.given(), **spark)
@@ -473,9 +474,18 @@ def _validation_parts(data: Any) -> tuple[Any, Any, Any]:
     return data, None, None
 
 
-def on_spark(x: Any) -> bool:
+def _is_spark(x: Any) -> bool:
     """Whether x is an RDD or DataFrame of pyspark; pyspark is not imported for that."""
     return any(cls.__module__.startswith("pyspark.") for cls in type(x).__mro__)
+
+
+def sample_batches(model: Any, sample: Any) -> Iterable[Any]:
+    """A sample as `predict` takes it in this process: Spark's rows come over in batches."""
+    if not _is_spark(sample):
+        return [sample]
+    from zoo_keras.spark.scoring.sample import batches_of
+
+    return batches_of(model, sample)
 
 
 def _refuse(spark: dict[str, Any], method: str) -> None:
