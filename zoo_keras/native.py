@@ -379,7 +379,7 @@ def call_kernel(
     arrays = [*outs, *[np.ascontiguousarray(a) for a in inputs]]
     args = np.zeros(len(arrays), ARG)
     for i, a in enumerate(arrays):
-        fill_arg(args[i], i + 1, 0, a.shape, a.dtype.name)
+        args[i] = arg_row(i + 1, 0, a.shape, a.dtype.name)
     instrs = np.zeros(1, INSTR)
     instrs[0] = (KERNELS[name], len(outs), len(inputs), 0, 0, len(attrs), 0)
     numbers = np.array([*attrs, 0.0], np.float64)

@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 from zoo_keras.errors import ClusterError, ConfigError, DataError
 from zoo_keras.spark.java import call_java
+from zoo_keras.spark.transport import board as boards
 from zoo_keras.spark.transport import bridge as bridges
 from zoo_keras.spark.transport.board import (
     BOARD_BYTES,
@@ -228,6 +230,24 @@ def test_boards_carry_records_and_blobs(bridge):
     assert remote.read().facts == {"stop": False}
     with pytest.raises(ConfigError, match="no blob"):
         remote.fetch("nothing")
+    board.close()
+
+
+def test_a_writer_may_be_put_aside_in_the_middle_of_a_record(bridge, monkeypatch):
+    board = Board(bridge, "slow-board", findable=True)
+    remote = RemoteBoard(bridge, bridge.locate("slow-board"), "slow-board")
+    board.write([1.0])
+    place = 40  # in its text
+    whole = int(board._bytes[place])
+    board._bytes[place] ^= 1
+    mend = threading.Timer(0.5, board._bytes.__setitem__, (place, whole))
+    mend.start()
+    assert remote.read().values.tolist() == [1.0]
+    board._bytes[place] ^= 1
+    monkeypatch.setattr(boards, "_TORN", 0.1)
+    with pytest.raises(ClusterError, match="slow-board of the driver cannot be read"):
+        remote.read()
+    mend.join()
     board.close()
 
 

@@ -30,7 +30,8 @@ from zoo_keras.spark.transport.bridge import COMMAND_TIMEOUT, Bridge, Part, Peer
 
 BOARD_BYTES = 16384
 _HEAD = struct.Struct("<QIII")  # version, checksum of all that follows, values, bytes of text
-_TRIES = 100
+_TORN = 10.0  # seconds: on a busy machine the writer may be put aside in the middle of a record
+_PAUSE = 0.0005
 
 
 class Record(NamedTuple):
@@ -183,7 +184,7 @@ class RemoteBoard:
 
         Raises:
             PeerLostError: the owner is gone.
-            ClusterError: the owner writes faster than we read.
+            ClusterError: the record stays half-written, or changes faster than we read.
         """
         if time.monotonic() - self._read_at > max_age:
             self._last = self._fetch_record()
@@ -191,16 +192,19 @@ class RemoteBoard:
         return self._last
 
     def _fetch_record(self) -> Record | None:
-        for _ in range(_TRIES):
-            whole = [self._region.part(0, BOARD_BYTES)]
+        whole, end = [self._region.part(0, BOARD_BYTES)], time.monotonic() + _TORN
+        while True:
             self._bridge.fetch(self.peer, self.name, whole, who=self.who, timeout=self.timeout)
             found = unpack_record(self._bytes.tobytes())
             if found is not None:
                 return self._understand(*found)
-        raise ClusterError(
-            f"The notice board {self.name} of {self.who} changes too fast to be read. "
-            f"Received: {_TRIES} torn records. Write to it less often."
-        )
+            if time.monotonic() > end:
+                raise ClusterError(
+                    f"The notice board {self.name} of {self.who} cannot be read. Received: torn "
+                    f"records for {_TORN:.0f} s. Write to it less often, or see whether its "
+                    "process stands still."
+                )
+            time.sleep(_PAUSE)
 
     def _understand(self, version: int, values: np.ndarray, text: bytes) -> Record | None:
         if version == 0:
