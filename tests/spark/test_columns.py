@@ -77,8 +77,8 @@ def test_columns_of_a_frame_read_as_numpy(spark):
 
 @pytest.mark.spark
 def test_many_columns_travel_as_one_array_and_read_as_each(spark):
-    kinds = ["float", "bigint", "double", "boolean", "tinyint", "smallint", "int"] * 3
-    values = [0.5, (1 << 62) + (1 << 38) + 1, 0.1, True, -128, 300, -(1 << 30)] * 3
+    kinds = ["float", "bigint", "double", "boolean", "tinyint", "smallint", "int"] * 10
+    values = [0.5, (1 << 62) + (1 << 38) + 1, 0.1, True, -128, 300, -(1 << 30)] * 10
     names = [f"a.`{i}" for i in range(len(kinds))]
     schema = ", ".join(f"k{i} {kind}" for i, kind in enumerate(kinds))
     rows = [values, [type(v)(0) for v in values], values]
@@ -92,15 +92,15 @@ def test_many_columns_travel_as_one_array_and_read_as_each(spark):
 
 @pytest.mark.spark
 def test_many_columns_train_and_score_as_one_array_column(spark):
-    x = np.random.default_rng(0).integers(-50, 50, (40, 20)) / 8
-    names, y = [f"c{i}" for i in range(20)], x[:, 0].tolist()
+    x = np.random.default_rng(0).integers(-50, 50, (40, 70)) / 8
+    names, y = [f"c{i}" for i in range(70)], x[:, 0].tolist()
     wide = spark.createDataFrame([(*row, t) for row, t in zip(x.tolist(), y, strict=True)],
                                  [*names, "y"]).coalesce(1)  # fmt: skip
     one = spark.createDataFrame(list(zip(x.tolist(), y, strict=True)), ["x", "y"]).coalesce(1)
     results = []
     for frame, cols in ((wide, names), (one, "x")):
         keras.utils.set_random_seed(1)
-        model = keras.Sequential([keras.Input((20,)), keras.layers.Dense(1)])
+        model = keras.Sequential([keras.Input((70,)), keras.layers.Dense(1)])
         model.compile("adam", "mse")
         how = {"feature_cols": cols, "label_cols": "y"}
         history = model.fit(frame, validation_data=frame, epochs=2, batch_size=8, verbose=0, **how)
@@ -203,14 +203,14 @@ def test_a_null_is_named_or_filled_by_frames(spark):
 
 @pytest.mark.spark
 def test_a_null_among_many_columns_is_named_or_filled_by_frames(spark):
-    names = [f"c{i}" for i in range(20)]
-    rows = [[float(i) for i in range(20)], [None if i == 7 else 1.0 for i in range(20)]]
+    names = [f"c{i}" for i in range(70)]
+    rows = [[float(i) for i in range(70)], [None if i == 7 else 1.0 for i in range(70)]]
     frame = spark.createDataFrame(rows, ", ".join(f"{n} double" for n in names))
-    model = identity_of([(20,)])
+    model = identity_of([(70,)])
     with pytest.raises(Exception, match=r"Row 1: column c7: expected numbers\. Received: null"):
         scored(model, frame, names)
     (found,) = scored(model, frame, names, fill_value={"c7": 5})
-    assert found[1].tolist() == [5.0 if i == 7 else 1.0 for i in range(20)]
+    assert found[1].tolist() == [5.0 if i == 7 else 1.0 for i in range(70)]
 
 
 @pytest.mark.parametrize(("schema", "values", "fill", "want"), NULLS[:5])

@@ -51,7 +51,7 @@ def is_vector(kind: Any) -> bool:
     return type(kind).__name__ == "VectorUDT"
 
 
-MANY = 16  # scalar columns of a leaf from which on the JVM makes an array of them
+MANY = 64  # columns of a leaf from which on the JVM makes an array of them; 39 cost the same
 _PLAIN = {"boolean", "byte", "short", "integer", "long", "float", "double"}
 
 
