@@ -71,7 +71,8 @@ test-sanitize: .venv/zoo-dev
 test-emulated: .venv/zoo-dev
 	.venv/bin/python csrc/build.py --inplace --c-only --emulate=avx512,amx
 	PYTHONPATH=build/emulate-avx512-emulate-amx ZOO_KERAS_ISA=amx $(PYTEST) -q $(KERNEL_TESTS) \
-	    tests/test_amx.py tests/test_tile_products.py tests/test_tile_recurrent.py
+	    tests/test_amx.py tests/test_tile_products.py tests/test_tile_convolutions.py \
+	    tests/test_tile_recurrent.py
 
 # All C sources compile for 64-bit ARM (Debian: gcc-aarch64-linux-gnu); test-aarch64 runs some.
 check-aarch64:

@@ -61,8 +61,8 @@ enum {
     ZK_CONV_WINOGRAD = 11, /* outputs of Winograd's tile along an axis, or 0 */
     ZK_CONV_KERNEL = 12    /* packed weights: the kernel's cells */
 };
-/* Of convolutions in tiles (int8, bfloat16): numbers of two axes, rows first; whether the cells of a row are one tap;
- * and the scale of an int8 result, or 0. */
+/* Of convolutions in tiles (int8, bfloat16): numbers of two axes, rows first; whether the cells of
+ * a row are one tap; and the scale of an int8 result, or 0. */
 enum {
     ZK_CONV_TAPS_STRIDES = 0,
     ZK_CONV_TAPS_PADDING = 2, /* before the first cell */

@@ -43,7 +43,7 @@ def tile_convolutions(rounds: bool = False) -> Callable[[Graph], Graph]:
             return None
         if _suits_depthwise(node):
             return [_depthwise(node, inputs)]
-        return [_forward(node, inputs, rounds)] if _pays(node) else None
+        return [_forward(node, inputs, rounds)] if _pays(node, not rounds) else None
 
     def run(graph: Graph) -> Graph:
         return rewrite(graph, rule)
@@ -59,10 +59,10 @@ def _is_convolution(node: Node) -> bool:
     return x.ndim in (3, 4) and {x.dtype, w.dtype, node.specs[0].dtype} == {"float32"}
 
 
-def _pays(node: Node) -> bool:
+def _pays(node: Node, trains: bool) -> bool:
     w = node.inputs[1]
     one = node.attrs.get("groups", 1) == 1
-    return one and convolution_pays(math.prod(w.shape[:-1]), w.shape[-1])
+    return one and convolution_pays(math.prod(w.shape[:-1]), w.shape[-1], trains)
 
 
 def _suits_depthwise(node: Node) -> bool:
@@ -131,9 +131,9 @@ def _gradient(node: Node, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
     if {first.dtype, second.dtype} != {"float32"} or not any(map(is_rounded, node.inputs)):
         return None
     if images:
-        pays = convolution_pays(math.prod(kernel[:-2]) * kernel[-1], kernel[-2])
+        pays = convolution_pays(math.prod(kernel[:-2]) * kernel[-1], kernel[-2], trains=True)
         return _images_gradient(node, inputs, how) if pays else None
-    if not convolution_pays(kernel[-2], kernel[-1]):
+    if not convolution_pays(kernel[-2], kernel[-1], trains=True):
         return None
     attrs = {"kernel_shape": kernel, **how}
     given = [unrounded(first), unrounded(second)]
@@ -173,7 +173,7 @@ def _product_gradient(node: Node, inputs: Sequence[Tensor]) -> Sequence[Tensor] 
         return None
     rows, columns = node.specs[0].shape
     length = inputs[0].shape[0]
-    if length < LEAST_ROWS or not convolution_pays(rows, columns):
+    if length < LEAST_ROWS or not convolution_pays(rows, columns, trains=True):
         return None
     places = max(n for n in range(1, MOST_PLACES + 1) if length % n == 0)
     if places < LEAST_PLACES:

@@ -17,7 +17,6 @@ INFERENCE = ("float32", "bfloat16")
 LEAST_STEPS = 32  # inputs of a sum: what one product of tiles takes
 LEAST_COLUMNS = 16  # units: a tile's
 LEAST_WEIGHTS = 4096
-LEAST_INPUTS, LEAST_FILTERS = 16, 8  # of a convolution
 
 _inference = "float32"
 
@@ -57,7 +56,8 @@ def tiles_pay(steps: int, columns: int) -> bool:
     return native.has_tiles() and large and fits
 
 
-def convolution_pays(steps: int, columns: int) -> bool:
-    """The same of a convolution, whose weights are read for many places of each image."""
-    fits = steps >= LEAST_INPUTS and columns >= LEAST_FILTERS
-    return native.has_tiles() and fits
+def convolution_pays(steps: int, columns: int, trains: bool = False) -> bool:
+    """The same of a convolution, whose weights are read for many places of each image. Where it
+    trains, nothing is packed beforehand and results are float32: few numbers don't pay."""
+    least_inputs, least_filters = (LEAST_STEPS, LEAST_STEPS) if trains else (16, 8)
+    return native.has_tiles() and steps >= least_inputs and columns >= least_filters
