@@ -1,18 +1,11 @@
 """What all test files share: Spark's Python workers run the Python that runs the tests, and every
 test begins with the same noise, whichever ran before it."""
 
-import gc
 import os
 import sys
 
 os.environ["ZK_DEBUG"] = "1"  # graphs are verified after every pass
 os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-
-
-def pytest_collection_finish():
-    """The tests themselves stay to the end: no need to look for garbage among them again."""
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_runtest_setup():
