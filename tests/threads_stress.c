@@ -1,6 +1,7 @@
 /* Hammers the thread pool by itself: argv[1] parallel regions of a few tiny tasks from each of two
- * callers at once, then the same in a forked child. Every task must run exactly once, with the
- * context of its own region. Prints what is wrong and returns 1, else returns 0. */
+ * callers at once, each with a job for later that one of them holds, then the same in a forked
+ * child. Every task must run exactly once, with the context of its own region. Prints what is wrong
+ * and returns 1, else returns 0. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdatomic.h>
@@ -33,15 +34,24 @@ static int wrong(const region *r) {
     return r->strangers != 0;
 }
 
+static void check(const region *r, long k) {
+    if (!wrong(r)) return;
+    printf("region %ld of %d tasks: a task was lost, repeated or misplaced\n", k, r->n);
+    exit(1);
+}
+
 static void *caller(void *seed) {
     unsigned random = (unsigned)(uintptr_t)seed;
     for (long k = 0; k < regions; k++) {
         region r = {.n = 2 + rand_r(&random) % (TASKS - 1), .length = k % 3 * 100};
+        region later = {.n = 1 + rand_r(&random) % TASKS, .length = k % 5 * 50};
         zk_call c = {.threads = 2 + rand_r(&random) % (THREADS - 1)};
+        const int promised = zk_promise(c.threads, later.n, task, &later);
         zk_parallel(&c, r.n, task, &r);
-        if (wrong(&r)) {
-            printf("region %ld of %d tasks: a task was lost, repeated or misplaced\n", k, r.n);
-            exit(1);
+        check(&r, k);
+        if (promised) {
+            zk_fulfil();
+            check(&later, k);
         }
         if (k % 1000 == 0) usleep(300); /* the workers fall asleep */
     }
