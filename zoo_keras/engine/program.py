@@ -31,6 +31,7 @@ native.check_registry(
 )
 # Where a product's attributes say who multiplies.
 _MULTIPLIER = {"matmul": native.lib.ZK_MATMUL_BY, "dense": native.lib.ZK_DENSE_BY}
+_TILED = ("dense_bf16", "conv_bf16", "conv_grad_kernel_bf16")
 # Where those of a recurrent kernel or attention say that it rounds to bfloat16.
 _ROUNDS = dict.fromkeys(MATRICES, native.lib.ZK_RNN_ROUNDS)
 _ROUNDS["attention"] = native.lib.ZK_ATTENTION_ROUNDS
@@ -114,7 +115,7 @@ class Program:
 
     def wants_tiles(self) -> bool:
         """Whether a product of this program is made for tile registers."""
-        products = [native.KERNELS[name] for name in ("dense_bf16", "conv_bf16")]
+        products = [native.KERNELS[name] for name in _TILED]
         tiled = np.isin(self.instrs["kernel"], products)
         own = tiled.any() or any(self._has(name, at, 1) for name, at in _ROUNDS.items())
         return bool(own) or any(body.wants_tiles() for body in self.bodies)
