@@ -1,5 +1,5 @@
 # make demo | test | lint | bench | test-isas | test-spark35 | test-oracle | test-sanitize |
-#      test-emulated | check-aarch64 | test-aarch64 | clean
+#      test-emulated | test-aarch64 | clean
 #
 # Each target makes the Python environment that it needs (.venv, .venv-bench, .venv-spark35) and
 # builds the C library and the jar; a repeat does only what changed. To start over: rm -rf .venv*
@@ -10,7 +10,7 @@ PYTEST ?= .venv/bin/pytest
 BENCHMARKS := step latency allreduce scaling
 
 .PHONY: demo test lint bench test-isas test-spark35 test-oracle test-sanitize \
-    test-emulated check-aarch64 test-aarch64 clean
+    test-emulated test-aarch64 clean
 .DELETE_ON_ERROR:
 
 demo: .venv/zoo-demo
@@ -74,24 +74,18 @@ test-emulated: .venv/zoo-dev
 	    tests/test_amx.py tests/test_tile_products.py tests/test_tile_convolutions.py \
 	    tests/test_tile_recurrent.py
 
-# All C sources compile for 64-bit ARM (Debian: gcc-aarch64-linux-gnu); test-aarch64 runs some.
-check-aarch64:
-	for file in $$(find csrc -name '*.c'); do aarch64-linux-gnu-gcc -std=gnu11 -Wall -Wextra -Werror \
-	    -Wno-psabi $$(find csrc -type d -printf ' -I%p') -O1 -fsyntax-only -DZK_ISA=base -DZK_ISA_BASE=1 $$file || exit; done
-
-# Kernels on 64-bit ARM (Debian: qemu-user besides) give what they give here, to their last bits.
-HERE := tests/kernels_here.c csrc/elementwise/elementwise.c csrc/elementwise/reduce.c \
-    csrc/elementwise/softmax.c csrc/normalization/norm.c csrc/products/gemm.c csrc/engine/mkl.c
-HERE_FLAGS = -std=gnu11 -O2 -Wall -Wextra -Werror -Wno-psabi -fno-math-errno -fno-trapping-math \
-    $$(find csrc -type d -printf ' -I%p') -DZK_ISA=base -DZK_ISA_BASE=1
-
+# The kernel tests on 64-bit ARM: Debian's cross compiler makes the library, qemu-user runs Python.
+ARM := build/aarch64
 test-aarch64: .venv/zoo-dev
-	mkdir -p build/aarch64
-	gcc $(HERE_FLAGS) -o build/aarch64/here $(HERE) -lm -ldl
-	aarch64-linux-gnu-gcc $(HERE_FLAGS) -o build/aarch64/there $(HERE) -lm -ldl
-	build/aarch64/here > build/aarch64/here.txt
-	qemu-aarch64 -L /usr/aarch64-linux-gnu build/aarch64/there > build/aarch64/there.txt
-	.venv/bin/python tests/compare_kernels.py build/aarch64/here.txt build/aarch64/there.txt
+	PYTHON=.venv/bin/python .ci/aarch64 $(ARM)/debian
+	mkdir -p $(ARM)/tree
+	tar -c --exclude='*.so' --exclude=__pycache__ zoo_keras csrc tests pyproject.toml | \
+	    tar -x -C $(ARM)/tree
+	cd $(ARM)/tree && CC=aarch64-linux-gnu-gcc ../debian/python csrc/build.py --inplace --c-only
+	cd $(ARM)/tree && ../debian/python -m pytest -q $(ARM_TESTS)
+
+ARM_TESTS := tests/test_kernel_coverage.py tests/test_vmath.py tests/test_float_mode.py \
+    tests/test_along_axis.py
 
 # The file .venv/zoo-dev says: .venv holds zoo_keras (from this tree) with the extra "dev".
 # What builds zoo_keras goes in first, so that pip makes no second environment with a second pyspark.
