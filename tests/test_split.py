@@ -36,6 +36,7 @@ from zoo_keras.layers import (
 )
 from zoo_keras.passes import split
 from zoo_keras.primitives.op import registry
+from zoo_keras.primitives.tile_choice import inferring_in
 
 
 @pytest.fixture
@@ -90,6 +91,15 @@ def test_a_batch_too_large_for_the_cache_is_cut(small_cache):
     assert parts is not None and parts.rows == 7 and parts.each < 7
     done = {row for first in parts.firsts() for row in range(first, first + parts.each)}
     assert done == set(range(7))
+
+
+def test_bfloat16_takes_half_the_cache(small_cache, monkeypatch):
+    monkeypatch.setattr(native, "has_tiles", lambda: True)
+    monkeypatch.setattr(split, "CACHE_BYTES", 120_000)
+    wide = parts_of(convolutional(), images(12)).each
+    with inferring_in("bfloat16"):
+        narrow = parts_of(convolutional(), images(12)).each
+    assert 2 * wide <= narrow < 12
 
 
 def test_a_batch_that_fits_is_not_cut():

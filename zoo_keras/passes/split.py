@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from zoo_keras import native
 from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Leaf, Node, Tensor
 from zoo_keras.primitives.op import registry
 from zoo_keras.primitives.recurrent import MATRICES
 from zoo_keras.primitives.row_rules import same_rows
+from zoo_keras.primitives.tile_choice import inference_dtype
 
 CACHE_BYTES = 12 << 20  # what should hold the arrays of one layer; threads share a larger cache
 REREADING = 4  # a byte of weights read again costs as much as so many bytes between layers
@@ -77,7 +79,9 @@ def _touched(node: Node) -> int:
 
 
 def _bytes(tensor: Tensor) -> int:
-    return tensor.size * np.dtype(tensor.dtype).itemsize
+    """Float32 that products round waits in two bytes, packed weights too."""
+    narrow = tensor.dtype == "float32" and inference_dtype() == "bfloat16" and native.has_tiles()
+    return tensor.size * (2 if narrow else np.dtype(tensor.dtype).itemsize)
 
 
 def alike(one: Graph, other: Graph) -> bool:
