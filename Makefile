@@ -77,7 +77,7 @@ test-emulated: .venv/zoo-dev
 # The kernel tests on 64-bit ARM: Debian's cross compiler makes the library, qemu-user runs Python.
 ARM := build/aarch64
 test-aarch64: .venv/zoo-dev
-	PYTHON=.venv/bin/python .ci/aarch64 $(ARM)/debian
+	PYTHON=$(CURDIR)/.venv/bin/python .ci/aarch64 $(ARM)/debian
 	mkdir -p $(ARM)/tree
 	tar -c --exclude='*.so' --exclude=__pycache__ zoo_keras csrc tests pyproject.toml | \
 	    tar -x -C $(ARM)/tree
