@@ -61,7 +61,7 @@ E __m512 e_scalef(__m512 a, __m512 b) {
 }
 E __m512 e_getexp(__m512 a) {
     e_f x = (e_f)a;
-    E_EACH(16) x[i] = logbf(x[i]);
+    E_EACH(16) x[i] = x[i] == 0 ? -INFINITY : logbf(x[i]); /* compared in the mode of floats */
     return (__m512)x;
 }
 E float e_fraction(float x) {
