@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from kernel_check import SETS, instruction_set, run_kernel
+from mixed_training import check_follows_float32
 from test_tile_products import interpreted
 
 import zoo_keras as zk
@@ -274,17 +275,7 @@ def test_a_product_over_many_rows_is_a_gradient_of_weights() -> None:
 def test_training_convolutions_in_mixed_precision_follows_float32() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(16, 20, 20, 3)).astype("f"), rng.normal(size=(16, 5)).astype("f")
-    losses = []
-    for policy in ("float32", "mixed_bfloat16"):
-        config.set_dtype_policy(policy)
-        try:
-            made = small_resnet()
-        finally:
-            config.set_dtype_policy("float32")
-        made.compile(zk.optimizers.SGD(0.02), "mse")
-        losses.append([float(made.train_on_batch(x, y)) for _ in range(5)])
-    assert losses[1][-1] < losses[1][0]
-    np.testing.assert_allclose(losses[1], losses[0], rtol=0.03)
+    check_follows_float32(small_resnet, x, y, rate=0.02, rtol=0.03)
 
 
 # ---- depthwise -----------------------------------------------------------------------------------

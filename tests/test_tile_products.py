@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mixed_training import check_follows_float32
 
 import zoo_keras as zk
 from zoo_keras import config, layers, native
@@ -168,18 +169,7 @@ def test_predictions_round_the_operands_of_products_only() -> None:
 
 def test_training_in_mixed_precision_follows_float32() -> None:
     x, y = operands((64, 96), (64, 3))
-    losses = []
-    for policy in ("float32", "mixed_bfloat16"):
-        config.set_dtype_policy(policy)
-        try:
-            made = model()
-        finally:
-            config.set_dtype_policy("float32")
-        made.compile(zk.optimizers.SGD(0.05), "mse")
-        losses.append([float(made.train_on_batch(x, y)) for _ in range(5)])
-        assert {w.dtype for w in made.get_weights()} == {np.dtype("float32")}
-    assert losses[1][-1] < losses[1][0]
-    np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
+    check_follows_float32(model, x, y, rate=0.05, rtol=0.02)
 
 
 # ---- machines ------------------------------------------------------------------------------------

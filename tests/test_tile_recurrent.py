@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from kernel_check import SETS, check_kernel, instruction_set, run_kernel
 from kernel_draws import DRAWN, Draw
+from mixed_training import check_follows_float32
 from test_tile_products import compiled, graph_of, names
 
 import zoo_keras as zk
@@ -232,17 +233,7 @@ def test_predictions_stay_near_float32_and_do_not_hang_on_the_batch(name: str) -
 def test_training_in_mixed_precision_follows_float32(name: str) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(32, 9, 40)).astype("f4"), rng.normal(size=(32, 3)).astype("f4")
-    losses = []
-    for policy in ("float32", "mixed_bfloat16"):
-        config.set_dtype_policy(policy)
-        try:
-            made = model(KINDS[name])
-        finally:
-            config.set_dtype_policy("float32")
-        made.compile(zk.optimizers.SGD(0.05), "mse")
-        losses.append([float(made.train_on_batch(x, y)) for _ in range(6)])
-    assert losses[1][-1] < losses[1][0]
-    np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
+    check_follows_float32(lambda: model(KINDS[name]), x, y, rate=0.05, rtol=0.02)
 
 
 def text(words: int = 50) -> Any:

@@ -17,7 +17,7 @@ from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.native import attributes
 from zoo_keras.primitives.conv import conv, conv_grad_kernel
-from zoo_keras.primitives.conv_geometry import Padding, output_shape
+from zoo_keras.primitives.conv_geometry import TAP_CASES, Padding, output_shape
 from zoo_keras.primitives.op import Sample, op
 from zoo_keras.primitives.products import FUSED_ACTIVATIONS, activate, activation_code
 from zoo_keras.primitives.row_rules import rows_in
@@ -89,21 +89,6 @@ def _convolved(
     return narrowed(activate(sums + add, activation), narrow)
 
 
-# x, kernel, strides, padding, dilation
-_CASES = (
-    ((2, 9, 8, 3), (3, 3, 3, 5), (1, 1), ((1, 1), (1, 1)), (1, 1)),
-    ((1, 7, 9, 4), (3, 2, 4, 17), (2, 3), ((0, 1), (1, 0)), (1, 1)),
-    ((2, 11, 10, 2), (3, 3, 2, 33), (1, 1), ((2, 2), (0, 3)), (2, 3)),
-    ((2, 9, 12, 70), (3, 3, 70, 40), (2, 2), ((0, 1), (0, 1)), (1, 1)),
-    ((1, 8, 8, 64), (3, 3, 64, 64), (1, 1), ((1, 1), (1, 1)), (1, 1)),
-    ((2, 5, 7, 20), (1, 1, 20, 16), (2, 2), ((0, 0), (0, 0)), (1, 1)),
-    ((3, 15, 17, 3), (7, 7, 3, 9), (2, 2), ((3, 3), (3, 3)), (1, 1)),
-    ((0, 5, 5, 3), (3, 3, 3, 2), (1, 1), ((0, 0), (0, 0)), (1, 1)),
-    ((2, 13, 3), (3, 3, 7), (1,), ((2, 0),), (1,)),
-    ((1, 20, 4), (3, 4, 6), (2,), ((0, 1),), (1,)),
-)
-
-
 def conv_sample(i: int, case: Any, residual: bool) -> Sample:
     """Case i of x, kernel, strides, padding and dilation."""
     x_shape, kernel, strides, padding, dilation = case
@@ -128,7 +113,7 @@ def conv_sample(i: int, case: Any, residual: bool) -> Sample:
     shape=_conv_shape,
     attrs_to_c=_numbers,
     dtypes=reads_bits,
-    samples=[conv_sample(i, c, False) for i, c in enumerate(_CASES)],
+    samples=[conv_sample(i, c, False) for i, c in enumerate(TAP_CASES)],
 )
 def conv_bf16(
     x: np.ndarray,
@@ -159,7 +144,7 @@ def conv_bf16(
     shape=_conv_shape,
     attrs_to_c=_numbers,
     dtypes=reads_bits,
-    samples=[conv_sample(i, c, True) for i, c in enumerate(_CASES)],
+    samples=[conv_sample(i, c, True) for i, c in enumerate(TAP_CASES)],
 )
 def conv_bf16_add(
     x: np.ndarray,
@@ -211,7 +196,7 @@ def kernel_grad_sample(case: Any) -> Sample:
     shape=_kernel_grad_shape,
     attrs_to_c=_numbers,
     dtypes=lambda x, g: x.dtype in READS and g.dtype in READS,
-    samples=[kernel_grad_sample(c) for c in _CASES],
+    samples=[kernel_grad_sample(c) for c in TAP_CASES],
 )
 def conv_grad_kernel_bf16(
     x: np.ndarray,

@@ -17,7 +17,7 @@ from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.native import attributes
 from zoo_keras.primitives.conv import conv
-from zoo_keras.primitives.conv_geometry import Padding, output_shape
+from zoo_keras.primitives.conv_geometry import TAP_CASES, Padding, output_shape
 from zoo_keras.primitives.int8 import (
     GROUP,
     LONGEST,
@@ -186,24 +186,14 @@ def _packed_sums(
     return _exact_sums(q, w, 1, {"strides": strides, "padding": padding, "dilation": dilation})
 
 
-# x, kernel, strides, padding, dilation; numbers are such that float32 holds all results exactly
-_CASES = (
-    ((2, 9, 8, 3), (3, 3, 3, 5), (1, 1), ((1, 1), (1, 1)), (1, 1)),
-    ((1, 7, 9, 4), (3, 2, 4, 17), (2, 3), ((0, 1), (1, 0)), (1, 1)),
-    ((2, 11, 10, 2), (3, 3, 2, 33), (1, 1), ((2, 2), (0, 3)), (2, 3)),
-    ((2, 9, 12, 70), (3, 3, 70, 40), (2, 2), ((0, 1), (0, 1)), (1, 1)),
-    ((1, 8, 8, 64), (1, 1, 64, 32), (1, 1), ((0, 0), (0, 0)), (1, 1)),
-    ((2, 5, 7, 20), (1, 1, 20, 16), (2, 2), ((0, 0), (0, 0)), (1, 1)),
-    ((1, 15, 17, 3), (7, 7, 3, 9), (2, 2), ((3, 3), (3, 3)), (1, 1)),
-    ((0, 5, 5, 3), (3, 3, 3, 2), (1, 1), ((0, 0), (0, 0)), (1, 1)),
-    ((2, 13, 3), (3, 3, 7), (1,), ((2, 0),), (1,)),
-    ((1, 20, 4), (3, 4, 6), (2,), ((0, 1),), (1,)),
-)
 _RESULTS = ((0.0, False), (0.5, False), (0.25, True))
 
 
 def conv_sample(i: int, case: Any, residual: bool, depthwise: bool = False) -> Sample:
-    """Case i of x, kernel, strides, padding and dilation, with results of kind i % 3."""
+    """Case i of x, kernel, strides, padding and dilation, with results of kind i % 3.
+
+    Numbers are such that float32 holds all results exactly.
+    """
     x_shape, kernel, *how = case
     strides, padding, dilation = how
     if depthwise:
@@ -245,7 +235,7 @@ _ROWS = rows_in(1, 1)
     epilogue=FUSED_ACTIVATIONS,
     with_residual="conv_int8_add",
     takes_scale=(3, 4),
-    samples=[conv_sample(i, c, False) for i, c in enumerate(_CASES)],
+    samples=[conv_sample(i, c, False) for i, c in enumerate(TAP_CASES)],
 )
 def conv_int8(
     q: np.ndarray,
@@ -279,7 +269,7 @@ def conv_int8(
     attrs_to_c=_numbers,
     dtypes=_is_int8,
     epilogue=FUSED_ACTIVATIONS,
-    samples=[conv_sample(i, c, True) for i, c in enumerate(_CASES)],
+    samples=[conv_sample(i, c, True) for i, c in enumerate(TAP_CASES)],
 )
 def conv_int8_add(
     q: np.ndarray,
@@ -329,7 +319,7 @@ def _depthwise_shape(
     dtypes=_is_int8,
     epilogue=FUSED_ACTIVATIONS,
     takes_scale=(3, 4),
-    samples=[conv_sample(i, c, False, True) for i, c in enumerate(_CASES)],
+    samples=[conv_sample(i, c, False, True) for i, c in enumerate(TAP_CASES)],
 )
 def depthwise_int8(
     q: np.ndarray,
