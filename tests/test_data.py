@@ -394,3 +394,14 @@ def test_orders_of_many_rows_are_equally_likely():
     counts = np.array([[(firsts[:, at] == k).sum() for k in range(5)] for at in range(5)])
     assert np.abs(counts - 400).max() < 5 * np.sqrt(2000 * 0.2 * 0.8)
     assert len({tuple(order) for order in firsts}) == 120
+
+
+def test_an_order_does_not_depend_on_the_number_of_threads():
+    seed = np.array([1, 2, 3, 4], np.uint64)
+    found = []
+    for threads in (1, 2, 3):
+        with native.using_threads(threads):
+            found.append(native.permutation(100_000, seed))
+    np.testing.assert_array_equal(np.sort(found[0]), np.arange(100_000))
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])

@@ -297,6 +297,7 @@ def permutation(count: int, seed: np.ndarray) -> np.ndarray:
     lib.zk_permutation(
         ffi.from_buffer("int64_t[]", order), count,
         ffi.from_buffer("uint64_t[4]", seed), ffi.from_buffer("uint8_t[]", scratch),
+        threads(),
     )  # fmt: skip
     return order
 

@@ -108,25 +108,38 @@ static void shuffle(int64_t *a, int64_t n, uint64_t *s) {
     }
 }
 
+typedef struct {
+    int64_t *order, end[HEAPS];
+    uint64_t state[HEAPS][4];
+} heaps;
+
+static void shuffle_heap(void *ctx, int64_t number, int thread) {
+    (void)thread;
+    heaps *h = ctx;
+    int64_t from = number ? h->end[number - 1] : 0;
+    shuffle(h->order + from, h->end[number] - from, h->state[number]);
+}
+
 /* Rao and Sandelius (1961): each number goes to any heap, then each heap is shuffled by itself,
- * within a cache. Swaps all over memory take much longer. */
-void zk_permutation(int64_t *order, int64_t n, const uint64_t *seed, uint8_t *heap_of) {
+ * within a cache and by any thread. Swaps all over memory take much longer. */
+void zk_permutation(int64_t *order, int64_t n, const uint64_t *seed, uint8_t *heap_of,
+                    int threads) {
+    heaps h = {.order = order};
     uint64_t s[4];
     memcpy(s, seed, sizeof s);
-    int64_t place[HEAPS] = {0}, first = 0;
+    int64_t *place = h.end, first = 0;
     for (int64_t i = 0; i < n; i += 8) {
         uint64_t word = draw(s);
         memcpy(heap_of + i, &word, n - i < 8 ? (size_t)(n - i) : 8);
     }
     for (int64_t i = 0; i < n; i++) place[heap_of[i]]++;
-    for (int h = 0; h < HEAPS; h++) {
-        int64_t count = place[h];
-        place[h] = first;
+    for (int k = 0; k < HEAPS; k++) {
+        int64_t count = place[k];
+        place[k] = first;
         first += count;
+        for (int w = 0; w < 4; w++) h.state[k][w] = draw(s);
     }
     for (int64_t i = 0; i < n; i++) order[place[heap_of[i]]++] = i;
-    for (int h = 0; h < HEAPS; h++) {
-        int64_t from = h ? place[h - 1] : 0;
-        shuffle(order + from, place[h] - from, s);
-    }
+    zk_call c = {.threads = threads};
+    zk_parallel(&c, HEAPS, shuffle_heap, &h);
 }

@@ -247,7 +247,7 @@ void zk_gather_rows(zk_batch *b, int threads);
 
 /* order = the numbers 0..n-1, each order of them equally likely. seed: four words, not all 0.
  * scratch: n bytes. */
-void zk_permutation(int64_t *order, int64_t n, const uint64_t *seed, uint8_t *scratch);
+void zk_permutation(int64_t *order, int64_t n, const uint64_t *seed, uint8_t *scratch, int threads);
 
 /* MKL, found and loaded at run time. path: libmkl_rt; 0 when loaded, -1 when not. */
 int zk_mkl_load(const char *path);
