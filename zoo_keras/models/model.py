@@ -264,7 +264,7 @@ def _functional_arguments(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Any
 
 
 def _is_plain_functional(cls: type) -> bool:
-    if cls in (Model, Functional):
+    if cls.__init__ in (Model.__init__, Functional.__init__):  # type: ignore[misc]
         return True
     parameters = list(inspect.signature(cls.__init__).parameters)[1:]  # type: ignore[misc]
     return parameters[:2] == ["inputs", "outputs"]

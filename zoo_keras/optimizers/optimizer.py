@@ -18,6 +18,7 @@ import numpy as np
 from zoo_keras import initializers, ops
 from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
+from zoo_keras.graph import not_tracing
 from zoo_keras.naming import auto_name
 from zoo_keras.ops.convert import as_dtype
 from zoo_keras.optimizers.schedules import LearningRateSchedule
@@ -284,7 +285,8 @@ class Optimizer:
                 f"gradients and {len(variables)} variables. Call build(variables) first."
             )
         if not self.built:
-            self.build(variables)
+            with not_tracing():
+                self.build(variables)
         self._check_known(variables)
         grads, variables = self._with_gradient(grads, variables)
         self.step(grads, variables)

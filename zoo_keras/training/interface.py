@@ -59,6 +59,12 @@ class TracedModel(Protocol):
     def next_draw(self) -> int:
         """The step that random ops of the next batch of evaluation or prediction see."""
 
+    def train_step(self, data: Any) -> Any: ...
+
+    def test_step(self, data: Any) -> Any: ...
+
+    def predict_step(self, data: Any) -> Any: ...
+
     def _flatten_layers(self) -> Iterator[Any]:
         """The model and all layers below."""
 

@@ -27,10 +27,12 @@ from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.primitives.straight import settings
 from zoo_keras.primitives.tile_choice import inference_dtype
 from zoo_keras.recent import Recent
-from zoo_keras.training import steps
+from zoo_keras.training import own_steps, steps
+from zoo_keras.training.compiled import plain
 from zoo_keras.training.constraints import constraint_program
 from zoo_keras.training.data import Batch
 from zoo_keras.training.interface import TrainedModel
+from zoo_keras.training.own_steps import defined
 from zoo_keras.training.row_updates import TablesChanged
 from zoo_keras.training.state import State, signature
 from zoo_keras.training.update import (
@@ -145,7 +147,13 @@ class ModelPrograms:
             self.outputs(batch)
         if batch is not None and (training or model.compiled):
             self.resolve(batch)
-        optimizer = model.optimizer if training else None
+        return self._state(training)
+
+    def _state(self, training: bool) -> State:
+        """The State of the Variables that there are now. Optimizers of the model's own steps are
+        none of it: a step's program adopts what it uses."""
+        model = self.model
+        optimizer = model.optimizer if training and not defined(model, "train") else None
         if self.state is not None and self._made_for == (optimizer, weights_module.structure()):
             return self.state
         now = signature(model, model._all_metrics(), optimizer)
@@ -159,6 +167,20 @@ class ModelPrograms:
             self._settler = None
         self._made_for = (optimizer, weights_module.structure())
         return self.state
+
+    def _make_variables(self, kind: str, batch: Batch) -> None:
+        """What a step of the model's own needs, made by tracing it once."""
+        self._look()
+        shapes = steps.shapes_of(batch)
+        key = (kind, shapes.with_rows(1))
+        if self._outputs.get(key) is not None:
+            return
+        given = self.model._require_compiled(f"{kind}_step").arguments
+        if any(given[what] for what in ("loss", "metrics", "weighted_metrics")):
+            self.resolve(batch)
+        structure = batch.structure
+        self._traced(lambda: own_steps.make_variables(self.model, kind, shapes, structure))
+        self._outputs.put(key, (), 0)
 
     def outputs(self, batch: Batch) -> list[Tensor]:
         """Tensors like the model's outputs, without history; makes the weights.
@@ -211,6 +233,32 @@ class ModelPrograms:
         return runner
 
     # ---- steps ---------------------------------------------------------------------------------
+
+    def run_own(self, kind: str, batch: Batch) -> dict[str, Any]:
+        """A "train" or "test" step that the model's class defines; returns its logs."""
+        with self.lock:
+            self._make_variables(kind, batch)
+            state = self._state(training=False)
+            key = (kind, steps.shapes_of(batch))
+            ready = self._ready(key, batch, lambda s: self._own_step(kind, s, batch, state))
+            with state.guard.writing():
+                self._look()
+                outs = [np.empty(spec.shape, spec.dtype) for spec in ready.specs]
+                ready.run(batch, outs, draw=self._own_draw(kind, ready))
+                state.guard.touched()
+                weights_module.touch()
+        return {name: plain(out) for name, out in zip(ready.structure, outs, strict=True)}
+
+    def _own_draw(self, kind: str, ready: _Ready) -> int | None:
+        """The step that random ops see: as in other training the optimizer's, if it is used."""
+        optimizer = self.model.optimizer
+        if kind == "train" and id(optimizer.iterations) in ready.state.places:
+            return int(optimizer.iterations) if ready.random else None
+        return self._next_draw(ready)
+
+    def _own_step(self, kind: str, shapes: steps.Shapes, batch: Batch, state: State) -> _Ready:
+        made = own_steps.step_program(self.model, state, kind, shapes, batch.structure)
+        return _Ready(state, self._bound(made.program), made.names, made.specs)
 
     def train(self, batch: Batch) -> None:
         """One step: gradient, update, constraints."""

@@ -27,6 +27,7 @@ from zoo_keras.primitives.tile_choice import inference_dtype
 from zoo_keras.training.compiled import Compiled
 from zoo_keras.training.data import Batch
 from zoo_keras.training.interface import TracedModel
+from zoo_keras.training.own_steps import defined
 from zoo_keras.training.row_updates import RowTables, TablesChanged, Use, uses_by_rows
 from zoo_keras.training.shares import Part, added, counted
 from zoo_keras.training.state import State
@@ -84,7 +85,7 @@ def _trace_prediction(
     """A traced call of the model, and its outputs."""
     build = Builder(state.place, freeze=True, rounds=inference_dtype() == "bfloat16")
     with tracing() as trace:
-        outputs = _outputs(model, build.feeds(spaces.X, shapes.x), structure[0], training=False)
+        outputs = _predicted(model, build.feeds(spaces.X, shapes.x), structure[0])
         results = as_tensors(flatten(outputs))
     build.take_draws(trace)
     updates = _state_updates(model, trace)
@@ -93,6 +94,12 @@ def _trace_prediction(
     build.write_out(results)
     build.assign(updates)
     return build, outputs
+
+
+def _predicted(model: TracedModel, xs: Sequence[Tensor], structure: Any) -> Any:
+    if isinstance(structure, Feed) or not defined(model, "predict"):
+        return _outputs(model, xs, structure, training=False)
+    return model.predict_step(pack_as(structure, xs))
 
 
 def _state_updates(model: TracedModel, trace: Trace) -> list[tuple[Any, Tensor]]:
@@ -189,19 +196,8 @@ def _total(
     model: TracedModel, parts: Sequence[Any], rows: int, trace: Trace, part: Part | None
 ) -> Tensor:
     """The weighted sum of all losses; also feeds the loss trackers."""
-    total: Any = None
     compiled = _compiled(model)
-    trackers = iter(compiled.output_trackers)
-    for i, item in enumerate(parts):
-        if item is None:
-            continue
-        _, weight, value, count = item
-        loss = value if count is None else value / count
-        if part is not None:
-            loss = added(compiled.losses.losses[i], value, count, part, i)
-        if compiled.output_trackers:
-            next(trackers).update_state(_whole(loss, part), sample_weight=float(rows))
-        total = _plus(total, loss * weight if weight != 1.0 else loss)
+    total = weighted_losses(compiled, parts, rows, part)
     for loss in [*trace.losses, *model.regularization_losses()]:
         loss = ops.sum(loss) if len(getattr(loss, "shape", ())) else loss
         total = _plus(total, loss if part is None else loss * part.share)
@@ -213,6 +209,29 @@ def _total(
     compiled.loss_tracker.update_state(_whole(total, part), sample_weight=float(rows))
     result: Tensor = as_tensors([total])[0]
     return result
+
+
+def weighted_losses(
+    compiled: Compiled, parts: Sequence[Any], rows: int, part: Part | None = None
+) -> Any:
+    """The weighted sum of the outputs' losses, None without any; feeds the outputs' trackers.
+
+    Args:
+        parts: what CompiledLosses.parts gives.
+    """
+    total: Any = None
+    trackers = iter(compiled.output_trackers)
+    for i, item in enumerate(parts):
+        if item is None:
+            continue
+        _, weight, value, count = item
+        loss = value if count is None else value / count
+        if part is not None:
+            loss = added(compiled.losses.losses[i], value, count, part, i)
+        if compiled.output_trackers:
+            next(trackers).update_state(_whole(loss, part), sample_weight=float(rows))
+        total = _plus(total, loss * weight if weight != 1.0 else loss)
+    return total
 
 
 def _whole(loss: Any, part: Part | None) -> Any:
