@@ -127,8 +127,8 @@ def binary_focal_crossentropy(
     """The binary cross-entropy times (1 - p)**gamma, p the probability of the true class."""
     y_true, y_pred = like_prediction(y_true, y_pred)
     y_true = _smoothed(y_true, label_smoothing, 0.5)
+    losses = ops.binary_crossentropy(y_true, y_pred, from_logits=from_logits)
     y_pred = ops.sigmoid(y_pred) if from_logits else y_pred
-    losses = ops.binary_crossentropy(y_true, y_pred, from_logits=False)
     right = _chosen(y_true, y_pred, ops.subtract(1.0, y_pred))
     losses = ops.multiply(ops.power(ops.subtract(1.0, right), gamma), losses)
     if apply_class_balancing:

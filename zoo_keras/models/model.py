@@ -99,8 +99,8 @@ class Model(Trainer, Layer):
     def output_names(self) -> list[str]:
         """Names by which losses and metrics of several outputs are given."""
         graph = self._function
-        if graph is None:
-            return []
+        if graph is None:  # of a subclass, known when a call has given a dict
+            return list(self.__dict__.get("_output_keys", ()))
         if isinstance(graph.outputs_structure, dict):
             return sorted(graph.outputs_structure)
         return [t.history[0].operation.name for t in graph.outputs if t.history]

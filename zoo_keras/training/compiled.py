@@ -181,7 +181,7 @@ class CompiledLosses:
             if loss is None:
                 found.append(None)
                 continue
-            total, count = loss.parts(next(targets), pred, weights[i], masks[i])
+            total, count = loss.compiled_parts(next(targets), pred, weights[i], masks[i])
             found.append((self.names[i], self.weights[i], total, count))
         return found
 

@@ -134,7 +134,7 @@ class DefaultSteps(_Layer):
 
     @property
     def losses(self) -> list[Any]:
-        """Regularization losses of all weights, and losses that layers have added; in a step that
-        is being traced, those that this step has added."""
+        """Regularization losses of all weights, and losses that layers have added in the last call;
+        in a step that is being traced, those that this step has added."""
         trace = current_trace()
-        return [*super().losses, *(trace.losses if trace else ())]
+        return [*self.regularization_losses(), *trace.losses] if trace else super().losses

@@ -252,8 +252,8 @@ class ModelPrograms:
     def _own_draw(self, kind: str, ready: _Ready) -> int | None:
         """The step that random ops see: as in other training the optimizer's, if it is used."""
         optimizer = self.model.optimizer
-        if kind == "train" and id(optimizer.iterations) in ready.state.places:
-            return int(optimizer.iterations) if ready.random else None
+        if kind == "train" and id(optimizer.steps_done) in ready.state.places:
+            return int(optimizer.steps_done) if ready.random else None
         return self._next_draw(ready)
 
     def _own_step(self, kind: str, shapes: steps.Shapes, batch: Batch, state: State) -> _Ready:
@@ -276,7 +276,7 @@ class ModelPrograms:
         optimizer = self.model.optimizer
         if state.tables and state.tables.full:
             self.settle()
-        self.rng[0] = int(optimizer.iterations)
+        self.rng[0] = int(optimizer.steps_done)
         ready.run(batch)
         if state.tables:
             state.tables.note()
@@ -294,7 +294,7 @@ class ModelPrograms:
         runner = self._bound(program)
         runner.set(spaces.NORMS, np.zeros(len(state.weights.offsets), np.float32))
         runner.set(spaces.RATE, optimizer.rate_array())
-        runner.set(spaces.ITERATIONS, np.asarray(optimizer.iterations.value))
+        runner.set(spaces.ITERATIONS, np.asarray(optimizer.steps_done.value))
         for space in program.spaces:  # gradients of tables, as large as the batch has ids
             if _of_a_batch(space):
                 runner.set(space, native.aligned(program.bytes_of(space)))
@@ -355,7 +355,7 @@ class ModelPrograms:
     def _after_update(self, optimizer: Any) -> None:
         """EMA overwriting, and a note that weights have changed."""
         every = optimizer.ema_overwrite_frequency if optimizer.use_ema else None
-        if every and int(optimizer.iterations) % every == 0:
+        if every and int(optimizer.steps_done) % every == 0:
             optimizer.overwrite_with_average(self.trained())
         if self.state is not None:
             self.state.guard.touched()

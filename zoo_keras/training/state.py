@@ -78,7 +78,7 @@ class State:
             self.places[id(variable)] = Place(space, 4 * offset)
 
     def _add_optimizer(self, optimizer: Any) -> None:
-        self.places[id(optimizer.iterations)] = Place(spaces.ITERATIONS)
+        self.places[id(optimizer.steps_done)] = Place(spaces.ITERATIONS)
         for name, variables in optimizer.slots().items():
             self.slots[name] = FlatVector(variables)
             self._register(spaces.SLOT(name), self.slots[name])

@@ -65,7 +65,10 @@ def _outputs(model: TracedModel, xs: Sequence[Tensor], structure: Any, training:
     """The model's outputs for inputs nested like the structure, or behind a Feed."""
     if isinstance(structure, Feed):
         return structure.call(model, xs, training)
-    return model(pack_as(structure, xs), training=training)
+    found = model(pack_as(structure, xs), training=training)
+    if isinstance(found, dict) and model._function is None:
+        model._note(_output_keys=sorted(found))
+    return found
 
 
 def ensure_built(model: TracedModel, shapes: Shapes, structure: Any) -> list[Tensor]:

@@ -1,4 +1,5 @@
-"""Models with steps of their own, for real Keras and for zoo_keras: `keras` and its tape are given.
+"""Models with steps, losses or updates of their own, for real Keras and for zoo_keras: `keras` and
+its tape are given.
 
 Nothing is drawn at random: noise is part of the data, so that both train to the same numbers.
 """
@@ -180,4 +181,50 @@ def documented(keras: Any, tape: Any) -> tuple[dict[str, Any], list[np.ndarray]]
     return history.history, _weights(model)
 
 
-CASES = {f.__name__: f for f in (autoencoder, penalised_gan, distiller, documented)}
+def _regression(keras: Any, optimizer: Any, loss: Any) -> tuple[dict[str, Any], list[np.ndarray]]:
+    inputs, d = keras.Input((6,)), data(4)
+    model = _seeded(keras.Model(inputs, keras.layers.Dense(1)(inputs)), 8)
+    model.compile(optimizer, loss)
+    weight = np.linspace(0.5, 1.5, len(d.x)).astype("float32")
+    history = model.fit(d.x, d.z[:, :1], sample_weight=weight, epochs=3, batch_size=4,
+                        shuffle=False, verbose=0)  # fmt: skip
+    return history.history, [*_weights(model), np.asarray(model.optimizer.iterations)]
+
+
+def accumulated_adam(keras: Any, tape: Any) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """An update for every four batches, clipped and decayed."""
+    del tape
+    optimizer = keras.optimizers.AdamW(0.1, clipnorm=0.5, gradient_accumulation_steps=4)
+    return _regression(keras, optimizer, "mse")
+
+
+def accumulated_average(keras: Any, tape: Any) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """With a moving average of the weights, and batches left over at the end."""
+    del tape
+    optimizer = keras.optimizers.SGD(0.1, momentum=0.9, gradient_accumulation_steps=5,
+                                     use_ema=True)  # fmt: skip
+    return _regression(keras, optimizer, "mse")
+
+
+def scaled_loss(keras: Any, tape: Any) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """loss_scale_factor changes no result."""
+    del tape
+    return _regression(keras, keras.optimizers.RMSprop(0.05, loss_scale_factor=64.0), "mae")
+
+
+def whole_loss(keras: Any, tape: Any) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """A Loss that overrides `__call__` decides all by itself."""
+    del tape
+
+    class Whole(keras.losses.Loss):
+        def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+            values = keras.ops.abs(y_true - y_pred) * keras.ops.reshape(sample_weight, (-1, 1))
+            return 3.0 * keras.ops.max(values)
+
+    return _regression(keras, "sgd", Whole())
+
+
+CASES = {f.__name__: f for f in (
+    autoencoder, penalised_gan, distiller, documented, accumulated_adam, accumulated_average,
+    scaled_loss, whole_loss,
+)}
