@@ -155,8 +155,10 @@ CASES = {
     ),
     "lamb": (
         lambda: classifier(optimizers.Lamb(0.1, weight_decay=0.1)),
-        lambda: classifier(optimizers.Adam(0.1, gradient_accumulation_steps=3)),
         (X, LABELS), {},
+    ),
+    "accumulated": (
+        lambda: regression(optimizers.Adam(0.1, gradient_accumulation_steps=3)), (X, TARGETS), {},
     ),
     "muon": (lambda: regression(optimizers.Muon(0.05, clipnorm=0.1)), (X, TARGETS), {}),
     "adafactor": (
