@@ -14,8 +14,11 @@ from zoo_keras.errors import ConfigError, UnsupportedError
 GOLDEN = Golden("own_steps")
 
 
+@pytest.mark.parametrize("eagerly", [False, True])
 @pytest.mark.parametrize("name", CASES)
-def test_own_steps_train_as_in_keras(name):
+def test_own_steps_train_as_in_keras(name, eagerly, monkeypatch):
+    if eagerly:
+        monkeypatch.setattr(keras.Model, "_eagerly", lambda self: True)
     expected = GOLDEN.arrays(name)
     logs, weights = CASES[name](keras, keras.GradientTape)
     assert {f"log/{key}" for key in logs} == {k for k in expected if k.startswith("log/")}
@@ -246,11 +249,6 @@ MISUSES = [
 def test_misuse_of_a_step_is_told(step, error, words):
     with pytest.raises(error, match=words):
         stepping(step).train_on_batch(*rows(8))
-
-
-def test_a_tape_outside_of_a_step_says_where_it_works():
-    with pytest.raises(UnsupportedError, match="train_step"), keras.GradientTape():
-        pass
 
 
 @pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])

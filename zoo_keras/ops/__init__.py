@@ -52,7 +52,7 @@ operators.update(
         "or": elementwise.logical_or, "xor": elementwise.logical_xor, "neg": elementwise.negative,
         "round_bfloat16": round_bfloat16,
         "abs": elementwise.absolute, "invert": elementwise.logical_not,
-        "getitem": indexing.get_item,
+        "getitem": indexing.get_item, "stop_gradient": core.stop_gradient,
     }
 )  # fmt: skip
 

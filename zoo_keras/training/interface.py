@@ -62,6 +62,9 @@ class TracedModel(Protocol):
     def _note(self, **values: Any) -> None:
         """Set attributes past the tracking of layers."""
 
+    def _eagerly(self) -> bool:
+        """Whether it is compiled to run op by op."""
+
     def train_step(self, data: Any) -> Any: ...
 
     def test_step(self, data: Any) -> Any: ...

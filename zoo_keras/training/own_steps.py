@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from zoo_keras.engine import spaces
 from zoo_keras.engine.build import Builder
 from zoo_keras.engine.program import Program
 from zoo_keras.errors import ConfigError, UnsupportedError
 from zoo_keras.feed.feed import Feed
-from zoo_keras.graph import Spec, Tensor, Trace, input_tensor, tracing
-from zoo_keras.nest import flatten, pack_as
-from zoo_keras.primitives.op import as_tensors, registry
+from zoo_keras.graph import EagerTrace, Spec, Tensor, Trace, constant, input_tensor, tracing
+from zoo_keras.nest import flatten, map_structure, pack_as
+from zoo_keras.primitives.op import as_tensors
+from zoo_keras.training.data import Batch
 from zoo_keras.training.interface import TracedModel
 
 # kind of a step -> the methods of which a subclass may put its own in place
@@ -35,20 +38,17 @@ def defined(model: TracedModel, kind: str) -> list[str]:
 
 def refuse_on_spark(model: TracedModel, kind: str, method: str) -> None:
     """Steps of the model's own run on one machine: UnsupportedError for others."""
+    if model._eagerly():
+        raise UnsupportedError(
+            f'Model "{model.name}": {method} on Spark runs compiled steps. Received: a model '
+            "compiled with run_eagerly=True. Compile it without, or pass arrays."
+        )
     if found := defined(model, kind):
         raise UnsupportedError(
             f'Model "{model.name}": {method} on Spark compiles its steps from `call`, and takes '
             f"none of your own. Received: {type(model).__name__} defines {found}. Put the "
             "computation into `call`, add_loss, a Loss or a Metric, or pass arrays."
         )
-
-
-class _StepTrace(Trace):
-    """What is read of a Variable after it was assigned has no history: an update by one optimizer
-    is no part of what the next differentiates."""
-
-    def assign(self, variable: Any, value: Tensor) -> None:
-        super().assign(variable, registry["stop_gradient"](value))
 
 
 class StepProgram(NamedTuple):
@@ -86,11 +86,24 @@ def make_variables(model: TracedModel, kind: str, shapes: Any, structure: Any) -
     return []
 
 
+def eager_step(model: TracedModel, kind: str, batch: Batch) -> Any:
+    """A step op by op on arrays, so that users can print and stop in it. Returns the logs, or the
+    outputs of a prediction."""
+    trace = EagerTrace()
+    with tracing(trace):
+        feeds = [[constant(array) for array in group] for group in batch[:3]]
+        data = _data(model, feeds, batch.structure)
+        made = getattr(model, f"{kind}_step")(data)
+    trace.write()
+    return map_structure(lambda value: np.asarray(as_tensors([value])[0]), made)
+
+
 def _traced(
     model: TracedModel, kind: str, feeds: Sequence[Sequence[Tensor]], structure: Any
 ) -> tuple[Trace, dict[str, Any]]:
     data = _data(model, feeds, structure)
-    with tracing(_StepTrace()) as trace:
+    with tracing() as trace:
+        trace.detaches = True  # one optimizer's update is no part of what the next differentiates
         logs = model.train_step(data) if kind == "train" else model.test_step(data)
     if logs is not None and not isinstance(logs, dict):
         raise ConfigError(

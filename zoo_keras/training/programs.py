@@ -249,6 +249,14 @@ class ModelPrograms:
                 weights_module.touch()
         return {name: plain(out) for name, out in zip(ready.structure, outs, strict=True)}
 
+    def run_eagerly(self, kind: str, batch: Batch) -> Any:
+        """A step op by op; returns logs, or the outputs of a prediction."""
+        with self.lock, weights_module.changing(self.model.weights):
+            found = own_steps.eager_step(self.model, kind, batch)
+        if kind == "predict":
+            return found
+        return {name: plain(value) for name, value in (found or {}).items()}
+
     def _own_draw(self, kind: str, ready: _Ready) -> int | None:
         """The step that random ops see: as in other training the optimizer's, if it is used."""
         optimizer = self.model.optimizer

@@ -98,11 +98,10 @@ class Trainer(DefaultSteps):
         Raises ConfigError for unknown names; they are found here, before any work.
         """
         del jit_compile, auto_scale_loss
-        if run_eagerly:
-            raise ConfigError("compile: run_eagerly=True is not supported; models are compiled.")
         made = Compiled(
             optimizer, loss, loss_weights, metrics, weighted_metrics, steps_per_execution
         )
+        made.arguments["run_eagerly"] = bool(run_eagerly)
         if self.output_names:
             made.name_outputs(self.output_names)
         self._note(_compiled=made, _runtime=None, stop_training=False, compiled=True)
@@ -279,7 +278,7 @@ class Trainer(DefaultSteps):
             size = given.validation_batch_size or given.batch_size
             validation = make_data(vx, vy, vw, size, fill_value=given.fill_value)
         for part in (data, validation):
-            if isinstance(part, ArrayData) and not defined(self, "train"):
+            if isinstance(part, ArrayData) and not (self._eagerly() or defined(self, "train")):
                 check_all(self, part)
         return data, validation
 
@@ -380,7 +379,7 @@ class Trainer(DefaultSteps):
         structure: Any = None
         for step, batch in enumerate(Epochs(data, steps, "steps").batches()):
             bars.on_predict_batch_begin(step)
-            structure = self._local().predict(self._arranged(batch))
+            structure = self._predict_batch(batch)
             results.append(flatten(structure))
             bars.on_predict_batch_end(step, {"outputs": structure})
             if self.stop_predicting:
@@ -416,21 +415,45 @@ class Trainer(DefaultSteps):
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs of one batch, without progress bar or batching."""
         programs = self._local()
-        found = programs.predict_quickly(x)
-        return programs.predict(self._arranged(batch_of(x))) if found is None else found
+        found = None if self._eagerly() else programs.predict_quickly(x)
+        return self._predict_batch(batch_of(x)) if found is None else found
 
     def _train_batch(self, batch: Batch) -> None:
         self._note(_trained=True)
-        if defined(self, "train"):
-            self._note(_step_logs=self._local().run_own("train", self._arranged(batch)))
-        else:
+        if not self._run_own("train", batch):
             self._local().train(self._arranged(batch))
 
     def _test_batch(self, batch: Batch) -> None:
-        if defined(self, "test"):
-            self._note(_step_logs=self._local().run_own("test", self._arranged(batch)))
-        else:
+        if not self._run_own("test", batch):
             self._local().test(self._arranged(batch))
+
+    def _run_own(self, kind: str, batch: Batch) -> bool:
+        """Run a step that is the model's own, or op by op; False when it is neither."""
+        own = bool(defined(self, kind))
+        if own or self._eagerly():
+            programs = self._local()
+            run = programs.run_eagerly if self._eagerly() else programs.run_own
+            self._note(_step_logs=run(kind, self._arranged(batch)))
+        return own or self._eagerly()
+
+    def _eagerly(self) -> bool:
+        return self._compiled is not None and bool(self._compiled.arguments["run_eagerly"])
+
+    @property
+    def run_eagerly(self) -> bool:
+        """Whether steps run op by op on arrays, for prints and breakpoints; compiled ones are many
+        times as fast."""
+        return self._eagerly()
+
+    @run_eagerly.setter
+    def run_eagerly(self, value: bool) -> None:
+        self._require_compiled("run_eagerly").arguments["run_eagerly"] = bool(value)
+
+    def _predict_batch(self, batch: Batch) -> Any:
+        programs, batch = self._local(), self._arranged(batch)
+        if self._eagerly():
+            return programs.run_eagerly("predict", batch)
+        return programs.predict(batch)
 
     def _arranged(self, batch: Batch) -> Batch:
         """Inputs as the model's Programs take them, and targets in its own order."""
