@@ -10,6 +10,8 @@ from golden.store import Golden, series
 import zoo_keras as keras
 from zoo_keras import layers, ops
 from zoo_keras.errors import ConfigError, UnsupportedError
+from zoo_keras.training import steps
+from zoo_keras.training.data import batch_of
 
 GOLDEN = Golden("own_steps")
 
@@ -251,9 +253,34 @@ def test_misuse_of_a_step_is_told(step, error, words):
         stepping(step).train_on_batch(*rows(8))
 
 
-@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
-def test_own_steps_are_refused_on_spark(method):
-    model = regression(Restated)
+def test_an_own_predict_step_is_refused_on_spark():
     rdd = type("RDD", (), {"__module__": "pyspark.rdd"})()
-    with pytest.raises(UnsupportedError, match="_step"):
-        getattr(model, method)(rdd)
+    with pytest.raises(UnsupportedError, match="predict_step"):
+        regression(Restated).predict(rdd)
+
+
+def as_rank(model, *data):
+    """What a rank's part of a step would update, once the model has trained here."""
+    model.train_on_batch(*data)
+    batch = batch_of(data)
+    return steps.updated_variables(model, steps.shapes_of(batch), batch.structure, training=True)
+
+
+def test_a_rank_shares_what_the_step_gives_to_the_model_s_optimizer():
+    found = as_rank(regression(Restated), *rows(8))
+    assert [v.name for v in found] == ["moving_mean", "moving_variance"]
+
+
+def test_steps_that_ranks_cannot_share_are_refused():
+    images = np.random.default_rng(0).random((4, 8, 8, 1), "float32")
+    with pytest.raises(UnsupportedError, match=r"calls with \[\] of"):
+        as_rank(images_gan(), images)
+
+    def part_of_the_weights(self, data):
+        with keras.GradientTape() as tape:
+            loss = ops.mean(self(data[0]))
+        self.optimizer.apply(tape.gradient(loss, self.weights[:1]), self.weights[:1])
+        return {"loss": loss}
+
+    with pytest.raises(UnsupportedError, match=r"calls with \[1\] of 2 weights"):
+        as_rank(stepping(part_of_the_weights), *rows(8))

@@ -69,6 +69,11 @@ class Compiled:
             )
         return self._losses
 
+    @property
+    def outputs(self) -> int:
+        """How many outputs have losses of their own; one where a step computes its loss itself."""
+        return len(self._losses.names) if self._losses is not None else 1
+
     def name_outputs(self, names: Sequence[str]) -> None:
         """Make the losses and metrics of outputs with these names, unless they are made."""
         if self._losses is not None:

@@ -125,7 +125,10 @@ class DefaultSteps(_Layer):
         return self.get_metrics_result()
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """Name -> result of every metric since the last reset."""
+        """Name -> result of every metric since the last reset: of those in `metrics`, where the
+        class says which."""
+        if not getattr(getattr(type(self).metrics, "fget", None), "is_default", False):
+            return {k: v for m in self.metrics for k, v in result_of(m.name, m).items()}
         found = self._require_compiled("metrics").results()
         for layer in self._flatten_layers():
             for metric in layer._own_metrics:

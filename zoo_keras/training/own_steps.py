@@ -1,8 +1,8 @@
 """Steps that a model's class defines itself: `train_step` and its kin, traced like everything else.
 
 In: a model, its State and the shapes of a batch. Out: a Program of the whole step, with the updates
-that its optimizers make, and the names of the logs that it writes. On one machine only: ranks
-exchange gradients between two programs, which a step of a user's does not tell apart.
+that its optimizers make, and the names of the logs that it writes. For ranks, which exchange
+gradients before they update: what the step gives to the model's optimizer.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ def defined(model: TracedModel, kind: str) -> list[str]:
 
 
 def refuse_on_spark(model: TracedModel, kind: str, method: str) -> None:
-    """Steps of the model's own run on one machine: UnsupportedError for others."""
+    """UnsupportedError for what ranks and scoring tasks cannot run."""
     if model._eagerly():
         raise UnsupportedError(
             f'Model "{model.name}": {method} on Spark runs compiled steps. Received: a model '
             "compiled with run_eagerly=True. Compile it without, or pass arrays."
         )
-    if found := defined(model, kind):
+    found = defined(model, kind)
+    if found and kind == "predict":
         raise UnsupportedError(
-            f'Model "{model.name}": {method} on Spark compiles its steps from `call`, and takes '
-            f"none of your own. Received: {type(model).__name__} defines {found}. Put the "
-            "computation into `call`, add_loss, a Loss or a Metric, or pass arrays."
+            f'Model "{model.name}": {method} on Spark runs `call`. Received: '
+            f"{type(model).__name__} defines {found}. Put the computation into `call`."
         )
 
 
@@ -84,6 +84,70 @@ def make_variables(model: TracedModel, kind: str, shapes: Any, structure: Any) -
             return as_tensors(flatten(model.predict_step(pack_as(structure[0], feeds[0]))))
     _traced(model, kind, feeds, structure)
     return []
+
+
+class _Recorder:
+    """Stands for the model's optimizer while a step is traced for a rank, and keeps what the step
+    gives it to apply."""
+
+    def __init__(self, optimizer: Any) -> None:
+        self._optimizer = optimizer
+        self.given: list[tuple[list[Any], list[Any]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_optimizer"], name)
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Any = None) -> None:
+        """Note gradients and their Variables."""
+        variables = self._optimizer._trainable_variables
+        given = variables if trainable_variables is None else trainable_variables
+        self.given.append((list(grads), list(given)))
+
+    def apply_gradients(self, grads_and_vars: Any) -> None:
+        """The same, in pairs."""
+        grads, variables = zip(*grads_and_vars, strict=True)
+        self.apply(grads, variables)
+
+
+def rank_step(
+    model: TracedModel, kind: str, feeds: Sequence[Sequence[Tensor]], structure: Any
+) -> tuple[Trace, dict[int, Any]]:
+    """A step as one of several ranks runs it: its trace, and by id of each Variable the gradient
+    that it gives to the model's optimizer, which ranks then share."""
+    compiled = model._require_compiled(f"{kind}_step")
+    recorder = _Recorder(compiled.optimizer)
+    try:
+        compiled.optimizer = recorder
+        trace, _ = _traced(model, kind, feeds, structure)
+    finally:
+        compiled.optimizer = recorder._optimizer
+    counted = {id(v) for metric in model._all_metrics() for v in metric.variables}
+    if kind == "test":
+        _refuse_others(model, trace, counted)
+        return trace, {}
+    wanted = {id(v) for v in model.trainable_variables}
+    given = [{id(v) for v in variables} for _, variables in recorder.given]
+    if given != [wanted]:
+        raise UnsupportedError(
+            f'Model "{model.name}": on Spark train_step must give the gradients of all trainable '
+            "weights to the model's own optimizer, once: that is where ranks share them. Received: "
+            f"calls with {[len(g) for g in given]} of {len(wanted)} weights. Set trainable = False "
+            "where weights stay as they are."
+        )
+    _refuse_others(model, trace, counted.union(id(v) for v in [*model.weights, *model.carried]))
+    grads, variables = recorder.given[0]
+    return trace, {id(v): g for v, g in zip(variables, grads, strict=True)}
+
+
+def _refuse_others(model: TracedModel, trace: Trace, known: set[int]) -> None:
+    """Variables that ranks neither share nor add up, such as those of a second optimizer."""
+    others = [v.path for key, (v, _) in trace.updates.items() if key not in known]
+    if others:
+        raise UnsupportedError(
+            f'Model "{model.name}": on Spark a step may change metrics, in training also what '
+            "layers keep and the model's own optimizer moves. Received: updates of "
+            f"{others[:4]}. Train with several optimizers on arrays."
+        )
 
 
 def eager_step(model: TracedModel, kind: str, batch: Batch) -> Any:

@@ -113,9 +113,14 @@ class ModelPrograms:
     # ---- preparing -----------------------------------------------------------------------------
 
     def prepare(self, batch: Batch | None, training: bool) -> State:
-        """The State, made for the model as it is now, with all weights up to date."""
+        """The State, made for the model as it is now, with all weights up to date: for ranks and
+        tasks, whose update is of the model's optimizer also where the step is a user's."""
         with self.lock:
-            state = self._prepared(batch, training)
+            if batch is not None and training and defined(self.model, "train"):
+                self._make_variables("train", batch)
+                state = self._state(training, ranks=True)
+            else:
+                state = self._prepared(batch, training)
             self.settle()
             return state
 
@@ -149,11 +154,12 @@ class ModelPrograms:
             self.resolve(batch)
         return self._state(training)
 
-    def _state(self, training: bool) -> State:
+    def _state(self, training: bool, ranks: bool = False) -> State:
         """The State of the Variables that there are now. Optimizers of the model's own steps are
-        none of it: a step's program adopts what it uses."""
+        none of it but for ranks: a step's program adopts what it uses."""
         model = self.model
-        optimizer = model.optimizer if training and not defined(model, "train") else None
+        own = bool(defined(model, "train")) and not ranks
+        optimizer = model.optimizer if training and not own else None
         if self.state is not None and self._made_for == (optimizer, weights_module.structure()):
             return self.state
         now = signature(model, model._all_metrics(), optimizer)

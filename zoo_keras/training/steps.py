@@ -27,7 +27,7 @@ from zoo_keras.primitives.tile_choice import inference_dtype
 from zoo_keras.training.compiled import Compiled
 from zoo_keras.training.data import Batch
 from zoo_keras.training.interface import TracedModel
-from zoo_keras.training.own_steps import defined
+from zoo_keras.training.own_steps import defined, rank_step
 from zoo_keras.training.row_updates import RowTables, TablesChanged, Use, uses_by_rows
 from zoo_keras.training.shares import Part, added, counted
 from zoo_keras.training.state import State
@@ -267,8 +267,14 @@ def updated_variables(
     model: TracedModel, shapes: Shapes, structure: Any, training: bool
 ) -> list[Any]:
     """Variables of layers that a call assigns (in training moving averages and the like)."""
-    with tracing() as trace:
-        _call(model, _inputs(shapes), structure[0], training)
+    if training and defined(model, "train"):
+        inputs = _feeds(Builder(lambda variable: Place(spaces.STATE)), shapes)
+        trace, _ = rank_step(model, "train", inputs, structure)
+    elif defined(model, "train"):
+        return []  # what test_step assigns, beside metrics, is refused when it is compiled
+    else:
+        with tracing() as trace:
+            _call(model, _inputs(shapes), structure[0], training)
     return [variable for variable, _ in _state_updates(model, trace)]
 
 
@@ -290,6 +296,9 @@ def evaluate_program(
             part's own count serves.
     """
     build = Builder(state.place)
+    if shared and defined(model, "test"):
+        trace, _ = rank_step(model, "test", _feeds(build, shapes), structure)
+        return _finish(build, trace)
     with tracing() as trace:
         part = _part(build, model, counted) if shared else None
         _trace_losses(model, build, shapes, structure, trace, False, part)
@@ -301,6 +310,8 @@ def counts_program(
 ) -> Program | None:
     """What this part's rows add to each output's denominator, into out0 (float32, one for each
     output). None when no loss needs it: the number of rows says all."""
+    if defined(model, "train"):
+        return None
     build = Builder(state.place)
     with tracing() as trace:
         found = _trace_call(model, build, shapes, structure, False)
@@ -330,6 +341,8 @@ def gradient_program(
             spaces `share` and `counts`: see `shares.Part`.
     """
     build = Builder(state.place)
+    if shared and defined(model, "train"):
+        return _own_gradient_program(model, state, build, shapes, structure)
     with tracing() as trace:
         part = _part(build, model) if shared else None
         total = _trace_losses(model, build, shapes, structure, trace, True, part)
@@ -342,6 +355,24 @@ def gradient_program(
         scaled = as_tensors([model.optimizer.scale_loss(total)])[0]
         results, places = _gradients(model.optimizer, state, trace, scaled, uses)
     return _finish(build, trace, results, places, state.tables if uses else None)
+
+
+def _own_gradient_program(
+    model: TracedModel, state: State, build: Builder, shapes: Shapes, structure: Any
+) -> Program:
+    """The step of a user's: a rank's gradients count by its share of the rows."""
+    trace, found = rank_step(model, "train", _feeds(build, shapes), structure)
+    with tracing(trace):
+        share = build.feed(spaces.SHARE)
+        scaled = {key: as_tensors([g * share])[0] for key, g in found.items() if g is not None}
+    variables = state.weights.variables
+    results = [_gradient(v, scaled.get(id(v))) for v in variables]
+    return _finish(build, trace, results, gradient_places(state.weights.offsets, None))
+
+
+def _feeds(build: Builder, shapes: Shapes) -> list[list[Tensor]]:
+    kinds = (spaces.X, spaces.Y, spaces.W)
+    return [build.feeds(kind, given) for kind, given in zip(kinds, shapes[:3], strict=True)]
 
 
 def _uses(model: TracedModel, state: State, trace: Trace, total: Tensor) -> list[Use]:

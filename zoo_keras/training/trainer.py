@@ -24,7 +24,7 @@ from zoo_keras.training.data import (
     make_data,
     unpack_x_y_sample_weight,
 )
-from zoo_keras.training.default_steps import DefaultSteps
+from zoo_keras.training.default_steps import DefaultSteps, default
 from zoo_keras.training.epochs import Epochs
 from zoo_keras.training.fed import fed_batch
 from zoo_keras.training.labels import check_all
@@ -128,6 +128,7 @@ class Trainer(DefaultSteps):
         return list({id(m): m for m in [*self._compiled.all_metrics(), *own]}.values())
 
     @property
+    @default
     def metrics(self) -> list[Any]:
         """The metric objects that logs come from."""
         return self._all_metrics()
@@ -148,6 +149,9 @@ class Trainer(DefaultSteps):
     def _logs(self) -> dict[str, Any]:
         """Name -> value of everything measured since the last reset, or what a step returned."""
         found = self.get_metrics_result() if self._step_logs is None else self._step_logs
+        tracker = self._require_compiled("metrics").loss_tracker
+        if self._step_logs is None and defined(self, "train") and not float(tracker.count):
+            found.pop(tracker.name, None)  # the step keeps the loss elsewhere, or nowhere
         return {name: plain(value) for name, value in found.items()}
 
     def _require_compiled(self, method: str) -> Compiled:
@@ -253,6 +257,7 @@ class Trainer(DefaultSteps):
         )  # fmt: skip
         if _is_spark(x):
             refuse_on_spark(self, "train", "fit")
+            self._note(_step_logs=None)
             from zoo_keras.spark.fit.driver import fit_on_spark
 
             return fit_on_spark(self, x, arguments, spark)
@@ -306,6 +311,7 @@ class Trainer(DefaultSteps):
                                       steps, pad_value)  # fmt: skip
         if _is_spark(x):
             refuse_on_spark(self, "test", "evaluate")
+            self._note(_step_logs=None)
             from zoo_keras.spark.scoring.evaluate import evaluate_on_spark
 
             logs = evaluate_on_spark(self, x, **arguments.given(), **spark)

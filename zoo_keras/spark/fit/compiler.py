@@ -90,7 +90,7 @@ class FitCompiler:
         every = optimizer.ema_overwrite_frequency if optimizer.use_ema else None
         return FitPlan(
             layout=self.layout, test_layout=self.test_layout, weights=state.weights.size,
-            variables=len(state.weights.variables), outputs=len(compiled.losses.names),
+            variables=len(state.weights.variables), outputs=compiled.outputs,
             state=state.state.size, metrics=state.metrics.size,
             tail=self.tail, metric_others=metric_others(model, state),
             slots=tuple(state.slots), iterations=int(optimizer.steps_done),
