@@ -7,7 +7,7 @@ import pytest
 from traced import in_program
 
 from zoo_keras import losses, ops
-from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
+from zoo_keras.errors import ConfigError, ShapeError
 
 TRUE = np.float32([[0, 1], [1, 1], [2, 0]])
 PRED = np.float32([[0, 0], [3, 1], [2, 4]])
@@ -107,8 +107,6 @@ def test_get_takes_classes_configs_and_objects():
 def test_an_unknown_loss_is_refused_with_the_known_names():
     with pytest.raises(ConfigError, match=r"mean_sqared_error.*mean_squared_error"):
         losses.get("mean_sqared_error")
-    with pytest.raises(UnsupportedError, match="CTC"):
-        _ = losses.CTC
 
 
 def test_bad_arguments_are_refused():

@@ -210,8 +210,14 @@ REFUSED = [
     (lambda: optimizers.SGD(momentum=2.0), ConfigError, "momentum=2.0"),
     (lambda: optimizers.SGD(clipnorm=1.0, clipvalue=1.0), ConfigError, "only one"),
     (lambda: optimizers.SGD(use_ema=True, ema_momentum=2.0), ConfigError, "2.0"),
-    (lambda: optimizers.SGD(gradient_accumulation_steps=4), UnsupportedError, "steps=4"),
-    (lambda: optimizers.SGD(loss_scale_factor=8.0), UnsupportedError, "8.0"),
+    (lambda: optimizers.SGD(gradient_accumulation_steps=1), ConfigError, "above 1 or None"),
+    (
+        lambda: optimizers.SGD(
+            gradient_accumulation_steps=4, use_ema=True, ema_overwrite_frequency=2
+        ),
+        UnsupportedError,
+        "ema_overwrite_frequency=2",
+    ),
     (lambda: optimizers.AdamW(weight_decay=None), ConfigError, "None"),
     (lambda: optimizers.SGD().apply([BIAS], []), ShapeError, "1 gradients and 0"),
     (lambda: optimizers.ScheduleFreeAdamW, UnsupportedError, "ScheduleFreeAdamW"),

@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 # name -> the module that holds it
 _OBJECTS = {
     "DTypePolicy": "policies",
+    "GradientTape": "training.gradient_tape",
     "Initializer": "initializers",
     "Input": "layers",
     "InputSpec": "layers",

@@ -6,6 +6,7 @@ Three ops have no inputs: `input` (fed at each run), `parameter` (a Variable) an
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,9 +27,10 @@ class Spec(NamedTuple):
 
 
 class Node:
-    """One op applied to tensors. `specs` holds one Spec for each output."""
+    """One op applied to tensors. `specs` holds one Spec for each output; `known` the arrays of the
+    outputs, where somebody has asked for them (see `Tensor.known`)."""
 
-    __slots__ = ("attrs", "inputs", "op", "outputs", "scope", "specs")
+    __slots__ = ("attrs", "inputs", "known", "op", "outputs", "scope", "specs")
 
     def __init__(
         self,
@@ -43,6 +45,7 @@ class Node:
         self.attrs = attrs
         self.specs = tuple(specs)
         self.scope = scope
+        self.known: tuple[np.ndarray, ...] | None = None
         self.outputs = tuple([Tensor(self, i) for i in range(len(self.specs))])
 
     def __repr__(self) -> str:
@@ -102,22 +105,52 @@ class Tensor(Operators):
         return (self[i] for i in range(len(self)))
 
     def __bool__(self) -> bool:
+        known = self.known()
+        if known is not None:
+            return bool(known)
         raise TypeError(
             "A symbolic tensor has no truth value while a model is traced. Received: an `if`, "
             "`and`, `or` or `not` on a tensor. Use zoo_keras.ops.where or ops.logical_and/or/not."
         )
 
+    def known(self) -> np.ndarray | None:
+        """The array that this tensor stands for: None while a model is traced, what the ops give in
+        a trace of arrays (see `EagerTrace`)."""
+        return evaluated(self)
+
+    def numpy(self) -> np.ndarray:
+        """The array; TypeError where there are no values yet."""
+        return np.asarray(self)
+
+    def __float__(self) -> float:
+        return float(self.numpy())
+
+    def __int__(self) -> int:
+        return int(self.numpy())
+
+    def __index__(self) -> int:
+        return self.numpy().__index__()
+
+    def __format__(self, spec: str) -> str:
+        known = self.known() if spec else None
+        return repr(self) if known is None else format(known[()], spec)
+
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return ufunc_operator(ufunc, method, inputs)
 
-    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        known = self.known()
+        if known is not None:
+            return np.array(known, dtype=dtype, copy=copy)
         raise TypeError(
             "A symbolic tensor has no values yet, so numpy cannot take it. Use the functions of "
             "zoo_keras.ops in place of numpy's inside `call`."
         )
 
     def __repr__(self) -> str:
-        return f"<Tensor {self.node.op.name} shape={self.shape} dtype={self.dtype}>"
+        known = self.known()
+        values = "" if known is None else f" values={known}"
+        return f"<Tensor {self.node.op.name} shape={self.shape} dtype={self.dtype}{values}>"
 
 
 # numpy's functions for Python's operators: `array + tensor` reaches us as np.add.
@@ -246,8 +279,30 @@ def _short(value: Any) -> str:
     return repr(value.tolist()) if isinstance(value, np.ndarray) else repr(value)
 
 
-def topological(roots: Iterable[Node]) -> list[Node]:
-    """Nodes reachable from the roots, inputs first; no recursion, so depth does not matter."""
+def evaluated(tensor: Tensor) -> np.ndarray | None:
+    """What a tensor's ops give for the arrays they stand on; None when some leaf has none."""
+    for node in topological([tensor.node], known=False):
+        if node.op is CONSTANT:
+            node.known = (node.attrs["value"],)
+        elif node.known is None and (node.op in (INPUT, PARAMETER) or not _ready(node)):
+            return None
+        elif node.known is None:
+            arrays = [t.node.known[t.index] for t in node.inputs if t.node.known is not None]
+            node.known = node.op.results(arrays, node.attrs)
+    known = tensor.node.known
+    return None if known is None else known[tensor.index]
+
+
+def _ready(node: Node) -> bool:
+    return all(t.node.known is not None for t in node.inputs)
+
+
+def topological(roots: Iterable[Node], known: bool = True) -> list[Node]:
+    """Nodes reachable from the roots, inputs first; no recursion, so depth does not matter.
+
+    Args:
+        known: whether to go on behind nodes whose arrays are known.
+    """
     order: list[Node] = []
     state: dict[int, bool] = {}  # False: opened, True: placed
     for root in roots:
@@ -257,7 +312,8 @@ def topological(roots: Iterable[Node]) -> list[Node]:
             placed = state.get(id(node))
             if placed is None:
                 state[id(node)] = False
-                stack.extend([t.node for t in reversed(node.inputs) if id(t.node) not in state])
+                inputs = node.inputs if known or node.known is None else ()
+                stack.extend([t.node for t in reversed(inputs) if id(t.node) not in state])
                 continue
             stack.pop()
             if not placed:
@@ -277,11 +333,13 @@ class Trace:
     def __init__(self, rng: Tensor | None = None) -> None:
         self.parameters: dict[int, tuple[Any, Tensor]] = {}
         self.updates: dict[int, tuple[Any, Tensor]] = {}
+        self.watched: dict[int, tuple[Any, Tensor]] = {}  # arrays that a tape follows
         self.masks: dict[Tensor, Any] = {}
         self.narrow = False  # Variables are read rounded to bfloat16: see layers.call_context
         self.losses: list[Any] = []  # added by layers: add_loss and activity regularizers
         self.rng = rng
         self.once = False  # the graph runs once: see random.SeedGenerator.next
+        self.detaches = False  # what is read of a Variable after an assignment has no history
 
     def read(self, variable: Any) -> Tensor:
         """The variable's value at this point of the trace."""
@@ -297,6 +355,11 @@ class Trace:
             return rounded
         return tensor
 
+    def watch(self, array: np.ndarray) -> None:
+        """Let one tensor stand for an array wherever it is used from now on."""
+        narrow = {"float64": "float32", "int64": "int32"}.get(array.dtype.name)
+        self.watched.setdefault(id(array), (array, constant(array, narrow)))
+
     def random_source(self) -> Tensor:
         """The (step, first row) pair; random ops add a seed of their own."""
         if self.rng is None:
@@ -311,7 +374,39 @@ class Trace:
                 f"of shape {value.shape} to assign. Reshape the value first."
             )
         self.read(variable)
+        if self.detaches:
+            value = operators["stop_gradient"](value)
         self.updates[id(variable)] = (variable, value)
+
+
+class EagerTrace(Trace):
+    """A trace of arrays: Variables have the values of now, so every tensor has its own, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.detaches = True
+
+    def read(self, variable: Any) -> Tensor:
+        tensor = super().read(variable)
+        node = self.parameters[id(variable)][1].node
+        if node.known is None:
+            node.known = (np.array(variable),)
+        return tensor
+
+    def random_source(self) -> Tensor:
+        if self.rng is None:
+            self.rng = constant(np.array([next(_eager_draws), 0], np.int64))
+        return self.rng
+
+    def write(self) -> None:
+        """Give Variables what was assigned to them."""
+        updates = [(variable, np.asarray(tensor)) for variable, tensor in self.updates.values()]
+        with not_tracing():
+            for variable, array in updates:
+                variable.assign(array)
+
+
+_eager_draws = itertools.count(1 << 41)  # no training has so many steps
 
 
 class _Local(threading.local):

@@ -106,6 +106,39 @@ def plain_mean(y_true, y_pred):
     return ops.mean(ops.square(y_true - y_pred))
 
 
+class OwnStep(keras.Model):
+    """No `call`: a step of its own, with a loss that fits neither `compile` nor `add_loss`."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = regression("sgd")
+        self.error = keras.metrics.MeanSquaredError(name="error")
+
+    @property
+    def metrics(self):
+        return [self.error]
+
+    def train_step(self, data):
+        x, y = data
+        with keras.GradientTape() as tape:
+            found = self.net(x, training=True)
+            loss = ops.mean(ops.square(y - found)) + 0.1 * ops.mean(ops.abs(found))
+        weights = self.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        self.error.update_state(y, found)
+        return {"error": self.error.result()}
+
+    def test_step(self, data):
+        self.error.update_state(data[1], self.net(data[0]))
+        return {"error": self.error.result()}
+
+
+def own_step():
+    model = OwnStep()
+    model.compile(optimizers.Adam(0.01, epsilon=1e-3, clipnorm=0.1))
+    return model
+
+
 def adam():
     return optimizers.Adam(0.01, epsilon=1e-3)
 
@@ -156,6 +189,10 @@ CASES = {
     "lamb": (
         lambda: classifier(optimizers.Lamb(0.1, weight_decay=0.1)),
         (X, LABELS), {},
+    ),
+    "own step": (own_step, (X, TARGETS), {}),
+    "accumulated": (
+        lambda: regression(optimizers.Adam(0.1, gradient_accumulation_steps=3)), (X, TARGETS), {},
     ),
     "muon": (lambda: regression(optimizers.Muon(0.05, clipnorm=0.1)), (X, TARGETS), {}),
     "adafactor": (

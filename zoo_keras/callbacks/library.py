@@ -361,10 +361,19 @@ class LambdaCallback(Callback):
 
 
 class TerminateOnNaN(Callback):
-    """Stop as soon as the loss is NaN or infinite."""
+    """Stop as soon as the loss is NaN or infinite; with raise_error by a RuntimeError."""
+
+    def __init__(self, raise_error: bool = False) -> None:
+        super().__init__()
+        self.raise_error = raise_error
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         loss = (logs or {}).get("loss")
         if loss is not None and not np.isfinite(loss):
+            if self.raise_error:
+                raise RuntimeError(
+                    f"Batch {batch}: the loss is no longer finite. Received: {loss}. Check the "
+                    "data for NaN, or lower the learning rate."
+                )
             print(f"Batch {batch}: Invalid loss, terminating training")
             self.model.stop_training = True

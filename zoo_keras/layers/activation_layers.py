@@ -35,7 +35,7 @@ class Activation(Layer):
 
     def call(self, inputs: Any) -> Any:
         """activation(inputs)."""
-        return self.activation(inputs)
+        return activations.get(self.activation)(inputs)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo_keras import ops, quantizers
+from zoo_keras import activations, ops, quantizers
 from zoo_keras.layers.base.arguments import positive, refuse
 from zoo_keras.layers.base.input_spec import InputSpec
 from zoo_keras.layers.base.layer import known_size
@@ -90,11 +90,13 @@ class Dense(Quantizable):
         del training
         if self.quantization_mode:
             scale, bias = self.kernel_scale, self.bias
-            return self.int8_product(inputs, self.kernel, scale, bias, self.activation)
+            return self.int8_product(
+                inputs, self.kernel, scale, bias, activations.get(self.activation)
+            )
         outputs = ops.matmul(self.observed(inputs), self.kernel)
         if self.bias is not None:
             outputs = ops.add(outputs, self.bias)
-        return self.activation(outputs)
+        return activations.get(self.activation)(outputs)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo_keras import ops
+from zoo_keras import activations, ops
 from zoo_keras.layers.base.arguments import data_format as standard_data_format
 from zoo_keras.layers.base.arguments import int_tuple, one_of, positive
 from zoo_keras.layers.base.channels import channel_axis, from_last, to_last
@@ -64,7 +64,7 @@ class _PerChannel(Layer):
         """Bias and activation behind sums, channels last."""
         if self.bias is not None:
             x = ops.add(x, self.bias)
-        return self.activation(from_last(x, self.data_format))
+        return activations.get(self.activation)(from_last(x, self.data_format))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

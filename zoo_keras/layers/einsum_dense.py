@@ -242,7 +242,7 @@ class EinsumDense(Quantizable):
         outputs = self._einsum(plan, inputs)
         if self.bias is not None:
             outputs = ops.add(outputs, self.bias)
-        return self.activation(outputs)
+        return activations.get(self.activation)(outputs)
 
     def _as_matrix(self, inputs: Any, lead: int) -> Any:
         """One product of (rows, summed) and (summed, columns)."""
@@ -262,7 +262,7 @@ class EinsumDense(Quantizable):
             outputs = ops.matmul(inputs, kernel)
             outputs = early(outputs if bias is None else ops.add(outputs, bias))
         outputs = ops.reshape(outputs, (*rows, *columns))
-        return outputs if known else self.activation(outputs)
+        return outputs if known else activations.get(self.activation)(outputs)
 
     def _einsum(self, plan: _Plan, inputs: Any) -> Any:
         """Any equation. Rounded inputs and weights are summed in float32, exactly up to 2^24."""

@@ -37,8 +37,8 @@ class InputLayer(Layer):
                 "Input: sparse and ragged inputs are not supported. Received: "
                 f"sparse={sparse}, ragged={ragged}. Pass dense arrays."
             )
-        if input_tensor is not None:
-            raise UnsupportedError("Input: `tensor` is not supported. Pass shape= instead.")
+        if input_tensor is not None:  # another place where data enter, of its shape and dtype
+            batch_shape, dtype = batch_shape or input_tensor.shape, dtype or input_tensor.dtype
         kwargs.pop("input_shape", None)
         super().__init__(name=name or auto_name("input_layer"), **kwargs)
         self.batch_shape = _batch_shape(shape, batch_size, batch_shape)

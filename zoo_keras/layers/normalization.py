@@ -402,8 +402,7 @@ class UnitNormalization(Layer):
     def call(self, inputs: Any) -> Any:
         """The same direction, length 1."""
         axis = tuple(self.axis) if isinstance(self.axis, list) else self.axis
-        squares = ops.sum(ops.square(inputs), axis=axis, keepdims=True)
-        return inputs * ops.rsqrt(ops.maximum(squares, 1e-12))
+        return ops.normalize(inputs, axis=axis, order=2, epsilon=1e-12)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -14,6 +14,7 @@ from zoo_keras.configs.serialization import (
     serialize_keras_object,
 )
 from zoo_keras.losses.crossentropy import (
+    CTC,
     BinaryCrossentropy,
     BinaryFocalCrossentropy,
     CategoricalCrossentropy,
@@ -27,6 +28,7 @@ from zoo_keras.losses.crossentropy import (
     categorical_crossentropy,
     categorical_focal_crossentropy,
     categorical_generalized_cross_entropy,
+    ctc,
     kl_divergence,
     poisson,
     sparse_categorical_crossentropy,
@@ -62,14 +64,14 @@ from zoo_keras.missing import missing
 _CLASSES = (
     Loss, LossFunctionWrapper, KLDivergence, Poisson, BinaryCrossentropy, BinaryFocalCrossentropy,
     CategoricalCrossentropy, CategoricalFocalCrossentropy, SparseCategoricalCrossentropy,
-    CategoricalGeneralizedCrossEntropy, MeanSquaredError, MeanAbsoluteError,
+    CategoricalGeneralizedCrossEntropy, CTC, MeanSquaredError, MeanAbsoluteError,
     MeanAbsolutePercentageError, MeanSquaredLogarithmicError, CosineSimilarity, LogCosh, Huber,
     Hinge, SquaredHinge, CategoricalHinge, Dice, Tversky, Circle,
 )  # fmt: skip
 _FUNCTIONS = (
     kl_divergence, poisson, binary_crossentropy, binary_focal_crossentropy,
     categorical_crossentropy, categorical_focal_crossentropy, sparse_categorical_crossentropy,
-    categorical_generalized_cross_entropy, mean_squared_error, mean_absolute_error,
+    categorical_generalized_cross_entropy, ctc, mean_squared_error, mean_absolute_error,
     mean_absolute_percentage_error, mean_squared_logarithmic_error, cosine_similarity, log_cosh,
     huber, hinge, squared_hinge, categorical_hinge, dice, tversky, circle,
 )  # fmt: skip
@@ -104,15 +106,15 @@ def get(identifier: Any) -> Any:
 
 
 __all__ = [
-    "BinaryCrossentropy", "BinaryFocalCrossentropy", "CategoricalCrossentropy",
+    "BinaryCrossentropy", "BinaryFocalCrossentropy", "CTC", "CategoricalCrossentropy",
     "CategoricalFocalCrossentropy", "CategoricalGeneralizedCrossEntropy", "CategoricalHinge",
     "Circle", "CosineSimilarity", "Dice", "Hinge", "Huber", "KLDivergence", "LogCosh", "Loss",
     "LossFunctionWrapper", "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanSquaredError",
     "MeanSquaredLogarithmicError", "Poisson", "SparseCategoricalCrossentropy", "SquaredHinge",
     "Tversky", "binary_crossentropy", "binary_focal_crossentropy", "categorical_crossentropy",
     "categorical_focal_crossentropy", "categorical_generalized_cross_entropy",
-    "categorical_hinge", "circle", "cosine_similarity", "deserialize", "dice", "get", "hinge",
-    "huber", "kl_divergence", "log_cosh", "mean_absolute_error",
+    "categorical_hinge", "circle", "cosine_similarity", "ctc", "deserialize", "dice", "get",
+    "hinge", "huber", "kl_divergence", "log_cosh", "mean_absolute_error",
     "mean_absolute_percentage_error", "mean_squared_error", "mean_squared_logarithmic_error",
     "poisson", "serialize", "sparse_categorical_crossentropy", "squared_hinge", "tversky",
 ]  # fmt: skip

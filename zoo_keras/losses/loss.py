@@ -144,6 +144,15 @@ class Loss:
             return total, None
         return total, self._denominator(values, weights, mask)
 
+    def compiled_parts(self, y_true: Any, y_pred: Any, sample_weight: Any, mask: Any) -> Any:
+        """`parts`, for what a model is compiled with: a class that overrides `__call__` decides all
+        by itself, and gives the whole loss."""
+        if type(self).__call__ is Loss.__call__:
+            return self.parts(y_true, y_pred, sample_weight, mask)
+        weights = masked_weights(sample_weight, mask, self._dtype)
+        given = () if weights is None else (weights,)
+        return self(value(y_true), value(y_pred), *given), None
+
     def _denominator(self, values: Any, weights: Any, mask: Any) -> Any:
         count = math.prod(values.shape)
         if self.reduction == "mean_with_sample_weight" and weights is not None:

@@ -99,8 +99,8 @@ class Model(Trainer, Layer):
     def output_names(self) -> list[str]:
         """Names by which losses and metrics of several outputs are given."""
         graph = self._function
-        if graph is None:
-            return []
+        if graph is None:  # of a subclass, known when a call has given a dict
+            return list(self.__dict__.get("_output_keys", ()))
         if isinstance(graph.outputs_structure, dict):
             return sorted(graph.outputs_structure)
         return [t.history[0].operation.name for t in graph.outputs if t.history]
@@ -264,7 +264,7 @@ def _functional_arguments(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Any
 
 
 def _is_plain_functional(cls: type) -> bool:
-    if cls in (Model, Functional):
+    if cls.__init__ in (Model.__init__, Functional.__init__):  # type: ignore[misc]
         return True
     parameters = list(inspect.signature(cls.__init__).parameters)[1:]  # type: ignore[misc]
     return parameters[:2] == ["inputs", "outputs"]

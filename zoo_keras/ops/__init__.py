@@ -16,6 +16,7 @@ from zoo_keras.ops import (
     convolution,
     core,
     creation,
+    ctc,
     elementwise,
     images,
     indexing,
@@ -30,6 +31,7 @@ from zoo_keras.ops.control import *  # noqa: F403
 from zoo_keras.ops.convolution import *  # noqa: F403
 from zoo_keras.ops.core import *  # noqa: F403
 from zoo_keras.ops.creation import *  # noqa: F403
+from zoo_keras.ops.ctc import *  # noqa: F403
 from zoo_keras.ops.elementwise import *  # noqa: F403
 from zoo_keras.ops.indexing import *  # noqa: F403
 from zoo_keras.ops.indexing import slice_ as slice
@@ -52,14 +54,15 @@ operators.update(
         "or": elementwise.logical_or, "xor": elementwise.logical_xor, "neg": elementwise.negative,
         "round_bfloat16": round_bfloat16,
         "abs": elementwise.absolute, "invert": elementwise.logical_not,
-        "getitem": indexing.get_item,
+        "getitem": indexing.get_item, "stop_gradient": core.stop_gradient,
     }
 )  # fmt: skip
 
 __all__ = [
     *core.__all__, *creation.__all__, *elementwise.__all__, *special.__all__,
     *reduction.__all__, *shaping.__all__, *indexing.__all__, *sorting.__all__,
-    *products.__all__, *neural.__all__, *convolution.__all__, *control.__all__, "slice",
+    *products.__all__, *neural.__all__, *convolution.__all__, *control.__all__, *ctc.__all__,
+    "slice",
 ]  # fmt: skip
 
 nn, numpy, linalg = (

@@ -95,8 +95,12 @@ def clip(x: Any, x_min: Any, x_max: Any) -> Any:
 
 @public
 def hypot(x1: Any, x2: Any) -> Any:
-    """sqrt(x1 * x1 + x2 * x2)."""
-    return m.sqrt(m.add(m.square(as_float(x1)), m.square(as_float(x2))))
+    """sqrt(x1 * x1 + x2 * x2), also where the squares are too large or small for the dtype."""
+    x1, x2 = m.abs(as_float(x1)), m.abs(as_float(x2))
+    larger = m.maximum(x1, x2)
+    unit = m.where(m.logical_or(m.equal(larger, 0.0), m.isinf(larger)), 1.0, larger)
+    squares = m.add(m.square(m.divide(x1, unit)), m.square(m.divide(x2, unit)))
+    return m.multiply(unit, m.sqrt(squares))
 
 
 @public

@@ -13,14 +13,14 @@ from typing import Any
 from zoo_keras.missing import missing
 
 _NN = (
-    "adaptive_average_pool adaptive_max_pool average_pool batch_normalization "
-    "binary_crossentropy categorical_crossentropy celu conv conv_transpose depth_to_space "
+    "adaptive_average_pool adaptive_max_pool average_pool batch_normalization binary_crossentropy "
+    "categorical_crossentropy celu conv conv_transpose ctc_decode ctc_loss depth_to_space "
     "depthwise_conv dot_product_attention elu gelu glu hard_shrink hard_sigmoid hard_silu "
-    "hard_swish hard_tanh layer_normalization leaky_relu log_sigmoid log_softmax max_pool "
-    "moments multi_hot normalize one_hot psnr relu relu6 rms_normalization selu separable_conv "
-    "sigmoid silu swish soft_shrink softmax softplus softsign space_to_depth "
-    "sparse_categorical_crossentropy sparse_plus sparse_sigmoid sparsemax squareplus "
-    "tanh_shrink threshold"
+    "hard_swish hard_tanh layer_normalization leaky_relu log_sigmoid log_softmax max_pool moments "
+    "multi_hot normalize one_hot psnr relu relu6 rms_normalization selu separable_conv sigmoid "
+    "silu swish soft_shrink softmax softplus softsign space_to_depth "
+    "sparse_categorical_crossentropy sparse_plus sparse_sigmoid sparsemax squareplus tanh_shrink "
+    "threshold"
 )
 _NUMPY = (
     "abs absolute add all allclose amax amin angle any append arange arccos arccosh arcsin "

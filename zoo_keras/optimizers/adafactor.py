@@ -67,7 +67,7 @@ class Adafactor(Optimizer):
 
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
         rate, gradient = (as_dtype(v, variable.dtype) for v in (learning_rate, gradient))
-        step = as_dtype(ops.add(self._iterations, 1), variable.dtype)
+        step = as_dtype(ops.add(self.iterations, 1), variable.dtype)
         slowest = ops.divide(1.0, ops.sqrt(step))
         size = ops.maximum(_root_mean_square(variable), self.epsilon_2)
         keep = ops.subtract(1.0, ops.power(step, self.beta_2_decay))

@@ -68,7 +68,7 @@ class Lamb(Optimizer):
 
     def _correction(self, beta: float) -> Any:
         """1 - beta ** step: moving means start at zero."""
-        step = as_dtype(ops.add(self._iterations, 1), "float32")
+        step = as_dtype(ops.add(self.iterations, 1), "float32")
         return ops.subtract(1.0, ops.power(float(beta), step))
 
     def get_config(self) -> dict[str, Any]:

@@ -15,7 +15,8 @@ import numpy as np
 from zoo_keras import initializers, ops
 from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.errors import ConfigError
-from zoo_keras.optimizers.optimizer import Optimizer
+from zoo_keras.graph import current_trace
+from zoo_keras.optimizers.optimizer import Optimizer, update_if
 from zoo_keras.variables import Variable
 
 
@@ -73,12 +74,10 @@ class LossScaleOptimizer(Optimizer):
     def step(self, grads: Sequence[Any], variables: Sequence[Variable]) -> None:
         """The inner optimizer's step on unscaled gradients, or none when they are not finite."""
         finite = ops.all(ops.stack([ops.all(ops.isfinite(g)) for g in grads]))
+        self._finite = finite if current_trace() else None
         held = [*variables, *self.inner_optimizer.variables]
-        before = [ops.where(True, v, v) for v in held]
-        scale = self.dynamic_scale
-        self.inner_optimizer.step([ops.divide(g, scale) for g in grads], variables)
-        for variable, old in zip(held, before, strict=True):
-            variable.assign(ops.where(finite, variable, old))
+        unscaled = [ops.divide(g, self.dynamic_scale) for g in grads]
+        update_if(finite, held, lambda: self.inner_optimizer.step(unscaled, variables))
         full = ops.equal(self.step_counter, self.dynamic_growth_steps - 1)
         counted = ops.logical_and(finite, ops.logical_not(full))
         self.step_counter.assign(ops.where(counted, ops.add(self.step_counter, 1), 0))
@@ -86,6 +85,10 @@ class LossScaleOptimizer(Optimizer):
         self.dynamic_scale.assign(ops.multiply(self.dynamic_scale, grown))
 
     def count_step(self) -> None:
+        if current_trace():
+            done = self.steps_done
+            done.assign(ops.add(done, ops.cast(self._finite, "int32")))
+            return
         now, before = float(self.dynamic_scale), self._scale_before
         self._scale_before = now
         if now >= before:
@@ -109,8 +112,13 @@ class LossScaleOptimizer(Optimizer):
 
     @property
     def iterations(self) -> Any:
-        """The steps that the inner optimizer has made."""
+        """The updates that the inner optimizer has made."""
         return self.inner_optimizer.iterations
+
+    @property
+    def steps_done(self) -> Variable:
+        """The inner optimizer's."""
+        return self.inner_optimizer.steps_done
 
     def rate_array(self) -> np.ndarray:
         found: np.ndarray = self.inner_optimizer.rate_array()

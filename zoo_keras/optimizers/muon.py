@@ -98,7 +98,7 @@ class Muon(Optimizer):
         self.assign_sub(variable, update)
 
     def _adam_step(self, g: Any, variable: Variable, rate: Any, m: Variable, v: Variable) -> None:
-        step = as_dtype(ops.add(self._iterations, 1), variable.dtype)
+        step = as_dtype(ops.add(self.iterations, 1), variable.dtype)
         how = (float(self.adam_beta_1), float(self.adam_beta_2), float(self.epsilon))
         one = ops.ones_like(rate)
         made = optimizer_update(variable, g, m, v, rate, step, one, kind="adam", how=how)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from zoo_keras import initializers, ops
 from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
+from zoo_keras.graph import not_tracing
 from zoo_keras.naming import auto_name
 from zoo_keras.ops.convert import as_dtype
 from zoo_keras.optimizers.schedules import LearningRateSchedule
@@ -49,6 +50,8 @@ class Optimizer:
             the norm of all gradients; at most one of them.
         use_ema, ema_momentum, ema_overwrite_frequency: keep a moving average of the weights, and
             put it in their place every so many steps (None: when training ends).
+        gradient_accumulation_steps: update by the mean gradient of so many batches.
+        loss_scale_factor: for scripts that pass it; gradients are float32, and need no scale.
 
     Source: https://keras.io/api/optimizers.
     """
@@ -85,11 +88,14 @@ class Optimizer:
         self.ema_overwrite_frequency = ema_overwrite_frequency
         self.loss_scale_factor = loss_scale_factor
         self.gradient_accumulation_steps = gradient_accumulation_steps
+        if gradient_accumulation_steps:
+            self.elementwise = False  # no flat update: what a step does depends on its number
         self._check_arguments()
         self.built = False
         self._variables: list[Variable] = []
         self._trainable_variables: list[Variable] = []
         self._index: dict[int, int] = {}
+        self._sums: list[Variable] = []  # of gradients since the last update
         self._slots: dict[str, list[Variable]] = {}
         self._undecayed: list[Variable] = []
         self._undecayed_names: re.Pattern[str] | None = None
@@ -115,16 +121,17 @@ class Optimizer:
                 f"{name}: ema_overwrite_frequency must be a whole number above 0 or None. "
                 f"Received: {every!r}. Pass the number of steps."
             )
-        if self.loss_scale_factor not in (None, 1, 1.0):
-            raise UnsupportedError(
-                f"{name}: losses are not scaled, for everything is float32. Received: "
-                f"loss_scale_factor={self.loss_scale_factor}. Leave it out."
+        steps = self.gradient_accumulation_steps
+        if steps is not None and (not isinstance(steps, int) or steps < 2):
+            raise ConfigError(
+                f"{name}: gradient_accumulation_steps must be a whole number above 1 or None. "
+                f"Received: {steps!r}. Pass the number of batches behind one update."
             )
-        if self.gradient_accumulation_steps is not None:
+        if steps and self.use_ema and every is not None:
             raise UnsupportedError(
-                f"{name}: gradients are not accumulated over steps. Received: "
-                f"gradient_accumulation_steps={self.gradient_accumulation_steps}. Use a batch_size "
-                "that many times as large; on a cluster it is spread over the ranks."
+                f"{name}: weights that averages replace in the middle of training do not go with "
+                f"accumulated gradients. Received: ema_overwrite_frequency={every} and "
+                f"gradient_accumulation_steps={steps}. Leave one of them out."
             )
 
     # ---- learning rate ---------------------------------------------------------------------------
@@ -180,7 +187,13 @@ class Optimizer:
 
     @property
     def iterations(self) -> Any:
-        """The Variable that counts the updates done, int32."""
+        """The updates done: `steps_done`, or with accumulated gradients a number made of it."""
+        every = self.gradient_accumulation_steps
+        return ops.floor_divide(self._iterations, every) if every else self._iterations
+
+    @property
+    def steps_done(self) -> Variable:
+        """The Variable that counts the batches trained on, int32."""
         return self._iterations
 
     @property
@@ -197,6 +210,8 @@ class Optimizer:
         """Make the slots for these weights. Slots are made by overriding this method."""
         if self.use_ema:
             self._averages = self.add_optimizer_variables(variables, "average")
+        if self.gradient_accumulation_steps:
+            self._sums = self.add_optimizer_variables(variables, "gradient_accumulator")
         self._trainable_variables = list(variables)
         self._index = {id(v): i for i, v in enumerate(variables)}
         self.built = True
@@ -284,7 +299,8 @@ class Optimizer:
                 f"gradients and {len(variables)} variables. Call build(variables) first."
             )
         if not self.built:
-            self.build(variables)
+            with not_tracing():
+                self.build(variables)
         self._check_known(variables)
         grads, variables = self._with_gradient(grads, variables)
         self.step(grads, variables)
@@ -297,7 +313,7 @@ class Optimizer:
 
     def resume(self, iterations: int) -> None:
         """Note that so many steps have been made, elsewhere."""
-        self.iterations.assign(iterations)
+        self.steps_done.assign(iterations)
 
     def scale_loss(self, loss: Any) -> Any:
         """What is differentiated in place of the loss; `step` takes the gradients of that."""
@@ -306,13 +322,32 @@ class Optimizer:
     def step(self, grads: Sequence[Any], variables: Sequence[Variable]) -> None:
         """Clipping, weight decay, updates and moving averages: `apply` without its checks,
         constraints and count."""
+        if self.gradient_accumulation_steps:
+            self._accumulate(grads, variables)
+        else:
+            self._update(grads, variables)
+        if self.use_ema:
+            self.update_model_variables_moving_average(self._trainable_variables)
+
+    def _update(self, grads: Sequence[Any], variables: Sequence[Variable]) -> None:
         grads = self.clip_gradients(grads)
         self.apply_weight_decay(variables)
         rate = self.current_learning_rate()
         for gradient, variable in zip(grads, variables, strict=True):
             self.update_step(gradient, variable, rate)
-        if self.use_ema:
-            self.update_model_variables_moving_average(self._trainable_variables)
+
+    def _accumulate(self, grads: Sequence[Any], variables: Sequence[Variable]) -> None:
+        """Add to the sums of gradients; every so many steps update by the mean and start anew."""
+        every = self.gradient_accumulation_steps
+        full = ops.equal(ops.mod(ops.add(self._iterations, 1), every), 0)
+        sums = [self._sums[self._get_variable_index(v)] for v in variables]
+        totals = [ops.add(s, g) for s, g in zip(sums, grads, strict=True)]
+        apart = {id(v) for v in (*self._sums, self._iterations, self._learning_rate)}
+        held = [*variables, *(v for v in self._variables if id(v) not in apart)]
+        means = [ops.divide(total, every) for total in totals]
+        update_if(full, held, lambda: self._update(means, variables))
+        for variable, total in zip(sums, totals, strict=True):
+            variable.assign(ops.where(full, ops.zeros_like(total), total))
 
     def _overwrite_and_constrain(self, variables: Sequence[Variable]) -> None:
         if self.use_ema:
@@ -354,6 +389,8 @@ class Optimizer:
 
     def flat_step(self) -> Fused | None:
         """`fused`, unless a subclass has put an `update_step` of its own in its place."""
+        if self.gradient_accumulation_steps:
+            return None
         known, own = (self._definer(name) for name in ("fused", "update_step"))
         return None if own is not known and issubclass(own, known) else self.fused()
 
@@ -369,7 +406,7 @@ class Optimizer:
                 "learning_rate)."
             )
         rate, gradient = (as_dtype(v, variable.dtype) for v in (learning_rate, gradient))
-        step = as_dtype(ops.add(self._iterations, 1), variable.dtype)
+        step = as_dtype(ops.add(self.iterations, 1), variable.dtype)
         at = self._get_variable_index(variable)
         slots = [self._slots[name][at] for name in fused.slots]
         one = np.ones((), variable.dtype)
@@ -438,7 +475,7 @@ class Optimizer:
         """Move the averages towards the Variables; the first step copies them."""
         if not self.use_ema:
             return
-        later = as_dtype(ops.not_equal(self._iterations, 0), "float32")
+        later = as_dtype(ops.not_equal(self.iterations, 0), "float32")
         keep = ops.multiply(later, float(self.ema_momentum))
         for variable, average in zip(variables, self._averages, strict=True):
             fresh = ops.multiply(ops.subtract(1.0, keep), variable)
@@ -520,3 +557,11 @@ def _shrunk(gradient: Any, square_sum: Any, limit: float) -> Any:
     """The gradient scaled so that the norm whose square is given becomes at most `limit`."""
     scale = ops.divide(limit, ops.maximum(ops.sqrt(square_sum), limit))
     return ops.multiply(gradient, scale)
+
+
+def update_if(condition: Any, held: Sequence[Variable], update: Callable[[], None]) -> None:
+    """Make an update of Variables that counts only where the condition, a bool (), is true."""
+    before = [ops.where(True, v, v) for v in held]  # copies, where they are arrays
+    update()
+    for variable, old in zip(held, before, strict=True):
+        variable.assign(ops.where(condition, variable, old))

@@ -14,6 +14,7 @@ from zoo_keras.dtypes import is_float
 from zoo_keras.errors import UnsupportedError
 from zoo_keras.graph import Node, Tensor, constant, scope, topological
 from zoo_keras.primitives.arrays import sum_to
+from zoo_keras.primitives.composed import COMPOSED
 from zoo_keras.primitives.op import registry
 
 Cotangents = dict[Tensor, Tensor]
@@ -56,6 +57,26 @@ def _through(node: Node, active: set[int], cotangents: Cotangents) -> None:
     outs = [cotangents.get(t) for t in node.outputs]
     if all(g is None for g in outs):
         return
+    if node.op.grad is None and node.op.name in COMPOSED:
+        sent = _through_composed(node, outs)
+    else:
+        sent = _sent(node, outs)
+    for tensor, gradient in zip(node.inputs, sent, strict=True):
+        if gradient is not None and id(tensor.node) in active and is_float(tensor.dtype):
+            _accumulate(cotangents, tensor, sum_to(gradient, tensor.shape))
+
+
+def _through_composed(node: Node, outs: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    """The same by ops that have gradients, as far back as the node's own inputs."""
+    leaves = [registry["stop_gradient"](t) for t in node.inputs]
+    made = COMPOSED[node.op.name](*leaves, **node.attrs)
+    results = made if isinstance(made, tuple) else (made,)
+    pairs = [(t, g) for t, g in zip(results, outs, strict=True) if g is not None]
+    return pullback([t for t, _ in pairs], [g for _, g in pairs], leaves)
+
+
+def _sent(node: Node, outs: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    """What the op's rule sends back to each input."""
     if node.op.grad is None:
         where = f' in layer "{node.scope}"' if node.scope else ""
         raise UnsupportedError(
@@ -67,10 +88,8 @@ def _through(node: Node, active: set[int], cotangents: Cotangents) -> None:
     # an op with a body differentiates that in turn
     inner = {"pullback": pullback} if "body" in node.attrs else {}
     with scope(node.scope):
-        sent = node.op.grad(g, y, *node.inputs, **node.attrs, **inner)
-    for tensor, gradient in zip(node.inputs, sent, strict=True):
-        if gradient is not None and id(tensor.node) in active and is_float(tensor.dtype):
-            _accumulate(cotangents, tensor, sum_to(gradient, tensor.shape))
+        sent: Sequence[Tensor | None] = node.op.grad(g, y, *node.inputs, **node.attrs, **inner)
+    return sent
 
 
 def _accumulate(cotangents: Cotangents, tensor: Tensor, gradient: Tensor) -> None:

@@ -180,12 +180,16 @@ class Op:
         return tensors
 
     def _compute(self, args: Sequence[Any], attrs: dict[str, Any]) -> Any:
-        arrays = _as_arrays(args)
+        results = self.results(_as_arrays(args), attrs)
+        return results[0] if len(results) == 1 else results
+
+    def results(self, arrays: Sequence[np.ndarray], attrs: dict[str, Any]) -> tuple[Any, ...]:
+        """What the op gives for arrays: by the engine, or by numpy."""
         ins = [Spec(a.shape, dtypes.name_of(a.dtype)) for a in arrays]
         results = self._by_engine(arrays, attrs, ins)
         if results is None:
             results = self.compute(arrays, attrs, self.infer(*ins, **attrs))
-        return results[0] if len(results) == 1 else tuple(results)
+        return tuple(results)
 
     def _by_engine(
         self, arrays: Sequence[np.ndarray], attrs: dict[str, Any], ins: Sequence[Spec]
@@ -268,7 +272,10 @@ def _is_variable(value: Any) -> bool:
 
 
 def _reads_variable(args: Sequence[Any]) -> bool:
-    return current_trace() is not None and any(_is_variable(a) for a in args)
+    trace = current_trace()
+    if trace is None:
+        return False
+    return any(_is_variable(a) or (trace.watched and id(a) in trace.watched) for a in args)
 
 
 def as_tensors(args: Sequence[Any]) -> list[Tensor]:
@@ -289,6 +296,9 @@ def _as_tensor(value: Any) -> Any:
         trace = current_trace()
         return trace.read(value) if trace else constant(np.asarray(value))
     if isinstance(value, (np.ndarray, np.generic)):
+        trace = current_trace()
+        if trace is not None and id(value) in trace.watched:
+            return trace.watched[id(value)][1]
         narrow = {"float64": "float32", "int64": "int32"}.get(value.dtype.name)
         return constant(value if narrow is None else value.astype(narrow))
     return constant(value, dtypes.of_python(value))

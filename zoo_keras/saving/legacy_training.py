@@ -103,7 +103,7 @@ def optimizer_order(names: Sequence[str], optimizer: Any) -> list[Any] | None:
 def _variable(name: str, optimizer: Any, slots: dict[str, Any], renamed: dict[str, str]) -> Any:
     parts = name.split("/")
     if parts[-1] in ("iter", "iteration", "iterations"):
-        return optimizer.iterations
+        return optimizer.steps_done
     if parts[-1] in ("learning_rate", "current_learning_rate"):
         return optimizer.variables[1]
     for part in (parts[-1], parts[1] if len(parts) > 1 else ""):

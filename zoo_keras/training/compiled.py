@@ -16,6 +16,7 @@ from zoo_keras import metrics as metrics_module
 from zoo_keras import optimizers as optimizers_module
 from zoo_keras.configs.by_value import carries_lambdas
 from zoo_keras.errors import ConfigError, DataError, NotCompiledError
+from zoo_keras.graph import not_tracing
 from zoo_keras.naming import to_snake_case
 from zoo_keras.nest import flatten
 
@@ -68,6 +69,11 @@ class Compiled:
             )
         return self._losses
 
+    @property
+    def outputs(self) -> int:
+        """How many outputs have losses of their own; one where a step computes its loss itself."""
+        return len(self._losses.names) if self._losses is not None else 1
+
     def name_outputs(self, names: Sequence[str]) -> None:
         """Make the losses and metrics of outputs with these names, unless they are made."""
         if self._losses is not None:
@@ -92,7 +98,8 @@ class Compiled:
         self.name_outputs(names or [f"output_{i + 1}" for i in range(len(y_pred))])
         losses = self.losses.losses
         if self._metrics is not None and (y or losses.count(None) == len(y_pred)):
-            self._metrics.build(self.losses.targets(y), y_pred, losses)
+            with not_tracing():
+                self._metrics.build(self.losses.targets(y), y_pred, losses)
 
     def update_metrics(
         self, y: Sequence[Any], y_pred: Sequence[Any], weights: Sequence[Any]
@@ -108,22 +115,22 @@ class Compiled:
     def _named(self) -> list[tuple[str, Any]]:
         return self._metrics.all if self._metrics is not None else []
 
-    def logs(self) -> dict[str, Any]:
-        """Name -> value of all that was measured since the last reset."""
-        logs = {t.name: float(t.result()) for t in (self.loss_tracker, *self.output_trackers)}
+    def results(self) -> dict[str, Any]:
+        """Name -> result of all that was measured since the last reset."""
+        found = {t.name: t.result() for t in (self.loss_tracker, *self.output_trackers)}
         for name, metric in self._named():
-            logs.update(values_of(name, metric))
-        return logs
+            found.update(result_of(name, metric))
+        return found
 
 
-def values_of(name: str, metric: Any) -> dict[str, Any]:
+def result_of(name: str, metric: Any) -> dict[str, Any]:
     """What a metric adds to logs; a result that is a dict brings its own names."""
     result = metric.result()
-    found = result if isinstance(result, dict) else {name: result}
-    return {k: _plain(v) for k, v in found.items()}
+    return result if isinstance(result, dict) else {name: result}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A number for an array of one, else the array."""
     array = np.asarray(value)
     return float(array) if array.ndim == 0 else array
 
@@ -179,7 +186,7 @@ class CompiledLosses:
             if loss is None:
                 found.append(None)
                 continue
-            total, count = loss.parts(next(targets), pred, weights[i], masks[i])
+            total, count = loss.compiled_parts(next(targets), pred, weights[i], masks[i])
             found.append((self.names[i], self.weights[i], total, count))
         return found
 

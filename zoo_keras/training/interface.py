@@ -59,6 +59,18 @@ class TracedModel(Protocol):
     def next_draw(self) -> int:
         """The step that random ops of the next batch of evaluation or prediction see."""
 
+    def _note(self, **values: Any) -> None:
+        """Set attributes past the tracking of layers."""
+
+    def _eagerly(self) -> bool:
+        """Whether it is compiled to run op by op."""
+
+    def train_step(self, data: Any) -> Any: ...
+
+    def test_step(self, data: Any) -> Any: ...
+
+    def predict_step(self, data: Any) -> Any: ...
+
     def _flatten_layers(self) -> Iterator[Any]:
         """The model and all layers below."""
 
@@ -76,9 +88,6 @@ class TrainedModel(TracedModel, Protocol):
     """What it takes to train, evaluate and predict."""
 
     stop_training: bool
-
-    def _note(self, **values: Any) -> None:
-        """Set attributes past the tracking of layers."""
 
     def _local(self) -> ModelPrograms:
         """Its State and programs in this process."""

@@ -27,10 +27,12 @@ from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.primitives.straight import settings
 from zoo_keras.primitives.tile_choice import inference_dtype
 from zoo_keras.recent import Recent
-from zoo_keras.training import steps
+from zoo_keras.training import own_steps, steps
+from zoo_keras.training.compiled import plain
 from zoo_keras.training.constraints import constraint_program
 from zoo_keras.training.data import Batch
 from zoo_keras.training.interface import TrainedModel
+from zoo_keras.training.own_steps import defined
 from zoo_keras.training.row_updates import TablesChanged
 from zoo_keras.training.state import State, signature
 from zoo_keras.training.update import (
@@ -111,9 +113,14 @@ class ModelPrograms:
     # ---- preparing -----------------------------------------------------------------------------
 
     def prepare(self, batch: Batch | None, training: bool) -> State:
-        """The State, made for the model as it is now, with all weights up to date."""
+        """The State, made for the model as it is now, with all weights up to date: for ranks and
+        tasks, whose update is of the model's optimizer also where the step is a user's."""
         with self.lock:
-            state = self._prepared(batch, training)
+            if batch is not None and training and defined(self.model, "train"):
+                self._make_variables("train", batch)
+                state = self._state(training, ranks=True)
+            else:
+                state = self._prepared(batch, training)
             self.settle()
             return state
 
@@ -145,7 +152,14 @@ class ModelPrograms:
             self.outputs(batch)
         if batch is not None and (training or model.compiled):
             self.resolve(batch)
-        optimizer = model.optimizer if training else None
+        return self._state(training)
+
+    def _state(self, training: bool, ranks: bool = False) -> State:
+        """The State of the Variables that there are now. Optimizers of the model's own steps are
+        none of it but for ranks: a step's program adopts what it uses."""
+        model = self.model
+        own = bool(defined(model, "train")) and not ranks
+        optimizer = model.optimizer if training and not own else None
         if self.state is not None and self._made_for == (optimizer, weights_module.structure()):
             return self.state
         now = signature(model, model._all_metrics(), optimizer)
@@ -159,6 +173,20 @@ class ModelPrograms:
             self._settler = None
         self._made_for = (optimizer, weights_module.structure())
         return self.state
+
+    def _make_variables(self, kind: str, batch: Batch) -> None:
+        """What a step of the model's own needs, made by tracing it once."""
+        self._look()
+        shapes = steps.shapes_of(batch)
+        key = (kind, shapes.with_rows(1))
+        if self._outputs.get(key) is not None:
+            return
+        given = self.model._require_compiled(f"{kind}_step").arguments
+        if any(given[what] for what in ("loss", "metrics", "weighted_metrics")):
+            self.resolve(batch)
+        structure = batch.structure
+        self._traced(lambda: own_steps.make_variables(self.model, kind, shapes, structure))
+        self._outputs.put(key, (), 0)
 
     def outputs(self, batch: Batch) -> list[Tensor]:
         """Tensors like the model's outputs, without history; makes the weights.
@@ -212,6 +240,40 @@ class ModelPrograms:
 
     # ---- steps ---------------------------------------------------------------------------------
 
+    def run_own(self, kind: str, batch: Batch) -> dict[str, Any]:
+        """A "train" or "test" step that the model's class defines; returns its logs."""
+        with self.lock:
+            self._make_variables(kind, batch)
+            state = self._state(training=False)
+            key = (kind, steps.shapes_of(batch))
+            ready = self._ready(key, batch, lambda s: self._own_step(kind, s, batch, state))
+            with state.guard.writing():
+                self._look()
+                outs = [np.empty(spec.shape, spec.dtype) for spec in ready.specs]
+                ready.run(batch, outs, draw=self._own_draw(kind, ready))
+                state.guard.touched()
+                weights_module.touch()
+        return {name: plain(out) for name, out in zip(ready.structure, outs, strict=True)}
+
+    def run_eagerly(self, kind: str, batch: Batch) -> Any:
+        """A step op by op; returns logs, or the outputs of a prediction."""
+        with self.lock, weights_module.changing(self.model.weights):
+            found = own_steps.eager_step(self.model, kind, batch)
+        if kind == "predict":
+            return found
+        return {name: plain(value) for name, value in (found or {}).items()}
+
+    def _own_draw(self, kind: str, ready: _Ready) -> int | None:
+        """The step that random ops see: as in other training the optimizer's, if it is used."""
+        optimizer = self.model.optimizer
+        if kind == "train" and id(optimizer.steps_done) in ready.state.places:
+            return int(optimizer.steps_done) if ready.random else None
+        return self._next_draw(ready)
+
+    def _own_step(self, kind: str, shapes: steps.Shapes, batch: Batch, state: State) -> _Ready:
+        made = own_steps.step_program(self.model, state, kind, shapes, batch.structure)
+        return _Ready(state, self._bound(made.program), made.names, made.specs)
+
     def train(self, batch: Batch) -> None:
         """One step: gradient, update, constraints."""
         with self.lock:
@@ -228,7 +290,7 @@ class ModelPrograms:
         optimizer = self.model.optimizer
         if state.tables and state.tables.full:
             self.settle()
-        self.rng[0] = int(optimizer.iterations)
+        self.rng[0] = int(optimizer.steps_done)
         ready.run(batch)
         if state.tables:
             state.tables.note()
@@ -246,7 +308,7 @@ class ModelPrograms:
         runner = self._bound(program)
         runner.set(spaces.NORMS, np.zeros(len(state.weights.offsets), np.float32))
         runner.set(spaces.RATE, optimizer.rate_array())
-        runner.set(spaces.ITERATIONS, np.asarray(optimizer.iterations.value))
+        runner.set(spaces.ITERATIONS, np.asarray(optimizer.steps_done.value))
         for space in program.spaces:  # gradients of tables, as large as the batch has ids
             if _of_a_batch(space):
                 runner.set(space, native.aligned(program.bytes_of(space)))
@@ -307,7 +369,7 @@ class ModelPrograms:
     def _after_update(self, optimizer: Any) -> None:
         """EMA overwriting, and a note that weights have changed."""
         every = optimizer.ema_overwrite_frequency if optimizer.use_ema else None
-        if every and int(optimizer.iterations) % every == 0:
+        if every and int(optimizer.steps_done) % every == 0:
             optimizer.overwrite_with_average(self.trained())
         if self.state is not None:
             self.state.guard.touched()

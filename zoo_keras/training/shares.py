@@ -43,7 +43,7 @@ def added(loss: Any, total: Any, count: Any, part: Part, output: int) -> Any:
 
 def counted(loss: Any, target: Any, pred: Any, weights: Any, mask: Any) -> Any:
     """This part's share of the denominator (it may be 0), or None when rows alone decide it."""
-    _, count = loss.parts(target, pred, weights, mask)
+    _, count = loss.compiled_parts(target, pred, weights, mask)
     if loss.reduction == "sum" or not isinstance(count, Tensor):
         return None
     dtype = loss.dtype

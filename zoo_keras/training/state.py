@@ -33,10 +33,11 @@ class State:
     """
 
     def __init__(self, model: TracedModel, metrics: Sequence[Any], optimizer: Any = None) -> None:
-        self.guard = guard_of([
+        self._guarded = [
             *model.weights, *model.carried, *(v for m in metrics for v in m.variables),
             *(optimizer.variables if optimizer is not None else ()),
-        ])  # fmt: skip
+        ]  # fmt: skip
+        self.guard = guard_of(self._guarded)
         with self.guard.writing():
             self._lay_out(model, metrics, optimizer)
 
@@ -77,7 +78,7 @@ class State:
             self.places[id(variable)] = Place(space, 4 * offset)
 
     def _add_optimizer(self, optimizer: Any) -> None:
-        self.places[id(optimizer.iterations)] = Place(spaces.ITERATIONS)
+        self.places[id(optimizer.steps_done)] = Place(spaces.ITERATIONS)
         for name, variables in optimizer.slots().items():
             self.slots[name] = FlatVector(variables)
             self._register(spaces.SLOT(name), self.slots[name])
@@ -97,6 +98,15 @@ class State:
 
     def place(self, variable: Variable) -> Place:
         """Where a Variable lives."""
+        return self.places[id(variable)]
+
+    def adopt(self, variable: Variable) -> Place:
+        """Where a Variable lives; one that is none of the model's stays in an array of its own."""
+        if id(variable) not in self.places:
+            self.places[id(variable)] = Place(spaces.VAR(len(self.others)))
+            self.others.append(variable)
+            self._guarded.append(variable)
+            self.guard = guard_of(self._guarded)
         return self.places[id(variable)]
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -27,6 +27,7 @@ from zoo_keras.primitives.tile_choice import inference_dtype
 from zoo_keras.training.compiled import Compiled
 from zoo_keras.training.data import Batch
 from zoo_keras.training.interface import TracedModel
+from zoo_keras.training.own_steps import defined, rank_step
 from zoo_keras.training.row_updates import RowTables, TablesChanged, Use, uses_by_rows
 from zoo_keras.training.shares import Part, added, counted
 from zoo_keras.training.state import State
@@ -64,7 +65,10 @@ def _outputs(model: TracedModel, xs: Sequence[Tensor], structure: Any, training:
     """The model's outputs for inputs nested like the structure, or behind a Feed."""
     if isinstance(structure, Feed):
         return structure.call(model, xs, training)
-    return model(pack_as(structure, xs), training=training)
+    found = model(pack_as(structure, xs), training=training)
+    if isinstance(found, dict) and model._function is None:
+        model._note(_output_keys=sorted(found))
+    return found
 
 
 def ensure_built(model: TracedModel, shapes: Shapes, structure: Any) -> list[Tensor]:
@@ -84,7 +88,7 @@ def _trace_prediction(
     """A traced call of the model, and its outputs."""
     build = Builder(state.place, freeze=True, rounds=inference_dtype() == "bfloat16")
     with tracing() as trace:
-        outputs = _outputs(model, build.feeds(spaces.X, shapes.x), structure[0], training=False)
+        outputs = _predicted(model, build.feeds(spaces.X, shapes.x), structure[0])
         results = as_tensors(flatten(outputs))
     build.take_draws(trace)
     updates = _state_updates(model, trace)
@@ -93,6 +97,12 @@ def _trace_prediction(
     build.write_out(results)
     build.assign(updates)
     return build, outputs
+
+
+def _predicted(model: TracedModel, xs: Sequence[Tensor], structure: Any) -> Any:
+    if isinstance(structure, Feed) or not defined(model, "predict"):
+        return _outputs(model, xs, structure, training=False)
+    return model.predict_step(pack_as(structure, xs))
 
 
 def _state_updates(model: TracedModel, trace: Trace) -> list[tuple[Any, Tensor]]:
@@ -189,19 +199,8 @@ def _total(
     model: TracedModel, parts: Sequence[Any], rows: int, trace: Trace, part: Part | None
 ) -> Tensor:
     """The weighted sum of all losses; also feeds the loss trackers."""
-    total: Any = None
     compiled = _compiled(model)
-    trackers = iter(compiled.output_trackers)
-    for i, item in enumerate(parts):
-        if item is None:
-            continue
-        _, weight, value, count = item
-        loss = value if count is None else value / count
-        if part is not None:
-            loss = added(compiled.losses.losses[i], value, count, part, i)
-        if compiled.output_trackers:
-            next(trackers).update_state(_whole(loss, part), sample_weight=float(rows))
-        total = _plus(total, loss * weight if weight != 1.0 else loss)
+    total = weighted_losses(compiled, parts, rows, part)
     for loss in [*trace.losses, *model.regularization_losses()]:
         loss = ops.sum(loss) if len(getattr(loss, "shape", ())) else loss
         total = _plus(total, loss if part is None else loss * part.share)
@@ -213,6 +212,29 @@ def _total(
     compiled.loss_tracker.update_state(_whole(total, part), sample_weight=float(rows))
     result: Tensor = as_tensors([total])[0]
     return result
+
+
+def weighted_losses(
+    compiled: Compiled, parts: Sequence[Any], rows: int, part: Part | None = None
+) -> Any:
+    """The weighted sum of the outputs' losses, None without any; feeds the outputs' trackers.
+
+    Args:
+        parts: what CompiledLosses.parts gives.
+    """
+    total: Any = None
+    trackers = iter(compiled.output_trackers)
+    for i, item in enumerate(parts):
+        if item is None:
+            continue
+        _, weight, value, count = item
+        loss = value if count is None else value / count
+        if part is not None:
+            loss = added(compiled.losses.losses[i], value, count, part, i)
+        if compiled.output_trackers:
+            next(trackers).update_state(_whole(loss, part), sample_weight=float(rows))
+        total = _plus(total, loss * weight if weight != 1.0 else loss)
+    return total
 
 
 def _whole(loss: Any, part: Part | None) -> Any:
@@ -245,8 +267,14 @@ def updated_variables(
     model: TracedModel, shapes: Shapes, structure: Any, training: bool
 ) -> list[Any]:
     """Variables of layers that a call assigns (in training moving averages and the like)."""
-    with tracing() as trace:
-        _call(model, _inputs(shapes), structure[0], training)
+    if training and defined(model, "train"):
+        inputs = _feeds(Builder(lambda variable: Place(spaces.STATE)), shapes)
+        trace, _ = rank_step(model, "train", inputs, structure)
+    elif defined(model, "train"):
+        return []  # what test_step assigns, beside metrics, is refused when it is compiled
+    else:
+        with tracing() as trace:
+            _call(model, _inputs(shapes), structure[0], training)
     return [variable for variable, _ in _state_updates(model, trace)]
 
 
@@ -268,6 +296,9 @@ def evaluate_program(
             part's own count serves.
     """
     build = Builder(state.place)
+    if shared and defined(model, "test"):
+        trace, _ = rank_step(model, "test", _feeds(build, shapes), structure)
+        return _finish(build, trace)
     with tracing() as trace:
         part = _part(build, model, counted) if shared else None
         _trace_losses(model, build, shapes, structure, trace, False, part)
@@ -279,6 +310,8 @@ def counts_program(
 ) -> Program | None:
     """What this part's rows add to each output's denominator, into out0 (float32, one for each
     output). None when no loss needs it: the number of rows says all."""
+    if defined(model, "train"):
+        return None
     build = Builder(state.place)
     with tracing() as trace:
         found = _trace_call(model, build, shapes, structure, False)
@@ -308,6 +341,8 @@ def gradient_program(
             spaces `share` and `counts`: see `shares.Part`.
     """
     build = Builder(state.place)
+    if shared and defined(model, "train"):
+        return _own_gradient_program(model, state, build, shapes, structure)
     with tracing() as trace:
         part = _part(build, model) if shared else None
         total = _trace_losses(model, build, shapes, structure, trace, True, part)
@@ -320,6 +355,24 @@ def gradient_program(
         scaled = as_tensors([model.optimizer.scale_loss(total)])[0]
         results, places = _gradients(model.optimizer, state, trace, scaled, uses)
     return _finish(build, trace, results, places, state.tables if uses else None)
+
+
+def _own_gradient_program(
+    model: TracedModel, state: State, build: Builder, shapes: Shapes, structure: Any
+) -> Program:
+    """The step of a user's: a rank's gradients count by its share of the rows."""
+    trace, found = rank_step(model, "train", _feeds(build, shapes), structure)
+    with tracing(trace):
+        share = build.feed(spaces.SHARE)
+        scaled = {key: as_tensors([g * share])[0] for key, g in found.items() if g is not None}
+    variables = state.weights.variables
+    results = [_gradient(v, scaled.get(id(v))) for v in variables]
+    return _finish(build, trace, results, gradient_places(state.weights.offsets, None))
+
+
+def _feeds(build: Builder, shapes: Shapes) -> list[list[Tensor]]:
+    kinds = (spaces.X, spaces.Y, spaces.W)
+    return [build.feeds(kind, given) for kind, given in zip(kinds, shapes[:3], strict=True)]
 
 
 def _uses(model: TracedModel, state: State, trace: Trace, total: Tensor) -> list[Use]:

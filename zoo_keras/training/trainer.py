@@ -15,7 +15,7 @@ from zoo_keras.callbacks.callback_list import CallbackList
 from zoo_keras.errors import ConfigError, NotCompiledError, UnsupportedError
 from zoo_keras.nest import flatten, map_structure
 from zoo_keras.training.arguments import EvaluateArguments, FitArguments, PredictArguments
-from zoo_keras.training.compiled import Compiled, free_name, values_of
+from zoo_keras.training.compiled import Compiled, plain
 from zoo_keras.training.data import (
     ArrayData,
     Batch,
@@ -24,24 +24,17 @@ from zoo_keras.training.data import (
     make_data,
     unpack_x_y_sample_weight,
 )
+from zoo_keras.training.default_steps import DefaultSteps, default
 from zoo_keras.training.epochs import Epochs
 from zoo_keras.training.fed import fed_batch
 from zoo_keras.training.labels import check_all
 from zoo_keras.training.loop import FitLoop
+from zoo_keras.training.own_steps import defined, refuse_on_spark
 from zoo_keras.training.programs import ModelPrograms
 from zoo_keras.training.ragged_rows import by_shape, in_order, ragged_inputs, ragged_targets
 
 # Methods of Keras' Model that users override and that have no counterpart here.
-_KERAS_STEPS = (
-    "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics",
-    "make_train_function", "make_test_function", "make_predict_function",
-)  # fmt: skip
-
-
-if TYPE_CHECKING:  # a Trainer is always mixed into a Layer
-    from zoo_keras.layers.base.layer import Layer as _Layer
-else:
-    _Layer = object
+_KERAS_FUNCTIONS = ("make_train_function", "make_test_function", "make_predict_function")
 
 _BESIDE_TRAINING = 1 << 40  # no training has so many steps, and numbers depend on the step
 _making = threading.Lock()  # a lock or the programs of some model
@@ -58,7 +51,7 @@ def in_turn(method: Any) -> Any:
     return call
 
 
-class Trainer(_Layer):
+class Trainer(DefaultSteps):
     """The training half of Model. https://keras.io/api/models/model_training_apis/"""
 
     # Class-level defaults: a fresh model is not compiled. They are set through `_note`, past the
@@ -68,14 +61,12 @@ class Trainer(_Layer):
     _compiled: Compiled | None = None
     _runtime: ModelPrograms | None = None
     _trained = False
+    _step_logs: dict[str, Any] | None = None  # of the last step, if the model's class defines it
     _draws = 0  # batches evaluated and predicted by programs that draw random numbers
     _turn: threading.RLock | None = None
 
     if TYPE_CHECKING:  # what Model brings
         _function: Any
-
-        @property
-        def output_names(self) -> list[str]: ...
 
     def _note(self, **values: Any) -> None:
         self.__dict__.update(values)
@@ -107,11 +98,10 @@ class Trainer(_Layer):
         Raises ConfigError for unknown names; they are found here, before any work.
         """
         del jit_compile, auto_scale_loss
-        if run_eagerly:
-            raise ConfigError("compile: run_eagerly=True is not supported; models are compiled.")
         made = Compiled(
             optimizer, loss, loss_weights, metrics, weighted_metrics, steps_per_execution
         )
+        made.arguments["run_eagerly"] = bool(run_eagerly)
         if self.output_names:
             made.name_outputs(self.output_names)
         self._note(_compiled=made, _runtime=None, stop_training=False, compiled=True)
@@ -138,6 +128,7 @@ class Trainer(_Layer):
         return list({id(m): m for m in [*self._compiled.all_metrics(), *own]}.values())
 
     @property
+    @default
     def metrics(self) -> list[Any]:
         """The metric objects that logs come from."""
         return self._all_metrics()
@@ -153,16 +144,15 @@ class Trainer(_Layer):
     @in_turn
     def reset_metrics(self) -> None:
         """Start all metrics afresh."""
-        for metric in self._all_metrics():
-            metric.reset_state()
+        self._reset()
 
     def _logs(self) -> dict[str, Any]:
-        """Name -> value of everything measured since the last reset."""
-        logs = self._require_compiled("metrics").logs()
-        for layer in self._flatten_layers():
-            for metric in layer._own_metrics:
-                logs.update(values_of(free_name(metric.name, set(logs)), metric))
-        return logs
+        """Name -> value of everything measured since the last reset, or what a step returned."""
+        found = self.get_metrics_result() if self._step_logs is None else self._step_logs
+        tracker = self._require_compiled("metrics").loss_tracker
+        if self._step_logs is None and defined(self, "train") and not float(tracker.count):
+            found.pop(tracker.name, None)  # the step keeps the loss elsewhere, or nowhere
+        return {name: plain(value) for name, value in found.items()}
 
     def _require_compiled(self, method: str) -> Compiled:
         """What the model is compiled for; NotCompiledError when compile was never called."""
@@ -193,21 +183,21 @@ class Trainer(_Layer):
             self.optimizer = type(self.optimizer).from_config(self.optimizer.get_config())
         self._note(_runtime=None, _trained=False)
 
-    def _refuse_own_steps(self) -> None:
-        """A step that a subclass defines, which nothing would call."""
-        found = [name for name in _KERAS_STEPS if hasattr(self, name)]
+    def _refuse_functions(self) -> None:
+        """A function that a subclass makes of a step, which nothing would call."""
+        found = [name for name in _KERAS_FUNCTIONS if hasattr(self, name)]
         if found:
             raise UnsupportedError(
-                f'Model "{self.name}": steps of your own are not supported; fit, evaluate and '
-                f"predict compile theirs from `call`. Received: {type(self).__name__} defines "
-                f"{found}. Put the computation into `call`, add_loss, a Loss or a Metric."
+                f'Model "{self.name}": fit, evaluate and predict make their own functions of '
+                f"train_step, test_step and predict_step. Received: {type(self).__name__} defines "
+                f"{found}. Override the steps themselves."
             )
 
     def _local(self) -> ModelPrograms:
         """The model's State and programs in this process."""
         programs = self._runtime
         if programs is None:
-            self._refuse_own_steps()
+            self._refuse_functions()
             with _making:
                 programs = self._runtime or ModelPrograms(self)
                 self._note(_runtime=programs)
@@ -266,6 +256,8 @@ class Trainer(_Layer):
             validation_freq=validation_freq, pad_value=pad_value,
         )  # fmt: skip
         if _is_spark(x):
+            refuse_on_spark(self, "train", "fit")
+            self._note(_step_logs=None)
             from zoo_keras.spark.fit.driver import fit_on_spark
 
             return fit_on_spark(self, x, arguments, spark)
@@ -291,7 +283,7 @@ class Trainer(_Layer):
             size = given.validation_batch_size or given.batch_size
             validation = make_data(vx, vy, vw, size, fill_value=given.fill_value)
         for part in (data, validation):
-            if isinstance(part, ArrayData):
+            if isinstance(part, ArrayData) and not (self._eagerly() or defined(self, "train")):
                 check_all(self, part)
         return data, validation
 
@@ -318,6 +310,8 @@ class Trainer(_Layer):
         arguments = EvaluateArguments(batch_size, verbose, callbacks, fill_value, y, sample_weight,
                                       steps, pad_value)  # fmt: skip
         if _is_spark(x):
+            refuse_on_spark(self, "test", "evaluate")
+            self._note(_step_logs=None)
             from zoo_keras.spark.scoring.evaluate import evaluate_on_spark
 
             logs = evaluate_on_spark(self, x, **arguments.given(), **spark)
@@ -339,7 +333,7 @@ class Trainer(_Layer):
         step = -1
         for step, batch in enumerate(data.rewind().batches()):
             bars.on_test_batch_begin(step)
-            self._local().test(self._arranged(batch))
+            self._test_batch(batch)
             if bars.callbacks:
                 bars.on_test_batch_end(step, self._logs())
             if self.stop_evaluating:
@@ -349,7 +343,8 @@ class Trainer(_Layer):
         return logs
 
     def _reset(self) -> None:
-        for metric in self._all_metrics():
+        self._note(_step_logs=None)
+        for metric in self.metrics:
             metric.reset_state()
 
     def predict(
@@ -376,6 +371,7 @@ class Trainer(_Layer):
         """
         arguments = PredictArguments(batch_size, verbose, callbacks, fill_value, steps)
         if _is_spark(x):
+            refuse_on_spark(self, "predict", "predict")
             from zoo_keras.spark.scoring.predict import predict_on_spark
 
             return predict_on_spark(self, x, **arguments.given(), **spark)
@@ -389,7 +385,7 @@ class Trainer(_Layer):
         structure: Any = None
         for step, batch in enumerate(Epochs(data, steps, "steps").batches()):
             bars.on_predict_batch_begin(step)
-            structure = self._local().predict(self._arranged(batch))
+            structure = self._predict_batch(batch)
             results.append(flatten(structure))
             bars.on_predict_batch_end(step, {"outputs": structure})
             if self.stop_predicting:
@@ -419,18 +415,51 @@ class Trainer(_Layer):
         """Loss and metrics of one batch."""
         self._require_compiled("test_on_batch")
         self._reset()
-        self._local().test(self._arranged(batch_of((x, y, sample_weight))))
+        self._test_batch(batch_of((x, y, sample_weight)))
         return self._logs() if return_dict else _flat_logs(self._logs())
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs of one batch, without progress bar or batching."""
         programs = self._local()
-        found = programs.predict_quickly(x)
-        return programs.predict(self._arranged(batch_of(x))) if found is None else found
+        found = None if self._eagerly() else programs.predict_quickly(x)
+        return self._predict_batch(batch_of(x)) if found is None else found
 
     def _train_batch(self, batch: Batch) -> None:
         self._note(_trained=True)
-        self._local().train(self._arranged(batch))
+        if not self._run_own("train", batch):
+            self._local().train(self._arranged(batch))
+
+    def _test_batch(self, batch: Batch) -> None:
+        if not self._run_own("test", batch):
+            self._local().test(self._arranged(batch))
+
+    def _run_own(self, kind: str, batch: Batch) -> bool:
+        """Run a step that is the model's own, or op by op; False when it is neither."""
+        own = bool(defined(self, kind))
+        if own or self._eagerly():
+            programs = self._local()
+            run = programs.run_eagerly if self._eagerly() else programs.run_own
+            self._note(_step_logs=run(kind, self._arranged(batch)))
+        return own or self._eagerly()
+
+    def _eagerly(self) -> bool:
+        return self._compiled is not None and bool(self._compiled.arguments["run_eagerly"])
+
+    @property
+    def run_eagerly(self) -> bool:
+        """Whether steps run op by op on arrays, for prints and breakpoints; compiled ones are many
+        times as fast."""
+        return self._eagerly()
+
+    @run_eagerly.setter
+    def run_eagerly(self, value: bool) -> None:
+        self._require_compiled("run_eagerly").arguments["run_eagerly"] = bool(value)
+
+    def _predict_batch(self, batch: Batch) -> Any:
+        programs, batch = self._local(), self._arranged(batch)
+        if self._eagerly():
+            return programs.run_eagerly("predict", batch)
+        return programs.predict(batch)
 
     def _arranged(self, batch: Batch) -> Batch:
         """Inputs as the model's Programs take them, and targets in its own order."""

@@ -169,7 +169,7 @@ class _Fused:
         clone = self.clone
         with tracing():
             rate = as_tensors([clone.current_learning_rate()])[0]
-            step = as_tensors([ops.cast(ops.add(clone.iterations, 1), "float32")])[0]
+            step = as_tensors([ops.cast(ops.add(clone.steps_done, 1), "float32")])[0]
             for run in _runs(part, decayed, self.tables, apart=bool(clone.clipnorm)):
                 self._add_run(run, part, rate, step)
             if self.tables is not None:
@@ -179,7 +179,7 @@ class _Fused:
         return self.build.program()
 
     def _scalar(self, variable: Any) -> Place:
-        return Place(spaces.ITERATIONS if variable is self.clone.iterations else spaces.RATE)
+        return Place(spaces.ITERATIONS if variable is self.clone.steps_done else spaces.RATE)
 
     def _scale(self, space: str, number: int) -> Tensor:
         """The factor of a weight's gradient, which lies at this place of `norms` or `row_norms`."""
@@ -223,13 +223,13 @@ def _traced_update(optimizer: Any, part: Slice, decayed: Sequence[bool]) -> Prog
         clone.update_step(clipped, flat, clone.current_learning_rate())
         if clone.use_ema:
             clone.update_model_variables_moving_average([flat])
-        build.assign((v, t) for v, t in trace.updates.values() if v is not clone.iterations)
+        build.assign((v, t) for v, t in trace.updates.values() if v is not clone.steps_done)
     return build.program()
 
 
 def _places(clone: Any, flat: Variable, part: Slice) -> dict[int, Place]:
     places = {id(flat): Place(spaces.WEIGHTS, 4 * part.lo)}
-    places[id(clone.iterations)] = Place(spaces.ITERATIONS)
+    places[id(clone.steps_done)] = Place(spaces.ITERATIONS)
     for name, variables in clone.slots().items():
         places[id(variables[0])] = Place(spaces.SLOT(name))
     for variable in clone.variables:

@@ -135,13 +135,15 @@ class _Call:
             results = as_tensors(flatten(outputs))
         self._structure = map_structure(lambda tensor: None, outputs)  # tensors hold their graph
         self._count = len(results)
+        self._losses, losses = layer._own_losses, as_tensors(trace.losses)
+        self._lost = len(losses)
         self._random = trace.rng is not None
         self._draw = _next_draw(layer) if self._random else 0
         updates = list(trace.updates.values())
         self._updated = [variable for variable, _ in updates]
         self._variables = [variable for variable, _ in trace.parameters.values()]
         fed = [*inputs, *([trace.rng] if self._random else [])]
-        graph = Graph(fed, [*results, *[value for _, value in updates]])
+        graph = Graph(fed, [*results, *losses, *[value for _, value in updates]])
         self._eager = Eager(graph, fed, self._variables)
         self._dtypes = [np.dtype(t.dtype) for t in inputs]
         self.nbytes = self._eager.nbytes
@@ -170,7 +172,10 @@ class _Call:
     def _run(self, fed: Sequence[np.ndarray]) -> list[np.ndarray]:
         with changing(self._variables) if self._updated else unchanged(self._variables):
             results = self._eager([*fed, *[v.present() for v in self._variables]])
-            for variable, value in zip(self._updated, results[self._count :], strict=True):
+            rest = results[self._count :]
+            if self._lost:  # what `losses` shows until the next call
+                self._losses[:] = rest[: self._lost]
+            for variable, value in zip(self._updated, rest[self._lost :], strict=True):
                 variable.assign(value)
         return results[: self._count]
 

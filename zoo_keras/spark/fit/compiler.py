@@ -90,10 +90,10 @@ class FitCompiler:
         every = optimizer.ema_overwrite_frequency if optimizer.use_ema else None
         return FitPlan(
             layout=self.layout, test_layout=self.test_layout, weights=state.weights.size,
-            variables=len(state.weights.variables), outputs=len(compiled.losses.names),
+            variables=len(state.weights.variables), outputs=compiled.outputs,
             state=state.state.size, metrics=state.metrics.size,
             tail=self.tail, metric_others=metric_others(model, state),
-            slots=tuple(state.slots), iterations=int(optimizer.iterations),
+            slots=tuple(state.slots), iterations=int(optimizer.steps_done),
             clips=clips_by_norm(optimizer) and not self.whole, constrained=constrained,
             average_every=every, whole=self.whole, loss_scale=_index(scale, state.scalars),
             scalars=tuple(np.array(v.value) for v in state.scalars),
@@ -197,12 +197,12 @@ class FitCompiler:
 
     def snapshot(self) -> Snapshot:
         """A copy of everything that training changes."""
-        return Snapshot(self.state.copies(), int(self.model.optimizer.iterations))
+        return Snapshot(self.state.copies(), int(self.model.optimizer.steps_done))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Back to a snapshot."""
         self.state.restore(snapshot.arrays)
-        self.model.optimizer.iterations.assign(snapshot.iterations)
+        self.model.optimizer.steps_done.assign(snapshot.iterations)
 
 
 def _tail(state: State, updated: Sequence[Any]) -> Tail:
