@@ -26,7 +26,7 @@ from zoo_keras.training.data import (
 )
 from zoo_keras.training.epochs import Epochs
 from zoo_keras.training.fed import fed_batch
-from zoo_keras.training.labels import check_all
+from zoo_keras.training.label_counts import check_all
 from zoo_keras.training.loop import FitLoop
 from zoo_keras.training.programs import ModelPrograms
 from zoo_keras.training.ragged_rows import by_shape, in_order, ragged_inputs, ragged_targets
