@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
-BENCHMARKS := step latency allreduce scaling
+BENCHMARKS := step latency spark_latency allreduce scaling
 
 .PHONY: demo test lint bench test-isas test-spark35 test-oracle test-sanitize \
     test-emulated test-aarch64 clean

@@ -3,9 +3,14 @@ test begins with the same noise, whichever ran before it."""
 
 import os
 import sys
+from pathlib import Path
 
 os.environ["ZK_DEBUG"] = "1"  # graphs are verified after every pass
 os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+
+# Tests start many processes, which compile all that they import unless one of them has kept it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).parent.parent / "build/pycache"))
 
 
 def pytest_runtest_setup():

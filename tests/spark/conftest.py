@@ -22,6 +22,7 @@ SECURE = {
 # JVMs that live for a minute on few cores: the optimizing compiler would cost more than it gains.
 JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 QUICK = {
+    "spark.executorEnv.SPARK_HOME": "none",  # workers import the installed pyspark, not its zip
     "spark.driver.extraJavaOptions": JAVA,
     "spark.executor.extraJavaOptions": JAVA,
     "spark.python.task.killTimeout": "200ms",  # how long a cancelled worker may go on

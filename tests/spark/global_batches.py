@@ -20,7 +20,7 @@ def places(sizes):
 def rdd_of(sc, records, sizes):
     """An RDD whose partitions hold that many of the records, in order."""
     parts = [[records[i] for i in rows] for rows in places(sizes)]
-    return sc.parallelize(parts, len(parts)).flatMap(lambda part: part)
+    return sc.parallelize(parts, len(parts)).flatMap(lambda part: part).cache()
 
 
 class GlobalBatches(keras.utils.PyDataset):

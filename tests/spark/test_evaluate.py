@@ -42,7 +42,7 @@ def test_an_rdd_of_uneven_partitions(spark):
     model = classifier(metrics=["accuracy"], weighted_metrics=["accuracy"])
     parts = [[], list(zip(X[:200], LABELS[:200], WEIGHTS[:200])), [],
              list(zip(X[200:], LABELS[200:], WEIGHTS[200:]))]  # fmt: skip
-    rdd = spark.sparkContext.parallelize(parts, 4).flatMap(lambda part: part)
+    rdd = spark.sparkContext.parallelize(parts, 4).flatMap(lambda part: part).cache()
     expected = model.evaluate(X, LABELS, sample_weight=WEIGHTS, verbose=0, return_dict=True)
     for size in (1, 128):
         assert_logs(model.evaluate(rdd, batch_size=size, return_dict=True), expected)

@@ -55,7 +55,7 @@ def test_an_rdd_keeps_its_order_and_partitions(spark, model, expected):
     sizes = [0, 150, 1, 150]
     ends = np.cumsum([0, *sizes])
     parts = [list(X[lo:hi]) for lo, hi in itertools.pairwise(ends)]
-    rdd = spark.sparkContext.parallelize(parts, 4).flatMap(lambda part: part)
+    rdd = spark.sparkContext.parallelize(parts, 4).flatMap(lambda part: part).cache()
     found = model.predict(rdd, batch_size=64).glom().collect()
     assert [len(part) for part in found] == sizes
     found = list(itertools.chain(*found))
@@ -293,7 +293,15 @@ def sent_files(spark):
     return set(Path(spark.sparkContext._temp_dir).iterdir())
 
 
-def test_a_state_is_sent_once_and_goes_with_the_last_that_asks_for_it(spark):
+def test_a_small_state_makes_no_file(spark):
+    before = sent_files(spark)
+    rdd = spark.sparkContext.parallelize([np.ones(2, np.float32)], 1)
+    assert total().predict(rdd).collect()[0].tolist() == [2.0]
+    assert sent_files(spark) == before
+
+
+def test_a_large_state_is_sent_once_and_goes_with_the_last_that_asks_for_it(spark, monkeypatch):
+    monkeypatch.setattr("zoo_keras.spark.scoring.sent.SMALL", 0)
     model = total()
     rdd = spark.sparkContext.parallelize([np.ones(2, np.float32)], 1)
     frame = spark.createDataFrame([(1.0, 2.0)], "a double, b double")

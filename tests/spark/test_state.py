@@ -22,7 +22,7 @@ def records(local2):
     """Rows of very uneven partitions."""
     rows = list(zip(X, Y))
     parts = local2.parallelize([rows[:3], rows[3:]], 2)
-    return parts.flatMap(lambda part: part)
+    return parts.flatMap(lambda part: part).cache()
 
 
 class Seen(layers.Layer):

@@ -31,6 +31,7 @@ _LOOK_EVERY = 0.2
 # What init_session sets unless told otherwise, and why.
 _DEFAULTS = {
     "spark.dynamicAllocation.enabled": "false",  # barrier stages are refused with it
+    "spark.locality.wait": "0s",  # else a barrier stage waits where two tasks like one slot
     "spark.python.worker.reuse": "true",  # programs and weights stay cached in the worker
     "spark.executor.memoryOverheadFactor": "0.4",  # the engine's memory is not on the Java heap
     "spark.shuffle.io.receiveBuffer": "1048576",  # larger ones do not fit the cache: a fifth slower
@@ -127,7 +128,12 @@ def check_not_inside(sc: Any, method: str, needed: int = 1) -> None:
 
 def task_cpus(sc: Any) -> int:
     """Cores that Spark gives each task: `spark.task.cpus`."""
-    return int(sc.getConf().get("spark.task.cpus", "1"))
+    return int(setting(sc, "spark.task.cpus", "1"))
+
+
+def setting(sc: Any, key: str, default: str) -> str:
+    """A setting of the session, by one question to the JVM; getConf asks one for each setting."""
+    return str(sc._conf.get(key, default))
 
 
 def executors(sc: Any) -> list[Executor]:
@@ -151,11 +157,12 @@ _most_slots: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  
 def promised_slots(sc: Any) -> int:
     """How many tasks can run at once when all executors are there: those that were asked for, or
     the most that were seen."""
-    now, number = slots(sc), _expected_executors(sc)
+    found, number = executors(sc), _expected_executors(sc)
+    _most_slots[sc] = most = max(_slots(sc, found), _most_slots.get(sc, 0))
     if number == math.inf:
-        return _most_slots[sc]
-    each = max((e.cores // task_cpus(sc) for e in executors(sc)), default=0)
-    return max(now, _most_slots[sc], int(number) * each)
+        return most
+    each = _slots(sc, sorted(found, key=lambda e: e.cores)[-1:])
+    return max(most, int(number) * each)
 
 
 def _slots(sc: Any, found: list[Executor]) -> int:
@@ -188,7 +195,7 @@ def _expected_executors(sc: Any) -> float:
         return int(cluster[1])
     if sc.master.startswith("local"):
         return 1
-    return float(sc.getConf().get("spark.executor.instances", "inf"))
+    return float(setting(sc, "spark.executor.instances", "inf"))
 
 
 def _too_few(sc: Any, ranks: int, found: list[Executor]) -> ClusterError:
@@ -215,9 +222,14 @@ def check_barrier(sc: Any, ranks: int, *, timeout: float = 60.0) -> None:
             "Training needs at least one partition. Received: data with 0 partitions. "
             "Check the input, or repartition it."
         )
-    _check_version(sc)
+    if sc not in _new_enough:
+        _check_version(sc)
+        _new_enough.add(sc)
     _check_dynamic_allocation(sc)
     wait_for_slots(sc, ranks, timeout=timeout)
+
+
+_new_enough: weakref.WeakSet[Any] = weakref.WeakSet()  # SparkContexts
 
 
 def _check_version(sc: Any) -> None:
@@ -237,7 +249,7 @@ def _check_version(sc: Any) -> None:
 
 def _check_dynamic_allocation(sc: Any) -> None:
     key = "spark.dynamicAllocation.enabled"
-    if sc.getConf().get(key, "false").lower() == "true":
+    if setting(sc, key, "false").lower() == "true":
         raise ClusterError(
             "Training runs as a Spark barrier stage, which Spark refuses with dynamic allocation. "
             f"Received: {key}=true. Set {key}=false and spark.executor.instances to a number."

@@ -6,6 +6,7 @@ In: a SparkContext. Out: what public static methods of zookeras.* return. Knows 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from zoo_keras.errors import ConfigError
 
 JAR = Path(__file__).with_name("zoo_bridge.jar")
 _loaders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # by gateway
+_methods: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()  # the same
+_found: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()  # by gateway
 _installed: weakref.WeakSet[Any] = weakref.WeakSet()  # SparkContexts
 
 
@@ -45,9 +48,32 @@ def _class_loader(sc: Any) -> Any:
 
 def call_java(sc: Any, name: str, method: str, *arguments: Any) -> Any:
     """Calls a public static method of a bridge class in the driver's JVM."""
-    java = install(sc).loadClass(f"zookeras.{name}")
-    types = sc._gateway.new_array(sc._jvm.java.lang.Class, len(arguments))
-    values = sc._gateway.new_array(sc._jvm.java.lang.Object, len(arguments))
-    for i, argument in enumerate(arguments):
-        types[i], values[i] = argument.getClass(), argument
-    return java.getMethod(method, types).invoke(None, values)
+    values = _array(sc, "Object", arguments)
+    return _method(sc, name, method, arguments).invoke(None, values)
+
+
+def new_java(sc: Any, name: str, *arguments: bool) -> Any:
+    """A new object of a bridge class."""
+    types = _array(sc, "Class", [sc._jvm.java.lang.Boolean.TYPE for _ in arguments])
+    made = install(sc).loadClass(f"zookeras.{name}").getConstructor(types)
+    return made.newInstance(_array(sc, "Object", arguments))
+
+
+def _method(sc: Any, name: str, method: str, arguments: Sequence[Any]) -> Any:
+    """The Method, found once: every question to the JVM costs a part of a millisecond."""
+    java, found = install(sc), _found.setdefault(sc._gateway, {})
+    if (name, method) not in found:
+        types = _array(sc, "Class", [argument.getClass() for argument in arguments])
+        found[name, method] = java.loadClass(f"zookeras.{name}").getMethod(method, types)
+    return found[name, method]
+
+
+def _array(sc: Any, kind: str, values: Sequence[Any]) -> Any:
+    """An array of that class of java.lang."""
+    found = _found.setdefault(sc._gateway, {})
+    if kind not in found:
+        found[kind] = getattr(sc._jvm.java.lang, kind)
+    array = sc._gateway.new_array(found[kind], len(values))
+    for i, value in enumerate(values):
+        array[i] = value
+    return array

@@ -27,7 +27,7 @@ from zoo_keras.training.data import (
 from zoo_keras.training.default_steps import DefaultSteps, default
 from zoo_keras.training.epochs import Epochs
 from zoo_keras.training.fed import fed_batch
-from zoo_keras.training.labels import check_all
+from zoo_keras.training.label_counts import check_all
 from zoo_keras.training.loop import FitLoop
 from zoo_keras.training.own_steps import defined, refuse_on_spark
 from zoo_keras.training.programs import ModelPrograms

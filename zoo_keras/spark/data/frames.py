@@ -15,6 +15,7 @@ import numpy as np
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.feed import kinds
 from zoo_keras.spark.data import arrow, partitions
+from zoo_keras.spark.data.first import first_record, seen_once
 from zoo_keras.spark.data.longest import padded_layout
 from zoo_keras.spark.data.partitions import is_frame
 from zoo_keras.spark.data.records import Layout, Leaf, layout_of, narrow
@@ -35,6 +36,7 @@ class Records(NamedTuple):
         structure: how x, y and weight nest (DataFrame).
         fill: for nulls of inputs, or a dict by column; None: they are refused.
         pad: for rows that are shorter than others; None: they are refused.
+        given: the user's DataFrame, where its columns are what their names say.
     """
 
     source: Any
@@ -43,6 +45,7 @@ class Records(NamedTuple):
     structure: tuple[Any, Any, Any] = (None, None, None)
     fill: Any = None
     pad: float | None = None
+    given: Any = None
 
     def spread(self, ranks: int, by_content: bool = False) -> Records:
         """The same records in that many partitions."""
@@ -62,7 +65,7 @@ class Records(NamedTuple):
         """
         dtypes = self._dtypes(model)
         frame = self.groups is not None
-        found = self._first_rows() if frame else self.source.take(1)
+        found = self._first_rows() if frame else first_record(self.source)
         if not found:
             raise DataError(
                 f"{method}: the {'DataFrame' if frame else 'RDD'} holds no records. Received: 0 "
@@ -93,8 +96,14 @@ class Records(NamedTuple):
 
     def _first_rows(self) -> list[Any]:
         """The first row; where nulls are filled one without nulls, which shows all shapes."""
-        whole = self.source.dropna().limit(1).collect() if self.fill is not None else []
-        return whole or list(self.source.limit(1).collect())
+
+        def look() -> list[Any]:
+            whole = self.source.dropna().limit(1).collect() if self.fill is not None else []
+            return whole or list(self.source.limit(1).collect())
+
+        if self.given is None:
+            return look()
+        return seen_once(self.given, (*self.source.columns, self.fill is not None), look)
 
     def _dtypes(self, model: Any) -> list[str]:
         """The dtype of each leaf of a DataFrame; wrong columns are refused before any job."""
@@ -312,7 +321,8 @@ def _frame_records(
     weights, w = column_groups(chosen.named(weight_col)) if given else ([], None)
     groups = (*features, *labels, *weights)
     selected = chosen.select([c for group in groups for c in group])
-    return Records(selected, groups, (len(features), len(labels), len(weights)), (x, y, w))
+    counts = len(features), len(labels), len(weights)
+    return Records(selected, groups, counts, (x, y, w), given=chosen.own_frame())
 
 
 def column_groups(cols: Any, wanted: int = 1) -> tuple[list[tuple[str, ...]], Any]:
@@ -359,6 +369,10 @@ class Chosen:
         self._given: set[str] = set()  # names of Columns
         alike = Counter(name.lower() for name in frame.columns)
         self._own = {f.name: f.dataType for f in frame.schema.fields if alike[f.name.lower()] == 1}
+
+    def own_frame(self) -> Any:
+        """The frame, where every name so far is of a column of its own; else None."""
+        return None if self._given else self.frame
 
     def named(self, cols: Any) -> Any:
         """The same nesting of lists and dicts, with a name in place of every Column."""

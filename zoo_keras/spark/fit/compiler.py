@@ -25,7 +25,7 @@ from zoo_keras.training import steps
 from zoo_keras.training.constraints import constraint_program
 from zoo_keras.training.data import Batch
 from zoo_keras.training.interface import TrainedModel
-from zoo_keras.training.labels import class_counts
+from zoo_keras.training.label_counts import class_counts
 from zoo_keras.training.state import State
 from zoo_keras.training.update import (
     Slice,

@@ -30,7 +30,8 @@ from zoo_keras.spark.transport.bridge import PeerLostError
 from zoo_keras.spark.transport.job import BarrierJob, JobError
 from zoo_keras.training.arguments import FitArguments
 from zoo_keras.training.interface import TrainedModel
-from zoo_keras.training.labels import check_labels, class_counts
+from zoo_keras.training.label_counts import class_counts
+from zoo_keras.training.labels import check_labels
 from zoo_keras.training.loop import next_shuffle_seed
 
 STARTUP = 30.0  # seconds after the session's start in which more executors may yet come

@@ -14,6 +14,7 @@ import numpy as np
 from zoo_keras import errors
 from zoo_keras.errors import ConfigError, DataError, ZooKerasError
 from zoo_keras.spark.data import arrow, frames
+from zoo_keras.spark.data.first import first_record
 from zoo_keras.spark.data.partitions import is_frame
 from zoo_keras.spark.data.records import CHUNK, in_partition
 from zoo_keras.spark.scoring.worker import in_chunks
@@ -126,7 +127,7 @@ def first_row(data: Any, column: Any) -> np.ndarray:
         found = frames.Chosen(data).select(names).limit(1).collect()
         rows = [[*r] if len(names) > 1 else r[0] for r in found]
     else:
-        rows = data.take(1)
+        rows = first_record(data)
     if not rows:
         raise _no_rows()
     return _numbers(rows)[0]

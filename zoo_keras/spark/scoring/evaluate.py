@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,13 @@ from zoo_keras.spark.data import frames
 from zoo_keras.spark.data.records import Columns, in_partition
 from zoo_keras.spark.fit.layer_state import refuse_assigned, refuse_stateful
 from zoo_keras.spark.fit.measures import Measured, merged_logs, metric_others
+from zoo_keras.spark.scoring.sent import is_small
 from zoo_keras.spark.scoring.worker import Parcel, in_chunks, make_parcel, worker_for
 from zoo_keras.spark.transport.bridge import arrow_batches
 from zoo_keras.training import steps
 from zoo_keras.training.data import check_batch_size
-from zoo_keras.training.labels import check_labels, class_counts
+from zoo_keras.training.label_counts import class_counts
+from zoo_keras.training.labels import check_labels
 
 
 def evaluate_on_spark(
@@ -84,23 +87,34 @@ def _run(sc: Any, records: Any, parcel: Parcel, task: _Task) -> list[Measured]:
     """What every partition has measured, in their order. A wrong row raises its DataError: tasks
     return errors, since Spark would only try the task again."""
     source = records.source if records.groups is None else arrow_batches(records.source)
-    sent = sc.broadcast(parcel)
 
-    def run(partition: int, items: Iterator[Any]) -> Iterator[Any]:
-        try:
-            yield task.measure(sent.value, partition, items)
-        except ZooKerasError as error:
-            yield type(error).__name__, str(error)
+    with _given(sc, parcel) as value:
 
-    try:
+        def run(partition: int, items: Iterator[Any]) -> Iterator[Any]:
+            try:
+                yield task.measure(value(), partition, items)
+            except ZooKerasError as error:
+                yield type(error).__name__, str(error)
+
         found = source.mapPartitionsWithIndex(run).collect()
-    finally:
-        sent.destroy()
     for each in found:
         if not isinstance(each, Measured):
             kind, message = each
             raise getattr(errors, kind, ZooKerasError)(message)
     return found
+
+
+@contextlib.contextmanager
+def _given(sc: Any, parcel: Parcel) -> Iterator[Callable[[], Parcel]]:
+    """What gives the parcel on an executor, for one job."""
+    if is_small(parcel):
+        yield lambda: parcel
+        return
+    sent = sc.broadcast(parcel)
+    try:
+        yield lambda: sent.value
+    finally:
+        sent.destroy()
 
 
 class _Task:

@@ -14,6 +14,7 @@ from zoo_keras.graph import Spec
 from zoo_keras.nest import flatten
 from zoo_keras.spark import cluster
 from zoo_keras.spark.data import frames
+from zoo_keras.spark.data.first import first_record
 from zoo_keras.spark.data.partitions import is_frame
 from zoo_keras.spark.data.records import (
     Columns,
@@ -136,7 +137,7 @@ def _known_layout(model: Any) -> Layout | None:
 
 
 def _first_layout(model: Any, rdd: Any, fill: Any) -> Layout:
-    sample = rdd.take(1)
+    sample = first_record(rdd)
     if not sample:
         raise DataError(
             "predict: the RDD holds no records. Received: 0 rows. Check the filters that made it."

@@ -1,4 +1,5 @@
-"""One broadcast for each state of a model, however often it predicts.
+"""How a parcel gets to the executors: inside the function that asks for it, or as a broadcast, one
+for each state of a model, however often it predicts.
 
 In: a model's runtime and what a parcel is made for. Out: the parcel and what gives it on an
 executor. A copy on disk goes with the last plan, RDD or Python object that can ask for it.
@@ -6,6 +7,7 @@ executor. A copy on disk goes with the last plan, RDD or Python object that can 
 
 from __future__ import annotations
 
+import pickle
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -17,6 +19,7 @@ from zoo_keras.spark import cluster
 from zoo_keras.spark.java import call_java
 from zoo_keras.spark.scoring.worker import Parcel
 
+SMALL = 1 << 17  # bytes up to which a function carries a parcel: it costs no file and no fetch
 _lock = threading.Lock()
 
 
@@ -74,9 +77,30 @@ def _bytes(array: np.ndarray) -> np.ndarray:
 
 
 def _sender(context: Any, parcel: Parcel) -> Callable[[], Parcel]:
-    """A broadcast; on Spark Connect, which has none, the parcel itself."""
-    if context is None:
+    """A broadcast of a large parcel, else the parcel itself; Spark Connect has no broadcasts."""
+    if context is None or is_small(parcel):
         return lambda: parcel
     sent = context.broadcast(parcel)
     call_java(context, "Tidy", "whenGone", sent._python_broadcast)
     return lambda: sent.value
+
+
+def is_small(parcel: Parcel) -> bool:
+    """Whether a function may carry the parcel: each task reads it anew."""
+    try:
+        pickle.Pickler(_Short(), 5).dump(parcel)
+    except OverflowError:
+        return False
+    return True
+
+
+class _Short:
+    """Takes SMALL bytes and no more."""
+
+    def __init__(self) -> None:
+        self.room = SMALL
+
+    def write(self, data: Any) -> None:
+        self.room -= memoryview(data).nbytes
+        if self.room < 0:
+            raise OverflowError

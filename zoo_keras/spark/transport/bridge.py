@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras.errors import ClusterError, ConfigError
-from zoo_keras.spark.java import call_java, install
+from zoo_keras.spark.java import call_java, new_java
 
 COMMAND_TIMEOUT = 60.0
 _CLOSE_TIMEOUT = 10.0
@@ -374,21 +374,13 @@ def with_bridge(rows: Any, more: Any = None) -> Any:
 
     rows, more = _batched(rows), None if more is None else _batched(more)
     pickled = not _is_raw(rows)
-    start = _start(rows.ctx, pickled)
+    start = new_java(rows.ctx, "Start", pickled)
     if more is None:
         java = rows._jrdd.mapPartitions(start, True)
     else:
         _check_alike(rows, more)
         java = rows._jrdd.zipPartitions(more._jrdd, start)
     return RDD(java, rows.ctx, rows._jrdd_deserializer)
-
-
-def _start(sc: Any, pickled: bool) -> Any:
-    types = sc._gateway.new_array(sc._jvm.java.lang.Class, 1)
-    types[0] = sc._jvm.java.lang.Boolean.TYPE
-    values = sc._gateway.new_array(sc._jvm.java.lang.Object, 1)
-    values[0] = pickled
-    return install(sc).loadClass("zookeras.Start").getConstructor(types).newInstance(values)
 
 
 def _is_raw(rdd: Any) -> bool:

@@ -289,7 +289,7 @@ class BarrierJob:
         self._results: list[Any] = []
         self._cancelled = False
         if same_host is None:
-            same_host = self._sc.getConf().get(SAME_HOST, "true").lower() == "true"
+            same_host = cluster.setting(self._sc, SAME_HOST, "true").lower() == "true"
         data = bridges.with_bridge(rows, validation)
         with contextlib.ExitStack() as undo:
             self._bridge = undo.enter_context(contextlib.closing(bridges.driver_bridge(self._sc)))
@@ -469,7 +469,8 @@ class BarrierJob:
         with self._undo:
             if self._thread.is_alive():
                 self.cancel()
-            self._wait_until_gone()
+            if self._error is not None or self._thread.is_alive():
+                self._wait_until_gone()
 
     def _wait_until_gone(self) -> None:
         """Spark ends a failed or cancelled job before its tasks have ended."""
