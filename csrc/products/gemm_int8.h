@@ -11,6 +11,8 @@
 #define ZK_GEMM_INT8_H
 #include "tap_product.h"
 
+#define INT8_FEW 4 /* rows for which tiles don't pay */
+
 /* One tile: w is a panel (taps, groups * 16, 16, 4). */
 typedef struct {
     const tap_shape *shape;
