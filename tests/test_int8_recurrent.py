@@ -288,7 +288,7 @@ def test_a_subclass_of_a_cell_is_left_alone() -> None:
 
 def test_a_layer_made_with_the_policy_has_int8_kernels() -> None:
     made = layers.GRU(5, dtype="int8_from_float32")
-    made.build((None, 3, 4))
+    made.build((None, 3, FEATURES))
     dtypes = {w.name: w.dtype for w in made.weights}
     assert dtypes["kernel"] == dtypes["recurrent_kernel"] == "int8"
     assert dtypes["bias"] == dtypes["kernel_scale"] == "float32"
