@@ -42,8 +42,9 @@ test-isas: .venv/zoo-dev
 
 KERNEL_TESTS := tests/test_*_ops.py tests/test_ops.py tests/test_gemm.py tests/test_conv*.py \
     tests/test_pool.py tests/test_chain.py tests/test_vmath.py tests/test_reduce.py \
-    tests/test_int8.py tests/test_exchange.py tests/test_kernel_coverage.py tests/test_program.py \
-    tests/test_same_bits.py tests/test_engine.py tests/test_threads.py
+    tests/test_int8.py tests/test_int8_recurrent.py tests/test_exchange.py \
+    tests/test_kernel_coverage.py tests/test_program.py tests/test_same_bits.py \
+    tests/test_engine.py tests/test_threads.py
 
 test-spark35: .venv-spark35/zoo-dev
 	.venv-spark35/bin/python csrc/build.py --inplace

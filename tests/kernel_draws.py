@@ -503,6 +503,16 @@ def recurrent(name: str, d: Draw) -> Iterator[Inputs]:
         yield inputs, {"reverse": d.coin(), "kept": kept, **chosen}
 
 
+@drawn_for(*[f"{name}_int8" for name in RECURRENT])
+def recurrent_in_int8(name: str, d: Draw) -> Iterator[Inputs]:
+    """One step: a state of a later one may be rounded the other way."""
+    for (xp, u, *rest), attrs in recurrent(name.removesuffix("_int8"), d):
+        parts = RECURRENT[name.removesuffix("_int8")][0]
+        panels = R["pack_int8"](np.rint(u * 127).astype(np.int8), parts=parts)
+        rest = [a[:, :1] if a.dtype == bool else a for a in rest]
+        yield [xp[:, :1], panels, d.floats(u.shape[1], low=0.5) / np.float32(127), *rest], attrs
+
+
 @drawn_for(*[f"{name}_grad" for name in RECURRENT])
 def recurrent_back(name: str, d: Draw) -> Iterator[Inputs]:
     forward = name.removesuffix("_grad")

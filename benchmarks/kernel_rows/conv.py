@@ -22,6 +22,7 @@ from zoo_keras.graph import Spec
 from zoo_keras.primitives.conv import conv, conv_grad_input, conv_grad_kernel
 from zoo_keras.primitives.conv_choice import winograd_packed
 from zoo_keras.primitives.conv_fused import conv_packed, pack_conv
+from zoo_keras.primitives.products import matmul
 
 
 class Layer(NamedTuple):
@@ -118,9 +119,24 @@ def arrays(layer: Layer) -> Arrays:
     return Arrays(*[rng.standard_normal(shape, "f4") for shape in (x, w, y)])
 
 
+def is_product(layer: Layer) -> bool:
+    """A window of one cell on every cell: its gradients are products in a program, too."""
+    return layer.kernel == layer.stride == layer.groups == 1
+
+
+def matrices(layer: Layer) -> list[np.ndarray]:
+    """x, w and g with a row for each cell, or input channel."""
+    return [a.reshape(-1, a.shape[-1]) for a in arrays(layer)]
+
+
 def ours(layer: Layer, kind: str, threads: int) -> Call:
     """Our forward with packed weights, bias and relu, or one of the gradients."""
     (x, w, g), (x_shape, w_shape, how) = arrays(layer), geometry(layer)
+    if is_product(layer) and kind != "fwd":
+        x, w, g = matrices(layer)
+        turned = kind == "dw"
+        pair = [x, g] if turned else [g, w]
+        return prepared(matmul, pair, {"transpose_a": turned, "transpose_b": not turned}, threads)
     if kind == "dx":
         return prepared(conv_grad_input, [g, w], {**how, "input_shape": x_shape}, threads)
     if kind == "dw":
@@ -154,9 +170,9 @@ def torch_call(layer: Layer, kind: str) -> Callable[[], object]:
 
 def mkl_peer(layer: Layer, kind: str) -> dict[str, Make]:
     """A 1x1 convolution of stride 1 is a matrix product."""
-    if layer.kernel > 1 or layer.stride > 1 or layer.groups > 1 or not mkl.loaded():
+    if not is_product(layer) or not mkl.loaded():
         return {}
-    x, w, g = [a.reshape(-1, a.shape[-1]) for a in arrays(layer)]
+    x, w, g = matrices(layer)
     if kind == "dx":
         return mkl.sgemm(g, w, turn_b=True)
     return mkl.sgemm(x, g, turn_a=True) if kind == "dw" else mkl.sgemm(x, w)

@@ -50,6 +50,7 @@ enum { ZK_DENSE_PACKED_UNITS, ZK_DENSE_PACKED_ACTIVATION };
 enum { ZK_DENSE_BF16_UNITS, ZK_DENSE_BF16_ACTIVATION, ZK_DENSE_BF16_TRANSPOSE_A };
 enum { ZK_PACK_BF16_TRANSPOSE };
 enum { ZK_DENSE_INT8_UNITS, ZK_DENSE_INT8_ACTIVATION, ZK_DENSE_INT8_SCALE };
+enum { ZK_PACK_INT8_PARTS };
 
 /* Of convolutions: numbers of the three axes from each of the first on, depth first. */
 enum {
@@ -82,9 +83,10 @@ enum {
     ZK_ATTENTION_ROUNDS /* products round to bfloat16 */
 };
 
-/* Of recurrent layers; INNER is the activation of gates, ROUNDS whether products round to bfloat16.
- * Flags: which outputs are wanted, or which of the optional inputs behind the mask there are. */
+/* Of recurrent layers; INNER is the activation of gates, ROUNDS to what products round. Flags:
+ * which outputs are wanted, or which of the optional inputs behind the mask there are. */
 enum { ZK_RNN_REVERSE, ZK_RNN_ACTIVATION, ZK_RNN_INNER, ZK_RNN_ROUNDS, ZK_RNN_MASK, ZK_RNN_FLAGS };
+enum { ZK_RNN_FLOAT32, ZK_RNN_BFLOAT16, ZK_RNN_INT8 };
 
 /* Winograd's points are 0, +-P/Q, +-Q/P and infinity for 4 outputs, 0, +-1 and infinity for 2. */
 enum { ZK_WINOGRAD_P = 2, ZK_WINOGRAD_Q = 3 };

@@ -26,16 +26,9 @@ static void round_task(void *ctx, int64_t task, int thread) {
     }
 }
 
-/* Bytes from a rounded row to the next: whole cache lines, and not a power of two of them, for 16
- * rows that fall on one place of a cache drive each other out. */
-static int64_t row_bytes(int64_t k) {
-    const int64_t bytes = zk_align(zk_max(k, 1));
-    return bytes % 1024 ? bytes : bytes + 64;
-}
-
 static rounding rounding_of(const zk_call *c) {
     rounding r = {.m = zk_span(c->a, 0, c->a->ndim - 1), .k = c->a[1].dims[c->a[1].ndim - 1]};
-    r.row = row_bytes(r.k), r.fixed = (float)c->attr[ZK_DENSE_INT8_SCALE];
+    r.row = int8_row_bytes(r.k), r.fixed = (float)c->attr[ZK_DENSE_INT8_SCALE];
     r.per = zk_max(1, INPUTS / zk_max(r.k, 1));
     return r;
 }
@@ -73,20 +66,23 @@ static int64_t dense_int8_scratch(const zk_call *c) {
 }
 
 /* pack_int8: panels of 16 columns and 4 rows, each tap's rows padded to a multiple of 64 with
- * zeros. -128 has no positive counterpart. out y(ceil(n / 16), taps 16 ceil(k / 64), 16, 4)  in
- * w(taps.., k, n); int8 */
+ * zeros; the columns of each of `parts` equal parts begin a new panel. -128 has no positive
+ * counterpart. out y(parts ceil(n / parts / 16), taps 16 ceil(k / 64), 16, 4)  in w(taps.., k, n);
+ * int8  attr parts */
 static void pack_int8(const zk_call *c) {
     const int axes = c->a[1].ndim;
     const int64_t taps = zk_span(c->a + 1, 0, axes - 2);
     const int64_t k = c->a[1].dims[axes - 2], n = c->a[1].dims[axes - 1];
     const int64_t padded = zk_ceil(k, 64) * TAP_GROUP;
+    const int64_t part = n / (int64_t)c->attr[ZK_PACK_INT8_PARTS], panels = zk_ceil(part, PANEL);
     const int8_t *w = c->p[1];
     int8_t *y = c->p[0], least = 0;
     memset(y, 0, (size_t)zk_count(c->a));
     for (int64_t i = 0; i < taps * k; i++)
         for (int64_t j = 0; j < n; j++, w++) {
-            const int64_t tap = j / PANEL * taps + i / k, t = i % k;
-            const int64_t at = t / ZK_INT8_STEP * PANEL + j % PANEL;
+            const int64_t column = j % part, panel = j / part * panels + column / PANEL;
+            const int64_t tap = panel * taps + i / k, t = i % k;
+            const int64_t at = t / ZK_INT8_STEP * PANEL + column % PANEL;
             y[tap * padded + at * ZK_INT8_STEP + t % ZK_INT8_STEP] = *w;
             least = *w < least ? *w : least;
         }

@@ -11,6 +11,8 @@
 #define ZK_GEMM_INT8_H
 #include "tap_product.h"
 
+#define INT8_FEW 4 /* rows for which tiles don't pay */
+
 /* One tile: w is a panel (taps, groups * 16, 16, 4). */
 typedef struct {
     const tap_shape *shape;
@@ -134,6 +136,17 @@ static void (*const int8_kernel[INT8_ROWS][2])(const int8_tile *) = {INT8_EACH(I
     INT8_VNNI static void int8_vnni_##rows(const int8_tile *t) { int8_vnni_run(t, rows); }
 #define INT8_VNNI_ENTRY(rows) int8_vnni_##rows,
 
+/* sums + x w, four products in each lane, x without sign. Assembly, for gcc 12 copies sums that an
+ * intrinsic adds to. */
+INT8_VNNI ZK_INLINE __m512i int8_added(__m512i sums, __m512i x, __m512i w) {
+#if defined(ZK_EMULATE_AVX512)
+    return _mm512_dpbusd_epi32(sums, x, w);
+#else
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(x), "v"(w));
+    return sums;
+#endif
+}
+
 INT8_VNNI ZK_INLINE void int8_vnni_run(const int8_tile *t, const int rows) {
     const tap_shape *s = t->shape;
     const __m512i high = _mm512_set1_epi8(-128);
@@ -143,11 +156,11 @@ INT8_VNNI ZK_INLINE void int8_vnni_run(const int8_tile *t, const int rows) {
         const int8_t *x = t->x + s->offsets[tap], *from = t->w + tap * s->groups * TAP_GROUP;
         for (int64_t left = t->steps; left > 0; left--, x += 4, from += 64) {
             const __m512i w = _mm512_loadu_si512(from);
-            own = _mm512_dpbusd_epi32(own, high, w);
+            own = int8_added(own, high, w);
 #pragma GCC unroll 8
             for (int r = 0; r < rows; r++) {
                 const __m512i four = _mm512_set1_epi32(int8_four(x + r * s->row));
-                sums[r] = _mm512_dpbusd_epi32(sums[r], _mm512_xor_si512(four, high), w);
+                sums[r] = int8_added(sums[r], _mm512_xor_si512(four, high), w);
             }
         }
     }

@@ -9,8 +9,6 @@
 #include "gemm_int8.h"
 #include "int8_round.h"
 
-#define INT8_FEW 4 /* places for which tiles don't pay */
-
 typedef struct {
     tap_job taps;
     int64_t steps;     /* of 4 inputs in a tap */

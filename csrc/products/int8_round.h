@@ -78,4 +78,11 @@ static inline float int8_scale(int32_t top, float fixed, float *step) {
     *step = finite ? 1 / scale : NAN;
     return finite ? scale : 0;
 }
+
+/* Bytes from a rounded row to the next: whole cache lines, and not a power of two of them, for 16
+ * rows that fall on one place of a cache drive each other out. */
+static inline int64_t int8_row_bytes(int64_t k) {
+    const int64_t bytes = zk_align(zk_max(k, 1));
+    return bytes % 1024 ? bytes : bytes + 64;
+}
 #endif

@@ -6,7 +6,10 @@
 #include "lstm.h"
 #include "simple_rnn.h"
 
-#define FORWARD(name) {#name, name, rnn_forward_scratch}
+/* Forward also with the recurrent matrix in int8: panels of pack_int8 and 1 / their scale, wstep
+ * (gates n), in its place. */
+#define FORWARD(name) \
+    {#name, name, rnn_forward_scratch}, { #name "_int8", name, rnn_forward_scratch }
 #define BACKWARD(name) {#name, name, rnn_back_scratch}
 const zk_kernel ZK_TABLE(recurrent)[] = {FORWARD(simple_rnn),
                                          BACKWARD(simple_rnn_grad),

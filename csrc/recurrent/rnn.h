@@ -8,6 +8,7 @@
 #ifndef ZK_RNN_H
 #define ZK_RNN_H
 #include "gemm_pack.h"
+#include "int8_rows.h"
 #include "rnn_act.h"
 #include "tile_rows.h"
 #if defined(ZK_ISA_AVX512)
@@ -30,7 +31,9 @@ typedef struct {
     const struct rnn *s;
     const float *from;
     float *to;
-    uint16_t *tiles; /* in place of `to` where products are rounded */
+    uint16_t *tiles;     /* in place of `to` where products are rounded to bfloat16 */
+    const int8_t *bytes; /* and to int8: the panels of each gate */
+    const float *wstep;  /* (gates * units) 1 / their scale */
     int64_t k, gates;
 } rnn_matrix;
 
@@ -40,12 +43,14 @@ typedef struct rnn {
     const zk_call *call;
     int64_t batch, steps, units, gates;
     int64_t padded; /* units, rounded up to whole panels: the row length of states in scratch */
-    int rounds;     /* products round their operands to bfloat16 */
+    int rounds;     /* products round their operands: ZK_RNN_... */
     int64_t zrow;   /* and that of products (forward), or gradients of gates (backward) */
     int64_t pieces;
     int back, reverse, act, inner; /* inner: the activation of gates */
     const uint8_t *mask;           /* (batch, steps), 0 where the state stays */
     const float *matrix, *bias;    /* (units, gates * units), (gates * units) */
+    const int8_t *panels;          /* in place of the matrix, from pack_int8 */
+    const float *wstep;            /* (gates * units) */
     const float *h0, *c0;          /* where h and c begin: backward, the last gradients */
     const float *xp, *dy, *first;  /* first: forward's c0, which backward of the LSTM reads */
     float *gates_at, *extra, *prev, *y, *h, *c, *dx, *dp;
@@ -59,6 +64,7 @@ typedef struct {
     int64_t b0, rows, t;
     float *h, *next, *more, *z;
     uint16_t *bits; /* what a product reads, rounded */
+    int8_rows bytes;
 } rnn_rows;
 
 /* One row at one step. at: its place in sequences; z: its products, those of a gate `wide` floats
@@ -75,15 +81,17 @@ typedef void rnn_units(const rnn *s, const rnn_row *r, int64_t j, int64_t n, int
 
 /* ---- the cut into tasks ---------------------------------------------------------------------- */
 
-/* Sets all but pointers. The recurrent matrix is the first input with two axes, the first input a
- * sequence of gates. */
+/* Sets all but pointers. The first input is a sequence of gates, and the first one with two axes
+ * the recurrent matrix, or where that is packed a state. */
 static rnn rnn_of(const zk_call *c, int back) {
     const zk_arg *sequence = c->a + c->nout, *matrix = sequence;
     while (matrix->ndim != 2) matrix++;
     rnn s = {.call = c, .batch = sequence->dims[0], .steps = sequence->dims[1], .back = back};
-    s.units = matrix->dims[0], s.gates = matrix->dims[1] / zk_max(s.units, 1);
-    s.rounds = c->attr[ZK_RNN_ROUNDS] != 0;
-    const int64_t side = s.rounds ? TILE_SIDE : PANEL, panels = side / PANEL;
+    s.rounds = (int)c->attr[ZK_RNN_ROUNDS], s.units = matrix->dims[s.rounds == ZK_RNN_INT8];
+    const int64_t columns = s.rounds == ZK_RNN_INT8 ? sequence->dims[2] : matrix->dims[1];
+    s.gates = columns / zk_max(s.units, 1);
+    const int64_t side = s.rounds == ZK_RNN_BFLOAT16 ? TILE_SIDE : PANEL;
+    const int64_t panels = s.rounds ? TILE_SIDE / PANEL : 1; /* of each gate in a group */
     s.padded = zk_ceil(s.units, side) * side;
     s.zrow = back ? s.gates * s.units + PANEL : zk_max(s.gates * panels, RNN_PANELS) * PANEL;
     s.reverse = c->attr[ZK_RNN_REVERSE] != 0;
@@ -103,12 +111,14 @@ static int64_t rnn_most(const rnn *s) {
 }
 static int64_t rnn_state(const rnn *s) { return rnn_most(s) * s->padded; }
 static int64_t rnn_bits(const rnn *s) {
+    if (s->rounds == ZK_RNN_INT8) return rnn_most(s) * (int8_row_bytes(s->units) / 4 + 1);
     return s->rounds ? rnn_state(s) * (s->back ? s->gates : 1) / 2 : 0;
 }
 static int64_t rnn_local(const rnn *s) {
     return 3 * rnn_state(s) + rnn_most(s) * s->zrow + rnn_bits(s);
 }
 static int64_t rnn_packed(const rnn *s) {
+    if (s->rounds == ZK_RNN_INT8) return 0; /* it comes packed */
     return s->gates * s->padded * (s->rounds ? s->padded / 2 : s->units);
 }
 
@@ -146,7 +156,10 @@ static void rnn_task(void *ctx, int64_t task, int thread) {
     float *at = s->scratch + thread * rnn_local(s);
     rnn_rows m = {.b0 = b0, .rows = s->batch * (task + 1) / s->pieces - b0};
     m.h = at, m.next = at + size, m.more = at + 2 * size, m.z = at + 3 * size;
-    m.bits = (uint16_t *)(m.z + rnn_most(s) * s->zrow);
+    float *rounded = m.z + rnn_most(s) * s->zrow;
+    m.bits = (uint16_t *)rounded;
+    m.bytes = (int8_rows){.q = (int8_t *)rounded, .rows = m.rows, .k = s->units};
+    m.bytes.step = rounded + rnn_most(s) * (int8_row_bytes(s->units) / 4);
     if (s->rounds) tile_rows_begin();
     rnn_fetch(s, s->h0, &m, m.h);
     rnn_fetch(s, s->c0, &m, m.more);
@@ -181,11 +194,14 @@ static void rnn_place(rnn *s) {
     s->scratch = s->packed + rnn_packed(s);
 }
 
-/* out [gates, extra], prev, y, h, [c]  in xp, u, [bias], h0, [c0], [mask] */
+/* out [gates, extra], prev, y, h, [c]  in xp, u or its panels and wstep, [bias], h0, [c0], [mask]
+ */
 static rnn rnn_forward(const zk_call *c, int bias, int cells) {
     rnn s = rnn_of(c, 0);
     int in = c->nout, out = 0;
-    s.xp = c->p[in++], s.matrix = c->p[in++];
+    s.xp = c->p[in++];
+    if (s.rounds == ZK_RNN_INT8) s.panels = c->p[in++], s.wstep = c->p[in++];
+    else s.matrix = c->p[in++];
     if (bias) s.bias = c->p[in++];
     s.h0 = c->p[in++];
     if (cells) s.c0 = c->p[in++];
@@ -212,6 +228,11 @@ static void rnn_given(rnn *s, int in, int cells) {
 /* Units of a group of panels, which one tile multiplies: for each gate as many panels. */
 ZK_INLINE int64_t rnn_wide(const rnn_matrix *m) {
     return m->s->rounds ? TILE_SIDE : zk_max(1, RNN_PANELS / m->gates) * PANEL;
+}
+
+/* The panels of units from unit j on, of a gate. */
+static const int8_t *rnn_panels(const rnn_matrix *m, int64_t j, int64_t gate) {
+    return m->bytes + (gate * m->s->padded + j) / PANEL * int8_panel_bytes(m->k);
 }
 
 /* The tiles of 32 units' columns of a gate. */
@@ -246,11 +267,18 @@ static void rnn_pack_group(void *ctx, int64_t group, int thread) {
         }
 }
 
-/* Packs the columns of `count` gates: panels (k, 16), those of a group one after another. */
+/* Packs the columns of `count` gates: panels (k, 16), those of a group one after another. Those of
+ * int8 are packed already. */
 static void rnn_pack(rnn *s, int64_t gate, int64_t count, rnn_matrix *m) {
     const int64_t column = gate * s->units;
-    *m = (rnn_matrix){.s = s, .from = s->matrix + column, .to = s->packed + column * s->padded};
-    m->k = s->back ? count * s->units : s->units, m->gates = s->back ? 1 : count;
+    *m = (rnn_matrix){.s = s, .k = s->back ? count * s->units : s->units};
+    m->gates = s->back ? 1 : count;
+    if (s->rounds == ZK_RNN_INT8) {
+        m->bytes = s->panels + gate * s->padded / PANEL * int8_panel_bytes(m->k);
+        m->wstep = s->wstep + column;
+        return;
+    }
+    m->from = s->matrix + column, m->to = s->packed + column * s->padded;
     m->tiles = (uint16_t *)s->packed + gate * s->padded * s->padded;
     const zk_task pack = s->rounds ? rnn_pack_tiles : rnn_pack_group;
     zk_parallel(s->call, zk_ceil(s->padded, rnn_wide(m)), pack, m);
@@ -289,7 +317,8 @@ static void rnn_product(const rnn_matrix *m, int64_t j, int64_t wide, const floa
 
 /* The rows that the next products read. */
 ZK_INLINE void rnn_round(const rnn_matrix *m, const rnn_rows *rows, const float *a, int64_t arow) {
-    if (m->s->rounds) tile_rows_round(a, arow, rows->rows, m->k, rows->bits);
+    if (m->s->rounds == ZK_RNN_BFLOAT16) tile_rows_round(a, arow, rows->rows, m->k, rows->bits);
+    else if (m->s->rounds) int8_rows_round(&rows->bytes, a, arow);
 }
 
 /* One group from unit j on: a, or the rounded rows, times its columns. */
@@ -297,6 +326,13 @@ ZK_INLINE void rnn_group(const rnn_matrix *m, const rnn_rows *rows, int64_t j, i
                          const float *a, int64_t arow, float *z, int64_t zrow, int adds) {
     if (!m->s->rounds) {
         rnn_product(m, j, wide, a, arow, rows->rows, z, zrow, adds);
+        return;
+    }
+    if (m->s->rounds == ZK_RNN_INT8) {
+        const int64_t units = m->s->units, cols = zk_min(wide, units - j);
+        for (int64_t g = 0; g < m->gates; g++)
+            int8_rows_product(&rows->bytes, rnn_panels(m, j, g), m->wstep + g * units + j, cols,
+                              z + g * wide, zrow);
         return;
     }
     const int64_t steps = zk_ceil(m->k, ZK_TILE_STEP);

@@ -9,6 +9,7 @@ import pytest
 import zoo_keras as keras
 from zoo_keras import layers
 from zoo_keras.errors import UnsupportedError
+from zoo_keras.layers.quantized import Quantizable
 
 pytestmark = pytest.mark.spark
 
@@ -100,8 +101,8 @@ def test_state_that_tasks_cannot_share_is_refused_before_any_job(records, name):
 
 def test_an_int8_model_predicts_the_same_bits_everywhere(local2, sessions):
     words, numbers = keras.Input((4,), dtype="int32"), keras.Input((6,))
-    bags = layers.Flatten()(layers.Embedding(50, 8)(words))
-    hidden = layers.Dense(32, activation="relu")(layers.Concatenate()([bags, numbers]))
+    text = layers.LSTM(64)(layers.Embedding(50, 64)(words))
+    hidden = layers.Dense(32, activation="relu")(layers.Concatenate()([text, numbers]))
     model = keras.Model([words, numbers], layers.Dense(3, activation="softmax")(hidden))
     model.quantize("int8")
     ids = RNG.integers(0, 50, (len(X), 4)).astype(np.int32)
@@ -119,7 +120,8 @@ def convolutional():
     images, more = keras.Input((8, 8, 3)), keras.Input((5,))
     x = layers.Conv2D(32, 3, activation="relu")(images)
     x = layers.Conv2D(32, 3, activation="relu")(x)
-    x = layers.Concatenate()([layers.Flatten()(x), more])
+    steps = layers.GRU(64)(layers.Reshape((3, 64))(images))
+    x = layers.Concatenate()([layers.Flatten()(x), steps, more])
     return keras.Model([images, more], layers.Dense(32)(x))
 
 
@@ -134,8 +136,8 @@ def test_a_sample_on_spark_gives_the_ranges_of_the_same_arrays(local2, sessions)
     found = []
     for sample in ([images, more], rdd, frame, None):
         model = convolutional()
-        for layer in model.layers[1:]:
-            if layer.weights:
+        for layer in model._flatten_layers():
+            if isinstance(layer, Quantizable):
                 layer.why_float = lambda: None  # on any CPU
         model.quantize("int8", sample=sample)
         found.append(model.predict([images, more], verbose=0).tobytes())

@@ -130,8 +130,7 @@ class EinsumDense(Quantizable):
         """The scale in the order of the output's axes."""
         _, kernel, y = self._parsed
         order = [kernel.index(c) for c in y if c in kernel]
-        turned = scale.transpose([*order, *(i for i in range(len(kernel)) if i not in order)])
-        return super().arranged_scale(turned)
+        return scale.transpose([*order, *(i for i in range(len(kernel)) if i not in order)])
 
     def _float_kernel(self, name: str, shape: Sequence[int]) -> Any:
         return self.add_weight(

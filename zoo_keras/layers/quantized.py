@@ -1,8 +1,8 @@
-"""Quantizable: what layers share that may keep their large weight in int8.
+"""Quantizable: what layers share that may keep their large weights in int8.
 
-In: a built float layer and a quantization config. Out: the same layer with an int8 weight and its
-scale, and products on them through `ops.int8`. The layers say where the weight is and which of its
-axes are summed; nothing here knows how they compute otherwise.
+In: a built float layer and a quantization config. Out: the same layer with int8 weights and their
+scales, and products on them through `ops.int8`. The layers say where the weights are and which of
+their axes are summed; nothing here knows how they compute otherwise.
 """
 
 from __future__ import annotations
@@ -32,10 +32,14 @@ class LargeWeight(NamedTuple):
 
 
 class Quantizable(Layer):
-    """A layer whose large weight may be int8 with a scale for each of its rows or columns.
+    """A layer whose large weights may be int8 with a scale for each of their rows or columns.
 
-    A quantised layer only predicts: it has no gradient.
+    A quantised layer only predicts: it has no gradient. `computes` names the method by which a
+    class shows that it computes by itself: a subclass that has none of its own is not quantised
+    unasked.
     """
+
+    computes = "large_weight"
 
     quantization_config: Int8QuantizationConfig | None = None
     seen: Range | None = None  # set while a sample is run to find the range of the inputs
@@ -49,6 +53,10 @@ class Quantizable(Layer):
         """Which weight goes to int8."""
         raise NotImplementedError(f"{type(self).__name__} must define large_weight().")
 
+    def large_weights(self) -> Sequence[LargeWeight]:
+        """All weights that go to int8, large_weight() first; the same axes of all are summed."""
+        return (self.large_weight(),)
+
     def why_float(self) -> str | None:
         """Why Model.quantize leaves a layer of this shape in float32; None when it does not."""
         return None
@@ -60,32 +68,35 @@ class Quantizable(Layer):
     # ---- from float to int8 --------------------------------------------------------------------
 
     def quantize(self, mode: Any = None, config: Any = None, type_check: bool = True) -> None:
-        """Replace the large weight by int8 numbers and their scale; see Model.quantize.
+        """Replace the large weights by int8 numbers and their scales; see Model.quantize.
 
         Raises ConfigError when the layer is not built or quantised already; UnsupportedError for a
         subclass of the layer, which may compute in another way, unless type_check is False.
         """
         config = resolve_config(mode, config)
-        if type_check and "large_weight" not in type(self).__dict__:
+        if type_check and self.computes not in type(self).__dict__:
             raise UnsupportedError(
                 f'{type(self).__name__} "{self.name}": a subclass is not quantised by itself. '
                 "Received: quantize(). Pass type_check=False if it computes as its base class does."
             )
         self.check_quantize(mode)
-        name, summed = self.large_weight()
-        weight = getattr(self, name)
-        quantizer = config.weight_quantizer or AbsMaxQuantizer()
-        values, scale = quantizer(weight.numpy(), axis=summed)
-        self._own_variables[:] = [v for v in self._own_variables if v is not weight]
         self.quantization_config = config
         self.dtype_policy = QuantizedDTypePolicy(config.mode, self.dtype_policy.name)
+        for weight in self.large_weights():
+            self._round_weight(*weight)
+
+    def _round_weight(self, name: str, summed: tuple[int, ...]) -> None:
+        weight = getattr(self, name)
+        quantizer = self._config.weight_quantizer or AbsMaxQuantizer()
+        values, scale = quantizer(weight.numpy(), axis=summed)
+        self._own_variables[:] = [v for v in self._own_variables if v is not weight]
         with not_tracing():
             made = self.int8_weight(name, weight.shape)
         made.path = weight.path
         made.assign(values)
         kept = getattr(self, f"{name}_scale")
         kept.path = f"{weight.path}_scale"
-        kept.assign(self.arranged_scale(scale))
+        kept.assign(self.arranged_scale(scale).reshape(kept.shape))
         setattr(self, name, made)
 
     def check_quantize(self, mode: Any) -> None:
@@ -103,8 +114,8 @@ class Quantizable(Layer):
             )
 
     def arranged_scale(self, scale: np.ndarray) -> np.ndarray:
-        """The scale, with its summed axes of size 1, as the layer keeps it."""
-        return scale.reshape(getattr(self, f"{self.large_weight().name}_scale").shape)
+        """The scale, with its summed axes of size 1, in the order in which the layer keeps it."""
+        return scale
 
     def int8_weight(self, name: str, shape: Sequence[int]) -> Variable:
         """An int8 weight of zeros; its scale is made too, as attribute `<name>_scale`."""
@@ -118,9 +129,10 @@ class Quantizable(Layer):
         return made
 
     def stored_variables(self) -> list[Variable]:
-        """A quantised layer's weights in the order of Keras' files: kernel, bias, scale."""
-        name = self.large_weight().name
-        first = [getattr(self, name), self.bias, getattr(self, f"{name}_scale")]
+        """A quantised layer's weights in the order of Keras' files: kernels, bias, scales."""
+        names = [w.name for w in self.large_weights()]
+        scales = [getattr(self, f"{name}_scale") for name in names]
+        first = [*[getattr(self, name) for name in names], self.bias, *scales]
         found = [v for v in [*first, *self._own_variables] if v is not None]
         return list({id(v): v for v in found}.values())
 
@@ -145,8 +157,7 @@ class Quantizable(Layer):
         if bias is None:
             bias = np.zeros(units, self.variable_dtype)
         if not self.rounds_inputs:
-            kernel = ops.divide(ops.cast(kernel, self.variable_dtype), scale)
-            return activation(ops.add(ops.matmul(inputs, kernel), bias))
+            return activation(ops.add(ops.matmul(inputs, self._unrounded(kernel, scale)), bias))
         fused = next((n for n in FUSED_ACTIVATIONS if activation is getattr(activations, n)), None)
         inputs, scale, bias = (in_float32(x) for x in (inputs, scale, bias))
         outputs = dense_int8(
@@ -156,6 +167,16 @@ class Quantizable(Layer):
         if self.compute_dtype != "float32":
             outputs = ops.cast(outputs, self.compute_dtype)
         return outputs if fused else activation(outputs)
+
+    def in_float(self, name: str) -> Any:
+        """A large weight for products in float32: its numbers over their scales once it is int8."""
+        weight = getattr(self, name)
+        if weight.dtype != "int8":
+            return weight
+        return self._unrounded(weight, getattr(self, f"{name}_scale"))
+
+    def _unrounded(self, weight: Any, scale: Any) -> Any:
+        return ops.divide(ops.cast(weight, self.variable_dtype), scale)
 
     def rounded_inputs(self, inputs: Any, axes: Sequence[int]) -> tuple[Any, Any]:
         """(whole numbers in float32, their scale): the inputs rounded with one scale along `axes`,

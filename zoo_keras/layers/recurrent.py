@@ -13,7 +13,8 @@ from zoo_keras.layers.rnn_cells import GRUCell, LSTMCell, SimpleRNNCell
 
 _CELL_ARGUMENTS = (
     "units", "use_bias", "activation", "recurrent_activation", "unit_forget_bias", "reset_after",
-    "dropout", "recurrent_dropout", "implementation", "seed", *WEIGHT_OPTIONS,
+    "dropout", "recurrent_dropout", "implementation", "seed", "quantization_config",
+    *WEIGHT_OPTIONS,
 )  # fmt: skip
 
 
@@ -48,6 +49,8 @@ class _OwnCell(RNN):
         config = super().get_config()
         del config["cell"]
         mine = type(self.cell).get_config(self.cell)
+        if self.cell.quantization_mode:
+            config["dtype"] = mine["dtype"]
         own = {key: mine[key] for key in mine if key not in ("name", "trainable", "dtype")}
         return {
             **config,

@@ -1,21 +1,33 @@
-"""What the cells of recurrent layers share: options of weights, and dropout that stays the same
-over all steps of a sequence.
+"""What the cells of recurrent layers share: options of weights, kernels that may be int8, and
+dropout that stays the same over all steps of a sequence.
 
-In: constructor arguments. Out: attributes and configuration. Knows no step and no sequence.
+In: constructor arguments. Out: attributes and configuration, and products with either kernel. Knows
+no step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-from zoo_keras import ops, random
+from zoo_keras import activations, native, ops, random
+from zoo_keras.configs.registration import get_registered_name
 from zoo_keras.layers.base.arguments import number, positive
 from zoo_keras.layers.base.layer import Layer, known_size
 from zoo_keras.layers.base.weight_options import add_weight, options_config, set_options
+from zoo_keras.layers.quantized import LargeWeight, Quantizable, in_float32
+from zoo_keras.primitives.int8 import pack_int8
+from zoo_keras.primitives.recurrent_activations import NAMES
+from zoo_keras.primitives.recurrent_int8 import IN_INT8
+from zoo_keras.quantizers import serialize
+from zoo_keras.variables import Variable
+
+LEAST_FEATURES = 64  # inputs of a step for which an int8 product pays
+LEAST_WEIGHTS = 12288  # of a recurrent kernel: LSTM of 56 units, GRU of 64, SimpleRNN of 111
 
 WEIGHT_OPTIONS = (
     "kernel_initializer", "recurrent_initializer", "bias_initializer", "kernel_regularizer",
@@ -24,14 +36,20 @@ WEIGHT_OPTIONS = (
 )  # fmt: skip
 
 
-class RecurrentCell(Layer):
+class RecurrentCell(Quantizable):
     """The base of SimpleRNNCell, LSTMCell and GRUCell.
 
     `_gates` is the number of columns of the kernels in units, `_activations` names the options that
-    are activation functions.
+    are activation functions. Of a quantised cell whole sequences are int8 products; one step by
+    itself is computed in float32 from the int8 kernels.
     """
 
+    computes = "run_sequence"
     _gates = 1
+    kernel: Variable
+    kernel_scale: Variable
+    recurrent_kernel: Variable
+    recurrent_kernel_scale: Variable
     _activations: Sequence[str] = ("activation",)
     activation: Any
     recurrent_activation: Any
@@ -48,9 +66,11 @@ class RecurrentCell(Layer):
         seed: int | None,
         options: dict[str, Any],
         implementation: int = 2,
+        quantization_config: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.set_quantization(quantization_config)
         self.units = positive(self, "units", units)
         self.use_bias = use_bias
         set_options(self, **options)
@@ -67,15 +87,69 @@ class RecurrentCell(Layer):
 
     def _make_kernels(self, input_shape: Any) -> None:
         features, width = known_size(self, input_shape, -1), self._gates * self.units
-        self.kernel = add_weight(self, "kernel", (features, width))
-        self.recurrent_kernel = add_weight(
-            self, "recurrent_kernel", (self.units, width), option="recurrent"
-        )
+        if self.quantization_mode:
+            self.recurrent_kernel = self.int8_weight("recurrent_kernel", (self.units, width))
+        if self.quantization_mode and features >= LEAST_FEATURES:
+            self.kernel = self.int8_weight("kernel", (features, width))
+        else:
+            self.kernel = add_weight(self, "kernel", (features, width))
+        if not self.quantization_mode:
+            self.recurrent_kernel = add_weight(
+                self, "recurrent_kernel", (self.units, width), option="recurrent"
+            )
 
     def get_initial_state(self, batch_size: int | None = None) -> list[Any]:
         """Zeros (batch, units) for every state."""
         sizes = self.state_size if isinstance(self.state_size, list) else [self.state_size]
         return [ops.zeros((batch_size, n), dtype=self.compute_dtype) for n in sizes]
+
+    # ---- whole sequences -----------------------------------------------------------------------
+
+    def kernel_names(self) -> dict[str, str] | None:
+        """The activations as the recurrent kernels call them; None when they lack one."""
+        found = {option: _kernel_name(getattr(self, option)) for option in self._activations}
+        named = {option: name for option, name in found.items() if name is not None}
+        return named if len(named) == len(found) else None
+
+    def large_weight(self) -> LargeWeight:
+        """The kernel of the states, with a scale for each column."""
+        return LargeWeight("recurrent_kernel", (0,))
+
+    def large_weights(self) -> Sequence[LargeWeight]:
+        """Also that of the inputs, unless they are few and their product quicker in float32."""
+        wide = self.kernel.shape[0] >= LEAST_FEATURES
+        return (self.large_weight(), *[LargeWeight("kernel", (0,))] * wide)
+
+    def why_float(self) -> str | None:
+        """Why int8 would not be quicker than float32: measured by shape. The machine that quantises
+        is asked whether it has instructions for bytes."""
+        if self.kernel_names() is None:
+            return "stays float32, since it runs step by step"
+        if native.instruction_set() == "base":
+            return "stays float32, which is quicker without instructions for bytes"
+        few = self._gates * self.units**2 < LEAST_WEIGHTS
+        return "stays float32, which is quicker for few units" if few else None
+
+    def projected(self, x: Any, bias: Any, training: Any) -> Any:
+        """Inputs of all steps (batch, steps, features) through the kernel, in one product."""
+        if self.kernel.dtype == "int8":
+            return self.int8_product(x, self.kernel, self.kernel_scale, bias, activations.linear)
+        masks = self.input_masks(x, training)
+        if masks is not None:
+            widened = {id(m): ops.expand_dims(m, 1) for m in masks}
+            masks = [widened[id(m)] for m in masks]
+        made = gate_products(self.observed(x), self.kernel, masks, self._gates)
+        return made if bias is None else ops.add(made, bias)
+
+    def run(self, recurrence: Any, xp: Any, *rest: Any, **how: Any) -> Any:
+        """An op of whole sequences on projected inputs, the recurrent kernel, and the rest of its
+        inputs; or its int8 form."""
+        rounds = self.quantization_mode and self.rounds_inputs and self.compute_dtype == "float32"
+        if not rounds:
+            return recurrence(xp, self.in_float("recurrent_kernel"), *rest, **how)
+        panels = pack_int8(self.recurrent_kernel, parts=self._gates)
+        wstep = ops.divide(np.float32(1), in_float32(self.recurrent_kernel_scale))
+        return IN_INT8[recurrence](xp, panels, wstep, *rest, **how)
 
     # ---- dropout -------------------------------------------------------------------------------
 
@@ -119,7 +193,18 @@ class RecurrentCell(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), **cell_config(self)}
+        config = self.quantization_config
+        quantized = {} if config is None else {"quantization_config": serialize(config)}
+        return {**super().get_config(), **cell_config(self), **quantized}
+
+
+def _kernel_name(function: Any) -> str | None:
+    if not isinstance(function, FunctionType):
+        return None
+    if get_registered_name(function) == "keras2>hard_sigmoid":
+        return "hard_sigmoid_fifth"
+    name = function.__name__
+    return name if name in NAMES and function is getattr(activations, name, None) else None
 
 
 def cell_config(cell: Any) -> dict[str, Any]:

@@ -6,11 +6,9 @@ In: inputs of a step (batch, features) and states (batch, units). Out: the outpu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import FunctionType
 from typing import Any
 
-from zoo_keras import activations, initializers, ops
-from zoo_keras.configs.registration import get_registered_name
+from zoo_keras import initializers, ops
 from zoo_keras.layers.base.weight_options import add_weight
 from zoo_keras.layers.rnn_cell_base import (
     RecurrentCell,
@@ -19,7 +17,6 @@ from zoo_keras.layers.rnn_cell_base import (
 )
 from zoo_keras.primitives import gru as rnn_gru
 from zoo_keras.primitives import recurrent as rnn
-from zoo_keras.primitives.recurrent_activations import NAMES
 
 # Outputs of a sequence and the last states.
 Sequences = tuple[Any, list[Any]]
@@ -31,32 +28,6 @@ def _state(states: Any) -> Any:
 
 def _like_states(state: Any, states: Any) -> Any:
     return [state] if isinstance(states, (list, tuple)) else state
-
-
-def _kernel_names(cell: Any) -> dict[str, str] | None:
-    """The cell's activations as the recurrent kernels call them; None when they lack one."""
-    found = {option: _kernel_name(getattr(cell, option)) for option in cell._activations}
-    named = {option: name for option, name in found.items() if name is not None}
-    return named if len(named) == len(found) else None
-
-
-def _kernel_name(function: Any) -> str | None:
-    if not isinstance(function, FunctionType):
-        return None
-    if get_registered_name(function) == "keras2>hard_sigmoid":
-        return "hard_sigmoid_fifth"
-    name = function.__name__
-    return name if name in NAMES and function is getattr(activations, name, None) else None
-
-
-def _projected(cell: RecurrentCell, x: Any, bias: Any, training: Any) -> Any:
-    """Inputs of all steps (batch, steps, features) through the kernel, in one product."""
-    masks = cell.input_masks(x, training)
-    if masks is not None:
-        widened = {id(m): ops.expand_dims(m, 1) for m in masks}
-        masks = [widened[id(m)] for m in masks]
-    made = gate_products(x, cell.kernel, masks, cell._gates)
-    return made if bias is None else ops.add(made, bias)
 
 
 class SimpleRNNCell(RecurrentCell):
@@ -109,26 +80,26 @@ class SimpleRNNCell(RecurrentCell):
     def call(self, sequence: Any, states: Any, training: Any = False) -> Any:
         """One step: (output, states)."""
         before = _state(states)
-        made = ops.matmul(dropped(sequence, self.input_masks(sequence, training)), self.kernel)
+        seen = dropped(sequence, self.input_masks(sequence, training))
+        made = ops.matmul(seen, self.in_float("kernel"))
         if self.bias is not None:
             made = ops.add(made, self.bias)
         before = dropped(before, self.state_masks(before, training))
-        output = self.activation(ops.add(made, ops.matmul(before, self.recurrent_kernel)))
+        made = ops.add(made, ops.matmul(before, self.in_float("recurrent_kernel")))
+        output = self.activation(made)
         return output, _like_states(output, states)
 
     def run_sequence(
         self, x: Any, states: Sequence[Any], mask: Sequence[Any], reverse: bool, training: Any
     ) -> Sequences | None:
         """All steps in one instruction; None when only step by step is possible."""
-        names = _kernel_names(self)
+        names = self.kernel_names()
         if type(self) is not SimpleRNNCell or names is None:
             return None
         if training and self.recurrent_dropout:
             return None
-        xp = _projected(self, x, self.bias, training)
-        _, y, last = rnn.simple_rnn(
-            xp, self.recurrent_kernel, states[0], *mask, reverse=reverse, kept=(True,) * 3, **names
-        )
+        xp, how = self.projected(x, self.bias, training), {"reverse": reverse, **names}
+        _, y, last = self.run(rnn.simple_rnn, xp, states[0], *mask, kept=(True,) * 3, **how)
         return y, [last]
 
 
@@ -204,9 +175,10 @@ class LSTMCell(RecurrentCell):
     def call(self, inputs: Any, states: Any, training: Any = False) -> Any:
         """One step: (output, [h, c])."""
         h, c = states
-        z = gate_products(inputs, self.kernel, self.input_masks(inputs, training), 4)
+        masks = self.input_masks(inputs, training)
+        z = gate_products(inputs, self.in_float("kernel"), masks, 4)
         masks = self.state_masks(h, training)
-        z = ops.add(z, gate_products(h, self.recurrent_kernel, masks, 4))
+        z = ops.add(z, gate_products(h, self.in_float("recurrent_kernel"), masks, 4))
         if self.bias is not None:
             z = ops.add(z, self.bias)
         i, f, candidate, o = ops.split(z, 4, axis=1)
@@ -219,15 +191,13 @@ class LSTMCell(RecurrentCell):
         self, x: Any, states: Sequence[Any], mask: Sequence[Any], reverse: bool, training: Any
     ) -> Sequences | None:
         """All steps in one instruction; None when only step by step is possible."""
-        names = _kernel_names(self)
+        names = self.kernel_names()
         if type(self) is not LSTMCell or names is None:
             return None
         if training and self.recurrent_dropout:
             return None
-        xp = _projected(self, x, self.bias, training)
-        made = rnn.lstm(
-            xp, self.recurrent_kernel, *states, *mask, reverse=reverse, kept=(True,) * 6, **names
-        )
+        xp, how = self.projected(x, self.bias, training), {"reverse": reverse, **names}
+        made = self.run(rnn.lstm, xp, *states, *mask, kept=(True,) * 6, **how)
         return made[3], [made[4], made[5]]
 
     def get_config(self) -> dict[str, Any]:
@@ -302,11 +272,11 @@ class GRUCell(RecurrentCell):
     def call(self, inputs: Any, states: Any, training: Any = False) -> Any:
         """One step: (output, states)."""
         h, (bias, state_bias) = _state(states), self._biases()
-        x = gate_products(inputs, self.kernel, self.input_masks(inputs, training), 3)
+        x = gate_products(inputs, self.in_float("kernel"), self.input_masks(inputs, training), 3)
         x = x if bias is None else ops.add(x, bias)
         x_z, x_r, x_h = ops.split(x, 3, axis=-1)
         masks = self.state_masks(h, training)
-        kernels = ops.split(self.recurrent_kernel, 3, axis=1)
+        kernels = ops.split(self.in_float("recurrent_kernel"), 3, axis=1)
         terms = [None] * 3 if state_bias is None else ops.split(state_bias, 3)
         p_z, p_r = (self._term(dropped(h, masks, k), kernels[k], terms[k]) for k in (0, 1))
         z, r = (self.recurrent_activation(ops.add(*pair)) for pair in ((x_z, p_z), (x_r, p_r)))
@@ -328,21 +298,20 @@ class GRUCell(RecurrentCell):
         self, x: Any, states: Sequence[Any], mask: Sequence[Any], reverse: bool, training: Any
     ) -> Sequences | None:
         """All steps in one instruction; None when only step by step is possible."""
-        names = _kernel_names(self)
+        names = self.kernel_names()
         if type(self) is not GRUCell or names is None:
             return None
         if training and self.recurrent_dropout:
             return None
         bias, state_bias = self._biases()
-        xp = _projected(self, x, bias, training)
+        xp = self.projected(x, bias, training)
         how: dict[str, Any] = {"reverse": reverse, "kept": (True,) * 5, **names}
-        u = self.recurrent_kernel
         if self.reset_after:
             if state_bias is None:
                 state_bias = ops.zeros((3 * self.units,), dtype=self.compute_dtype)
-            made = rnn_gru.gru(xp, u, state_bias, states[0], *mask, **how)
+            made = self.run(rnn_gru.gru, xp, state_bias, states[0], *mask, **how)
         else:
-            made = rnn_gru.gru_reset_first(xp, u, states[0], *mask, **how)
+            made = self.run(rnn_gru.gru_reset_first, xp, states[0], *mask, **how)
         return made[3], [made[4]]
 
     def get_config(self) -> dict[str, Any]:

@@ -146,11 +146,12 @@ class Model(Trainer, Layer):
         *,
         type_check: bool = True,
     ) -> None:
-        """Put the kernels of Dense and EinsumDense and the tables of Embedding into int8.
+        """Put kernels into int8 (of Dense, EinsumDense, convolutions, LSTM, GRU and SimpleRNN), and
+        the tables of Embedding.
 
         The model then predicts faster and can be saved; it cannot be trained any more. Layers
-        without an int8 form (convolutions among them, see docs/engine.md) stay as they are, with a
-        warning when they have weights.
+        without an int8 form, and those that it would slow down (see docs/engine.md), stay as they
+        are, with a warning when they have weights.
 
         Args:
             mode: "int8".
@@ -159,7 +160,7 @@ class Model(Trainer, Layer):
             sample: inputs as `predict` takes them: arrays, an RDD, or a DataFrame whose columns
                 are the inputs in their order. They fix one scale for all inputs of a layer;
                 without them each row of its inputs has its own. (Keras has no such argument.)
-            type_check: leave subclasses of the three layers alone.
+            type_check: leave subclasses of these layers alone.
 
         Raises ConfigError for a layer that is not built or is quantised already.
         Source: keras.Model.quantize.

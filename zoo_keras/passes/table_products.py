@@ -18,15 +18,16 @@ from zoo_keras.primitives.op import registry
 
 # The table may have so many times the rows of a run, and its products so many bytes.
 MOST_ROWS, MOST_BYTES = 2, 64 << 20
+_PRODUCTS, _LOOKUPS = ("dense", "dense_int8"), ("gather", "gather_int8")
 
 
 def project_tables(graph: Graph) -> Graph:
     """dense(gather(table, ids), w, b) -> gather(dense(table, w, b), ids), where it soon pays. The
-    table may be of int8, with a scale for each row."""
+    table, and w, may be of int8, with a scale for each row or column."""
     frozen = frozen_nodes(graph)
 
     def rule(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
-        if node.op.name != "dense" or node.inputs[0].node.op.name not in ("gather", "gather_int8"):
+        if node.op.name not in _PRODUCTS or node.inputs[0].node.op.name not in _LOOKUPS:
             return None
         *table, _ = node.inputs[0].node.inputs
         known = (*table, *node.inputs[1:])
@@ -34,7 +35,7 @@ def project_tables(graph: Graph) -> Graph:
             return None
         gathered = inputs[0].node
         with scope(node.scope):
-            products = registry["dense"](_numbers(gathered), *inputs[1:], **node.attrs)
+            products = node.op(_numbers(gathered), *inputs[1:], **node.attrs)
         with scope(gathered.scope):  # whose error it is when an id is out of range
             return [registry["gather"](products, gathered.inputs[-1])]
 

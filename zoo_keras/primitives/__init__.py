@@ -32,6 +32,7 @@ from zoo_keras.primitives import (
     products,
     random,
     recurrent,
+    recurrent_int8,
     reduce,
     resampling,
     rounding,

@@ -37,7 +37,7 @@ def rounded(x: np.ndarray, scale: Any) -> np.ndarray:
     return np.clip(np.rint(x * scale), -MOST, MOST).astype(np.int8)
 
 
-def _rounded_rows(x: np.ndarray, fixed: float) -> tuple[np.ndarray, np.ndarray]:
+def rounded_rows(x: np.ndarray, fixed: float) -> tuple[np.ndarray, np.ndarray]:
     """(q, scale): the last axis in int8, and its scale as (..., 1), NaN where x is not finite."""
     x = x.astype(np.float32)
     finite = np.isfinite(x).all(-1, keepdims=True)
@@ -47,15 +47,18 @@ def _rounded_rows(x: np.ndarray, fixed: float) -> tuple[np.ndarray, np.ndarray]:
     return rounded(x, scale), np.where(finite, scale, np.float32(np.nan))
 
 
-def packed_shape(taps: int, k: int, n: int) -> tuple[int, ...]:
+def packed_shape(taps: int, k: int, n: int, parts: int = 1) -> tuple[int, ...]:
     """The shape in which `pack_int8` gives weights (taps, k, n)."""
-    return -(-n // PANEL), taps * -(-k // GROUP) * (GROUP // STEP), PANEL, STEP
+    return parts * -(-n // parts // PANEL), taps * -(-k // GROUP) * (GROUP // STEP), PANEL, STEP
 
 
-def _pack_shape(w: Spec) -> Spec:
+def _pack_shape(w: Spec, parts: int = 1) -> Spec:
     if len(w.shape) < 2 or w.dtype != "int8":
         raise ShapeError("w needs 2 dimensions or more, and to be int8.")
-    return Spec(packed_shape(math.prod(w.shape[:-2]), *w.shape[-2:]), "int8")
+    if parts < 1 or w.shape[-1] % parts:
+        raise ShapeError(f"the columns must be {parts} equal parts.")
+    *taps, k, n = w.shape
+    return Spec(packed_shape(math.prod(taps), k, n, parts), "int8")
 
 
 def _int8(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -78,16 +81,26 @@ _MATRICES = (
 @op(
     kernel=True,
     shape=_pack_shape,
+    attrs_to_c=lambda attrs, ins, outs: attributes("PACK_INT8", parts=attrs.get("parts", 1)),
     dtypes=lambda w: True,
-    samples=[Sample((), make=lambda rng, s=shape: [_int8(rng, *s)]) for shape in _MATRICES],
+    samples=[
+        *[Sample((), make=lambda rng, s=shape: [_int8(rng, *s)]) for shape in _MATRICES],
+        *[
+            Sample((), {"parts": parts}, make=lambda rng, s=shape: [_int8(rng, *s)])
+            for parts, shape in ((3, (5, 9)), (4, (70, 80)), (2, (3, 66)), (3, (2, 0)))
+        ],
+    ],
 )
-def pack_int8(w: np.ndarray) -> np.ndarray:
+def pack_int8(w: np.ndarray, *, parts: int = 1) -> np.ndarray:
     """The int8 weights of a layer in the order its kernel reads them.
 
     w is (taps, K, N) or (K, N); the result is (ceil(N / 16), taps * 16 * ceil(K / 64), 16, 4), zero
-    where there is no weight. Raises DataError for a weight of -128, which has no positive
+    where there is no weight. `parts` of the columns, all of one size, are packed one by one and
+    stand behind each other. Raises DataError for a weight of -128, which has no positive
     counterpart.
     """
+    if parts > 1:
+        return np.concatenate([pack_int8.reference(p) for p in np.split(w, parts, axis=-1)])
     if w.min(initial=0) < -MOST:
         raise DataError("int8 weights must lie within -127..127. Received: -128.")
     k, n = w.shape[-2:]
@@ -98,8 +111,11 @@ def pack_int8(w: np.ndarray) -> np.ndarray:
     return padded.reshape(steps, STEP, panels, PANEL).transpose(2, 0, 3, 1)
 
 
-def unpacked(w: np.ndarray, taps: int, k: int, n: int) -> np.ndarray:
+def unpacked(w: np.ndarray, taps: int, k: int, n: int, parts: int = 1) -> np.ndarray:
     """The weights (taps, k, n) that `pack_int8` packed."""
+    if parts > 1:
+        each = [unpacked(p, taps, k, n // parts) for p in np.split(w, parts)]
+        return np.concatenate(each, axis=-1)
     panels, steps = packed_shape(taps, k, n)[:2]
     matrix = w.transpose(1, 3, 0, 2).reshape(taps, -(-k // GROUP) * GROUP, panels * PANEL)
     return matrix[:, :k, :n]
@@ -183,7 +199,7 @@ def dense_int8(
     each row when that is 0. w comes from `pack_int8`; scale and b are (units,). A row with a NaN or
     an infinity gives NaN. The result is (..., units).
     """
-    q, row_scale = _rounded_rows(x, input_scale)
+    q, row_scale = rounded_rows(x, input_scale)
     sums = q.astype(np.float64) @ unpacked(w, 1, q.shape[-1], units)[0].astype(np.float64)
     return activate(sums.astype(np.float32) / (row_scale * scale) + b, activation)
 

@@ -9,7 +9,8 @@ in time runs first; outputs stay at their own place in time.
 `recurrent_activations`. Every forward op has an attribute `kept`, one flag for each output: an
 output that is not kept has no elements. `passes.unread` clears the flags of what nobody reads.
 With `rounds` the products of states (backward, of gradients) with the recurrent matrix round both
-to bfloat16 and sum in float32, in tile registers; `passes.tile_recurrent` decides that.
+to bfloat16 and sum in float32, in tile registers; `passes.tile_recurrent` decides that. Those of an
+int8 matrix are in `recurrent_int8`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.native import attributes
 from zoo_keras.primitives.arrays import reshape
+from zoo_keras.primitives.int8 import rounded_rows
 from zoo_keras.primitives.op import Sample, op
 from zoo_keras.primitives.products import matmul
 from zoo_keras.primitives.recurrent_activations import NAMES, activate, code, slope
@@ -68,11 +70,15 @@ def fits(*specs: Spec) -> bool:
     return all(s.dtype in ("float32", "bool") for s in specs)
 
 
-def _numbers(attrs: dict[str, Any], mask: bool, flags: Sequence[bool]) -> list[float]:
+def kernel_numbers(
+    attrs: dict[str, Any], mask: bool, flags: Sequence[bool], rounds: int | None = None
+) -> list[float]:
+    """Attributes as C wants them; rounds: what products round to, unless the attribute says it."""
     return attributes(
         "RNN", reverse=attrs["reverse"], activation=code(attrs.get("activation", "tanh")),
         inner=code(attrs.get("recurrent_activation", "sigmoid")),
-        rounds=attrs.get("rounds", False), mask=mask, flags=tuple(flags),
+        rounds=attrs.get("rounds", False) if rounds is None else rounds, mask=mask,
+        flags=tuple(flags),
     )  # fmt: skip
 
 
@@ -80,14 +86,14 @@ def flags(count: int) -> Callable[..., list[float]]:
     """Attributes for a forward kernel: a mask is its input number `count`."""
 
     def numbers(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
-        return _numbers(attrs, len(ins) > count, attrs["kept"])
+        return kernel_numbers(attrs, len(ins) > count, attrs["kept"])
 
     return numbers
 
 
 def given_flags(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
     """Attributes for a backward kernel: which optional inputs there are, the mask first."""
-    return _numbers(attrs, attrs["given"][0], attrs["given"][1:])
+    return kernel_numbers(attrs, attrs["given"][0], attrs["given"][1:])
 
 
 def optional_inputs(values: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[bool, ...]]:
@@ -120,8 +126,11 @@ def used_rows(mask: Any, t: int) -> Any:
     return True if mask is None else mask[:, t, None]
 
 
-def product(a: np.ndarray, b: np.ndarray, rounds: bool) -> np.ndarray:
-    """a @ b; with `rounds` of the nearest bfloat16 numbers."""
+def product(a: np.ndarray, b: np.ndarray, rounds: bool | str) -> np.ndarray:
+    """a @ b; with `rounds` of the nearest bfloat16 numbers, or of a's rows in "int8"."""
+    if rounds == "int8":
+        q, scale = rounded_rows(a, 0.0)
+        return (q @ b.astype(np.float64) / scale).astype(a.dtype)
     return nearest(a) @ nearest(b) if rounds else a @ b
 
 
