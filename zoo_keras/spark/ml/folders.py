@@ -1,0 +1,143 @@
+"""Stages as folders: Spark's metadata, and beside it an ordinary `model.keras`.
+
+In: a stage and a path of any Hadoop file system. Out: the folder, or the stage that is in one.
+Nothing is pickled, and loading runs no code: the model is read in safe mode, and its own classes
+are found as `load_model` finds them (CustomObjectScope, register_keras_serializable).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pyspark.ml.util import (
+    DefaultParamsReader,
+    DefaultParamsWriter,
+    MLReadable,
+    MLReader,
+    MLWritable,
+    MLWriter,
+)
+
+from zoo_keras.errors import ClusterError, ConfigError, FileError
+from zoo_keras.saving import load_model
+from zoo_keras.spark.cluster import is_connect
+
+MODEL = "model.keras"
+_SKIPPED = ("model", "callbacks")  # Params that are no JSON
+
+
+class Foldered(MLReadable, MLWritable):
+    """A stage with a Keras model that can be saved and loaded."""
+
+    def write(self) -> MLWriter:
+        """What saves this stage: `write().overwrite().save(path)`."""
+        return FolderWriter(self)
+
+    @classmethod
+    def read(cls) -> MLReader:
+        """What loads a stage of this class."""
+        return FolderReader(cls)
+
+
+class FolderWriter(MLWriter):
+    """Saves a stage. FileError when the folder is there already and overwrite() was not called."""
+
+    def __init__(self, stage: Any) -> None:
+        super().__init__()
+        self.stage = stage
+
+    def saveImpl(self, path: str) -> None:
+        """The model first: without metadata nobody takes the folder for a stage."""
+        session, stage = _classic(self.sparkSession), self.stage
+        if stage.hasParam("callbacks") and stage.isSet(stage.callbacks):
+            raise ConfigError(
+                f"Stage {stage.uid} cannot be saved with callbacks, which are code. Received: "
+                f"{[type(c).__name__ for c in stage.getOrDefault(stage.callbacks)]}. Clear them "
+                "(stage.clear(stage.callbacks)), and use the Params patience and checkpointPath."
+            )
+        model, whole = stage.getModel(), _qualified(session, path)
+        if _exists(session, whole):
+            raise FileError(
+                f"{path}: there is a file or folder of this name. Received: save without "
+                "overwrite. Use stage.write().overwrite().save(path)."
+            )
+        model.save(os.path.join(whole, MODEL))
+        params = {p.name: v for p, v in stage._paramMap.items() if p.name not in _SKIPPED}
+        extra = {"history": getattr(stage, "history", {})}
+        DefaultParamsWriter.saveMetadata(stage, path, session.sparkContext, extra, params)
+
+
+class FolderReader(MLReader):
+    """Loads a stage. FileError for a folder of another kind, or a damaged one."""
+
+    def __init__(self, cls: type) -> None:
+        super().__init__()
+        self.cls = cls
+
+    def load(self, path: str) -> Any:
+        """The stage in a folder, with its uid, Params and model."""
+        session = _classic(self.sparkSession)
+        whole = _qualified(session, path)
+        with _reading(path):
+            metadata = DefaultParamsReader.loadMetadata(path, session.sparkContext)
+            self._check_class(path, metadata["class"])
+            stage = self.cls()
+            stage._resetUid(metadata["uid"])
+            DefaultParamsReader.getAndSetParams(stage, metadata)
+            if hasattr(stage, "history"):
+                stage.history = dict(metadata["history"])
+        stage.setModel(load_model(os.path.join(whole, MODEL)))
+        return stage
+
+    def _check_class(self, path: str, found: str) -> None:
+        wanted = f"{self.cls.__module__}.{self.cls.__name__}"
+        if found != wanted:
+            raise FileError(
+                f"{path}: the folder holds another kind of stage. Received: {found}. Load it with "
+                f"{found.rpartition('.')[2]}.load, not {self.cls.__name__}.load."
+            )
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    from pyspark.errors import AnalysisException
+
+    try:
+        yield
+    except AnalysisException as error:
+        raise FileError(
+            f"{path}: no stage is saved here. Received: {str(error).splitlines()[0]}. Check the "
+            "path; it is the folder that save was given."
+        ) from None
+    except FileError:
+        raise
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise FileError(
+            f"{path}: the metadata of the stage are damaged, or of another version. Received: "
+            f"{type(error).__name__}: {str(error)[:200]}. Save the stage again."
+        ) from None
+
+
+def _classic(session: Any) -> Any:
+    if is_connect(session):
+        raise ClusterError(
+            "Stages are saved and loaded through Hadoop, in a classic Spark session. Received: a "
+            "Spark Connect session. Save stage.getModel() as .keras, and make the stage anew."
+        )
+    return session
+
+
+def _qualified(session: Any, path: str) -> str:
+    """The path with its scheme: without one, Spark and Python mean different file systems."""
+    jvm, conf = session._jvm, session.sparkContext._jsc.hadoopConfiguration()
+    folder = jvm.org.apache.hadoop.fs.Path(path)
+    return str(folder.getFileSystem(conf).makeQualified(folder).toString())
+
+
+def _exists(session: Any, path: str) -> bool:
+    conf = session.sparkContext._jsc.hadoopConfiguration()
+    folder = session._jvm.org.apache.hadoop.fs.Path(path)
+    return bool(folder.getFileSystem(conf).exists(folder))
