@@ -47,10 +47,10 @@ from zoo_keras.spark.ml.params import (
     HasOutputs,
     HasTraining,
     at_stage,
+    given,
     set_params,
     stage_class,
 )
-
 
 _SEEDS = 1 << 31  # Spark's own may be negative
 
@@ -78,10 +78,6 @@ class KerasTrainer(
             )
         found: Model = self.getOrDefault(self.model)
         return found
-
-    def _given(self, param: Any) -> Any:
-        """A Param's value; None where it is not set."""
-        return self.getOrDefault(param) if self.isSet(param) else None
 
     def _fit(self, dataset: Any) -> Any:
         with at_stage(self):
@@ -112,7 +108,7 @@ class KerasTrainer(
 
     def _parts(self, dataset: Any) -> tuple[Any, Any]:
         """Rows to train on, and rows to validate on or None."""
-        name = self._given(self.validationIndicatorCol)
+        name = given(self, self.validationIndicatorCol)
         if not name:
             return dataset, None
         from pyspark.sql.functions import coalesce, lit, raise_error
@@ -139,24 +135,24 @@ class KerasTrainer(
             "verbose": self.getOrDefault(self.verbose),
             "callbacks": self._callbacks(),
             "validation_split": self.getOrDefault(self.validationSplit),
-            "fill_value": self._given(self.fillValue),
+            "fill_value": given(self, self.fillValue),
             "feature_cols": self.feature_cols(),
             "label_cols": self._label_cols(),
-            "weight_col": self._given(self.weightCol) or None,
+            "weight_col": given(self, self.weightCol) or None,
             "num_ranks": self.getOrDefault(self.numTrainWorkers) or None,
             "seed": self.getOrDefault(self.seed) % _SEEDS,
         }
 
     def _label_cols(self) -> Any:
-        return self._given(self.labelCols) or self.getOrDefault(self.labelCol)
+        return given(self, self.labelCols) or self.getOrDefault(self.labelCol)
 
     def _callbacks(self) -> list[Callback]:
         """Copies of the user's: fits of several threads share none of what callbacks note."""
-        found = [copy.copy(each) for each in self._given(self.callbacks) or []]
-        validates = self.getOrDefault(self.validationSplit) or self._given(
-            self.validationIndicatorCol
+        found = [copy.copy(each) for each in given(self, self.callbacks) or []]
+        validates = self.getOrDefault(self.validationSplit) or given(
+            self, self.validationIndicatorCol
         )
-        monitor = self._given(self.monitor) or ("val_loss" if validates else "loss")
+        monitor = given(self, self.monitor) or ("val_loss" if validates else "loss")
         if self.isSet(self.patience):
             patience = self.getOrDefault(self.patience)
             found.append(EarlyStopping(monitor, patience=patience, restore_best_weights=True))

@@ -30,6 +30,7 @@ from zoo_keras.spark.ml.params import (
     HasLogits,
     HasOutputs,
     at_stage,
+    given,
     keras_model,
     set_params,
     stage_class,
@@ -79,10 +80,10 @@ class KerasTransformer(Transformer, HasFeaturesCols, HasPredictionCol, HasFillVa
         self._model = keras_model(value)
         return self
 
-    def _set_all(self, given: dict[str, Any]) -> Any:
-        if (model := given.pop("model", None)) is not None:
+    def _set_all(self, params: dict[str, Any]) -> Any:
+        if (model := params.pop("model", None)) is not None:
             self.setModel(model)
-        return set_params(self, given)
+        return set_params(self, params)
 
     def _transform(self, dataset: Any) -> Any:
         with at_stage(self):
@@ -92,8 +93,7 @@ class KerasTransformer(Transformer, HasFeaturesCols, HasPredictionCol, HasFillVa
             scored = predict_on_spark(
                 self.model, dataset, batch_size=self.getOrDefault(self.scoringBatchSize),
                 feature_cols=self.feature_cols(), output_col=hidden,
-                fill_value=self.getOrDefault(self.fillValue) if self.isSet(self.fillValue) else None,
-                stage=self.uid,
+                fill_value=given(self, self.fillValue), stage=self.uid,
             )  # fmt: skip
             return scored.select("*", *self._made(scored, hidden)).drop(*hidden)
 
@@ -199,7 +199,7 @@ class KerasClassificationModel(
     Param is "" is left out.
 
     Args:
-        model, featuresCol, featuresCols, predictionCol, fillValue, scoringBatchSize: see KerasModel.
+        model, featuresCol(s), predictionCol, fillValue, scoringBatchSize: see KerasModel.
         probabilityCol, rawPredictionCol: names of the vectors.
         thresholds: see explainParams.
         fromLogits: whether the model gives logits; unset, the loss that it is compiled with says.

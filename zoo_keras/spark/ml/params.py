@@ -88,7 +88,7 @@ def _fit_options(value: Any) -> dict[str, Any]:
     if unknown or not isinstance(value, dict):
         raise ConfigError(
             'Param "fitOptions" must be a dict of further arguments of Model.fit. Received: '
-            f"{unknown!r}. Known ones are {', '.join(FIT_OPTIONS)}; others have Params of their own."
+            f"{unknown!r}. Known ones are {', '.join(FIT_OPTIONS)}; others have Params."
         )
     options = dict(value)
     if isinstance(weights := options.get("class_weight"), dict):  # JSON has no other keys than text
@@ -195,8 +195,8 @@ class HasTraining(Params):
     )
     patience = _param(
         "patience",
-        "epochs without a better value of `monitor` after which training stops, with the weights of "
-        "the best epoch. Unset: all epochs.",
+        "epochs without a better value of `monitor` after which training stops, with the weights "
+        "of the best epoch. Unset: all epochs.",
         TypeConverters.toInt,
     )
     monitor = _param(
@@ -261,6 +261,11 @@ def _setter(param: Any) -> Any:
 
     put.__name__, put.__doc__ = f"set{_title(param.name)}", f"Sets {param.name}: {param.doc}"
     return put
+
+
+def given(stage: Any, param: Any) -> Any:
+    """A Param's value; None where it is not set."""
+    return stage.getOrDefault(param) if stage.isSet(param) else None
 
 
 def set_params(stage: Any, given: dict[str, Any]) -> Any:

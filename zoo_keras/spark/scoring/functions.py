@@ -40,7 +40,7 @@ def udf(model: Any, name: str | None = None, *, session: Any = None, batch_size:
     of a call don't fit, or a row holds a null, the job fails with an error that names it.
 
     Args:
-        model: its Inputs must have known shapes. What is trained later does not change the function.
+        model: its Inputs must have known shapes. Later training does not change the function.
         name: by which SQL calls it in this session; None registers nothing.
         session: a SparkSession; None: the active one.
         batch_size: rows that one call of the engine takes; results do not depend on it.
@@ -141,17 +141,22 @@ def _layout(model: Any) -> Layout:
     inputs = frames.inputs_of(model, None)
     shapes = [shape for shape, _ in inputs]
     if not inputs or any(None in shape for shape in shapes):
+        found = f"Inputs of shapes {shapes}" if inputs else "a model without Inputs"
         raise ConfigError(
             "udf needs a model whose Inputs have known shapes, for SQL shows no rows before it "
-            f"runs. Received: {f'Inputs of shapes {shapes}' if inputs else 'a model without Inputs'} "
-            "(without the batch axis). Give them whole shapes, or use predict on a DataFrame."
+            f"runs. Received: {found} (without the batch axis). Give them whole shapes, or use "
+            "predict on a DataFrame."
         )
     leaves = tuple(
-        Leaf(f"Input {i + 1}", shape, dtype if dtype == "string" else narrow(np.dtype(dtype)))
+        Leaf(f"Input {i + 1}", tuple(d or 0 for d in shape), _dtype(dtype))
         for i, (shape, dtype) in enumerate(inputs)
     )
     nested = 0 if len(leaves) == 1 else list(range(len(leaves)))
     return Layout(leaves, (len(leaves), 0, 0), (nested, None, None)).through(model)
+
+
+def _dtype(wanted: str) -> str:
+    return wanted if wanted == "string" else narrow(np.dtype(wanted))
 
 
 def _names(model: Any, outputs: Any) -> tuple[str, ...]:
