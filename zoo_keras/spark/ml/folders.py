@@ -8,6 +8,7 @@ are found as `load_model` finds them (CustomObjectScope, register_keras_serializ
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -49,25 +50,53 @@ class FolderWriter(MLWriter):
         super().__init__()
         self.stage = stage
 
-    def saveImpl(self, path: str) -> None:
-        """The model first: without metadata nobody takes the folder for a stage."""
+    def save(self, path: str) -> None:
+        """The folder gets its name when it is whole; what was there before stays until then."""
         session, stage = _classic(self.sparkSession), self.stage
+        self._refuse_callbacks()
+        stage.getModel()
+        system, whole = _located(session, path)
+        if system.exists(whole) and not self.shouldOverwrite:
+            raise FileError(
+                f"{path}: there is a file or folder of this name. Received: save without "
+                "overwrite. Use stage.write().overwrite().save(path)."
+            )
+        token = uuid.uuid4().hex[:8]
+        draft, old = whole.suffix(f".{token}.part"), whole.suffix(f".{token}.old")
+        try:
+            self._write(session, str(draft.toString()))
+            _swap(system, whole, draft, old)
+        finally:
+            for leftover in (draft, old):
+                system.delete(leftover, True)
+
+    def _refuse_callbacks(self) -> None:
+        stage = self.stage
         if stage.hasParam("callbacks") and stage.isSet(stage.callbacks):
             raise ConfigError(
                 f"Stage {stage.uid} cannot be saved with callbacks, which are code. Received: "
                 f"{[type(c).__name__ for c in stage.getOrDefault(stage.callbacks)]}. Clear them "
                 "(stage.clear(stage.callbacks)), and use the Params patience and checkpointPath."
             )
-        model, whole = stage.getModel(), _qualified(session, path)
-        if _exists(session, whole):
-            raise FileError(
-                f"{path}: there is a file or folder of this name. Received: save without "
-                "overwrite. Use stage.write().overwrite().save(path)."
-            )
-        model.save(os.path.join(whole, MODEL))
+
+    def _write(self, session: Any, path: str) -> None:
+        stage = self.stage
+        stage.getModel().save(os.path.join(path, MODEL))
         params = {p.name: v for p, v in stage._paramMap.items() if p.name not in _SKIPPED}
         extra = {"history": getattr(stage, "history", {})}
         DefaultParamsWriter.saveMetadata(stage, path, session.sparkContext, extra, params)
+
+
+def _swap(system: Any, whole: Any, draft: Any, old: Any) -> None:
+    kept = system.exists(whole) and system.rename(whole, old)
+    if system.rename(draft, whole):
+        return
+    if kept:
+        system.rename(old, whole)
+    raise FileError(
+        f"{whole.toString()}: the finished folder could not be given its name. Received: a refusal "
+        "of the file system. Check that the folder above exists and may be written."
+    )
 
 
 class FolderReader(MLReader):
@@ -80,7 +109,7 @@ class FolderReader(MLReader):
     def load(self, path: str) -> Any:
         """The stage in a folder, with its uid, Params and model."""
         session = _classic(self.sparkSession)
-        whole = _qualified(session, path)
+        _, whole = _located(session, path)
         with _reading(path):
             metadata = DefaultParamsReader.loadMetadata(path, session.sparkContext)
             self._check_class(path, metadata["class"])
@@ -89,7 +118,7 @@ class FolderReader(MLReader):
             DefaultParamsReader.getAndSetParams(stage, metadata)
             if hasattr(stage, "history"):
                 stage.history = dict(metadata["history"])
-        stage.setModel(load_model(os.path.join(whole, MODEL)))
+        stage.setModel(load_model(os.path.join(str(whole.toString()), MODEL)))
         return stage
 
     def _check_class(self, path: str, found: str) -> None:
@@ -130,14 +159,10 @@ def _classic(session: Any) -> Any:
     return session
 
 
-def _qualified(session: Any, path: str) -> str:
-    """The path with its scheme: without one, Spark and Python mean different file systems."""
-    jvm, conf = session._jvm, session.sparkContext._jsc.hadoopConfiguration()
-    folder = jvm.org.apache.hadoop.fs.Path(path)
-    return str(folder.getFileSystem(conf).makeQualified(folder).toString())
-
-
-def _exists(session: Any, path: str) -> bool:
+def _located(session: Any, path: str) -> tuple[Any, Any]:
+    """Hadoop's FileSystem, and the Path with its scheme: without one, Spark and Python mean
+    different file systems."""
     conf = session.sparkContext._jsc.hadoopConfiguration()
     folder = session._jvm.org.apache.hadoop.fs.Path(path)
-    return bool(folder.getFileSystem(conf).exists(folder))
+    system = folder.getFileSystem(conf)
+    return system, system.makeQualified(folder)
