@@ -18,8 +18,8 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3)).astype(np.uint8)
 
 
 @pytest.fixture
-def spark(cluster2, sessions):
-    return sessions.get("local-cluster[2,1,1024]")
+def spark(local2, sessions):
+    return sessions.get("local[2]")
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_files_become_rows_as_spark_s_own_source_gives_them(spark, folder):
     np.testing.assert_allclose(found.toArray(), PIXELS[..., ::-1].mean(axis=(0, 1)), rtol=1e-6)
 
 
-def test_sizes_and_channels_are_made_in_the_workers(folder):
+def test_sizes_and_channels_are_made_in_the_workers(spark, folder):
     (row,) = read_images(str(folder / "b" / "smooth.jpg"), size=(16, 8)).collect()
     assert pixels_of(row).shape == (16, 8, 3)
     want = np.arange(128).reshape(16, 8).mean(axis=1)
@@ -69,7 +69,7 @@ def test_sizes_and_channels_are_made_in_the_workers(folder):
     assert (pixels_of(row)[..., 3] == 255).all() and row.image.mode == 24
 
 
-def test_files_that_are_no_images_raise_or_are_left_out(folder):
+def test_files_that_are_no_images_raise_or_are_left_out(spark, folder):
     everything = str(folder)
     with pytest.raises(PythonException, match=r"DataError: file:.*/b/bad\.jpg: not a readable"):
         read_images(everything).collect()

@@ -43,13 +43,23 @@ def spark(cluster2, sessions):
 
 @pytest.fixture
 def frame(spark):
+    return frame_of(spark)
+
+
+@pytest.fixture
+def local_frame(local2, sessions):
+    """Where a task fails once, not four times."""
+    return frame_of(sessions.get("local[2]"))
+
+
+def frame_of(session):
     """a, b, label, held (every fourth row) and weight, in two partitions."""
     rows = [
         (float(a), float(b), float(label), i % 4 == 0, 1.0 + i % 3)
         for i, ((a, b), label) in enumerate(zip(X, LABEL, strict=True))
     ]
     schema = "a double, b double, label double, held boolean, weight double"
-    return spark.createDataFrame(rows, schema).coalesce(2)
+    return session.createDataFrame(rows, schema).coalesce(2)
 
 
 def net(units=1, activation=None, loss="mse", **compiled):
@@ -167,6 +177,18 @@ def test_inputs_are_columns_of_any_kind(spark):
     found = column(KerasModel(model=model, featuresCols=cols).transform(frame), "prediction")
     want = [[2, *range(6), 0, 0, 5, 1, 2], [0, *range(6), 1, 2, 3, 3, 4]]
     np.testing.assert_array_equal(found, want)
+
+
+def test_a_stream_is_scored_by_a_stage(spark):
+    stream = spark.readStream.format("rate").load().selectExpr("CAST(value AS FLOAT) AS a")
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(2, activation="softmax")])
+    scored = KerasClassificationModel(model=model, featuresCol="a").transform(stream)
+    assert scored.isStreaming and scored.columns == [
+        "a",
+        "rawPrediction",
+        "probability",
+        "prediction",
+    ]
 
 
 # ---- fits ----------------------------------------------------------------------------------------
@@ -300,16 +322,16 @@ def test_a_fit_that_cannot_work_names_its_stage(frame, params, kind, message):
         Pipeline(stages=[stage]).fit(frame)
 
 
-def test_a_null_among_marks_of_validation_is_refused(frame):
-    marked = frame.selectExpr("*", "CASE WHEN a > -9 THEN NULL ELSE held END AS mark")
+def test_a_null_among_marks_of_validation_is_refused(local_frame):
+    marked = local_frame.selectExpr("*", "CASE WHEN a > -9 THEN NULL ELSE held END AS mark")
     stage = KerasRegressor(model=net(), featuresCols=["a", "b"], validationIndicatorCol="mark")
     with pytest.raises(Exception, match=r"Column mark: expected true or false.*Received: null"):
         stage.fit(marked)
 
 
-def test_a_bad_row_names_the_stage_that_met_it(frame):
+def test_a_bad_row_names_the_stage_that_met_it(local_frame):
     stage = KerasModel(model=net(), featuresCols=["a", "b"], predictionCol="p")
-    bad = frame.selectExpr("CASE WHEN label = 1 THEN a END AS a", "b", "label").coalesce(1)
+    bad = local_frame.selectExpr("CASE WHEN label = 1 THEN a END AS a", "b", "label").coalesce(1)
     first = int(np.argmax(LABEL == 0))
     where = f"Stage {stage.uid}: Partition 0: Row {first}: column a: expected numbers. Received: nu"
     with pytest.raises(PythonException, match=where):

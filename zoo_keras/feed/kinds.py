@@ -294,8 +294,9 @@ def _vectors(fields: dict[str, Any], place: Place) -> np.ndarray:
     flat = np.asarray(values.flatten())
     owners = np.repeat(np.arange(len(sizes)), lengths)
     dense = np.repeat(~sparse, lengths)
-    made[~sparse] = flat[dense].reshape(-1, usual)
-    made[owners[~dense], np.asarray(fields["indices"].flatten())] = flat[~dense]
+    with np.errstate(over="ignore"):  # becomes infinity, which is refused
+        made[~sparse] = flat[dense].reshape(-1, usual)
+        made[owners[~dense], np.asarray(fields["indices"].flatten())] = flat[~dense]
     return made
 
 

@@ -132,11 +132,12 @@ class FolderReader(MLReader):
 
 @contextmanager
 def _reading(path: str) -> Iterator[None]:
+    from py4j.protocol import Py4JJavaError
     from pyspark.errors import AnalysisException
 
     try:
         yield
-    except AnalysisException as error:
+    except (AnalysisException, Py4JJavaError) as error:  # the one from Spark 4 on
         raise FileError(
             f"{path}: no stage is saved here. Received: {str(error).splitlines()[0]}. Check the "
             "path; it is the folder that save was given."
