@@ -48,8 +48,8 @@ def test_files_become_rows_as_spark_s_own_source_gives_them(spark, folder):
         f"file:{folder}/a/one.png", f"file:{folder}/b/two.png"
     ]  # fmt: skip
     np.testing.assert_array_equal(pixels_of(rows[0]), PIXELS[..., ::-1])  # blue, green, red
-    own = spark.read.format("image").load(str(folder / "a")).first().image
-    assert own.asDict() == rows[0].image.asDict()
+    own = spark.read.format("image").load(str(folder / "a")).first().image.asDict()
+    assert {**own, "origin": f"file:{folder}/a/one.png"} == rows[0].image.asDict()
     model = keras.Sequential([keras.Input((6, 9, 3)), layers.GlobalAveragePooling2D()])
     stage = KerasModel(model=model, featuresCol="image")
     found = stage.transform(frame.where("image.origin LIKE '%/a/%'")).first().prediction
