@@ -255,7 +255,7 @@ def _struct(column: Any, place: Place) -> np.ndarray:
     fields = dict(zip(names, column.flatten(), strict=True))
     if set(names) == _IMAGE:
         return _images(fields, place)
-    if set(names) == _VECTOR:
+    if set(names) == _VECTOR and _is_list(fields["values"].type):
         return _vectors(fields, place)
     parts = [_read(f, place._replace(name=f"{place.name}.{n}")) for n, f in fields.items()]
     if len({p.dtype == object for p in parts}) > 1:
