@@ -89,6 +89,8 @@ def test_an_option_that_does_not_exist_is_named():
     assert make_options({"num_ranks": 2}) == FitOptions(num_ranks=2)
     with pytest.raises(ConfigError, match=r"unknown arguments. Received: \['ranks'\]"):
         make_options({"ranks": 2})
+    with pytest.raises(ConfigError, match=r"seed must be a whole number.*Received: seed=-1"):
+        make_options({"seed": -1})
 
 
 # --- the state behind the weights

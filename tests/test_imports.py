@@ -28,16 +28,18 @@ FLOORS = (
     "passes engine feed policies dtype_policies config configs quantizers variables "
     "random initializers regularizers constraints activations layers.base layers losses metrics "
     "optimizers callbacks training models saving spark spark.transport spark.data spark.fit "
-    "spark.scoring backend utils applications"
+    "spark.scoring spark.images spark.ml backend utils applications"
 ).split()
 FLOOR_OF = {name: floor for floor, name in enumerate(FLOORS)}
-# Doors up, each inside functions: fit(rdd), predict(df) and adapt(rdd), Model.save, ops on arrays.
+# Doors up, each inside functions: fit(rdd), predict(df) and adapt(rdd), Model.save, ops on arrays,
+# and the public name spark.udf.
 UPWARD = {
     ("training", "spark.fit"),
     ("training", "spark.scoring"),
     ("layers", "spark.scoring"),
     ("models", "saving"),
     ("primitives", "engine"),
+    ("spark", "spark.scoring"),
 }
 
 

@@ -361,8 +361,8 @@ def test_only_what_the_model_reads_goes_to_python(spark, table):
     made = total().predict(table, feature_cols=["a", "b"])
     text = plan(made)
     assert "MapInArrow" not in text
-    assert "ArrowEvalPython [run(a#" in text
-    assert text.count("run(") == 1
+    assert "ArrowEvalPython [predict(a#" in text
+    assert text.count("predict(") == 1
     assert [tuple(r) for r in made.collect()] == [(*r, 3.0 * r.id) for r in table.collect()]
     alone = plan(made.select("prediction"))
     assert "ReadSchema: struct<a:float,b:double>" in alone
@@ -395,7 +395,7 @@ def test_batches_both_ways_give_the_same(spark, table, monkeypatch, cols):
     frame = frame.drop("id") if cols == "f" else frame
     model = sums(spark)
     found = model.predict(frame, feature_cols=cols, output_col=names)
-    monkeypatch.setattr(scoring, "_has_scalar_arrow", lambda frame: False)
+    monkeypatch.setattr(scoring, "has_scalar_arrow", lambda frame: False)
     other = model.predict(frame, feature_cols=cols, output_col=names)
     assert "MapInArrow" in plan(other)
     assert other.columns == found.columns
@@ -404,7 +404,7 @@ def test_batches_both_ways_give_the_same(spark, table, monkeypatch, cols):
 
 
 def test_a_plain_column_is_sent_once_in_batches(spark, table, monkeypatch):
-    monkeypatch.setattr(scoring, "_has_scalar_arrow", lambda frame: False)
+    monkeypatch.setattr(scoring, "has_scalar_arrow", lambda frame: False)
     made = total().predict(table, feature_cols=["a", "b"])
     (sent,) = [line for line in plan(made).splitlines() if "MapInArrow" in line]
     assert sent.count("#") < 2 * len(table.columns) + 4  # 4 columns there, 5 back

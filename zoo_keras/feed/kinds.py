@@ -30,6 +30,7 @@ _AS_NUMBERS = {
 }  # fmt: skip
 _SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _IMAGE = {"origin", "height", "width", "nChannels", "mode", "data"}
+_VECTOR = {"type", "size", "indices", "values"}  # how Spark stores ML vectors
 
 
 def kind_of(spark: Any, name: str) -> Any:
@@ -90,11 +91,11 @@ def arrow_type(kind: Any) -> Any:
     return pa.struct([pa.field(name, arrow_type(k)) for name, k in kind[1]])
 
 
-def arrow_value(value: Any, kind: Any) -> Any:
-    """An Arrow array of one value as Spark's Python gives it."""
+def arrow_value(value: Any, kind: Any = None) -> Any:
+    """An Arrow array of one value as Spark's Python gives it; kind None: of the type it shows."""
     import pyarrow as pa
 
-    return pa.array([_plain_value(value)], arrow_type(kind))
+    return pa.array([_plain_value(value)], None if kind is None else arrow_type(kind))
 
 
 def _plain_value(value: Any) -> Any:
@@ -102,6 +103,8 @@ def _plain_value(value: Any) -> Any:
         return {k: _plain_value(v) for k, v in value.asDict().items()}
     if isinstance(value, (list, tuple)):
         return [_plain_value(v) for v in value]
+    if hasattr(value, "toArray"):  # a vector of Spark ML
+        return value.toArray().tolist()
     return bytes(value) if isinstance(value, bytearray) else value
 
 
@@ -252,6 +255,8 @@ def _struct(column: Any, place: Place) -> np.ndarray:
     fields = dict(zip(names, column.flatten(), strict=True))
     if set(names) == _IMAGE:
         return _images(fields, place)
+    if set(names) == _VECTOR and _is_list(fields["values"].type):
+        return _vectors(fields, place)
     parts = [_read(f, place._replace(name=f"{place.name}.{n}")) for n, f in fields.items()]
     if len({p.dtype == object for p in parts}) > 1:
         raise DataError(
@@ -276,6 +281,23 @@ def _images(fields: dict[str, Any], place: Place) -> np.ndarray:
                 f"{' x '.join(map(str, size))} in {len(pixels)} bytes. Resize them to one size."
             )
     return np.frombuffer(b"".join(data), np.uint8).reshape(-1, *sizes[0].tolist())
+
+
+def _vectors(fields: dict[str, Any], place: Place) -> np.ndarray:
+    """ML vectors, dense and sparse (type 0), as (rows, size) float32, as vector_to_array gives."""
+    sparse = np.asarray(fields["type"]) == 0
+    values = fields["values"]
+    lengths = np.asarray(values.value_lengths(), np.int64)
+    sizes = np.where(sparse, np.asarray(fields["size"].fill_null(0), np.int64), lengths)
+    usual = _common_length(sizes, place)
+    made = np.zeros((len(sizes), usual), np.float32)
+    flat = np.asarray(values.flatten())
+    owners = np.repeat(np.arange(len(sizes)), lengths)
+    dense = np.repeat(~sparse, lengths)
+    with np.errstate(over="ignore"):  # becomes infinity, which is refused
+        made[~sparse] = flat[dense].reshape(-1, usual)
+        made[owners[~dense], np.asarray(fields["indices"].flatten())] = flat[~dense]
+    return made
 
 
 def is_text(kind: Any) -> bool:

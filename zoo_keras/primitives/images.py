@@ -46,7 +46,7 @@ def decode_images(x, *, channels):
 
 
 def _decoded(file: Any, row: int, channels: int) -> np.ndarray:
-    image_module = _pillow()
+    image_module = pillow()
     if not isinstance(file, bytes):
         raise DataError(
             f"decode_image, row {row}: expected the bytes of a file. Received: text "
@@ -59,7 +59,7 @@ def _decoded(file: Any, row: int, channels: int) -> np.ndarray:
                     f"decode_image, row {row}: images may have {LARGEST} pixels. Received: one of "
                     f"{image.width} x {image.height}. Drop it."
                 )
-            return _pixels(image, channels)
+            return pixels_of(image, channels)
     except DataError:
         raise
     except Exception as error:  # Pillow lets errors of all its readers through
@@ -69,7 +69,8 @@ def _decoded(file: Any, row: int, channels: int) -> np.ndarray:
         ) from None
 
 
-def _pixels(image: Any, channels: int) -> np.ndarray:
+def pixels_of(image: Any, channels: int) -> np.ndarray:
+    """(height, width, channels) uint8 of a Pillow image."""
     if image.mode.startswith("I;16"):  # 16 bits of grey: the upper ones, as TensorFlow takes them
         grey = (np.asarray(image) >> 8).astype(np.uint8)
         full = np.repeat(grey[:, :, None], 3 if channels > 1 else 1, axis=2)
@@ -78,7 +79,8 @@ def _pixels(image: Any, channels: int) -> np.ndarray:
     return made.reshape(image.height, image.width, channels)
 
 
-def _pillow() -> Any:
+def pillow() -> Any:
+    """Pillow's module; UnsupportedError where it is not installed."""
     try:
         from PIL import Image
     except ImportError:

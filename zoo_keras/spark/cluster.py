@@ -109,6 +109,11 @@ def holding(sc: Any, ranks: int) -> Iterator[None]:
         _here.held = before
 
 
+def holds(sc: Any) -> bool:
+    """Whether a job of this thread holds slots now, so that a callback runs."""
+    return (getattr(_here, "held", None) or (None, 0))[0] is sc
+
+
 def check_not_inside(sc: Any, method: str, needed: int = 1) -> None:
     """Refuses a job that would wait for ever: called by a callback of a fit that holds the slots.
 

@@ -448,12 +448,13 @@ def together(rows: list[np.ndarray], leaf: Leaf) -> Any:
 
 
 @contextlib.contextmanager
-def in_partition(number: int) -> Iterator[None]:
-    """Adds the partition's number to what a DataError says."""
+def in_partition(number: int, stage: str = "") -> Iterator[None]:
+    """Adds the partition's number, and a pipeline's stage, to what a DataError says."""
+    place = f"Stage {stage}: Partition {number}" if stage else f"Partition {number}"
     try:
         yield
     except DataError as error:
-        raise DataError(f"Partition {number}: {error}") from None
+        raise DataError(f"{place}: {error}") from None
 
 
 def _counted(names: Sequence[str], counts: Iterable[int]) -> str:

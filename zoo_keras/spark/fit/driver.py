@@ -14,7 +14,7 @@ from typing import Any
 
 from zoo_keras.callbacks.callback import History
 from zoo_keras.errors import ClusterError, ConfigError
-from zoo_keras.spark import cluster
+from zoo_keras.spark import cluster, slots
 from zoo_keras.spark.data import partitions
 from zoo_keras.spark.data.frames import Held, Records, held_arrays, records_of
 from zoo_keras.spark.data.records import Layout
@@ -67,7 +67,7 @@ class SparkFit:
         if isinstance(self.validation, Records):
             tests = self.compiler.test_layout
             self.validation = self.validation.spread(self.ranks).packed(tests)
-        self.seed = next_shuffle_seed()
+        self.seed = next_shuffle_seed() if o.seed is None else o.seed
         self.bars = arguments.bars(model, None)
         self.epoch: int = self.args.initial_epoch
         self.isa: str | None = None  # of the ranks that the epochs so far ran on
@@ -204,6 +204,7 @@ class SparkFit:
     def _watch(self, plan: FitPlan, body: _Body, validation: Any) -> None:
         """One job, watched to its end."""
         with (
+            slots.taken(self.sc, self.ranks),
             BarrierJob(self.records.source, body, validation=validation, name="fit",
                        timeout=self.options.step_timeout) as job,
             cluster.holding(self.sc, job.size),

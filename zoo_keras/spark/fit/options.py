@@ -24,6 +24,7 @@ class FitOptions(NamedTuple):
         order_rows: whether rows that come out of a Spark shuffle, in whatever order they arrive,
             are ordered by their content before training shuffles them (shuffle=True), so that the
             same data give the same bits. False saves reading them once more.
+        seed: of the order of rows; default: drawn, as set_random_seed says.
         wire: dtype of gradients on the network: float32, bfloat16 or float16; default:
             bfloat16 when a layer has the policy mixed_bfloat16, else float32.
         max_restarts: how often a lost executor is survived by going back to the last epoch's end.
@@ -36,6 +37,7 @@ class FitOptions(NamedTuple):
     weight_col: str | None = None
     num_ranks: int | None = None
     order_rows: bool = True
+    seed: int | None = None
     wire: str | None = None
     max_restarts: int = 3
     step_timeout: float = 600.0
@@ -69,6 +71,8 @@ def _check_options(o: FitOptions) -> None:
             f"fit: order_rows must be a bool. Received: order_rows={o.order_rows!r}. Pass True or "
             "False."
         )
+    if o.seed is not None:
+        whole("seed", o.seed, 0)
     whole("max_restarts", o.max_restarts, 0)
     whole("data_budget", o.data_budget, 0)
     if o.wire is not None and o.wire not in WIRE_TYPES:

@@ -30,10 +30,12 @@ class Reader(NamedTuple):
     Attributes:
         groups: names of the columns of each input.
         names: of what is sent, in order: these columns, once each, or arrays of many of them.
+        stage: of a pipeline, for messages.
     """
 
     groups: tuple[tuple[str, ...], ...]
     names: tuple[str, ...]
+    stage: str = ""
 
     def outputs(self, parcel: Parcel, columns: Sequence[Any], first: int) -> list[Any]:
         """Arrow arrays of the outputs for Arrow arrays of the columns.
@@ -44,7 +46,7 @@ class Reader(NamedTuple):
         import pyarrow as pa
 
         batch = pa.RecordBatch.from_arrays(list(columns), list(self.names))
-        with in_partition(_partition()):
+        with in_partition(_partition(), self.stage):
             raw = arrow.leaves_of_batch(batch, self.groups, parcel.layout.records.leaves, first)
             inputs = parcel.layout.fed(raw)
         results = worker_for(parcel).predict(inputs)
@@ -52,51 +54,50 @@ class Reader(NamedTuple):
 
 
 def with_outputs(
-    frame: Any, chosen: Any, groups: Sequence[tuple[str, ...]], sent: Sent, names: list[str]
-) -> Any:
+    frame: Any, chosen: Any, groups: Sequence[tuple[str, ...]], sent: Sent, names: list[str],
+    stage: str = "",
+) -> Any:  # fmt: skip
     """The frame with one more column for each output.
 
     Args:
         chosen: the frame's `Chosen` columns, which `groups` name.
     """
-    kinds = [_spark_type(spec) for spec in sent.parcel.outputs]
-    if _has_scalar_arrow(frame):
+    if has_scalar_arrow(frame.sparkSession):
         columns, on_the_way = chosen.sent(groups, sent.parcel.layout.records.leaves)
-        reader = Reader(tuple(groups), tuple(on_the_way))
-        return _by_function(frame, columns, reader, sent, names, kinds)
-    reader = Reader(tuple(groups), tuple(dict.fromkeys(n for group in groups for n in group)))
-    return _by_batches(frame, chosen, reader, sent, names, kinds)
+        reader = Reader(tuple(groups), tuple(on_the_way), stage)
+        return _by_function(frame, columns, reader, sent, names)
+    sent_names = tuple(dict.fromkeys(n for group in groups for n in group))
+    reader = Reader(tuple(groups), sent_names, stage)
+    return _by_batches(frame, chosen, reader, sent, names)
 
 
 # ---- a scalar Arrow function -------------------------------------------------------------------
 
 
-def _has_scalar_arrow(frame: Any) -> bool:
-    from pyspark.util import PythonEvalType
+def has_scalar_arrow(session: Any) -> bool:
+    """Whether a session's Spark has functions of Arrow arrays that need no pandas."""
+    from pyspark.sql.pandas.functions import PythonEvalType  # its module differs in 3.5 and 4
 
-    version = tuple(int(v) for v in frame.sparkSession.version.split(".")[:2])
+    version = tuple(int(v) for v in session.version.split(".")[:2])
     return version >= (4, 1) and hasattr(PythonEvalType, "SQL_SCALAR_ARROW_ITER_UDF")
 
 
 def _by_function(
-    frame: Any, columns: list[Any], reader: Reader, sent: Sent, names: list[str], kinds: list[Any]
+    frame: Any, columns: list[Any], reader: Reader, sent: Sent, names: list[str]
 ) -> Any:
-    from pyspark.sql.types import StructField, StructType
-    from pyspark.util import PythonEvalType
-
     value, single = sent.value, len(names) == 1
 
     def run(batches: Iterator[Any]) -> Iterator[Any]:
         return failures.alone(_scored(value(), reader, batches, single))
 
-    fields = [StructField(f"_{i}", kind) for i, kind in enumerate(kinds)]
-    kind = kinds[0] if single else StructType(fields)
-    function = _function(frame, run, kind, PythonEvalType.SQL_SCALAR_ARROW_ITER_UDF)
+    fields = () if single else _numbered(len(names))
+    kind = result_type(sent.parcel.outputs, fields)
+    function = make_function(frame.sparkSession, run, kind, "SQL_SCALAR_ARROW_ITER_UDF", "predict")
     made = function(*columns)
     if single:
         return frame.select("*", made.alias(names[0]))
     whole = frame.select("*", made.alias(HIDDEN))  # evaluated once for all of its fields
-    parts = [whole[HIDDEN][f.name].alias(n) for f, n in zip(fields, names, strict=True)]
+    parts = [whole[HIDDEN][f].alias(n) for f, n in zip(fields, names, strict=True)]
     return whole.select("*", *parts).drop(HIDDEN)
 
 
@@ -106,36 +107,54 @@ def _scored(parcel: Parcel, reader: Reader, batches: Iterator[Any], single: bool
     Args:
         batches: an Arrow array each when the model reads one column, else a tuple of arrays.
     """
-    import pyarrow as pa
-
     first = 0
     for batch in batches:
         columns = batch if isinstance(batch, tuple) else (batch,)
         outputs = reader.outputs(parcel, columns, first)
         first += len(columns[0])
-        names = [f"_{i}" for i in range(len(outputs))]
-        yield outputs[0] if single else pa.StructArray.from_arrays(outputs, names)
+        yield outputs[0] if single else struct_of(outputs, _numbered(len(outputs)))
 
 
-def _function(frame: Any, body: Any, kind: Any, eval_type: int) -> Any:
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(f"_{i}" for i in range(count))
+
+
+def struct_of(outputs: Sequence[Any], fields: Sequence[str]) -> Any:
+    """Arrow arrays of several outputs as one of structs."""
+    import pyarrow as pa
+
+    return pa.StructArray.from_arrays(list(outputs), list(fields))
+
+
+def result_type(specs: Sequence[Spec], fields: Sequence[str] = ()) -> Any:
+    """The Spark type of an output, or of a struct of several with these fields."""
+    from pyspark.sql.types import StructField, StructType
+
+    kinds = [_spark_type(spec) for spec in specs]
+    if not fields:
+        return kinds[0]
+    return StructType([StructField(f, kind) for f, kind in zip(fields, kinds, strict=True)])
+
+
+def make_function(session: Any, body: Any, kind: Any, eval_type: str, name: str) -> Any:
     """A Python function of Spark; the public way of pyspark wants pandas, or type hints of
     pyarrow at import, though nothing here uses the one or has the other."""
-    if cluster.is_connect(frame):
+    from pyspark.sql.pandas.functions import PythonEvalType
+
+    if cluster.is_connect(session):
         from pyspark.sql.connect.udf import _create_udf as make
     else:
         from pyspark.sql.udf import _create_udf as make
-    return make(body, kind, eval_type)
+    return make(body, kind, getattr(PythonEvalType, eval_type), name)
 
 
 # ---- before Spark 4.1 --------------------------------------------------------------------------
 
 
-def _by_batches(
-    frame: Any, chosen: Any, reader: Reader, sent: Sent, names: list[str], kinds: list[Any]
-) -> Any:
+def _by_batches(frame: Any, chosen: Any, reader: Reader, sent: Sent, names: list[str]) -> Any:
     """The same by way of Arrow batches. On the way columns have numbers for names, so that any
     names may be taken, even one twice."""
-    from pyspark.sql.types import StructField, StructType
+    from pyspark.sql.types import StructType
 
     kept, value = list(frame.columns), sent.value
     places, extra = _places(frame, chosen, reader)
@@ -145,7 +164,7 @@ def _by_batches(
         field.__class__(number, field.dataType, field.nullable, field.metadata)
         for number, field in zip(numbers, frame.schema.fields, strict=False)
     ]
-    fields = [StructField(name, kind) for name, kind in zip(outputs, kinds, strict=True)]
+    fields = result_type(sent.parcel.outputs, outputs).fields
     keeps = [*numbers[: len(kept)], *outputs]
 
     def run(batches: Iterator[Any]) -> Iterator[Any]:
@@ -194,9 +213,8 @@ def map_in_arrow(frame: Any, function: Any, schema: Any) -> Any:
     if cluster.is_connect(frame):
         return frame.mapInArrow(function, schema)
     from pyspark.sql.dataframe import DataFrame
-    from pyspark.sql.pandas.functions import PythonEvalType  # its module differs in 3.5 and 4
 
-    made = _function(frame, function, schema, PythonEvalType.SQL_MAP_ARROW_ITER_UDF)
+    made = make_function(frame.sparkSession, function, schema, "SQL_MAP_ARROW_ITER_UDF", "predict")
     column = made(*[frame[c] for c in frame.columns])
     if frame.sparkSession.version.startswith("3."):
         result = frame._jdf.pythonMapInArrow(column._jc.expr(), False)

@@ -42,6 +42,7 @@ def predict_on_spark(
     feature_cols: Any = None,
     output_col: str | list[str] = "prediction",
     fill_value: Any = None,
+    stage: str = "",
     **local: Any,
 ) -> Any:
     """Model.predict for an RDD of inputs, or a DataFrame.
@@ -52,6 +53,7 @@ def predict_on_spark(
         output_col: name of the new column, or one for each output. An output of one number a row
             becomes a column of numbers, others arrays of numbers.
         fill_value: stands for nulls and NaN: a number or text, or a dict by column.
+        stage: what errors in rows of a DataFrame call the step of a pipeline that scores.
         local: arguments of Model.predict that make no sense here; refused unless None.
     """
     given = sorted(name for name, value in local.items() if value is not None)
@@ -66,7 +68,7 @@ def predict_on_spark(
     if not cluster.is_connect(x):
         cluster.check_not_inside(cluster.spark_context(x), "predict")
     if is_frame(x):
-        return _predict_frame(model, x, size, feature_cols, output_col, fill_value)
+        return _predict_frame(model, x, size, feature_cols, output_col, fill_value, stage)
     if feature_cols is not None:
         raise ConfigError(
             "predict: feature_cols belongs to a DataFrame. Received: an RDD. Leave it out."
@@ -167,8 +169,9 @@ def predict_records(
 
 
 def _predict_frame(
-    model: Any, frame: Any, size: int, feature_cols: Any, output_col: str | list[str], fill: Any
-) -> Any:
+    model: Any, frame: Any, size: int, feature_cols: Any, output_col: str | list[str], fill: Any,
+    stage: str,
+) -> Any:  # fmt: skip
     if feature_cols is None:
         raise ConfigError(
             "predict on a DataFrame needs feature_cols. Received: None. "
@@ -195,7 +198,7 @@ def _predict_frame(
             f"predict: the model has {outputs} outputs. Received: output_col="
             f"{output_col!r}. Give one name for each."
         )
-    return with_outputs(frame, chosen, groups, sent, names)
+    return with_outputs(frame, chosen, groups, sent, names, stage)
 
 
 def _frame_layout(
