@@ -184,6 +184,14 @@ def assert_three_parts(error):
     assert re.search(r"(?s)\S. Received: .*\S\. [A-Z]", str(error)), str(error)
 
 
+def test_files_of_callbacks_are_closed_when_a_fit_fails(local2, tmp_path):
+    log = callbacks.CSVLogger(tmp_path / "log.csv")
+    with pytest.raises(DataError, match="labels must lie"):
+        classifier().fit(local2.parallelize(changed(30, y=3), 2), verbose=0, callbacks=[log])
+    assert (tmp_path / "log.csv").exists()
+    assert log._file is None
+
+
 def test_a_wrong_row_of_validation_data_is_named(local2):
     tests = local2.parallelize([*zip(X, LABELS), (X[0], 9)], 2)
     with pytest.raises(DataError, match="Validation data, partition 1, row 20: labels must lie"):

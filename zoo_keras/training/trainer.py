@@ -13,6 +13,7 @@ import numpy as np
 from zoo_keras.callbacks.callback import History
 from zoo_keras.callbacks.callback_list import CallbackList
 from zoo_keras.errors import ConfigError, NotCompiledError, UnsupportedError
+from zoo_keras.graph import current_trace
 from zoo_keras.nest import flatten, map_structure
 from zoo_keras.training.arguments import EvaluateArguments, FitArguments, PredictArguments
 from zoo_keras.training.compiled import Compiled, free_name, values_of
@@ -30,10 +31,11 @@ from zoo_keras.training.labels import check_all
 from zoo_keras.training.loop import FitLoop
 from zoo_keras.training.programs import ModelPrograms
 from zoo_keras.training.ragged_rows import by_shape, in_order, ragged_inputs, ragged_targets
+from zoo_keras.training.steps import compiled_loss
 
 # Methods of Keras' Model that users override and that have no counterpart here.
 _KERAS_STEPS = (
-    "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics",
+    "train_step", "test_step", "predict_step", "compute_metrics",
     "make_train_function", "make_test_function", "make_predict_function",
 )  # fmt: skip
 
@@ -69,6 +71,7 @@ class Trainer(_Layer):
     _runtime: ModelPrograms | None = None
     _trained = False
     _draws = 0  # batches evaluated and predicted by programs that draw random numbers
+    _first_epoch: int | None = None  # where the fit that runs shall begin
     _turn: threading.RLock | None = None
 
     if TYPE_CHECKING:  # what Model brings
@@ -221,6 +224,37 @@ class Trainer(_Layer):
     def _has_trained(self) -> bool:
         return self._trained
 
+    @property
+    def losses(self) -> list[Any]:
+        """Losses of weights and of add_loss; while a call is traced, those it has added too."""
+        trace = current_trace()
+        return [*super().losses, *(trace.losses if trace else ())]
+
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None,
+                     sample_weight: Any = None, training: bool = True) -> Any:  # fmt: skip
+        """The loss of a batch: what compile was given, add_loss and regularizers. A subclass may
+        have another one, any tensor of shape () made of these; it is traced, like `call`.
+
+        Everything comes as in fit: one tensor, or nested as the data are. On Spark each rank is
+        given its own rows, and the loss of the global batch is the mean over all rows.
+        """
+        return compiled_loss(self, y, y_pred, sample_weight)
+
+    def _own_loss(self) -> Any:
+        """A `compute_loss` that is not the one above, or None."""
+        own = "compute_loss" in self.__dict__ or type(self).compute_loss is not Trainer.compute_loss
+        return self.compute_loss if own else None
+
+    def begin_at(self, epoch: int) -> None:
+        """Of on_train_begin: this fit begins with that epoch (counted from 0)."""
+        self._note(_first_epoch=epoch)
+
+    def begun_at(self, initial: int) -> int:
+        """The epoch to begin with, when `on_train_begin` has run."""
+        asked = self._first_epoch
+        self._note(_first_epoch=None)
+        return initial if asked is None else asked
+
     # ---- fit -----------------------------------------------------------------------------------
 
     @in_turn
@@ -257,6 +291,7 @@ class Trainer(_Layer):
         """
         self._require_compiled("fit")
         self._refuse_int8("fit")
+        self._note(_first_epoch=None)
         arguments = FitArguments(
             batch_size=batch_size, verbose=verbose, callbacks=callbacks, fill_value=fill_value,
             y=y, epochs=epochs, validation_split=validation_split, validation_data=validation_data,
@@ -326,7 +361,8 @@ class Trainer(_Layer):
         x, y = ragged_inputs(self, x, pad_value), ragged_targets(y, pad_value)
         data = make_data(x, y, sample_weight, batch_size, fill_value=fill_value)
         bars = arguments.bars(self, data.steps)
-        logs = self._evaluate(Epochs(data, steps, "steps"), bars)
+        with bars.closed_by_failure():
+            logs = self._evaluate(Epochs(data, steps, "steps"), bars)
         if not logs:
             raise ConfigError("evaluate: the data held no batch. Received: an empty source.")
         return logs if return_dict else _flat_logs(logs)
@@ -383,11 +419,21 @@ class Trainer(_Layer):
         x = ragged_inputs(self, x)
         data = by_shape(make_data(x, None, None, batch_size, fill_value=fill_value))
         bars = arguments.bars(self, data.steps)
+        with bars.closed_by_failure():
+            structure, results = self._predict(Epochs(data, steps, "steps"), bars)
+        if not results:
+            raise ConfigError("predict: the data held no batch. Received: an empty source.")
+        joined = [in_order(list(parts), data) for parts in zip(*results, strict=True)]
+        leaves = iter(joined)
+        return map_structure(lambda leaf: next(leaves), structure)
+
+    def _predict(self, data: Epochs, bars: CallbackList) -> tuple[Any, list[list[np.ndarray]]]:
+        """How the outputs nest, and those of each batch."""
         self._note(stop_predicting=False)
         bars.on_predict_begin()
         results: list[list[np.ndarray]] = []
         structure: Any = None
-        for step, batch in enumerate(Epochs(data, steps, "steps").batches()):
+        for step, batch in enumerate(data.batches()):
             bars.on_predict_batch_begin(step)
             structure = self._local().predict(self._arranged(batch))
             results.append(flatten(structure))
@@ -395,11 +441,7 @@ class Trainer(_Layer):
             if self.stop_predicting:
                 break
         bars.on_predict_end()
-        if not results:
-            raise ConfigError("predict: the data held no batch. Received: an empty source.")
-        joined = [in_order(list(parts), data) for parts in zip(*results, strict=True)]
-        leaves = iter(joined)
-        return map_structure(lambda leaf: next(leaves), structure)
+        return structure, results
 
     # ---- single batches ------------------------------------------------------------------------
 
