@@ -23,7 +23,7 @@ from zoo_keras.naming import auto_name
 from zoo_keras.ops.convert import as_dtype, as_float, axis_in, known_ints, value
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import random as random_ops
-from zoo_keras.variables import Variable
+from zoo_keras.variables import Variable, updating
 
 _MASK = 2**64 - 1
 _global: SeedGenerator | None = None
@@ -93,12 +93,13 @@ class SeedGenerator:
     def next(self, ordered: bool = True) -> np.ndarray:
         """The present state (seed, count) as an array; the count goes up by one."""
         trace = current_trace()
-        seed, count = (int(v) for v in self.state.numpy())
         # Layers called on arrays count their own calls, so those without a seed must differ in it.
         if trace is None or (trace.once and self is _global):
-            with not_tracing():
+            with not_tracing(), updating([self.state]):
+                seed, count = (int(v) for v in self.state.numpy())
                 self.state.assign(np.array([seed, count + 1]))
             return np.array([seed, count], "int64")
+        seed = int(self.state.numpy()[0])
         counts = _draws.setdefault(trace, Counter())
         counts[id(self)] += 1
         return np.array([seed, counts[id(self)] - 1], "int64")

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import threading
+import traceback
 
 import leftovers
 import numpy as np
@@ -402,6 +403,23 @@ def test_the_last_of_chained_exceptions_is_the_one_that_counts():
     found = failures.of_user(CHAINED)
     assert found.text == "mine.Oops: first\nsecond"
     assert found.place == "in two (/home/u/mine.py, line 4)"
+
+
+def failing(error):
+    yield 1
+    raise error
+
+
+@pytest.mark.parametrize("error", [DataError("row 3 is no number"), KeyError("of the user's")])
+def test_an_error_of_ours_reaches_spark_without_the_way_to_it(error):
+    items = failures.alone(failing(error))
+    assert next(items) == 1
+    with pytest.raises(type(error)) as caught:
+        next(items)
+    ours = isinstance(error, DataError)
+    places = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert ("failing" in places) is not ours
+    assert not ours or (caught.value.__suppress_context__ and caught.value.__cause__ is None)
 
 
 # ---- a callback that would wait for its own fit --------------------------------------------------

@@ -340,7 +340,7 @@ def counts_program(
         found = _trace_call(model, build, shapes, structure, False)
         counts = [
             None if loss is None else counted(loss, *each)
-            for loss, *each in zip(_compiled(model).losses.losses, *found, strict=True)
+            for loss, *each in zip(_compiled(model).losses.losses, *found[:4], strict=True)
         ]
         if all(count is None for count in counts):
             return None
