@@ -447,8 +447,8 @@ def unseeded() -> Callable[[], np.ndarray]:
 @pytest.mark.parametrize("make", [generator, dropout, unseeded])
 def test_no_draw_comes_twice(make):
     draw, drawn = make(), []
-    together(*[lambda: [drawn.append(draw().tobytes()) for _ in range(60)]] * 4)
-    assert len(set(drawn)) == 240
+    together(*[lambda: [drawn.append(draw().tobytes()) for _ in range(200)]] * 4)
+    assert len(set(drawn)) == 800
 
 
 # ---- guards ------------------------------------------------------------------------------------
