@@ -189,6 +189,7 @@ def level(parts: np.ndarray) -> bool:
 
 LOOKS = {
     "predict": lambda model, x: level(model.predict(x, verbose=0)[0]),
+    "predict_on_batch": lambda model, x: level(model.predict_on_batch(x)[0]),
     "call": lambda model, x: level(np.asarray(model(x))[0]),
     "get_weights": lambda model, x: level(model.get_weights()),
     "save_weights": lambda model, x: level(saved(model.save_weights, "m.weights.h5")),
