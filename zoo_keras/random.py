@@ -8,10 +8,13 @@ the seed, the training step and the row only. Knows no layer.
 from __future__ import annotations
 
 import math
+import os
 import random as python_random
+import threading
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,7 +26,7 @@ from zoo_keras.naming import auto_name
 from zoo_keras.ops.convert import as_dtype, as_float, axis_in, known_ints, value
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import random as random_ops
-from zoo_keras.variables import Variable, updating
+from zoo_keras.variables import Variable
 
 _MASK = 2**64 - 1
 _global: SeedGenerator | None = None
@@ -58,6 +61,26 @@ def set_random_seed(seed: int) -> None:
     python_random.seed(seed)
     np.random.seed(seed % 2**32)
     _global = None
+
+
+_turns = threading.Lock()
+
+
+def _free_turns() -> None:
+    """In a forked child: who was drawing does not live here."""
+    global _turns
+    _turns = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_free_turns)
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """One thread at a time counts a draw. Weights are drawn while their layers are locked, so
+    nothing inside waits for a layer."""
+    with _turns:
+        yield
 
 
 class SeedGenerator:
@@ -95,7 +118,7 @@ class SeedGenerator:
         trace = current_trace()
         # Layers called on arrays count their own calls, so those without a seed must differ in it.
         if trace is None or (trace.once and self is _global):
-            with not_tracing(), updating([self.state]):
+            with not_tracing(), drawing():
                 seed, count = (int(v) for v in self.state.numpy())
                 self.state.assign(np.array([seed, count + 1]))
             return np.array([seed, count], "int64")

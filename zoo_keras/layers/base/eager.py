@@ -25,6 +25,7 @@ from zoo_keras.ops.convert import value
 from zoo_keras.primitives.fed import standing_in
 from zoo_keras.primitives.op import as_tensors
 from zoo_keras.primitives.straight import settings
+from zoo_keras.random import drawing
 from zoo_keras.recent import Recent
 from zoo_keras.variables import unchanged, updating
 
@@ -89,7 +90,7 @@ def _is_text(leaf: Any) -> bool:
 
 def _next_draw(layer: Any) -> int:
     """The step that random ops of the layer's next call on arrays see."""
-    with updating(()):
+    with drawing():
         calls: int = layer.__dict__.get("_random_calls", -1) + 1
         layer.__dict__["_random_calls"] = calls
     return calls
