@@ -283,3 +283,24 @@ def test_files_are_closed_when_training_raises(tmp_path):
         fit(regression(), log, Fails())
     assert log._file is None
     assert not Fails.ended
+
+
+def data_that_fail():
+    yield X[:4], Y[:4]
+    raise KeyError("mine")
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
+def test_bars_are_closed_when_data_fail(method):
+    bar, made = callbacks.ProgbarLogger(), []
+
+    class Sees(callbacks.Callback):
+        def see(self, batch, logs=None):
+            made.append(bar._bar)
+
+        on_train_batch_end = on_test_batch_end = on_predict_batch_end = see
+
+    with pytest.raises(KeyError, match="mine"):
+        getattr(regression(), method)(data_that_fail(), verbose=1, callbacks=[bar, Sees()])
+    assert made[0] is not None and made[0].disable  # as tqdm marks a closed bar
+    assert bar._bar is None

@@ -109,6 +109,11 @@ def test_a_shape_seen_before_is_not_traced_again():
     assert counted(look) == 0
 
 
+def test_programs_and_their_bytes_have_the_limits_that_are_promised():
+    kept = keras.Sequential([keras.Input((3,)), layers.Dense(1)])._local()._programs
+    assert kept.count <= 1024 and kept.nbytes <= 512 << 20
+
+
 def test_a_model_keeps_the_programs_used_last(monkeypatch):
     monkeypatch.setattr(programs, "PROGRAMS", 4)
     model = keras.Sequential([keras.Input((None, 3)), Counting()])

@@ -189,6 +189,7 @@ def level(parts: np.ndarray) -> bool:
 
 LOOKS = {
     "predict": lambda model, x: level(model.predict(x, verbose=0)[0]),
+    "predict_on_batch": lambda model, x: level(model.predict_on_batch(x)[0]),
     "call": lambda model, x: level(np.asarray(model(x))[0]),
     "get_weights": lambda model, x: level(model.get_weights()),
     "save_weights": lambda model, x: level(saved(model.save_weights, "m.weights.h5")),
@@ -314,6 +315,141 @@ def test_thread_counts_belong_to_the_thread_that_sets_them():
 
     together(*[lambda count=count: work(count) for count in (1, 2, 3, 4)])
     assert found == {count: {count} for count in (1, 2, 3, 4)}
+
+
+# ---- layers, ops and state on arrays -------------------------------------------------------------
+
+
+def on_sequences(layer: layers.Layer, count: int = 1) -> Callable[..., np.ndarray]:
+    return lambda x: layer(*[x.reshape(-1, 4, 4)] * count)
+
+
+def looked_up() -> Callable[..., np.ndarray]:
+    layer, words = layers.StringLookup(vocabulary=list("abcdefgh")), np.array([*"abcdefghz"], "O")
+    return lambda x: layer(words[np.abs(x[:, 0] * 3).astype(int) % 9])
+
+
+def adapted() -> layers.Layer:
+    layer = layers.Normalization()
+    layer.adapt(X)
+    return layer
+
+
+KERNEL = RNG.normal(size=(3, 1, 4)).astype("float32")
+ON_ARRAYS = {
+    "Dense": lambda: layers.Dense(5, "tanh"),
+    "GRU": lambda: on_sequences(layers.GRU(6)),
+    "MultiHeadAttention": lambda: on_sequences(layers.MultiHeadAttention(2, 4), 2),
+    "StringLookup": looked_up,
+    "Normalization": adapted,
+    "ops.conv": lambda: lambda x: ops.conv(x[..., None], KERNEL),
+    "ops.softmax": lambda: ops.softmax,
+}
+
+
+@pytest.mark.parametrize("make", ON_ARRAYS.values(), ids=ON_ARRAYS)
+def test_one_layer_on_arrays_serves_many_threads(make):
+    """The first calls come all at once, too."""
+    call, found = make(), []
+
+    def serve(first: int) -> None:
+        for n in range(1, 30):
+            rows = slice(first, first + n % 9 + 1)
+            found.append((rows, np.asarray(call(X[rows]))))
+
+    together(*[partial(serve, 40 * k) for k in range(THREADS)])
+    want = np.asarray(call(X))
+    assert all(same(got, want[rows]) for rows, got in found)
+
+
+def counter() -> tuple[Callable[[], object], Callable[[], float]]:
+    variable = keras.Variable(0.0)
+    return lambda: variable.assign_add(1.0), lambda: float(variable)
+
+
+def subtraction() -> tuple[Callable[[], object], Callable[[], float]]:
+    variable = keras.Variable(0.0)
+    return lambda: variable.assign_sub(1.0), lambda: -float(variable)
+
+
+def weight() -> tuple[Callable[[], object], Callable[[], float]]:
+    """A Variable that a program runs on."""
+    model = sequential()
+    model.predict(X[:2], verbose=0)
+    bias = model.layers[1].bias
+    return lambda: bias.assign_add(np.ones(3)), lambda: float(bias.numpy()[0])
+
+
+def mean() -> tuple[Callable[[], object], Callable[[], float]]:
+    metric = keras.metrics.Mean()
+    return lambda: metric.update_state(np.ones(2)), lambda: float(metric.count) / 2
+
+
+def accuracy() -> tuple[Callable[[], object], Callable[[], float]]:
+    metric = keras.metrics.SparseCategoricalAccuracy()
+    y, scores = np.array([0]), np.eye(1, 2, dtype="float32")
+    return lambda: metric(y, scores), lambda: float(metric.total)
+
+
+def optimizer() -> tuple[Callable[[], object], Callable[[], float]]:
+    variable, made = keras.Variable(np.zeros(4)), keras.optimizers.SGD(1.0)
+    made.build([variable])
+
+    def count() -> float:
+        assert len({*variable.numpy().tolist(), -float(made.iterations)}) == 1
+        return float(made.iterations)
+
+    return lambda: made.apply([np.ones(4, "float32")]), count
+
+
+class Counter(layers.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = self.add_weight((), "zeros", trainable=False)
+
+    def call(self, x):
+        self.calls.assign_add(1.0)
+        return x
+
+
+def layer() -> tuple[Callable[[], object], Callable[[], float]]:
+    made = Counter()
+    return lambda: made(X[:2]), lambda: float(made.calls)
+
+
+def steps() -> tuple[Callable[[], object], Callable[[], float]]:
+    model = fresh(1, sequential)
+    return lambda: model.train_on_batch(X, Y), lambda: float(model.optimizer.iterations)
+
+
+CHANGES = [counter, subtraction, weight, mean, accuracy, optimizer, layer, steps]
+
+
+@pytest.mark.parametrize("make", CHANGES)
+def test_no_change_is_lost(make):
+    change, count = make()
+    together(*[lambda: [change() for _ in range(60)]] * 4)
+    assert count() == 240
+
+
+def generator() -> Callable[[], np.ndarray]:
+    return keras.random.SeedGenerator(1).next
+
+
+def dropout() -> Callable[[], np.ndarray]:
+    made, ones = layers.Dropout(0.5), np.ones(99, "float32")
+    return lambda: np.asarray(made(ones, training=True))
+
+
+def unseeded() -> Callable[[], np.ndarray]:
+    return lambda: np.asarray(keras.random.uniform((3,)))
+
+
+@pytest.mark.parametrize("make", [generator, dropout, unseeded])
+def test_no_draw_comes_twice(make):
+    draw, drawn = make(), []
+    together(*[lambda: [drawn.append(draw().tobytes()) for _ in range(200)]] * 4)
+    assert len(set(drawn)) == 800
 
 
 # ---- guards ------------------------------------------------------------------------------------

@@ -13,10 +13,14 @@ from zoo_keras.ops.namespaces import NAMES
 X = np.random.default_rng(0).random((2, 5, 7, 3)).astype("f4")
 
 
+# How many of Keras 3.15.1's names `ops` had when these were counted.
+COUNTED = {"nn": 50, "numpy": 219, "linalg": 13}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_namespace_holds_the_very_functions_of_ops(name):
     module = getattr(ops, name)
-    assert len(NAMES[name]) > 10
+    assert len(NAMES[name]) == len(set(NAMES[name])) >= COUNTED[name]
     for each in NAMES[name]:
         assert getattr(module, each) is getattr(ops, each)
 

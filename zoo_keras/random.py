@@ -8,10 +8,13 @@ the seed, the training step and the row only. Knows no layer.
 from __future__ import annotations
 
 import math
+import os
 import random as python_random
+import threading
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -60,6 +63,26 @@ def set_random_seed(seed: int) -> None:
     _global = None
 
 
+_turns = threading.Lock()
+
+
+def _free_turns() -> None:
+    """In a forked child: who was drawing does not live here."""
+    global _turns
+    _turns = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_free_turns)
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """One thread at a time counts a draw. Weights are drawn while their layers are locked, so
+    nothing inside waits for a layer."""
+    with _turns:
+        yield
+
+
 class SeedGenerator:
     """A source of seeds with a state, as keras.random.SeedGenerator.
 
@@ -93,12 +116,13 @@ class SeedGenerator:
     def next(self, ordered: bool = True) -> np.ndarray:
         """The present state (seed, count) as an array; the count goes up by one."""
         trace = current_trace()
-        seed, count = (int(v) for v in self.state.numpy())
         # Layers called on arrays count their own calls, so those without a seed must differ in it.
         if trace is None or (trace.once and self is _global):
-            with not_tracing():
+            with not_tracing(), drawing():
+                seed, count = (int(v) for v in self.state.numpy())
                 self.state.assign(np.array([seed, count + 1]))
             return np.array([seed, count], "int64")
+        seed = int(self.state.numpy()[0])
         counts = _draws.setdefault(trace, Counter())
         counts[id(self)] += 1
         return np.array([seed, counts[id(self)] - 1], "int64")

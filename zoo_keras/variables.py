@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -85,6 +86,29 @@ def unchanged(variables: Iterable[Any]) -> Iterator[None]:
 def changing(variables: Iterable[Any]) -> Iterator[None]:
     """Nobody reads these Variables before the block is done."""
     with as_one(v.guard for v in variables if v.guard is not None).writing():
+        yield
+
+
+_turns = threading.RLock()  # among those who make new values of old ones
+
+
+def _free_turns() -> None:
+    """In a forked child: whose turn it was does not live here."""
+    global _turns
+    _turns = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_free_turns)
+
+
+@contextmanager
+def updating(variables: Iterable[Any]) -> Iterator[None]:
+    """Outside of traces: nobody else changes these Variables between our reading and setting them,
+    be it a program or another block like this."""
+    if current_trace() is not None:
+        yield
+        return
+    with _turns, changing(variables):
         yield
 
 
@@ -218,11 +242,13 @@ class Variable(Operators):
 
     def assign_add(self, value: Any) -> Any:
         """Add to the values."""
-        return self.assign(self + value)
+        with updating([self]):
+            return self.assign(self + value)
 
     def assign_sub(self, value: Any) -> Any:
         """Subtract from the values."""
-        return self.assign(self - value)
+        with updating([self]):
+            return self.assign(self - value)
 
     def move_to(self, array: np.ndarray) -> None:
         """Keep the values in this array (a view of a flat vector) from now on."""

@@ -277,7 +277,9 @@ static void close_output(const bench *b, int reg, int64_t at, int64_t n) {
     uint8_t *bytes = (uint8_t *)c->p[reg] + at;
     uint16_t *shorts = (uint16_t *)c->p[reg] + at;
     if (size_of(dtype) == 4) {
-        if (b->at[reg] == (const float *)from) memcpy((float *)c->p[reg] + at, from, 4 * (size_t)n);
+        /* In a damaged program the output may lie in this very memory. */
+        if (b->at[reg] == (const float *)from)
+            memmove((float *)c->p[reg] + at, from, 4 * (size_t)n);
     } else if (dtype == ZK_U16) {
         for (int64_t i = 0; i < n; i++) shorts[i] = (uint16_t)from[i];
     } else if (dtype == ZK_BOOL) {

@@ -143,6 +143,22 @@ def adam():
     return optimizers.Adam(0.01, epsilon=1e-3)
 
 
+class OnTop(keras.Model):
+    """A loss of its own on top of what compile was given."""
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        whole = super().compute_loss(x, y, y_pred, sample_weight, training)
+        return 2.0 * whole + ops.mean(ops.square(y_pred) * x[:, :1])
+
+
+def with_own_loss():
+    keras.utils.set_random_seed(5)
+    inputs = keras.Input((6,))
+    model = OnTop(inputs, Dense(2, kernel_regularizer="l2")(inputs))
+    model.compile(optimizers.SGD(0.05), BY_WEIGHT, metrics=["mae"])
+    return model
+
+
 def skipping():
     """The first scales overflow: those steps are left out. Later ones grow."""
     inner = optimizers.SGD(0.05, momentum=0.9, use_ema=True, ema_overwrite_frequency=2)
@@ -168,6 +184,7 @@ CASES = {
     ),
     "weight decay": (decayed, (X, LABELS), {}),
     "constraints": (constrained, (X, TARGETS), {}),
+    "compute_loss": (with_own_loss, (X, TARGETS, WEIGHTS), {}),
     "average": (
         lambda: regression(
             optimizers.SGD(0.1, use_ema=True, ema_momentum=0.8, ema_overwrite_frequency=2)
@@ -529,6 +546,25 @@ def test_fit_goes_on_where_the_last_fit_ended(cluster4):
     twice.fit(GlobalBatches(data, SPLITS[2], BATCH), epochs=1, shuffle=False, verbose=0)
     fit_on(cluster4, twice, data, SPLITS[2], epochs=4, initial_epoch=3)
     assert_same_state(once, twice)
+
+
+def test_a_fit_that_broke_off_goes_on_from_its_backup(local2, tmp_path):
+    whole, broken = (classifier(adam()) for _ in range(2))
+    fit_on(local2, whole, (X, LABELS), SPLITS[2], epochs=3)
+
+    def fail(epoch, logs):
+        if epoch == 2:
+            raise KeyError("power cut")
+
+    backup = callbacks.BackupAndRestore(tmp_path / "backup")
+    failing = callbacks.LambdaCallback(on_epoch_begin=fail)
+    with pytest.raises(KeyError, match="power cut"):
+        fit_on(local2, broken, (X, LABELS), SPLITS[2], epochs=3, callbacks=[backup, failing])
+    again = classifier(adam())
+    fit_on(local2, again, (X, LABELS), SPLITS[2], epochs=3, callbacks=[backup])
+    assert again.history.epoch == [2]
+    assert_same_state(again, whole)
+    assert not (tmp_path / "backup").exists()
 
 
 def test_metrics_with_more_state_than_a_board_holds(cluster4):

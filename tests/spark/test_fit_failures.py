@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import threading
+import traceback
 
 import leftovers
 import numpy as np
@@ -182,6 +183,14 @@ def test_a_wrong_row_is_named(local2, case):
 
 def assert_three_parts(error):
     assert re.search(r"(?s)\S. Received: .*\S\. [A-Z]", str(error)), str(error)
+
+
+def test_files_of_callbacks_are_closed_when_a_fit_fails(local2, tmp_path):
+    log = callbacks.CSVLogger(tmp_path / "log.csv")
+    with pytest.raises(DataError, match="labels must lie"):
+        classifier().fit(local2.parallelize(changed(30, y=3), 2), verbose=0, callbacks=[log])
+    assert (tmp_path / "log.csv").exists()
+    assert log._file is None
 
 
 def test_a_wrong_row_of_validation_data_is_named(local2):
@@ -394,6 +403,23 @@ def test_the_last_of_chained_exceptions_is_the_one_that_counts():
     found = failures.of_user(CHAINED)
     assert found.text == "mine.Oops: first\nsecond"
     assert found.place == "in two (/home/u/mine.py, line 4)"
+
+
+def failing(error):
+    yield 1
+    raise error
+
+
+@pytest.mark.parametrize("error", [DataError("row 3 is no number"), KeyError("of the user's")])
+def test_an_error_of_ours_reaches_spark_without_the_way_to_it(error):
+    items = failures.alone(failing(error))
+    assert next(items) == 1
+    with pytest.raises(type(error)) as caught:
+        next(items)
+    ours = isinstance(error, DataError)
+    places = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert ("failing" in places) is not ours
+    assert not ours or (caught.value.__suppress_context__ and caught.value.__cause__ is None)
 
 
 # ---- a callback that would wait for its own fit --------------------------------------------------

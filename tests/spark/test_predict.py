@@ -205,7 +205,7 @@ def test_a_wrong_row_names_its_partition_and_row(spark, model):
 # ---- names ---------------------------------------------------------------------------------------
 
 NAMED = {  # name of the column, how the user may choose it
-    "Sepal.Length": ["Sepal.Length", "`Sepal.Length`"],
+    "Sepal.Length": ["Sepal.Length", "`Sepal.Length`", "sepal.LENGTH", "`sepal.LENGTH`"],
     "petal width": ["petal width", "PETAL WIDTH"],
     "a`b": ["a`b"],
     "Plain": ["plain", "PLAIN"],
@@ -228,6 +228,25 @@ def test_a_column_may_have_any_name_and_is_found_as_spark_finds_it(spark, name):
         made = total().predict(frame, feature_cols=[chosen, "other.one"], output_col="p.q")
         assert made.columns == [*frame.columns, "p.q"]
         assert [tuple(row) for row in made.collect()] == [(1.0, 2.0, "x", 3.0)]
+
+
+def test_letter_case_counts_where_spark_says_so(spark):
+    frame = spark.createDataFrame([(1.0, 2.0)], ["Sepal.Length", "b"])
+    spark.conf.set("spark.sql.caseSensitive", "true")
+    try:
+        with pytest.raises(ConfigError, match=r"has no column \['sepal.length'\]"):
+            total().predict(frame, feature_cols=["sepal.length", "b"])
+    finally:
+        spark.conf.set("spark.sql.caseSensitive", "false")
+
+
+def test_a_field_of_a_struct_goes_before_a_dotted_name_in_other_letter_case(spark):
+    frame = spark.createDataFrame(
+        [((1.0,), 9.0, 2.0)], "A struct<b:double>, `a.B` double, c double"
+    )
+    for chosen, value in (("A.b", 3.0), ("A.B", 3.0), ("a.B", 11.0)):
+        (row,) = total().predict(frame, feature_cols=[chosen, "c"]).collect()
+        assert row.prediction == value
 
 
 def test_fields_of_structs_and_columns_are_inputs(spark):

@@ -44,6 +44,14 @@ def test_dtypes_are_kept_or_made_as_narrow_as_the_engine_wants(value, dtype):
     assert next(c.dtype.name for c in read([(np.full(2, value), 0)])) == dtype
 
 
+@pytest.mark.parametrize("kind", [">f2", ">f4", ">f8", ">i2", ">i4", ">i8", ">u2"])
+def test_other_byte_orders_are_read_as_numbers(kind):
+    x = np.arange(6).reshape(3, 2)
+    found = read([(row.astype(kind), np.asarray(i).astype(kind)) for i, row in enumerate(x)])
+    assert found[0].tolist() == x.tolist()
+    assert found[1].tolist() == [0, 1, 2]
+
+
 def test_sample_weights_are_floats():
     assert read([(np.zeros(2), 1, 3), (np.zeros(2), 1, 0.5)])[2].tolist() == [3, 0.5]
 

@@ -1,5 +1,6 @@
 """zoo_keras.callbacks: the names of keras.callbacks."""
 
+from zoo_keras.callbacks.backup import BackupAndRestore
 from zoo_keras.callbacks.callback import Callback, History
 from zoo_keras.callbacks.callback_list import CallbackList
 from zoo_keras.callbacks.library import (
@@ -14,6 +15,7 @@ from zoo_keras.callbacks.library import (
 from zoo_keras.callbacks.progress import ProgbarLogger
 
 __all__ = [
+    "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "CallbackList",

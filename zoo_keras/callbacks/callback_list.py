@@ -6,7 +6,8 @@ training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from zoo_keras.callbacks.callback import Callback, History
@@ -43,10 +44,19 @@ class CallbackList:
         self.needs_batch_logs = bool(self._with("on_train_batch_end"))
 
     def close(self) -> None:
-        """Let callbacks give up files and bars when there will be no on_train_end."""
+        """Let callbacks give up files and bars."""
         for callback in self.callbacks:
             if isinstance(callback, Callback):
                 callback._close()
+
+    @contextmanager
+    def closed_by_failure(self) -> Iterator[None]:
+        """Close when the block fails, for then there will be no hook at its end."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def _with(self, hook: str) -> list[Callable[..., None]]:
         """The bound hooks of the callbacks that override it, or its older name."""

@@ -8,6 +8,7 @@ states of several ranks are added up.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +20,16 @@ from zoo_keras.configs.by_value import carries_lambdas
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import current_trace
 from zoo_keras.naming import auto_name
-from zoo_keras.variables import Variable
+from zoo_keras.variables import Variable, updating
+
+
+def _one_by_one(update_state: Any) -> Any:
+    @functools.wraps(update_state)
+    def update(self: Metric, *args: Any, **kwargs: Any) -> Any:
+        with updating(self.variables):
+            return update_state(self, *args, **kwargs)
+
+    return update
 
 
 @carries_lambdas
@@ -49,6 +59,12 @@ class Metric:
         self.__dict__["_metrics"] = []
         self.name = name or auto_name(type(self).__name__)
         self._dtype = dtypes.standardize(getattr(dtype, "compute_dtype", dtype))
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """On arrays, batches of several threads are added one after the other."""
+        super().__init_subclass__(**kwargs)
+        if "update_state" in cls.__dict__:
+            cls.update_state = _one_by_one(cls.__dict__["update_state"])  # type: ignore[method-assign]
 
     @property
     def dtype(self) -> str:
@@ -152,13 +168,13 @@ class Metric:
 
     def stateless_update_state(self, metric_variables: Sequence[Any], *args: Any, **kw: Any) -> Any:
         """The state after a batch, from the state before it; the metric itself stays as it is."""
-        with self._holding(metric_variables):
+        with updating(self.variables), self._holding(metric_variables):
             self.update_state(*args, **kw)
             return self._values()
 
     def stateless_result(self, metric_variables: Sequence[Any]) -> Any:
         """The result for a state."""
-        with self._holding(metric_variables):
+        with updating(self.variables), self._holding(metric_variables):
             return self.result()
 
     def stateless_reset_state(self) -> list[Any]:

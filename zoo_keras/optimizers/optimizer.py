@@ -23,7 +23,7 @@ from zoo_keras.naming import auto_name
 from zoo_keras.ops.convert import as_dtype
 from zoo_keras.optimizers.schedules import LearningRateSchedule
 from zoo_keras.primitives.update import optimizer_update
-from zoo_keras.variables import Variable
+from zoo_keras.variables import Variable, updating
 
 _BASE_CONFIG = (
     "weight_decay", "clipnorm", "global_clipnorm", "clipvalue", "use_ema", "ema_momentum",
@@ -298,14 +298,15 @@ class Optimizer:
                 f"{self.name}: one gradient is needed for each variable. Received: {len(grads)} "
                 f"gradients and {len(variables)} variables. Call build(variables) first."
             )
-        if not self.built:
-            with not_tracing():
-                self.build(variables)
-        self._check_known(variables)
-        grads, variables = self._with_gradient(grads, variables)
-        self.step(grads, variables)
-        self._overwrite_and_constrain(variables)
-        self.count_step()
+        with updating([*variables, *self.variables]):
+            if not self.built:
+                with not_tracing():
+                    self.build(variables)
+            self._check_known(variables)
+            grads, variables = self._with_gradient(grads, variables)
+            self.step(grads, variables)
+            self._overwrite_and_constrain(variables)
+            self.count_step()
 
     def count_step(self) -> None:
         """Note that a step has been made."""

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from zoo_keras import ops
-from zoo_keras.errors import ConfigError
 from zoo_keras.graph import current_trace
 from zoo_keras.nest import flatten
-from zoo_keras.ops.masks import mask_of
 from zoo_keras.training.compiled import Compiled, free_name, result_of
 from zoo_keras.training.data import unpack_x_y_sample_weight
 from zoo_keras.training.gradient_tape import GradientTape
-from zoo_keras.training.steps import weighted_losses
+from zoo_keras.training.steps import compiled_loss
 
 if TYPE_CHECKING:  # always mixed into a Layer
     from zoo_keras.layers.base.layer import Layer as _Layer
@@ -77,34 +74,22 @@ class DefaultSteps(_Layer):
     @default
     def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None,
                      sample_weight: Any = None, training: bool = True) -> Any:  # fmt: skip
-        """The sum of the compiled losses of a batch and of `losses`: one number.
+        """The loss of a batch: what compile was given, add_loss and regularizers. A subclass may
+        have another one, any tensor of shape () made of these; it is traced, like `call`.
 
-        Raises ConfigError when there are none.
+        Everything comes as in fit: one tensor, or nested as the data are. On Spark each rank is
+        given its own rows, and the loss of the global batch is the mean over all rows.
         """
         del x, training
-        total = self._compiled_loss(y, y_pred, sample_weight)
-        for loss in self.losses:
-            part = ops.sum(loss)
-            total = part if total is None else total + part
-        if total is None:
-            raise ConfigError(
-                f'Model "{self.name}" has no loss to compute. Received: loss=None and no add_loss. '
-                "Pass a loss to compile, or override compute_loss."
-            )
-        return total
-
-    def _compiled_loss(self, y: Any, y_pred: Any, sample_weight: Any) -> Any:
+        targets = [] if y is None else flatten(y)
         compiled = self._require_compiled("compute_loss")
-        if compiled.arguments["loss"] is None or y_pred is None:
-            return None
-        targets, preds = flatten(y), flatten(y_pred)
-        compiled.resolve(self.output_names, targets, preds)
-        losses = compiled.losses
-        weights = losses.sample_weights([] if sample_weight is None else flatten(sample_weight))
-        placed = zip(losses.targets(targets), losses.losses, strict=True)
-        given = [target for target, loss in placed if loss is not None]
-        parts = losses.parts(given, preds, weights, [mask_of(p) for p in preds])
-        return weighted_losses(compiled, parts, preds[0].shape[0])
+        compiled.resolve(self.output_names, targets, flatten(y_pred))
+        model: Any = self
+        return compiled_loss(model, y, y_pred, sample_weight)
+
+    def _own_loss(self) -> Any:
+        """A `compute_loss` that is not the one above, or None."""
+        return None if getattr(self.compute_loss, "is_default", False) else self.compute_loss
 
     def _note_loss(self, loss: Any, x: Any) -> None:
         rows = float(flatten(x)[0].shape[0])

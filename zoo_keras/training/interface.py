@@ -77,6 +77,9 @@ class TracedModel(Protocol):
     def _require_compiled(self, method: str) -> Compiled:
         """What it is compiled for; NotCompiledError names the method."""
 
+    def _own_loss(self) -> Any:
+        """A `compute_loss` of the user's own, or None."""
+
     def _all_metrics(self) -> list[Any]:
         """Trackers of losses, compiled metrics, and metrics of layers."""
 
@@ -88,6 +91,9 @@ class TrainedModel(TracedModel, Protocol):
     """What it takes to train, evaluate and predict."""
 
     stop_training: bool
+
+    def begun_at(self, initial: int) -> int:
+        """The epoch to begin with, when `on_train_begin` has run."""
 
     def _local(self) -> ModelPrograms:
         """Its State and programs in this process."""

@@ -39,17 +39,14 @@ class FitLoop:
 
     def run(self) -> History:
         """Train all epochs. When data have run out for good, the rest is left out."""
-        try:
+        with self.bars.closed_by_failure():
             return self._run(self.arguments.initial_epoch, self.arguments.epochs)
-        except BaseException:
-            self.bars.close()
-            raise
 
     def _run(self, first: int, last: int) -> History:
         model, bars, self.last = self.model, self.bars, last
         model.stop_training = False
         bars.on_train_begin()
-        logs: dict[str, Any] = {}
+        first, logs = model.begun_at(first), dict[str, Any]()
         for epoch in range(first, last):
             model._reset()
             bars.on_epoch_begin(epoch)

@@ -25,8 +25,8 @@ from zoo_keras.training.interface import TracedModel
 
 # kind of a step -> the methods of which a subclass may put its own in place
 _METHODS = {
-    "train": ("train_step", "compute_loss", "compute_metrics"),
-    "test": ("test_step", "compute_loss", "compute_metrics"),
+    "train": ("train_step", "compute_metrics"),
+    "test": ("test_step", "compute_metrics"),
     "predict": ("predict_step",),
 }
 

@@ -6,7 +6,9 @@ batch, of State, and those by which a batch is part of a global one (`engine.spa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +19,7 @@ from zoo_keras.engine.build import Builder
 from zoo_keras.engine.program import Parts, Place, Program, nbytes
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.feed.feed import Feed
-from zoo_keras.graph import Spec, Tensor, Trace, constant, input_tensor, tracing
+from zoo_keras.graph import Spec, Tensor, Trace, constant, current_trace, input_tensor, tracing
 from zoo_keras.nest import flatten, pack_as
 from zoo_keras.ops.masks import mask_of
 from zoo_keras.passes.grad import gradients
@@ -159,16 +161,19 @@ class _Traced(NamedTuple):
     preds: list[Tensor]
     weights: list[Any]
     masks: list[Any]
+    whole: tuple[Any, ...] = ()  # tensors of inputs, targets and weights, and the nested outputs
 
 
 def _trace_call(
     model: TracedModel, build: Builder, shapes: Shapes, structure: Any, training: bool
 ) -> _Traced:
     xs, ys = build.feeds(spaces.X, shapes.x), build.feeds(spaces.Y, shapes.y)
-    preds = _call(model, xs, structure[0], training)
+    outputs = _outputs(model, xs, structure[0], training)
+    preds = as_tensors(flatten(outputs))
     losses, given = _compiled(model).losses, build.feeds(spaces.W, shapes.weights)
     masks = [mask_of(p) for p in preds]
-    return _Traced(losses.targets(ys), preds, losses.sample_weights(given), masks)
+    whole = (xs, ys, given, outputs)
+    return _Traced(losses.targets(ys), preds, losses.sample_weights(given), masks, whole)
 
 
 def _compiled(model: TracedModel) -> Compiled:
@@ -186,43 +191,73 @@ def _trace_losses(
         part: how this batch counts in the global one; None when it is all of it.
     """
     found = _trace_call(model, build, shapes, structure, training)
-    compiled = _compiled(model)
-    losses = compiled.losses
-    given = [t for t, loss in zip(found.targets, losses.losses, strict=True) if loss is not None]
-    parts = losses.parts(given, found.preds, found.weights, found.masks)
-    total = _total(model, parts, shapes.x[0][0][0], trace, part)
+    compiled, rows = _compiled(model), float(shapes.x[0][0][0])
+    total = _own_loss(model, found.whole, structure, training, part)
+    if total is None:
+        total = _total(model, found, rows, trace.losses, part)
+    compiled.loss_tracker.update_state(_whole(total, part), sample_weight=rows)
     compiled.update_metrics(found.targets, found.preds, found.weights)
     return total
 
 
+_parts: ContextVar[Part | None] = ContextVar("_parts", default=None)  # while a loss is traced
+
+
+def _own_loss(
+    model: TracedModel, given: Sequence[Any], structure: Any, training: bool, part: Part | None
+) -> Tensor | None:
+    """What a user's `compute_loss` adds to the loss of the global batch; None without one."""
+    own = model._own_loss()
+    if own is None:
+        return None
+    xs, ys, weights, outputs = given
+    nests = [tuple(range(len(xs))) if isinstance(structure[0], Feed) and len(xs) > 1 else
+             structure[0], *structure[1:]]  # fmt: skip
+    x, y, weight = (pack_as(nest, group) if group else None
+                    for nest, group in zip(nests, (xs, ys, weights), strict=True))  # fmt: skip
+    known = inspect.signature(own).parameters
+    takes = "training" in known or any(p.kind is p.VAR_KEYWORD for p in known.values())
+    more = {"training": training} if takes else {}
+    before = _parts.set(part)
+    try:
+        loss = as_tensors([own(x=x, y=y, y_pred=outputs, sample_weight=weight, **more)])[0]
+    finally:
+        _parts.reset(before)
+    if loss.shape != ():
+        raise _not_one_number(loss)
+    return loss if part is None else loss * part.share
+
+
+def _not_one_number(loss: Tensor) -> ShapeError:
+    return ShapeError(
+        f"The loss must be one number for the whole batch. Received: a loss of shape {loss.shape}. "
+        "Use a reduction other than 'none'."
+    )
+
+
+def compiled_loss(model: TracedModel, y: Any, y_pred: Any, sample_weight: Any) -> Tensor:
+    """The loss of a batch by what the model is compiled for, for a `compute_loss` to build on. Of
+    a part of a global batch it is what that adds, divided by its share."""
+    trace, losses, part = current_trace(), _compiled(model).losses, _parts.get()
+    preds = as_tensors(flatten(y_pred))
+    found = _Traced(
+        losses.targets([] if y is None else as_tensors(flatten(y))), preds,
+        losses.sample_weights([] if sample_weight is None else as_tensors(flatten(sample_weight))),
+        [mask_of(p) for p in preds],
+    )  # fmt: skip
+    rows = float(preds[0].shape[0])
+    return _whole(_total(model, found, rows, trace.losses if trace else (), part), part)
+
+
 def _total(
-    model: TracedModel, parts: Sequence[Any], rows: int, trace: Trace, part: Part | None
+    model: TracedModel, found: _Traced, rows: float, more: Iterable[Any], part: Part | None
 ) -> Tensor:
-    """The weighted sum of all losses; also feeds the loss trackers."""
-    compiled = _compiled(model)
-    total = weighted_losses(compiled, parts, rows, part)
-    for loss in [*trace.losses, *model.regularization_losses()]:
-        loss = ops.sum(loss) if len(getattr(loss, "shape", ())) else loss
-        total = _plus(total, loss if part is None else loss * part.share)
-    if total is None:
-        raise ConfigError(
-            f'Model "{model.name}" has no loss to train with. Received: loss=None and no '
-            "add_loss. Pass a loss to compile."
-        )
-    compiled.loss_tracker.update_state(_whole(total, part), sample_weight=float(rows))
-    result: Tensor = as_tensors([total])[0]
-    return result
-
-
-def weighted_losses(
-    compiled: Compiled, parts: Sequence[Any], rows: int, part: Part | None = None
-) -> Any:
-    """The weighted sum of the outputs' losses, None without any; feeds the outputs' trackers.
-
-    Args:
-        parts: what CompiledLosses.parts gives.
-    """
+    """The weighted sum of all losses, of outputs and `more`; also feeds the outputs' trackers."""
     total: Any = None
+    compiled = _compiled(model)
+    losses = compiled.losses
+    given = [t for t, loss in zip(found.targets, losses.losses, strict=True) if loss is not None]
+    parts = losses.parts(given, found.preds, found.weights, found.masks)
     trackers = iter(compiled.output_trackers)
     for i, item in enumerate(parts):
         if item is None:
@@ -232,9 +267,18 @@ def weighted_losses(
         if part is not None:
             loss = added(compiled.losses.losses[i], value, count, part, i)
         if compiled.output_trackers:
-            next(trackers).update_state(_whole(loss, part), sample_weight=float(rows))
+            next(trackers).update_state(_whole(loss, part), sample_weight=rows)
         total = _plus(total, loss * weight if weight != 1.0 else loss)
-    return total
+    for loss in [*more, *model.regularization_losses()]:
+        loss = ops.sum(loss) if len(getattr(loss, "shape", ())) else loss
+        total = _plus(total, loss if part is None else loss * part.share)
+    if total is None:
+        raise ConfigError(
+            f'Model "{model.name}" has no loss to train with. Received: loss=None and no '
+            "add_loss. Pass a loss to compile."
+        )
+    result: Tensor = as_tensors([total])[0]
+    return result
 
 
 def _whole(loss: Any, part: Part | None) -> Any:
@@ -317,7 +361,7 @@ def counts_program(
         found = _trace_call(model, build, shapes, structure, False)
         counts = [
             None if loss is None else counted(loss, *each)
-            for loss, *each in zip(_compiled(model).losses.losses, *found, strict=True)
+            for loss, *each in zip(_compiled(model).losses.losses, *found[:4], strict=True)
         ]
         if all(count is None for count in counts):
             return None
@@ -347,10 +391,7 @@ def gradient_program(
         part = _part(build, model) if shared else None
         total = _trace_losses(model, build, shapes, structure, trace, True, part)
         if total.shape != ():
-            raise ShapeError(
-                f"The loss must be one number for the whole batch. Received: a loss of shape "
-                f"{total.shape}. Use a reduction other than 'none'."
-            )
+            raise _not_one_number(total)
         uses = [] if shared else _uses(model, state, trace, total)
         scaled = as_tensors([model.optimizer.scale_loss(total)])[0]
         results, places = _gradients(model.optimizer, state, trace, scaled, uses)

@@ -63,6 +63,7 @@ class Trainer(DefaultSteps):
     _trained = False
     _step_logs: dict[str, Any] | None = None  # of the last step, if the model's class defines it
     _draws = 0  # batches evaluated and predicted by programs that draw random numbers
+    _first_epoch: int | None = None  # where the fit that runs shall begin
     _turn: threading.RLock | None = None
 
     if TYPE_CHECKING:  # what Model brings
@@ -211,6 +212,16 @@ class Trainer(DefaultSteps):
     def _has_trained(self) -> bool:
         return self._trained
 
+    def begin_at(self, epoch: int) -> None:
+        """Of on_train_begin: this fit begins with that epoch (counted from 0)."""
+        self._note(_first_epoch=epoch)
+
+    def begun_at(self, initial: int) -> int:
+        """The epoch to begin with, when `on_train_begin` has run."""
+        asked = self._first_epoch
+        self._note(_first_epoch=None)
+        return initial if asked is None else asked
+
     # ---- fit -----------------------------------------------------------------------------------
 
     @in_turn
@@ -247,6 +258,7 @@ class Trainer(DefaultSteps):
         """
         self._require_compiled("fit")
         self._refuse_int8("fit")
+        self._note(_first_epoch=None)
         arguments = FitArguments(
             batch_size=batch_size, verbose=verbose, callbacks=callbacks, fill_value=fill_value,
             y=y, epochs=epochs, validation_split=validation_split, validation_data=validation_data,
@@ -320,7 +332,8 @@ class Trainer(DefaultSteps):
         x, y = ragged_inputs(self, x, pad_value), ragged_targets(y, pad_value)
         data = make_data(x, y, sample_weight, batch_size, fill_value=fill_value)
         bars = arguments.bars(self, data.steps)
-        logs = self._evaluate(Epochs(data, steps, "steps"), bars)
+        with bars.closed_by_failure():
+            logs = self._evaluate(Epochs(data, steps, "steps"), bars)
         if not logs:
             raise ConfigError("evaluate: the data held no batch. Received: an empty source.")
         return logs if return_dict else _flat_logs(logs)
@@ -379,11 +392,21 @@ class Trainer(DefaultSteps):
         x = ragged_inputs(self, x)
         data = by_shape(make_data(x, None, None, batch_size, fill_value=fill_value))
         bars = arguments.bars(self, data.steps)
+        with bars.closed_by_failure():
+            structure, results = self._predict(Epochs(data, steps, "steps"), bars)
+        if not results:
+            raise ConfigError("predict: the data held no batch. Received: an empty source.")
+        joined = [in_order(list(parts), data) for parts in zip(*results, strict=True)]
+        leaves = iter(joined)
+        return map_structure(lambda leaf: next(leaves), structure)
+
+    def _predict(self, data: Epochs, bars: CallbackList) -> tuple[Any, list[list[np.ndarray]]]:
+        """How the outputs nest, and those of each batch."""
         self._note(stop_predicting=False)
         bars.on_predict_begin()
         results: list[list[np.ndarray]] = []
         structure: Any = None
-        for step, batch in enumerate(Epochs(data, steps, "steps").batches()):
+        for step, batch in enumerate(data.batches()):
             bars.on_predict_batch_begin(step)
             structure = self._predict_batch(batch)
             results.append(flatten(structure))
@@ -391,11 +414,7 @@ class Trainer(DefaultSteps):
             if self.stop_predicting:
                 break
         bars.on_predict_end()
-        if not results:
-            raise ConfigError("predict: the data held no batch. Received: an empty source.")
-        joined = [in_order(list(parts), data) for parts in zip(*results, strict=True)]
-        leaves = iter(joined)
-        return map_structure(lambda leaf: next(leaves), structure)
+        return structure, results
 
     # ---- single batches ------------------------------------------------------------------------
 

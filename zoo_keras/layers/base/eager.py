@@ -25,8 +25,9 @@ from zoo_keras.ops.convert import value
 from zoo_keras.primitives.fed import standing_in
 from zoo_keras.primitives.op import as_tensors
 from zoo_keras.primitives.straight import settings
+from zoo_keras.random import drawing
 from zoo_keras.recent import Recent
-from zoo_keras.variables import changing, unchanged
+from zoo_keras.variables import unchanged, updating
 
 CALLS, CALL_BYTES = 16, 16 << 20  # kept ready for each layer
 
@@ -89,8 +90,9 @@ def _is_text(leaf: Any) -> bool:
 
 def _next_draw(layer: Any) -> int:
     """The step that random ops of the layer's next call on arrays see."""
-    calls: int = layer.__dict__.get("_random_calls", -1) + 1
-    layer.__dict__["_random_calls"] = calls
+    with drawing():
+        calls: int = layer.__dict__.get("_random_calls", -1) + 1
+        layer.__dict__["_random_calls"] = calls
     return calls
 
 
@@ -170,7 +172,7 @@ class _Call:
         return pack_as(self._structure, results)
 
     def _run(self, fed: Sequence[np.ndarray]) -> list[np.ndarray]:
-        with changing(self._variables) if self._updated else unchanged(self._variables):
+        with updating(self._variables) if self._updated else unchanged(self._variables):
             results = self._eager([*fed, *[v.present() for v in self._variables]])
             rest = results[self._count :]
             if self._lost:  # what `losses` shows until the next call

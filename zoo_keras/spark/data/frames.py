@@ -447,13 +447,26 @@ class Chosen:
 
     def _resolved(self, name: str) -> bool:
         if name not in self.columns:
-            written = arrow.quoted(name) if name in self.frame.columns else name
+            written = self._written(name)
             found = name in self._own or _resolves(self.frame, written)
             column = self.frame[written] if found else None
             if column is None:
                 return False
             self.columns[name] = column
         return True
+
+    def _written(self, name: str) -> str:
+        """What Spark is asked for. A name with dots stands for itself, in other letter case too,
+        unless its first part is a column of its own, which may have such a field."""
+        columns = self.frame.columns
+        if name in columns:
+            return arrow.quoted(name)
+        alike = [column for column in columns if column.lower() == name.lower()]
+        parts = name.lower().split(".")
+        if len(parts) == 1 or len(alike) != 1 or parts[0] in map(str.lower, columns):
+            return name
+        exact = self.frame.sparkSession.conf.get("spark.sql.caseSensitive", "false") == "true"
+        return name if exact else arrow.quoted(alike[0])
 
 
 def _is_column(given: Any) -> bool:

@@ -133,10 +133,14 @@ class SparkFit:
 
     def run(self) -> History:
         """All epochs."""
-        last = self.args.epochs
+        with self.bars.closed_by_failure():
+            return self._run(self.args.epochs)
+
+    def _run(self, last: int) -> History:
         self.model.stop_training = False
         self.model._note(_trained=True)
         self.bars.on_train_begin()
+        self.epoch = self.model.begun_at(self.epoch)
         self.snapshot = self.compiler.snapshot()
         restarts = 0
         while self.epoch < last and not self.model.stop_training:

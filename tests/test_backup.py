@@ -1,0 +1,128 @@
+"""BackupAndRestore: a fit that broke off goes on from its last backup, as if it had not."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import zoo_keras as keras
+from zoo_keras import callbacks, layers
+from zoo_keras.errors import ConfigError, FileError
+
+X = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
+Y = X.sum(1, keepdims=True)
+
+
+class Break(callbacks.Callback):
+    """A power cut before a step."""
+
+    def __init__(self, epoch, batch=0):
+        super().__init__()
+        self.at, self.now = (epoch, batch), 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if (self.now, batch) == self.at:
+            raise KeyError("power cut")
+
+
+def regression():
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(4, "tanh"), layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.1), "mse")
+    return model
+
+
+def fit(model, *given, **options):
+    options = {"epochs": 4, "batch_size": 4, "shuffle": False, "verbose": 0, **options}
+    return model.fit(X, Y, callbacks=list(given), **options)
+
+
+def broken(model, *given):
+    with pytest.raises(KeyError, match="power cut"):
+        fit(model, *given)
+
+
+def assert_equal_weights(a, b):
+    for one, other in zip(a.get_weights(), b.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_a_fit_that_goes_on_ends_as_one_that_never_broke(tmp_path, double):
+    whole, again = regression(), regression()
+    fit(whole)
+    backup = callbacks.BackupAndRestore(tmp_path / "b", double_checkpoint=double)
+    broken(regression(), backup, Break(2, 1))
+    assert fit(again, backup).epoch == [2, 3]
+    assert_equal_weights(whole, again)
+
+
+def test_a_backup_of_a_batch_begins_its_epoch_anew_with_its_weights(tmp_path):
+    seen = {}
+
+    class Sees(Break):
+        def on_train_batch_begin(self, batch, logs=None):
+            seen[self.now, batch] = self.model.get_weights()
+            super().on_train_batch_begin(batch, logs)
+
+    backup = callbacks.BackupAndRestore(tmp_path, save_freq=2)
+    broken(regression(), backup, Sees(1, 2))  # five steps are made, the backup has four
+    saved, again = dict(seen), Sees(9)
+    assert fit(regression(), backup, again).epoch == [1, 2, 3]
+    for a, b in zip(saved[1, 1], seen[1, 0], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_finished_fit_leaves_no_backup_unless_asked_for(tmp_path):
+    for keep in (False, True):
+        fit(regression(), callbacks.BackupAndRestore(tmp_path / "b", delete_checkpoint=not keep))
+        assert (tmp_path / "b").exists() == keep
+    kept = callbacks.BackupAndRestore(tmp_path / "b")
+    assert fit(regression(), kept, epochs=6).epoch == [4, 5]
+
+
+def test_where_a_fit_began_does_not_bind_the_next_one(tmp_path):
+    model, backup = regression(), callbacks.BackupAndRestore(tmp_path)
+    broken(model, backup, Break(2))
+    fit(model, backup)
+    assert fit(model).epoch == [0, 1, 2, 3]
+
+
+def test_a_spoilt_backup_gives_way_to_the_one_before_it(tmp_path):
+    backup = callbacks.BackupAndRestore(tmp_path, double_checkpoint=True)
+    broken(regression(), backup, Break(3))
+    (tmp_path / "latest.weights.h5").write_bytes(b"cut short")
+    assert fit(regression(), backup).epoch == [2, 3]
+    once = callbacks.BackupAndRestore(tmp_path)
+    broken(regression(), once, Break(3))
+    (tmp_path / "latest.weights.h5").write_bytes(b"cut short")
+    with pytest.raises(FileError, match=r"latest\.weights\.h5"):
+        fit(regression(), once)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "{", '{"epoch": -1}', '{"epoch": "2"}'])
+def test_a_backup_that_names_no_epoch_is_refused(tmp_path, text):
+    backup = callbacks.BackupAndRestore(tmp_path)
+    broken(regression(), backup, Break(1))
+    assert json.loads((tmp_path / "training_metadata.json").read_text())["epoch"] == 1
+    (tmp_path / "training_metadata.json").write_text(text)
+    with pytest.raises(FileError, match="does not say in which epoch"):
+        fit(regression(), backup)
+
+
+def test_wrong_arguments_and_models_without_weights_are_refused(tmp_path):
+    for given in ({"backup_dir": ""}, {"backup_dir": "hdfs://a/b"}):
+        with pytest.raises(ConfigError, match="backup_dir must be a folder"):
+            callbacks.BackupAndRestore(**given)
+    for freq in (0, "batch", True, 1.5):
+        with pytest.raises(ConfigError, match="save_freq must be"):
+            callbacks.BackupAndRestore(tmp_path, save_freq=freq)
+    model = keras.Sequential([layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(ConfigError, match="must have its weights before fit"):
+        model.fit(iter([(X, Y)]), callbacks=[callbacks.BackupAndRestore(tmp_path)], verbose=0)

@@ -1,0 +1,137 @@
+"""BackupAndRestore: a fit that broke off goes on from its last backup.
+
+In: a folder of the driver. Out: after a break the weights, the optimizer's state and the epoch to
+begin with. Knows neither files of models nor the training loop.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import Any
+
+from zoo_keras.callbacks.callback import Callback, Logs
+from zoo_keras.errors import ConfigError, FileError
+
+
+class BackupAndRestore(Callback):
+    """Keep a backup of the training state, and begin the next fit with it.
+
+    The folder holds `latest.weights.h5` and `training_metadata.json`, as Keras has them. A fit that
+    was broken off in the middle of an epoch begins that epoch anew, with the weights of the backup.
+
+    Args:
+        backup_dir: a folder on the driver, for this fit alone.
+        save_freq: "epoch", or after how many batches.
+        double_checkpoint: keep the backup before the last one too, for when the last cannot be
+            read.
+        delete_checkpoint: remove the folder when a fit has come to its end.
+
+    Raises ConfigError for other arguments, and for a model that is not built when fit begins.
+    Source: https://keras.io/api/callbacks/backup_and_restore.
+
+    Example:
+        >>> model.fit(x, y, epochs=10, callbacks=[BackupAndRestore("backup")])
+    """
+
+    def __init__(
+        self,
+        backup_dir: Any,
+        save_freq: str | int = "epoch",
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
+    ) -> None:
+        super().__init__()
+        self.backup_dir = os.fspath(backup_dir)
+        if not self.backup_dir or "://" in self.backup_dir:
+            raise ConfigError(
+                "BackupAndRestore: backup_dir must be a folder of this machine. Received: "
+                f"{self.backup_dir!r}. On other file systems use ModelCheckpoint."
+            )
+        whole = isinstance(save_freq, int) and not isinstance(save_freq, bool) and save_freq > 0
+        if save_freq != "epoch" and not whole:
+            raise ConfigError(
+                "BackupAndRestore: save_freq must be 'epoch' or a number of batches. "
+                f"Received: {save_freq!r}."
+            )
+        self.save_freq, self.double_checkpoint = save_freq, double_checkpoint
+        self.delete_checkpoint = delete_checkpoint
+        self._weights = os.path.join(self.backup_dir, "latest.weights.h5")
+        self._metadata = os.path.join(self.backup_dir, "training_metadata.json")
+        self._epoch = self._seen = 0
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        if not self.model.built:
+            raise ConfigError(
+                f'BackupAndRestore: model "{self.model.name}" must have its weights before fit '
+                "begins. Received: a model that is not built. Give it an Input, or call it on a "
+                "batch first."
+            )
+        try:
+            self._load()
+        except FileError:
+            if not os.path.exists(_before(self._weights)):
+                raise
+            for path in (self._weights, self._metadata):
+                os.replace(_before(path), path)
+            self._load()
+
+    def _load(self) -> None:
+        if not os.path.exists(self._metadata):
+            return
+        optimizer = self.model.optimizer
+        if not optimizer.built:
+            optimizer.build(self.model.trainable_variables)
+        self._epoch = self._epoch_of_backup()
+        self.model.load_weights(self._weights)
+        self.model.begin_at(self._epoch)
+
+    def _epoch_of_backup(self) -> int:
+        try:
+            with open(self._metadata) as file:
+                epoch = json.load(file)["epoch"]
+            if not isinstance(epoch, int) or epoch < 0:
+                raise ValueError(f"epoch {epoch!r}")
+        except (ValueError, KeyError, TypeError) as error:
+            raise FileError(
+                f"{self._metadata}: this does not say in which epoch the backup was made. "
+                f"Received: {error}. Remove the folder to begin anew."
+            ) from None
+        return epoch
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._epoch = epoch
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self._epoch = epoch + 1
+        if self.save_freq == "epoch":
+            self._save()
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        if isinstance(self.save_freq, int):
+            self._seen += 1
+            if self._seen % self.save_freq == 0:
+                self._save()
+
+    def _save(self) -> None:
+        """The weights first: whoever finds an older epoch beside them makes steps twice, not
+        never."""
+        os.makedirs(self.backup_dir, exist_ok=True)
+        if self.double_checkpoint and os.path.exists(self._metadata):
+            for path in (self._weights, self._metadata):
+                shutil.copyfile(path, _before(path))
+        self.model.save_weights(self._weights, overwrite=True)
+        draft = self._metadata + ".part"
+        with open(draft, "w") as file:
+            json.dump({"epoch": self._epoch, "batch": self._seen}, file)
+        os.replace(draft, self._metadata)
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        if self.delete_checkpoint:
+            shutil.rmtree(self.backup_dir, ignore_errors=True)
+
+
+def _before(path: str) -> str:
+    """Where the backup before the last one is."""
+    return f"{path}.bkp"
