@@ -453,6 +453,15 @@ def pooled(name: str, d: Draw) -> Iterator[Inputs]:
             yield [d.floats(*y.shape), x, y] if name.endswith("_grad") else [x], how
 
 
+@drawn_for("max_pool_bf16", "max_pool_grad_bf16", exact=True)
+def pooled_bits(name: str, d: Draw) -> Iterator[Inputs]:
+    for inputs, how in pooled(name.removesuffix("_bf16"), d):
+        wide = [np.rint(a * 8) + 0 for a in inputs]  # exact sums, equal cells, no -0
+        bits = [R["to_bfloat16"].reference(a) for a in wide]
+        for given in (bits, [wide[0], *bits[1:]])[: len(inputs)]:
+            yield given, how
+
+
 # ---- attention and recurrent layers --------------------------------------------------------------
 
 

@@ -175,9 +175,10 @@ def test_something_is_drawn_for_every_tile_function() -> None:
     assert found == set(native.TILES)
 
 
-# Its rows are those of gather_grad, see test_index_ops.py; the one fused with relu, above; and
-# conv_grad_kernel of rounded numbers, see test_tile_convolutions.py.
+# Its rows are those of gather_grad, see test_index_ops.py; the one fused with relu, above;
+# conv_grad_kernel of rounded numbers, see test_tile_convolutions.py; max_pool_grad of bits.
 OTHERWISE = {"gather_grad_rows", "batch_norm_relu_grad", "conv_grad_kernel_bf16"}
+OTHERWISE |= {"max_pool_grad_bf16"}
 
 
 def test_every_gradient_op_is_part_of_a_gradient_that_is_compared_with_a_slope(

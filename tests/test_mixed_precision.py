@@ -105,7 +105,7 @@ def network():
     keras.utils.set_random_seed(4)
     blocks = []
     for _ in range(5):
-        blocks += [layers.Conv2D(16, 3, padding="same"), layers.BatchNormalization(),
+        blocks += [layers.Conv2D(32, 3, padding="same"), layers.BatchNormalization(),
                    layers.ReLU()]  # fmt: skip
     model = keras.Sequential(
         [keras.Input((16, 16, 3)), *blocks, layers.MaxPooling2D(), layers.Flatten(),
@@ -134,7 +134,7 @@ def test_mixed_training_follows_float32_and_needs_less_memory(monkeypatch):
     finally:
         keras.config.set_dtype_policy("float32")
     assert narrow_bytes < 0.9 * wide_bytes
-    np.testing.assert_allclose(narrow, wide, rtol=0.03)
+    np.testing.assert_allclose(narrow, wide, rtol=0.03, atol=1e-3)
     assert narrow != wide and wide[-1] < wide[0]
 
 

@@ -1,13 +1,17 @@
 /* Maximum and average pooling of NDHWC arrays and their gradients, vectors of channels at a time.
  * Padded cells take part in nothing. Arrays with fewer spatial axes have planes and rows of length
- * 1. Gradients go image by image, so that overlapping windows add up in one order. */
+ * 1. Gradients go image by image, so that overlapping windows add up in one order. What is read,
+ * and a maximum, may be bits of bfloat16; gradients are written as float32, in which they add up.
+ */
+#include "stored.h"
 #include "vmath.h"
 
 #define TASK_FLOATS (1 << 14) /* input floats of a task, about */
 #define BLOCK 64              /* channels of a task of a gradient with few images */
 #define FEW_IMAGES 16
 
-enum { AVERAGE = 1, DEEP = 2 }; /* what a task is compiled for: else maxima, of one plane */
+/* What a task is compiled for: else maxima, of one plane, of float32. */
+enum { AVERAGE = 1, DEEP = 2, BITS = 4 };
 
 /* One spatial axis. */
 typedef struct {
@@ -17,10 +21,9 @@ typedef struct {
 typedef struct {
     pool_axis d, v, h;
     int64_t images, channels;
-    const float *g, *x, *y; /* inputs; NULL where an op has none */
-    float *to;
-    int64_t rows;   /* of output in a forward task */
-    int64_t blocks; /* of channels in a gradient */
+    stored g, x, y, to; /* inputs, where an op has them; the output */
+    int64_t rows;       /* of output in a forward task */
+    int64_t blocks;     /* of channels in a gradient */
 } pooling;
 
 /* The part of a window that lies on the input: cells [d0, d1) x [v0, v1) x [h0, h1). */
@@ -46,13 +49,15 @@ static int64_t rows_out(const pooling *p) { return p->d.out * p->v.out; }
 /* One plane: the loop over planes falls away. */
 static int is_flat(const pooling *p) { return p->d.in == 1; }
 
-/* The first n floats; touches a whole vector where that stays before `end`. */
-ZK_INLINE vf load_some(const float *p, int n, const float *end) {
-    return n == VL || p + VL <= end ? vf_load(p) : vf_load_first(p, n, (vf){0});
+/* n numbers from number `at` on; touches a whole vector where that stays before `end`. */
+ZK_INLINE vf load_some(const stored *s, int64_t at, int n, int64_t end, const int how) {
+    const int plain = !(how & BITS);
+    return n == VL || at + VL <= end ? stored_load(s, at, VL, plain) : stored_load(s, at, n, plain);
 }
-ZK_INLINE void store_some(float *p, vf v, int n, const float *end) {
-    if (n == VL || p + VL <= end) vf_store(p, v);
-    else vf_store_first(p, v, n);
+ZK_INLINE void store_some(const stored *s, int64_t at, vf v, int n, int64_t end, const int how) {
+    const int plain = !(how & BITS);
+    if (n == VL || at + VL <= end) stored_save(s, at, v, VL, plain);
+    else stored_save(s, at, v, n, plain);
 }
 ZK_INLINE vi first_lanes(int n) {
     static const int32_t number[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -65,22 +70,22 @@ static float cells_in(const pool_cells *k) {
     return (float)((k->d1 - k->d0) * (k->v1 - k->v0) * (k->h1 - k->h0));
 }
 
-/* Where the cells of an image lie, held in registers: rows of a plane, floats of a row, the end of
+/* Where the cells of an image lie, held in registers: rows of a plane, numbers of a row, the end of
  * the whole input. */
 typedef struct {
-    int64_t rows, pitch, channels;
-    const float *end;
+    stored x;
+    int64_t rows, pitch, channels, end;
 } pool_source;
 
-/* n channels (at most VL) of one window; x: channel of cell (0, 0, 0). */
-ZK_INLINE vf pool_cells_of(const pool_source *p, const float *x, const pool_cells *k, int n,
+/* n channels (at most VL) of one window; x: the number of channel of cell (0, 0, 0). */
+ZK_INLINE vf pool_cells_of(const pool_source *p, int64_t x, const pool_cells *k, int n,
                            const int how) {
     int64_t rows = how & DEEP ? p->rows : 0;
     vf s = how & AVERAGE ? (vf){0} : vf_set(-INFINITY);
     for (int64_t d = how & DEEP ? k->d0 : 0; d < (how & DEEP ? k->d1 : 1); d++)
         for (int64_t i = d * rows + k->v0; i < d * rows + k->v1; i++)
             for (int64_t j = k->h0; j < k->h1; j++) {
-                vf a = load_some(x + i * p->pitch + j * p->channels, n, p->end);
+                vf a = load_some(&p->x, x + i * p->pitch + j * p->channels, n, p->end, how);
                 if (how & AVERAGE) s += a;
                 else s = vf_maximum(a, s);
             }
@@ -89,43 +94,44 @@ ZK_INLINE vf pool_cells_of(const pool_source *p, const float *x, const pool_cell
 }
 
 /* The same; reads whole vectors unless the last of them would leave the input. */
-ZK_INLINE vf pool_window(const pool_source *p, const float *x, const pool_cells *k, int n,
+ZK_INLINE vf pool_window(const pool_source *p, int64_t x, const pool_cells *k, int n,
                          const int how) {
     int64_t row = (how & DEEP ? (k->d1 - 1) * p->rows : 0) + k->v1 - 1;
-    const float *last = x + row * p->pitch + (k->h1 - 1) * p->channels;
+    int64_t last = x + row * p->pitch + (k->h1 - 1) * p->channels;
     if (n == VL || last + VL <= p->end) return pool_cells_of(p, x, k, VL, how);
     return pool_cells_of(p, x, k, n, how);
 }
 
 /* A row of output. A short last vector spills into the next pixel, which is written after it;
  * `stop` is where the task's output ends. */
-ZK_INLINE void pool_row(const pooling *p, int64_t image, int64_t row, const float *stop,
-                        const int how) {
+ZK_INLINE void pool_row(const pooling *p, int64_t image, int64_t row, int64_t stop, const int how) {
     int64_t channels = p->channels, pitch = p->h.in * channels, size = rows_in(p) * pitch;
-    const float *x = p->x + image * size;
-    pool_source source = {p->v.in, pitch, channels, p->x + p->images * size};
-    float *y = p->to + (image * rows_out(p) + row) * p->h.out * channels;
+    int64_t x = image * size, y = (image * rows_out(p) + row) * p->h.out * channels;
+    pool_source source = {p->x, p->v.in, pitch, channels, p->images * size};
     pool_cells k;
     clip_row(p, row, &k);
     for (int64_t col = 0; col < p->h.out; col++, y += channels) {
         clip(&p->h, col, &k.h0, &k.h1);
         for (int64_t c = 0; c < channels; c += VL) {
             int n = (int)zk_min(VL, channels - c);
-            store_some(y + c, pool_window(&source, x + c, &k, n, how), n, stop);
+            store_some(&p->to, y + c, pool_window(&source, x + c, &k, n, how), n, stop, how);
         }
     }
 }
 
 ZK_INLINE void pool_rows(const pooling *p, int64_t task, const int how) {
     int64_t rows = rows_out(p), at = task * p->rows, to = zk_min(at + p->rows, p->images * rows);
-    const float *stop = p->to + to * p->h.out * p->channels;
+    int64_t stop = to * p->h.out * p->channels;
     for (; at < to; at++) pool_row(p, at / rows, at % rows, stop, how);
 }
 
 static void max_task(void *ctx, int64_t task, int thread) {
+    const pooling *p = ctx;
     (void)thread;
-    if (is_flat(ctx)) pool_rows(ctx, task, 0);
-    else pool_rows(ctx, task, DEEP);
+    if (p->x.form && is_flat(p)) pool_rows(p, task, BITS);
+    else if (p->x.form) pool_rows(p, task, DEEP | BITS);
+    else if (is_flat(p)) pool_rows(p, task, 0);
+    else pool_rows(p, task, DEEP);
 }
 static void average_task(void *ctx, int64_t task, int thread) {
     (void)thread;
@@ -138,9 +144,9 @@ static void average_task(void *ctx, int64_t task, int thread) {
 /* One image of a gradient, channels [from, to). */
 typedef struct {
     const pooling *p;
-    const float *g, *x, *y; /* of this image; x, y are not read for averages */
-    const float *g_end, *y_end;
-    float *dx;
+    int64_t places, cells; /* the first of this image in g and y, and in x */
+    int64_t end;           /* of g and y */
+    float *dx;             /* of this image */
     int64_t from, to;
     int apart; /* no two windows share a cell */
     int spill; /* a vector may be stored beyond its last channel, into cells
@@ -153,8 +159,7 @@ ZK_INLINE vi spread_cell(const spreading *s, int64_t at, vf g, vf y, vi lanes, i
                          const int how) {
     float *dx = s->dx + at;
     vi here = lanes;
-    if (!(how & AVERAGE))
-        here &= (n == VL ? vf_load(s->x + at) : vf_load_first(s->x + at, n, (vf){0})) == y;
+    if (!(how & AVERAGE)) here &= stored_load(&s->p->x, s->cells + at, n, !(how & BITS)) == y;
     vf add = (vf)((vi)g & here);
     if (!s->apart) add += n == VL ? vf_load(dx) : vf_load_first(dx, n, (vf){0});
     if (n == VL) vf_store(dx, add);
@@ -191,12 +196,12 @@ ZK_INLINE void spread_window(const spreading *s, const pool_cells *k, int64_t c,
 ZK_INLINE void spread_row(const spreading *s, int64_t row, pool_cells *k, const int how) {
     const pooling *p = s->p;
     for (int64_t col = 0; col < p->h.out; col++) {
-        int64_t at = (row * p->h.out + col) * p->channels;
+        int64_t at = s->places + (row * p->h.out + col) * p->channels;
         clip(&p->h, col, &k->h0, &k->h1);
         for (int64_t c = s->from; c < s->to; c += VL) {
             int n = (int)zk_min(VL, s->to - c);
-            vf g = load_some(s->g + at + c, n, s->g_end), y = g;
-            if (!(how & AVERAGE)) y = load_some(s->y + at + c, n, s->y_end);
+            vf g = load_some(&p->g, at + c, n, s->end, how), y = g;
+            if (!(how & AVERAGE)) y = load_some(&p->y, at + c, n, s->end, how);
             spread_window(s, k, c, g, y, n, how);
         }
     }
@@ -218,12 +223,10 @@ ZK_INLINE void spread_task(const pooling *p, int64_t task, const int how) {
     int64_t image = task / p->blocks, from = task % p->blocks * BLOCK, channels = p->channels;
     int64_t cells = rows_in(p) * p->h.in * channels, places = rows_out(p) * p->h.out * channels;
     spreading s = {.p = p,
-                   .g = p->g + image * places,
-                   .x = p->x + image * cells,
-                   .y = p->y + image * places,
-                   .g_end = p->g + p->images * places,
-                   .y_end = p->y + p->images * places,
-                   .dx = p->to + image * cells,
+                   .places = image * places,
+                   .cells = image * cells,
+                   .end = p->images * places,
+                   .dx = (float *)p->to.p + image * cells,
                    .from = from,
                    .to = channels};
     if (p->blocks > 1) s.to = zk_min(from + BLOCK, channels);
@@ -243,9 +246,13 @@ ZK_INLINE void spread_task(const pooling *p, int64_t task, const int how) {
 }
 
 static void max_grad_task(void *ctx, int64_t task, int thread) {
+    const pooling *p = ctx;
+    const int bits = p->g.form | p->x.form | p->y.form;
     (void)thread;
-    if (is_flat(ctx)) spread_task(ctx, task, 0);
-    else spread_task(ctx, task, DEEP);
+    if (bits && is_flat(p)) spread_task(p, task, BITS);
+    else if (bits) spread_task(p, task, DEEP | BITS);
+    else if (is_flat(p)) spread_task(p, task, 0);
+    else spread_task(p, task, DEEP);
 }
 static void average_grad_task(void *ctx, int64_t task, int thread) {
     (void)thread;
@@ -273,7 +280,7 @@ static pooling pooling_of(const zk_call *c, const zk_arg *in, const zk_arg *out)
                  .h = axis_of(c, 2, in, out),
                  .images = in->dims[0],
                  .channels = in->dims[in->ndim - 1],
-                 .to = c->p[0],
+                 .to = stored_of(c->a, c->p[0], 0),
                  .blocks = 1};
     int64_t row = p.h.out * p.channels * p.d.window * p.v.window * p.h.window;
     p.rows = zk_ceil(TASK_FLOATS, zk_max(row, 1));
@@ -283,27 +290,29 @@ static pooling pooling_of(const zk_call *c, const zk_arg *in, const zk_arg *out)
 
 static void pool_forward(const zk_call *c, zk_task task) {
     pooling p = pooling_of(c, c->a + 1, c->a);
-    p.x = c->p[1];
+    p.x = stored_of(c->a + 1, c->p[1], 0);
     zk_parallel(c, zk_ceil(p.images * rows_out(&p), p.rows), task, &p);
 }
 
-/* max_pool.  out y(n, oh, ow, c)  in x(n, h, w, c) */
+/* max_pool.  out y(n, oh, ow, c)  in x(n, h, w, c), both float32 or bits */
 static void max_pool(const zk_call *c) { pool_forward(c, max_task); }
 
 /* avg_pool.  out y(n, oh, ow, c)  in x(n, h, w, c) */
 static void avg_pool(const zk_call *c) { pool_forward(c, average_task); }
 
-/* max_pool_grad. out dx(n, h, w, c) in g(n, oh, ow, c) x(n, h, w, c) y(n, oh, ow, c) */
+/* max_pool_grad. out dx(n, h, w, c) in g(n, oh, ow, c) x(n, h, w, c) y(n, oh, ow, c); each input
+ * float32 or bits */
 static void max_pool_grad(const zk_call *c) {
     pooling p = pooling_of(c, c->a, c->a + 1);
-    p.g = c->p[1], p.x = c->p[2], p.y = c->p[3];
+    p.g = stored_of(c->a + 1, c->p[1], 0);
+    p.x = stored_of(c->a + 2, c->p[2], 0), p.y = stored_of(c->a + 3, c->p[3], 0);
     zk_parallel(c, p.images * p.blocks, max_grad_task, &p);
 }
 
 /* avg_pool_grad.  out dx(n, h, w, c)  in g(n, oh, ow, c) */
 static void avg_pool_grad(const zk_call *c) {
     pooling p = pooling_of(c, c->a, c->a + 1);
-    p.g = c->p[1], p.x = p.y = p.g;
+    p.g = stored_of(c->a + 1, c->p[1], 0);
     zk_parallel(c, p.images * p.blocks, average_grad_task, &p);
 }
 

@@ -137,8 +137,8 @@ static void layer_norm_grad(const zk_call *c) {
     j.gamma = c->p[5], j.mean = c->p[6], j.rstd = c->p[7];
     zk_parallel(c, j.k.tasks, layer_grad_task, &j);
     for (int64_t i = 0; i < j.k.channels; i++) {
-        dgamma[i] = (float)join_parts(&j, i);
-        dbeta[i] = (float)join_parts(&j, j.k.channels + i);
+        dgamma[i] = (float)join_parts(&j.k, j.parts, i);
+        dbeta[i] = (float)join_parts(&j.k, j.parts, j.k.channels + i);
     }
 }
 
@@ -149,7 +149,7 @@ static void rms_norm_grad(const zk_call *c) {
     float *dgamma = c->p[1];
     j.y = c->p[0], j.g = c->p[2], j.x = c->p[3], j.gamma = c->p[4], j.rstd = c->p[5];
     zk_parallel(c, j.k.tasks, layer_grad_task, &j);
-    for (int64_t i = 0; i < j.k.channels; i++) dgamma[i] = (float)join_parts(&j, i);
+    for (int64_t i = 0; i < j.k.channels; i++) dgamma[i] = (float)join_parts(&j.k, j.parts, i);
 }
 
 const zk_kernel ZK_TABLE(norm)[] = {{"layer_norm", layer_norm, NULL},

@@ -31,37 +31,29 @@ ZK_INLINE cut cut_rows(const zk_arg *x) {
 
 typedef struct {
     const float *x, *g, *gamma, *beta, *mean, *rstd;
-    float *y;                    /* the result that looks like x */
-    const float *residual, *out; /* batch_norm_relu: what is added; its result */
-    float *masked;               /* g where out is above 0; NULL: not wanted */
-    int relu;
-    float *shift, *scale, *add, *by; /* batch_norm: `width` numbers each, the same in every fold */
-    float *sums;                     /* 3 * width for each thread */
-    double *parts;                   /* 2 * channels for each task */
+    float *y;      /* the result that looks like x */
+    float *sums;   /* 3 * width for each thread */
+    double *parts; /* 2 * channels for each task */
     double epsilon;
     float *row_mean, *row_rstd; /* layer_norm's statistics */
     cut k;
 } job;
 
-/* Scratch: parts, then shift, scale, add, by, then sums. */
+/* Scratch: parts, then sums. */
 ZK_INLINE job new_job(const zk_call *c, const zk_arg *x) {
     job j = {.k = cut_rows(x), .parts = (double *)c->scratch};
-    j.shift = (float *)(j.parts + 2 * j.k.channels * j.k.tasks);
-    j.scale = j.shift + j.k.width;
-    j.add = j.scale + j.k.width;
-    j.by = j.add + j.k.width;
-    j.sums = j.by + j.k.width;
+    j.sums = (float *)(j.parts + 2 * j.k.channels * j.k.tasks);
     return j;
 }
 
 static int64_t norm_scratch(const zk_call *c) {
     cut k = cut_rows(c->a);
-    return 16 * k.channels * k.tasks + 4 * k.width * (4 + 3 * c->threads);
+    return 16 * k.channels * k.tasks + 4 * k.width * 3 * c->threads;
 }
 
-ZK_INLINE double join_parts(const job *j, int64_t at) {
+ZK_INLINE double join_parts(const cut *k, const double *parts, int64_t at) {
     double sum = 0;
-    for (int64_t t = 0; t < j->k.tasks; t++) sum += j->parts[2 * j->k.channels * t + at];
+    for (int64_t t = 0; t < k->tasks; t++) sum += parts[2 * k->channels * t + at];
     return sum;
 }
 #endif

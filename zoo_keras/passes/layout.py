@@ -127,7 +127,7 @@ def _through_broadcast(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
 
 def _pad_windows(graph: Graph) -> Graph:
     """Zeros around x become padding of conv and of its gradients, of int8 convolutions, and of
-    max_pool when x >= 0."""
+    max_pool when x >= 0. Rounding, which keeps zeros, comes before them."""
     readers = graph.readers()
 
     def rule(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
@@ -135,6 +135,8 @@ def _pad_windows(graph: Graph) -> Graph:
             return _padded_window(node, inputs)
         if inputs and inputs[0].node.op.name == "round_int8" and "padding" in node.attrs:
             return _padded_int8(node, inputs)
+        if node.op.name == "round_bfloat16" and _sides_of_pad(inputs[0].node):
+            return [registry["pad"](node.op(_source(inputs[0])), **inputs[0].node.attrs)]
         if node.op.name == "strided_slice" and len(readers[node.inputs[0]]) == 1:
             return _unpadded_gradient(node, inputs[0].node)
         return None
@@ -183,9 +185,15 @@ def _widened(node: Node, x: Tensor | None, sides: Sides) -> dict[str, Any] | Non
     reaches = _reaches(node)
     if any(max(side) >= reach for side, reach in zip(padding, reaches, strict=True)):
         return None
-    if x is not None and "pool" in node.attrs and x.node.op.name != "relu":
+    if x is not None and "pool" in node.attrs and not _is_positive(x):
         return None
     return {**node.attrs, "padding": padding}
+
+
+def _is_positive(x: Tensor) -> bool:
+    while x.node.op.name == "round_bfloat16":
+        x = _source(x)
+    return x.node.op.name == "relu"
 
 
 def _reaches(node: Node) -> list[int]:

@@ -10,13 +10,14 @@ from zoo_keras.passes.chains import gather_chains
 from zoo_keras.passes.fuse import fold_scales, fuse_bias, fuse_epilogues, pack_weights
 from zoo_keras.passes.fuse_norm import fuse_norms
 from zoo_keras.passes.layout import arrange
+from zoo_keras.passes.narrow import narrow_between
 from zoo_keras.passes.recompute import recompute
 from zoo_keras.passes.round_int8 import round_where_made
 from zoo_keras.passes.simplify import simplify
 from zoo_keras.passes.store_bfloat16 import narrow_storage, sink_rounding
 from zoo_keras.passes.table_products import project_tables
 from zoo_keras.passes.tile_convolutions import tile_convolutions
-from zoo_keras.passes.tile_products import narrow_between, tile_products
+from zoo_keras.passes.tile_products import tile_products
 from zoo_keras.passes.tile_recurrent import tile_recurrent
 from zoo_keras.passes.unread import drop_unread
 from zoo_keras.passes.verify import verify

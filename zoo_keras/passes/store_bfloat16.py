@@ -23,19 +23,25 @@ SMALL = 1 << 14  # elements; less is not worth two instructions
 
 def sink_rounding(graph: Graph) -> Graph:
     """round then relu -> relu then round, and no rounding of a term of a sum that is rounded
-    itself, so that normalization, sum and relu stand side by side."""
+    itself, so that normalization, sum and relu stand side by side. Of two terms that are normalized
+    one is not taken into the sum's instruction; it stays rounded, and is stored so."""
     readers = graph.readers()
 
     def lone(t: Tensor) -> bool:
         return t.node.op.name == "round_bfloat16" and len(readers[t]) == 1
 
+    def normalized(t: Tensor) -> bool:
+        return lone(t) and t.node.inputs[0].node.op.name == "batch_norm"
+
     def rule(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
         if node.op.name == "relu" and lone(node.inputs[0]):
             return [round_bfloat16(registry["relu"](inputs[0].node.inputs[0]))]
         if node.op.name == "add" and _only_rounded(readers[node.outputs[0]]):
+            free = [lone(t) for t in node.inputs]
+            free[1] &= not all(map(normalized, node.inputs))
             bare = [
-                t.node.inputs[0] if lone(own) and t.node.op.name == "round_bfloat16" else t
-                for own, t in zip(node.inputs, inputs, strict=True)
+                t.node.inputs[0] if may and t.node.op.name == "round_bfloat16" else t
+                for may, t in zip(free, inputs, strict=True)
             ]
             return with_inputs(node, tuple(bare)).outputs
         return None

@@ -2,8 +2,7 @@
 
 In: a Graph whose convolutions have taken in bias, residual and activation. Out: a Graph with
 pack_bf16 and conv_bf16, or dense_bf16 for windows of one cell, where the tile registers of this
-machine pay. `passes.tile_products.narrow_between` then lets what they read lie in memory as
-bfloat16.
+machine pay. `passes.narrow` then lets what they read lie in memory as bfloat16.
 """
 
 from __future__ import annotations

@@ -2,18 +2,23 @@
 
 In: x with channels (batch_norm) or features (layer_norm) on the last axis, gamma and beta of that
 length. Out: the normalised x and the statistics. Moving averages belong to the layer, not here.
+Arrays of batch normalization may lie in memory as bits of bfloat16 (uint16); arithmetic, statistics
+and gradients of gamma and beta are float32 in any case.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
+from zoo_keras.native import attributes
 from zoo_keras.primitives.arrays import broadcast_to, named, reshape
-from zoo_keras.primitives.op import Sample, all_float32, op
+from zoo_keras.primitives.op import Sample, all_float32, op, registry
+from zoo_keras.primitives.rounding import nearest
 from zoo_keras.primitives.row_rules import last_axis_of_first
 
 
@@ -29,16 +34,49 @@ def plus(a: Any, b: Any) -> Any:
     return b if a is None else a + b
 
 
-def _batch_shape(x: Spec, gamma: Spec, beta: Spec, *, epsilon: float, axis: int = -1) -> Any:
+def stored(shape: tuple[int, ...], like: str, narrow: bool) -> Spec:
+    """An array that is kept as bits, or else in a float dtype: that of another, which may be kept
+    as bits itself."""
+    return Spec(shape, "uint16" if narrow else "float32" if like == "uint16" else like)
+
+
+def _batch_shape(
+    x: Spec, gamma: Spec, beta: Spec, *, epsilon: float, axis: int = -1, rounds: bool = False,
+    narrow: bool = False,
+) -> Any:  # fmt: skip
     check_channels(x, gamma, beta)
     if axis not in (-1, len(x.shape) - 1):
         raise ShapeError(f"axis={axis} is not the last axis; transpose x first.")
-    statistic = Spec(x.shape[-1:], x.dtype)
-    return x, statistic, statistic
+    statistic = stored(x.shape[-1:], x.dtype, False)
+    return stored(x.shape, x.dtype, narrow), statistic, statistic
+
+
+def _batch_numbers(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
+    return attributes("BATCH_NORM", epsilon=attrs["epsilon"], rounds=attrs.get("rounds", False))
+
+
+def _takes_bits(*specs: Spec) -> bool:
+    """Kernel rule: vectors are float32, what has rows is float32 or bits."""
+    return all(s.dtype == "float32" or (s.dtype == "uint16" and len(s.shape) > 1) for s in specs)
+
+
+def _read(x: np.ndarray, rounds: bool) -> np.ndarray:
+    """The numbers of an array that may be bits, or is rounded as it is read."""
+    if x.dtype == np.uint16:
+        numbers: np.ndarray = registry["from_bfloat16"].reference(x)
+        return numbers
+    return nearest(x) if rounds else x
+
+
+def _written(y: np.ndarray, rounds: bool, narrow: bool) -> np.ndarray:
+    if narrow:
+        bits: np.ndarray = registry["to_bfloat16"].reference(y)
+        return bits
+    return nearest(y) if rounds else y
 
 
 def _batch_backward(
-    g: Any, y: Any, x: Any, gamma: Any, beta: Any, *, epsilon: float, axis: int = -1
+    g: Any, y: Any, x: Any, gamma: Any, beta: Any, *, epsilon: float, **how: Any
 ) -> tuple[Any, ...]:
     (gy, gmean, gvariance), (_, mean, variance) = g, y
     rows = max(x.size // max(x.shape[-1], 1), 1)
@@ -59,18 +97,34 @@ _SHAPES = [(4, 3), (2, 5, 7), (3, 2, 3, 16), (33, 20), (1, 6), (5, 1)]
     kernel=True,
     shape=_batch_shape,
     grad=_batch_backward,
-    attrs_to_c=named("epsilon"),
-    dtypes=all_float32,
+    attrs_to_c=_batch_numbers,
+    dtypes=_takes_bits,
     samples=[Sample([s, s[-1:], s[-1:]], {"epsilon": 1e-3, "axis": -1}) for s in _SHAPES],
 )
 def batch_norm(
-    x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, *, epsilon: float, axis: int = -1
+    x: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    *,
+    epsilon: float,
+    axis: int = -1,
+    rounds: bool = False,
+    narrow: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(x - mean) / sqrt(variance + epsilon) * gamma + beta over all axes but the last.
 
     Returns y (x's shape), mean and biased variance (channels,). Without rows, both are 0.
-    Ioffe and Szegedy 2015, arXiv:1502.03167.
+    rounds: x is read, and y written, as the nearest bfloat16 numbers; narrow: y is their bits.
+    x may be bits. Ioffe and Szegedy 2015, arXiv:1502.03167.
     """
+    y, mean, variance = _normalized(x, gamma, beta, epsilon, rounds)
+    return _written(y, rounds, narrow), mean, variance
+
+
+def _normalized(
+    x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, epsilon: float, rounds: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    x = _read(x, rounds)
     rows = x.reshape(-1, x.shape[-1]).astype(np.float64) if x.size else np.zeros((1, x.shape[-1]))
     mean, variance = rows.mean(0), rows.var(0)
     y = (x - mean) / np.sqrt(variance + epsilon) * gamma + beta
@@ -78,19 +132,20 @@ def batch_norm(
 
 
 def _batch_grad_shape(
-    g: Spec, x: Spec, gamma: Spec, mean: Spec, variance: Spec, *, epsilon: float
-) -> tuple[Spec, ...]:
+    g: Spec, x: Spec, gamma: Spec, mean: Spec, variance: Spec, *, epsilon: float,
+    rounds: bool = False, narrow: bool = False,
+) -> tuple[Spec, ...]:  # fmt: skip
     check_channels(x, gamma, mean, variance)
     if g.shape != x.shape:
         raise ShapeError("g and x must have one shape.")
-    return x, gamma, gamma
+    return stored(x.shape, x.dtype, narrow), gamma, gamma
 
 
 @op(
     kernel=True,
     shape=_batch_grad_shape,
-    attrs_to_c=named("epsilon"),
-    dtypes=all_float32,
+    attrs_to_c=_batch_numbers,
+    dtypes=_takes_bits,
     samples=[
         Sample([s, s, s[-1:], s[-1:], s[-1:]], {"epsilon": 1e-3}, low=0.1, high=1.0)
         for s in _SHAPES
@@ -104,52 +159,70 @@ def batch_norm_grad(
     variance: np.ndarray,
     *,
     epsilon: float,
+    rounds: bool = False,
+    narrow: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients (dx, dgamma, dbeta) of batch_norm's y, given its statistics."""
+    """Gradients (dx, dgamma, dbeta) of batch_norm's y, given its statistics.
+
+    g and x may be bits. rounds: x is read as the nearest bfloat16 numbers; narrow: dx is bits.
+    """
+    g, x = _read(g, False), _read(x, rounds)
     channels, rstd = x.shape[-1], 1 / np.sqrt(variance.astype(np.float64) + epsilon)
     count = max(x.size // max(channels, 1), 1)
     hat = (x - mean.astype(np.float64)) * rstd
     dbeta = g.reshape(-1, channels).sum(0, dtype=np.float64) if x.size else np.zeros(channels)
     dgamma = (g * hat).reshape(-1, channels).sum(0) if x.size else np.zeros(channels)
-    return gamma * rstd * (g - dbeta / count - hat * (dgamma / count)), dgamma, dbeta
+    dx = gamma * rstd * (g - dbeta / count - hat * (dgamma / count))
+    return _written(dx, False, narrow), dgamma, dbeta
 
 
-def _relu_shape(x: Spec, gamma: Spec, beta: Spec, *residual: Spec, epsilon: float) -> Any:
+def _relu_shape(x: Spec, gamma: Spec, beta: Spec, *residual: Spec, **how: Any) -> Any:
     if len(residual) > 1 or any(r.shape != x.shape for r in residual):
         raise ShapeError("there may be one residual, of x's shape.")
-    return _batch_shape(x, gamma, beta, epsilon=epsilon)
+    return _batch_shape(x, gamma, beta, **how)
 
 
 @op(
     kernel=True,
     shape=_relu_shape,
-    dtypes=all_float32,
+    attrs_to_c=_batch_numbers,
+    dtypes=_takes_bits,
     samples=[Sample([s, s[-1:], s[-1:], *more], {"epsilon": 1e-3})
              for s in _SHAPES for more in ([], [s])],
 )  # fmt: skip
 def batch_norm_relu(
-    x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, *residual: np.ndarray, epsilon: float
+    x: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    *residual: np.ndarray,
+    epsilon: float,
+    rounds: bool = False,
+    narrow: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """batch_norm, then the sum with a residual if there is one, then relu, in one pass."""
-    y, mean, variance = batch_norm.reference(x, gamma, beta, epsilon=epsilon)
-    return np.maximum(sum(residual, y), 0), mean, variance
+    """batch_norm, then the sum with a residual if there is one, then relu, in one pass.
+
+    rounds, narrow: as of `batch_norm`; the residual is read as x is.
+    """
+    y, mean, variance = _normalized(x, gamma, beta, epsilon, rounds)
+    y = np.maximum(sum((_read(r, rounds) for r in residual), y), 0)
+    return _written(y, rounds, narrow), mean, variance
 
 
 def _relu_grad_shape(
-    g: Spec, y: Spec, x: Spec, gamma: Spec, mean: Spec, variance: Spec, *, epsilon: float,
-    residual: bool = False,
+    g: Spec, y: Spec, x: Spec, gamma: Spec, mean: Spec, variance: Spec, *, residual: bool = False,
+    **how: Any,
 ) -> tuple[Spec, ...]:  # fmt: skip
     if y.shape != x.shape:
         raise ShapeError("y and x must have one shape.")
-    found = _batch_grad_shape(g, x, gamma, mean, variance, epsilon=epsilon)
+    found = _batch_grad_shape(g, x, gamma, mean, variance, **how)
     return (*found, g) if residual else found
 
 
 @op(
     kernel=True,
     shape=_relu_grad_shape,
-    attrs_to_c=named("epsilon"),
-    dtypes=all_float32,
+    attrs_to_c=_batch_numbers,
+    dtypes=_takes_bits,
     samples=[
         Sample([s] * 3 + [s[-1:]] * 3, {"epsilon": 1e-3, "residual": residual}, low=0.1, high=1.0)
         for s in _SHAPES
@@ -166,10 +239,17 @@ def batch_norm_relu_grad(
     *,
     epsilon: float,
     residual: bool = False,
+    rounds: bool = False,
+    narrow: bool = False,
 ) -> tuple[np.ndarray, ...]:
-    """Gradients (dx, dgamma, dbeta, and the residual's if asked for) of batch_norm_relu's y."""
-    masked = np.where(y > 0, g, 0)
-    found = batch_norm_grad.reference(masked, x, gamma, mean, variance, epsilon=epsilon)
+    """Gradients (dx, dgamma, dbeta, and the residual's if asked for) of batch_norm_relu's y.
+
+    rounds, narrow: as of `batch_norm_grad`; y may be bits. The residual's gradient lies in memory
+    as g does.
+    """
+    masked = np.where(_read(y, False) > 0, g, np.zeros((), g.dtype))
+    how: dict[str, Any] = {"epsilon": epsilon, "rounds": rounds, "narrow": narrow}
+    found = batch_norm_grad.reference(masked, x, gamma, mean, variance, **how)
     return (*found, masked) if residual else found
 
 

@@ -18,7 +18,7 @@ from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.native import attributes
 from zoo_keras.primitives.conv_geometry import Padding, check_lengths, three_axes, window_cells
-from zoo_keras.primitives.op import Sample, op
+from zoo_keras.primitives.op import Sample, op, registry
 from zoo_keras.primitives.row_rules import first_input
 
 
@@ -177,6 +177,75 @@ def max_pool_grad(
         dx[cells] += np.where(first, g[at], 0)
         open_[at] &= ~first
     return dx
+
+
+# ---- maxima of bfloat16 --------------------------------------------------------------------------
+
+
+def _of_bits(case: Any, gradient: bool) -> Any:
+    def make(rng: np.random.Generator) -> list[np.ndarray]:
+        bits = registry["to_bfloat16"].reference
+        g, x, y = _pooled(case)(rng)
+        return [g, bits(x), bits(y)] if gradient else [bits(x)]
+
+    return make
+
+
+def _float_of(x: np.ndarray) -> np.ndarray:
+    values: np.ndarray = registry["from_bfloat16"].reference(x)
+    return values
+
+
+def _are_bits(*specs: Spec) -> bool:
+    return all(s.dtype == "uint16" for s in specs) and 3 <= len(specs[0].shape) <= 5
+
+
+@op(
+    kernel="max_pool",
+    rows=first_input,
+    shape=_pool_shape,
+    attrs_to_c=_geometry,
+    dtypes=_are_bits,
+    samples=[Sample((), _attrs(c), make=_of_bits(c, False)) for c in _CASES],
+)
+def max_pool_bf16(
+    x: np.ndarray, *, pool: tuple[int, ...], strides: tuple[int, ...], padding: Padding
+) -> np.ndarray:
+    """`max_pool` of bits of bfloat16 numbers (uint16), which gives such bits."""
+    y = max_pool.reference(_float_of(x), pool=pool, strides=strides, padding=padding)
+    bits: np.ndarray = registry["to_bfloat16"].reference(y)
+    return bits
+
+
+def _grad_of_bits_shape(g: Spec, x: Spec, y: Spec, **how: Any) -> Spec:
+    return Spec(_max_pool_grad_shape(g, x, y, **how).shape, "float32")
+
+
+@op(
+    kernel="max_pool_grad",
+    shape=_grad_of_bits_shape,
+    attrs_to_c=_geometry,
+    dtypes=lambda *s: {t.dtype for t in s} <= {"float32", "uint16"} and 3 <= len(s[1].shape) <= 5,
+    samples=[Sample((), _attrs(c), make=_of_bits(c, True)) for c in _CASES],
+)
+def max_pool_grad_bf16(
+    g: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    pool: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: Padding,
+) -> np.ndarray:
+    """Gradient of `max_pool` or `max_pool_bf16`, float32, in which windows add up; each input is
+    float32 or bits."""
+    wide = [_float_of(a) if a.dtype == np.uint16 else a for a in (g, x, y)]
+    how: dict[str, Any] = {"pool": pool, "strides": strides, "padding": padding}
+    dx: np.ndarray = max_pool_grad.reference(*wide, **how)
+    return dx
+
+
+# ---- averages ------------------------------------------------------------------------------------
 
 
 def _avg_pool_grad_rule(g: Any, y: Any, x: Any, **how: Any) -> Any:
