@@ -6,8 +6,8 @@ Needs a Python with keras >= 3.15, tensorflow (CPU), torch and tf-keras:
     cd tests && python -m golden.make            # everything
     cd tests && python -m golden.make layers     # one area
 
-Areas: layers, spatial and recurrent (more layers, and files of them), elementary (activations,
-initializers, regularizers, constraints, schedules), losses, metrics, masked (both in a model with a
+Areas: layers, more_layers, spatial and recurrent (more layers, and files of them), elementary
+(activations, initializers, regularizers, constraints, schedules), losses, metrics, masked (both in a model with a
 mask and weights), optimizers, more_optimizers, models, int8 (quantised models), preprocessing,
 applications, files (.h5, .keras, .weights.h5 by Keras 3 on TensorFlow), torch (the same of one
 model on torch), precision (files in half precision and with adapters), keras2, spatial_keras2 and
@@ -47,6 +47,7 @@ MAKERS = {
     "keras2_arguments": "tensorflow",
     "keras2_layers": "tensorflow",
     "preprocessing": "tensorflow",
+    "more_layers": "tensorflow",
 }
 
 

@@ -37,6 +37,7 @@ from zoo_keras.layers.borders import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from zoo_keras.layers.conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from zoo_keras.layers.convolution import Conv1D, Conv2D, Conv3D
 from zoo_keras.layers.core import Identity, Lambda, Masking, Rescaling
 from zoo_keras.layers.dense import Dense
@@ -47,7 +48,7 @@ from zoo_keras.layers.depthwise_convolution import (
     SeparableConv2D,
 )
 from zoo_keras.layers.einsum_dense import EinsumDense
-from zoo_keras.layers.embedding import Embedding
+from zoo_keras.layers.embedding import Embedding, ReversibleEmbedding
 from zoo_keras.layers.input_layer import Input, InputLayer
 from zoo_keras.layers.merging import (
     Add,
@@ -91,10 +92,11 @@ from zoo_keras.layers.pooling import (
 )
 from zoo_keras.layers.preprocessing.discretization import Discretization
 from zoo_keras.layers.preprocessing.encoding import CategoryEncoding
-from zoo_keras.layers.preprocessing.hashing import Hashing
+from zoo_keras.layers.preprocessing.hashing import HashedCrossing, Hashing
 from zoo_keras.layers.preprocessing.images import CenterCrop, DecodeImage, Resizing
 from zoo_keras.layers.preprocessing.lookup import IntegerLookup, StringLookup
 from zoo_keras.layers.preprocessing.normalization import Normalization
+from zoo_keras.layers.preprocessing.pipeline import Pipeline
 from zoo_keras.layers.preprocessing.text_vectorization import TextVectorization
 from zoo_keras.layers.recurrent import GRU, LSTM, SimpleRNN
 from zoo_keras.layers.regularization import (
@@ -115,6 +117,7 @@ from zoo_keras.layers.reshaping import (
 )
 from zoo_keras.layers.rnn import RNN
 from zoo_keras.layers.rnn_cells import GRUCell, LSTMCell, SimpleRNNCell
+from zoo_keras.layers.spectral_normalization import SpectralNormalization
 from zoo_keras.layers.stacked_cells import StackedRNNCells
 from zoo_keras.layers.transposed_convolution import (
     Conv1DTranspose,
@@ -164,6 +167,8 @@ __all__ = [
     "CategoryEncoding", "CenterCrop", "DecodeImage", "Discretization", "Hashing", "IntegerLookup",
     "Normalization", "Resizing",
     "StringLookup", "TextVectorization",
+    "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "HashedCrossing", "Pipeline", "ReversibleEmbedding",
+    "SpectralNormalization",
 ]  # fmt: skip
 
 
