@@ -12,9 +12,9 @@ from zoo_keras.missing import keras_names, reason
 PAGE = Path(__file__).with_name("compatibility.md")
 HEAD = """# Compatibility
 
-`make compatibility` writes this page: how many names of each module of Keras 3.15, and of what Keras
-2 had beyond it (module paths included), zoo_keras has, and each name that it lacks. Refused names
-say why when they are asked for.
+`make compatibility` writes this page: how many names of each module of Keras 3.15, and of what
+Keras 2 had beyond it (module paths included), zoo_keras has, and each name that it lacks. Refused
+names say why when they are asked for.
 """
 
 

@@ -90,11 +90,45 @@ from zoo_keras.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from zoo_keras.layers.preprocessing.colours import (
+    AutoContrast,
+    Equalization,
+    RandomBrightness,
+    RandomColorDegeneration,
+    RandomColorJitter,
+    RandomContrast,
+    RandomGaussianBlur,
+    RandomGrayscale,
+    RandomHue,
+    RandomInvert,
+    RandomPosterization,
+    RandomSaturation,
+    RandomSharpness,
+    Solarization,
+)
 from zoo_keras.layers.preprocessing.discretization import Discretization
 from zoo_keras.layers.preprocessing.encoding import CategoryEncoding
 from zoo_keras.layers.preprocessing.hashing import HashedCrossing, Hashing
 from zoo_keras.layers.preprocessing.images import CenterCrop, DecodeImage, Resizing
 from zoo_keras.layers.preprocessing.lookup import IntegerLookup, StringLookup
+from zoo_keras.layers.preprocessing.mixtures import (
+    AugMix,
+    CutMix,
+    MaxNumBoundingBoxes,
+    MixUp,
+    RandAugment,
+    RandomErasing,
+)
+from zoo_keras.layers.preprocessing.motions import (
+    RandomCrop,
+    RandomElasticTransform,
+    RandomFlip,
+    RandomPerspective,
+    RandomRotation,
+    RandomShear,
+    RandomTranslation,
+    RandomZoom,
+)
 from zoo_keras.layers.preprocessing.normalization import Normalization
 from zoo_keras.layers.preprocessing.pipeline import Pipeline
 from zoo_keras.layers.preprocessing.text_vectorization import TextVectorization
@@ -169,6 +203,12 @@ __all__ = [
     "StringLookup", "TextVectorization",
     "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "HashedCrossing", "Pipeline", "ReversibleEmbedding",
     "SpectralNormalization",
+    "AugMix", "AutoContrast", "CutMix", "Equalization", "MaxNumBoundingBoxes", "MixUp",
+    "RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter",
+    "RandomContrast", "RandomCrop", "RandomElasticTransform", "RandomErasing", "RandomFlip",
+    "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective",
+    "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness",
+    "RandomShear", "RandomTranslation", "RandomZoom", "Solarization",
 ]  # fmt: skip
 
 

@@ -20,8 +20,10 @@ from zoo_keras.ops import (
     images,
     indexing,
     neural,
+    pixels,
     products,
     reduction,
+    resampling,
     shaping,
     sorting,
     special,
@@ -65,7 +67,9 @@ __all__ = [
 nn, numpy, linalg = (
     namespace(name, {each: globals()[each] for each in names}) for name, names in NAMES.items()
 )
-image = namespace("image", {name: getattr(images, name) for name in images.__all__})
+image = namespace(
+    "image", {n: getattr(m, n) for m in (images, pixels, resampling) for n in m.__all__}
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .layers import Case, Ints, init, keras_object, l1l2
+from .layers import EVAL, TRAIN, Case, Ints, init, keras_object, l1l2
 
 CASES: list[Case] = []
 
@@ -57,3 +57,59 @@ for name, shape in FIRST.items():
 for tied in (True, False):
     base = {"input_dim": 9, "output_dim": 4, "tie_weights": tied}
     add("ReversibleEmbedding", f"ids_{tied}", Ints((2, 5), 9), **base)
+
+# Augmentation, with factors that leave one value to draw.
+IMAGE = (2, 5, 6, 3)
+HALF = {"value_range": [0, 1]}
+
+
+def one(layer: str, label: str = "one", *inputs: Any, **kwargs: Any) -> None:
+    add(layer, label, *(inputs or [IMAGE]), call=TRAIN, **kwargs)
+    if label == "one":
+        add(layer, "inference", *(inputs or [IMAGE]), call=EVAL, **kwargs)
+
+
+one("RandomBrightness", factor=[0.3, 0.3], **HALF)
+one("RandomBrightness", "bytes", factor=[-0.1, -0.1], seed=3)
+one("RandomContrast", factor=[-0.4, 0.4], **HALF)
+one("RandomContrast", "first", (2, 3, 5, 6), factor=[-0.4, 0.4], data_format="channels_first")
+one("RandomHue", factor=[1, 1], **HALF)
+one("RandomSaturation", factor=[0.3, 0.3])
+one("RandomSharpness", factor=[0.8, 0.8], **HALF)
+one("RandomSharpness", "first", (2, 3, 5, 6), factor=[0.2, 0.2], data_format="channels_first")
+one("RandomColorDegeneration", factor=[0.6, 0.6], **HALF)
+one("RandomPosterization", "one", Ints(IMAGE, 256), factor=[3, 3])
+one("RandomInvert", factor=[1, 1], **HALF)
+one("RandomInvert", "never", factor=[0, 0], **HALF)
+one("RandomGrayscale", factor=1.0)
+one("RandomColorJitter", brightness_factor=[0.2, 0.2], contrast_factor=[-0.3, 0.3], **HALF)
+one("RandomColorJitter", "rest", saturation_factor=[0.3, 0.3], hue_factor=[1, 1], **HALF)
+one("Solarization", addition_factor=0.0, threshold_factor=0.0, **HALF)
+add("AutoContrast", "one", IMAGE, call=TRAIN, **HALF)
+add("AutoContrast", "inference", IMAGE, call=EVAL)
+one("Equalization", **HALF)
+one("Equalization", "bins", bins=32, **HALF)
+one("RandomGaussianBlur", factor=[1, 1], sigma=[0.7, 0.7], kernel_size=3, **HALF)
+one("RandomGaussianBlur", "wide", factor=[1, 1], sigma=[0.9, 0.9], kernel_size=[3, 5], **HALF)
+for mode in ("reflect", "wrap", "constant", "nearest"):
+    for interpolation in ("nearest", "bilinear"):
+        how = {"fill_mode": mode, "interpolation": interpolation, "fill_value": 0.3}
+        label = f"{mode}_{interpolation}"
+        one("RandomRotation", label, factor=[0.13, 0.13], **how)
+        one("RandomZoom", label, height_factor=[0.4, 0.4], width_factor=[-0.3, -0.3], **how)
+        one("RandomTranslation", label, height_factor=[0.3, 0.3], width_factor=[-0.4, -0.4], **how)
+one("RandomRotation", factor=[-0.05, -0.05])
+one("RandomRotation", "single", (5, 6, 3), factor=[0.1, 0.1])
+one("RandomZoom", height_factor=[0.4, 0.4])
+one("RandomTranslation", height_factor=[0.3, 0.3], width_factor=[0.2, 0.2])
+one("RandomShear", x_factor=[0.0, 0.0], y_factor=0.0)
+one("RandomPerspective", factor=[1, 1], scale=0.0)
+one("RandomElasticTransform", factor=[1, 1], scale=0.0)
+one("RandomErasing", factor=[1, 1], scale=[1, 1], fill_value=0.5, **HALF)
+one("RandomErasing", "never", factor=[0, 0])
+one("RandomCrop", "small", height=7, width=4, seed=1)
+add("RandomFlip", "inference", IMAGE, call=EVAL, mode="vertical", seed=2)
+add("MixUp", "inference", IMAGE, call=EVAL, alpha=0.3, seed=2)
+add("CutMix", "inference", IMAGE, call=EVAL, factor=0.3, seed=2)
+add("RandAugment", "inference", IMAGE, call=EVAL, factor=0.3, num_ops=3, seed=2)
+add("AugMix", "inference", IMAGE, call=EVAL, factor=0.3, alpha=2.0, num_chains=2, seed=2)

@@ -1,0 +1,65 @@
+"""Calls of public ops: name, inputs (shape, least, largest, dtype), and arguments as JSON.
+
+The table must not import keras or zoo_keras.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Case(NamedTuple):
+    op: str
+    inputs: list[tuple[list[int], float, float, str]]
+    kwargs: dict[str, Any]
+
+
+CASES: list[Case] = []
+IMAGES = ([2, 5, 6, 3], 0, 1, "float32")
+BYTES = ([2, 5, 6, 3], 0, 255, "uint8")
+
+
+def add(op: str, *inputs: Any, **kwargs: Any) -> None:
+    CASES.append(Case(op, list(inputs), kwargs))
+
+
+MODES = ("constant", "nearest", "wrap", "reflect")
+MATRIX = [[0.8, 0.3, -2.2, -0.4, 1.1, 1.7, 0.0, 0.0], [1.3, 0.2, -4.0, 0.1, -0.9, 3.0, 0.01, 0.02]]
+for how in ("nearest", "bilinear"):
+    for mode in MODES:
+        add("image.affine_transform", IMAGES, transform=MATRIX, interpolation=how, fill_mode=mode,
+            fill_value=0.3)
+    add("image.affine_transform", BYTES, transform=MATRIX[0], interpolation=how,
+        fill_mode="reflect")
+    add("image.perspective_transform", IMAGES, interpolation=how, fill_value=0.2,
+        start_points=[[[0, 0], [5, 0], [0, 4], [5, 4]]] * 2,
+        end_points=[[[1, 0], [4, 1], [0, 3], [5, 5]], [[0, 1], [6, 0], [1, 4], [4, 4]]])
+add("image.affine_transform", ([5, 6, 3], 0, 1, "float32"), transform=MATRIX[1])
+for order in (0, 1):
+    for mode in ("constant", "nearest", "wrap"):
+        add("image.map_coordinates", ([5, 6], 0, 1, "float32"), ([2, 3, 7], -3, 9, "float32"),
+            order=order, fill_mode=mode, fill_value=0.4)
+for how in ("bilinear", "nearest", "bicubic", "lanczos3", "lanczos5", "area"):
+    for size in ((3, 9), (8, 4)):
+        add("image.resize", IMAGES, size=size, interpolation=how)
+        if how not in ("nearest", "area"):
+            add("image.resize", IMAGES, size=size, interpolation=how, antialias=True)
+add("image.resize", IMAGES, size=(4, 4), crop_to_aspect_ratio=True)
+add("image.resize", IMAGES, size=(4, 4), pad_to_aspect_ratio=True, fill_value=0.5)
+for method in ("linear", "cubic", "lanczos3", "lanczos5"):
+    for antialias in (True, False):
+        add("image.scale_and_translate", IMAGES, output_shape=[2, 3, 8, 3], scale=[0.7, 1.4],
+            translation=[0.3, -0.6], spatial_dims=[1, 2], method=method, antialias=antialias)
+add("image.rgb_to_hsv", IMAGES)
+add("image.hsv_to_rgb", IMAGES)
+add("image.rgb_to_grayscale", IMAGES)
+add("image.sobel_edges", IMAGES)
+add("image.gaussian_blur", IMAGES, kernel_size=(3, 3), sigma=(1.0, 2.0))
+add("image.gaussian_blur", IMAGES, kernel_size=(5, 3), sigma=(0.5, 1.5))
+add("image.ssim", ([2, 12, 13, 3], 0, 1, "float32"), ([2, 12, 13, 3], 0, 1, "float32"))
+for padding in ("valid", "same"):
+    add("image.extract_patches", IMAGES, size=(2, 3), strides=1, padding=padding)
+    add("image.extract_patches", IMAGES, size=2, padding=padding)
+    add("image.extract_patches_3d", ([1, 4, 5, 6, 2], 0, 1, "float32"), size=2, strides=(1, 2, 3),
+        padding=padding)
+add("image.extract_patches", IMAGES, size=2, strides=1, dilation_rate=2)

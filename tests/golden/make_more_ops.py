@@ -1,0 +1,38 @@
+"""Golden calls of public ops: what real Keras gives for cases/more_ops.py."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+import keras
+import numpy as np
+
+from .arrays import generator
+from .cases.more_ops import CASES
+from .make_layers import plain
+from .store import Writer
+
+ARRAYS = ("transform", "start_points", "end_points", "scale", "translation")
+
+
+def arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The keyword arguments, those that Keras wants as arrays made so."""
+    return {k: np.array(v, "float32") if k in ARRAYS else v for k, v in kwargs.items()}
+
+
+def make() -> None:
+    writer = Writer("more_ops")
+    for number, case in enumerate(CASES):
+        name = f"{case.op}-{number}"
+        rng, arrays = generator(name), {}
+        for i, (shape, low, high, dtype) in enumerate(case.inputs):
+            arrays[f"input{i}"] = rng.uniform(low, high, shape).astype(dtype)
+        function: Any = reduce(getattr, case.op.split("."), keras.ops)
+        made = function(
+            *map(keras.ops.convert_to_tensor, arrays.values()), **arguments(case.kwargs)
+        )
+        outputs = list(made) if isinstance(made, (tuple, list)) else [made]
+        arrays |= {f"output{i}": np.asarray(output) for i, output in enumerate(outputs)}
+        writer.add(name, {"op": case.op, "kwargs": plain(case.kwargs)}, arrays)
+    writer.write()
