@@ -19,7 +19,7 @@ ALL = {
     "RandomColorJitter": {"brightness_factor": 0.3, "hue_factor": 0.4},
     "Solarization": {"addition_factor": 0.5, "threshold_factor": 0.5}, "Equalization": {},
     "RandomGaussianBlur": {"factor": [1, 1], "sigma": [0.5, 1]}, "RandomFlip": {},
-    "RandomRotation": {"factor": 0.5}, "RandomZoom": {"height_factor": 0.5}, 
+    "RandomRotation": {"factor": 0.5}, "RandomZoom": {"height_factor": 0.5},
     "RandomShear": {"x_factor": 0.5, "y_factor": 0.5},
     "RandomTranslation": {"height_factor": 0.5, "width_factor": 0.5},
     "RandomPerspective": {"factor": [1, 1]}, "RandomElasticTransform": {"factor": [1, 1]},

@@ -2,7 +2,7 @@
 
 Needs a Python with keras >= 3.15, tensorflow (CPU), torch and tf-keras:
 
-    python -m pip install keras tensorflow-cpu torch tf-keras
+    python -m pip install keras tensorflow-cpu torch tf-keras scipy
     cd tests && python -m golden.make            # everything
     cd tests && python -m golden.make layers     # one area
 

@@ -21,6 +21,11 @@ def arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {k: np.array(v, "float32") if k in ARRAYS else v for k, v in kwargs.items()}
 
 
+def joined(op: str, tensors: list[Any]) -> list[Any]:
+    """The positional arguments: complex numbers are pairs."""
+    return [tuple(tensors)] if op == "istft" else tensors
+
+
 def make() -> None:
     writer = Writer("more_ops")
     for number, case in enumerate(CASES):
@@ -29,9 +34,8 @@ def make() -> None:
         for i, (shape, low, high, dtype) in enumerate(case.inputs):
             arrays[f"input{i}"] = rng.uniform(low, high, shape).astype(dtype)
         function: Any = reduce(getattr, case.op.split("."), keras.ops)
-        made = function(
-            *map(keras.ops.convert_to_tensor, arrays.values()), **arguments(case.kwargs)
-        )
+        arguments_ = [keras.ops.convert_to_tensor(a) for a in arrays.values()]
+        made = function(*joined(case.op, arguments_), **arguments(case.kwargs))
         outputs = list(made) if isinstance(made, (tuple, list)) else [made]
         arrays |= {f"output{i}": np.asarray(output) for i, output in enumerate(outputs)}
         writer.add(name, {"op": case.op, "kwargs": plain(case.kwargs)}, arrays)

@@ -131,6 +131,7 @@ from zoo_keras.layers.preprocessing.motions import (
 )
 from zoo_keras.layers.preprocessing.normalization import Normalization
 from zoo_keras.layers.preprocessing.pipeline import Pipeline
+from zoo_keras.layers.preprocessing.spectrograms import MelSpectrogram, STFTSpectrogram
 from zoo_keras.layers.preprocessing.text_vectorization import TextVectorization
 from zoo_keras.layers.recurrent import GRU, LSTM, SimpleRNN
 from zoo_keras.layers.regularization import (
@@ -202,7 +203,7 @@ __all__ = [
     "Normalization", "Resizing",
     "StringLookup", "TextVectorization",
     "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "HashedCrossing", "Pipeline", "ReversibleEmbedding",
-    "SpectralNormalization",
+    "SpectralNormalization", "MelSpectrogram", "STFTSpectrogram",
     "AugMix", "AutoContrast", "CutMix", "Equalization", "MaxNumBoundingBoxes", "MixUp",
     "RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter",
     "RandomContrast", "RandomCrop", "RandomElasticTransform", "RandomErasing", "RandomFlip",

@@ -25,6 +25,7 @@ from zoo_keras.ops import (
     reduction,
     resampling,
     shaping,
+    signals,
     sorting,
     special,
 )
@@ -40,6 +41,7 @@ from zoo_keras.ops.neural import *  # noqa: F403
 from zoo_keras.ops.products import *  # noqa: F403
 from zoo_keras.ops.reduction import *  # noqa: F403
 from zoo_keras.ops.shaping import *  # noqa: F403
+from zoo_keras.ops.signals import *  # noqa: F403
 from zoo_keras.ops.sorting import *  # noqa: F403
 from zoo_keras.ops.special import *  # noqa: F403
 from zoo_keras.primitives.rounding import round_bfloat16
@@ -61,7 +63,7 @@ operators.update(
 __all__ = [
     *core.__all__, *creation.__all__, *elementwise.__all__, *special.__all__,
     *reduction.__all__, *shaping.__all__, *indexing.__all__, *sorting.__all__,
-    *products.__all__, *neural.__all__, *convolution.__all__, *control.__all__, "slice",
+    *products.__all__, *signals.__all__, *neural.__all__, *convolution.__all__, *control.__all__, "slice",
 ]  # fmt: skip
 
 nn, numpy, linalg = (

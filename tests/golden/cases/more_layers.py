@@ -113,3 +113,15 @@ add("MixUp", "inference", IMAGE, call=EVAL, alpha=0.3, seed=2)
 add("CutMix", "inference", IMAGE, call=EVAL, factor=0.3, seed=2)
 add("RandAugment", "inference", IMAGE, call=EVAL, factor=0.3, num_ops=3, seed=2)
 add("AugMix", "inference", IMAGE, call=EVAL, factor=0.3, alpha=2.0, num_chains=2, seed=2)
+
+# Spectrograms
+for number, kwargs in enumerate((
+    {}, {"power_to_db": False, "mag_exp": 1.0}, {"sequence_length": 40, "window": "hamming"},
+    {"min_freq": 100.0, "max_freq": 3000.0, "top_db": 20.0, "ref_power": 0.5},
+)):  # fmt: skip
+    add("MelSpectrogram", f"case{number}", (2, 300), fft_length=64, sequence_stride=20,
+        num_mel_bins=6, sampling_rate=8000, **kwargs)
+for mode in ("log", "magnitude", "psd", "real", "imag", "stft"):
+    add("STFTSpectrogram", mode, (2, 40, 2), mode=mode, frame_length=8, frame_step=3)
+add("STFTSpectrogram", "options", (2, 40, 2), mode="real", frame_length=8, fft_length=16,
+    window="blackman", periodic=True, scaling="spectrum", padding="same", expand_dims=True)

@@ -63,3 +63,15 @@ for padding in ("valid", "same"):
     add("image.extract_patches_3d", ([1, 4, 5, 6, 2], 0, 1, "float32"), size=2, strides=(1, 2, 3),
         padding=padding)
 add("image.extract_patches", IMAGES, size=2, strides=1, dilation_rate=2)
+
+# Signals
+SOUND = ([2, 70], -1, 1, "float32")
+FRAMES = ([2, 7, 9], -1, 1, "float32")
+for kwargs in (
+    {}, {"window": "hamming"}, {"window": None}, {"center": False},
+    {"sequence_length": 10, "sequence_stride": 3}, {"window": [0.5] * 16},
+):
+    base = {"sequence_length": 16, "sequence_stride": 4, "fft_length": 16} | kwargs
+    add("stft", SOUND, **base)
+    add("istft", FRAMES, FRAMES, **base)
+add("istft", FRAMES, FRAMES, sequence_length=16, sequence_stride=5, fft_length=16, length=20)
