@@ -359,7 +359,8 @@ _KNOWN: dict[str, Any] = {cls.__name__: cls for cls in _CLASSES}
 _KNOWN |= {to_snake_case(cls.__name__): cls for cls in _CLASSES}
 _KNOWN |= {
     "IdentityInitializer": Identity, "normal": RandomNormal, "one": Ones,
-    "OrthogonalInitializer": Orthogonal, "STFTInitializer": STFT, "stft": STFT, "uniform": RandomUniform, "zero": Zeros,
+    "OrthogonalInitializer": Orthogonal, "STFTInitializer": STFT, "stft": STFT,
+    "uniform": RandomUniform, "zero": Zeros,
 }  # fmt: skip
 
 constant, identity, ones, zeros = Constant, Identity, Ones, Zeros
@@ -411,8 +412,8 @@ __all__ = [
     "TruncatedNormal",
     "VarianceScaling", "Zeros", "constant", "deserialize", "get", "glorot_normal",
     "glorot_uniform", "he_normal", "he_uniform", "identity", "lecun_normal", "lecun_uniform",
-    "ones", "orthogonal", "random_normal", "random_uniform", "serialize", "stft", "truncated_normal",
-    "variance_scaling", "zeros",
+    "ones", "orthogonal", "random_normal", "random_uniform", "serialize", "stft",
+    "truncated_normal", "variance_scaling", "zeros",
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras._tf_keras import keras as tf_keras
 
 from .arrays import generator
 from .cases.more_ops import CASES
@@ -18,7 +19,8 @@ ARRAYS = ("transform", "start_points", "end_points", "scale", "translation")
 
 def arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments, those that Keras wants as arrays made so."""
-    return {k: np.array(v, "float32") if k in ARRAYS else v for k, v in kwargs.items()}
+    made = {k: np.array(v, "float32") if k in ARRAYS else v for k, v in kwargs.items()}
+    return {k: tuple(v) if isinstance(v, list) and k != "window" else v for k, v in made.items()}
 
 
 def joined(op: str, tensors: list[Any]) -> list[Any]:
@@ -33,7 +35,8 @@ def make() -> None:
         rng, arrays = generator(name), {}
         for i, (shape, low, high, dtype) in enumerate(case.inputs):
             arrays[f"input{i}"] = rng.uniform(low, high, shape).astype(dtype)
-        function: Any = reduce(getattr, case.op.split("."), keras.ops)
+        home = tf_keras if case.op.startswith("K.") else keras.ops
+        function: Any = reduce(getattr, case.op.replace("K.", "backend.").split("."), home)
         arguments_ = [keras.ops.convert_to_tensor(a) for a in arrays.values()]
         made = function(*joined(case.op, arguments_), **arguments(case.kwargs))
         outputs = list(made) if isinstance(made, (tuple, list)) else [made]

@@ -5,6 +5,7 @@ A layer that Keras has and zoo_keras has not raises UnsupportedError when it is 
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
@@ -161,7 +162,7 @@ from zoo_keras.layers.transposed_convolution import (
 )
 from zoo_keras.layers.upsampling import UpSampling1D, UpSampling2D, UpSampling3D
 from zoo_keras.layers.wrappers import TimeDistributed, Wrapper
-from zoo_keras.missing import missing
+from zoo_keras.paths import SHARED, alias, fallback, names_at
 
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
@@ -235,5 +236,12 @@ def deserialize(config: dict[str, Any], custom_objects: Any = None) -> Any:
     return made
 
 
+for _path in SHARED:  # paths of Keras 2 that files of ours have too
+    _names = [name for name in names_at(_path) if name in __all__]
+    sys.modules[f"zoo_keras.{_path}"].__dict__["__getattr__"] = fallback(
+        f"zoo_keras.{_path}", _names, "zoo_keras.layers"
+    )
+
+
 def __getattr__(name: str) -> Any:
-    raise missing("zoo_keras.layers", name)
+    return alias("zoo_keras.layers", name)

@@ -63,7 +63,8 @@ operators.update(
 __all__ = [
     *core.__all__, *creation.__all__, *elementwise.__all__, *special.__all__,
     *reduction.__all__, *shaping.__all__, *indexing.__all__, *sorting.__all__,
-    *products.__all__, *signals.__all__, *neural.__all__, *convolution.__all__, *control.__all__, "slice",
+    *products.__all__, *signals.__all__, *neural.__all__, *convolution.__all__,
+    *control.__all__, "slice",
 ]  # fmt: skip
 
 nn, numpy, linalg = (

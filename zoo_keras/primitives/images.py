@@ -46,7 +46,7 @@ def decode_images(x, *, channels):
 
 
 def _decoded(file: Any, row: int, channels: int) -> np.ndarray:
-    image_module = _pillow()
+    image_module = pillow()
     if not isinstance(file, bytes):
         raise DataError(
             f"decode_image, row {row}: expected the bytes of a file. Received: text "
@@ -78,7 +78,8 @@ def _pixels(image: Any, channels: int) -> np.ndarray:
     return made.reshape(image.height, image.width, channels)
 
 
-def _pillow() -> Any:
+def pillow() -> Any:
+    """Pillow's Image module; UnsupportedError where it is not installed."""
     try:
         from PIL import Image
     except ImportError:
