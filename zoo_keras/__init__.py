@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 # name -> the module that holds it
 _OBJECTS = {
     "DTypePolicy": "policies",
+    "FloatDTypePolicy": "dtype_policies",
     "Initializer": "initializers",
     "Input": "layers",
     "InputSpec": "layers",
@@ -33,9 +34,10 @@ _OBJECTS = {
     "show_config": "config",
 }
 _MODULES = (
-    "activations", "applications", "backend", "callbacks", "config", "constraints",
-    "datasets", "dtype_policies", "initializers", "layers", "losses", "metrics",
-    "mixed_precision", "models", "ops", "optimizers", "preprocessing", "quantizers", "random", "regularizers", "saving", "spark", "tree", "utils",
+    "activations", "applications", "backend", "callbacks", "config", "constraints", "datasets",
+    "dtype_policies", "initializers", "layers", "losses", "metrics", "mixed_precision", "models",
+    "ops", "optimizers", "preprocessing", "quantizers", "random", "regularizers", "saving",
+    "spark", "tree", "utils",
 )  # fmt: skip
 
 __all__ = [*sorted(_OBJECTS), *_MODULES, "__version__", "version"]

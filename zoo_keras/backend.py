@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras import ops, random
+from zoo_keras import config, naming, ops, random
 from zoo_keras.config import (
     epsilon,
     floatx,
@@ -24,7 +24,6 @@ from zoo_keras.errors import ConfigError
 from zoo_keras.graph import scope
 from zoo_keras.layers.merging import Dot
 from zoo_keras.missing import missing
-from zoo_keras.naming import auto_name
 from zoo_keras.ops.convert import dtype_of
 from zoo_keras.ops.symbolic import KerasTensor
 from zoo_keras.variables import Variable
@@ -36,7 +35,10 @@ _SAME = (
     "sparse_categorical_crossentropy sqrt square squeeze stack stop_gradient tanh tile transpose "
     "zeros_like"
 )
+_SETTINGS = "backend set_epsilon set_floatx set_image_data_format"
 globals().update({name: getattr(ops, name) for name in _SAME.split()})
+globals().update({name: getattr(config, name) for name in _SETTINGS.split()})
+clear_session = naming.clear_session
 
 
 def is_float_dtype(dtype: Any) -> bool:
@@ -61,7 +63,7 @@ def result_type(*dtypes: Any) -> str:
 
 def get_uid(prefix: str = "") -> int:
     """How often a name with this prefix was asked for."""
-    number = auto_name(prefix or "uid").rpartition("_")[2]
+    number = naming.auto_name(prefix or "uid").rpartition("_")[2]
     return int(number) + 1 if number.isdigit() else 1
 
 
@@ -568,15 +570,13 @@ def foldr(
     return foldl(fn, ops.flip(elems, axis=0), initializer)
 
 
+_HIDDEN = ("Any", "Callable", "Iterator", "Sequence", "ConfigError", "Dot", "KerasTensor",
+           "Variable", "contextmanager", "dtype_of", "missing", "promote", "scope")  # fmt: skip
 __all__ = sorted(
     name
     for name, value in globals().items()
-    if callable(value)
-    and not name.startswith("_")
-    and name not in ("Any", "Callable", "Iterator", "Sequence", "ConfigError", "Dot", "KerasTensor",
-                     "Variable", "auto_name", "contextmanager", "dtype_of", "missing", "promote",
-                     "scope")
-)  # fmt: skip
+    if callable(value) and name[0] != "_" and name not in _HIDDEN
+)
 
 
 def __getattr__(name: str) -> Any:

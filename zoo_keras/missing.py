@@ -13,6 +13,7 @@ from pathlib import Path
 from zoo_keras.errors import UnsupportedError
 
 _OTHERS = "it wraps another framework, which zoo_keras does without"
+_RANDOM_SIZE = "images of a random size have no fixed shape; use RandomZoom"
 _KERNELS = "int8 is the one form of quantised weights that has kernels here"
 # The beginning of a name, keras left out -> why it is refused. docs/compatibility.md shows them.
 REFUSED = {
@@ -27,6 +28,10 @@ REFUSED = {
     "export": "models are scored on Spark or saved as .keras; other formats are not written",
     "layers.FlaxLayer": _OTHERS,
     "layers.JaxLayer": _OTHERS,
+    "layers.RandomHeight": _RANDOM_SIZE,
+    "layers.RandomWidth": _RANDOM_SIZE,
+    "layers.convolutional.Atrous": "Conv1D and Conv2D have a dilation_rate",
+    "layers.convolutional_recurrent": "ConvLSTM2D makes its cell; for another, use RNN",
     "layers.TFSMLayer": _OTHERS,
     "layers.TorchModuleWrapper": _OTHERS,
     "quantizers.AWQ": _KERNELS,

@@ -16,6 +16,7 @@ from zoo_keras.layers.activation_layers import (
     PReLU,
     ReLU,
     Softmax,
+    ThresholdedReLU,
 )
 from zoo_keras.layers.adaptive_pooling import (
     AdaptiveAveragePooling1D,
@@ -174,6 +175,8 @@ Convolution1DTranspose, Convolution2DTranspose = Conv1DTranspose, Conv2DTranspos
 Convolution3DTranspose = Conv3DTranspose
 SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D
 GroupQueryAttention = GroupedQueryAttention
+Deconv2D = Deconvolution2D = Conv2DTranspose  # of Keras 1
+Deconv3D = Deconvolution3D = Conv3DTranspose
 
 __all__ = [
     "AdditiveAttention", "AlphaDropout", "Attention", "EinsumDense", "GroupNormalization",
@@ -205,6 +208,7 @@ __all__ = [
     "StringLookup", "TextVectorization",
     "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "HashedCrossing", "Pipeline", "ReversibleEmbedding",
     "SpectralNormalization", "MelSpectrogram", "STFTSpectrogram",
+    "ThresholdedReLU",
     "AugMix", "AutoContrast", "CutMix", "Equalization", "MaxNumBoundingBoxes", "MixUp",
     "RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter",
     "RandomContrast", "RandomCrop", "RandomElasticTransform", "RandomErasing", "RandomFlip",
@@ -237,7 +241,7 @@ def deserialize(config: dict[str, Any], custom_objects: Any = None) -> Any:
 
 
 for _path in SHARED:  # paths of Keras 2 that files of ours have too
-    _names = [name for name in names_at(_path) if name in __all__]
+    _names = [name for name in names_at(_path) if name in globals()]
     sys.modules[f"zoo_keras.{_path}"].__dict__["__getattr__"] = fallback(
         f"zoo_keras.{_path}", _names, "zoo_keras.layers"
     )

@@ -79,8 +79,17 @@ _ALIASES: dict[str, Any] = {
     "msle": mean_squared_logarithmic_error,
 }  # fmt: skip
 KNOWN: dict[str, Any] = {x.__name__: x for x in (*_CLASSES, *_FUNCTIONS)}
-KNOWN |= _ALIASES | {name.upper(): f for name, f in _ALIASES.items()}
-KNOWN |= {"logcosh": log_cosh, "kullback_leibler_divergence": kl_divergence}
+OLDER = _ALIASES | {name.upper(): f for name, f in _ALIASES.items()}
+OLDER |= {"logcosh": log_cosh, "kullback_leibler_divergence": kl_divergence}
+KNOWN |= OLDER
+globals().update(OLDER)  # names of Keras 2
+
+
+class Reduction:
+    """How Keras 2 called what a loss does with the values of a batch."""
+
+    NONE, SUM = "none", "sum"
+    AUTO = SUM_OVER_BATCH_SIZE = "sum_over_batch_size"
 
 
 def serialize(loss: Any) -> Any:
