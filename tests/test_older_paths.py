@@ -78,7 +78,7 @@ def test_a_keras_that_was_imported_before_is_not_replaced():
     [
         ("layers", "JaxLayer", "which Keras 3 has: it wraps another framework"),
         ("layers", "Konv", "and Keras 3 has no such name either"),
-        ("losses", "CTC", "which Keras 3 has: it is not supported"),
+        ("ops", "eig", "which Keras 3 has: it is not supported"),
         ("backend", "gradients", "which Keras 2 has: "),
     ],
 )

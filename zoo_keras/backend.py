@@ -354,6 +354,26 @@ def categorical_focal_crossentropy(
     return ops.sum(made, axis=axis)
 
 
+def ctc_batch_cost(y_true: Any, y_pred: Any, input_length: Any, label_length: Any) -> Any:
+    """(batch, 1) of probabilities (batch, steps, classes); the last class stands between labels."""
+    logs = ops.log(ops.add(y_pred, epsilon()))
+    lengths = [ops.reshape(n, (-1,)) for n in (label_length, input_length)]
+    made = ops.ctc_loss(y_true, logs, *lengths, mask_index=y_pred.shape[-1] - 1)
+    return ops.expand_dims(made, 1)
+
+
+def ctc_decode(
+    y_pred: Any, input_length: Any, greedy: bool = True, beam_width: int = 100, top_paths: int = 1
+) -> tuple[list[Any], Any]:
+    """([labels (batch, steps), filled up with -1, of each path], scores) of probabilities."""
+    logs = ops.log(ops.add(y_pred, epsilon()))
+    strategy = "greedy" if greedy else "beam_search"
+    found, scores = ops.ctc_decode(
+        logs, input_length, strategy, beam_width, top_paths, mask_index=y_pred.shape[-1] - 1
+    )
+    return [found[i] for i in range(1 if greedy else top_paths)], scores
+
+
 # ---- shapes --------------------------------------------------------------------------------------
 
 
@@ -414,22 +434,19 @@ def _spatial_padding(x: Any, padding: Any, data_format: Any) -> Any:
     return ops.pad(x, rest)
 
 
-def spatial_2d_padding(x: Any, padding: Any = ((1, 1), (1, 1)), data_format: Any = None) -> Any:
+def spatial_2d_padding(x: Any, padding: Any = ((1, 1),) * 2, data_format: Any = None) -> Any:
     """Zeros around images."""
     return _spatial_padding(x, padding, data_format)
 
 
-def spatial_3d_padding(
-    x: Any, padding: Any = ((1, 1), (1, 1), (1, 1)), data_format: Any = None
-) -> Any:
+def spatial_3d_padding(x: Any, padding: Any = ((1, 1),) * 3, data_format: Any = None) -> Any:
     """Zeros around volumes."""
     return _spatial_padding(x, padding, data_format)
 
 
 def resize_images(
-    x: Any, height_factor: int, width_factor: int, data_format: str,
-    interpolation: str = "nearest",
-) -> Any:  # fmt: skip
+    x: Any, height_factor: int, width_factor: int, data_format: str, interpolation: str = "nearest"
+) -> Any:
     """Images larger by whole factors."""
     height, width = x.shape[2:] if data_format == "channels_first" else x.shape[1:3]
     size = (height * height_factor, width * width_factor)
@@ -535,17 +552,15 @@ def random_bernoulli(shape: Any, p: float = 0.0, dtype: Any = None, seed: Any = 
 
 
 def random_normal_variable(
-    shape: Any, mean: float, scale: float, dtype: Any = None, name: str | None = None,
-    seed: Any = None,
-) -> Any:  # fmt: skip
+    shape: Any, mean: float, scale: float, dtype: Any = None, name: Any = None, seed: Any = None
+) -> Any:
     """Normal numbers as a Variable."""
     return variable(random.normal(shape, mean, scale, seed=seed), dtype, name)
 
 
 def random_uniform_variable(
-    shape: Any, low: float, high: float, dtype: Any = None, name: str | None = None,
-    seed: Any = None,
-) -> Any:  # fmt: skip
+    shape: Any, low: float, high: float, dtype: Any = None, name: Any = None, seed: Any = None
+) -> Any:
     """Evenly distributed numbers as a Variable."""
     return variable(random.uniform(shape, low, high, seed=seed), dtype, name)
 

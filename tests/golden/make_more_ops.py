@@ -15,11 +15,14 @@ from .make_layers import plain
 from .store import Writer
 
 ARRAYS = ("transform", "start_points", "end_points", "scale", "translation")
+LENGTHS = ("target_length", "output_length", "sequence_lengths", "input_length",
+           "label_length")  # fmt: skip
 
 
 def arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments, those that Keras wants as arrays made so."""
     made = {k: np.array(v, "float32") if k in ARRAYS else v for k, v in kwargs.items()}
+    made |= {k: np.array(v, "int32") for k, v in kwargs.items() if k in LENGTHS}
     return {k: tuple(v) if isinstance(v, list) and k != "window" else v for k, v in made.items()}
 
 

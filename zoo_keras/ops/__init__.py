@@ -16,6 +16,7 @@ from zoo_keras.ops import (
     convolution,
     core,
     creation,
+    ctc,
     elementwise,
     images,
     indexing,
@@ -33,6 +34,7 @@ from zoo_keras.ops.control import *  # noqa: F403
 from zoo_keras.ops.convolution import *  # noqa: F403
 from zoo_keras.ops.core import *  # noqa: F403
 from zoo_keras.ops.creation import *  # noqa: F403
+from zoo_keras.ops.ctc import *  # noqa: F403
 from zoo_keras.ops.elementwise import *  # noqa: F403
 from zoo_keras.ops.indexing import *  # noqa: F403
 from zoo_keras.ops.indexing import slice_ as slice
@@ -64,7 +66,7 @@ __all__ = [
     *core.__all__, *creation.__all__, *elementwise.__all__, *special.__all__,
     *reduction.__all__, *shaping.__all__, *indexing.__all__, *sorting.__all__,
     *products.__all__, *signals.__all__, *neural.__all__, *convolution.__all__,
-    *control.__all__, "slice",
+    *control.__all__, *ctc.__all__, "slice",
 ]  # fmt: skip
 
 nn, numpy, linalg = (

@@ -13,7 +13,8 @@ from zoo_keras.paths import module
 
 _NN = (
     "adaptive_average_pool adaptive_max_pool average_pool batch_normalization "
-    "binary_crossentropy categorical_crossentropy celu conv conv_transpose depth_to_space "
+    "binary_crossentropy categorical_crossentropy celu conv conv_transpose ctc_decode ctc_loss "
+    "depth_to_space "
     "depthwise_conv dot_product_attention elu gelu glu hard_shrink hard_sigmoid hard_silu "
     "hard_swish hard_tanh layer_normalization leaky_relu log_sigmoid log_softmax max_pool "
     "moments multi_hot normalize one_hot psnr relu relu6 rms_normalization selu separable_conv "

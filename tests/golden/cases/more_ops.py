@@ -123,3 +123,18 @@ add("K.conv2d", IMAGES, KERNEL, strides=[2, 1], padding="same", data_format="cha
 add("K.depthwise_conv2d", IMAGES, ([2, 2, 3, 2], -1, 1, "float32"), data_format="channels_last")
 add("K.pool2d", IMAGES, pool_size=[2, 2], strides=[2, 2], pool_mode="avg")
 add("K.batch_normalization", A, *[([4], 0.5, 1, "float32")] * 4, epsilon=0.01)
+
+# CTC
+LOGITS, LABELS = ([3, 7, 5], -2, 2, "float32"), ([3, 3], 1, 5, "int32")
+
+for kwargs in ({}, {"target_length": [3, 1, 2]}, {"output_length": [7, 5, 6]}):
+    lengths = {"target_length": [3, 3, 3], "output_length": [7, 7, 7]}
+    add("ctc_loss", LABELS, LOGITS, **lengths | kwargs)
+add("ctc_loss", ([3, 3], 0, 4, "int32"), LOGITS, target_length=[3, 2, 0], output_length=[7, 6, 5],
+    mask_index=4)
+for kwargs in ({}, {"merge_repeated": False}, {"strategy": "beam_search"}, {"mask_index": 4},
+               {"strategy": "beam_search", "top_paths": 3, "beam_width": 60}):
+    add("ctc_decode", LOGITS, sequence_lengths=[7, 4, 6], **kwargs)
+CHANCES = ([3, 7, 5], 0.01, 1, "float32")
+add("K.ctc_batch_cost", ([3, 3], 0, 4, "int32"), CHANCES, input_length=[[7], [6], [5]],
+    label_length=[[3], [1], [2]])
