@@ -7,14 +7,14 @@ Needs a Python with keras >= 3.15, tensorflow (CPU), torch and tf-keras:
     cd tests && python -m golden.make layers     # one area
 
 Areas: layers, more_layers, spatial and recurrent (more layers, and files of them), more_ops,
-elementary (activations, initializers, regularizers, constraints, schedules), losses, metrics,
-masked (both in a model with a mask and weights), optimizers, more_optimizers, models, int8
-(quantised models), preprocessing, applications, files (.h5, .keras, .weights.h5 by Keras 3 on
-TensorFlow), torch (the same of one model on torch), precision (files in half precision and with
-adapters), keras2, spatial_keras2 and recurrent_keras2 (.h5 by Keras 2), keras2_layers (each layer
-by itself), keras2_arguments (layers that it told in another way, and what it made of half
-precision). The tests themselves read only data/ and need none of these packages. Inputs come from
-numpy generators seeded by the case's name,
+image_generator, elementary (activations, initializers, regularizers, constraints, schedules),
+losses, metrics, masked (both in a model with a mask and weights), optimizers, more_optimizers,
+models, int8 (quantised models), preprocessing, applications, files (.h5, .keras, .weights.h5 by
+Keras 3 on TensorFlow), torch (the same of one model on torch), precision (files in half precision
+and with adapters), keras2, spatial_keras2 and recurrent_keras2 (.h5 by Keras 2), keras2_layers
+(each layer by itself), keras2_arguments (layers that it told in another way, and what it made of
+half precision). The tests themselves read only data/ and need none of these packages. Inputs come
+from numpy generators seeded by the case's name,
 so an area made again differs only by rounding.
 """
 
@@ -50,6 +50,7 @@ MAKERS = {
     "preprocessing": "tensorflow",
     "more_layers": "tensorflow",
     "more_ops": "tensorflow",
+    "image_generator": "tensorflow",
 }
 
 

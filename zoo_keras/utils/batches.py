@@ -223,7 +223,7 @@ class _Folder:
                 )
             self.class_names: Any = list(class_names or found)
             folders = [root / each for each in self.class_names]
-        files = [_files(folder, endings, follow_links) for folder in folders]
+        files = [files_below(folder, endings, follow_links) for folder in folders]
         self.paths = [str(path) for each in files for path in each]
         self.labels: Any = np.repeat(np.arange(len(files)), [len(each) for each in files])
         if labels != "inferred":
@@ -291,7 +291,8 @@ class _Folder:
             labels.astype(np.int32))  # fmt: skip
 
 
-def _files(folder: Path, endings: Sequence[str], follow_links: bool) -> list[Path]:
+def files_below(folder: Path, endings: Sequence[str], follow_links: bool) -> list[Path]:
+    """Files with these endings, sorted."""
     walked = os.walk(folder, followlinks=follow_links)
     found = [Path(at) / name for at, _, names in walked for name in sorted(names)]
     return sorted(path for path in found if path.suffix.lower() in endings)
