@@ -108,3 +108,12 @@ def test_a_stateful_recurrent_convolution_goes_on():
     whole.build(x.shape)
     whole.set_weights(layer.get_weights())
     np.testing.assert_allclose(layer(x[:, 2:]), whole(x), 1e-5, 1e-6)
+
+
+def test_what_runs_a_functional_model_decides_whether_it_trains():
+    x = zk.Input((8, 8, 3))
+    y = zk.layers.RandomErasing(seed=1)(x, training=True)  # files of Keras say so for such layers
+    model = zk.Model(x, zk.layers.Dropout(0.5)(y, training=True))
+    given = rows(2, 8, 8, 3)
+    np.testing.assert_array_equal(model.predict(given, verbose=0), given)
+    assert (model(given) != given).any()

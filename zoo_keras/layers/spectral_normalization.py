@@ -30,6 +30,7 @@ class SpectralNormalization(Wrapper):
         """Build the layer inside, and the vector of the power iteration."""
         super().build(input_shape)
         self.input_spec = InputSpec(min_ndim=1, axes={-1: input_shape[-1]})
+        self.kernel = self._weight()  # in files it is this layer's, too
         self.vector_u = self.add_weight(
             shape=(1, self._weight().shape[-1]), trainable=False, name="vector_u",
             initializer=initializers.TruncatedNormal(stddev=0.02), dtype=self._weight().dtype,

@@ -156,7 +156,8 @@ def hash_bins(x, *, bins, mask, salt):
 @column_op(
     shape=lambda *columns, bins: Spec(columns[0].shape, "int64"),
     samples=[
-        Sample([], {"bins": 7}, make=lambda rng: [*_text("a", "bc")(rng), np.array([3, 4])]),
+        Sample([], {"bins": 7}, make=_text("a", "bc")),
+        Sample([], {"bins": 3}, make=_whole([1, 2], [3, 4])),
     ],
 )
 def cross_bins(*columns, bins):
