@@ -1,5 +1,5 @@
-# make demo | test | lint | bench | test-isas | test-spark35 | test-oracle | test-sanitize |
-#      test-emulated | test-aarch64 | clean
+# make demo | test | lint | bench | compatibility | test-isas | test-spark35 | test-oracle |
+#      test-sanitize | test-emulated | test-aarch64 | clean
 #
 # Each target makes the Python environment that it needs (.venv, .venv-bench, .venv-spark35) and
 # builds the C library and the jar; a repeat does only what changed. To start over: rm -rf .venv*
@@ -9,7 +9,7 @@ PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
 BENCHMARKS := step latency spark_latency allreduce scaling
 
-.PHONY: demo test lint bench test-isas test-spark35 test-oracle test-sanitize \
+.PHONY: demo test lint bench compatibility test-isas test-spark35 test-oracle test-sanitize \
     test-emulated test-aarch64 clean
 .DELETE_ON_ERROR:
 
@@ -32,6 +32,11 @@ lint: .venv/zoo-dev
 bench: .venv-bench/zoo-peers
 	.venv-bench/bin/python csrc/build.py --inplace
 	for name in $(BENCHMARKS); do .venv-bench/bin/python benchmarks/$$name.py || exit; done
+
+# docs/compatibility.md: which names of Keras there are.
+compatibility: .venv/zoo-dev
+	.venv/bin/python csrc/build.py --inplace --c-only
+	.venv/bin/python docs/make_compatibility.py
 
 # What kernels and programs compute, in processes pinned to each instruction set but the widest,
 # which `make test` runs in.

@@ -32,8 +32,11 @@ def numpy_dtype(case: dict[str, Any]) -> Any:
     return object if case["dtype"] == "string" else case["dtype"]
 
 
-def inputs_of(name: str) -> np.ndarray:
+def inputs_of(name: str) -> Any:
     case, arrays = GOLDEN.cases[name], GOLDEN.arrays(name)
+    if case["dtype"] == "columns":
+        kinds = [object if isinstance(np.ravel(v)[0], str) else "int64" for v in case["inputs"]]
+        return [np.array(v, k) for v, k in zip(case["inputs"], kinds, strict=True)]
     return arrays["image"] if "image" in arrays else np.array(case["inputs"], numpy_dtype(case))
 
 

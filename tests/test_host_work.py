@@ -1,5 +1,5 @@
 """What numpy computes in the programs of built-in layers, losses, metrics and optimizers: what
-ALLOWED says, now nothing. The golden tables say which there are and how they are called."""
+ALLOWED says. The golden tables say which there are and how they are called."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.primitives.op import as_tensors
 
-ALLOWED: dict[str, set[str]] = {}  # class: ops
+# class: ops. A histogram of a batch, eight equations for each image, and Fourier transforms.
+ALLOWED_IN_LAYERS = {
+    "Equalization": {"count_ids"},
+    "RandomPerspective": {"solve"},
+    "MelSpectrogram": {"rfft", "fourier"},
+}
+ALLOWED: dict[str, set[str]] = {}
 
 
 def numpy_ops(function, arrays):
@@ -54,8 +60,8 @@ def test_layers():
             found[case.row["class"]] |= numpy_ops(
                 lambda *tensors, c=case, f=layer: c.call(f, list(tensors)), case.inputs()
             )
-    assert {name: names for name, names in found.items() if names} == ALLOWED
-    assert len(found) > 80
+    assert {name: names for name, names in found.items() if names} == ALLOWED_IN_LAYERS
+    assert len(found) > 100
 
 
 ACTIVATIONS = ("relu", "elu", "selu", "softplus", "softsign", "hard_sigmoid", "silu", "gelu",

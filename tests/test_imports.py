@@ -24,15 +24,16 @@ LONGEST_FILE = 600
 # The floors of the house, the ground first. A module imports its own floor or lower ones. Names are
 # the first part below zoo_keras, or two parts where a folder holds rooms on different floors.
 FLOORS = (
-    "errors missing dtypes naming nest native gemm guard recent graph interpret primitives ops "
-    "passes engine feed policies dtype_policies config configs quantizers variables "
+    "errors missing paths dtypes naming nest native gemm guard recent graph interpret primitives "
+    "ops passes engine feed policies dtype_policies config configs quantizers variables "
     "random initializers regularizers constraints activations layers.base layers losses metrics "
     "optimizers callbacks training models saving spark spark.transport spark.data spark.fit "
-    "spark.scoring spark.images spark.ml backend utils applications"
+    "spark.scoring spark.images spark.ml backend mixed_precision utils tree preprocessing datasets "
+    "applications"
 ).split()
 FLOOR_OF = {name: floor for floor, name in enumerate(FLOORS)}
 # Doors up, each inside functions: fit(rdd), predict(df) and adapt(rdd), Model.save, ops on arrays,
-# and the public name spark.udf.
+# the public name spark.udf, the noise of image.elastic_transform.
 UPWARD = {
     ("training", "spark.fit"),
     ("training", "spark.scoring"),
@@ -40,6 +41,7 @@ UPWARD = {
     ("models", "saving"),
     ("primitives", "engine"),
     ("spark", "spark.scoring"),
+    ("ops", "random"),
 }
 
 

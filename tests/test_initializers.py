@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from zoo_keras import activations, constraints, initializers, ops, random, regularizers
-from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
+from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import tracing
 from zoo_keras.variables import Variable
 
@@ -120,7 +120,6 @@ def test_relu_with_slope_threshold_and_limit():
 
 REFUSED = [
     (lambda: initializers.get("he_norml"), ConfigError, r"he_norml.*he_normal"),
-    (lambda: initializers.get("stft"), UnsupportedError, "stft"),
     (lambda: initializers.HeNormal(seed="x"), ConfigError, "seed='x'"),
     (lambda: initializers.VarianceScaling(scale=0), ConfigError, "scale=0"),
     (lambda: initializers.VarianceScaling(mode="fan"), ConfigError, "fan_in"),

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from traced import in_program
 
+import zoo_keras as zk
 from zoo_keras import losses, ops
-from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 
 TRUE = np.float32([[0, 1], [1, 1], [2, 0]])
 PRED = np.float32([[0, 0], [3, 1], [2, 4]])
@@ -107,6 +108,8 @@ def test_get_takes_classes_configs_and_objects():
 def test_an_unknown_loss_is_refused_with_the_known_names():
     with pytest.raises(ConfigError, match=r"mean_sqared_error.*mean_squared_error"):
         losses.get("mean_sqared_error")
+    with pytest.raises(UnsupportedError, match="Nothing"):
+        _ = losses.Nothing
 
 
 def test_bad_arguments_are_refused():
@@ -120,3 +123,17 @@ def test_bad_arguments_are_refused():
         losses.CategoricalCrossentropy()(TRUE[:, :1], PRED)
     with pytest.raises(NotImplementedError, match="call"):
         losses.Loss()(TRUE, PRED)
+
+
+def test_an_alignment_is_learnt_without_numpy():
+    x = np.random.default_rng(0).normal(size=(8, 6, 3)).astype("f4")
+    labels = np.array([[1, 2, 0], [2, 2, 1], [3, 0, 0], [1, 1, 2]] * 2, "int32")
+    model = zk.Sequential([zk.Input((6, 3)), zk.layers.Dense(16, "relu"), zk.layers.Dense(4)])
+    model.compile(zk.optimizers.Adam(0.05), zk.losses.CTC())
+    first = model.train_on_batch(x, labels)
+    for _ in range(60):
+        last = model.train_on_batch(x, labels)
+    assert last < first / 2
+    assert not any(program.by_numpy() for _, _, program in model._local().programs())
+    want = zk.losses.ctc(labels, model.predict(x, verbose=0))
+    np.testing.assert_allclose(model.evaluate(x, labels, verbose=0), want.mean(), 1e-4)

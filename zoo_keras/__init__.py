@@ -9,11 +9,14 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from zoo_keras.paths import ALIASES, install_aliases
+
 __version__ = "0.1.0"
 
 # name -> the module that holds it
 _OBJECTS = {
     "DTypePolicy": "policies",
+    "FloatDTypePolicy": "dtype_policies",
     "GradientTape": "training.gradient_tape",
     "Initializer": "initializers",
     "Input": "layers",
@@ -27,12 +30,15 @@ _OBJECTS = {
     "Regularizer": "regularizers",
     "Sequential": "models",
     "Variable": "variables",
+    "install_as_keras": "paths",
+    "name_scope": "backend",
     "show_config": "config",
 }
 _MODULES = (
-    "activations", "applications", "backend", "callbacks", "config", "constraints",
-    "dtype_policies", "initializers", "layers", "losses", "metrics", "models", "ops", "optimizers",
-    "quantizers", "random", "regularizers", "saving", "spark", "utils",
+    "activations", "applications", "backend", "callbacks", "config", "constraints", "datasets",
+    "dtype_policies", "initializers", "layers", "losses", "metrics", "mixed_precision", "models",
+    "ops", "optimizers", "preprocessing", "quantizers", "random", "regularizers", "saving",
+    "spark", "tree", "utils",
 )  # fmt: skip
 
 __all__ = [*sorted(_OBJECTS), *_MODULES, "__version__", "version"]
@@ -43,8 +49,11 @@ def version() -> str:
     return __version__
 
 
+install_aliases()
+
+
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
+    if name in _MODULES or name in ALIASES:
         return importlib.import_module(f"zoo_keras.{name}")
     if name in _OBJECTS:
         found = getattr(importlib.import_module(f"zoo_keras.{_OBJECTS[name]}"), name)

@@ -18,10 +18,11 @@ from zoo_keras.configs.serialization import (
     get_by_name,
     serialize_keras_object,
 )
-from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
+from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import not_tracing
 from zoo_keras.missing import missing
 from zoo_keras.naming import to_snake_case
+from zoo_keras.ops.signals import named_window
 
 # The standard deviation of a normal distribution cut off at two standard deviations.
 _CUT_STDDEV = 0.8796256610342398
@@ -80,6 +81,42 @@ class Constant(Initializer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Constant:
         return cls(deserialize_keras_object(config["value"]))
+
+
+class STFT(Initializer):
+    """The real or imaginary parts of Fourier transforms of frames: (length, 1, frequencies).
+
+    window is a name, numbers or None; scaling "density", "spectrum" or None says what their sum is.
+    """
+
+    def __init__(
+        self, side: str = "real", window: Any = "hann", scaling: str | None = "density",
+        periodic: bool = False,
+    ) -> None:  # fmt: skip
+        if side not in ("real", "imag") or scaling not in ("density", "spectrum", None):
+            raise ConfigError(
+                "STFT: side is 'real' or 'imag', scaling is 'density', 'spectrum' or None. "
+                f"Received: side={side!r}, scaling={scaling!r}. Choose one of these."
+            )
+        self.side, self.window, self.scaling, self.periodic = side, window, scaling, periodic
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        length, _, frequencies = shape
+        turn = -np.pi * np.outer(np.arange(length), np.arange(frequencies)) / (frequencies - 1)
+        made = np.cos(turn) if self.side == "real" else np.sin(turn)
+        if self.window is not None:
+            named = isinstance(self.window, str)
+            window = named_window(self.window, length, self.periodic) if named else self.window
+            window = np.asarray(window, np.float64)
+            total = {"density": np.sqrt(np.sum(window**2)), "spectrum": np.sum(np.abs(window))}
+            made = made * window[:, None] / total.get(str(self.scaling), 1.0)
+        return made[:, None].astype(dtypes.standardize(dtype))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "side": self.side, "window": self.window, "periodic": self.periodic,
+            "scaling": self.scaling,
+        }  # fmt: skip
 
 
 class Identity(Initializer):
@@ -316,19 +353,21 @@ class Orthogonal(RandomInitializer):
 _CLASSES = (
     Initializer, Constant, Identity, Ones, Zeros, GlorotNormal, GlorotUniform, HeNormal, HeUniform,
     LecunNormal, LecunUniform, Orthogonal, RandomNormal, RandomUniform, TruncatedNormal,
-    VarianceScaling,
+    STFT, VarianceScaling,
 )  # fmt: skip
 _KNOWN: dict[str, Any] = {cls.__name__: cls for cls in _CLASSES}
 _KNOWN |= {to_snake_case(cls.__name__): cls for cls in _CLASSES}
 _KNOWN |= {
     "IdentityInitializer": Identity, "normal": RandomNormal, "one": Ones,
-    "OrthogonalInitializer": Orthogonal, "uniform": RandomUniform, "zero": Zeros,
+    "OrthogonalInitializer": Orthogonal, "STFTInitializer": STFT, "stft": STFT,
+    "uniform": RandomUniform, "zero": Zeros,
 }  # fmt: skip
 
 constant, identity, ones, zeros = Constant, Identity, Ones, Zeros
 glorot_normal, glorot_uniform = GlorotNormal, GlorotUniform
 he_normal, he_uniform, lecun_normal, lecun_uniform = HeNormal, HeUniform, LecunNormal, LecunUniform
 orthogonal, random_normal, random_uniform = Orthogonal, RandomNormal, RandomUniform
+stft = STFTInitializer = STFT
 truncated_normal, variance_scaling = TruncatedNormal, VarianceScaling
 IdentityInitializer, OrthogonalInitializer = Identity, Orthogonal
 
@@ -350,11 +389,6 @@ def get(identifier: Any) -> Any:
     """
     if isinstance(identifier, (np.ndarray, np.generic)):
         return _from_array(np.asarray(identifier))
-    if isinstance(identifier, str) and identifier.lower() in ("stft", "stftinitializer"):
-        raise UnsupportedError(
-            f"The STFT initializer is not supported. Received: {identifier!r}. "
-            "Compute the kernel with numpy and pass the array."
-        )
     return get_by_name(identifier, _KNOWN, "initializer")
 
 
@@ -374,11 +408,12 @@ def _from_array(array: np.ndarray) -> Any:
 __all__ = [
     "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity",
     "IdentityInitializer", "Initializer", "LecunNormal", "LecunUniform", "Ones", "Orthogonal",
-    "OrthogonalInitializer", "RandomNormal", "RandomUniform", "TruncatedNormal",
+    "OrthogonalInitializer", "RandomNormal", "RandomUniform", "STFT", "STFTInitializer",
+    "TruncatedNormal",
     "VarianceScaling", "Zeros", "constant", "deserialize", "get", "glorot_normal",
     "glorot_uniform", "he_normal", "he_uniform", "identity", "lecun_normal", "lecun_uniform",
-    "ones", "orthogonal", "random_normal", "random_uniform", "serialize", "truncated_normal",
-    "variance_scaling", "zeros",
+    "ones", "orthogonal", "random_normal", "random_uniform", "serialize", "stft",
+    "truncated_normal", "variance_scaling", "zeros",
 ]  # fmt: skip
 
 

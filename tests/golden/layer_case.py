@@ -1,6 +1,6 @@
 """One golden layer of any area, made and called here as real Keras made and called it.
 
-In: an area ("layers", "spatial", "attention", "recurrent") and the name of a case. Out: the layer,
+In: an area of AREAS and the name of a case. Out: the layer,
 its outputs for given tensors, and the numbers that Keras had. Knows no test.
 """
 
@@ -17,7 +17,7 @@ from .functions import table as functions
 from .recurrent_call import arguments, build, flat, output
 from .store import Golden, series
 
-AREAS = ("layers", "spatial", "attention", "recurrent")
+AREAS = ("layers", "spatial", "attention", "recurrent", "more_layers")
 golden = cache(Golden)
 
 

@@ -2,19 +2,20 @@
 
 Needs a Python with keras >= 3.15, tensorflow (CPU), torch and tf-keras:
 
-    python -m pip install keras tensorflow-cpu torch tf-keras
+    python -m pip install keras tensorflow-cpu torch tf-keras scipy
     cd tests && python -m golden.make            # everything
     cd tests && python -m golden.make layers     # one area
 
-Areas: layers, spatial and recurrent (more layers, and files of them), elementary (activations,
-initializers, regularizers, constraints, schedules), losses, metrics, masked (both in a model with a
-mask and weights), optimizers, more_optimizers, models, own_steps (models with a train_step), ctc,
-int8 (quantised models), preprocessing, applications, files (.h5, .keras, .weights.h5 by Keras 3 on
-TensorFlow), torch (the same of one model on torch), precision (files in half precision and with
-adapters), keras2, spatial_keras2 and recurrent_keras2 (.h5 by Keras 2), keras2_layers (each layer
-by itself), keras2_arguments (layers that it told in another way, and what it made of half
-precision). The tests themselves read only data/ and need none of these packages. Inputs come from
-numpy generators seeded by the case's name, so an area made again differs only by rounding.
+Areas: layers, more_layers, spatial and recurrent (more layers, and files of them), more_ops,
+image_generator, elementary (activations, initializers, regularizers, constraints, schedules),
+losses, metrics, masked (both in a model with a mask and weights), optimizers, more_optimizers,
+models, own_steps (models with a train_step), ctc, int8 (quantised models), preprocessing,
+applications, files (.h5, .keras, .weights.h5 by Keras 3 on TensorFlow), torch (the same of one
+model on torch), precision (files in half precision and with adapters), keras2, spatial_keras2 and
+recurrent_keras2 (.h5 by Keras 2), keras2_layers (each layer by itself), keras2_arguments (layers
+that it told in another way, and what it made of half precision). The tests themselves read only
+data/ and need none of these packages. Inputs come from numpy generators seeded by the case's name,
+so an area made again differs only by rounding.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ MAKERS = {
     "preprocessing": "tensorflow",
     "own_steps": "tensorflow",
     "ctc": "tensorflow",
+    "more_layers": "tensorflow",
+    "more_ops": "tensorflow",
+    "image_generator": "tensorflow",
 }
 
 

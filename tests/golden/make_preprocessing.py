@@ -60,6 +60,9 @@ def golden(name: str, case: table.Case) -> tuple[dict[str, Any], dict[str, Any]]
         shape, dtype = case.image
         arrays["image"] = generator(name).uniform(0, 255, shape).astype(dtype)
         inputs = tf.constant(arrays["image"])
+    elif case.dtype == "columns":
+        info["inputs"] = case.inputs
+        inputs = [tf.constant(v) for v in case.inputs]
     else:
         info["inputs"] = case.inputs
         inputs = tf.constant(case.inputs, case.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from global_batches import SPLITS, GlobalBatches, rdd_of, records_of
 
 import zoo_keras as keras
 from zoo_keras import layers
@@ -56,6 +57,27 @@ def test_what_layers_count_in_training_is_that_of_one_process(records):
         model.fit(*data, batch_size=16, epochs=2, verbose=0)
         counted.append([float(v.numpy()) for v in (model.layers[0].calls, model.layers[0].rows)])
     assert counted == [[6, 86], [6, 86]]
+
+
+@pytest.mark.parametrize(
+    "extra", [layers.SpectralNormalization(layers.Dense(4)), layers.RandomErasing(seed=3)], ids=str
+)
+def test_what_layers_divide_or_draw_in_training_is_that_of_one_process(extra, local2):
+    made = []
+    for where in ("local", "spark"):
+        keras.utils.set_random_seed(5)
+        fresh = keras.layers.deserialize(keras.layers.serialize(extra))
+        shaped = layers.Reshape((2, 3, 1)) if "erasing" in extra.name else layers.Identity()
+        model = model_with(shaped, fresh, layers.Flatten())
+        if where == "local":
+            data = GlobalBatches((X, Y), SPLITS[2], 16)
+            model.fit(data, epochs=2, shuffle=False, verbose=0)
+        else:
+            rdd = rdd_of(local2, records_of((X, Y)), SPLITS[2])
+            model.fit(rdd, batch_size=16, epochs=2, shuffle=False, verbose=0)
+        made.append(model.get_weights())
+    for one, other in zip(*made, strict=True):
+        np.testing.assert_allclose(one, other, 1e-4, 1e-5)
 
 
 def stateful():

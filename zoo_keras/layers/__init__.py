@@ -5,6 +5,7 @@ A layer that Keras has and zoo_keras has not raises UnsupportedError when it is 
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
@@ -15,6 +16,7 @@ from zoo_keras.layers.activation_layers import (
     PReLU,
     ReLU,
     Softmax,
+    ThresholdedReLU,
 )
 from zoo_keras.layers.adaptive_pooling import (
     AdaptiveAveragePooling1D,
@@ -37,6 +39,7 @@ from zoo_keras.layers.borders import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from zoo_keras.layers.conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from zoo_keras.layers.convolution import Conv1D, Conv2D, Conv3D
 from zoo_keras.layers.core import Identity, Lambda, Masking, Rescaling
 from zoo_keras.layers.dense import Dense
@@ -47,7 +50,7 @@ from zoo_keras.layers.depthwise_convolution import (
     SeparableConv2D,
 )
 from zoo_keras.layers.einsum_dense import EinsumDense
-from zoo_keras.layers.embedding import Embedding
+from zoo_keras.layers.embedding import Embedding, ReversibleEmbedding
 from zoo_keras.layers.input_layer import Input, InputLayer
 from zoo_keras.layers.merging import (
     Add,
@@ -89,12 +92,48 @@ from zoo_keras.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from zoo_keras.layers.preprocessing.colours import (
+    AutoContrast,
+    Equalization,
+    RandomBrightness,
+    RandomColorDegeneration,
+    RandomColorJitter,
+    RandomContrast,
+    RandomGaussianBlur,
+    RandomGrayscale,
+    RandomHue,
+    RandomInvert,
+    RandomPosterization,
+    RandomSaturation,
+    RandomSharpness,
+    Solarization,
+)
 from zoo_keras.layers.preprocessing.discretization import Discretization
 from zoo_keras.layers.preprocessing.encoding import CategoryEncoding
-from zoo_keras.layers.preprocessing.hashing import Hashing
+from zoo_keras.layers.preprocessing.hashing import HashedCrossing, Hashing
 from zoo_keras.layers.preprocessing.images import CenterCrop, DecodeImage, Resizing
 from zoo_keras.layers.preprocessing.lookup import IntegerLookup, StringLookup
+from zoo_keras.layers.preprocessing.mixtures import (
+    AugMix,
+    CutMix,
+    MaxNumBoundingBoxes,
+    MixUp,
+    RandAugment,
+    RandomErasing,
+)
+from zoo_keras.layers.preprocessing.motions import (
+    RandomCrop,
+    RandomElasticTransform,
+    RandomFlip,
+    RandomPerspective,
+    RandomRotation,
+    RandomShear,
+    RandomTranslation,
+    RandomZoom,
+)
 from zoo_keras.layers.preprocessing.normalization import Normalization
+from zoo_keras.layers.preprocessing.pipeline import Pipeline
+from zoo_keras.layers.preprocessing.spectrograms import MelSpectrogram, STFTSpectrogram
 from zoo_keras.layers.preprocessing.text_vectorization import TextVectorization
 from zoo_keras.layers.recurrent import GRU, LSTM, SimpleRNN
 from zoo_keras.layers.regularization import (
@@ -115,6 +154,7 @@ from zoo_keras.layers.reshaping import (
 )
 from zoo_keras.layers.rnn import RNN
 from zoo_keras.layers.rnn_cells import GRUCell, LSTMCell, SimpleRNNCell
+from zoo_keras.layers.spectral_normalization import SpectralNormalization
 from zoo_keras.layers.stacked_cells import StackedRNNCells
 from zoo_keras.layers.transposed_convolution import (
     Conv1DTranspose,
@@ -123,7 +163,7 @@ from zoo_keras.layers.transposed_convolution import (
 )
 from zoo_keras.layers.upsampling import UpSampling1D, UpSampling2D, UpSampling3D
 from zoo_keras.layers.wrappers import TimeDistributed, Wrapper
-from zoo_keras.missing import missing
+from zoo_keras.paths import SHARED, alias, fallback, names_at
 
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
@@ -135,6 +175,8 @@ Convolution1DTranspose, Convolution2DTranspose = Conv1DTranspose, Conv2DTranspos
 Convolution3DTranspose = Conv3DTranspose
 SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D
 GroupQueryAttention = GroupedQueryAttention
+Deconv2D = Deconvolution2D = Conv2DTranspose  # of Keras 1
+Deconv3D = Deconvolution3D = Conv3DTranspose
 
 __all__ = [
     "AdditiveAttention", "AlphaDropout", "Attention", "EinsumDense", "GroupNormalization",
@@ -164,6 +206,15 @@ __all__ = [
     "CategoryEncoding", "CenterCrop", "DecodeImage", "Discretization", "Hashing", "IntegerLookup",
     "Normalization", "Resizing",
     "StringLookup", "TextVectorization",
+    "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "HashedCrossing", "Pipeline", "ReversibleEmbedding",
+    "SpectralNormalization", "MelSpectrogram", "STFTSpectrogram",
+    "ThresholdedReLU",
+    "AugMix", "AutoContrast", "CutMix", "Equalization", "MaxNumBoundingBoxes", "MixUp",
+    "RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter",
+    "RandomContrast", "RandomCrop", "RandomElasticTransform", "RandomErasing", "RandomFlip",
+    "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective",
+    "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness",
+    "RandomShear", "RandomTranslation", "RandomZoom", "Solarization",
 ]  # fmt: skip
 
 
@@ -189,5 +240,12 @@ def deserialize(config: dict[str, Any], custom_objects: Any = None) -> Any:
     return made
 
 
+for _path in SHARED:  # paths of Keras 2 that files of ours have too
+    _names = [name for name in names_at(_path) if name in globals()]
+    sys.modules[f"zoo_keras.{_path}"].__dict__["__getattr__"] = fallback(
+        f"zoo_keras.{_path}", _names, "zoo_keras.layers"
+    )
+
+
 def __getattr__(name: str) -> Any:
-    raise missing("zoo_keras.layers", name)
+    return alias("zoo_keras.layers", name)

@@ -80,6 +80,28 @@ class ReLU(Layer):
         }
 
 
+class ThresholdedReLU(Layer):
+    """x above theta, else 0; Keras 3 dropped it for ReLU(threshold=theta).
+
+    >>> ThresholdedReLU(1.0)(np.array([0.5, 1.0, 2.0]))
+    array([0., 0., 2.], dtype=float32)
+    """
+
+    def __init__(self, theta: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.theta = number(self, "theta", theta, 0)
+        self.supports_masking = True
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        """The inputs, small ones as 0."""
+        return ops.where(ops.greater(inputs, self.theta), inputs, 0.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "theta": self.theta}
+
+
 class LeakyReLU(Layer):
     """x above 0, negative_slope * x below.
 

@@ -25,11 +25,28 @@ CONV_OPTIONS = (
 )  # fmt: skip
 
 
+def set_windows(layer: Any, kernel_size: Any, strides: Any, padding: Any, dilation: Any) -> None:
+    """Set the layer's attributes of these names, for its `rank` and `paddings`."""
+    layer.kernel_size = int_tuple(layer, "kernel_size", kernel_size, layer.rank)
+    layer.strides = int_tuple(layer, "strides", strides, layer.rank)
+    layer.dilation_rate = int_tuple(layer, "dilation_rate", dilation, layer.rank)
+    layer.padding = one_of(layer, "padding", padding, layer.paddings)
+    if max(layer.strides) > 1 and max(layer.dilation_rate) > 1:
+        raise argument_error(
+            layer, "strides", f"1 with dilation_rate={layer.dilation_rate}", strides,
+            "Use strides or dilation, not both.",
+        )  # fmt: skip
+
+
 class BaseConv(Layer):
     """What the convolutions share; `rank` is the number of spatial axes."""
 
     rank = 0
     paddings: tuple[str, ...] = ("valid", "same")
+    kernel_size: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilation_rate: tuple[int, ...]
+    padding: str
 
     def __init__(
         self,
@@ -81,19 +98,11 @@ class BaseConv(Layer):
     ) -> None:
         self.filters = positive(self, "filters", filters)
         self.groups = positive(self, "groups", groups)
-        self.kernel_size = int_tuple(self, "kernel_size", kernel_size, self.rank)
-        self.strides = int_tuple(self, "strides", strides, self.rank)
-        self.dilation_rate = int_tuple(self, "dilation_rate", dilation, self.rank)
-        self.padding = one_of(self, "padding", padding, self.paddings)
+        set_windows(self, kernel_size, strides, padding, dilation)
         if self.filters % self.groups:
             raise argument_error(
                 self, "filters", f"a multiple of groups={self.groups}", filters,
                 "Change filters or groups.",
-            )  # fmt: skip
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise argument_error(
-                self, "strides", f"1 with dilation_rate={self.dilation_rate}", strides,
-                "Use strides or dilation, not both.",
             )  # fmt: skip
 
     def build(self, input_shape: Any = None) -> None:

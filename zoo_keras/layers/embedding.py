@@ -9,6 +9,7 @@ from typing import Any
 
 from zoo_keras import ops, quantizers
 from zoo_keras.layers.base.arguments import positive, refuse
+from zoo_keras.layers.base.layer import Layer
 from zoo_keras.layers.base.weight_options import add_weight, options_config, set_options
 from zoo_keras.layers.quantized import LargeWeight, Quantizable
 from zoo_keras.ops.convert import dtype_of
@@ -28,6 +29,7 @@ class Embedding(Quantizable):
     """
 
     embeddings_scale: Variable
+    embeddings_initializer: Any
 
     def __init__(
         self,
@@ -100,3 +102,74 @@ class Embedding(Quantizable):
             "mask_zero": self.mask_zero,
             "quantization_config": quantizers.serialize(self.quantization_config),
         }  # fmt: skip
+
+
+class ReversibleEmbedding(Embedding):
+    """An Embedding that also maps hidden states to logits of the ids: `layer(x, reverse=True)`.
+
+    With tie_weights the table itself, transposed, is the projection. logit_soft_cap bounds logits
+    by c * tanh(logits / c). https://keras.io/api/layers/core_layers/reversible_embedding/
+
+    >>> layer = ReversibleEmbedding(100, 8)
+    >>> layer(layer(np.array([[3, 7]])), reverse=True).shape
+    (1, 2, 100)
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        tie_weights: bool = True,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        embeddings_constraint: Any = None,
+        mask_zero: bool = False,
+        reverse_dtype: Any = None,
+        logit_soft_cap: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            input_dim, output_dim, embeddings_initializer, embeddings_regularizer,
+            embeddings_constraint, mask_zero, **kwargs,
+        )  # fmt: skip
+        self.tie_weights, self.reverse_dtype = tie_weights, reverse_dtype
+        self.logit_soft_cap = logit_soft_cap
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the table, and one of its own for the way back unless they are tied."""
+        if not self.built:
+            super().build(input_shape)
+            if not self.tie_weights:
+                shape = (self.output_dim, self.input_dim)
+                self.reverse_embeddings = self.add_weight(
+                    shape=shape, initializer=self.embeddings_initializer, name="reverse_embeddings"
+                )
+
+    def quantize(self, mode: Any = None, config: Any = None, type_check: bool = True) -> None:
+        """Refused: its table is a factor of two kinds."""
+        Layer.quantize(self, mode, config, type_check)
+
+    def call(self, inputs: Any, reverse: bool = False) -> Any:
+        """(...) ids -> (..., output_dim), or (..., output_dim) -> (..., input_dim)."""
+        if not reverse:
+            return super().call(inputs)
+        kernel = ops.transpose(self.embeddings) if self.tie_weights else self.reverse_embeddings
+        if self.reverse_dtype is not None:
+            inputs = ops.cast(inputs, self.reverse_dtype)
+            kernel = ops.cast(kernel, self.reverse_dtype)
+        logits, cap = ops.matmul(inputs, kernel), self.logit_soft_cap
+        return logits if cap is None else ops.tanh(logits / cap) * cap
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """True where the id is not 0, with mask_zero; none for logits."""
+        ids = dtype_of(inputs) in ("int32", "int64")
+        return super().compute_mask(inputs, previous_mask) if ids else None
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "tie_weights": self.tie_weights,
+            "reverse_dtype": self.reverse_dtype,
+            "logit_soft_cap": self.logit_soft_cap,
+        }

@@ -8,13 +8,14 @@ from zoo_keras.layers.base.arguments import argument_error
 from zoo_keras.layers.base.input_spec import InputSpec
 from zoo_keras.layers.base.weight_options import options_config
 from zoo_keras.layers.rnn import RNN
-from zoo_keras.layers.rnn_cell_base import WEIGHT_OPTIONS, cell_config
+from zoo_keras.layers.rnn_cell_base import WEIGHT_OPTIONS
 from zoo_keras.layers.rnn_cells import GRUCell, LSTMCell, SimpleRNNCell
 
 _CELL_ARGUMENTS = (
     "units", "use_bias", "activation", "recurrent_activation", "unit_forget_bias", "reset_after",
     "dropout", "recurrent_dropout", "implementation", "seed", "quantization_config",
-    *WEIGHT_OPTIONS,
+    *WEIGHT_OPTIONS, "filters", "kernel_size", "strides", "padding", "data_format",
+    "dilation_rate",
 )  # fmt: skip
 
 
@@ -22,18 +23,19 @@ def _of_cell(name: str) -> property:
     return property(lambda self: getattr(self.cell, name), doc=f"The cell's {name}.")
 
 
-class _OwnCell(RNN):
+class OwnCell(RNN):
     """A layer whose arguments are those of its cell and those of RNN."""
 
     _cell: Any = None
     _cell_name = ""
+    _axes = 3
 
     def _make(self, arguments: dict[str, Any]) -> None:
         """Take the local variables of a constructor: some are the cell's, some are RNN's."""
         given = {k: v for k, v in arguments.items() if k not in ("self", "kwargs", "__class__")}
         given |= arguments["kwargs"]
         given.pop("input_length", None)  # Keras 2 wanted it; the input tells
-        use_cudnn = given.pop("use_cudnn")
+        use_cudnn = given.pop("use_cudnn", "auto")
         own = {k: given.pop(k) for k in _CELL_ARGUMENTS if k in given}
         own |= {k: given[k] for k in ("dtype", "trainable") if k in given}
         RNN.__init__(self, self._cell(name=self._cell_name, **own), **given)
@@ -42,7 +44,7 @@ class _OwnCell(RNN):
                 self, "use_cudnn", "'auto', True or False", use_cudnn, "It has no effect on a CPU."
             )
         self.use_cudnn = use_cudnn
-        self.input_spec = InputSpec(ndim=3)
+        self.input_spec = InputSpec(ndim=self._axes)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -55,7 +57,6 @@ class _OwnCell(RNN):
         return {
             **config,
             **own,
-            **cell_config(self.cell),
             **options_config(self, "activity_regularizer"),
         }
 
@@ -66,10 +67,10 @@ class _OwnCell(RNN):
 
 
 for _name in _CELL_ARGUMENTS:
-    setattr(_OwnCell, _name, _of_cell(_name))
+    setattr(OwnCell, _name, _of_cell(_name))
 
 
-class SimpleRNN(_OwnCell):
+class SimpleRNN(OwnCell):
     """SimpleRNNCell over sequences (batch, steps, features).
 
     Takes the arguments of SimpleRNNCell and of RNN.
@@ -116,7 +117,7 @@ class SimpleRNN(_OwnCell):
         return config
 
 
-class LSTM(_OwnCell):
+class LSTM(OwnCell):
     """LSTMCell over sequences (batch, steps, features).
 
     Takes the arguments of LSTMCell and of RNN. With built-in activations (docs/engine.md lists
@@ -159,7 +160,7 @@ class LSTM(_OwnCell):
         self._make(locals())
 
 
-class GRU(_OwnCell):
+class GRU(OwnCell):
     """GRUCell over sequences (batch, steps, features).
 
     Takes the arguments of GRUCell and of RNN. With built-in activations (docs/engine.md lists

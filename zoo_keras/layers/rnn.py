@@ -180,10 +180,16 @@ class RNN(Layer):
 
     def _steps(self, x: Any, states: list[Any], mask: Any) -> tuple[Any, list[Any]]:
         """The sequence step by step."""
-        body = _Body(self.cell, states, mask is not None, self.zero_output_for_mask)
+        width = (x.shape[0], output_size(self.cell))
+        return self._scanned(self.cell, x, states, mask, ops.zeros(width, dtype=self.compute_dtype))
+
+    def _scanned(
+        self, cell: Any, x: Any, states: list[Any], mask: Any, blank: Any
+    ) -> tuple[Any, list[Any]]:
+        """cell(step, states) over all steps; `blank` is the output before the first."""
+        body = _Body(cell, states, mask is not None, self.zero_output_for_mask)
         xs = [_time_first(x)] if mask is None else [_time_first(x), _time_first(mask)]
-        shape = (x.shape[0], output_size(self.cell))
-        first = [ops.zeros(shape, dtype=self.compute_dtype), *flatten(states)]
+        first = [blank, *flatten(states)]
         last, rows = scan_steps(body, first, xs, x.shape[1], self.go_backwards)
         nested = pack_as(states, last[1:])
         if not self.return_sequences:

@@ -166,7 +166,7 @@ class RecurrentCell(Quantizable):
             return None
         if self._steady is not None:
             return self._steady[name]
-        return self._drawn((tensor.shape[0], tensor.shape[-1]), rate)
+        return self._drawn(tensor.shape, rate)
 
     def _drawn(self, shape: Sequence[int], rate: float) -> list[Any]:
         count = self._gates if self.implementation == 1 else 1
@@ -175,13 +175,16 @@ class RecurrentCell(Quantizable):
                 for _ in range(count)]  # fmt: skip
         return made * (self._gates // count)
 
+    def _step_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of one row of a step's inputs and of a state."""
+        return {"inputs": (self.kernel.shape[0],), "state": (self.units,)}
+
     @contextmanager
     def _steady_masks(self, batch: int) -> Iterator[None]:
-        shapes = {"inputs": self.kernel.shape[0], "state": self.units}
         rates = {"inputs": self.dropout, "state": self.recurrent_dropout}
         masks = {
-            name: self._drawn((batch, width), rates[name]) if 0 < rates[name] < 1 else None
-            for name, width in shapes.items()
+            name: self._drawn((batch, *shape), rates[name]) if 0 < rates[name] < 1 else None
+            for name, shape in self._step_shapes().items()
         }
         object.__setattr__(self, "_steady", masks)
         try:

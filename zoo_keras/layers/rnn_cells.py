@@ -181,7 +181,11 @@ class LSTMCell(RecurrentCell):
         z = ops.add(z, gate_products(h, self.in_float("recurrent_kernel"), masks, 4))
         if self.bias is not None:
             z = ops.add(z, self.bias)
-        i, f, candidate, o = ops.split(z, 4, axis=1)
+        return self._gated(z, c)
+
+    def _gated(self, z: Any, c: Any) -> tuple[Any, list[Any]]:
+        """Output and states from what comes to the four gates, side by side, and the state c."""
+        i, f, candidate, o = ops.split(z, 4, axis=-1)
         i, f, o = (self.recurrent_activation(x) for x in (i, f, o))
         c = ops.add(ops.multiply(f, c), ops.multiply(i, self.activation(candidate)))
         h = ops.multiply(o, self.activation(c))

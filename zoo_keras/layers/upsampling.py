@@ -16,6 +16,8 @@ from zoo_keras.layers.base.input_spec import InputSpec
 from zoo_keras.layers.base.layer import Layer
 from zoo_keras.ops.images import INTERPOLATIONS, resize_axis
 
+_KINDS = tuple(kind for kind in INTERPOLATIONS if kind != "area")
+
 
 class UpSampling1D(Layer):
     """Each step `size` times: (batch, steps, channels) -> (batch, steps * size, channels).
@@ -66,7 +68,7 @@ class UpSampling2D(Layer):
         super().__init__(**kwargs)
         self.data_format = standard_data_format(self, data_format)
         self.size = int_tuple(self, "size", size, 2)
-        self.interpolation = one_of(self, "interpolation", interpolation, INTERPOLATIONS)
+        self.interpolation = one_of(self, "interpolation", interpolation, _KINDS)
         self.input_spec = InputSpec(ndim=4)
 
     def call(self, inputs: Any) -> Any:

@@ -13,8 +13,8 @@ from zoo_keras.configs.serialization import (
     get_by_name,
     serialize_keras_object,
 )
+from zoo_keras.losses.alignment import CTC, ctc
 from zoo_keras.losses.crossentropy import (
-    CTC,
     BinaryCrossentropy,
     BinaryFocalCrossentropy,
     CategoricalCrossentropy,
@@ -28,7 +28,6 @@ from zoo_keras.losses.crossentropy import (
     categorical_crossentropy,
     categorical_focal_crossentropy,
     categorical_generalized_cross_entropy,
-    ctc,
     kl_divergence,
     poisson,
     sparse_categorical_crossentropy,
@@ -64,16 +63,16 @@ from zoo_keras.missing import missing
 _CLASSES = (
     Loss, LossFunctionWrapper, KLDivergence, Poisson, BinaryCrossentropy, BinaryFocalCrossentropy,
     CategoricalCrossentropy, CategoricalFocalCrossentropy, SparseCategoricalCrossentropy,
-    CategoricalGeneralizedCrossEntropy, CTC, MeanSquaredError, MeanAbsoluteError,
+    CategoricalGeneralizedCrossEntropy, MeanSquaredError, MeanAbsoluteError,
     MeanAbsolutePercentageError, MeanSquaredLogarithmicError, CosineSimilarity, LogCosh, Huber,
-    Hinge, SquaredHinge, CategoricalHinge, Dice, Tversky, Circle,
+    Hinge, SquaredHinge, CategoricalHinge, Dice, Tversky, Circle, CTC,
 )  # fmt: skip
 _FUNCTIONS = (
     kl_divergence, poisson, binary_crossentropy, binary_focal_crossentropy,
     categorical_crossentropy, categorical_focal_crossentropy, sparse_categorical_crossentropy,
-    categorical_generalized_cross_entropy, ctc, mean_squared_error, mean_absolute_error,
+    categorical_generalized_cross_entropy, mean_squared_error, mean_absolute_error,
     mean_absolute_percentage_error, mean_squared_logarithmic_error, cosine_similarity, log_cosh,
-    huber, hinge, squared_hinge, categorical_hinge, dice, tversky, circle,
+    huber, hinge, squared_hinge, categorical_hinge, dice, tversky, circle, ctc,
 )  # fmt: skip
 _ALIASES: dict[str, Any] = {
     "bce": binary_crossentropy, "kld": kl_divergence, "mae": mean_absolute_error,
@@ -81,8 +80,17 @@ _ALIASES: dict[str, Any] = {
     "msle": mean_squared_logarithmic_error,
 }  # fmt: skip
 KNOWN: dict[str, Any] = {x.__name__: x for x in (*_CLASSES, *_FUNCTIONS)}
-KNOWN |= _ALIASES | {name.upper(): f for name, f in _ALIASES.items()}
-KNOWN |= {"logcosh": log_cosh, "kullback_leibler_divergence": kl_divergence}
+OLDER = _ALIASES | {name.upper(): f for name, f in _ALIASES.items()}
+OLDER |= {"logcosh": log_cosh, "kullback_leibler_divergence": kl_divergence}
+KNOWN |= OLDER
+globals().update(OLDER)  # names of Keras 2
+
+
+class Reduction:
+    """How Keras 2 called what a loss does with the values of a batch."""
+
+    NONE, SUM = "none", "sum"
+    AUTO = SUM_OVER_BATCH_SIZE = "sum_over_batch_size"
 
 
 def serialize(loss: Any) -> Any:
@@ -109,14 +117,15 @@ __all__ = [
     "BinaryCrossentropy", "BinaryFocalCrossentropy", "CTC", "CategoricalCrossentropy",
     "CategoricalFocalCrossentropy", "CategoricalGeneralizedCrossEntropy", "CategoricalHinge",
     "Circle", "CosineSimilarity", "Dice", "Hinge", "Huber", "KLDivergence", "LogCosh", "Loss",
-    "LossFunctionWrapper", "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanSquaredError",
-    "MeanSquaredLogarithmicError", "Poisson", "SparseCategoricalCrossentropy", "SquaredHinge",
-    "Tversky", "binary_crossentropy", "binary_focal_crossentropy", "categorical_crossentropy",
-    "categorical_focal_crossentropy", "categorical_generalized_cross_entropy",
-    "categorical_hinge", "circle", "cosine_similarity", "ctc", "deserialize", "dice", "get",
-    "hinge", "huber", "kl_divergence", "log_cosh", "mean_absolute_error",
-    "mean_absolute_percentage_error", "mean_squared_error", "mean_squared_logarithmic_error",
-    "poisson", "serialize", "sparse_categorical_crossentropy", "squared_hinge", "tversky",
+    "LossFunctionWrapper", "MeanAbsoluteError", "MeanAbsolutePercentageError",
+    "MeanSquaredError", "MeanSquaredLogarithmicError", "Poisson",
+    "SparseCategoricalCrossentropy", "SquaredHinge", "Tversky", "binary_crossentropy",
+    "binary_focal_crossentropy", "categorical_crossentropy", "categorical_focal_crossentropy",
+    "categorical_generalized_cross_entropy", "categorical_hinge", "circle", "cosine_similarity",
+    "ctc", "deserialize", "dice", "get", "hinge", "huber", "kl_divergence", "log_cosh",
+    "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
+    "mean_squared_logarithmic_error", "poisson", "serialize", "sparse_categorical_crossentropy",
+    "squared_hinge", "tversky",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Losses of probabilities: cross-entropies, their focal forms, divergence, Poisson, CTC.
+"""Losses of probabilities: cross-entropies, their focal forms, divergence, Poisson.
 
 In: y_true as probabilities, one-hot rows or class numbers; y_pred as probabilities or logits. Out:
 one value for each row. The result of a softmax or sigmoid is taken back to its logits.
@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from zoo_keras import ops
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.losses.loss import NamedLoss, like_prediction
-from zoo_keras.ops.convert import as_dtype, as_float, fuzz_factor
+from zoo_keras.ops.convert import as_float, fuzz_factor
 from zoo_keras.ops.masks import set_mask
 from zoo_keras.ops.symbolic import public
 
@@ -141,21 +139,6 @@ def binary_focal_crossentropy(
 def _chosen(y_true: Any, of_one: Any, of_zero: Any) -> Any:
     ones = ops.multiply(y_true, of_one)
     return ops.add(ones, ops.multiply(ops.subtract(1.0, y_true), of_zero))
-
-
-@public
-def ctc(y_true: Any, y_pred: Any) -> Any:
-    """-log of the probability that logits (batch, steps, classes) write the labels (batch, labels),
-    class 0 writing nothing. Labels end where they are 0."""
-    labels = as_dtype(y_true, "int32")
-    if len(labels.shape) != 2 or len(y_pred.shape) != 3:
-        raise ShapeError(
-            "ctc: labels must have the shape (batch, labels) and predictions (batch, steps, "
-            f"classes). Received: {tuple(labels.shape)} and {tuple(y_pred.shape)}. Reshape them."
-        )
-    lengths = ops.sum(as_dtype(ops.not_equal(labels, 0), "int32"), axis=-1)
-    steps = np.full((y_pred.shape[0],), y_pred.shape[1], "int32")
-    return ops.ctc_loss(labels, y_pred, lengths, steps, mask_index=0)
 
 
 @public
@@ -341,17 +324,3 @@ class CategoricalGeneralizedCrossEntropy(NamedLoss):
                 f"q={q}. Pass such a number."
             )
         super().__init__(categorical_generalized_cross_entropy, reduction, name, dtype, q=q)
-
-
-class CTC(NamedLoss):
-    """The loss of labels without alignment (connectionist temporal classification)."""
-
-    casts_target = False
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "ctc",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(ctc, reduction, name, dtype)

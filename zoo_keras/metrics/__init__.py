@@ -108,6 +108,7 @@ _ALIASES: dict[str, Any] = {
 _KNOWN: dict[str, Any] = {cls.__name__: cls for cls in _CLASSES}
 _KNOWN |= {to_snake_case(cls.__name__): cls for cls in _CLASSES}
 _KNOWN |= _ALIASES | {name.upper(): cls for name, cls in _ALIASES.items()}
+globals().update(losses.OLDER)  # functions of Keras 2
 
 
 def serialize(metric: Any) -> Any:

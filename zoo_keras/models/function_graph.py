@@ -12,6 +12,7 @@ from typing import Any
 
 from zoo_keras import dtypes, ops
 from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.layers.base.call_context import current_training
 from zoo_keras.layers.base.functional import CallNode, is_tried, memory_of, remember
 from zoo_keras.nest import flatten, pack_as
 from zoo_keras.ops.symbolic import KerasTensor
@@ -128,8 +129,14 @@ class FunctionGraph:
 
     def run(self, inputs: Any) -> Any:
         """Outputs for inputs given as a list, dict or nest like the model's own inputs."""
-        given = self.fitted(self.arrange(inputs))
-        return self.run_with(given, lambda op, args, kwargs: op(*args, **kwargs))
+        given, training = self.fitted(self.arrange(inputs)), current_training()
+
+        def call(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+            if training is not None and "training" in kwargs:  # what runs the model decides
+                kwargs = {**kwargs, "training": training}
+            return operation(*args, **kwargs)
+
+        return self.run_with(given, call)
 
     def run_with(self, given: Sequence[Any], call: Callable[..., Any]) -> Any:
         """Outputs for inputs in the order of `self.inputs`, by call(operation, args, kwargs)."""

@@ -21,9 +21,12 @@ from zoo_keras.ops import (
     images,
     indexing,
     neural,
+    pixels,
     products,
     reduction,
+    resampling,
     shaping,
+    signals,
     sorting,
     special,
 )
@@ -40,6 +43,7 @@ from zoo_keras.ops.neural import *  # noqa: F403
 from zoo_keras.ops.products import *  # noqa: F403
 from zoo_keras.ops.reduction import *  # noqa: F403
 from zoo_keras.ops.shaping import *  # noqa: F403
+from zoo_keras.ops.signals import *  # noqa: F403
 from zoo_keras.ops.sorting import *  # noqa: F403
 from zoo_keras.ops.special import *  # noqa: F403
 from zoo_keras.primitives.rounding import round_bfloat16
@@ -61,14 +65,16 @@ operators.update(
 __all__ = [
     *core.__all__, *creation.__all__, *elementwise.__all__, *special.__all__,
     *reduction.__all__, *shaping.__all__, *indexing.__all__, *sorting.__all__,
-    *products.__all__, *neural.__all__, *convolution.__all__, *control.__all__, *ctc.__all__,
-    "slice",
+    *products.__all__, *signals.__all__, *neural.__all__, *convolution.__all__,
+    *control.__all__, *ctc.__all__, "slice",
 ]  # fmt: skip
 
 nn, numpy, linalg = (
     namespace(name, {each: globals()[each] for each in names}) for name, names in NAMES.items()
 )
-image = namespace("image", {name: getattr(images, name) for name in images.__all__})
+image = namespace(
+    "image", {n: getattr(m, n) for m in (images, pixels, resampling) for n in m.__all__}
+)
 
 
 def __getattr__(name: str) -> Any:

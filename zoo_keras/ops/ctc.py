@@ -1,84 +1,90 @@
-"""Connectionist temporal classification: the loss of a labelling without alignment, and decoding.
+"""Public ops on sequences whose alignment with their labels is not known: CTC, Graves et al. 2006.
 
-In: labels and logits of each step. Out: a loss for each row, traced as a loop over steps; or the
-labels that a net has written, on arrays only. Graves et al. 2006, doi:10.1145/1143844.1143891.
+In: logits (batch, steps, classes), labels (batch, length), and how much of each counts. Out:
+losses, which run in the engine and have gradients, or the likeliest labels.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
-from zoo_keras.graph import Tensor
+from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.ops import elementwise as e
 from zoo_keras.ops.control import scan
 from zoo_keras.ops.convert import as_dtype, as_float, value
-from zoo_keras.ops.elementwise import less, logaddexp, not_equal
-from zoo_keras.ops.indexing import one_hot, where
+from zoo_keras.ops.creation import arange
+from zoo_keras.ops.indexing import one_hot, take_along_axis, where
 from zoo_keras.ops.neural import log_softmax
 from zoo_keras.ops.products import matmul
-from zoo_keras.ops.reduction import sum
-from zoo_keras.ops.shaping import concatenate, expand_dims, swapaxes, transpose
+from zoo_keras.ops.reduction import argmax
+from zoo_keras.ops.reduction import max as largest
+from zoo_keras.ops.reduction import sum as total
+from zoo_keras.ops.shaping import concatenate, pad, reshape, stack, transpose
+from zoo_keras.ops.sorting import argsort
 from zoo_keras.ops.symbolic import public
+from zoo_keras.primitives.beams import label_beams
 
-NEVER = -1e5  # the logarithm of no probability; Keras' other backends end there, too
+_NEVER = -1e30  # the logarithm of no probability, finite so that gradients are
+
+
+def _summed(logs: Any) -> Any:
+    """The logarithm of the sum of exponentials over the last axis."""
+    top = largest(logs, axis=-1, keepdims=True)
+    return e.log(total(e.exp(logs - top), axis=-1)) + top[..., 0]
 
 
 @public
 def ctc_loss(
     target: Any, output: Any, target_length: Any, output_length: Any, mask_index: int = 0
 ) -> Any:
-    """-log of the probability that the logits write the labels, for each row.
+    """(batch,): minus the log probability of the labels, over all ways to place them in the steps.
 
     Args:
-        target: labels (batch, labels), int.
-        output: logits (batch, steps, classes).
-        target_length, output_length: how many labels and steps of each row count, (batch,).
-        mask_index: the class that writes nothing (the blank).
+        target: labels (batch, length); output: logits (batch, steps, classes).
+        mask_index: the class that stands between labels.
 
-    Source: keras.ops.ctc_loss.
+    Raises ShapeError for other shapes. Source: keras.ops.ctc_loss.
     """
-    target, output = as_dtype(target, "int32"), as_float(output)
-    _check_shapes(target.shape, output.shape)
-    batch, labels = target.shape
-    steps = output.shape[1]
-    chances = log_softmax(output, axis=-1)
-    which = one_hot(target, output.shape[2])  # the gradient of a product has a kernel
-    blank_class = mask_index % output.shape[2]
-    blank = chances[:, :, blank_class : blank_class + 1]
-    counts = less(np.arange(steps, dtype="int32")[:, None], as_dtype(output_length, "int32"))
-    label = matmul(chances, swapaxes(which, 1, 2))
-    rows = [transpose(blank, (1, 0, 2)), transpose(label, (1, 0, 2)), expand_dims(counts, 2)]
-    never = np.full((batch, 1), NEVER, "float32")
-    other = not_equal(target[:, 1:], target[:, :-1])  # of equal neighbours a blank must lie between
-
-    def step(state: Any, row: Any) -> tuple[Any, None]:
-        blanks, written = state  # ends in the blank before label n; in label n
-        blank, label, count = row
-        before = concatenate([never, written], axis=1)  # in label n - 1
-        skipped = concatenate([never, where(other, written[:, :-1], NEVER)], axis=1)
-        now = logaddexp(logaddexp(written, blanks[:, :-1]), skipped[:, :labels]) + label
-        between = logaddexp(blanks, before) + blank
-        return (where(count, between, blanks), where(count, now, written)), None
-
-    first = np.full((batch, labels + 1), NEVER, "float32")
-    first[:, 0] = 0.0
-    start = (first, np.full((batch, labels), NEVER, "float32"))
-    blanks, written = scan(step, start, rows)[0]
-    end = one_hot(as_dtype(target_length, "int32"), labels + 1)
-    last = sum(concatenate([never, written], axis=1) * end, axis=1)
-    return -logaddexp(sum(blanks * end, axis=1), last)
-
-
-def _check_shapes(target: tuple[int, ...], output: tuple[int, ...]) -> None:
-    if len(target) != 2 or len(output) != 3:
+    target, logs = as_dtype(value(target), "int32"), log_softmax(as_float(output))
+    if len(target.shape) != 2 or len(logs.shape) != 3 or target.shape[0] != logs.shape[0]:
         raise ShapeError(
-            "ctc_loss: labels must have the shape (batch, labels) and logits (batch, steps, "
-            f"classes). Received: {tuple(target)} and {tuple(output)}. Reshape them."
+            "ctc_loss: expected labels (batch, length) and logits (batch, steps, classes). "
+            f"Received: shapes {tuple(target.shape)} and {tuple(logs.shape)}. Reshape them."
         )
+    batch, steps, classes = logs.shape
+    width = 2 * target.shape[1] + 1
+    blanks = target * 0 + mask_index % classes
+    places = reshape(stack([blanks, target], axis=-1), (batch, width - 1))
+    places = concatenate([places, blanks[:, :1] * 0 + mask_index % classes], axis=1)
+    emitted = matmul(logs, transpose(one_hot(places, classes), (0, 2, 1)))  # exact: one term each
+    # A label may follow another without a blank between, unless it is the same one.
+    before = pad(places, ((0, 0), (2, 0)), constant_values=-1)[:, :width]
+    odd = arange(width) % 2 == 1
+    free = e.logical_and(odd[None, :], e.not_equal(places, before))
+    counts = reshape(arange(steps), (-1, 1)) < reshape(
+        as_dtype(value(output_length), "int32"), (1, -1)
+    )
+    start = np.full((batch, width + 2), _NEVER, np.float32)
+    start[:, 1] = 0.0  # before the first step: two places in front serve the shifts
+
+    def step(alpha: Any, row: Any) -> tuple[Any, Any]:
+        emission, used = row
+        here, one, two = alpha[:, 2:], alpha[:, 1:-1], alpha[:, :-2]
+        moved = _summed(stack([here, one, where(free, two, _NEVER)], axis=-1)) + emission
+        front = alpha[:, :2] * 0 + _NEVER
+        new = concatenate([front, moved], axis=1)
+        return where(used[:, None], new, alpha), used
+
+    rows = (transpose(emitted, (1, 0, 2)), counts)
+    last, _ = scan(step, as_float(start), rows)
+    ends = reshape(as_dtype(value(target_length), "int32"), (-1, 1)) * 2
+    # The last label, or the blank behind it; without labels the blank alone.
+    two = one_hot(concatenate([ends, e.maximum(ends - 1, 0)], axis=1), width)
+    found = total(two * last[:, None, 2:], axis=-1)
+    single = concatenate([ends < 0, ends == 0], axis=1)
+    return e.negative(_summed(where(single, _NEVER, found)))
 
 
 @public
@@ -90,87 +96,34 @@ def ctc_decode(
     top_paths: int = 1,
     merge_repeated: bool = True,
     mask_index: int = 0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The labels that logits (batch, steps, classes) write, on arrays.
+) -> tuple[Any, Any]:
+    """Labels (paths, batch, steps) of logits, filled up with -1, and their scores (batch, paths).
 
-    Args:
-        sequence_lengths: how many steps of each row count, (batch,).
-        strategy: "greedy" takes the best class of each step, "beam_search" the best labels.
-        top_paths: how many labellings of each row, with beam_search.
-        merge_repeated: with greedy, equal classes side by side are one label.
-
-    Returns:
-        Labels (paths, batch, steps), -1 where there are none; and with greedy the negated sum of
-        the best logits (batch, 1), with beam_search the log probabilities (batch, paths).
-
-    Source: keras.ops.ctc_decode.
+    "greedy" takes the likeliest class of each step; its score is minus the sum of their logits.
+    "beam_search", on the host, sums over alignments. Source: keras.ops.ctc_decode.
     """
-    if strategy not in ("greedy", "beam_search"):
+    x, lengths = as_float(inputs), as_dtype(value(sequence_lengths), "int32")
+    blank = mask_index % x.shape[-1]
+    if strategy == "beam_search":
+        found: tuple[Any, Any] = label_beams(
+            x, lengths, beams=beam_width, paths=top_paths, blank=blank
+        )
+        return found
+    if strategy != "greedy":
         raise ConfigError(
-            f"ctc_decode: the strategy must be 'greedy' or 'beam_search'. Received: {strategy!r}."
+            f"ctc_decode: unknown strategy. Received: {strategy!r}. Use greedy or beam_search."
         )
-    logits, lengths = value(inputs), value(sequence_lengths)
-    if isinstance(logits, Tensor) or isinstance(lengths, Tensor):
-        raise UnsupportedError(
-            "ctc_decode works on arrays. Received: a tensor of a model that is traced. Call it on "
-            "what predict gives."
-        )
-    logits, lengths = np.asarray(logits, np.float32), np.asarray(lengths).reshape(-1)
-    blank = mask_index % logits.shape[-1]
-    if strategy == "greedy":
-        return _greedy(logits, lengths, merge_repeated, blank)
-    found = [_beam(row[:n], beam_width, top_paths, blank) for row, n in zip(logits, lengths)]
-    paths = [_padded([row[k][0] for row in found], logits.shape[1]) for k in range(top_paths)]
-    return np.stack(paths), np.array([[score for _, score in row] for row in found], np.float32)
-
-
-def _greedy(
-    logits: np.ndarray, lengths: np.ndarray, merge: bool, blank: int
-) -> tuple[np.ndarray, np.ndarray]:
-    best = logits.argmax(-1)
-    counts = np.arange(logits.shape[1]) < lengths[:, None]
-    kept = counts & (best != blank)
-    if merge:
-        kept[:, 1:] &= best[:, 1:] != best[:, :-1]
-    written = [row[keep] for row, keep in zip(best, kept, strict=True)]
-    scores = -np.where(counts, logits.max(-1), 0).sum(1, keepdims=True)
-    return _padded(written, logits.shape[1])[None], scores.astype(np.float32)
-
-
-def _padded(rows: list[Any], length: int) -> np.ndarray:
-    found = np.full((len(rows), length), -1, np.int32)
-    for at, row in enumerate(rows):
-        found[at, : len(row)] = row
-    return found
-
-
-def _beam(logits: np.ndarray, width: int, paths: int, blank: int) -> list[tuple[Any, float]]:
-    """The likeliest labellings of one row, (labels, log probability), likeliest first."""
-    chances = np.asarray(log_softmax(logits, axis=-1)) if len(logits) else logits
-    # labels -> log probability to end in the blank, and in a label
-    beams: dict[Any, tuple[float, float]] = {(): (0.0, -np.inf)}
-    for step in chances:
-        grown: dict[Any, list[float]] = defaultdict(lambda: [-np.inf, -np.inf])
-        for labels, (in_blank, in_label) in beams.items():
-            both, kept = np.logaddexp(in_blank, in_label), grown[labels]
-            kept[0] = np.logaddexp(kept[0], both + step[blank])
-            if labels:
-                kept[1] = np.logaddexp(kept[1], in_label + step[labels[-1]])
-            for label in range(len(step)):
-                if label != blank:
-                    longer = grown[(*labels, label)]
-                    before = in_blank if labels and labels[-1] == label else both
-                    longer[1] = np.logaddexp(longer[1], before + step[label])
-        ranked = sorted(grown, key=lambda labels: _whole(grown[labels]), reverse=True)
-        beams = {labels: (grown[labels][0], grown[labels][1]) for labels in ranked[:width]}
-    best = sorted(((labels, _whole(ends)) for labels, ends in beams.items()),
-                  key=lambda item: item[1], reverse=True)  # fmt: skip
-    none: list[tuple[Any, float]] = [((), -np.inf)]
-    return [*best, *none * paths][:paths]
-
-
-def _whole(ends: Sequence[float]) -> float:
-    return float(np.logaddexp(ends[0], ends[1]))
+    steps = x.shape[1]
+    outside = arange(steps)[None, :] >= reshape(lengths, (-1, 1))
+    labels = where(outside, blank, as_dtype(argmax(x, axis=-1), "int32"))
+    scores = total(where(outside, 0.0, largest(x, axis=-1)), axis=1, keepdims=True)
+    empty = labels == blank
+    if merge_repeated:
+        before = pad(labels[:, :-1], ((0, 0), (1, 0)), constant_values=-1)
+        empty = e.logical_or(empty, labels == before)
+    order = argsort(where(empty, steps, arange(steps)[None, :]), axis=-1)
+    labels = take_along_axis(where(empty, -1, labels), as_dtype(order, "int32"), axis=-1)
+    return labels[None], e.negative(scores)
 
 
 __all__ = ["ctc_decode", "ctc_loss"]

@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
-from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
+from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.ops.convert import as_dtype, as_float, dtype_of, known_ints, value
 from zoo_keras.ops.elementwise import clip, round
 from zoo_keras.ops.indexing import take
 from zoo_keras.ops.products import matmul, tensordot
 from zoo_keras.ops.shaping import moveaxis, pad, reshape
 from zoo_keras.ops.symbolic import public
-from zoo_keras.primitives.resampling import taps
+from zoo_keras.primitives.resampling import INTERPOLATIONS, crop_box, pad_box, taps
 
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
 _GREY = np.array([0.2989, 0.5870, 0.1140], np.float32)
 
 
@@ -41,7 +40,7 @@ def _axes(name: str, images: Any, data_format: str | None) -> tuple[int, int, in
     return (-2, -1, -3) if data_format == "channels_first" else (-3, -2, -1)
 
 
-def _in_floats(images: Any, compute: Callable[[Any], Any]) -> Any:
+def in_floats(images: Any, compute: Callable[[Any], Any]) -> Any:
     """What `compute` makes of the images as floats, in their own dtype again."""
     name = dtype_of(images)
     made = compute(as_float(images))
@@ -49,6 +48,17 @@ def _in_floats(images: Any, compute: Callable[[Any], Any]) -> Any:
         limits = np.iinfo(name)
         made = clip(round(made), float(limits.min), float(limits.max))
     return as_dtype(made, name)
+
+
+def on_batch(name: str, images: Any, data_format: str | None, compute: Callable[..., Any]) -> Any:
+    """compute(batch of images, channels last) for images in either layout, or for a single one."""
+    x = value(images)
+    channels = _axes(name, x, data_format)[2]
+    single = len(x.shape) == 3
+    x = moveaxis(x, channels, -1) if channels != -1 else x
+    made = compute(x[None] if single else x)
+    made = made[0] if single else made
+    return moveaxis(made, -1, channels) if channels != -1 else made
 
 
 @public
@@ -63,13 +73,12 @@ def resize(
     fill_value: float = 0.0,
     data_format: str | None = None,
 ) -> Any:
-    """Images of another (height, width): "nearest", "bilinear", "bicubic", "lanczos3", "lanczos5".
+    """Images of another (height, width), as Resizing makes them; see there for the arguments.
 
-    Raises UnsupportedError for keeping the aspect ratio.
+    Raises ConfigError for an unknown interpolation or fill_mode, or both ways to keep the aspect.
 
     >>> ops.image.resize(images, (224, 224))
     """
-    del fill_mode, fill_value
     images = value(images)
     height, width, _ = _axes("resize", images, data_format)
     if interpolation not in INTERPOLATIONS:
@@ -77,20 +86,33 @@ def resize(
             f"image.resize: unknown interpolation. Received: {interpolation!r}. Use one of "
             f"{', '.join(INTERPOLATIONS)}."
         )
-    if crop_to_aspect_ratio or pad_to_aspect_ratio:
-        raise UnsupportedError(
-            "image.resize: the aspect ratio is not kept. Received: crop_to_aspect_ratio="
-            f"{crop_to_aspect_ratio}, pad_to_aspect_ratio={pad_to_aspect_ratio}. Crop or pad with "
-            "ops.image.crop_images and pad_images."
+    if fill_mode != "constant" or (crop_to_aspect_ratio and pad_to_aspect_ratio):
+        raise ConfigError(
+            "image.resize: the border is constant, and images are cropped or padded. Received: "
+            f"fill_mode={fill_mode!r}, crop_to_aspect_ratio={crop_to_aspect_ratio}, "
+            f"pad_to_aspect_ratio={pad_to_aspect_ratio}. Choose one."
         )
-    sizes = dict(zip((height, width), known_ints(size, "size"), strict=True))
+    new_height, new_width = known_ints(size, "size")
+    sizes = {height: new_height, width: new_width}
+    old = images.shape[height], images.shape[width], (new_height, new_width)
+    if crop_to_aspect_ratio:
+        box = crop_box(*old)
+        images = crop_images(
+            images, box.top, box.left, target_height=box.height, target_width=box.width,
+            data_format=data_format,
+        )  # fmt: skip
+    elif pad_to_aspect_ratio:
+        box = pad_box(*old)
+        borders = [(0, 0)] * len(images.shape)
+        borders[height], borders[width] = (box.top, box.top), (box.left, box.left)
+        images = pad(images, borders, constant_values=fill_value)
 
     def resized(x: Any) -> Any:
         for axis, new in sizes.items():
             x = resize_axis(x, axis % len(x.shape), new, interpolation, antialias)
         return x
 
-    return resized(images) if interpolation == "nearest" else _in_floats(images, resized)
+    return resized(images) if interpolation == "nearest" else in_floats(images, resized)
 
 
 def resize_axis(x: Any, axis: int, new: int, interpolation: str, antialias: bool = False) -> Any:

@@ -5,12 +5,11 @@ In: the public functions, by name. Out: modules that hold them. Knows no tensor.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-from zoo_keras.missing import missing
+from zoo_keras.paths import module
 
 _NN = (
     "adaptive_average_pool adaptive_max_pool average_pool batch_normalization binary_crossentropy "
@@ -54,14 +53,4 @@ NAMES = {"nn": _NN.split(), "numpy": _NUMPY.split(), "linalg": _LINALG.split()}
 def namespace(name: str, functions: Mapping[str, Callable[..., Any]]) -> ModuleType:
     """A module `zoo_keras.ops.<name>` with these functions, which `from zoo_keras.ops.<name> import
     ...` finds too; others are refused by name."""
-    path = f"zoo_keras.ops.{name}"
-    made = ModuleType(path, f"The functions of keras.ops.{name}.")
-    made.__dict__.update(functions)
-    made.__dict__["__all__"] = sorted(functions)
-
-    def absent(wanted: str) -> Any:
-        raise missing(path, wanted)
-
-    made.__dict__["__getattr__"] = absent
-    sys.modules.setdefault(path, made)
-    return made
+    return module(f"zoo_keras.ops.{name}", functions, f"The functions of keras.ops.{name}.")

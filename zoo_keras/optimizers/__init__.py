@@ -13,7 +13,6 @@ from zoo_keras.configs.serialization import (
     serialize_keras_object,
 )
 from zoo_keras.errors import ConfigError
-from zoo_keras.missing import missing
 from zoo_keras.optimizers import schedules
 from zoo_keras.optimizers.adafactor import Adafactor
 from zoo_keras.optimizers.adagrad import Adadelta, Adagrad
@@ -27,6 +26,7 @@ from zoo_keras.optimizers.nadam import Nadam
 from zoo_keras.optimizers.optimizer import Optimizer
 from zoo_keras.optimizers.rmsprop import RMSprop
 from zoo_keras.optimizers.sgd import SGD
+from zoo_keras.paths import alias
 
 _CLASSES = (
     Optimizer, SGD, RMSprop, Adam, AdamW, Adagrad, Adadelta, Adafactor, Adamax, Ftrl, Lamb, Lion,
@@ -78,4 +78,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    raise missing("zoo_keras.optimizers", name)
+    return alias("zoo_keras.optimizers", name)

@@ -209,7 +209,24 @@ def _rfft_spec(x: Spec, *, length: int) -> tuple[Spec, Spec]:
     return half, half
 
 
-@op(shape=_rfft_spec, samples=[Sample([(3, 6)], {"length": n}) for n in (6, 8, 5)])
+def _rfft_grad(g: Any, y: Any, x: Any, *, length: int) -> tuple[Any]:
+    """sum over frequencies of real * cos - imaginary * sin, which a Fourier transform gives."""
+    rest = length - (length // 2 + 1)
+    sides = (*((0, 0) for _ in x.shape[:-1]), (0, rest))
+    parts = [multiply(y[0], 0.0) if part is None else part for part in g]
+    real, imaginary = (registry["pad"](part, paddings=sides) for part in parts)
+    made = fourier(real, negative(imaginary), kind="fft")[0]
+    size = x.shape[-1]
+    if size > length:
+        return (registry["pad"](made, paddings=(*sides[:-1], (0, size - length))),)
+    return (made[..., :size],)
+
+
+@op(
+    shape=_rfft_spec,
+    grad=_rfft_grad,
+    samples=[Sample([(3, 6)], {"length": n}) for n in (6, 8, 5)],
+)
 def rfft(x: np.ndarray, *, length: int) -> tuple[np.ndarray, np.ndarray]:
     """(real, imaginary) of the first half of the Fourier transform of real numbers."""
     return _parts(np.fft.rfft(x, length))

@@ -80,7 +80,7 @@ def pixels_of(image: Any, channels: int) -> np.ndarray:
 
 
 def pillow() -> Any:
-    """Pillow's module; UnsupportedError where it is not installed."""
+    """Pillow's Image module; UnsupportedError where it is not installed."""
     try:
         from PIL import Image
     except ImportError:

@@ -151,3 +151,16 @@ def hash_bins(x, *, bins, mask, salt):
         hit = np.fromiter((v in names for v in x.reshape(-1).tolist()), bool, x.size)
         numbers = np.where(hit, 0, numbers + 1)
     return numbers.reshape(x.shape)
+
+
+@column_op(
+    shape=lambda *columns, bins: Spec(columns[0].shape, "int64"),
+    samples=[
+        Sample([], {"bins": 7}, make=_text("a", "bc")),
+        Sample([], {"bins": 3}, make=_whole([1, 2], [3, 4])),
+    ],
+)
+def cross_bins(*columns, bins):
+    """The bin of every combination of values that stand at the same place in several columns."""
+    flat = [c.reshape(-1) for c in columns]
+    return farmhash.crossed(flat, bins).astype(np.int64).reshape(columns[0].shape)

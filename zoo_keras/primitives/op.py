@@ -285,7 +285,7 @@ def as_tensors(args: Sequence[Any]) -> list[Tensor]:
     """
     made: list[Any] = [_as_tensor(a) for a in args]
     known = [t.dtype for t in made if isinstance(t, Tensor)]
-    common = dtypes.promote(*known) if known else None
+    common = dtypes.promote(*known) if 0 < len(known) < len(made) else None
     return [t if isinstance(t, Tensor) else _number(t, common) for t in made]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from zoo_keras.missing import missing
+from zoo_keras.paths import alias
 
 _WHERE = {
     "zoo_keras.dtypes": ["standardize_dtype"],
@@ -17,24 +17,28 @@ _WHERE = {
         "register_keras_serializable", "serialize_keras_object",
     ],
     "zoo_keras.training.data": ["PyDataset", "Sequence"],
-    "zoo_keras.utils.arrays": ["normalize", "pad_sequences", "to_categorical"],
+    "zoo_keras.utils.arrays": [
+        "normalize", "pack_x_y_sample_weight", "pad_sequences", "to_categorical",
+        "unpack_x_y_sample_weight",
+    ],
+    "zoo_keras.utils.batches": [
+        "image_dataset_from_directory", "split_dataset", "text_dataset_from_directory",
+        "timeseries_dataset_from_array",
+    ],
+    "zoo_keras.utils.files": ["get_file"],
     "zoo_keras.utils.inspection": [
         "get_source_inputs", "is_keras_tensor", "model_to_dot", "plot_model",
     ],
+    "zoo_keras.utils.pictures": ["array_to_img", "img_to_array", "load_img", "save_img"],
+    "zoo_keras.utils.progress": ["Progbar"],
 }  # fmt: skip
 _MODULES = {name: module for module, names in _WHERE.items() for name in names}
 _RENAMED = {"standardize_dtype": "standardize", "Sequence": "PyDataset"}
 
-__all__ = [
-    "CustomObjectScope", "PyDataset", "Sequence", "clear_session", "custom_object_scope",
-    "deserialize_keras_object", "get_custom_objects", "get_registered_name",
-    "get_registered_object", "get_source_inputs", "is_keras_tensor", "model_to_dot", "normalize",
-    "pad_sequences", "plot_model", "register_keras_serializable", "serialize_keras_object",
-    "set_random_seed", "standardize_dtype", "to_categorical",
-]  # fmt: skip
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
-        raise missing("zoo_keras.utils", name)
+        return alias("zoo_keras.utils", name)
     return getattr(importlib.import_module(_MODULES[name]), _RENAMED.get(name, name))

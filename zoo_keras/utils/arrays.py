@@ -83,3 +83,25 @@ def pad_sequences(
         start = length - len(kept) if padding == "pre" else 0
         made[i, start : start + len(kept)] = kept
     return made
+
+
+def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """One value for fit: x, or (x, y), or (x, y, sample_weight)."""
+    if y is None:
+        return (x,) if isinstance(x, (tuple, list)) else x
+    return (x, y) if sample_weight is None else (x, y, sample_weight)
+
+
+def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
+    """(x, y, sample_weight) of what pack_x_y_sample_weight made.
+
+    Raises DataError for more than three parts.
+    """
+    parts = tuple(data) if isinstance(data, (tuple, list)) else (data,)
+    if not 1 <= len(parts) <= 3:
+        raise DataError(
+            "unpack_x_y_sample_weight: expected x, y and sample_weight. Received: a tuple of "
+            f"{len(parts)}. Pass 1 to 3 parts."
+        )
+    x, y, weight = (*parts, None, None)[:3]
+    return x, y, weight

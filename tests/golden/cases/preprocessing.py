@@ -88,6 +88,20 @@ def _hashes() -> list[Case]:
     return found
 
 
+def _crossings() -> list[Case]:
+    texts, numbers = ["ant", "bee", "", "a" * 70], [12, -3, 2**40, 0]
+    inputs = [texts, numbers]
+    columns = [[[v] for v in column] for column in inputs]
+    return [
+        Case("HashedCrossing", {"num_bins": 1000}, inputs, "columns"),
+        Case("HashedCrossing", {"num_bins": 1000}, [numbers, texts[::-1], texts], "columns"),
+        Case("HashedCrossing", {"num_bins": 1000}, [numbers, numbers[::-1]], "columns"),
+        Case("HashedCrossing", {"num_bins": 1000}, columns, "columns"),
+        Case("HashedCrossing", {"num_bins": 5, "output_mode": "one_hot"}, columns, "columns"),
+        Case("HashedCrossing", {"num_bins": 5, "output_mode": "one_hot"}, inputs, "columns"),
+    ]
+
+
 def _numbers() -> list[Case]:
     real = [[1.5, -2.0, 0.25], [3.0, 8.0, 100.0], [0.0, -1.0, 7.5]]
     deep = [[[1.0, 2.0], [3.0, 5.0]], [[0.0, 9.0], [4.0, -2.0]], [[7.0, 1.0], [2.0, 2.0]]]
@@ -159,4 +173,4 @@ def _images() -> list[Case]:
     return found
 
 
-CASES = [*_lookups(), *_hashes(), *_numbers(), *_texts(), *_images()]
+CASES = [*_lookups(), *_hashes(), *_numbers(), *_texts(), *_images(), *_crossings()]

@@ -1,4 +1,4 @@
-"""Hashing: values of any kind to a fixed number of bins."""
+"""Hashing and HashedCrossing: values, or combinations of them, to a fixed number of bins."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import config, ops
-from zoo_keras.layers.base.arguments import argument_error, positive, refuse
-from zoo_keras.layers.base.layer import Layer
+from zoo_keras.layers.base.arguments import argument_error, one_of, positive, refuse
+from zoo_keras.layers.base.layer import Layer, shape_error
 from zoo_keras.layers.preprocessing.encoding import encode, output_mode
 from zoo_keras.layers.preprocessing.lookup import salt_of
-from zoo_keras.primitives.lookup import hash_bins
+from zoo_keras.primitives.lookup import cross_bins, hash_bins
 
 
 class Hashing(Layer):
@@ -64,6 +64,57 @@ class Hashing(Layer):
             "num_bins": self.num_bins,
             "salt": self.salt,
             "mask_value": self.mask_value,
+            "output_mode": self.output_mode,
+            "sparse": self.sparse,
+        }
+
+
+class HashedCrossing(Layer):
+    """The bin of values of several features that occur together: words, whole numbers or both.
+
+    Takes a list of columns (rows,) or (rows, 1).
+    https://keras.io/api/layers/preprocessing_layers/categorical/hashed_crossing/
+
+    Raises ShapeError for fewer than two columns, or columns of different or other shapes.
+
+    >>> HashedCrossing(5)([np.array(["A", "B", "A"]), np.array([101, 101, 102])])
+    array([1, 4, 3])
+    """
+
+    on_columns = True
+    list_dtype = np.int64
+
+    def __init__(
+        self, num_bins: int, output_mode: str = "int", sparse: bool = False,
+        name: str | None = None, dtype: Any = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        if dtype is None and output_mode == "int":
+            dtype = "int64"
+        super().__init__(name=name, dtype=dtype, **kwargs)
+        refuse(self, sparse=sparse)
+        self.num_bins, self.sparse = positive(self, "num_bins", num_bins), False
+        self.output_mode = one_of(self, "output_mode", output_mode, ("int", "one_hot"))
+
+    def call(self, inputs: Any) -> Any:
+        """Bins of the combinations, or one-hot rows of them."""
+        shapes = [tuple(x.shape) for x in inputs] if isinstance(inputs, (list, tuple)) else []
+        one_each = all(len(s) < 2 or s[1:] == (1,) for s in shapes)
+        if len(shapes) < 2 or len(set(shapes)) > 1 or not one_each:
+            raise shape_error(
+                self, "expected a list of two or more columns (rows,) or (rows, 1)",
+                f"shapes {shapes}", "Pass one column for each feature.",
+            )  # fmt: skip
+        bins = cross_bins(*inputs, bins=self.num_bins)
+        if self.output_mode == "int":
+            return bins
+        return encode(bins, self.output_mode, self.num_bins, self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            "num_bins": self.num_bins,
             "output_mode": self.output_mode,
             "sparse": self.sparse,
         }

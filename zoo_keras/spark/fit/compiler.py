@@ -68,7 +68,8 @@ class FitCompiler:
         self.shapes, self.structure = steps.shapes_of(batch), batch.structure
         tests = test_layout.zeros(2)
         self.test_shapes, self.test_structure = steps.shapes_of(tests), tests.structure
-        updated = steps.updated_variables(model, self.shapes, self.structure, training=True)
+        assigned = steps.updated_variables(model, self.shapes, self.structure, training=True)
+        updated = [v for v in assigned if not v.trainable]  # weights come back with the others
         refuse_unshared(model, updated)
         self.tail = _tail(self._state, updated)
         self._compiled: dict[str, Program | None] = {}

@@ -1,0 +1,22 @@
+"""`zoo_keras.mixed_precision`: dtype policies under their older names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo_keras.config import dtype_policy, set_dtype_policy
+from zoo_keras.missing import missing
+from zoo_keras.optimizers import LossScaleOptimizer
+from zoo_keras.policies import DTypePolicy
+
+Policy = DTypePolicy
+global_policy, set_global_policy = dtype_policy, set_dtype_policy
+
+__all__ = [
+    "DTypePolicy", "LossScaleOptimizer", "Policy", "dtype_policy", "global_policy",
+    "set_dtype_policy", "set_global_policy",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    raise missing("zoo_keras.mixed_precision", name)
