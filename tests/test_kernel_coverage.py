@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from kernel_check import check_gradient, check_kernel, check_results, reference, run_kernel, wide
-from kernel_draws import DRAWN, EXACT, KINDS, RECURRENT, Draw, normed
+from kernel_draws import DRAWN, EXACT, KINDS, Draw, normed
+from recurrent_draws import RECURRENT
 from test_chain import rows_of, traced
 from test_exchange import bf16_bits
 from test_ops import STRAIGHT_THROUGH, as_chain

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from kernel_check import SETS, check_kernel, instruction_set, run_kernel
-from kernel_draws import DRAWN, Draw
+from kernel_draws import Draw
 from mixed_training import check_follows_float32
+from recurrent_draws import DRAWN
 from test_tile_products import compiled, graph_of, names
 
 import zoo_keras as zk
