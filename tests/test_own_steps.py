@@ -66,6 +66,7 @@ OPTIMIZERS = [
     lambda: keras.optimizers.RMSprop(0.01, use_ema=True, ema_overwrite_frequency=3),
     lambda: keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)),
     lambda: keras.optimizers.Lamb(0.01),
+    lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01), 8.0, 3),
 ]
 
 

@@ -12,7 +12,7 @@ from zoo_keras import ops
 from zoo_keras.dtypes import is_float
 from zoo_keras.graph import Graph, input_tensor, tracing
 from zoo_keras.nest import flatten
-from zoo_keras.passes import recompute, store_bfloat16, tile_products
+from zoo_keras.passes import narrow, recompute, store_bfloat16
 from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.primitives.op import as_tensors
@@ -25,7 +25,7 @@ for case in cases():
 
 @pytest.fixture(autouse=True)
 def nothing_is_small(monkeypatch):
-    for module in (recompute, store_bfloat16, tile_products):
+    for module in (recompute, store_bfloat16, narrow):
         monkeypatch.setattr(module, "SMALL", 0)
     monkeypatch.setattr(store_bfloat16, "NEAR", 0)
 

@@ -13,6 +13,7 @@ from zoo_keras import layers
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.spark import udf
 from zoo_keras.spark.scoring import functions
+from zoo_keras.spark.scoring import sent as sent_module
 
 pytestmark = pytest.mark.spark
 X = np.random.default_rng(1).normal(size=(40, 3)).astype(np.float32)
@@ -96,6 +97,7 @@ def test_sql_calls_it_by_name_inside_expressions(spark, frame):
 
 
 def test_weights_travel_once_and_are_those_of_its_making(spark, frame, monkeypatch):
+    monkeypatch.setattr(sent_module, "SMALL", 0)  # small models travel in the function
     sent, broadcast = [], spark.sparkContext.broadcast
     monkeypatch.setattr(spark.sparkContext, "broadcast", lambda v: sent.append(v) or broadcast(v))
     model = net()

@@ -7,6 +7,7 @@ https://keras.io/api/optimizers/loss_scale_optimizer.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +16,12 @@ import numpy as np
 from zoo_keras import initializers, ops
 from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.errors import ConfigError
-from zoo_keras.graph import current_trace
+from zoo_keras.graph import Trace, current_trace
 from zoo_keras.optimizers.optimizer import Optimizer, update_if
 from zoo_keras.variables import Variable
+
+# Whether the gradients of the last step were finite, in traces that run.
+_finite: weakref.WeakKeyDictionary[Trace, dict[int, Any]] = weakref.WeakKeyDictionary()
 
 
 class LossScaleOptimizer(Optimizer):
@@ -74,7 +78,9 @@ class LossScaleOptimizer(Optimizer):
     def step(self, grads: Sequence[Any], variables: Sequence[Variable]) -> None:
         """The inner optimizer's step on unscaled gradients, or none when they are not finite."""
         finite = ops.all(ops.stack([ops.all(ops.isfinite(g)) for g in grads]))
-        self._finite = finite if current_trace() else None
+        trace = current_trace()
+        if trace is not None:
+            _finite.setdefault(trace, {})[id(self)] = finite
         held = [*variables, *self.inner_optimizer.variables]
         unscaled = [ops.divide(g, self.dynamic_scale) for g in grads]
         update_if(finite, held, lambda: self.inner_optimizer.step(unscaled, variables))
@@ -85,9 +91,10 @@ class LossScaleOptimizer(Optimizer):
         self.dynamic_scale.assign(ops.multiply(self.dynamic_scale, grown))
 
     def count_step(self) -> None:
-        if current_trace():
+        trace = current_trace()
+        if trace is not None:
             done = self.steps_done
-            done.assign(ops.add(done, ops.cast(self._finite, "int32")))
+            done.assign(ops.add(done, ops.cast(_finite[trace][id(self)], "int32")))
             return
         now, before = float(self.dynamic_scale), self._scale_before
         self._scale_before = now
