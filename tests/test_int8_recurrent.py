@@ -15,6 +15,7 @@ import zoo_keras as zk
 from zoo_keras import layers, native
 from zoo_keras.errors import DataError, ShapeError, UnsupportedError
 from zoo_keras.graph import Graph, constant, input_tensor, tracing
+from zoo_keras.layers import rnn_cell_base
 from zoo_keras.models.quantizing import calibrate
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.passes.table_products import project_tables
@@ -22,6 +23,13 @@ from zoo_keras.primitives.op import Op
 from zoo_keras.primitives.op import registry as R
 from zoo_keras.primitives.recurrent_int8 import IN_INT8
 from zoo_keras.quantizers import Int8QuantizationConfig
+
+
+@pytest.fixture(autouse=True)
+def bytes_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that every instruction set runs int8: the plain one would keep float32."""
+    monkeypatch.setattr(rnn_cell_base, "has_byte_products", lambda: True)
+
 
 FEATURES = 70  # so many that their product is int8, too
 INT8 = {of.name: made for of, made in IN_INT8.items()}

@@ -36,6 +36,11 @@ WEIGHT_OPTIONS = (
 )  # fmt: skip
 
 
+def has_byte_products() -> bool:
+    """Whether this machine has instructions for products of bytes."""
+    return native.instruction_set() != "base"
+
+
 class RecurrentCell(Quantizable):
     """The base of SimpleRNNCell, LSTMCell and GRUCell.
 
@@ -125,7 +130,7 @@ class RecurrentCell(Quantizable):
         is asked whether it has instructions for bytes."""
         if self.kernel_names() is None:
             return "stays float32, since it runs step by step"
-        if native.instruction_set() == "base":
+        if not has_byte_products():
             return "stays float32, which is quicker without instructions for bytes"
         few = self._gates * self.units**2 < LEAST_WEIGHTS
         return "stays float32, which is quicker for few units" if few else None
