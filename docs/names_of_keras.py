@@ -2,9 +2,9 @@
 
 Reads the source of both packages as text; nothing of them is run:
 
-    python -m pip install --no-deps --target /tmp/k3 keras==3.15.1
-    python -m pip install --no-deps --target /tmp/k2 keras==2.3.1
-    python docs/names_of_keras.py /tmp/k3/keras /tmp/k2/keras
+    python -m pip install --no-deps --target build/k3 keras==3.15.1
+    python -m pip install --no-deps --target build/k2 keras==2.3.1
+    python docs/names_of_keras.py build/k3/keras build/k2/keras
 """
 
 from __future__ import annotations
