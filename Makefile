@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | compatibility | test-isas | test-spark35 | test-oracle |
+# make demo | test | lint | bench | compatibility | keras-suite | test-isas | test-spark35 | test-oracle |
 #      test-sanitize | test-emulated | test-aarch64 | clean
 #
 # Each target makes the Python environment that it needs (.venv, .venv-bench, .venv-spark35) and
@@ -9,7 +9,7 @@ PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
 BENCHMARKS := step latency spark_latency allreduce scaling
 
-.PHONY: demo test lint bench compatibility test-isas test-spark35 test-oracle test-sanitize \
+.PHONY: demo test lint bench compatibility keras-suite test-isas test-spark35 test-oracle test-sanitize \
     test-emulated test-aarch64 clean
 .DELETE_ON_ERROR:
 
@@ -37,6 +37,11 @@ bench: .venv-bench/zoo-peers
 compatibility: .venv/zoo-dev
 	.venv/bin/python csrc/build.py --inplace --c-only
 	.venv/bin/python docs/make_compatibility.py
+
+# Keras' own unit tests (fetched from PyPI) against zoo_keras: AREAS="layers/rnn saving" for some of them.
+keras-suite: .venv/zoo-dev
+	.venv/bin/python csrc/build.py --inplace
+	.venv/bin/python tests/keras_suite/run.py --failures $(AREAS)
 
 # What kernels and programs compute, in processes pinned to each instruction set but the widest,
 # which `make test` runs in.

@@ -1,0 +1,95 @@
+"""The pytest plugin that runs test files of Keras: collects them, leaves out what is excluded, writes outcomes.
+
+In: paths of test files below build/keras_suite, and KERAS_SUITE_OUT, the file for outcomes. Out: a line of JSON
+for each test: its id, "passed", "failed" or "excluded", and the reason or the message.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+
+from exclusions import Exclusions  # noqa: E402
+from fetch import FOLDER, PACKAGES  # noqa: E402
+
+sys.path.append(str(PACKAGES))
+SOURCE = FOLDER / "keras" / "src"
+_outcomes: dict[str, tuple[str, str]] = {}
+
+
+def pytest_configure(config: Any) -> None:
+    import modules
+
+    modules.install()
+
+
+class KerasFile(pytest.Module):
+    """A test file, imported as the module that it is in Keras."""
+
+    def _getobj(self) -> Any:
+        below = self.path.relative_to(FOLDER).with_suffix("")
+        return importlib.import_module(".".join(below.parts))
+
+
+def pytest_collect_file(file_path: Path, parent: Any) -> Any:
+    if file_path.name.endswith("_test.py") and file_path.is_relative_to(SOURCE):
+        return KerasFile.from_parent(parent, path=file_path)
+    return None
+
+
+def _id(nodeid: str) -> str:
+    return nodeid.rpartition("keras/src/")[2]
+
+
+def _write(line: dict[str, Any]) -> None:
+    with open(os.environ["KERAS_SUITE_OUT"], "a") as out:
+        out.write(json.dumps(line) + "\n")
+
+
+def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
+    exclusions = Exclusions.read()
+    kept = []
+    for item in items:
+        reason = exclusions.reason(_id(item.nodeid))
+        if reason is None:
+            kept.append(item)
+            _write({"id": _id(item.nodeid), "outcome": "started"})
+        else:
+            _write({"id": _id(item.nodeid), "outcome": "excluded", "why": reason})
+    items[:] = kept
+
+
+def pytest_collectreport(report: Any) -> None:
+    if report.outcome != "passed":
+        outcome = "excluded" if report.skipped else "failed"
+        _write({"id": _id(report.nodeid), "outcome": outcome, "why": _why(report)})
+
+
+def pytest_runtest_setup(item: Any) -> None:
+    import zoo_keras
+
+    zoo_keras.utils.set_random_seed(1337)
+
+
+def pytest_runtest_logreport(report: Any) -> None:
+    if report.when == "call" or report.outcome != "passed":
+        outcome = "excluded" if report.skipped else report.outcome
+        _write({"id": _id(report.nodeid), "outcome": outcome, "why": _why(report)})
+
+
+def _why(report: Any) -> str:
+    if report.passed:
+        return ""
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash else report.longrepr)[:2000]

@@ -1,0 +1,1 @@
+"""Names of `keras.src.initializers` that zoo_keras keeps elsewhere."""

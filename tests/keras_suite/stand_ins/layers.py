@@ -1,0 +1,1 @@
+"""Names of `keras.src.layers` that zoo_keras keeps elsewhere."""

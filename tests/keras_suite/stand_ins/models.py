@@ -1,0 +1,1 @@
+"""Names of `keras.src.models` that zoo_keras keeps elsewhere."""

@@ -1,0 +1,1 @@
+"""Names of `keras.src.ops` that zoo_keras keeps elsewhere."""

@@ -1,0 +1,1 @@
+"""Names of `keras.src.random` that zoo_keras keeps elsewhere."""

@@ -1,0 +1,1 @@
+"""Names of `keras.src.saving` that zoo_keras keeps elsewhere."""

@@ -1,0 +1,1 @@
+"""Names of `keras.src.trainers` that zoo_keras keeps elsewhere."""
