@@ -1,7 +1,7 @@
 """Modules of frameworks that zoo_keras does without: what calls them is skipped, saying which.
 
-In: an import of `tensorflow`, `jax` or the like in a test file. Out: an object that takes part in imports,
-decorators and isinstance, and ends the test when it is called or read as a number.
+In: an import of `tensorflow`, `jax` or the like in a test file. Out: an object that takes part in
+imports, decorators and isinstance, and ends the test when it is called or read as a number.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which tests of Keras are left out, and why: excluded.txt.
 
-A line at the margin is a reason; the indented lines after it are the tests, as `file`, `file::Class::test` or
-patterns with `*`, below keras/src.
+A line at the margin is a reason; the indented lines after it are the tests, as `file`,
+`file::Class::test` or patterns with `*`, below keras/src.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Brings Keras' own unit tests into build/keras_suite, once.
 
-In: the wheels of Keras and absl on PyPI. Out: the test files, the list of Keras' modules, absl. Of Keras
-itself nothing is unpacked, so no test can meet it by accident.
+In: the wheels of Keras and absl on PyPI. Out: the test files, the list of Keras' modules, absl. Of
+Keras itself nothing is unpacked, so no test can meet it by accident.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """`keras.src` and all below it, made of zoo_keras: the modules that Keras' test files import.
 
-In: an import. Out: a test file of Keras (when tests import each other), a stand-in of stand_ins/, or a module
-that finds names in the public module of zoo_keras that has them. A name that is nowhere is a Missing, which
-fails the test that uses it rather than the whole file.
+In: an import. Out: a test file of Keras (when tests import each other), a stand-in of stand_ins/,
+or a module that finds names in the public module of zoo_keras that has them. A name that is nowhere
+is a Missing, which fails the test that uses it rather than the whole file.
 """
 
 from __future__ import annotations
@@ -163,8 +163,9 @@ class KerasSource(MetaPathFinder, Loader):
 
 def install() -> None:
     """Let `import keras` find zoo_keras, and `import keras.src...` what stands here."""
-    import zoo_keras
     from absent import AbsentFrameworks
+
+    import zoo_keras
 
     zoo_keras.install_as_keras()
     sys.meta_path[:0] = [KerasSource(), AbsentFrameworks()]

@@ -1,7 +1,7 @@
-"""The pytest plugin that runs test files of Keras: collects them, leaves out what is excluded, writes outcomes.
+"""The pytest plugin that runs test files of Keras and leaves out what is excluded.
 
-In: paths of test files below build/keras_suite, and KERAS_SUITE_OUT, the file for outcomes. Out: a line of JSON
-for each test: its id, "passed", "failed" or "excluded", and the reason or the message.
+In: paths of test files below build/keras_suite, and KERAS_SUITE_OUT, the file for outcomes. Out: a
+line of JSON for each test: its id, "passed", "failed" or "excluded", and the reason or the message.
 """
 
 from __future__ import annotations

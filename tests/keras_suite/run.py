@@ -1,9 +1,10 @@
-"""Keras' own unit tests against zoo_keras: `make keras-suite`, or this with the areas or files wanted.
+"""Keras' own unit tests against zoo_keras: `make keras-suite`, or this with areas or files.
 
-    python tests/keras_suite/run.py [-n 2] [--limit 600] [--failures] [layers/core ops/nn_test.py ...]
+    python tests/keras_suite/run.py [-n 2] [--limit 600] [--failures] [layers/core ops/nn_test.py]
 
-In: nothing; the tests are fetched when they are not there. Out: a table by area, and build/keras_suite/results:
-for each file its outcomes. Files run in processes of their own, each with a time limit.
+In: nothing; the tests are fetched when they are not there. Out: a table by area, and
+build/keras_suite/results: for each file its outcomes, and what pytest said. Files run in processes
+of their own, each with a time limit. `--stored` shows the outcomes of the last run.
 """
 
 from __future__ import annotations
@@ -32,9 +33,14 @@ def area(file: str) -> str:
     return "/".join(parts[:2]) if parts[0] in ("layers", "backend") else parts[0]
 
 
+def stored(file: str) -> Path:
+    """Where the outcomes of a test file are written."""
+    return RESULTS / file.replace("/", "+").replace(".py", ".jsonl")
+
+
 def run_file(file: str, limit: int) -> Outcomes:
     """Outcomes of one file, from a process of its own."""
-    out = RESULTS / file.replace("/", "+").replace(".py", ".jsonl")
+    out = stored(file)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.unlink(missing_ok=True)
     path = FOLDER / "keras" / "src" / file
@@ -98,14 +104,18 @@ def main() -> int:
     parse.add_argument("-n", type=int, default=2, help="processes at once")
     parse.add_argument("--limit", type=int, default=600, help="seconds for one file")
     parse.add_argument("--failures", action="store_true", help="print each failure")
+    parse.add_argument("--stored", action="store_true", help="run nothing, show the last outcomes")
     parse.add_argument("names", nargs="*", help="areas, folders or files below keras/src")
     arguments = parse.parse_args()
     fetch()
     exclusions = Exclusions.read()
     files = wanted(arguments.names)
     results = {f: {f: ("excluded", why)} for f in files if (why := exclusions.whole_file(f))}
+    rest = [f for f in files if f not in results]
+    if arguments.stored:
+        results.update({f: read(stored(f), f) for f in rest if stored(f).exists()})
+        rest = []
     with ThreadPoolExecutor(arguments.n) as pool:
-        rest = [f for f in files if f not in results]
         results.update(zip(rest, pool.map(lambda f: run_file(f, arguments.limit), rest)))
     if arguments.failures:
         for outcomes in results.values():

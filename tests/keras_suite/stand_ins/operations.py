@@ -8,12 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 # Names of arguments that are tensors, which a call takes; all others are given to the class.
-_TENSORS = {"x", "x1", "x2", "y", "xs", "a", "b", "inputs", "inputs1", "inputs2", "images", "target", "output",
-            "condition", "operands", "start", "stop", "fill_value", "kernel", "depthwise_kernel",
-            "pointwise_kernel", "logits", "mean", "variance", "weights", "bins", "v", "indices",
-            "updates", "data", "segment_ids", "value", "query", "key", "arrays", "coordinates", "transform",
-            "start_points", "end_points", "real", "imag", "shape", "N", "M", "rhs", "sequences", "image",
-            "sorted_sequence", "values", "variable", "p", "c", "lu", "real_imag", "L", "tensor", "elements"}  # fmt: skip
+_TENSORS = frozenset(
+    (
+        "x x1 x2 y xs a b inputs inputs1 inputs2 images target output condition operands "
+        "start stop fill_value kernel depthwise_kernel pointwise_kernel logits mean variance "
+        "weights bins v indices updates data segment_ids value query key arrays coordinates "
+        "transform start_points end_points real imag shape N M rhs sequences image "
+        "sorted_sequence values variable p c lu real_imag L tensor elements "
+    ).split()
+)
 
 
 @functools.cache

@@ -1,7 +1,8 @@
 """`keras.src.testing`: the TestCase of Keras' tests, written over zoo_keras.
 
-In: a layer class, its arguments and inputs, and what is expected. Out: assertions. A layer is built, called on
-KerasTensors and on arrays, trained for a step, computed with mixed_bfloat16 and made anew of its config.
+In: a layer class, its arguments and inputs, and what is expected. Out: assertions. A layer is
+built, called on KerasTensors and on arrays, trained for a step, computed with mixed_bfloat16 and
+made anew of its config.
 """
 
 from __future__ import annotations
@@ -60,6 +61,10 @@ def _shapes_like(shape: Any, value: str) -> Any:
     return type(shape)(_shapes_like(s, value) for s in shape)
 
 
+def _symbol(x: Any) -> KerasTensor:
+    return KerasTensor(ops.shape(x), dtype=standardize_dtype(x.dtype))
+
+
 def _random(shape: tuple[int, ...], dtype: str) -> Any:
     numbers = np.random.default_rng(0).uniform(0, 3, shape)
     return ops.cast(ops.convert_to_tensor(numbers.astype("float32")), dtype)
@@ -113,8 +118,9 @@ class TestCase(parameterized.TestCase):
     def convert_to_numpy(self, x: Any) -> np.ndarray:
         return _array(x)
 
-    def assertAllClose(self, actual: Any, desired: Any, atol: float = 1e-6, rtol: float = 1e-6,
-                       tpu_atol: Any = None, tpu_rtol: Any = None, msg: Any = None) -> None:  # fmt: skip
+    def assertAllClose(self, actual: Any, desired: Any, atol: float = 1e-6,
+                       rtol: float = 1e-6, tpu_atol: Any = None, tpu_rtol: Any = None,
+                       msg: Any = None) -> None:  # fmt: skip
         np.testing.assert_allclose(_array(actual), _array(desired), rtol, atol, err_msg=msg or "")
 
     def assertNotAllClose(self, x1: Any, x2: Any, atol: float = 1e-6, rtol: float = 1e-6,
@@ -223,8 +229,7 @@ class _LayerCheck:
             self.symbols = _each_shape(lambda s, d: KerasTensor(s, dtype=d), shape, dtype)
             self.shapes = shape
         else:
-            self.symbols = tree.map_structure(
-                lambda x: KerasTensor(ops.shape(x), dtype=standardize_dtype(x.dtype)), data)  # fmt: skip
+            self.symbols = tree.map_structure(_symbol, data)
             self.shapes = tree.map_structure(lambda x: tuple(ops.shape(x)), data)
         self.data = data
 
