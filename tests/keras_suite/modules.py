@@ -21,7 +21,7 @@ from fetch import FOLDER, MODULES
 # The first names of a path below keras.src -> where its names are, in this order.
 HOMES = {
     "backend.numpy": ["zoo_keras.ops.numpy"],
-    "backend": ["stand_ins.backend", "zoo_keras.backend"],
+    "backend": ["stand_ins.backend", "zoo_keras.backend", "zoo_keras.config", "stand_ins.settings"],
     "testing": ["stand_ins.testing"],
     "trainers": ["stand_ins.trainers", "zoo_keras.utils"],
     "layers": ["zoo_keras.layers", "stand_ins.layers", "zoo_keras"],

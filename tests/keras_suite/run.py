@@ -47,6 +47,8 @@ def run_file(file: str, limit: int) -> Outcomes:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "plugin", "-p", "no:cacheprovider", "-c",
                str(HERE / "pytest.ini"), "--rootdir", str(FOLDER), str(path)]  # fmt: skip
     environment = {**os.environ, "KERAS_SUITE_OUT": str(out), "PYTHONPATH": str(HERE)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    environment.setdefault("PYTHONPYCACHEPREFIX", str(FOLDER.parent.parent / "pycache"))
     with open(out.with_suffix(".log"), "w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log,
                                    cwd=FOLDER, start_new_session=True)  # fmt: skip

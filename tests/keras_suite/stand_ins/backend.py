@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 from zoo_keras import config, ops, random
@@ -20,6 +21,7 @@ from zoo_keras.ops import (
     shape,
 )
 from zoo_keras.ops import numpy as numpy
+from zoo_keras.ops.masks import mask_of, set_mask
 from zoo_keras.ops.symbolic import KerasTensor
 from zoo_keras.variables import Variable
 
@@ -37,6 +39,72 @@ def standardize_data_format(data_format: Any) -> str:
     if found not in ("channels_first", "channels_last"):
         raise ValueError(f"The `data_format` argument must be one of two. Received: {data_format}")
     return found
+
+
+def standardize_shape(shape: Any) -> tuple[int | None, ...]:
+    """A shape as a tuple of whole numbers and None."""
+    return tuple(None if d is None else int(d) for d in shape)
+
+
+def get_keras_mask(x: Any) -> Any:
+    """The mask that came with a tensor."""
+    return mask_of(x)
+
+
+def set_keras_mask(x: Any, mask: Any) -> None:
+    """Send a mask along with a tensor."""
+    set_mask(x, mask)
+
+
+def compute_conv_transpose_output_shape(
+    input_shape: Any, kernel_size: Any, filters: int, strides: Any, padding: str,
+    output_padding: Any = None, data_format: str = "channels_last", dilation_rate: Any = 1,
+) -> list[int | None]:  # fmt: skip
+    """What tests of transposed convolutions expect: the shape of the output."""
+    rank = len(input_shape) - 2
+    last = data_format == "channels_last"
+    sizes = input_shape[1:-1] if last else input_shape[2:]
+    strides, dilations, more = (
+        (v,) * rank if v is None or isinstance(v, int) else v
+        for v in (strides, dilation_rate, output_padding)
+    )
+    spatial = [
+        _transposed(*each, padding) for each in zip(sizes, kernel_size, strides, dilations, more)
+    ]
+    return [input_shape[0], *spatial, filters] if last else [input_shape[0], filters, *spatial]
+
+
+def _transposed(size: Any, kernel: int, stride: int, dilation: int, more: Any, padding: str) -> Any:
+    if size is None:
+        return None
+    window = (kernel - 1) * dilation + 1
+    if more is None:
+        return size * stride + (builtins.max(window - stride, 0) if padding == "valid" else 0)
+    return (size - 1) * stride + window - (2 * (window // 2) if padding == "same" else 0) + more
+
+
+def compute_conv_transpose_padding_args_for_jax(
+    input_shape: Any, kernel_shape: Any, strides: Any, padding: str, output_padding: Any,
+    dilation_rate: Any,
+) -> list[tuple[int, int]]:  # fmt: skip
+    """What tests of transposed convolutions expect: cells before and after the spread input."""
+    rank = len(input_shape) - 2
+    strides, dilations, more = (
+        (v,) * rank if v is None or isinstance(v, int) else v
+        for v in (strides, dilation_rate, output_padding)
+    )
+    each = zip(kernel_shape, strides, dilations, more)
+    return [_padding(*one, padding) for one in each]
+
+
+def _padding(kernel: int, stride: int, dilation: int, more: Any, padding: str) -> tuple[int, int]:
+    window = (kernel - 1) * dilation + 1
+    if padding == "valid":
+        more = builtins.max(stride - window, 0) if more is None else more
+        return window - 1, window - 1 + more
+    total = stride + window - 2 if more is None else window + window % 2 - 2 + more
+    before = builtins.min((total + 1) // 2, window - 1)
+    return before, total - before
 
 
 def compute_output_spec(fn: Any, *args: Any, **kwargs: Any) -> Any:
