@@ -69,7 +69,9 @@ class Attention(Layer):
         """(batch, query time, value width), and the scores after softmax when asked for."""
         self._check(inputs, "inputs")
         query, value, key = [*inputs, inputs[1]][:3]
-        query_mask, value_mask = (mask[0], mask[1]) if mask else (None, None)
+        if mask is not None:
+            self._check_masks(mask)
+        query_mask, value_mask = (None, None) if mask is None else (mask[0], mask[1])
         added = self._added(query, key, value_mask, use_causal_mask)
         if return_attention_scores or not self._has_kernel(query, value):
             outputs, shares = self._composed(query, key, value, added, training)
@@ -126,15 +128,37 @@ class Attention(Layer):
         return ops.multiply(ops.sum(ops.tanh(both), axis=-1), self.concat_score_weight)
 
     def _check(self, inputs: Any, what: str) -> None:
-        if not isinstance(inputs, (list, tuple)) or is_shape(inputs) or len(inputs) not in (2, 3):
+        if not isinstance(inputs, (list, tuple)) or is_shape(inputs):
             raise shape_error(
-                self, "a list [query, value] or [query, value, key] is needed",
-                f"{what} {inputs}", "Call the layer on such a list.",
+                self, "must be called on a list of inputs", f"{what} {inputs}",
+                "Pass [query, value] or [query, value, key].",
+            )  # fmt: skip
+        if len(inputs) not in (2, 3):
+            raise shape_error(
+                self, "takes a list of length 2 or 3", f"{len(inputs)} {what}",
+                "Pass [query, value] or [query, value, key].",
             )  # fmt: skip
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def _check_masks(self, mask: Any) -> None:
+        """A mask for the query, one for the value, and perhaps one for the key; each may be None."""
+        if not isinstance(mask, (list, tuple)):
+            raise shape_error(
+                self, "the layer mask must be a list", f"mask={mask!r}",
+                "Pass [query_mask, value_mask].",
+            )  # fmt: skip
+        if not 2 <= len(mask) <= 3:
+            raise shape_error(
+                self, "the mask is a list of length 2 or 3", f"{len(mask)} masks",
+                "Pass [query_mask, value_mask], None for one that there is not.",
+            )  # fmt: skip
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The query's mask."""
-        return previous_mask[0] if previous_mask else None
+        self._check(inputs, "inputs")
+        if mask is None:
+            return None
+        self._check_masks(mask)
+        return None if mask[0] is None else ops.convert_to_tensor(mask[0])
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The query's shape with the width of the value."""

@@ -115,11 +115,11 @@ class Bidirectional(Layer):
             return output
         return (*output, *states) if self.merge_mode is None else (output, *states)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The inputs' mask for outputs of all steps; none for the rest."""
-        mask = flatten(previous_mask)[0] if self.return_sequences else None
-        masks = [mask, mask] if self.merge_mode is None else [mask]
-        return masks if len(masks) > 1 or self.return_state else mask
+        kept = flatten(mask)[0] if self.return_sequences else None
+        masks = [kept, kept] if self.merge_mode is None else [kept]
+        return masks if len(masks) > 1 or self.return_state else kept
 
     # ---- states --------------------------------------------------------------------------------
 

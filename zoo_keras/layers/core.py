@@ -57,7 +57,7 @@ class Masking(Layer):
         self.supports_masking = True
         self.built = True
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """(batch, steps), False where a step is to be skipped."""
         return ops.any(ops.not_equal(inputs, self.mask_value), axis=-1)
 
@@ -158,9 +158,9 @@ class Lambda(Layer):
         known = {"mask": mask, "training": training}
         return self.function(inputs, **self.arguments, **{n: known[n] for n in self._passed_on})
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The `mask` argument, called when it is a function."""
-        return self.mask(inputs, previous_mask) if callable(self.mask) else self.mask
+        return self.mask(inputs, mask) if callable(self.mask) else self.mask
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """KerasTensors of the shape that was given, or that tracing the function finds."""

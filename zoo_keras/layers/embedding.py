@@ -85,7 +85,7 @@ class Embedding(Quantizable):
             return gather_int8(self.embeddings, self.embeddings_scale, inputs)
         return gather(self.embeddings, inputs)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """True where the id is not 0, with mask_zero."""
         return ops.not_equal(inputs, 0) if self.mask_zero else None
 
@@ -160,10 +160,10 @@ class ReversibleEmbedding(Embedding):
         logits, cap = ops.matmul(inputs, kernel), self.logit_soft_cap
         return logits if cap is None else ops.tanh(logits / cap) * cap
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """True where the id is not 0, with mask_zero; none for logits."""
         ids = dtype_of(inputs) in ("int32", "int64")
-        return super().compute_mask(inputs, previous_mask) if ids else None
+        return super().compute_mask(inputs, mask) if ids else None
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -57,12 +57,28 @@ class Merge(Layer):
     def _merge(self, inputs: list[Any]) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define _merge(inputs).")
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """A step counts when it counts in one of the inputs; None when one has no mask."""
-        masks = previous_mask if isinstance(previous_mask, (list, tuple)) else [previous_mask]
+        masks = self._masks(inputs, mask)
         if any(m is None for m in masks):
             return None
         return reduce(ops.logical_or, masks)
+
+    def _masks(self, inputs: Any, mask: Any) -> list[Any]:
+        """One mask, or None, for each input."""
+        if mask is None:
+            return [None]
+        for name, value in (("mask", mask), ("inputs", inputs)):
+            if not isinstance(value, (list, tuple)):
+                raise argument_error(
+                    self, f"`{name}` should be a list.", name, value, "Give one for each input."
+                )
+        if len(mask) != len(inputs):
+            raise shape_error(
+                self, "`inputs` and `mask` should have the same length",
+                f"{len(inputs)} inputs and {len(mask)} masks", "Give one, or None, for each input.",
+            )  # fmt: skip
+        return list(mask)
 
 
 def _padded(row: tuple[int | None, ...], length: int) -> tuple[int | None, ...]:
@@ -211,12 +227,12 @@ class Concatenate(Merge):
     def _merge(self, inputs: list[Any]) -> Any:
         return ops.concatenate(inputs, axis=self.axis)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The masks one after the other; an input without one counts everywhere."""
-        if all(m is None for m in previous_mask):
+        given = self._masks(inputs, mask)
+        if all(m is None for m in given):
             return None
-        pairs = zip(inputs, previous_mask, strict=True)
-        masks = [_full_mask(x, mask) for x, mask in pairs]
+        masks = [_full_mask(x, m) for x, m in zip(inputs, given, strict=True)]
         return ops.any(ops.concatenate(masks, axis=self.axis), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
@@ -281,7 +297,7 @@ class Dot(Merge):
         )
         return ops.reshape(product, (batch, *left, *right) if left or right else (batch, 1))
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """None: the steps are gone."""
         return None
 

@@ -239,7 +239,7 @@ class GlobalAveragePooling1D(BaseGlobalPooling):
         count = ops.sum(ops.cast(counted, "float32"), axis=axis, keepdims=self.keepdims)
         return total / count
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """None: the steps are gone."""
         return None
 

@@ -196,10 +196,10 @@ class RNN(Layer):
             return last[0], nested
         return self._in_order(_time_first(rows[0])), nested
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The inputs' mask for outputs of all steps; none for the rest."""
-        mask = flatten(previous_mask)[0] if self.return_sequences else None
-        return [mask, *[None for _ in self.state_size]] if self.return_state else mask
+        kept = flatten(mask)[0] if self.return_sequences else None
+        return [kept, *[None for _ in self.state_size]] if self.return_state else kept
 
     # ---- configuration -------------------------------------------------------------------------
 

@@ -25,6 +25,11 @@ def mask_of(x: Any) -> Any:
     return mask if reference is not None and reference() is x else None
 
 
+def any_arrays() -> bool:
+    """Whether any array has a mask now."""
+    return bool(_of_arrays)
+
+
 def set_mask(x: Any, mask: Any) -> None:
     """Let a mask (True: use, False: skip) travel with a tensor of the running trace or an array."""
     trace = current_trace()

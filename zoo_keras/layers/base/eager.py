@@ -22,6 +22,7 @@ from zoo_keras.layers.base import tracking
 from zoo_keras.layers.base.column_call import call_on_columns
 from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.ops.convert import value
+from zoo_keras.ops.masks import any_arrays, mask_of, set_mask
 from zoo_keras.primitives.fed import standing_in
 from zoo_keras.primitives.op import as_tensors
 from zoo_keras.primitives.straight import settings
@@ -102,7 +103,8 @@ def _is_fed(leaf: Any) -> bool:
 
 def _key(args: tuple, kwargs: dict[str, Any]) -> Any:
     """Equal for calls that one program serves; None when an argument is no plain value."""
-    if len(args) == 1 and not kwargs and type(args[0]) is np.ndarray:
+    masked = any_arrays()
+    if len(args) == 1 and not kwargs and type(args[0]) is np.ndarray and not masked:
         return args[0].shape, args[0].dtype, settings()
     leaves = flatten((args, kwargs))
     if not all(_is_fed(leaf) or type(leaf) in _PLAIN for leaf in leaves):
@@ -110,7 +112,12 @@ def _key(args: tuple, kwargs: dict[str, Any]) -> Any:
     kinds = tuple([
         (leaf.shape, leaf.dtype) if _is_fed(leaf) else (type(leaf), leaf) for leaf in leaves
     ])  # fmt: skip
-    return kinds, repr(map_structure(lambda leaf: None, (args, kwargs))), settings()
+    masks = tuple([np.shape(mask_of(leaf)) if _is_masked(leaf) else None for leaf in leaves])
+    return kinds, masks, repr(map_structure(lambda leaf: None, (args, kwargs))), settings()
+
+
+def _is_masked(leaf: Any) -> bool:
+    return isinstance(leaf, np.ndarray) and mask_of(leaf) is not None
 
 
 class _Call:
@@ -122,12 +129,16 @@ class _Call:
 
     def __init__(self, layer: Any, args: tuple, kwargs: dict[str, Any]) -> None:
         inputs: list[Any] = []
+        masked: list[Any] = []
 
         def symbolic(leaf: Any) -> Any:
             if not _is_fed(leaf):
                 return leaf
             dtype = "float32" if leaf.dtype == np.float64 else leaf.dtype.name
             inputs.append(input_tensor(f"in{len(inputs)}", leaf.shape, dtype))
+            if _is_masked(leaf):
+                masked.append(input_tensor(f"mask{len(masked)}", np.shape(mask_of(leaf)), "bool"))
+                set_mask(inputs[-1], masked[-1])
             return inputs[-1]
 
         with tracing() as trace, standing_in(_no_columns):
@@ -135,6 +146,9 @@ class _Call:
             args, kwargs = map_structure(symbolic, args), map_structure(symbolic, kwargs)
             outputs = layer._call_traced(*args, **kwargs)
             results = as_tensors(flatten(outputs))
+            masks = [mask_of(result) for result in results]
+            sent = as_tensors([mask for mask in masks if mask is not None])
+        self._masked = [i for i, mask in enumerate(masks) if mask is not None]
         self._structure = map_structure(lambda tensor: None, outputs)  # tensors hold their graph
         self._count = len(results)
         self._losses, losses = layer._own_losses, as_tensors(trace.losses)
@@ -144,8 +158,8 @@ class _Call:
         updates = list(trace.updates.values())
         self._updated = [variable for variable, _ in updates]
         self._variables = [variable for variable, _ in trace.parameters.values()]
-        fed = [*inputs, *([trace.rng] if self._random else [])]
-        graph = Graph(fed, [*results, *losses, *[value for _, value in updates]])
+        fed = [*inputs, *masked, *([trace.rng] if self._random else [])]
+        graph = Graph(fed, [*results, *sent, *losses, *[value for _, value in updates]])
         self._eager = Eager(graph, fed, self._variables)
         self._dtypes = [np.dtype(t.dtype) for t in inputs]
         self.nbytes = self._eager.nbytes
@@ -164,6 +178,8 @@ class _Call:
     def __call__(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         arrays = [leaf for leaf in flatten((args, kwargs)) if _is_fed(leaf)]
         fed = [_dense(a, d) for a, d in zip(arrays, self._dtypes, strict=True)]
+        if any_arrays():
+            fed += [_dense(mask_of(a), np.dtype(bool)) for a in arrays if _is_masked(a)]
         if self._random:
             fed.append(np.array([self._draw, 0], np.int64))
         results = self._run(fed)
@@ -174,7 +190,9 @@ class _Call:
     def _run(self, fed: Sequence[np.ndarray]) -> list[np.ndarray]:
         with updating(self._variables) if self._updated else unchanged(self._variables):
             results = self._eager([*fed, *[v.present() for v in self._variables]])
-            rest = results[self._count :]
+            for i, mask in zip(self._masked, results[self._count :], strict=False):
+                set_mask(results[i], mask)
+            rest = results[self._count + len(self._masked) :]
             if self._lost:  # what `losses` shows until the next call
                 self._losses[:] = rest[: self._lost]
             for variable, value in zip(self._updated, rest[self._lost :], strict=True):
