@@ -40,9 +40,9 @@ class KerasFile(pytest.Module):
         return importlib.import_module(".".join(below.parts))
 
 
-def pytest_collect_file(file_path: Path, parent: Any) -> Any:
-    if file_path.name.endswith("_test.py") and file_path.is_relative_to(SOURCE):
-        return KerasFile.from_parent(parent, path=file_path)
+def pytest_pycollect_makemodule(module_path: Path, parent: Any) -> Any:
+    if module_path.is_relative_to(SOURCE):
+        return KerasFile.from_parent(parent, path=module_path)
     return None
 
 

@@ -140,7 +140,7 @@ class Attention(Layer):
             )  # fmt: skip
 
     def _check_masks(self, mask: Any) -> None:
-        """A mask for the query, one for the value, and perhaps one for the key; each may be None."""
+        """Masks of the query, the value and perhaps the key; each may be None."""
         if not isinstance(mask, (list, tuple)):
             raise shape_error(
                 self, "the layer mask must be a list", f"mask={mask!r}",

@@ -99,6 +99,17 @@ def axes(layer: Any, argument: str, value: Any) -> Any:
     )
 
 
+def weight_shape(layer: Any, shape: Any) -> tuple[int, ...]:
+    """The shape of a weight: None is that of a scalar, a number that of a vector."""
+    if isinstance(shape, str):
+        raise ConfigError(
+            f'{type(layer).__name__} "{layer.name}": the first argument of add_weight is the '
+            f"shape; pass `name` as a keyword argument. Received: {shape!r}. Write "
+            f"add_weight(shape=..., name={shape!r})."
+        )
+    return (shape,) if isinstance(shape, int) else tuple(shape or ())
+
+
 def refuse(layer: Any, **options: Any) -> None:
     """UnsupportedError when one of these options of Keras was switched on."""
     for name, value in options.items():

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from zoo_keras.errors import ConfigError
 from zoo_keras.graph import Tensor
 from zoo_keras.nest import flatten
 from zoo_keras.ops.symbolic import KerasTensor
@@ -81,7 +82,24 @@ class CallSignature:
         if len(self.build_names) == 1 or not self.build_names or not matching:
             layer.build(first) if self.build_names else layer.build()
         else:
+            self._check_build(layer)
             layer.build(**matching)
+
+    def _check_build(self, layer: Any) -> None:
+        """ConfigError when `build` takes shapes of arguments that `call` does not have."""
+        for name in self.build_names:
+            argument = name.removesuffix("_shape")
+            if argument == name:
+                fault = f"argument `{name}`, which does not end in `_shape`"
+            elif argument not in self.names and not self.open_ended:
+                fault = f"argument `{name}`, but `call()` does not have argument `{argument}`"
+            else:
+                continue
+            raise ConfigError(
+                f'{type(layer).__name__} "{layer.name}": each argument of a `build()` with several '
+                f"is the shape of one of `call()`. Received: {fault}. Name it after that argument, "
+                "as in build(self, x_shape, y_shape)."
+            )
 
 
 def _has_shape(value: Any) -> bool:

@@ -145,13 +145,16 @@ class _Call:
             trace.once = True
             args, kwargs = map_structure(symbolic, args), map_structure(symbolic, kwargs)
             outputs = layer._call_traced(*args, **kwargs)
-            results = as_tensors(flatten(outputs))
+            leaves = flatten(outputs)
+            results = as_tensors([leaf for leaf in leaves if leaf is not None])
             masks = [mask_of(result) for result in results]
             sent = as_tensors([mask for mask in masks if mask is not None])
         self._masked = [i for i, mask in enumerate(masks) if mask is not None]
         self._structure = map_structure(lambda tensor: None, outputs)  # tensors hold their graph
+        self._given = [leaf is not None for leaf in leaves]
         self._count = len(results)
         self._losses, losses = layer._own_losses, as_tensors(trace.losses)
+        self._below = [each._own_losses for each in layer._flatten_layers() if each is not layer]
         self._lost = len(losses)
         self._random = trace.rng is not None
         self._draw = _next_draw(layer) if self._random else 0
@@ -182,7 +185,10 @@ class _Call:
             fed += [_dense(mask_of(a), np.dtype(bool)) for a in arrays if _is_masked(a)]
         if self._random:
             fed.append(np.array([self._draw, 0], np.int64))
-        results = self._run(fed)
+        results: list[Any] = self._run(fed)
+        if not all(self._given):
+            left = iter(results)
+            results = [next(left) if given else None for given in self._given]
         if not isinstance(self._structure, (list, tuple, dict)):
             return results[0]
         return pack_as(self._structure, results)
@@ -195,6 +201,8 @@ class _Call:
             rest = results[self._count + len(self._masked) :]
             if self._lost:  # what `losses` shows until the next call
                 self._losses[:] = rest[: self._lost]
+                for losses in self._below:
+                    losses.clear()
             for variable, value in zip(self._updated, rest[self._lost :], strict=True):
                 variable.assign(value)
         return results[: self._count]

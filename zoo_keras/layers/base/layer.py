@@ -18,6 +18,7 @@ import numpy as np
 from zoo_keras import initializers
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import Tensor, current_scope, current_trace, not_tracing, scope
+from zoo_keras.layers.base.arguments import weight_shape
 from zoo_keras.layers.base.call_context import calling, current_training, rounded, rounding
 from zoo_keras.layers.base.call_signature import CallSignature
 from zoo_keras.layers.base.eager import call_on_arrays
@@ -99,11 +100,11 @@ class Layer(Tracked):
         self.name = _valid_name(name or auto_name(type(self).__name__))
         self.built = False
         self.autocast = autocast
-        self.dtype_policy: DTypePolicy = dtype_policy(dtype)
+        self._dtype_policy = dtype_policy(dtype)
         self.supports_masking = False
         self.input_spec: Any = None
         self.activity_regularizer = _regularizer(activity_regularizer)
-        self._trainable = bool(trainable)
+        self._trainable = _is_true(trainable)
         self._inbound_nodes: list[CallNode] = []
         self._own_losses: list[Any] = []
         self._build_shapes: Any = None
@@ -129,7 +130,12 @@ class Layer(Tracked):
         from zoo_keras import constraints
 
         del overwrite_with_gradient
-        dims = (shape,) if isinstance(shape, int) else tuple(shape or ())
+        dims = weight_shape(self, shape)
+        if current_trace() is not None and self.built and not self._building:
+            raise ConfigError(
+                f'{type(self).__name__} "{self.name}": you cannot add new elements of state to a '
+                f"layer while it is called. Received: a weight {name!r}. Make it in `build`."
+            )
         kind = dtype or self.variable_dtype
         if initializer is None:
             initializer = "glorot_uniform" if str(kind).startswith("float") else "zeros"
@@ -151,6 +157,15 @@ class Layer(Tracked):
     def _own_scope(self) -> AbstractContextManager[None]:
         """Nodes and weights made inside carry this layer's name, once."""
         return nullcontext() if self._building else scope(self.name)
+
+    @property
+    def dtype_policy(self) -> DTypePolicy:
+        """The dtypes of weights and of the computation. It is set by a policy or its name."""
+        return self._dtype_policy
+
+    @dtype_policy.setter
+    def dtype_policy(self, value: Any) -> None:
+        self._dtype_policy = dtype_policy(value)
 
     @property
     def rounds(self) -> bool:
@@ -178,7 +193,7 @@ class Layer(Tracked):
     def quantize(self, mode: Any = None, config: Any = None, type_check: bool = True) -> None:
         """Replace weights by int8 ones. Most layers cannot and raise NotImplementedError."""
         raise NotImplementedError(
-            f'{type(self).__name__} "{self.name}": has no int8 form and stays in its own dtype. '
+            f'{type(self).__name__} "{self.name}": does not have a `quantize` method implemented. '
             f"Received: quantize({mode!r}). Leave the layer out with `filters`."
         )
 
@@ -228,7 +243,7 @@ class Layer(Tracked):
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """The computation, written in zoo_keras.ops. Subclasses must define it."""
         raise NotImplementedError(
-            f'Layer "{self.name}" ({type(self).__name__}) does not define `call`. '
+            f'{type(self).__name__} "{self.name}": does not have a `call` method implemented. '
             "Received: a call of the layer. Define call(self, inputs) in the class."
         )
 
@@ -253,6 +268,9 @@ class Layer(Tracked):
         if signature.takes_training:
             bound["training"] = training
         self._fill_masks(signature, bound)
+        inputs = signature.first_tensors(bound)
+        given = bound.get("mask")
+        masks = map_structure(mask_of, inputs) if given is None else given
         mixed = self.rounds
         with calling(training), rounding(mixed), self._own_scope():
             if mixed and self.autocast:
@@ -260,7 +278,7 @@ class Layer(Tracked):
             outputs = signature.invoke(self.call, bound)
             outputs = rounded(outputs) if mixed else outputs
             self._add_activity_loss(outputs)
-            self._send_masks(signature.first_tensors(bound), outputs)
+            self._send_masks(inputs, masks, outputs)
         return outputs
 
     def _prepare(self, args: tuple, kwargs: dict[str, Any]) -> None:
@@ -300,8 +318,7 @@ class Layer(Tracked):
                 if any(m is not None for m in flatten(masks)):
                     bound[name] = masks
 
-    def _send_masks(self, inputs: Any, outputs: Any) -> None:
-        previous = map_structure(mask_of, inputs)
+    def _send_masks(self, inputs: Any, previous: Any, outputs: Any) -> None:
         overridden = type(self).compute_mask is not Layer.compute_mask
         if not self.supports_masking and not overridden:
             return
@@ -319,7 +336,7 @@ class Layer(Tracked):
     def _add_activity_loss(self, outputs: Any) -> None:
         if self.activity_regularizer is not None:
             for tensor in flatten(outputs):
-                self.add_loss(self.activity_regularizer(tensor) / tensor.shape[0])
+                self.add_loss(self.activity_regularizer(tensor) / max(tensor.shape[0], 1))
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """KerasTensors like the outputs of a call with these KerasTensors."""
@@ -444,7 +461,8 @@ def _keras_tensors(shape: Any, dtype: str) -> Any:
         return KerasTensor(shape, dtype)
     if isinstance(shape, dict):
         return {k: _keras_tensors(v, dtype) for k, v in shape.items()}
-    return [_keras_tensors(s, dtype) for s in shape]
+    found = [_keras_tensors(s, dtype) for s in shape]
+    return tuple(found) if isinstance(shape, tuple) else found
 
 
 def _once(build: Any) -> Any:
@@ -498,6 +516,15 @@ def _valid_name(name: str) -> str:
             "Use letters, digits and underscores."
         )
     return name
+
+
+def _is_true(trainable: Any) -> bool:
+    if not isinstance(trainable, (bool, np.bool_)):
+        raise ConfigError(
+            f"A layer expects `trainable` to be a boolean. Received: trainable={trainable!r}. "
+            "Pass True or False."
+        )
+    return bool(trainable)
 
 
 def _regularizer(identifier: Any) -> Any:

@@ -13,12 +13,13 @@ from zoo_keras.configs.by_value import packed, unpacked
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.layers.base.containers import tracked
 from zoo_keras.ops.symbolic import any_symbolic
+from zoo_keras.random import SeedGenerator
 from zoo_keras.variables import Variable, changing, restructure, unchanged
 
 # What the base classes keep for themselves; it neither is nor holds a user's sublayer.
 _INTERNAL = frozenset(
-    "_own_variables _sublayers _own_metrics _inbound_nodes _own_losses _build_shapes _stack "
-    "_function _init_arguments _input_shape_argument _constants _carried".split()
+    "_own_variables _sublayers _own_metrics _own_seeds _inbound_nodes _own_losses _build_shapes "
+    "_stack _function _init_arguments _input_shape_argument _constants _carried".split()
 )
 # What no copy has: programs, locks, and the calls of all models that use a layer.
 _STAYS = frozenset("_runtime _turn _eager _feeds _column_layers _inbound_nodes".split())
@@ -47,12 +48,14 @@ class Tracked:
     _own_variables: list[Variable]
     _sublayers: list[Any]
     _own_metrics: list[Any]
+    _own_seeds: list[SeedGenerator]
     _carried: list[Variable]
 
     def __init__(self) -> None:
         self.__dict__.setdefault("_own_variables", [])
         self.__dict__.setdefault("_sublayers", [])
         self.__dict__.setdefault("_own_metrics", [])
+        self.__dict__.setdefault("_own_seeds", [])
         self.__dict__.setdefault("_carried", [])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -64,6 +67,7 @@ class Tracked:
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        Tracked.__init__(self)
         self.__dict__.update((k, unpacked(v)) for k, v in state.items())
         self.__dict__.setdefault("_inbound_nodes", [])
         self._note_change()
@@ -95,11 +99,13 @@ class Tracked:
         elif hasattr(leaf, "update_state") and hasattr(leaf, "reset_state"):
             _add(self._own_metrics, leaf)
             restructure()
+        elif isinstance(leaf, SeedGenerator):
+            _add(self._own_seeds, leaf)
 
     def _untrack_all(self, value: Any) -> None:
         """Forget what was taken out of a list or dict of this object."""
         gone = {id(leaf) for leaf in _leaves(value)}
-        for items in (self._own_variables, self._sublayers, self._own_metrics):
+        for items in (self._own_variables, self._sublayers, self._own_metrics, self._own_seeds):
             items[:] = [item for item in items if id(item) not in gone]
         self._note_change()
 
@@ -140,9 +146,16 @@ class Tracked:
 
     @property
     def variables(self) -> list[Variable]:
-        """All Variables, those of metrics included."""
+        """All Variables, those of metrics and of seed generators included."""
+        found = [*self.weights, *self.metrics_variables]
+        found += [seed.state for layer in self._flatten_layers() for seed in layer._own_seeds]
+        return _distinct(found)
+
+    @property
+    def metrics_variables(self) -> list[Variable]:
+        """The Variables of metrics that are attributes here or below."""
         metrics = [metric for layer in self._flatten_layers() for metric in layer._own_metrics]
-        return _distinct([*self.weights, *[v for metric in metrics for v in metric.variables]])
+        return _distinct([v for metric in metrics for v in metric.variables])
 
     @property
     def weights(self) -> list[Variable]:
@@ -176,8 +189,8 @@ class Tracked:
 
     @property
     def non_trainable_variables(self) -> list[Variable]:
-        trained = {id(v) for v in self.trainable_weights}
-        return [v for v in self.variables if id(v) not in trained]
+        others = {id(v) for v in [*self.trainable_weights, *self.metrics_variables]}
+        return [v for v in self.variables if id(v) not in others]
 
     @property
     def trainable(self) -> bool:
