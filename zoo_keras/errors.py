@@ -26,6 +26,10 @@ class ConfigError(ZooKerasError, ValueError):
     """An argument, name or configuration that is not valid."""
 
 
+class NotFunctionalError(ConfigError, AttributeError):
+    """What only a functional model has, asked of another; hasattr() is False for it."""
+
+
 class DataError(ZooKerasError, ValueError):
     """Data that do not fit the model: wrong width, dtype, nulls, labels out of range."""
 

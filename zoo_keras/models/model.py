@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from zoo_keras.errors import ConfigError
+from zoo_keras.errors import ConfigError, NotFunctionalError
 from zoo_keras.layers.base.layer import Layer, captures_arguments, map_structure_shapes
 from zoo_keras.models.function_graph import FunctionGraph
 from zoo_keras.models.functional_config import functional_config, functional_from_config
@@ -50,11 +50,13 @@ class Model(Trainer, Layer):
 
     @layers.setter
     def layers(self, value: Any) -> None:
-        raise AttributeError("`Model.layers` cannot be set. Use another attribute name.")
+        raise AttributeError(
+            "`Model.layers` attribute is reserved: it cannot be set. Use another attribute name."
+        )
 
     def _graph(self) -> FunctionGraph:
         if self._function is None:
-            raise ConfigError(
+            raise NotFunctionalError(
                 f'Model "{self.name}" is a subclassed model without input and output tensors. '
                 "Build it from Input(...) to use this."
             )

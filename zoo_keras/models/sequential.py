@@ -6,9 +6,9 @@ from typing import Any
 
 from zoo_keras import dtypes
 from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
-from zoo_keras.errors import ConfigError
+from zoo_keras.errors import ConfigError, ZooKerasError
 from zoo_keras.layers.base.functional import open_sizes
-from zoo_keras.layers.base.layer import Layer
+from zoo_keras.layers.base.layer import Layer, is_shape
 from zoo_keras.layers.input_layer import Input, InputLayer
 from zoo_keras.models.function_graph import FunctionGraph
 from zoo_keras.models.model import Model
@@ -40,16 +40,19 @@ class Sequential(Model):
             layer = history[0].operation
         if not isinstance(layer, Layer):
             raise ConfigError(
-                f'Sequential "{self.name}": only Layer instances can be added. Received: '
+                f'Sequential "{self.name}": Only instances of Layer can be added. Received: '
                 f"{layer!r} of type {type(layer).__name__}. Wrap functions into Lambda."
             )
         if any(layer.name == other.name for other in self._stack):
             raise ConfigError(
-                f'Sequential "{self.name}": all layers need different names. Received: a second '
+                f'Sequential "{self.name}": layers should have unique names. Received: a second '
                 f'layer named "{layer.name}". Pass another name=.'
             )
         if isinstance(layer, InputLayer) and self._stack:
-            raise ConfigError(f'Sequential "{self.name}": an Input must come first.')
+            raise ConfigError(
+                f'Sequential "{self.name}": it has already been configured to use an Input, or a '
+                f"layer comes before it. Received: {layer!r}. An Input must come first."
+            )
         shape = layer._input_shape_argument
         if not self._stack and not isinstance(layer, InputLayer) and shape is not None:
             self._stack.append(Input(shape).history[0].operation)
@@ -78,6 +81,10 @@ class Sequential(Model):
         dtype = str(getattr(args[0], "dtype", "")) if args else ""
         if dtype in dtypes.TEXT and self._function is None and self._stack:
             self._connect((None, *args[0].shape[1:]), dtype)
+        if not self._stack:
+            raise ConfigError(
+                f'Sequential "{self.name}": there are no layers. Received: a call. add() some.'
+            )
         super()._prepare(args, kwargs)
 
     def _connect(self, batch_shape: Any, dtype: str | None = None) -> None:
@@ -101,18 +108,48 @@ class Sequential(Model):
         """The layers, without the InputLayer."""
         return [layer for layer in self._stack if not isinstance(layer, InputLayer)]
 
+    @layers.setter
+    def layers(self, value: Any) -> None:
+        raise AttributeError(
+            f'Sequential "{self.name}": `layers` attribute is reserved. Use `add()` and `pop()` to '
+            "change the layers."
+        )
+
     def build(self, input_shape: Any = None) -> None:
         """Make the weights for inputs of this shape (with the batch axis)."""
+        if self._function is not None and self._given_input and is_shape(input_shape):
+            self._check_shape(tuple(input_shape))
         if self._function is None:
+            if input_shape is not None and self._stack and not is_shape(input_shape):
+                return  # several inputs for the first layer: weights are made in the call
             if input_shape is None or not self._stack:
                 raise ConfigError(
                     f'Sequential "{self.name}": its input shape is not known. Received: no Input '
                     "and no shape. Start with Input(...), or call build(input_shape)."
                 )
-            self._connect((None, *open_sizes(tuple(input_shape))[1:]))
+            try:
+                self._connect((None, *open_sizes(tuple(input_shape))[1:]))
+            except NotImplementedError as error:
+                if isinstance(error, ZooKerasError):
+                    raise
+                self._stack = self.layers  # a layer's output shape is not known before it runs
+                self._sublayers = list(self._stack)
+
+    def _check_shape(self, shape: tuple[int | None, ...]) -> None:
+        own = self._stack[0].batch_shape
+        same = zip(own, shape, strict=False)
+        if len(own) != len(shape) or not all(a in (b, None) or b is None for a, b in same):
+            raise ConfigError(
+                f'Sequential "{self.name}": it has already been configured for inputs of shape '
+                f"{own}. Received: build({shape}). Make another model for other inputs."
+            )
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
-        return super().call(inputs, training=training, mask=mask)
+        if self._function is not None:
+            return super().call(inputs, training=training, mask=mask)
+        for layer in self.layers:
+            inputs = layer(inputs)
+        return inputs
 
     def get_config(self) -> dict[str, Any]:
         stack = self._stack if self._given_input else self.layers

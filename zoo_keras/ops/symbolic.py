@@ -33,7 +33,7 @@ class KerasTensor:
         self.dtype = dtypes.standardize(dtype)
         self.name = name or f"keras_tensor_{next(_numbers)}"
         self.history: tuple[Any, int] | None = None
-        self.sparse = False
+        self.sparse = self.ragged = False
 
     @property
     def ndim(self) -> int:
