@@ -8,6 +8,7 @@ import pytest
 import zoo_keras as zk
 from zoo_keras import layers, ops
 from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.ops.masks import mask_of
 
 
 class Scale(layers.Layer):
@@ -108,7 +109,7 @@ def test_set_weights_checks_every_array_before_setting_any():
         (lambda: layers.Dense(2, units_=3), ConfigError, "unrecognized keyword.*units_"),
         (lambda: layers.Dense(2, name="a/b"), ConfigError, "without '/'"),
         (lambda: layers.Dense(2, dtype="float31"), ConfigError, "float31"),
-        (lambda: layers.Layer()(np.ones((1, 2))), NotImplementedError, "does not define `call`"),
+        (lambda: layers.Layer()(np.ones((1, 2))), NotImplementedError, "does not have a `call`"),
     ],
 )
 def test_wrong_base_arguments_are_named(make, error, message):
@@ -220,15 +221,82 @@ def test_a_configuration_that_does_not_fit_names_the_class():
         Plain.from_config({"size": 3, "bogus": 1})
 
 
-def test_input_and_output_are_those_of_the_only_call():
+def test_input_and_output_are_those_of_the_first_call():
     x = zk.Input((3,))
     layer = layers.Dense(2)
+    assert not hasattr(layer, "output")
     y = layer(x)
+    layer(zk.Input((3,)))
     assert layer.input is x
     assert layer.output is y
-    layer(zk.Input((3,)))
-    with pytest.raises(ConfigError, match="called 2 times"):
-        _ = layer.output
+
+
+def test_a_mask_goes_from_layer_to_layer_with_an_array():
+    x = np.array([[[0, 0], [-1, -2], [0, 0]]], "float32")
+    masked = layers.Masking()(x)
+    np.testing.assert_array_equal(mask_of(masked), [[False, True, False]])
+    largest = layers.Maximum()([masked, np.full_like(x, -5)])
+    np.testing.assert_array_equal(largest[0, :, 0], [-5, -1, -5])
+
+
+def test_a_mask_given_as_an_argument_goes_on():
+    given = np.array([[True, False]])
+
+    class Same(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.supports_masking = True
+
+        def call(self, x, mask=None):
+            return x
+
+    np.testing.assert_array_equal(mask_of(Same()(np.ones((1, 2)), mask=given)), given)
+
+
+class Noisy(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.seed = zk.random.SeedGenerator(1)
+        self.mean = zk.metrics.Mean()
+        self.scale = self.add_weight(shape=(), trainable=False)
+
+
+def test_seeds_are_variables_and_metrics_are_counted_apart():
+    layer = Noisy()
+    assert layer.non_trainable_variables == [layer.scale, layer.seed.state]
+    assert layer.weights == [layer.scale]
+    assert layer.metrics_variables == layer.mean.variables
+
+
+class Late(layers.Layer):
+    def call(self, x):
+        return x + self.add_weight(shape=())
+
+
+class TwoShapes(layers.Layer):
+    def build(self, x_shape, z_shape):
+        pass
+
+    def call(self, x, y):
+        return x
+
+
+def test_state_is_not_made_in_a_call():
+    with pytest.raises(ConfigError, match="cannot add new elements of state"):
+        Late()(np.ones((1, 2)))
+
+
+def test_a_build_with_several_arguments_names_those_of_call():
+    with pytest.raises(ConfigError, match="does not have argument `z`"):
+        TwoShapes()(np.ones((1, 2)), np.ones((1, 2)))
+
+
+def test_a_policy_is_set_by_its_name():
+    layer = layers.Dense(2)
+    layer.dtype_policy = "mixed_bfloat16"
+    assert layer.rounds
+    with pytest.raises(ConfigError, match="to be a boolean"):
+        layers.Dense(2, trainable="yes")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -72,8 +72,8 @@ def test_add_and_pop_change_a_sequential():
 
 
 SEQUENTIAL_ERRORS = [
-    (lambda m: m.add(3), "only Layer instances"),
-    (lambda m: m.add(layers.Dense(1, name=m.layers[0].name)), "different names"),
+    (lambda m: m.add(3), "Only instances of Layer"),
+    (lambda m: m.add(layers.Dense(1, name=m.layers[0].name)), "unique names"),
     (lambda m: m.add(zk.Input((3,))), "Input must come first"),
     (lambda m: zk.Sequential([layers.Dense(2)]).build(), "input shape is not known"),
     (lambda m: zk.Sequential().pop(), "no layers left"),
@@ -115,7 +115,7 @@ def test_inputs_and_outputs_may_be_dicts():
 
 
 FUNCTIONAL_ERRORS = [
-    (lambda x: zk.Model(x, ONES), ConfigError, "outputs must be KerasTensors"),
+    (lambda x: zk.Model(x, ONES), ConfigError, "`outputs` values must be KerasTensors"),
     (lambda x: zk.Model(zk.Input((3,)), layers.Dense(2)(x)), ConfigError, "not among `inputs`"),
     (
         lambda x: zk.Model(x, layers.Dense(2, name="d")(layers.Dense(2, name="d")(x))),
@@ -131,7 +131,7 @@ FUNCTIONAL_ERRORS = [
     (lambda x: zk.Model(x, x * 1.0)(np.ones((2, 2, 4))), ShapeError, r"\(2, 2, 4\)"),
     (lambda x: zk.Model(x, x * 1.0).get_layer("nope"), ConfigError, "no such layer"),
     (lambda x: zk.Input(4), ConfigError, r"Write \(4,\)"),
-    (lambda x: zk.Input(), ConfigError, "either `shape` or `batch_shape`"),
+    (lambda x: zk.Input(), ConfigError, "pass a `shape` argument"),
     (lambda x: zk.Input((4.5,)), ConfigError, "whole numbers or None"),
     (lambda x: x if x else None, TypeError, "no truth value"),
     (lambda x: np.exp(x), TypeError, "no values"),
@@ -361,3 +361,63 @@ def test_source_inputs_are_the_inputs_behind_a_tensor():
     assert len(found) == 2
     assert found[0] is left
     assert found[1] is right
+
+
+def test_a_model_that_begins_in_the_midst_of_another_holds_only_its_own_layers():
+    x = zk.Input((4,))
+    first, second = layers.Dense(3, name="first"), layers.Dense(1, name="second")
+    middle = first(x)
+    model = zk.Model(middle, second(middle))
+    assert [type(each) for each in model.layers] == [layers.InputLayer, layers.Dense]
+    assert model.weights == second.weights
+
+
+def test_a_model_takes_none_for_an_optional_input_only():
+    x, more = zk.Input((2,)), zk.Input((2,), name="more", optional=True)
+
+    class Sum(layers.Layer):
+        def call(self, x, more=None):
+            return x if more is None else x + more
+
+        def compute_output_shape(self, x_shape):
+            return x_shape
+
+    model = zk.Model([x, more], Sum()(x, more))
+    ones = np.ones((1, 2), "float32")
+    np.testing.assert_array_equal(model([ones, None]), ones)
+    with pytest.raises(ShapeError, match="is not optional"):
+        model([None, ones])
+
+
+def test_inputs_that_nest_in_another_way_are_named():
+    a, b = zk.Input((2,), name="a"), zk.Input((2,), name="b")
+    ones = np.ones((1, 2))
+    with pytest.warns(UserWarning, match="doesn't match the expected structure"):
+        zk.Model({"a": a, "b": b}, a - b)([ones, ones])
+    with pytest.raises(ShapeError, match="doesn't match the expected structure"):
+        zk.Model({"b": b, "a": a}, a - b)([ones, ones])
+
+
+def test_a_sequential_takes_several_inputs_for_its_first_layer():
+    model = zk.Sequential([layers.Add(), layers.Dense(2)])
+    assert model([np.ones((1, 3)), np.ones((1, 3))]).shape == (1, 2)
+
+
+def test_a_model_without_tensors_has_no_inputs():
+    assert not hasattr(zk.Sequential(), "inputs")
+    assert hasattr(zk.Sequential([zk.Input((2,)), layers.Dense(1)]), "input_shape")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"shape": (4,)}, "incompatible `shape`"),
+        ({"batch_size": 5}, "incompatible `batch_size`"),
+        ({"dtype": "int32"}, "incompatible `dtype`"),
+    ],
+)
+def test_an_input_does_not_contradict_its_tensor(more, message):
+    tensor = zk.KerasTensor((2, 3))
+    assert zk.Input(tensor=tensor) is tensor
+    with pytest.raises(ConfigError, match=message):
+        zk.Input(tensor=zk.KerasTensor((2, 3)), **more)

@@ -6,6 +6,7 @@ weights in files), and outputs for given inputs. Knows no training.
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,13 +24,32 @@ class FunctionGraph:
 
     def __init__(self, inputs: Any, outputs: Any, name: str, any_sizes: bool = False) -> None:
         self.name, self._any_sizes = name, any_sizes
+        self._start(inputs, outputs)
+        self.order, indices = self._walk()
+        if not all(_is_input(t) for t in self.inputs):
+            self._start(*self._from_inputs())
+            self.order, indices = self._walk()
+        self.operations = self._by_depth(indices)
+        self._check_names()
+
+    def _start(self, inputs: Any, outputs: Any) -> None:
         self.inputs_structure, self.outputs_structure = inputs, outputs
         self.inputs = [_keras_tensor(t, "inputs") for t in flatten(inputs)]
         self.outputs = [_keras_tensor(t, "outputs") for t in flatten(outputs)]
         self._input_ids = {id(t) for t in self.inputs}
-        self.order, indices = self._walk()
-        self.operations = self._by_depth(indices)
-        self._check_names()
+
+    def _from_inputs(self) -> tuple[Any, Any]:
+        """A model that begins in the midst of another: Inputs in place of the tensors where it
+        begins, and calls of its own after them."""
+        starts = [t if _is_input(t) else _input_like(t) for t in self.inputs]
+        values: dict[int, Any] = {id(t): s for t, s in zip(self.inputs, starts, strict=True)}
+        for node in self.order:
+            if not all(id(t) in values for t in node.outputs):
+                made = [_like(t) for t in node.outputs]
+                CallNode(node.operation, *node.fill_in(values), made)
+                values.update((id(t), m) for t, m in zip(node.outputs, made, strict=True))
+        outputs = [values[id(t)] for t in self.outputs]
+        return pack_as(self.inputs_structure, starts), pack_as(self.outputs_structure, outputs)
 
     def __getstate__(self) -> dict[str, Any]:
         """The calls one after the other: as a chain of tensors they would be too deep to pickle."""
@@ -153,6 +173,7 @@ class FunctionGraph:
         """The given inputs in the order of `self.inputs`; dicts go by name."""
         if isinstance(inputs, dict) and not isinstance(self.inputs_structure, dict):
             return self._by_name(inputs)
+        self._check_structure(inputs)
         if isinstance(inputs, dict):
             inputs = {k: inputs[k] for k in self.inputs_structure if k in inputs}
         given = flatten(inputs)
@@ -163,6 +184,26 @@ class FunctionGraph:
                 "Pass one array for each."
             )
         return given
+
+    def _check_structure(self, inputs: Any) -> None:
+        """Warn when the inputs don't nest as the Inputs do, and refuse them when they would go
+        elsewhere than their order says: to a dict whose keys are not sorted."""
+        wanted = self.inputs_structure
+        if isinstance(wanted, dict) == isinstance(inputs, dict):
+            keys = set(inputs) - set(wanted) if isinstance(wanted, dict) else ()
+            if not keys:
+                return
+        elif len(self.inputs) < 2:
+            return
+        given = sorted(inputs) if isinstance(inputs, dict) else type(inputs).__name__
+        names = [self.input_name(t) for t in self.inputs]
+        message = (
+            "The structure of `inputs` doesn't match the expected structure of model "
+            f'"{self.name}". Received: {given}. Pass a {type(wanted).__name__} of {names}.'
+        )
+        if not isinstance(inputs, dict) and list(wanted) != sorted(wanted):
+            raise ShapeError(message)
+        warnings.warn(message, stacklevel=2)
 
     def _by_name(self, inputs: dict[str, Any]) -> list[Any]:
         names = [self.input_name(t) for t in self.inputs]
@@ -182,6 +223,8 @@ class FunctionGraph:
         return [self._fitted(v, t) for v, t in zip(given, self.inputs, strict=True)]
 
     def _fitted(self, value: Any, tensor: KerasTensor) -> Any:
+        if value is None:
+            return self._absent(tensor)
         self._check_kind(value, tensor)
         if tensor.dtype not in dtypes.TEXT:
             value = ops.cast(value, tensor.dtype)
@@ -198,6 +241,15 @@ class FunctionGraph:
                 met=[value.shape[1:], [d for d in tensor.shape[1:] if d is not None]],
             )
         return value
+
+    def _absent(self, tensor: KerasTensor) -> None:
+        """None in place of an input: it must be an optional one."""
+        operation = tensor.history[0].operation if tensor.history else None
+        if not getattr(operation, "optional", False):
+            raise ShapeError(
+                f'Input "{self.input_name(tensor)}" of model "{self.name}" is not optional. '
+                "Received: None. Pass data, or make it with Input(..., optional=True)."
+            )
 
     def _has_sizes(self, shape: Sequence[int], expected: Sequence[int | None]) -> bool:
         """Whether data have the sizes of an Input. Where there was none, layers say what fits."""
@@ -221,10 +273,28 @@ class FunctionGraph:
         return str(tensor.history[0].operation.name if tensor.history else tensor.name)
 
 
+def _is_input(tensor: KerasTensor) -> bool:
+    return tensor.history is None or not tensor.history[0].inputs
+
+
+def _input_like(tensor: KerasTensor) -> KerasTensor:
+    from zoo_keras.layers.input_layer import InputLayer
+
+    made: KerasTensor = InputLayer(batch_shape=tensor.shape, dtype=tensor.dtype).output
+    remember(made, memory_of(tensor))
+    return made
+
+
+def _like(tensor: KerasTensor) -> KerasTensor:
+    made = KerasTensor(tensor.shape, tensor.dtype)
+    remember(made, memory_of(tensor))
+    return made
+
+
 def _keras_tensor(tensor: Any, what: str) -> KerasTensor:
     if not isinstance(tensor, KerasTensor):
         raise ConfigError(
-            f"Model: {what} must be KerasTensors. Received: {type(tensor).__name__}. "
+            f"Model: All `{what}` values must be KerasTensors. Received: {type(tensor).__name__}. "
             "Make them with Input(...) and layer calls."
         )
     return tensor

@@ -50,7 +50,8 @@ def _ends(structure: Any, where: dict[int, History]) -> Any:
         return list(where[id(structure)])
     if isinstance(structure, dict):
         return {k: _ends(v, where) for k, v in structure.items()}
-    return [_ends(t, where) for t in structure]
+    found = [_ends(t, where) for t in structure]
+    return tuple(found) if isinstance(structure, tuple) else found
 
 
 def _layer_config(graph: FunctionGraph, operation: Any, where: dict[int, History]) -> Any:
@@ -196,7 +197,8 @@ class _Builder:
             return {k: self._ends(v) for k, v in structure.items()}
         if structure and isinstance(structure[0], str):
             return self._tensor(structure)
-        return [self._ends(s) for s in structure]
+        found = [self._ends(s) for s in structure]
+        return tuple(found) if isinstance(structure, tuple) else found
 
 
 def _tensor_histories(value: Any) -> list[Any]:

@@ -40,6 +40,8 @@ class Model(Trainer, Layer):
             self._function = FunctionGraph(inputs, outputs, self.name)
             self._sublayers = list(self._function.operations)
             self.built = True
+            if not self._trainable:
+                self.trainable = False
 
     # ---- the functional graph ------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from zoo_keras.backend import *  # noqa: F403
 from zoo_keras.backend import clear_session, is_float_dtype, is_int_dtype
 from zoo_keras.config import backend, floatx, image_data_format
 from zoo_keras.dtypes import standardize as standardize_dtype
+from zoo_keras.layers.base.functional import _masks
 from zoo_keras.ops import (
     cast,
     convert_to_numpy,
@@ -48,7 +49,7 @@ def standardize_shape(shape: Any) -> tuple[int | None, ...]:
 
 def get_keras_mask(x: Any) -> Any:
     """The mask that came with a tensor."""
-    return mask_of(x)
+    return _masks.get(x) if isinstance(x, KerasTensor) else mask_of(x)
 
 
 def set_keras_mask(x: Any, mask: Any) -> None:

@@ -154,7 +154,8 @@ class _Call:
         self._given = [leaf is not None for leaf in leaves]
         self._count = len(results)
         self._losses, losses = layer._own_losses, as_tensors(trace.losses)
-        self._below = [each._own_losses for each in layer._flatten_layers() if each is not layer]
+        below = [each for each in layer._flatten_layers() if each is not layer]
+        self._below = [each._own_losses for each in below if hasattr(each, "_own_losses")]
         self._lost = len(losses)
         self._random = trace.rng is not None
         self._draw = _next_draw(layer) if self._random else 0

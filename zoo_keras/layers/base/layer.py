@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import initializers
-from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.errors import ConfigError, NotFunctionalError, ShapeError
 from zoo_keras.graph import Tensor, current_scope, current_trace, not_tracing, scope
 from zoo_keras.layers.base.arguments import weight_shape
 from zoo_keras.layers.base.call_context import calling, current_training, rounded, rounding
@@ -428,13 +428,13 @@ class Layer(Tracked):
 
     @property
     def input(self) -> Any:
-        """The KerasTensors of the layer's only call."""
-        return _only_call(self, "input")
+        """The KerasTensors of the layer's first call."""
+        return _first_call(self, "input")
 
     @property
     def output(self) -> Any:
-        """The KerasTensors that the layer's only call made."""
-        return _only_call(self, "output")
+        """The KerasTensors that the layer's first call made."""
+        return _first_call(self, "output")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
@@ -542,12 +542,12 @@ def _signature_of(cls: Any) -> CallSignature:
     return _signatures[cls]
 
 
-def _only_call(layer: Layer, side: str) -> Any:
+def _first_call(layer: Layer, side: str) -> Any:
     nodes = layer._inbound_nodes
-    if len(nodes) != 1:
-        raise ConfigError(
-            f'Layer "{layer.name}" was called {len(nodes)} times, so `{side}` is not one tensor. '
-            "Keep the tensors of each call yourself."
+    if not nodes:
+        raise NotFunctionalError(
+            f'{type(layer).__name__} "{layer.name}": has never been called on a KerasTensor and '
+            f"thus has no defined `{side}`. Received: .{side}. Call it on Input(...) first."
         )
     tensors = nodes[0].inputs if side == "input" else nodes[0].outputs
     return tensors[0] if len(tensors) == 1 else pack_as(tensors, tensors)
