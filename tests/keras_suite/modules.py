@@ -23,6 +23,7 @@ HOMES = {
     "backend.numpy": ["zoo_keras.ops.numpy"],
     "backend": ["stand_ins.backend", "zoo_keras.backend", "zoo_keras.config", "stand_ins.settings"],
     "testing": ["stand_ins.testing"],
+    "backend.tensorflow.trainer": ["stand_ins.tensorflow"],
     "trainers": ["stand_ins.trainers", "zoo_keras.utils"],
     "layers": ["zoo_keras.layers", "stand_ins.layers", "zoo_keras"],
     "ops.numpy": ["zoo_keras.ops.numpy", "zoo_keras.ops"],

@@ -45,7 +45,7 @@ def test_a_model_returns_from_a_hadoop_file_system(name, folder, tmp_path):
 
 def test_what_is_missing_or_in_the_way_is_a_file_error(folder, tmp_path):
     path = f"{folder}/m.keras"
-    with pytest.raises(FileError, match="no such file"):
+    with pytest.raises(FileError, match="File not found"):
         zk.saving.load_model(path)
     with pytest.raises(FileError, match="a directory or device"):
         zk.saving.load_model(folder)

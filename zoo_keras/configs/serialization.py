@@ -317,7 +317,7 @@ class _Reader:
         if name == "__lambda__":
             if self.safe:
                 raise ConfigError(
-                    "The config holds a Python lambda by value, which could run any code. "
+                    "The config holds a Python lambda by value: arbitrary code execution. "
                     "Received: safe_mode=True. Load with safe_mode=False if you trust the file."
                 )
             return load_function(inner["value"])

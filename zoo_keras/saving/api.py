@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -41,22 +42,31 @@ def save_model(
 
     >>> model.save("model.keras")
     """
+    path = files.path_text(filepath)
+    if kwargs.pop("save_format", None) and path.endswith((".keras", *_H5)):
+        warnings.warn(
+            "The `save_format` argument is deprecated: the path says the format.", stacklevel=2
+        )
     if kwargs or zipped is False:
         raise ConfigError(
-            f"save_model: unsupported arguments. Received: {sorted(kwargs)}, zipped={zipped}. "
-            "Leave them out."
+            "save_model: the following argument(s) are not supported. Received: "
+            f"{sorted(kwargs)}, zipped={zipped}. Leave them out."
         )
-    path = files.path_text(filepath)
-    _require_built(model)
     if path.endswith(".keras"):
+        if not model.built:
+            warnings.warn(
+                "You are saving a model that has not yet been built: the file holds no weights.",
+                stacklevel=2,
+            )
         with _unchanged(model), files.writable(path, overwrite) as local:
             keras_archive.save(model, local)
     elif path.endswith(_H5):
+        _require_built(model)
         with _unchanged(model), files.writable(path, overwrite) as local:
             h5.save(model, local, include_optimizer)
     else:
         raise ConfigError(
-            f"save: the path must end in .keras or .h5. Received: {path!r}. "
+            f"Invalid filepath extension for saving: it must be .keras or .h5. Received: {path!r}. "
             "Use .weights.h5 with save_weights for weights alone."
         )
 

@@ -243,11 +243,14 @@ class Tracked:
         return sum(int(np.prod(v.shape)) for v in self.weights)
 
 
-def _leaves(value: Any) -> list[Any]:
+def _leaves(value: Any, within: tuple[int, ...] = ()) -> list[Any]:
+    """What a nest of lists and dicts holds; one that holds itself is entered once."""
     if isinstance(value, (Variable, Tracked)) or not isinstance(value, (list, tuple, dict)):
         return [value]
+    if id(value) in within:
+        return []
     items = value.values() if isinstance(value, dict) else value
-    return [leaf for item in items for leaf in _leaves(item)]
+    return [leaf for item in items for leaf in _leaves(item, (*within, id(value)))]
 
 
 def _refuse_sets(name: str, value: Any) -> None:
