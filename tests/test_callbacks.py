@@ -304,3 +304,34 @@ def test_bars_are_closed_when_data_fail(method):
         getattr(regression(), method)(data_that_fail(), verbose=1, callbacks=[bar, Sees()])
     assert made[0] is not None and made[0].disable  # as tqdm marks a closed bar
     assert bar._bar is None
+
+
+class Batches(callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.seen.append(("train", batch))
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(("end", batch))
+
+    def on_test_batch_begin(self, batch, logs=None):
+        self.seen.append(("test", batch))
+
+    def on_predict_batch_begin(self, batch, logs=None):
+        self.seen.append(("predict", batch))
+
+
+def test_callbacks_are_asked_once_for_each_execution():
+    x, y = np.ones((10, 2)), np.ones((10, 1))
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", steps_per_execution=3)
+    watch = Batches()
+    model.fit(x, y, batch_size=2, verbose=0, callbacks=[watch])
+    assert watch.seen == [("train", 0), ("end", 2), ("train", 3), ("end", 5)]
+    watch.seen.clear()
+    model.evaluate(x, y, batch_size=2, verbose=0, callbacks=[watch])
+    model.predict(x, batch_size=2, verbose=0, callbacks=[watch])
+    assert watch.seen == [("test", 0), ("test", 3), ("predict", 0), ("predict", 3)]

@@ -285,3 +285,23 @@ def test_steps_that_ranks_cannot_share_are_refused():
 
     with pytest.raises(UnsupportedError, match=r"calls with \[1\] of 2 weights"):
         as_rank(stepping(part_of_the_weights), *rows(8))
+
+
+class Doubled(keras.Model):
+    def call(self, x):
+        return x * 2
+
+
+def test_a_model_runs_eagerly_before_it_is_compiled():
+    model = Doubled()
+    model.run_eagerly = True
+    assert model.predict(np.ones((2, 1)), verbose=0).tolist() == [[2], [2]]
+
+
+@pytest.mark.parametrize("before", ["predict", "predict_on_batch"])
+def test_metrics_made_before_compile_are_measured_after_a_prediction(before):
+    model = Doubled()
+    model.compile(loss="mse", metrics=[keras.metrics.MeanSquaredError(name="squares")])
+    x = np.ones((2, 1))
+    getattr(model, before)(x)
+    assert model.test_on_batch(x, x, return_dict=True) == {"loss": 1.0, "squares": 1.0}

@@ -424,7 +424,7 @@ REFUSED = [
     (lambda m, p: m.save(p / "model.keras", zipped=False), ConfigError, "zipped=False"),
     (lambda m, p: m.save_weights(p / "model.h5"), ConfigError, r"\.weights\.h5"),
     (lambda m, p: m.save(None), FileError, "str or os.PathLike"),
-    (lambda m, p: zk.Sequential([layers.Dense(3)]).save(p / "m.keras"), ConfigError, "never built"),
+    (lambda m, p: zk.Sequential([layers.Dense(3)]).save(p / "m.h5"), ConfigError, "never built"),
     (lambda m, p: zk.saving.load_model(p / "none.keras"), FileError, "File not found"),
     (lambda m, p: zk.saving.load_model(p), FileError, "a directory"),
     (lambda m, p: zk.saving.load_model(7), FileError, "Received: 7"),
@@ -533,3 +533,26 @@ def test_what_names_a_hadoop_file_system():
     remote = ["hdfs://host/a.h5", "s3a://b/a.h5", "file:///tmp/a.h5", "file:/tmp/a.h5"]
     local = ["/tmp/a.h5", "a.h5", "C:/a.h5", "strange:name.h5", "./x://y"]
     assert all(map(files.is_remote, remote)) and not any(map(files.is_remote, local))
+
+
+def test_a_model_without_weights_is_saved_with_a_warning(tmp_path):
+    path = tmp_path / "m.keras"
+    with pytest.warns(UserWarning, match="not yet been built"):
+        zk.Sequential([layers.Dense(3)]).save(path)
+    again = zk.saving.load_model(path)
+    assert not again.built
+    assert again(np.ones((1, 2))).shape == (1, 3)
+
+
+def test_save_format_is_taken_and_said_to_be_old(tmp_path):
+    model = zk.Sequential([zk.Input((2,)), layers.Dense(3)])
+    with pytest.warns(UserWarning, match="save_format"):
+        model.save(tmp_path / "m.h5", save_format="h5")
+    assert (tmp_path / "m.h5").exists()
+
+
+def test_a_list_that_holds_itself_is_no_endless_tree():
+    layer = layers.Dense(1)
+    layer.blocks = [layer]
+    layer.blocks.append(layer.blocks)
+    assert layer.weights == []

@@ -16,6 +16,7 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import ModuleType
 from typing import Any, NoReturn
 
+from absent import Absent, AbsentFrameworks
 from fetch import FOLDER, MODULES
 
 # The first names of a path below keras.src -> where its names are, in this order.
@@ -92,6 +93,8 @@ def find(below: str, name: str) -> Any:
     path = f"{below}.{name}" if below else name
     if path in PATHS:
         return importlib.import_module(f"keras.src.{path}")
+    if below == "utils.module_utils":
+        return Absent(name)
     for home in homes(below):
         module = _imported(home)
         if module is not None and hasattr(module, name):
@@ -164,8 +167,6 @@ class KerasSource(MetaPathFinder, Loader):
 
 def install() -> None:
     """Let `import keras` find zoo_keras, and `import keras.src...` what stands here."""
-    from absent import AbsentFrameworks
-
     import zoo_keras
 
     zoo_keras.install_as_keras()

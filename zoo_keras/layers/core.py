@@ -220,8 +220,9 @@ def _revived(value: Any, safe: bool, custom_objects: Any) -> Any:
         return deserialize_keras_object(value, custom_objects=custom_objects)
     if safe:
         raise ConfigError(
-            "Lambda: the configuration holds Python bytecode, which allows arbitrary code execution. Received: "
-            "a lambda with safe_mode=True. Load with safe_mode=False if you trust the file."
+            "Lambda: the configuration holds Python bytecode, which allows arbitrary code "
+            "execution. Received: a lambda with safe_mode=True. Load with safe_mode=False if you "
+            "trust the file."
         )
     inner = value["config"]
     return load_function((inner["code"], inner.get("defaults"), inner.get("closure")))

@@ -19,6 +19,7 @@ from zoo_keras.errors import ConfigError, DataError, NotCompiledError
 from zoo_keras.graph import not_tracing
 from zoo_keras.naming import to_snake_case
 from zoo_keras.nest import flatten
+from zoo_keras.variables import restructure
 
 
 @carries_lambdas
@@ -100,6 +101,7 @@ class Compiled:
         if self._metrics is not None and (y or losses.count(None) == len(y_pred)):
             with not_tracing():
                 self._metrics.build(self.losses.targets(y), y_pred, losses)
+            restructure()  # metrics whose Variables were there before belong to the State now
 
     def update_metrics(
         self, y: Sequence[Any], y_pred: Sequence[Any], weights: Sequence[Any]

@@ -6,14 +6,24 @@ epoch after another. Knows no model.
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from zoo_keras.errors import ConfigError
 from zoo_keras.training.data import Batch
+
+
+def executions(batches: Iterable[Any], size: int) -> Iterator[tuple[int, int, Iterator[Any]]]:
+    """Batches in groups of `steps_per_execution`, between which callbacks are asked: the numbers of
+    a full group's first and last batch, and the batches."""
+    left, first = iter(batches), 0
+    for batch in left:
+        yield first, first + size - 1, itertools.chain([batch], itertools.islice(left, size - 1))
+        first += size
 
 
 class Epochs:

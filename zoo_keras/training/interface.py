@@ -91,6 +91,7 @@ class TrainedModel(TracedModel, Protocol):
     """What it takes to train, evaluate and predict."""
 
     stop_training: bool
+    steps_per_execution: int
 
     def begun_at(self, initial: int) -> int:
         """The epoch to begin with, when `on_train_begin` has run."""

@@ -12,7 +12,7 @@ from zoo_keras.callbacks.callback_list import CallbackList
 from zoo_keras.errors import ConfigError, NonFiniteLossError
 from zoo_keras.training.arguments import FitArguments
 from zoo_keras.training.data import ArrayData, Orders, epoch_order
-from zoo_keras.training.epochs import Epochs
+from zoo_keras.training.epochs import Epochs, executions
 from zoo_keras.training.interface import TrainedModel
 
 
@@ -69,16 +69,18 @@ class FitLoop:
 
     def _epoch(self, epoch: int) -> int:
         """Train one epoch; returns its number of batches."""
-        step = -1
-        for step, batch in enumerate(self._batches(epoch)):
-            self.bars.on_train_batch_begin(step)
-            self.model._train_batch(batch)
-            self._check_loss(epoch, step)
+        steps, size = 0, self.model.steps_per_execution
+        for first, last, batches in executions(self._batches(epoch), size):
+            self.bars.on_train_batch_begin(first)
+            for batch in batches:
+                self.model._train_batch(batch)
+                self._check_loss(epoch, steps)
+                steps += 1
             if self.bars.needs_batch_logs:
-                self.bars.on_train_batch_end(step, self.model._logs())
+                self.bars.on_train_batch_end(last, self.model._logs())
             if self.model.stop_training:
                 break
-        return step + 1
+        return steps
 
     def _check_some(self, epoch: int, first: int) -> None:
         if epoch == first:

@@ -25,7 +25,7 @@ from zoo_keras.training.data import (
     unpack_x_y_sample_weight,
 )
 from zoo_keras.training.default_steps import DefaultSteps, default
-from zoo_keras.training.epochs import Epochs
+from zoo_keras.training.epochs import Epochs, executions
 from zoo_keras.training.fed import fed_batch
 from zoo_keras.training.label_counts import check_all
 from zoo_keras.training.loop import FitLoop
@@ -60,7 +60,7 @@ class Trainer(DefaultSteps):
     stop_training = stop_evaluating = stop_predicting = False
     _compiled: Compiled | None = None
     _runtime: ModelPrograms | None = None
-    _trained = False
+    _trained = _runs_eagerly = False
     _step_logs: dict[str, Any] | None = None  # of the last step, if the model's class defines it
     _draws = 0  # batches evaluated and predicted by programs that draw random numbers
     _first_epoch: int | None = None  # where the fit that runs shall begin
@@ -343,15 +343,16 @@ class Trainer(DefaultSteps):
         self._note(stop_evaluating=False)
         bars.on_test_begin()
         self._reset()
-        step = -1
-        for step, batch in enumerate(data.rewind().batches()):
-            bars.on_test_batch_begin(step)
-            self._test_batch(batch)
+        last = -1
+        for first, last, batches in executions(data.rewind().batches(), self.steps_per_execution):
+            bars.on_test_batch_begin(first)
+            for batch in batches:
+                self._test_batch(batch)
             if bars.callbacks:
-                bars.on_test_batch_end(step, self._logs())
+                bars.on_test_batch_end(last, self._logs())
             if self.stop_evaluating:
                 break
-        logs = self._logs() if step >= 0 else {}
+        logs = self._logs() if last >= 0 else {}
         bars.on_test_end(logs)
         return logs
 
@@ -406,11 +407,12 @@ class Trainer(DefaultSteps):
         bars.on_predict_begin()
         results: list[list[np.ndarray]] = []
         structure: Any = None
-        for step, batch in enumerate(data.batches()):
-            bars.on_predict_batch_begin(step)
-            structure = self._predict_batch(batch)
-            results.append(flatten(structure))
-            bars.on_predict_batch_end(step, {"outputs": structure})
+        for first, last, batches in executions(data.batches(), self.steps_per_execution):
+            bars.on_predict_batch_begin(first)
+            for batch in batches:
+                structure = self._predict_batch(batch)
+                results.append(flatten(structure))
+            bars.on_predict_batch_end(last, {"outputs": structure})
             if self.stop_predicting:
                 break
         bars.on_predict_end()
@@ -461,8 +463,15 @@ class Trainer(DefaultSteps):
             self._note(_step_logs=run(kind, self._arranged(batch)))
         return own or self._eagerly()
 
+    @property
+    def steps_per_execution(self) -> int:
+        """How many batches are run between two calls of callbacks."""
+        return int(self._compiled.arguments["steps_per_execution"]) if self._compiled else 1
+
     def _eagerly(self) -> bool:
-        return self._compiled is not None and bool(self._compiled.arguments["run_eagerly"])
+        if self._compiled is None:
+            return self._runs_eagerly
+        return bool(self._compiled.arguments["run_eagerly"])
 
     @property
     def run_eagerly(self) -> bool:
@@ -472,7 +481,10 @@ class Trainer(DefaultSteps):
 
     @run_eagerly.setter
     def run_eagerly(self, value: bool) -> None:
-        self._require_compiled("run_eagerly").arguments["run_eagerly"] = bool(value)
+        if self._compiled is None:
+            self._note(_runs_eagerly=bool(value))
+        else:
+            self._compiled.arguments["run_eagerly"] = bool(value)
 
     def _predict_batch(self, batch: Batch) -> Any:
         programs, batch = self._local(), self._arranged(batch)

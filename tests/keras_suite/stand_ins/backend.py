@@ -41,6 +41,11 @@ def backend() -> str:
     return "tensorflow" if caller == "keras.src.trainers.trainer_test" else config.backend()
 
 
+def in_symbolic_scope() -> bool:
+    """Whether shapes are inferred: zoo_keras has no such scope."""
+    return False
+
+
 def device(name: str) -> contextlib.AbstractContextManager[None]:
     """A block on one device: there is one."""
     return contextlib.nullcontext()

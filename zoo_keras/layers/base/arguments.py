@@ -99,6 +99,16 @@ def axes(layer: Any, argument: str, value: Any) -> Any:
     )
 
 
+def true_or_false(trainable: Any) -> bool:
+    """The value of `trainable`."""
+    if not isinstance(trainable, (bool, np.bool_)):
+        raise ConfigError(
+            f"A layer expects `trainable` to be a boolean. Received: trainable={trainable!r}. "
+            "Pass True or False."
+        )
+    return bool(trainable)
+
+
 def weight_shape(layer: Any, shape: Any) -> tuple[int, ...]:
     """The shape of a weight: None is that of a scalar, a number that of a vector."""
     if isinstance(shape, str):

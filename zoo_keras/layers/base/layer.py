@@ -18,7 +18,7 @@ import numpy as np
 from zoo_keras import initializers
 from zoo_keras.errors import ConfigError, NotFunctionalError, ShapeError
 from zoo_keras.graph import Tensor, current_scope, current_trace, not_tracing, scope
-from zoo_keras.layers.base.arguments import weight_shape
+from zoo_keras.layers.base.arguments import true_or_false, weight_shape
 from zoo_keras.layers.base.call_context import calling, current_training, rounded, rounding
 from zoo_keras.layers.base.call_signature import CallSignature
 from zoo_keras.layers.base.eager import call_on_arrays
@@ -104,7 +104,7 @@ class Layer(Tracked):
         self.supports_masking = False
         self.input_spec: Any = None
         self.activity_regularizer = _regularizer(activity_regularizer)
-        self._trainable = _is_true(trainable)
+        self._trainable = true_or_false(trainable)
         self._inbound_nodes: list[CallNode] = []
         self._own_losses: list[Any] = []
         self._build_shapes: Any = None
@@ -516,15 +516,6 @@ def _valid_name(name: str) -> str:
             "Use letters, digits and underscores."
         )
     return name
-
-
-def _is_true(trainable: Any) -> bool:
-    if not isinstance(trainable, (bool, np.bool_)):
-        raise ConfigError(
-            f"A layer expects `trainable` to be a boolean. Received: trainable={trainable!r}. "
-            "Pass True or False."
-        )
-    return bool(trainable)
 
 
 def _regularizer(identifier: Any) -> Any:
