@@ -553,6 +553,6 @@ def test_save_format_is_taken_and_said_to_be_old(tmp_path):
 
 def test_a_list_that_holds_itself_is_no_endless_tree():
     layer = layers.Dense(1)
-    layer.blocks = [layer]
+    layer.blocks = [layers.Dense(1)]
     layer.blocks.append(layer.blocks)
     assert layer.weights == []

@@ -26,6 +26,7 @@ HOMES = {
     "testing": ["stand_ins.testing"],
     "backend.tensorflow.trainer": ["stand_ins.tensorflow"],
     "trainers": ["stand_ins.trainers", "zoo_keras.utils"],
+    "layers.rnn": ["zoo_keras.layers", "zoo_keras.layers.conv_lstm", "zoo_keras"],
     "layers": ["zoo_keras.layers", "stand_ins.layers", "zoo_keras"],
     "ops.numpy": ["zoo_keras.ops.numpy", "zoo_keras.ops"],
     "ops": ["zoo_keras.ops", "stand_ins.ops", "zoo_keras.ops.nn", "zoo_keras"],
