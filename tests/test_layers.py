@@ -101,7 +101,7 @@ WRONG_SHAPES = [
     (layers.Reshape((-1, 4)), [(2, 6)], "must hold as many numbers"),
     (layers.RepeatVector(2), [(2, 3, 4)], "2 dimensions"),
     (layers.Permute((2, 1)), [(2, 3)], "3 dimensions"),
-    (layers.Cropping1D((2, 2)), [(1, 4, 1)], "must leave something"),
+    (layers.Cropping1D((2, 2)), [(1, 4, 1)], "should be smaller"),
     (layers.Add(name="sum"), [(2, 3), (2, 4)], '"sum".*broadcast'),
     (layers.Add(), [(2, 3)], "list of inputs"),
     (layers.Subtract(), [(2, 3), (2, 3), (2, 3)], "exactly 2 inputs"),
@@ -326,3 +326,25 @@ def test_lambda_passes_arguments_mask_and_training():
 def test_a_lambda_may_state_its_output_shape():
     x = zk.Input((4,))
     assert layers.Lambda(lambda t: t[:, :2], output_shape=(2,))(x).shape == (None, 2)
+
+
+def test_masks_that_do_not_fit_are_named():
+    x = np.zeros((1, 3), np.float32)
+    with pytest.raises(ShapeError, match="broadcastable"):
+        layers.Softmax()(x, mask=np.ones((2, 3), bool))
+    with pytest.raises(ShapeError, match="`mask` passed"):
+        layers.TimeDistributed(layers.Dense(1))(x[..., None], mask=np.ones((1, 2), bool))
+    with pytest.raises(ShapeError, match="should have the same length"):
+        layers.Add().compute_mask([x, x], [None])
+    with pytest.raises(ShapeError, match="mask must be a list"):
+        layers.Attention()([x[None], x[None]], mask=x)
+
+
+def test_an_axis_of_another_type_is_a_type_error_too():
+    with pytest.raises(TypeError, match="argument 'axis'"):
+        layers.LayerNormalization(axis={"axis": -1})
+
+
+def test_both_directions_keep_use_cudnn():
+    both = layers.Bidirectional(layers.LSTM(1, use_cudnn=False))
+    assert both.forward_layer.use_cudnn is both.backward_layer.use_cudnn is False

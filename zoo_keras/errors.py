@@ -26,6 +26,10 @@ class ConfigError(ZooKerasError, ValueError):
     """An argument, name or configuration that is not valid."""
 
 
+class ArgumentTypeError(ConfigError, TypeError):
+    """An argument of another type than the one that is needed."""
+
+
 class NotFunctionalError(ConfigError, AttributeError):
     """What only a functional model has, asked of another; hasattr() is False for it."""
 

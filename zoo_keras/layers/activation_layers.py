@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras import activations, ops
+from zoo_keras.dtypes import is_float
 from zoo_keras.layers.base.arguments import axes as standard_axes
 from zoo_keras.layers.base.arguments import number
 from zoo_keras.layers.base.input_spec import InputSpec
-from zoo_keras.layers.base.layer import Layer, known_size
+from zoo_keras.layers.base.layer import Layer, known_size, shape_error
 from zoo_keras.layers.base.weight_options import add_weight, options_config, set_options
+from zoo_keras.ops.convert import dtype_of
 
 _FAR_BELOW = -1e9
 
@@ -222,7 +224,9 @@ class Softmax(Layer):
     def call(self, inputs: Any, mask: Any = None) -> Any:
         """Probabilities; `mask` broadcasts to the inputs, True where an entry counts."""
         if mask is not None:
-            mask = ops.cast(mask, "bool")
+            self._check_mask(inputs, mask)
+            floating = is_float(dtype_of(mask))
+            mask = ops.greater(mask, 0.5) if floating else ops.cast(mask, "bool")
             inputs = ops.where(mask, inputs, _FAR_BELOW)
         if isinstance(self.axis, list) and len(self.axis) > 1:
             total = ops.logsumexp(inputs, axis=tuple(self.axis), keepdims=True)
@@ -231,6 +235,15 @@ class Softmax(Layer):
             axis = self.axis[0] if isinstance(self.axis, list) else self.axis
             outputs = activations.softmax(inputs, axis=axis)
         return outputs if mask is None else ops.where(mask, outputs, 0.0)
+
+    def _check_mask(self, inputs: Any, mask: Any) -> None:
+        pairs = zip(mask.shape[::-1], inputs.shape[::-1], strict=False)
+        if len(mask.shape) > len(inputs.shape) or any(m not in (1, i) for m, i in pairs):
+            raise shape_error(
+                self, "the mask must be broadcastable to the inputs",
+                f"mask {tuple(mask.shape)}, inputs {tuple(inputs.shape)}",
+                "Give it their sizes, or 1.",
+            )  # fmt: skip
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -62,6 +62,8 @@ class Bidirectional(Layer):
         for each in (self.forward_layer, self.backward_layer):
             if hasattr(each, "zero_output_for_mask"):
                 each.zero_output_for_mask = each.return_sequences
+            if hasattr(layer, "use_cudnn") and each is not backward_layer:
+                each.use_cudnn = layer.use_cudnn
         self.merge_mode = merge_mode
         self.stateful, self.return_state = layer.stateful, layer.return_state
         self.return_sequences = layer.return_sequences

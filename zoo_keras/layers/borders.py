@@ -118,8 +118,11 @@ def _cropped(layer: Layer, inputs: Any, sides: Sides) -> Any:
     sizes = inputs.shape
     if any(sum(side) >= size for side, size in zip(sides, sizes, strict=True) if any(side)):
         raise shape_error(
-            layer, f"cropping {sides} must leave something of each axis",
-            f"an input of shape {tuple(sizes)}", "Crop less.", [sizes, [sum(s) for s in sides]],
+            layer,
+            "Values in `cropping` argument should be smaller than the corresponding spatial "
+            "dimension of the input",
+            f"cropping {sides} of an input of shape {tuple(sizes)}", "Crop less.",
+            [sizes, [sum(s) for s in sides]],
         )  # fmt: skip
     kept = zip(sides, sizes, strict=True)
     return inputs[tuple(slice(low, size - high) for (low, high), size in kept)]

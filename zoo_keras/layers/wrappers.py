@@ -68,6 +68,12 @@ class TimeDistributed(Wrapper):
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         """(batch, steps, ...) -> (batch, steps, ...)."""
+        if mask is not None and tuple(mask.shape[:2]) != tuple(inputs.shape[:2]):
+            raise shape_error(
+                self, "The `mask` passed to the `TimeDistributed` layer has a shape that is not "
+                "(batch, steps, ...) of the inputs", f"mask {mask.shape}, inputs {inputs.shape}",
+                "Give one entry for each step.",
+            )  # fmt: skip
         if training and self.layer.non_trainable_weights and self.layer.trainable:
             steps = [self._called(inputs[:, t], None if mask is None else mask[:, t])
                      for t in range(inputs.shape[1])]  # fmt: skip

@@ -43,13 +43,18 @@ def save_model(
     >>> model.save("model.keras")
     """
     path = files.path_text(filepath)
-    if kwargs.pop("save_format", None) and path.endswith((".keras", *_H5)):
+    if kwargs.pop("save_format", None):
+        if not path.endswith((".keras", *_H5)):
+            raise ConfigError(
+                "save_model: The `save_format` argument is deprecated: the path says the format. "
+                f"Received: {path!r}. Let it end in .keras or .h5."
+            )
         warnings.warn(
             "The `save_format` argument is deprecated: the path says the format.", stacklevel=2
         )
     if kwargs or zipped is False:
         raise ConfigError(
-            "save_model: the following argument(s) are not supported. Received: "
+            "save_model: The following argument(s) are not supported. Received: "
             f"{sorted(kwargs)}, zipped={zipped}. Leave them out."
         )
     if path.endswith(".keras"):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import config
-from zoo_keras.errors import ConfigError, UnsupportedError
+from zoo_keras.errors import ArgumentTypeError, ConfigError, UnsupportedError
 
 
 def argument_error(
@@ -94,8 +94,9 @@ def axes(layer: Any, argument: str, value: Any) -> Any:
         return int(value)
     if isinstance(value, (list, tuple)) and value and all(is_whole(v) for v in value):
         return [int(v) for v in value]
-    raise argument_error(
-        layer, argument, "a whole number or a list of them", value, "Count axes from the batch, 0."
+    raise ArgumentTypeError(
+        f'{type(layer).__name__} "{layer.name}": Expected an int or a list/tuple of ints for the '
+        f"argument '{argument}'. Received: {argument}={value!r}. Count axes from the batch, 0."
     )
 
 
