@@ -206,12 +206,12 @@ class Layer(Tracked):
 
     def save_own_variables(self, store: Any) -> None:
         """Put the layer's own weights, sublayers left out, into `store` under "0", "1", ..."""
-        for i, variable in enumerate(self._stored_first_to_last()):
+        for i, variable in enumerate(self.stored_in_order()):
             store[str(i)] = variable.numpy()
 
     def load_own_variables(self, store: Any) -> None:
         """Take the weights from what save_own_variables has put into `store`."""
-        variables = self._stored_first_to_last()
+        variables = self.stored_in_order()
         if len(store) != len(variables):
             raise shape_error(
                 self, f"{len(variables)} arrays are needed", f"{len(store)} arrays",
@@ -220,7 +220,8 @@ class Layer(Tracked):
         for i, variable in enumerate(variables):
             variable.assign(store[str(i)])
 
-    def _stored_first_to_last(self) -> list[Variable]:
+    def stored_in_order(self) -> list[Any]:
+        """What files keep of the layer's own Variables, trainable ones first."""
         return sorted(self._own_variables, key=lambda v: not v.trainable_when_made)
 
     # ---- calls ---------------------------------------------------------------------------------
