@@ -125,11 +125,11 @@ def write(model: Model, file: Any) -> None:
         group = file.create_group(f"{path}/vars" if path else "vars")
         if not isinstance(node, SeedGenerator):
             group.attrs["name"] = node.name
-        for name, array in _stored(node).items():
+        for name, array in stored(node).items():
             group[name] = array
 
 
-def _stored(node: Any) -> dict[str, Any]:
+def stored(node: Any) -> dict[str, Any]:
     """The arrays that are kept of a layer, optimizer or seed generator, by their names."""
     if not _overrides(node, "save_own_variables"):
         return {str(i): v.numpy() for i, v in enumerate(own_variables(node))}
