@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from zoo_keras.errors import ConfigError
@@ -11,6 +11,7 @@ from zoo_keras.layers.base.layer import Layer, captures_arguments, map_structure
 from zoo_keras.models.function_graph import FunctionGraph
 from zoo_keras.models.functional_config import functional_config, functional_from_config
 from zoo_keras.naming import auto_name
+from zoo_keras.nest import flatten
 from zoo_keras.training.trainer import Trainer
 
 
@@ -102,7 +103,7 @@ class Model(Trainer, Layer):
         if graph is None:  # of a subclass, known when a call has given a dict
             return list(self.__dict__.get("_output_keys", ()))
         if isinstance(graph.outputs_structure, dict):
-            return sorted(graph.outputs_structure)
+            return list(_leaf_names(graph.outputs_structure))
         return [t.history[0].operation.name for t in graph.outputs if t.history]
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
@@ -264,6 +265,19 @@ def _functional_arguments(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Any
     if outputs is None:
         return None, None, kwargs
     return inputs, outputs, rest
+
+
+def _leaf_names(outputs: dict[str, Any], above: str = "") -> Iterator[str]:
+    """The keys of outputs; of those below a key, that key, a slash, and their own or layer's."""
+    for key in sorted(outputs):
+        value, name = outputs[key], f"{above}{key}"
+        if isinstance(value, dict):
+            yield from _leaf_names(value, f"{name}/")
+        elif isinstance(value, (list, tuple)):
+            for tensor in flatten(value):
+                yield f"{name}/{tensor.history[0].operation.name if tensor.history else 'output'}"
+        else:
+            yield name
 
 
 def _is_plain_functional(cls: type) -> bool:

@@ -17,12 +17,14 @@ import numpy as np
 
 from zoo_keras import initializers, ops
 from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
-from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
+from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import current_trace, not_tracing
 from zoo_keras.naming import auto_name
 from zoo_keras.ops.convert import as_dtype
+from zoo_keras.optimizers.arguments import check_arguments
 from zoo_keras.optimizers.schedules import LearningRateSchedule
 from zoo_keras.primitives.update import optimizer_update
+from zoo_keras.stateless import holding, values_of
 from zoo_keras.variables import Variable, updating
 
 _BASE_CONFIG = (
@@ -92,7 +94,7 @@ class Optimizer:
         self.gradient_accumulation_steps = gradient_accumulation_steps
         if gradient_accumulation_steps:
             self.elementwise = False  # no flat update: what a step does depends on its number
-        self._check_arguments()
+        check_arguments(self)
         self.built = False
         self._variables: list[Variable] = []
         self._trainable_variables: list[Variable] = []
@@ -103,38 +105,6 @@ class Optimizer:
         self._undecayed_names: re.Pattern[str] | None = None
         self._iterations = self.add_variable((), dtype="int32", name="iteration")
         self._learning_rate = self._rate_from(learning_rate)
-
-    def _check_arguments(self) -> None:
-        name = type(self).__name__
-        limits = {k: getattr(self, k) for k in ("clipnorm", "clipvalue", "global_clipnorm")}
-        if sum(v is not None for v in limits.values()) > 1:
-            raise ConfigError(
-                f"{name}: only one of clipnorm, clipvalue and global_clipnorm may be given. "
-                f"Received: {limits}. Drop the others."
-            )
-        if self.use_ema and not 0 <= self.ema_momentum <= 1:
-            raise ConfigError(
-                f"{name}: ema_momentum must lie in 0..1. Received: {self.ema_momentum}. "
-                "A usual value is 0.99."
-            )
-        every = self.ema_overwrite_frequency
-        if self.use_ema and every is not None and (not isinstance(every, int) or every < 1):
-            raise ConfigError(
-                f"{name}: ema_overwrite_frequency must be a whole number above 0 or None. "
-                f"Received: {every!r}. Pass the number of steps."
-            )
-        steps = self.gradient_accumulation_steps
-        if steps is not None and (not isinstance(steps, int) or steps < 2):
-            raise ConfigError(
-                f"{name}: gradient_accumulation_steps must be a whole number above 1 or None. "
-                f"Received: {steps!r}. Pass the number of batches behind one update."
-            )
-        if steps and self.use_ema and every is not None:
-            raise UnsupportedError(
-                f"{name}: weights that averages replace in the middle of training do not go with "
-                f"accumulated gradients. Received: ema_overwrite_frequency={every} and "
-                f"gradient_accumulation_steps={steps}. Leave one of them out."
-            )
 
     # ---- learning rate ---------------------------------------------------------------------------
 
@@ -326,6 +296,25 @@ class Optimizer:
             self.step(self.unscaled(grads), variables)
             self._overwrite_and_constrain(variables)
             self.count_step()
+
+    def stateless_apply(
+        self, optimizer_variables: Sequence[Any], grads: Sequence[Any],
+        trainable_variables: Sequence[Any],
+    ) -> tuple[list[Any], list[Any]]:  # fmt: skip
+        """(weights, variables) after a step, from those before it; all stay as they are."""
+        self._require_built("stateless_apply")
+        mine = [*self._trainable_variables, *self.variables]
+        with holding(self.name, mine, [*trainable_variables, *optimizer_variables]):
+            self.apply(grads)
+            found, count = values_of(mine), len(self._trainable_variables)
+        return found[:count], found[count:]
+
+    def _require_built(self, method: str) -> None:
+        if not self.built:
+            raise ConfigError(
+                f"{self.name}: {method} needs the weights' slots. Received: an optimizer that is "
+                "not built. Call build(model.trainable_variables) first."
+            )
 
     def count_step(self) -> None:
         """Note that a step has been made."""

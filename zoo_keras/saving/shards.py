@@ -1,5 +1,5 @@
-"""Weights in several files of limited size: `<name>_00000.weights.h5`, ..., and `<name>.weights.json`
-that says where each layer's arrays are.
+"""Weights in several files of limited size: `<name>_00000.weights.h5`, ..., and a JSON,
+`<name>.weights.json`, that says where each layer's arrays are.
 
 In: a model and the path of the JSON. Out: the files, or a plan for the model's variables. The
 layout inside each file is that of `weights_tree`. Source: keras.Model.save_weights.

@@ -27,6 +27,7 @@ from zoo_keras.primitives.op import as_tensors
 from zoo_keras.primitives.straight import settings
 from zoo_keras.random import drawing
 from zoo_keras.recent import Recent
+from zoo_keras.values import ARRAYS, answering
 from zoo_keras.variables import unchanged, updating
 
 CALLS, CALL_BYTES = 16, 16 << 20  # kept ready for each layer
@@ -75,8 +76,10 @@ def _lists_as_arrays(layer: Any, args: tuple) -> tuple:
 
 def _as_numbers(leaf: Any) -> Any:
     """An array of any byte order, or of objects, as numbers."""
-    if type(leaf) is np.ndarray and name_of(leaf.dtype) in native.DTYPES and leaf.dtype.isnative:
+    if type(leaf) in ARRAYS and name_of(leaf.dtype) in native.DTYPES and leaf.dtype.isnative:
         return leaf
+    if hasattr(leaf, "to_numpy"):  # a frame or column of pandas or polars
+        return _as_numbers(leaf.to_numpy())
     if _is_text(leaf):
         return leaf
     return value(np.asarray(leaf)) if isinstance(leaf, (np.ndarray, np.generic)) else leaf
@@ -102,7 +105,7 @@ def _is_fed(leaf: Any) -> bool:
 
 def _key(args: tuple, kwargs: dict[str, Any]) -> Any:
     """Equal for calls that one program serves; None when an argument is no plain value."""
-    if len(args) == 1 and not kwargs and type(args[0]) is np.ndarray:
+    if len(args) == 1 and not kwargs and type(args[0]) in ARRAYS:
         return args[0].shape, args[0].dtype, settings()
     leaves = flatten((args, kwargs))
     if not all(_is_fed(leaf) or type(leaf) in _PLAIN for leaf in leaves):
@@ -168,8 +171,8 @@ class _Call:
             fed.append(np.array([self._draw, 0], np.int64))
         results = self._run(fed)
         if not isinstance(self._structure, (list, tuple, dict)):
-            return results[0]
-        return pack_as(self._structure, results)
+            return answering(results[0])
+        return pack_as(self._structure, map(answering, results))
 
     def _run(self, fed: Sequence[np.ndarray]) -> list[np.ndarray]:
         with updating(self._variables) if self._updated else unchanged(self._variables):
@@ -183,7 +186,7 @@ class _Call:
 
 
 def _dense(array: Any, dtype: np.dtype) -> np.ndarray:
-    if type(array) is np.ndarray and array.dtype == dtype and array.flags.c_contiguous:
+    if type(array) in ARRAYS and array.dtype == dtype and array.flags.c_contiguous:
         return array
     return np.asarray(array, dtype, order="C")
 

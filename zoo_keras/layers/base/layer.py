@@ -35,6 +35,7 @@ from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.ops.masks import mask_of, set_mask
 from zoo_keras.ops.symbolic import KerasTensor, any_symbolic
 from zoo_keras.policies import DTypePolicy, dtype_policy
+from zoo_keras.stateless import holding, values_of
 from zoo_keras.variables import Variable, is_awaited
 
 __all__ = ["InputSpec", "Layer"]
@@ -239,6 +240,24 @@ class Layer(Tracked):
         if current_trace() is not None or _has_tensor((args, kwargs)):
             return self._call_traced(*args, **kwargs)
         return call_on_arrays(self, args, kwargs)
+
+    def stateless_call(
+        self, trainable_variables: Sequence[Any], non_trainable_variables: Sequence[Any],
+        *args: Any, return_losses: bool = False, **kwargs: Any,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        """(outputs, non-trainable variables afterwards) of a call with these variables, and the
+        losses if return_losses; the layer's own stay as they are."""
+        if not self.built:
+            raise ConfigError(
+                f'Layer "{self.name}": stateless_call needs variables. Received: a layer that is '
+                "not built. Call it on data, or build(input_shape), first."
+            )
+        mine = [*self.trainable_variables, *self.non_trainable_variables]
+        with holding(self.name, mine, [*trainable_variables, *non_trainable_variables]):
+            outputs = self(*args, **kwargs)
+            after = values_of(self.non_trainable_variables)
+            losses = (list(self.losses),) if return_losses else ()
+        return (outputs, after, *losses)
 
     def _call_symbolic(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         self._prepare(args, kwargs)
