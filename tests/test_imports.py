@@ -39,6 +39,7 @@ UPWARD = {
     ("training", "spark.scoring"),
     ("layers", "spark.scoring"),
     ("models", "saving"),
+    ("layers", "saving"),
     ("primitives", "engine"),
     ("spark", "spark.scoring"),
     ("ops", "random"),

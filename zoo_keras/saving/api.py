@@ -64,7 +64,7 @@ def save_model(
 
 def _unchanged(model: Any) -> AbstractContextManager[None]:
     """A block in which no thread trains the model; the optimizer's state stays too."""
-    optimizer = model.optimizer
+    optimizer = getattr(model, "optimizer", None)
     return unchanged([*model.variables, *(optimizer.variables if optimizer is not None else ())])
 
 

@@ -189,3 +189,171 @@ def stateless_scope(keras: Any, rng: Rng) -> Any:
         two.assign(total * 2.0)
     assert np.array_equal(np.array(two), first)
     return numbers(total, scope.get_current_value(one), scope.get_current_value(two))
+
+
+# ---- structured data -----------------------------------------------------------------------------
+
+
+def _columns() -> dict[str, np.ndarray]:
+    return {
+        "f1": np.array([0.1, 0.2, 0.3, 5.0]), "f2": np.array([1.0, 2.0, 3.0, 9.0]),
+        "s1": np.array(["a", "b", "a", "c"]), "i1": np.array([3, 4, 4, 9]),
+        "s2": np.array(["x", "y", "y", "x"]), "f3": np.array([0.1, 0.4, 0.6, 0.9]),
+    }  # fmt: skip
+
+
+@program
+def feature_space(keras: Any, rng: Rng) -> Any:
+    kinds, data = keras.utils.FeatureSpace, _columns()
+    space = kinds(
+        {
+            "f1": "float_normalized",
+            "f2": kinds.float_rescaled(2.0, 1.0),
+            "s1": "string_categorical",
+            "i1": kinds.integer_categorical(max_tokens=4),
+            "s2": kinds.string_hashed(5),
+            "f3": kinds.float_discretized(3),
+        },
+        crosses=[("s1", "i1"), kinds.cross(("s2", "i1"), 8)],
+        crossing_dim=6,
+    )
+    space.adapt(data)
+    row = {name: column[0] for name, column in data.items()}
+    return numbers(space(data), space(row))
+
+
+@program
+def feature_space_of_columns(keras: Any, rng: Rng) -> Any:
+    kinds, data = keras.utils.FeatureSpace, _columns()
+    space = kinds(
+        {
+            "s1": kinds.string_categorical(output_mode="int", num_oov_indices=2),
+            "i1": "integer_hashed",
+            "f2": "float",
+        },
+        crosses=[kinds.cross(("s1", "i1"), 7, output_mode="int")],
+        output_mode="dict",
+        hashing_dim=3,
+    )
+    data = {name: data[name] for name in ("s1", "i1", "f2")}
+    space.adapt(data)
+    found = space(data)
+    assert sorted(found) == ["f2", "i1", "s1", "s1_X_i1"]
+    return numbers(*[found[name] for name in sorted(found)])
+
+
+# ---- bounding boxes ------------------------------------------------------------------------------
+
+FORMATS = ("xyxy", "yxyx", "xywh", "center_xywh", "center_yxhw", "rel_xyxy", "rel_yxyx", "rel_xywh",
+           "rel_center_xywh")  # fmt: skip
+
+
+def boxes_of(rng: Rng, *shape: int) -> np.ndarray:
+    low = rng.uniform(0, 8, (*shape, 2))
+    return np.concatenate([low, low + rng.uniform(1, 8, (*shape, 2))], -1).astype("float32")
+
+
+@program
+def box_formats(keras: Any, rng: Rng) -> Any:
+    convert, boxes = keras.utils.bounding_boxes.convert_format, boxes_of(rng, 3)
+    size = {"height": 16, "width": 20}
+    there = [convert(boxes, "xyxy", kind, **size) for kind in FORMATS]
+    pairs = zip(there, FORMATS, strict=True)
+    back = [convert(b, a, c, **size) for b, a in pairs for c in FORMATS]
+    return numbers(*there, *back)
+
+
+@program
+def boxes_moved(keras: Any, rng: Rng) -> Any:
+    box, boxes = keras.utils.bounding_boxes, boxes_of(rng, 2, 3)
+    four = [floats(rng, 2) for _ in range(4)]
+    moved = box.affine_transform(
+        boxes, 30 * four[0], four[1], four[2], np.array([0.5, 1.5], "float32"), 9 * four[3],
+        5 * four[0], 16, 20,
+    )  # fmt: skip
+    labels = np.array([[1, 2, 3], [4, 5, 6]])
+    cut = box.clip_to_image_size({"boxes": 3 * boxes - 9, "labels": labels}, 12, 9)
+    shares = box.clip_to_image_size({"boxes": boxes / 8 - 1}, bounding_box_format="rel_xyxy")
+    return numbers(
+        moved, cut["boxes"], cut["labels"], shares["boxes"], box.crop(boxes, 3, 2, 6, 5),
+        box.pad(boxes, 3, 2),
+    )  # fmt: skip
+
+
+@program
+def box_overlaps(keras: Any, rng: Rng) -> Any:
+    box = keras.utils.bounding_boxes
+    one, two, many = boxes_of(rng, 3), boxes_of(rng, 4), boxes_of(rng, 2, 4)
+    two[1], shape = -1, (16, 20, 3)
+    masked = box.compute_iou(one, two, "xyxy", use_masking=True, mask_val=-2)
+    relative = box.compute_iou(one / 20, many / 20, "rel_xywh", image_shape=shape)
+    return numbers(
+        box.compute_iou(one, two, "xyxy"), masked, box.compute_iou(one, many, "center_yxhw"),
+        relative, box.compute_ciou(many, boxes_of(rng, 2, 4), "xyxy"),
+    )  # fmt: skip
+
+
+@program
+def box_deltas(keras: Any, rng: Rng) -> Any:
+    box, anchors, boxes = keras.utils.bounding_boxes, boxes_of(rng, 4), boxes_of(rng, 2, 4)
+    found = []
+    for kind in ("center_yxhw", "center_xywh"):
+        for variance in (None, [0.1, 0.1, 0.2, 0.3]):
+            deltas = box.encode_box_to_deltas(anchors, boxes, "xyxy", "yxyx", kind, variance)
+            back = box.decode_deltas_to_boxes(anchors, deltas, "xyxy", "xywh", kind, variance)
+            found += [deltas, back]
+    levels = box.decode_deltas_to_boxes({1: anchors}, {1: deltas}, "xyxy", "xyxy")
+    return numbers(*found, levels[1])
+
+
+# ---- images --------------------------------------------------------------------------------------
+
+
+@program
+def equalized_tiles(keras: Any, rng: Rng) -> Any:
+    kind = keras.layers.ContrastLimitedAdaptiveHistogramEqualization
+    images = rng.integers(0, 256, (2, 20, 27, 3))
+    first = kind(tile_grid_size=(3, 4), data_format="channels_first")
+    return numbers(
+        kind(tile_grid_size=(2, 3))(images.astype("float32")),
+        kind(value_range=(0, 1), clip_limit=0.0)(images[0].astype("float32") / 255),
+        first(images.transpose(0, 3, 1, 2).astype("float32")),
+    )
+
+
+def _with_boxes(rng: Rng, size: int = 16) -> dict[str, Any]:
+    boxes = {"boxes": boxes_of(rng, 2, 3), "labels": np.array([[1, 2, 3], [4, 5, 6]])}
+    return {"images": floats(rng, 2, size, size, 3), "bounding_boxes": boxes}
+
+
+def _boxes(made: Any) -> list[np.ndarray]:
+    return numbers(*[made["bounding_boxes"][k] for k in ("boxes", "labels")])
+
+
+@program
+def boxes_of_sized_images(keras: Any, rng: Rng) -> Any:
+    layers, data = keras.layers, _with_boxes(rng)
+    kind = {"bounding_box_format": "xyxy"}
+    made = [
+        layers.Resizing(8, 24, **kind), layers.Resizing(8, 24, pad_to_aspect_ratio=True, **kind),
+        layers.Resizing(8, 16, crop_to_aspect_ratio=True, **kind), layers.CenterCrop(8, 12, **kind),
+    ]  # fmt: skip
+    copies = [{**data, "bounding_boxes": dict(data["bounding_boxes"])} for _ in made]
+    return [v for layer, copy in zip(made, copies, strict=True) for v in _boxes(layer(copy))]
+
+
+@program
+def boxes_that_move(keras: Any, rng: Rng) -> Any:
+    layers, data = keras.layers, _with_boxes(rng)
+    kind = {"bounding_box_format": "xyxy"}
+    made = [
+        layers.RandomTranslation((0.2, 0.2), (-0.1, -0.1), **kind),
+        layers.RandomZoom((0.3, 0.3), (-0.2, -0.2), **kind),
+        layers.RandomRotation((0.1, 0.1), **kind),
+    ]
+    copies = [{**data, "bounding_boxes": dict(data["bounding_boxes"])} for _ in made]
+    return [
+        v
+        for layer, copy in zip(made, copies, strict=True)
+        for v in _boxes(layer(copy, training=True))
+    ]

@@ -238,10 +238,9 @@ def around(boxes: Any, rows: list[list[Any]]) -> Any:
 
 def enclosing(xs: Any, ys: Any) -> Any:
     """The boxes (..., 4) around points (..., n)."""
-    low, high = {"axis": -1, "keepdims": True}, {"axis": -1, "keepdims": True}
-    return joined(
-        ops.min(xs, **low), ops.min(ys, **low), ops.max(xs, **high), ops.max(ys, **high)
-    )
+    low = [ops.min(v, axis=-1, keepdims=True) for v in (xs, ys)]
+    high = [ops.max(v, axis=-1, keepdims=True) for v in (xs, ys)]
+    return joined(*low, *high)
 
 
 def crop(
@@ -267,6 +266,14 @@ def pad(
     _only("pad", bounding_box_format, "xyxy")
     x1, y1, x2, y2 = parts(ops.convert_to_tensor(boxes))
     return joined(x1 + left, y1 + top, x2 + left, y2 + top)
+
+
+def scaled(boxes: Any, top: float, left: float, down: float, across: float) -> Any:
+    """Boxes of the image that begins at (top, left), resized by factors."""
+    x1, y1, x2, y2 = parts(boxes)
+    return joined(
+        (x1 - left) * across, (y1 - top) * down, (x2 - left) * across, (y2 - top) * down
+    )
 
 
 # ---- deltas from anchors -------------------------------------------------------------------------
