@@ -24,8 +24,8 @@ LONGEST_FILE = 600
 # The floors of the house, the ground first. A module imports its own floor or lower ones. Names are
 # the first part below zoo_keras, or two parts where a folder holds rooms on different floors.
 FLOORS = (
-    "errors missing paths dtypes naming nest native gemm guard recent graph interpret primitives "
-    "ops passes engine feed policies dtype_policies config configs quantizers variables "
+    "errors missing paths values dtypes naming nest native gemm guard recent graph interpret primitives "
+    "ops passes engine feed policies dtype_policies config configs quantizers variables stateless "
     "random initializers regularizers constraints activations layers.base layers losses metrics "
     "optimizers callbacks training models saving spark spark.transport spark.data spark.fit "
     "spark.scoring spark.images spark.ml backend mixed_precision utils tree preprocessing datasets "
@@ -39,6 +39,7 @@ UPWARD = {
     ("training", "spark.scoring"),
     ("layers", "spark.scoring"),
     ("models", "saving"),
+    ("layers", "saving"),
     ("primitives", "engine"),
     ("spark", "spark.scoring"),
     ("ops", "random"),

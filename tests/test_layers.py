@@ -69,10 +69,8 @@ def test_bad_arguments_are_named(name, kwargs, message):
 
 
 UNSUPPORTED = [
-    ("Dense", {"units": 3, "lora_rank": 2}, "lora_rank=2"),
-    ("Conv1D", {"filters": 3, "kernel_size": 1, "lora_rank": 2}, "lora_rank=2"),
-    ("BatchNormalization", {"renorm": True}, "renorm=True"),
-    ("BatchNormalization", {"synchronized": True}, "synchronized=True"),
+    ("EinsumDense", {"equation": "ab,bc->ac", "output_shape": 2, "gptq_unpacked_column_size": 2},
+     "gptq_unpacked_column_size=2"),
     ("Input", {"shape": (3,), "sparse": True}, "sparse=True"),
 ]
 

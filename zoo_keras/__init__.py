@@ -29,6 +29,7 @@ _OBJECTS = {
     "Optimizer": "optimizers",
     "Regularizer": "regularizers",
     "Sequential": "models",
+    "StatelessScope": "stateless",
     "Variable": "variables",
     "install_as_keras": "paths",
     "name_scope": "backend",

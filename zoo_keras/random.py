@@ -197,6 +197,7 @@ def _float_dtype(dtype: Any, name: str) -> str:
     return found
 
 
+@public
 def normal(
     shape: Sequence[int],
     mean: float = 0.0,
@@ -215,6 +216,7 @@ def normal(
     return made.astype(kind, copy=False)
 
 
+@public
 def uniform(
     shape: Sequence[int],
     minval: float = 0.0,
@@ -234,6 +236,7 @@ def uniform(
     return np.minimum(made, below, out=made).astype(kind, copy=False)
 
 
+@public
 def truncated_normal(
     shape: Sequence[int],
     mean: float = 0.0,
@@ -254,6 +257,7 @@ def truncated_normal(
     return (flat * np.float32(stddev) + np.float32(mean)).reshape(shape).astype(kind)
 
 
+@public
 def randint(
     shape: Sequence[int], minval: int, maxval: int, dtype: Any = "int32", seed: Any = None
 ) -> Any:
@@ -360,6 +364,7 @@ def log_gamma(shape: Sequence[int], alpha: Any, seed: Any = None) -> Any:
     return ops.log(taken * d[..., 0]) + down
 
 
+@public
 def gamma(shape: Sequence[int], alpha: Any, dtype: Any = None, seed: Any = None) -> Any:
     """Gamma-distributed numbers with shape parameter alpha and scale 1."""
     if _traced(seed):
@@ -368,6 +373,7 @@ def gamma(shape: Sequence[int], alpha: Any, dtype: Any = None, seed: Any = None)
     return np.asarray(drawn, dtypes.standardize(dtype))
 
 
+@public
 def binomial(
     shape: Sequence[int], counts: Any, probabilities: Any, dtype: Any = None, seed: Any = None
 ) -> Any:
@@ -378,6 +384,7 @@ def binomial(
     return np.asarray(drawn, dtypes.standardize(dtype))
 
 
+@public
 def beta(shape: Sequence[int], alpha: Any, beta: Any, dtype: Any = None, seed: Any = None) -> Any:
     """Beta-distributed numbers between 0 and 1."""
     if _traced(seed):

@@ -132,6 +132,16 @@ def awaited_weights(numbers: int) -> Iterator[None]:
         _awaited.numbers = before
 
 
+@contextmanager
+def beside_awaited() -> Iterator[bool]:
+    """Inside, weights are made that no file holds. Gives whether others are awaited from one."""
+    before, _awaited.numbers = _awaited.numbers, None
+    try:
+        yield before is not None
+    finally:
+        _awaited.numbers = before
+
+
 def is_awaited(path: str, shape: Sequence[int]) -> bool:
     """Whether a weight's values are about to come from a file; FileError if it has not so many."""
     if _awaited.numbers is None:

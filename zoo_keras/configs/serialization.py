@@ -33,6 +33,12 @@ FAMILIES = (
     "activations", "constraints", "dtype_policies", "initializers", "layers", "losses", "metrics",
     "models", "optimizers", "policies", "quantizers", "random", "regularizers",
 )  # fmt: skip
+# Modules of Keras whose classes stand in files and are in no family -> ours.
+_HOMES = {
+    "keras.utils": "utils",
+    "keras.distillation": "distillation",
+    "keras.src.layers.preprocessing.feature_space": "layers.preprocessing.feature_space",
+}
 _FUNCTION_FAMILIES = ("activations", "losses", "metrics")
 # Classes that Keras files under another module than `keras_module` of their base class says.
 _KERAS_MODULES = {"Layer": "keras", "LossFunctionWrapper": "keras.src.losses.losses"}
@@ -434,6 +440,8 @@ def _builtin(module: Any, name: str) -> Any:
     for find in _resolvers:
         if (found := find(module, name)) is not None:
             return found
+    if str(module) in _HOMES:
+        return _public(_HOMES[str(module)], name)
     below = parts[2:] if parts[1:2] == ["src"] else parts[1:]
     if not below:
         return next(filter(None, (_public(f, name) for f in FAMILIES)), None)

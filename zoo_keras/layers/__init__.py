@@ -92,6 +92,9 @@ from zoo_keras.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from zoo_keras.layers.preprocessing.clahe import (
+    ContrastLimitedAdaptiveHistogramEqualization,
+)
 from zoo_keras.layers.preprocessing.colours import (
     AutoContrast,
     Equalization,
@@ -209,7 +212,7 @@ __all__ = [
     "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "HashedCrossing", "Pipeline", "ReversibleEmbedding",
     "SpectralNormalization", "MelSpectrogram", "STFTSpectrogram",
     "ThresholdedReLU",
-    "AugMix", "AutoContrast", "CutMix", "Equalization", "MaxNumBoundingBoxes", "MixUp",
+    "AugMix", "AutoContrast", "ContrastLimitedAdaptiveHistogramEqualization", "CutMix", "Equalization", "MaxNumBoundingBoxes", "MixUp",
     "RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter",
     "RandomContrast", "RandomCrop", "RandomElasticTransform", "RandomErasing", "RandomFlip",
     "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective",

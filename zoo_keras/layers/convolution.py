@@ -15,6 +15,7 @@ from zoo_keras.layers.base.channels import channel_axis, from_last, to_last
 from zoo_keras.layers.base.input_spec import InputSpec
 from zoo_keras.layers.base.layer import Layer, known_size, shape_error
 from zoo_keras.layers.base.weight_options import add_weight, options_config, set_options
+from zoo_keras.layers.low_rank import LowRank, adapted
 from zoo_keras.layers.quantized import LargeWeight
 from zoo_keras.layers.quantized_convolution import Int8Conv
 from zoo_keras.variables import Variable
@@ -38,7 +39,7 @@ def set_windows(layer: Any, kernel_size: Any, strides: Any, padding: Any, dilati
         )  # fmt: skip
 
 
-class BaseConv(Layer):
+class BaseConv(LowRank, Layer):
     """What the convolutions share; `rank` is the number of spatial axes."""
 
     rank = 0
@@ -47,6 +48,7 @@ class BaseConv(Layer):
     strides: tuple[int, ...]
     dilation_rate: tuple[int, ...]
     padding: str
+    kernel = adapted("kernel")
 
     def __init__(
         self,
@@ -66,12 +68,13 @@ class BaseConv(Layer):
         activity_regularizer: Any = None,
         kernel_constraint: Any = None,
         bias_constraint: Any = None,
+        lora_rank: Any = None,
+        lora_alpha: Any = None,
         **kwargs: Any,
     ) -> None:
-        lora = {k: kwargs.pop(k, None) for k in ("lora_rank", "lora_alpha")}
         quantization = kwargs.pop("quantization_config", None)
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        refuse(self, **lora)
+        self.set_low_rank(lora_rank, lora_alpha)
         self.set_quantization(quantization)
         self._set_geometry(filters, kernel_size, strides, padding, dilation_rate, groups)
         self.data_format = standard_data_format(self, data_format)
@@ -119,6 +122,7 @@ class BaseConv(Layer):
         self.kernel = self.new_kernel(shape)
         self.bias = add_weight(self, "bias", (self.filters,)) if self.use_bias else None
         self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
+        self.build_factors()
 
     def new_kernel(self, shape: tuple[int, ...]) -> Variable:
         """The kernel's Variable."""
@@ -165,6 +169,7 @@ class BaseConv(Layer):
             "use_bias": self.use_bias,
             **options_config(self, *CONV_OPTIONS),
             **self.quantization_options(),
+            **self.low_rank_config(),
         }
 
     def quantization_options(self) -> dict[str, Any]:

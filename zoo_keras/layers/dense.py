@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras import activations, ops, quantizers
-from zoo_keras.layers.base.arguments import positive, refuse
+from zoo_keras.layers.base.arguments import positive
 from zoo_keras.layers.base.input_spec import InputSpec
 from zoo_keras.layers.base.layer import known_size
 from zoo_keras.layers.base.weight_options import add_weight, options_config, set_options
+from zoo_keras.layers.low_rank import LowRank, adapted
 from zoo_keras.layers.quantized import LargeWeight, Quantizable
 from zoo_keras.variables import Variable
 
@@ -22,7 +23,7 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-class Dense(Quantizable):
+class Dense(LowRank, Quantizable):
     """activation(inputs @ kernel + bias), kernel (features, units), bias (units,).
 
     Raises ConfigError unless units is a positive integer; ShapeError when the number of features
@@ -32,6 +33,7 @@ class Dense(Quantizable):
     (2, 3)
     """
 
+    kernel = adapted("kernel")
     kernel_scale: Variable
 
     def __init__(
@@ -52,7 +54,7 @@ class Dense(Quantizable):
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        refuse(self, lora_rank=lora_rank, lora_alpha=lora_alpha)
+        self.set_low_rank(lora_rank, lora_alpha)
         self.set_quantization(quantization_config)
         self.units = positive(self, "units", units)
         self.use_bias = use_bias
@@ -80,6 +82,7 @@ class Dense(Quantizable):
             self.kernel = add_weight(self, "kernel", shape)
         self.bias = add_weight(self, "bias", (self.units,)) if self.use_bias else None
         self.input_spec = InputSpec(min_ndim=2, axes={-1: features})
+        self.build_factors()
 
     def large_weight(self) -> LargeWeight:
         """The kernel, with a scale for each unit."""
@@ -107,4 +110,5 @@ class Dense(Quantizable):
             "use_bias": self.use_bias,
             **options_config(self, *_OPTIONS),
             "quantization_config": quantizers.serialize(self.quantization_config),
+            **self.low_rank_config(),
         }

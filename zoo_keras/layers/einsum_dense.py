@@ -19,6 +19,7 @@ from zoo_keras.layers.base.arguments import argument_error, is_whole, refuse
 from zoo_keras.layers.base.input_spec import InputSpec
 from zoo_keras.layers.base.layer import Layer, shape_error
 from zoo_keras.layers.base.weight_options import add_weight, options_config, set_options
+from zoo_keras.layers.low_rank import LowRank, adapted
 from zoo_keras.layers.quantized import LargeWeight, Quantizable
 from zoo_keras.variables import Variable
 
@@ -49,7 +50,7 @@ class _Plan(NamedTuple):
     bias: str  # the letters of the bias, from the first one that bias_axes names
 
 
-class EinsumDense(Quantizable):
+class EinsumDense(LowRank, Quantizable):
     """activation(einsum(equation, inputs, kernel) + bias).
 
     `output_shape` holds the sizes of the output without the batch and without what "..." stands
@@ -61,6 +62,7 @@ class EinsumDense(Quantizable):
     (2, 3, 8)
     """
 
+    kernel = adapted("kernel")
     kernel_initializer: Any
     kernel_regularizer: Any
     kernel_constraint: Any
@@ -85,8 +87,8 @@ class EinsumDense(Quantizable):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        refuse(self, lora_rank=lora_rank, lora_alpha=lora_alpha,
-               gptq_unpacked_column_size=gptq_unpacked_column_size)  # fmt: skip
+        refuse(self, gptq_unpacked_column_size=gptq_unpacked_column_size)
+        self.set_low_rank(lora_rank, lora_alpha)
         self.set_quantization(quantization_config)
         self.equation = equation
         self._parsed = _parse(self, equation)
@@ -113,6 +115,7 @@ class EinsumDense(Quantizable):
         make = self.int8_weight if self.quantization_mode else self._float_kernel
         self.kernel = make("kernel", plan.kernel_shape)
         self.bias = None if plan.bias_shape is None else add_weight(self, "bias", plan.bias_shape)
+        self.build_factors()
 
     def large_weight(self) -> LargeWeight:
         """The kernel, with a scale for each of its columns."""
@@ -292,6 +295,7 @@ class EinsumDense(Quantizable):
             "bias_axes": self.bias_axes,
             **options_config(self, *_OPTIONS),
             "quantization_config": quantizers.serialize(self.quantization_config),
+            **self.low_rank_config(),
         }
 
 

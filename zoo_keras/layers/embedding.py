@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from zoo_keras import ops, quantizers
-from zoo_keras.layers.base.arguments import positive, refuse
+from zoo_keras.layers.base.arguments import positive
 from zoo_keras.layers.base.layer import Layer
 from zoo_keras.layers.base.weight_options import add_weight, options_config, set_options
+from zoo_keras.layers.low_rank import LowRank, adapted
 from zoo_keras.layers.quantized import LargeWeight, Quantizable
 from zoo_keras.ops.convert import dtype_of
 from zoo_keras.primitives.index import gather
@@ -18,7 +21,7 @@ from zoo_keras.primitives.int8 import gather_int8
 from zoo_keras.variables import Variable
 
 
-class Embedding(Quantizable):
+class Embedding(LowRank, Quantizable):
     """Row `id` of a table (input_dim, output_dim) for each id; id 0 is padding with mask_zero.
 
     An id outside 0..input_dim-1 is a DataError when the model runs.
@@ -28,6 +31,8 @@ class Embedding(Quantizable):
     (1, 3, 8)
     """
 
+    adapts = "embeddings"
+    embeddings = adapted("embeddings")
     embeddings_scale: Variable
     embeddings_initializer: Any
 
@@ -47,7 +52,7 @@ class Embedding(Quantizable):
     ) -> None:
         kwargs.pop("input_length", None)  # Keras 2 wanted it; the ids tell
         super().__init__(**kwargs)
-        refuse(self, lora_rank=lora_rank, lora_alpha=lora_alpha)
+        self.set_low_rank(lora_rank, lora_alpha)
         self.set_quantization(quantization_config)
         self.input_dim = positive(self, "input_dim", input_dim)
         self.output_dim = positive(self, "output_dim", output_dim)
@@ -72,6 +77,7 @@ class Embedding(Quantizable):
                 self.embeddings = self.int8_weight("embeddings", shape)
             else:
                 self.embeddings = add_weight(self, "embeddings", shape, autocast=False)
+            self.build_factors()
 
     def large_weight(self) -> LargeWeight:
         """The table, with a scale for each row."""
@@ -83,7 +89,11 @@ class Embedding(Quantizable):
             inputs = ops.cast(inputs, "int32")
         if self.quantization_mode:
             return gather_int8(self.embeddings, self.embeddings_scale, inputs)
-        return gather(self.embeddings, inputs)
+        if not self.lora_enabled:
+            return gather(self.embeddings, inputs)
+        a, b = self.factors()  # of the rows that are asked for, not of the whole table
+        correction = ops.multiply(ops.matmul(gather(a, inputs), b), np.float32(self.strength))
+        return ops.add(gather(self.own_weight("embeddings"), inputs), correction)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """True where the id is not 0, with mask_zero."""
@@ -101,6 +111,7 @@ class Embedding(Quantizable):
             ),
             "mask_zero": self.mask_zero,
             "quantization_config": quantizers.serialize(self.quantization_config),
+            **self.low_rank_config(),
         }  # fmt: skip
 
 

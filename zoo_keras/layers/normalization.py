@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import config, ops
-from zoo_keras.layers.base.arguments import argument_error, is_whole, number, positive, refuse
+from zoo_keras.layers.base.arguments import argument_error, is_whole, number, positive
 from zoo_keras.layers.base.arguments import axes as standard_axes
 from zoo_keras.layers.base.input_spec import InputSpec
 from zoo_keras.layers.base.layer import Layer, known_size, shape_error
@@ -34,7 +34,10 @@ class BatchNormalization(Layer):
 
     Training: (x - mean) * gamma / sqrt(variance + epsilon) + beta with the statistics of the batch;
     moving = moving * momentum + batch * (1 - momentum). Inference, or trainable=False: the moving
-    statistics. Weights: gamma, beta, moving_mean, moving_variance, each (channels,).
+    statistics. Weights: gamma, beta, moving_mean, moving_variance, each (channels,); with renorm
+    (Ioffe 2017) also moving_stddev, renorm_mean and renorm_stddev, towards which training corrects
+    the batch, within the limits rmin, rmax and dmax of renorm_clipping. With synchronized several
+    ranks would share each batch's statistics: a fit on Spark with more than one refuses it.
     https://keras.io/api/layers/normalization_layers/batch_normalization/
 
     >>> BatchNormalization()(np.ones((2, 4))).shape
@@ -63,7 +66,6 @@ class BatchNormalization(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        refuse(self, renorm=renorm, renorm_clipping=renorm_clipping, synchronized=synchronized)
         axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
         if not is_whole(axis):
             raise argument_error(self, "axis", "a whole number", axis, "Name one axis.")
@@ -71,7 +73,9 @@ class BatchNormalization(Layer):
         self.momentum = float(number(self, "momentum", momentum))
         self.epsilon = float(number(self, "epsilon", epsilon, 0))
         self.center, self.scale = center, scale
-        self.renorm_momentum = renorm_momentum
+        self.synchronized, self.renorm = bool(synchronized), bool(renorm)
+        self.renorm_clipping = _clipping(self, renorm_clipping) if self.renorm else None
+        self.renorm_momentum = float(number(self, "renorm_momentum", renorm_momentum))
         set_options(
             self,
             beta_initializer=beta_initializer,
@@ -97,7 +101,22 @@ class BatchNormalization(Layer):
         still: dict[str, Any] = {"trainable": False, "autocast": False}
         self.moving_mean = add_weight(self, "moving_mean", (channels,), **still)
         self.moving_variance = add_weight(self, "moving_variance", (channels,), **still)
+        if self.renorm:
+            self._add_renorm_weights(channels, still)
         self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: channels})
+
+    def _add_renorm_weights(self, channels: int, still: dict[str, Any]) -> None:
+        first = self.moving_variance_initializer
+
+        def deviation(shape: Any, dtype: Any = None) -> Any:
+            return np.sqrt(first(shape, dtype=dtype))
+
+        def add(name: str, initializer: Any) -> Variable:
+            return self.add_weight((channels,), initializer, name=name, **still)
+
+        self.moving_stddev = add("moving_stddev", deviation)
+        self.renorm_mean = add("renorm_mean", self.moving_mean_initializer)
+        self.renorm_stddev = add("renorm_stddev", deviation)
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         """The normalised inputs; in training this also updates the moving statistics."""
@@ -110,6 +129,8 @@ class BatchNormalization(Layer):
         return ops.moveaxis(y, last, self.axis) if x is not inputs else y
 
     def _train(self, x: Any, weights: Any) -> Any:
+        if self.renorm:
+            return self._renormed(x, weights)
         if weights is None:
             ones, zeros = np.ones(x.shape[-1:], np.float32), np.zeros(x.shape[-1:], np.float32)
             gamma = ones if self.gamma is None else self.gamma
@@ -122,9 +143,40 @@ class BatchNormalization(Layer):
         self._follow(self.moving_variance, variance)
         return y
 
-    def _follow(self, moving: Variable, batch: Any) -> None:
-        share = ops.multiply(ops.stop_gradient(batch), 1.0 - self.momentum)
-        moving.assign(ops.add(ops.multiply(moving, self.momentum), share))
+    def _renormed(self, x: Any, weights: Any) -> Any:
+        """(x - mean) / deviation, corrected by r and d to what the moving statistics would give."""
+        over = tuple(range(len(x.shape) - 1))
+        moments = ops.moments(x, axes=over) if weights is None else _weighted_moments(x, weights)
+        mean, variance = moments
+        deviation = ops.sqrt(ops.add(variance, self.epsilon))
+        r, d = self._corrections(mean, deviation)
+        y = ops.divide(ops.subtract(x, mean), deviation)
+        y = ops.add(ops.multiply(y, ops.stop_gradient(r)), ops.stop_gradient(d))
+        self._follow(self.renorm_mean, mean, self.renorm_momentum)
+        self._follow(self.renorm_stddev, deviation, self.renorm_momentum)
+        self._follow(self.moving_mean, mean)
+        followed = self._follow(self.moving_stddev, deviation)
+        self.moving_variance.assign(ops.relu(ops.subtract(ops.square(followed), self.epsilon)))
+        y = y if self.gamma is None else ops.multiply(y, self.gamma)
+        return y if self.beta is None else ops.add(y, self.beta)
+
+    def _corrections(self, mean: Any, deviation: Any) -> tuple[Any, Any]:
+        """r and d, within their limits."""
+        limits = self.renorm_clipping or {}
+        usual = ops.maximum(self.renorm_stddev, float(np.sqrt(self.epsilon)))
+        r, d = deviation / usual, (mean - self.renorm_mean) / usual
+        if limits.get("rmin") is not None:
+            r = ops.maximum(r, float(limits["rmin"]))
+        if limits.get("rmax") is not None:
+            r = ops.minimum(r, float(limits["rmax"]))
+        if limits.get("dmax") is not None:
+            d = ops.clip(d, -float(limits["dmax"]), float(limits["dmax"]))
+        return r, d
+
+    def _follow(self, moving: Variable, batch: Any, momentum: float | None = None) -> Any:
+        keep = self.momentum if momentum is None else momentum
+        share = ops.multiply(ops.stop_gradient(batch), 1.0 - keep)
+        return moving.assign(ops.add(ops.multiply(moving, keep), share))
 
     def _scaled(self, x: Any, mean: Any, variance: Any) -> Any:
         scale = ops.rsqrt(ops.add(variance, self.epsilon))
@@ -155,11 +207,24 @@ class BatchNormalization(Layer):
             "center": self.center,
             "scale": self.scale,
             **options_config(self, *_BATCH),
-            "synchronized": False,
-            "renorm": False,
-            "renorm_clipping": None,
+            "synchronized": self.synchronized,
+            "renorm": self.renorm,
+            "renorm_clipping": self.renorm_clipping,
             "renorm_momentum": self.renorm_momentum,
         }
+
+
+def _clipping(layer: Layer, given: Any) -> dict[str, float]:
+    """Limits of the corrections of renorm, by the names rmin, rmax and dmax."""
+    found = dict(given or {})
+    low, high, far = (found.get(k) for k in ("rmin", "rmax", "dmax"))
+    crossed = low is not None and high is not None and high < low
+    if set(found) - {"rmin", "rmax", "dmax"} or crossed or (far is not None and far < 0):
+        raise argument_error(
+            layer, "renorm_clipping", "a dict with rmin <= rmax and dmax >= 0", given,
+            "Leave out what has no limit.",
+        )  # fmt: skip
+    return found
 
 
 def _weighted_moments(x: Any, weights: Any) -> tuple[Any, Any]:

@@ -53,6 +53,12 @@ class Quantizable(Layer):
         """Which weight goes to int8."""
         raise NotImplementedError(f"{type(self).__name__} must define large_weight().")
 
+    def own_weight(self, name: str) -> Variable:
+        """A large weight as the layer keeps it, without a correction of low rank."""
+        kept = self.__dict__.get(f"_{name}")
+        found: Variable = getattr(self, name) if kept is None else kept
+        return found
+
     def large_weights(self) -> Sequence[LargeWeight]:
         """All weights that go to int8, large_weight() first; the same axes of all are summed."""
         return (self.large_weight(),)
@@ -80,6 +86,8 @@ class Quantizable(Layer):
                 "Received: quantize(). Pass type_check=False if it computes as its base class does."
             )
         self.check_quantize(mode)
+        if getattr(self, "lora_enabled", False):
+            self.fold()  # type: ignore[attr-defined]
         self.quantization_config = config
         self.dtype_policy = QuantizedDTypePolicy(config.mode, self.dtype_policy.name)
         for weight in self.large_weights():

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from zoo_keras import dtypes, initializers
 from zoo_keras.configs.by_value import carries_lambdas
-from zoo_keras.errors import ConfigError, ShapeError
-from zoo_keras.graph import current_trace
+from zoo_keras.errors import ConfigError
 from zoo_keras.naming import auto_name
+from zoo_keras.stateless import holding, values_of
+from zoo_keras.values import answering
 from zoo_keras.variables import Variable, updating
 
 
@@ -30,6 +30,14 @@ def _one_by_one(update_state: Any) -> Any:
             return update_state(self, *args, **kwargs)
 
     return update
+
+
+def _with_values(result: Any) -> Any:
+    @functools.wraps(result)
+    def call(self: Metric) -> Any:
+        return answering(result(self))
+
+    return call
 
 
 @carries_lambdas
@@ -65,6 +73,8 @@ class Metric:
         super().__init_subclass__(**kwargs)
         if "update_state" in cls.__dict__:
             cls.update_state = _one_by_one(cls.__dict__["update_state"])  # type: ignore[method-assign]
+        if "result" in cls.__dict__:
+            cls.result = _with_values(cls.__dict__["result"])  # type: ignore[method-assign]
 
     @property
     def dtype(self) -> str:
@@ -139,42 +149,15 @@ class Metric:
 
     # ---- with the state handed in and out --------------------------------------------------------
 
-    @contextmanager
-    def _holding(self, values: Sequence[Any]) -> Iterator[None]:
-        """Inside, the state has these values; afterwards its own again."""
-        mine = self.variables
-        if len(values) != len(mine):
-            raise ShapeError(
-                f"{self.name}: one value is needed for each of the {len(mine)} variables. "
-                f"Received: {len(values)}. Pass a list like `metric.variables`."
-            )
-        trace = current_trace()
-        updates = dict(trace.updates) if trace else {}
-        before = [] if trace else [v.numpy() for v in mine]
-        try:
-            for variable, value in zip(mine, values, strict=True):
-                variable.assign(value)
-            yield
-        finally:
-            if trace:
-                trace.updates = updates
-            else:
-                for variable, value in zip(mine, before, strict=True):
-                    variable.assign(value)
-
-    def _values(self) -> list[Any]:
-        traced = current_trace() is not None
-        return [v.value if traced else v.numpy() for v in self.variables]
-
     def stateless_update_state(self, metric_variables: Sequence[Any], *args: Any, **kw: Any) -> Any:
         """The state after a batch, from the state before it; the metric itself stays as it is."""
-        with updating(self.variables), self._holding(metric_variables):
+        with holding(self.name, self.variables, metric_variables):
             self.update_state(*args, **kw)
-            return self._values()
+            return values_of(self.variables)
 
     def stateless_result(self, metric_variables: Sequence[Any]) -> Any:
         """The result for a state."""
-        with updating(self.variables), self._holding(metric_variables):
+        with holding(self.name, self.variables, metric_variables):
             return self.result()
 
     def stateless_reset_state(self) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from zoo_keras.errors import ConfigError, NotFunctionalError
@@ -11,6 +11,7 @@ from zoo_keras.layers.base.layer import Layer, captures_arguments, map_structure
 from zoo_keras.models.function_graph import FunctionGraph
 from zoo_keras.models.functional_config import functional_config, functional_from_config
 from zoo_keras.naming import auto_name
+from zoo_keras.nest import flatten
 from zoo_keras.training.trainer import Trainer
 
 
@@ -106,7 +107,7 @@ class Model(Trainer, Layer):
         if graph is None:  # of a subclass, known when a call has given a dict
             return list(self.__dict__.get("_output_keys", ()))
         if isinstance(graph.outputs_structure, dict):
-            return sorted(graph.outputs_structure)
+            return list(_leaf_names(graph.outputs_structure))
         return [t.history[0].operation.name for t in graph.outputs if t.history]
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
@@ -211,11 +212,13 @@ class Model(Trainer, Layer):
 
         save_model(self, filepath, overwrite=overwrite, **kwargs)
 
-    def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
-        """Save the weights as `.weights.h5`."""
+    def save_weights(
+        self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None
+    ) -> None:
+        """Save the weights as `.weights.h5`, or in files of at most max_shard_size GB each."""
         from zoo_keras.saving import save_weights
 
-        save_weights(self, filepath, overwrite=overwrite)
+        save_weights(self, filepath, overwrite=overwrite, max_shard_size=max_shard_size)
 
     def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
         """Load weights from `.weights.h5`, `.h5` or `.keras`."""
@@ -266,6 +269,19 @@ def _functional_arguments(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Any
     if outputs is None:
         return None, None, kwargs
     return inputs, outputs, rest
+
+
+def _leaf_names(outputs: dict[str, Any], above: str = "") -> Iterator[str]:
+    """The keys of outputs; of those below a key, that key, a slash, and their own or layer's."""
+    for key in sorted(outputs):
+        value, name = outputs[key], f"{above}{key}"
+        if isinstance(value, dict):
+            yield from _leaf_names(value, f"{name}/")
+        elif isinstance(value, (list, tuple)):
+            for tensor in flatten(value):
+                yield f"{name}/{tensor.history[0].operation.name if tensor.history else 'output'}"
+        else:
+            yield name
 
 
 def _is_plain_functional(cls: type) -> bool:

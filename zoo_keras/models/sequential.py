@@ -54,8 +54,11 @@ class Sequential(Model):
                 f"layer comes before it. Received: {layer!r}. An Input must come first."
             )
         shape = layer._input_shape_argument
-        if not self._stack and not isinstance(layer, InputLayer) and shape is not None:
-            self._stack.append(Input(shape).history[0].operation)
+        if not self._stack and not isinstance(layer, InputLayer):
+            if shape is not None:
+                self._stack.append(Input(shape).history[0].operation)
+            elif (start := _input_of(layer)) is not None:
+                self._stack.append(start)
         self._stack.append(layer)
         if rebuild:
             self._rebuild()
@@ -173,3 +176,11 @@ class Sequential(Model):
         if not made.built and shape:
             made.build(tuple(shape))
         return made
+
+
+def _input_of(layer: Layer) -> InputLayer | None:
+    """An InputLayer like the only input of a functional model, which may come first in a stack."""
+    graph = layer._function if isinstance(layer, Model) else None
+    if graph is None or len(graph.inputs) != 1 or getattr(layer, "_given_input", True) is False:
+        return None
+    return InputLayer(batch_shape=tuple(graph.inputs[0].shape), dtype=graph.inputs[0].dtype)

@@ -35,16 +35,19 @@ def _shape(shape: Any) -> tuple[int, ...]:
     return known_ints(shape, "shape")
 
 
+@public
 def zeros(shape: Any, dtype: Any = None) -> np.ndarray:
     """Zeros of a shape; float32 unless a dtype is given."""
     return np.zeros(_shape(shape), dtypes.standardize(dtype))
 
 
+@public
 def ones(shape: Any, dtype: Any = None) -> np.ndarray:
     """Ones of a shape; float32 unless a dtype is given."""
     return np.ones(_shape(shape), dtypes.standardize(dtype))
 
 
+@public
 def empty(shape: Any, dtype: Any = None) -> np.ndarray:
     """Zeros of a shape: nothing is left to chance."""
     return zeros(shape, dtype)
@@ -153,17 +156,20 @@ def geomspace(
     return as_dtype(made, dtype or dtype_of(made))
 
 
+@public
 def eye(N: Any, M: Any = None, k: Any = 0, dtype: Any = None) -> np.ndarray:
     """(N, M) with ones on the k-th diagonal."""
     rows, columns = known_int(N, "N"), None if M is None else known_int(M, "M")
     return np.eye(rows, columns, known_int(k, "k"), dtypes.standardize(dtype))
 
 
+@public
 def identity(n: Any, dtype: Any = None) -> np.ndarray:
     """The unit matrix (n, n)."""
     return eye(n, dtype=dtype)
 
 
+@public
 def tri(N: Any, M: Any = None, k: Any = 0, dtype: Any = None) -> np.ndarray:
     """(N, M) with ones on and below the k-th diagonal."""
     rows, columns = known_int(N, "N"), None if M is None else known_int(M, "M")
@@ -201,6 +207,7 @@ hamming = _window(np.hamming, "The Hamming window of x points.")
 hanning = _window(np.hanning, "The Hann window of x points.")
 
 
+@public
 def kaiser(x: Any, beta: float) -> np.ndarray:
     """The Kaiser window of x points."""
     made = np.kaiser(_points(x), float(known_array(operand(beta), "beta")))

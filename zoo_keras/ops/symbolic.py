@@ -13,6 +13,7 @@ from typing import Any
 
 from zoo_keras import dtypes
 from zoo_keras.graph import install_operators, ufunc_operator
+from zoo_keras.values import answering
 
 _numbers = itertools.count()
 _hook: Callable[..., Any] | None = None
@@ -96,6 +97,6 @@ def public(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         if _hook is not None and (any_symbolic(args) or any_symbolic(kwargs.values())):
             return _hook(call, args, kwargs)
-        return function(*args, **kwargs)
+        return answering(function(*args, **kwargs))
 
     return call

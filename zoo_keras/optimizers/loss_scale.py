@@ -75,6 +75,10 @@ class LossScaleOptimizer(Optimizer):
         """The loss times the present scale."""
         return ops.multiply(loss, self.dynamic_scale if self.built else self.initial_scale)
 
+    def scale_for_step(self, loss: Any) -> Any:
+        """The same: `step` takes gradients of the scaled loss."""
+        return self.scale_loss(loss)
+
     def step(self, grads: Sequence[Any], variables: Sequence[Variable]) -> None:
         """The inner optimizer's step on unscaled gradients, or none when they are not finite."""
         finite = ops.all(ops.stack([ops.all(ops.isfinite(g)) for g in grads]))

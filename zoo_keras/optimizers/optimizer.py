@@ -17,12 +17,14 @@ import numpy as np
 
 from zoo_keras import initializers, ops
 from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
-from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
-from zoo_keras.graph import not_tracing
+from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.graph import current_trace, not_tracing
 from zoo_keras.naming import auto_name
 from zoo_keras.ops.convert import as_dtype
+from zoo_keras.optimizers.arguments import check_arguments
 from zoo_keras.optimizers.schedules import LearningRateSchedule
 from zoo_keras.primitives.update import optimizer_update
+from zoo_keras.stateless import holding, values_of
 from zoo_keras.variables import Variable, updating
 
 _BASE_CONFIG = (
@@ -44,14 +46,15 @@ class Optimizer:
     """Base of optimizers: override `build`, `update_step` and `get_config`.
 
     Args:
-        learning_rate: a number or a LearningRateSchedule.
+        learning_rate: a number, a LearningRateSchedule, or a function without arguments, which is
+            asked before every step (on Spark: before every epoch).
         weight_decay: this share of each weight, times the learning rate, is taken off per step.
         clipnorm, clipvalue, global_clipnorm: limits of each gradient's norm, of its entries, of
             the norm of all gradients; at most one of them.
         use_ema, ema_momentum, ema_overwrite_frequency: keep a moving average of the weights, and
             put it in their place every so many steps (None: when training ends).
         gradient_accumulation_steps: update by the mean gradient of so many batches.
-        loss_scale_factor: for scripts that pass it; gradients are float32, and need no scale.
+        loss_scale_factor: scale_loss multiplies by it, and apply divides gradients by it again.
 
     Source: https://keras.io/api/optimizers.
     """
@@ -59,6 +62,7 @@ class Optimizer:
     keras_module = "keras.optimizers"
 
     elementwise = True
+    _rate_function: Callable[[], Any] | None = None
     _copied = False  # and not used yet: its state may go on with other weights of the same shapes
 
     def __init__(
@@ -90,7 +94,7 @@ class Optimizer:
         self.gradient_accumulation_steps = gradient_accumulation_steps
         if gradient_accumulation_steps:
             self.elementwise = False  # no flat update: what a step does depends on its number
-        self._check_arguments()
+        check_arguments(self)
         self.built = False
         self._variables: list[Variable] = []
         self._trainable_variables: list[Variable] = []
@@ -102,47 +106,18 @@ class Optimizer:
         self._iterations = self.add_variable((), dtype="int32", name="iteration")
         self._learning_rate = self._rate_from(learning_rate)
 
-    def _check_arguments(self) -> None:
-        name = type(self).__name__
-        limits = {k: getattr(self, k) for k in ("clipnorm", "clipvalue", "global_clipnorm")}
-        if sum(v is not None for v in limits.values()) > 1:
-            raise ConfigError(
-                f"{name}: only one of clipnorm, clipvalue and global_clipnorm may be given. "
-                f"Received: {limits}. Drop the others."
-            )
-        if self.use_ema and not 0 <= self.ema_momentum <= 1:
-            raise ConfigError(
-                f"{name}: ema_momentum must lie in 0..1. Received: {self.ema_momentum}. "
-                "A usual value is 0.99."
-            )
-        every = self.ema_overwrite_frequency
-        if self.use_ema and every is not None and (not isinstance(every, int) or every < 1):
-            raise ConfigError(
-                f"{name}: ema_overwrite_frequency must be a whole number above 0 or None. "
-                f"Received: {every!r}. Pass the number of steps."
-            )
-        steps = self.gradient_accumulation_steps
-        if steps is not None and (not isinstance(steps, int) or steps < 2):
-            raise ConfigError(
-                f"{name}: gradient_accumulation_steps must be a whole number above 1 or None. "
-                f"Received: {steps!r}. Pass the number of batches behind one update."
-            )
-        if steps and self.use_ema and every is not None:
-            raise UnsupportedError(
-                f"{name}: weights that averages replace in the middle of training do not go with "
-                f"accumulated gradients. Received: ema_overwrite_frequency={every} and "
-                f"gradient_accumulation_steps={steps}. Leave one of them out."
-            )
-
     # ---- learning rate ---------------------------------------------------------------------------
 
     def _rate_from(self, given: Any) -> Any:
         if isinstance(given, LearningRateSchedule):
             return given
+        if callable(given) and not isinstance(given, type):
+            self._rate_function = given  # the rate is no Variable of the optimizer, as in Keras
+            return Variable(np.float32(given()), trainable=False, name="learning_rate")
         if isinstance(given, bool) or not isinstance(given, (int, float, np.number)):
             raise ConfigError(
-                f"{type(self).__name__}: learning_rate must be a number or a LearningRateSchedule. "
-                f"Received: {given!r}. Write a schedule class for a rate that changes."
+                f"{type(self).__name__}: learning_rate must be a number, a LearningRateSchedule or "
+                f"a function. Received: {given!r}. Write a schedule class for a rate that changes."
             )
         start = initializers.Constant(float(given))
         return self.add_variable((), start, dtype="float32", name="learning_rate")
@@ -152,7 +127,13 @@ class Optimizer:
         """The Variable that holds the rate, or the schedule's value at the present step."""
         if isinstance(self._learning_rate, LearningRateSchedule):
             return self._learning_rate(self._iterations)
+        self.ask_rate()
         return self._learning_rate
+
+    def ask_rate(self) -> None:
+        """Take over the rate of now, where a function gives it."""
+        if self._rate_function is not None and current_trace() is None:
+            self._learning_rate.assign(np.float32(self._rate_function()))
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
@@ -164,14 +145,20 @@ class Optimizer:
                     f"Received: {value}. Compile the model with a new optimizer."
                 )
             self._variables = [v for v in self._variables if v is not self._learning_rate]
-            self._learning_rate = value
-        elif not fixed:
+            self._learning_rate, self._rate_function = value, None
+        elif callable(value):
+            self._variables = [v for v in self._variables if v is not self._learning_rate]
+            self._learning_rate = self._rate_from(value)
+        elif not fixed or self._rate_function is not None:
             raise ConfigError(
-                f"{self.name}: the learning rate comes from {type(self._learning_rate).__name__} "
+                f"{self.name}: the learning rate comes from {self._rate_source()} "
                 f"and cannot be set. Received: {value!r}. Make the optimizer with a number."
             )
         else:
             self._learning_rate.assign(value)
+
+    def _rate_source(self) -> str:
+        return "a function" if self._rate_function else type(self._learning_rate).__name__
 
     def current_learning_rate(self) -> Any:
         """The rate of this step as a float32 scalar (in a trace: a tensor)."""
@@ -179,6 +166,7 @@ class Optimizer:
 
     def rate_array(self) -> np.ndarray:
         """The array () in which the learning rate lives; zeros when a schedule computes it."""
+        self.ask_rate()
         if isinstance(self._learning_rate, Variable):
             return np.asarray(self._learning_rate)
         return np.zeros((), np.float32)
@@ -304,9 +292,29 @@ class Optimizer:
                     self.build(variables)
             self._check_known(variables)
             grads, variables = self._with_gradient(grads, variables)
-            self.step(grads, variables)
+            self.ask_rate()
+            self.step(self.unscaled(grads), variables)
             self._overwrite_and_constrain(variables)
             self.count_step()
+
+    def stateless_apply(
+        self, optimizer_variables: Sequence[Any], grads: Sequence[Any],
+        trainable_variables: Sequence[Any],
+    ) -> tuple[list[Any], list[Any]]:  # fmt: skip
+        """(weights, variables) after a step, from those before it; all stay as they are."""
+        self._require_built("stateless_apply")
+        mine = [*self._trainable_variables, *self.variables]
+        with holding(self.name, mine, [*trainable_variables, *optimizer_variables]):
+            self.apply(grads)
+            found, count = values_of(mine), len(self._trainable_variables)
+        return found[:count], found[count:]
+
+    def _require_built(self, method: str) -> None:
+        if not self.built:
+            raise ConfigError(
+                f"{self.name}: {method} needs the weights' slots. Received: an optimizer that is "
+                "not built. Call build(model.trainable_variables) first."
+            )
 
     def count_step(self) -> None:
         """Note that a step has been made."""
@@ -317,7 +325,17 @@ class Optimizer:
         self.steps_done.assign(iterations)
 
     def scale_loss(self, loss: Any) -> Any:
-        """What is differentiated in place of the loss; `step` takes the gradients of that."""
+        """The loss times loss_scale_factor, for gradients that `apply` is given."""
+        factor = self.loss_scale_factor
+        return loss if factor is None else ops.multiply(loss, factor)
+
+    def unscaled(self, grads: Sequence[Any]) -> list[Any]:
+        """The gradients of the loss, of those of a scaled one."""
+        factor = self.loss_scale_factor
+        return list(grads) if factor is None else [ops.divide(g, factor) for g in grads]
+
+    def scale_for_step(self, loss: Any) -> Any:
+        """What is differentiated in place of the loss where `step` takes the gradients of that."""
         return loss
 
     def step(self, grads: Sequence[Any], variables: Sequence[Variable]) -> None:
@@ -523,11 +541,22 @@ class Optimizer:
             variable.assign(np.asarray(store[str(i)]))
 
     def get_config(self) -> dict[str, Any]:
-        rate = self._learning_rate
+        rate = self._rate_function or self._learning_rate
         fixed = isinstance(rate, Variable)
         learning_rate = float(rate.numpy()) if fixed else serialize_keras_object(rate)
         base = {key: getattr(self, key) for key in _BASE_CONFIG}
         return {"name": self.name, "learning_rate": learning_rate, **base}
+
+    def twin(self) -> Any:
+        """An optimizer with these settings and no state."""
+        function, self._rate_function = self._rate_function, None  # no configuration holds it
+        try:
+            made = type(self).from_config(self.get_config())
+        finally:
+            self._rate_function = function
+        if function is not None:
+            made.learning_rate = function
+        return made
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "_index"}

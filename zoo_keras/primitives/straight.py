@@ -17,6 +17,7 @@ import numpy as np
 from zoo_keras import native
 from zoo_keras.primitives import conv_choice, tile_choice
 from zoo_keras.recent import Recent
+from zoo_keras.values import ARRAYS
 
 KEPT, KEPT_BYTES = 64, 32 << 20  # calls of each op
 _PLAIN = (int, float, str, bool, type(None))
@@ -60,7 +61,7 @@ def straight(function: Callable[..., Any]) -> Callable[..., Any]:
         key = tuple(kinds)
         ready = kept.get(key)
         if ready is not None:
-            return ready([a for a in args if type(a) is np.ndarray])[0]
+            return ready([a for a in args if type(a) in ARRAYS])[0]
         made: list[Made] = []
         before, _seen.made = _seen.made, made
         try:
@@ -76,7 +77,7 @@ def straight(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _is_all(made: Made, args: Sequence[Any], result: Any) -> bool:
     """Whether a call got just the arguments as they are, and gave the result as it is."""
-    arrays = [a for a in args if type(a) is np.ndarray]
+    arrays = [a for a in args if type(a) in ARRAYS]
     expected, found = [*arrays, result], [*made.arrays, *made.outs]
     return len(found) == len(expected) and all(map(operator.is_, found, expected))
 
@@ -85,7 +86,7 @@ def _add_kinds(kinds: list[Any], args: Sequence[Any]) -> bool:
     """Add what tells the program of one call from that of another; False: there is an argument of
     which nothing is known."""
     for a in args:
-        if type(a) is np.ndarray and a.flags.c_contiguous:
+        if type(a) in ARRAYS and a.flags.c_contiguous:
             kinds += a.shape, a.dtype
         elif type(a) in _PLAIN:
             kinds += type(a), a

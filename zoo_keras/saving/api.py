@@ -16,6 +16,7 @@ from zoo_keras.saving import (
     hdf5,
     keras_archive,
     layer_groups,
+    shards,
     weights_tree,
 )
 from zoo_keras.saving.legacy import modern_config
@@ -78,7 +79,7 @@ def save_model(
 
 def _unchanged(model: Any) -> AbstractContextManager[None]:
     """A block in which no thread trains the model; the optimizer's state stays too."""
-    optimizer = model.optimizer
+    optimizer = getattr(model, "optimizer", None)
     return unchanged([*model.variables, *(optimizer.variables if optimizer is not None else ())])
 
 
@@ -120,13 +121,24 @@ def _is_zip(path: str, label: str) -> bool:
     )
 
 
-def save_weights(model: Model, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
-    """Save the weights alone, as `.weights.h5`. Paths and errors are those of save_model."""
+def save_weights(
+    model: Model, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None,
+    **kwargs: Any,
+) -> None:  # fmt: skip
+    """Save the weights alone, as `.weights.h5`. Paths and errors are those of save_model.
+
+    Args:
+        max_shard_size: write several files of at most so many GB, and the path, which then ends in
+            `.weights.json`, says where each layer is.
+    """
     path = files.path_text(filepath)
     if kwargs:
         raise ConfigError(
             f"save_weights: unsupported arguments. Received: {sorted(kwargs)}. Leave them out."
         )
+    if max_shard_size is not None:
+        _save_shards(model, path, max_shard_size, overwrite)
+        return
     if not path.endswith(".weights.h5"):
         raise ConfigError(
             f"save_weights: the path must end in .weights.h5. Received: {path!r}. Use save_model "
@@ -141,10 +153,21 @@ def save_weights(model: Model, filepath: Any, overwrite: bool = True, **kwargs: 
         weights_tree.write(model, file)
 
 
+def _save_shards(model: Model, path: str, gigabytes: float, overwrite: bool) -> None:
+    if not path.endswith(shards.ENDING) or not gigabytes > 0:
+        raise ConfigError(
+            f"save_weights: with max_shard_size, a number of GB above 0, the path must end in "
+            f"{shards.ENDING}. Received: {path!r}, max_shard_size={gigabytes!r}. Change them."
+        )
+    _require_built(model)
+    with _unchanged(model):
+        shards.write(model, path, gigabytes, overwrite)
+
+
 def load_weights(
     model: Model, filepath: Any, skip_mismatch: bool = False, by_name: bool = False, **kwargs: Any
 ) -> None:
-    """Set the weights from `.weights.h5`, a whole-model `.h5`, or `.keras`.
+    """Set the weights from `.weights.h5`, `.weights.json`, a whole-model `.h5`, or `.keras`.
 
     Args:
         skip_mismatch: leave out layers that do not fit, with a warning.
@@ -160,7 +183,10 @@ def load_weights(
     label = files.path_text(filepath)
     _require_built(model)
     with files.readable(label) as path:
-        if _is_zip(path, label):
+        if label.endswith(shards.ENDING):
+            with shards.reading(path, label) as file:
+                plan = weights_tree.plan(file, model, skip_mismatch)
+        elif _is_zip(path, label):
             plan = keras_archive.weights_plan(path, label, model, skip_mismatch)
         else:
             plan = _hdf5_plan(path, label, model, skip_mismatch, by_name)

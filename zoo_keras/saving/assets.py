@@ -25,13 +25,13 @@ def write(model: Model, archive: zipfile.ZipFile) -> None:
         with tempfile.TemporaryDirectory(prefix="zoo_keras-") as folder:
             layer.save_assets(folder)
             for file in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
-                archive.write(file, f"{PREFIX}{path}/{file.relative_to(folder).as_posix()}")
+                archive.write(file, f"{_place(path)}{file.relative_to(folder).as_posix()}")
 
 
 def restore(model: Model, members: dict[str, bytes]) -> None:
     """Give the layers their files back, by `load_assets(folder)`."""
     for path, layer in _having(model, "load_assets"):
-        start = f"{PREFIX}{path}/"
+        start = _place(path)
         found = {n[len(start) :]: data for n, data in members.items() if n.startswith(start)}
         with tempfile.TemporaryDirectory(prefix="zoo_keras-") as folder:
             for name, data in found.items():
@@ -39,6 +39,11 @@ def restore(model: Model, members: dict[str, bytes]) -> None:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(data)
             _load(layer, folder, start)
+
+
+def _place(path: str) -> str:
+    """The folder of a layer; the model's own files lie at the top."""
+    return f"{PREFIX}{path}/" if path else PREFIX
 
 
 def _load(layer: Any, folder: str, place: str) -> None:

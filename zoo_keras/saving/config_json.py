@@ -152,11 +152,11 @@ def make_model(config: Any, numbers: int | None = None) -> Any:
     Args:
         numbers: how many numbers the file has for its weights; it may ask for no more.
     """
-    from zoo_keras.models import Model
+    from zoo_keras.layers import Layer
 
     with nullcontext() if numbers is None else awaited_weights(_SLACK + 2 * numbers):
         made = make(config)
-    if not isinstance(made, Model):
+    if not isinstance(made, Layer) or not hasattr(made, "save"):
         raise ConfigError(
             f"The configuration describes no model. Received: {str(made)[:80]}. "
             "Pass what to_json() of a model, or a file of Keras, holds."

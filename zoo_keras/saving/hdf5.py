@@ -67,6 +67,28 @@ def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".split("\n")[0][:200]
 
 
+class Joined:
+    """Groups of one name in several files, read as if they were one."""
+
+    def __init__(self, groups: Sequence[Any]) -> None:
+        self.groups, self.name = list(groups), groups[0].name if groups else "/"
+
+    def __len__(self) -> int:
+        return sum(map(len, self.groups))
+
+    def __iter__(self) -> Iterator[str]:
+        return itertools.chain.from_iterable(self.groups)
+
+    def find(self, name: str) -> Any:
+        """What `find` finds in one of the files, or the groups of several."""
+        import h5py
+
+        found = [item for group in self.groups if (item := find(group, name)) is not None]
+        if len(found) > 1 and all(isinstance(item, h5py.Group) for item in found):
+            return Joined(found)
+        return found[0] if found else None
+
+
 def find(group: Any, name: str) -> Any:
     """The group or dataset of a path, or None; it must lie inside the file itself.
 
@@ -74,6 +96,8 @@ def find(group: Any, name: str) -> Any:
     """
     import h5py
 
+    if isinstance(group, Joined):
+        return group.find(name)
     found = group
     for part in filter(None, name.split("/")):
         link = found.get(part, getlink=True) if isinstance(found, h5py.Group) else None
@@ -95,7 +119,7 @@ def child(group: Any, name: str, kind: str) -> Any:
     found = find(group, name)
     if found is None:
         raise FileError(f"{group.name} holds no {kind} {name!r}. The file is of another kind.")
-    if not isinstance(found, h5py.Group if kind == "group" else h5py.Dataset):
+    if not isinstance(found, (h5py.Group, Joined) if kind == "group" else h5py.Dataset):
         raise FileError(f"{name!r} is no {kind}. The file is damaged.")
     return found
 

@@ -69,7 +69,7 @@ def _is_int8(file: Any, path: str) -> bool:
 
 def _scale_name(layer: Quantizable) -> str:
     name = layer.large_weight().name
-    return f"{getattr(layer, name).path}_scale"
+    return f"{layer.own_weight(name).path}_scale"
 
 
 def _scales(file: Any) -> set[str]:

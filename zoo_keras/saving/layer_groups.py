@@ -13,7 +13,7 @@ from typing import Any
 from zoo_keras.errors import FileError
 from zoo_keras.layers.base.layer import Layer
 from zoo_keras.models.model import Model
-from zoo_keras.saving import adapters, hdf5
+from zoo_keras.saving import hdf5
 from zoo_keras.variables import changing
 
 KERAS_VERSION = "3.15.1"  # the version whose layout is written
@@ -29,8 +29,7 @@ def legacy_weights(layer: Any) -> list[Any]:
 
 def top_level(layer: Layer) -> list[Any]:
     """The Variables that a layer or model has itself, outside the layers below."""
-    own = layer._own_variables
-    return [v for v in own if v.trainable_when_made] + [v for v in own if not v.trainable_when_made]
+    return layer.stored_in_order()
 
 
 def write(group: Any, model: Model) -> None:
@@ -105,7 +104,7 @@ def _weight_names(group: Any, layer: str) -> list[str]:
 
 def _layer_plan(group: Any, name: str, variables: list[Any], what: str) -> tuple[Plan, list[str]]:
     inner = hdf5.child(group, name, "group")
-    names, adapted = adapters.without_adapters(_weight_names(group, name))
+    names = _weight_names(group, name)
     if len(names) != len(variables):
         return [], [f"{what} has {len(variables)} weights, the file {len(names)}"]
     found: Plan = []
@@ -113,10 +112,7 @@ def _layer_plan(group: Any, name: str, variables: list[Any], what: str) -> tuple
     for stored, variable in zip(names, variables, strict=True):
         shape = hdf5.child(inner, stored, "dataset").shape
         if shape == variable.shape:
-            array = hdf5.read_array(inner, stored, variable.shape)
-            if stored in adapted:
-                array = adapters.merged(inner, stored, array)
-            found.append((variable, array))
+            found.append((variable, hdf5.read_array(inner, stored, variable.shape)))
         else:
             problems.append(f"{variable.path} has shape {variable.shape}, in the file {shape}")
     return found, problems

@@ -1,7 +1,7 @@
-"""What files ask for that is computed in another way here: half precision, and low-rank adapters.
+"""What files ask for that is computed in another way here: half precision.
 
-In: a configuration from a file. Out: the same for float32, with adapters taken as part of their
-kernels; one warning for each file says so. Knows no file format.
+In: a configuration from a file. Out: the same for float32; one warning for each file says so. Knows
+no file format.
 """
 
 from __future__ import annotations
@@ -15,25 +15,17 @@ _IN_FLOAT32 = ("mixed_float16", "float16", "bfloat16")
 
 
 def in_own_precision(config: Any, label: str) -> Any:
-    """The configuration with float32 for other floats, and without adapters.
+    """The configuration with float32 for other floats.
 
     Warns, once, of what was changed in the file that is called `label`.
     """
-    parts = list(_parts(config))
-    floats = sorted({_dtype_name(part["dtype"]) for part in parts if _is_half(part)})
-    words = [f"what is {' or '.join(floats)} in it is computed in float32"] if floats else []
-    if any(map(_is_adapted, parts)):
-        words.append("adapters (lora_rank) become part of their kernels, which are trained whole")
-    if not words:
+    floats = sorted({_dtype_name(part["dtype"]) for part in _parts(config) if _is_half(part)})
+    if not floats:
         return config
-    warnings.warn(f"{label}: {'; '.join(words)}.", stacklevel=4)
+    warnings.warn(
+        f"{label}: what is {' or '.join(floats)} in it is computed in float32.", stacklevel=4
+    )
     return _changed(config)
-
-
-def adapter_scales(config: Any) -> dict[str, float]:
-    """lora_alpha / lora_rank of every layer that has an adapter, by the layer's name."""
-    found = filter(_is_adapted, _parts(config))
-    return {c["name"]: (c.get("lora_alpha") or c["lora_rank"]) / c["lora_rank"] for c in found}
 
 
 def _parts(value: Any) -> Iterator[dict[str, Any]]:
@@ -52,10 +44,6 @@ def _is_half(part: dict[str, Any]) -> bool:
     return "keras_history" not in part and _dtype_name(part.get("dtype")) in _IN_FLOAT32
 
 
-def _is_adapted(part: dict[str, Any]) -> bool:
-    return isinstance(part.get("lora_rank"), int) and part["lora_rank"] > 0
-
-
 def _dtype_name(policy: Any) -> Any:
     """The float in a policy's name or configuration, be it the source of int8."""
     inner = policy.get("config") if isinstance(policy, dict) else None
@@ -69,8 +57,7 @@ def _changed(value: Any) -> Any:
         return [_changed(v) for v in value]
     if not isinstance(value, dict):
         return value
-    dropped = ("lora_rank", "lora_alpha") if _is_adapted(value) else ()
-    kept = {k: _changed(v) for k, v in value.items() if k not in dropped}
+    kept = {k: _changed(v) for k, v in value.items()}
     if _is_half(value):
         kept["dtype"] = _float32(value["dtype"])
     return kept

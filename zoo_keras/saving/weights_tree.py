@@ -125,11 +125,11 @@ def write(model: Model, file: Any) -> None:
         group = file.create_group(f"{path}/vars" if path else "vars")
         if not isinstance(node, SeedGenerator):
             group.attrs["name"] = node.name
-        for name, array in _stored(node).items():
+        for name, array in stored(node).items():
             group[name] = array
 
 
-def _stored(node: Any) -> dict[str, Any]:
+def stored(node: Any) -> dict[str, Any]:
     """The arrays that are kept of a layer, optimizer or seed generator, by their names."""
     if not _overrides(node, "save_own_variables"):
         return {str(i): v.numpy() for i, v in enumerate(own_variables(node))}
@@ -144,28 +144,29 @@ def _stored(node: Any) -> dict[str, Any]:
 
 
 def _overrides(node: Any, method: str) -> bool:
-    """Whether a layer stores its weights in its own way."""
-    return isinstance(node, Layer) and getattr(type(node), method) is not getattr(Layer, method)
+    """Whether a layer or optimizer stores its Variables in its own way."""
+    base = next((cls for cls in (Layer, Optimizer) if isinstance(node, cls)), None)
+    return base is not None and getattr(type(node), method) is not getattr(base, method)
 
 
 class _OwnLoader:
-    """In place of a Variable: a layer that reads its arrays itself."""
+    """In place of a Variable: a layer or optimizer that reads its arrays itself."""
 
     guard = None
 
-    def __init__(self, layer: Layer) -> None:
-        self.layer = layer
+    def __init__(self, owner: Any) -> None:
+        self.owner = owner
 
     def assign(self, store: dict[str, Any]) -> None:
-        """Let the layer take its arrays."""
-        self.layer.load_own_variables(store)
+        """Let the owner take its arrays."""
+        self.owner.load_own_variables(store)
 
 
-def _own_plan(group: Any, layer: Layer) -> Plan:
+def _own_plan(group: Any, owner: Any) -> Plan:
     names = [] if group is None else list(group)
     shapes = {name: hdf5.child(group, name, "dataset").shape or () for name in names}
     store = {name: hdf5.read_array(group, name, shape) for name, shape in shapes.items()}
-    return [(_OwnLoader(layer), store)]
+    return [(_OwnLoader(owner), store)]
 
 
 def plan(file: Any, model: Model, skip_mismatch: bool = False, state: bool = True) -> Plan:
@@ -222,6 +223,8 @@ def _layer_plan(group: Any, path: str, layer: Any) -> tuple[Plan, list[str]]:
 
 def _state_plan(group: Any, node: Any) -> Plan:
     """The state of an optimizer or seed generator. One that does not fit is left as it is."""
+    if _overrides(node, "load_own_variables"):
+        return _own_plan(group, node)
     variables = own_variables(node)
     stored = [hdf5.child(group, str(i), "dataset").shape for i in range(len(group))]
     if isinstance(node, Optimizer) and len(stored) <= NEVER_TRAINED:

@@ -150,13 +150,14 @@ def _check_names(loss: Any, metrics: Any, weighted: Any) -> None:
 def per_output(given: Any, names: Sequence[str], what: str, broadcast: bool = True) -> list[Any]:
     """The setting of each output from one setting, a list, or a dict by output name."""
     if isinstance(given, dict):
-        unknown = sorted(set(given) - set(names))
+        found = _by_name(given, names, what)
+        unknown = sorted(set(found) - set(names))
         if unknown:
             raise ConfigError(
                 f"compile: {what} names outputs that the model does not have. Received: {unknown}. "
                 f"The outputs are {list(names)}."
             )
-        return [given.get(name) for name in names]
+        return [found.get(name) for name in names]
     if isinstance(given, (list, tuple)):
         if len(given) != len(names):
             raise ConfigError(
@@ -167,6 +168,23 @@ def per_output(given: Any, names: Sequence[str], what: str, broadcast: bool = Tr
     return [given] * len(names) if broadcast else [given, *[None] * (len(names) - 1)]
 
 
+def _by_name(given: dict[str, Any], names: Sequence[str], what: str) -> dict[str, Any]:
+    """The settings by the names of single outputs; several below a key have a list or dict there,
+    or share what stands there."""
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        below = [n for n in names if n.startswith(f"{key}/")]
+        if key in names or not below:
+            found[key] = value
+        elif isinstance(value, dict):
+            inner = {n.removeprefix(f"{key}/"): n for n in below}
+            made = _by_name(value, list(inner), what)
+            found |= {inner.get(n, f"{key}/{n}"): setting for n, setting in made.items()}
+        else:
+            found |= dict(zip(below, per_output(value, below, what), strict=True))
+    return found
+
+
 @carries_lambdas
 class CompiledLosses:
     """The losses of all outputs and their weights."""
@@ -174,7 +192,7 @@ class CompiledLosses:
     def __init__(self, loss: Any, loss_weights: Any, names: Sequence[str]) -> None:
         self.names = list(names)
         found = per_output(loss, names, "loss")
-        self.losses = [_as_loss(item) for item in found]
+        self.losses = [_as_loss(_single(item)) for item in found]
         weights = per_output(loss_weights, names, "loss_weights")
         self.weights = [1.0 if w is None else float(w) for w in weights]
 
@@ -221,6 +239,11 @@ class CompiledLosses:
                 f"Received: {len(given)}."
             )
         return list(given)
+
+
+def _single(item: Any) -> Any:
+    """The loss of one output, which may stand in a list by itself."""
+    return item[0] if isinstance(item, (list, tuple)) and len(item) == 1 else item
 
 
 def _as_loss(item: Any) -> Any:

@@ -18,6 +18,7 @@ from zoo_keras.graph import EagerTrace, Tensor, Trace, constant, current_trace, 
 from zoo_keras.nest import flatten, map_structure
 from zoo_keras.passes.grad import pullback
 from zoo_keras.primitives.op import as_tensors
+from zoo_keras.values import answering
 
 
 class GradientTape:
@@ -99,7 +100,7 @@ class GradientTape:
         made = [_or_zero(source, found.get(t) if t is not None else None, zero)
                 for source, t in zip(wanted, tensors, strict=True)]  # fmt: skip
         if current_trace() is None:
-            made = [None if g is None else g.numpy() for g in made]
+            made = [None if g is None else answering(g.numpy()) for g in made]
         leaves = iter(made)
         return map_structure(lambda leaf: next(leaves), sources)
 

@@ -101,7 +101,7 @@ class _Recorder:
         """Note gradients and their Variables."""
         variables = self._optimizer._trainable_variables
         given = variables if trainable_variables is None else trainable_variables
-        self.given.append((list(grads), list(given)))
+        self.given.append((self._optimizer.unscaled(grads), list(given)))
 
     def apply_gradients(self, grads_and_vars: Any) -> None:
         """The same, in pairs."""

@@ -291,6 +291,7 @@ class ModelPrograms:
         if state.tables and state.tables.full:
             self.settle()
         self.rng[0] = int(optimizer.steps_done)
+        optimizer.ask_rate()
         ready.run(batch)
         if state.tables:
             state.tables.note()

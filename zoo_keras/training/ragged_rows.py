@@ -17,6 +17,7 @@ from zoo_keras.feed.ragged import OPEN, Ragged, groups_of, ragged
 from zoo_keras.nest import flatten
 from zoo_keras.training.data import ArrayData, Batch, Data, is_dataset, is_iterator
 from zoo_keras.training.interface import TrainedModel
+from zoo_keras.values import ARRAYS
 
 
 def ragged_inputs(model: TrainedModel, x: Any, pad_value: Any = None) -> Any:
@@ -27,7 +28,7 @@ def ragged_inputs(model: TrainedModel, x: Any, pad_value: Any = None) -> Any:
             "pad_value is for arrays and lists of arrays. Received: it with a generator or "
             "PyDataset. Pad the rows where its items are made."
         )
-    if type(x) is np.ndarray and x.dtype != object:
+    if type(x) in ARRAYS and x.dtype != object:
         return x
     inputs = open_inputs(model)
     if not inputs or is_iterator(x) or is_dataset(x):

@@ -82,12 +82,11 @@ class State:
         for name, variables in optimizer.slots().items():
             self.slots[name] = FlatVector(variables)
             self._register(spaces.SLOT(name), self.slots[name])
+        rate = optimizer.learning_rate
+        if isinstance(rate, Variable):
+            self.places[id(rate)] = Place(spaces.RATE)
         for variable in optimizer.variables:
-            if id(variable) in self.places:
-                continue
-            if variable is optimizer.learning_rate:
-                self.places[id(variable)] = Place(spaces.RATE)
-            else:
+            if id(variable) not in self.places:
                 self.places[id(variable)] = Place(spaces.OPTIMIZER(len(self.scalars)))
                 self.scalars.append(variable)
 

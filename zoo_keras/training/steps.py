@@ -393,7 +393,7 @@ def gradient_program(
         if total.shape != ():
             raise _not_one_number(total)
         uses = [] if shared else _uses(model, state, trace, total)
-        scaled = as_tensors([model.optimizer.scale_loss(total)])[0]
+        scaled = as_tensors([model.optimizer.scale_for_step(total)])[0]
         results, places = _gradients(model.optimizer, state, trace, scaled, uses)
     return _finish(build, trace, results, places, state.tables if uses else None)
 

@@ -181,7 +181,7 @@ class Trainer(DefaultSteps):
     def forget_training(self) -> None:
         """Forget programs and the optimizer's state: the weights are others than before."""
         if self._compiled is not None and self.optimizer is not None:
-            self.optimizer = type(self.optimizer).from_config(self.optimizer.get_config())
+            self.optimizer = self.optimizer.twin()
         self._note(_runtime=None, _trained=False)
 
     def _refuse_functions(self) -> None:

@@ -161,7 +161,7 @@ class _Fused:
     """The update of a built-in optimizer, as instructions that read and write each vector once."""
 
     def __init__(self, optimizer: Any, tables: RowTables | None, counts: Sequence[int]) -> None:
-        self.clone = type(optimizer).from_config(optimizer.get_config())
+        self.clone = optimizer.twin()
         self.tables, self.counts = tables, counts
         self.build = Builder(self._scalar)
 
@@ -210,7 +210,7 @@ _ONE = constant(np.float32(1))
 
 def _traced_update(optimizer: Any, part: Slice, decayed: Sequence[bool]) -> Program:
     """An elementwise optimizer of a user, traced on one flat Variable."""
-    clone = type(optimizer).from_config(optimizer.get_config())
+    clone = optimizer.twin()
     flat = Variable(np.zeros(part.size, np.float32), name="weights")
     clone.build([flat])
     places = _places(clone, flat, part)
@@ -232,7 +232,7 @@ def _places(clone: Any, flat: Variable, part: Slice) -> dict[int, Place]:
     places[id(clone.steps_done)] = Place(spaces.ITERATIONS)
     for name, variables in clone.slots().items():
         places[id(variables[0])] = Place(spaces.SLOT(name))
-    for variable in clone.variables:
+    for variable in [*clone.variables, clone.learning_rate]:
         places.setdefault(id(variable), Place(spaces.RATE))
     return places
 

@@ -9,6 +9,7 @@ from zoo_keras.paths import alias
 
 _WHERE = {
     "zoo_keras.dtypes": ["standardize_dtype"],
+    "zoo_keras.layers.preprocessing.feature_space": ["FeatureSpace"],
     "zoo_keras.naming": ["clear_session"],
     "zoo_keras.random": ["set_random_seed"],
     "zoo_keras.saving": [
@@ -35,10 +36,14 @@ _WHERE = {
 _MODULES = {name: module for module, names in _WHERE.items() for name in names}
 _RENAMED = {"standardize_dtype": "standardize", "Sequence": "PyDataset"}
 
-__all__ = sorted(_MODULES)
+_BELOW = ("bounding_boxes",)
+
+__all__ = sorted([*_MODULES, *_BELOW])
 
 
 def __getattr__(name: str) -> Any:
+    if name in _BELOW:
+        return importlib.import_module(f"zoo_keras.utils.{name}")
     if name not in _MODULES:
         return alias("zoo_keras.utils", name)
     return getattr(importlib.import_module(_MODULES[name]), _RENAMED.get(name, name))

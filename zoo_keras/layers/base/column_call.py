@@ -18,6 +18,7 @@ from zoo_keras.graph import Graph, Node, Tensor, Trace, input_tensor, tracing
 from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.primitives.fed import is_plain, standing_in
 from zoo_keras.primitives.op import as_tensors
+from zoo_keras.values import answering
 
 
 def call_on_columns(layer: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -28,7 +29,7 @@ def call_on_columns(layer: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         args, kwargs = map_structure(given.symbolic, args), map_structure(given.symbolic, kwargs)
         structure = layer._call_traced(*args, **kwargs)
         results = as_tensors(flatten(structure))
-    return pack_as(structure, given.results(trace, results))
+    return pack_as(structure, map(answering, given.results(trace, results)))
 
 
 class _Given:

@@ -28,6 +28,7 @@ from zoo_keras.primitives.op import as_tensors
 from zoo_keras.primitives.straight import settings
 from zoo_keras.random import drawing
 from zoo_keras.recent import Recent
+from zoo_keras.values import ARRAYS, answering
 from zoo_keras.variables import unchanged, updating
 
 CALLS, CALL_BYTES = 16, 16 << 20  # kept ready for each layer
@@ -76,8 +77,10 @@ def _lists_as_arrays(layer: Any, args: tuple) -> tuple:
 
 def _as_numbers(leaf: Any) -> Any:
     """An array of any byte order, or of objects, as numbers."""
-    if type(leaf) is np.ndarray and name_of(leaf.dtype) in native.DTYPES and leaf.dtype.isnative:
+    if type(leaf) in ARRAYS and name_of(leaf.dtype) in native.DTYPES and leaf.dtype.isnative:
         return leaf
+    if hasattr(leaf, "to_numpy"):  # a frame or column of pandas or polars
+        return _as_numbers(leaf.to_numpy())
     if _is_text(leaf):
         return leaf
     return value(np.asarray(leaf)) if isinstance(leaf, (np.ndarray, np.generic)) else leaf
@@ -104,7 +107,7 @@ def _is_fed(leaf: Any) -> bool:
 def _key(args: tuple, kwargs: dict[str, Any]) -> Any:
     """Equal for calls that one program serves; None when an argument is no plain value."""
     masked = any_arrays()
-    if len(args) == 1 and not kwargs and type(args[0]) is np.ndarray and not masked:
+    if len(args) == 1 and not kwargs and type(args[0]) in ARRAYS and not masked:
         return args[0].shape, args[0].dtype, settings()
     leaves = flatten((args, kwargs))
     if not all(_is_fed(leaf) or type(leaf) in _PLAIN for leaf in leaves):
@@ -197,8 +200,9 @@ class _Call:
     def _run(self, fed: Sequence[np.ndarray]) -> list[np.ndarray]:
         with updating(self._variables) if self._updated else unchanged(self._variables):
             results = self._eager([*fed, *[v.present() for v in self._variables]])
+            made = [answering(result) for result in results[: self._count]]
             for i, mask in zip(self._masked, results[self._count :], strict=False):
-                set_mask(results[i], mask)
+                set_mask(made[i], mask)
             rest = results[self._count + len(self._masked) :]
             if self._lost:  # what `losses` shows until the next call
                 self._losses[:] = rest[: self._lost]
@@ -206,11 +210,11 @@ class _Call:
                     losses.clear()
             for variable, value in zip(self._updated, rest[self._lost :], strict=True):
                 variable.assign(value)
-        return results[: self._count]
+        return made
 
 
 def _dense(array: Any, dtype: np.dtype) -> np.ndarray:
-    if type(array) is np.ndarray and array.dtype == dtype and array.flags.c_contiguous:
+    if type(array) in ARRAYS and array.dtype == dtype and array.flags.c_contiguous:
         return array
     return np.asarray(array, dtype, order="C")
 

@@ -21,6 +21,7 @@ from zoo_keras.graph import Tensor, current_scope, current_trace, not_tracing, s
 from zoo_keras.layers.base.arguments import true_or_false, weight_shape
 from zoo_keras.layers.base.call_context import calling, current_training, rounded, rounding
 from zoo_keras.layers.base.call_signature import CallSignature
+from zoo_keras.layers.base.captured import accepted, captured_arguments
 from zoo_keras.layers.base.eager import call_on_arrays
 from zoo_keras.layers.base.functional import (
     CallNode,
@@ -36,6 +37,7 @@ from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.ops.masks import mask_of, set_mask
 from zoo_keras.ops.symbolic import KerasTensor, any_symbolic
 from zoo_keras.policies import DTypePolicy, dtype_policy
+from zoo_keras.stateless import holding, values_of
 from zoo_keras.variables import Variable, is_awaited
 
 __all__ = ["InputSpec", "Layer"]
@@ -221,12 +223,12 @@ class Layer(Tracked):
 
     def save_own_variables(self, store: Any) -> None:
         """Put the layer's own weights, sublayers left out, into `store` under "0", "1", ..."""
-        for i, variable in enumerate(self._stored_first_to_last()):
+        for i, variable in enumerate(self.stored_in_order()):
             store[str(i)] = variable.numpy()
 
     def load_own_variables(self, store: Any) -> None:
         """Take the weights from what save_own_variables has put into `store`."""
-        variables = self._stored_first_to_last()
+        variables = self.stored_in_order()
         if len(store) != len(variables):
             raise shape_error(
                 self, f"{len(variables)} arrays are needed", f"{len(store)} arrays",
@@ -235,7 +237,8 @@ class Layer(Tracked):
         for i, variable in enumerate(variables):
             variable.assign(store[str(i)])
 
-    def _stored_first_to_last(self) -> list[Variable]:
+    def stored_in_order(self) -> list[Any]:
+        """What files keep of the layer's own Variables, trainable ones first."""
         return sorted(self._own_variables, key=lambda v: not v.trainable_when_made)
 
     # ---- calls ---------------------------------------------------------------------------------
@@ -253,6 +256,24 @@ class Layer(Tracked):
         if current_trace() is not None or _has_tensor((args, kwargs)):
             return self._call_traced(*args, **kwargs)
         return call_on_arrays(self, args, kwargs)
+
+    def stateless_call(
+        self, trainable_variables: Sequence[Any], non_trainable_variables: Sequence[Any],
+        *args: Any, return_losses: bool = False, **kwargs: Any,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        """(outputs, non-trainable variables afterwards) of a call with these variables, and the
+        losses if return_losses; the layer's own stay as they are."""
+        if not self.built:
+            raise ConfigError(
+                f'Layer "{self.name}": stateless_call needs variables. Received: a layer that is '
+                "not built. Call it on data, or build(input_shape), first."
+            )
+        mine = [*self.trainable_variables, *self.non_trainable_variables]
+        with holding(self.name, mine, [*trainable_variables, *non_trainable_variables]):
+            outputs = self(*args, **kwargs)
+            after = values_of(self.non_trainable_variables)
+            losses = (list(self.losses),) if return_losses else ()
+        return (outputs, after, *losses)
 
     def _call_symbolic(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         self._prepare(args, kwargs)
@@ -407,7 +428,7 @@ class Layer(Tracked):
 
             config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         if hasattr(type(self).get_config, "captures_arguments"):
-            return _accepted(type(self), {**config, **_captured_arguments(self)})
+            return accepted(type(self), {**config, **captured_arguments(self, Layer)})
         return config
 
     @classmethod
@@ -542,35 +563,6 @@ def _first_call(layer: Layer, side: str) -> Any:
         )
     tensors = nodes[0].inputs if side == "input" else nodes[0].outputs
     return tensors[0] if len(tensors) == 1 else pack_as(tensors, tensors)
-
-
-_BASE_ARGUMENTS = ("name", "trainable", "dtype", "activity_regularizer")
-
-
-def _accepted(cls: type, config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration without base arguments that the class's __init__ does not take."""
-    parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
-        return config
-    known = {p.name for p in parameters}
-    return {k: v for k, v in config.items() if k in known or k not in _BASE_ARGUMENTS}
-
-
-def _captured_arguments(layer: Layer) -> dict[str, Any]:
-    """__init__ arguments of a class that does not define get_config, when they are plain data."""
-    args, kwargs = layer._init_arguments
-    if type(layer).__init__ is Layer.__init__:
-        return {}
-    names = list(inspect.signature(type(layer).__init__).parameters)[1:]
-    found = {**dict(zip(names, args, strict=False)), **kwargs}
-    found = {k: v for k, v in found.items() if k not in _BASE_ARGUMENTS}
-    for key, value in found.items():
-        if not all(isinstance(v, (str, int, float, type(None))) for v in flatten(value)):
-            raise NotImplementedError(
-                f"{type(layer).__name__} does not define get_config and its argument {key} is no "
-                f"plain value. Received: {value!r}. Define get_config in the class."
-            )
-    return found
 
 
 def known_size(layer: Layer, shape: Any, axis: int) -> int:

@@ -14,6 +14,7 @@ from zoo_keras import ops, random
 from zoo_keras.errors import UnsupportedError
 from zoo_keras.layers.base.arguments import argument_error, data_format
 from zoo_keras.layers.base.layer import Layer, shape_error
+from zoo_keras.layers.preprocessing.bounding_boxes import clip_to_image_size, convert_format
 from zoo_keras.ops.images import on_batch
 
 Range = tuple[float, float]
@@ -100,7 +101,10 @@ class ImageAugmentation(Layer):
         shape = (1, *shape) if len(shape) == 3 else shape
         if self.data_format == "channels_first":
             shape = (shape[0], *shape[2:], shape[1])
-        return self.draw(shape, self.generator if seed is None else seed)
+        drawn = self.draw(shape, self.generator if seed is None else seed)
+        if self.moves and isinstance(drawn, dict):
+            drawn = {**drawn, "image_size": shape[1:3]}
+        return drawn
 
     def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
         """The images in floats, changed by the transformation."""
@@ -122,13 +126,22 @@ class ImageAugmentation(Layer):
     def transform_bounding_boxes(
         self, bounding_boxes: Any, transformation: Any, training: bool = True
     ) -> Any:
-        """Boxes, as they are where no pixels move. UnsupportedError where they do."""
-        if self.moves and training and transformation is not None:
-            raise UnsupportedError(
-                f'{type(self).__name__} "{self.name}": bounding boxes do not move along. Received: '
-                '"bounding_boxes" in training. Leave them out, or use a layer of colours.'
-            )
-        return bounding_boxes
+        """Boxes that move with the pixels, cut at the image's borders; labels of those that are
+        left without an area are -1."""
+        if not self.moves or not training or transformation is None:
+            return bounding_boxes
+        return moved_along(
+            self, bounding_boxes, transformation["image_size"],
+            lambda boxes: self.moved_boxes(boxes, transformation),
+        )  # fmt: skip
+
+    def moved_boxes(self, boxes: Any, drawn: Any) -> tuple[Any, tuple[int, int]]:
+        """Boxes (batch, boxes, 4), left, top, right and bottom in pixels, moved as drawn, and the
+        size of the images afterwards."""
+        raise UnsupportedError(
+            f'{type(self).__name__} "{self.name}": bounding boxes do not move along. Received: '
+            '"bounding_boxes" in training. Leave them out, or use a layer of colours.'
+        )
 
     def _through(self, images: Any, drawn: Any, training: bool, interpolation: str) -> Any:
         images = ops.cast(images, self.compute_dtype)
@@ -157,6 +170,28 @@ class ImageAugmentation(Layer):
         if self.bounding_box_format is not None:
             config["bounding_box_format"] = self.bounding_box_format
         return config | {name: getattr(self, name) for name in self._options}
+
+
+def moved_along(layer: Any, given: Any, size: tuple[int, int], move: Any) -> dict[str, Any]:
+    """The boxes of a dict by `move`, which knows batches of them in pixels; in the layer's format.
+
+    Args:
+        size: (height, width) of the images before.
+    """
+    kind = layer.bounding_box_format
+    if kind is None:
+        raise argument_error(
+            layer, "bounding_box_format", "given, where bounding boxes move", None,
+            "Pass for example 'xyxy' to the layer.",
+        )  # fmt: skip
+    found = {k: ops.convert_to_tensor(v) for k, v in given.items()}
+    single = len(found["boxes"].shape) == 2
+    if single:
+        found = {k: ops.expand_dims(v, 0) for k, v in found.items()}
+    boxes, (height, width) = move(convert_format(found["boxes"], kind, "xyxy", *size))
+    made = clip_to_image_size({**found, "boxes": boxes}, height, width)
+    made["boxes"] = convert_format(made["boxes"], "xyxy", kind, height, width)
+    return {k: ops.squeeze(v, 0) for k, v in made.items()} if single else made
 
 
 def applies(batch: int, probability: Range, seed: Any) -> Any:

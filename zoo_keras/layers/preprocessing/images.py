@@ -14,10 +14,12 @@ from zoo_keras import ops
 from zoo_keras.errors import ConfigError, DataError, ShapeError
 from zoo_keras.layers.base.arguments import argument_error, data_format, one_of, positive
 from zoo_keras.layers.base.layer import Layer, shape_error
+from zoo_keras.layers.preprocessing.augmentation import moved_along
+from zoo_keras.layers.preprocessing.bounding_boxes import scaled
 from zoo_keras.ops.images import resize_axis
 from zoo_keras.primitives.fed import OPEN
 from zoo_keras.primitives.images import MODES, crop_images, decode_images, resize_images
-from zoo_keras.primitives.resampling import INTERPOLATIONS, crop_box, pad_box
+from zoo_keras.primitives.resampling import INTERPOLATIONS, Box, crop_box, pad_box
 
 
 class DecodeImage(Layer):
@@ -58,8 +60,12 @@ class DecodeImage(Layer):
 class _Sized(Layer):
     """What Resizing and CenterCrop share: a size, and images in either data format."""
 
-    def __init__(self, height: int, width: int, data_format_: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, height: int, width: int, data_format_: Any, bounding_box_format: Any = None,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
+        self.bounding_box_format = bounding_box_format
         self.height, self.width = positive(self, "height", height), positive(self, "width", width)
         self.data_format = data_format(self, data_format_)
 
@@ -67,6 +73,30 @@ class _Sized(Layer):
     def size(self) -> tuple[int, int]:
         """(height, width)."""
         return self.height, self.width
+
+    def call(self, inputs: Any) -> Any:
+        """The images in the new size; of a dict also segmentation masks and bounding boxes."""
+        if not isinstance(inputs, dict):
+            return self._images(inputs)
+        shape = tuple(inputs["images"].shape)
+        size = shape[-2:] if self.data_format == "channels_first" else shape[-3:-1]
+        parts = {
+            "images": self._images, "segmentation_masks": self._masks,
+            "bounding_boxes": lambda boxes: moved_along(
+                self, boxes, size, lambda b: (self._moved(b, *size), self.size)
+            ),
+        }  # fmt: skip
+        return {k: parts[k](v) if k in parts else v for k, v in inputs.items()}
+
+    def _images(self, images: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define _images(images).")
+
+    def _masks(self, masks: Any) -> Any:
+        return self._images(masks)
+
+    def _moved(self, boxes: Any, height: int, width: int) -> Any:
+        """Boxes (batch, boxes, 4) in pixels of the new size."""
+        raise NotImplementedError(f"{type(self).__name__} must define _moved(boxes, ...).")
 
     def _checked(self, images: Any) -> Any:
         if OPEN in images.shape:
@@ -143,9 +173,9 @@ class Resizing(_Sized):
                 "each other. Received: both. Drop one."
             )
 
-    def call(self, inputs: Any) -> Any:
+    def _images(self, images: Any) -> Any:
         """The resized images, in the dtype of the inputs; whole numbers are rounded."""
-        images = self._checked(inputs)
+        images = self._checked(images)
         if OPEN in images.shape:
             aspect = "crop" if self.crop_to_aspect_ratio else (
                 "pad" if self.pad_to_aspect_ratio else None)  # fmt: skip
@@ -155,11 +185,24 @@ class Resizing(_Sized):
             )  # fmt: skip
         return self._in_one_size(images, self._batch)
 
-    def _batch(self, x: Any) -> Any:
-        dtype = str(x.dtype)
-        whole = not dtype.startswith("float") and self.interpolation != "nearest"
+    def _masks(self, masks: Any) -> Any:
+        return self._in_one_size(self._checked(masks), lambda x: self._batch(x, "nearest"))
+
+    def _moved(self, boxes: Any, height: int, width: int) -> Any:
+        box = Box(0, 0, height, width)
+        if self.crop_to_aspect_ratio:
+            box = crop_box(height, width, self.size)
+        elif self.pad_to_aspect_ratio:
+            frame = pad_box(height, width, self.size)
+            box = frame._replace(top=-frame.top, left=-frame.left)
+        down, across = self.height / box.height, self.width / box.width
+        return scaled(boxes, box.top, box.left, down, across)
+
+    def _batch(self, x: Any, interpolation: str | None = None) -> Any:
+        dtype, how = str(x.dtype), interpolation or self.interpolation
+        whole = not dtype.startswith("float") and how != "nearest"
         x = self._framed(ops.cast(x, "float32") if whole else x)
-        x = _resized(x, self.size, self.interpolation, self.antialias)
+        x = _resized(x, self.size, how, self.antialias)
         if not whole:
             return x
         info = np.iinfo(dtype)
@@ -202,9 +245,9 @@ class CenterCrop(_Sized):
     def __init__(self, height: int, width: int, data_format: Any = None, **kwargs: Any) -> None:
         super().__init__(height, width, data_format, **kwargs)
 
-    def call(self, inputs: Any) -> Any:
+    def _images(self, images: Any) -> Any:
         """The cropped images, in floats."""
-        images = self._checked(inputs)
+        images = self._checked(images)
         if OPEN in images.shape:
             return crop_images(images, size=self.size)
         return self._in_one_size(ops.cast(images, self.compute_dtype), self._batch)
@@ -217,3 +260,11 @@ class CenterCrop(_Sized):
         box = crop_box(height, width, self.size)
         part = x[:, box.top : box.top + box.height, box.left : box.left + box.width]
         return _resized(part, self.size, "bilinear", False)
+
+    def _moved(self, boxes: Any, height: int, width: int) -> Any:
+        top, left = (height - self.height) // 2, (width - self.width) // 2
+        if top >= 0 and left >= 0:
+            return scaled(boxes, top, left, 1.0, 1.0)
+        box = crop_box(height, width, self.size)
+        down, across = self.height / box.height, self.width / box.width
+        return scaled(boxes, box.top, box.left, down, across)

@@ -116,6 +116,16 @@ class MixUp(_Mixed):
         super().__init__(seed, data_format, **kwargs)
         self.alpha = alpha
 
+    def transform_bounding_boxes(
+        self, bounding_boxes: Any, transformation: Any, training: bool = True
+    ) -> Any:
+        """The boxes of both images, each with its label."""
+        if not training or transformation is None:
+            return bounding_boxes
+        order = transformation["permutation_order"]
+        both = {k: [v, ops.take(v, order, axis=0)] for k, v in bounding_boxes.items()}
+        return {k: ops.concatenate(parts, axis=1) for k, parts in both.items()}
+
     def draw(self, shape: Sequence[int], seed: Any) -> Any:
         """The other image of each, and the weights."""
         return {

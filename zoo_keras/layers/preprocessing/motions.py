@@ -20,7 +20,15 @@ from zoo_keras.layers.preprocessing.augmentation import (
     between,
     per_image,
 )
-from zoo_keras.ops.resampling import ORDERS, blurred, displaced
+from zoo_keras.layers.preprocessing.bounding_boxes import (
+    around,
+    enclosing,
+    joined,
+    pad,
+    parts,
+    scaled,
+)
+from zoo_keras.ops.resampling import ORDERS, blurred, displaced, homography
 from zoo_keras.primitives.resampling import crop_box
 
 _FILLS = ("reflect", "wrap", "constant", "nearest")
@@ -55,6 +63,17 @@ class RandomFlip(ImageAugmentation):
         """Images, some of them mirrored."""
         return ops.where(per_image(drawn["flips"]), ops.flip(x, axis=self._axes[self.mode]), x)
 
+    def moved_boxes(self, boxes: Any, drawn: Any) -> tuple[Any, tuple[int, int]]:
+        """Boxes, some of them mirrored."""
+        height, width = drawn["image_size"]
+        x1, y1, x2, y2 = parts(boxes)
+        if 2 in self._axes[self.mode]:
+            x1, x2 = width - x2, width - x1
+        if 1 in self._axes[self.mode]:
+            y1, y2 = height - y2, height - y1
+        chosen = ops.reshape(drawn["flips"], (-1, 1, 1))
+        return ops.where(chosen, joined(x1, y1, x2, y2), boxes), (height, width)
+
 
 class _Affine(ImageAugmentation):
     """A layer that draws affine transforms."""
@@ -81,6 +100,17 @@ class _Affine(ImageAugmentation):
         return ops.image.affine_transform(
             x, drawn["transform"], interpolation, self.fill_mode, self.fill_value, "channels_last"
         )
+
+
+    def moved_boxes(self, boxes: Any, drawn: Any) -> tuple[Any, tuple[int, int]]:
+        """The boxes around what becomes of boxes: the transform says where pixels come from."""
+        a0, a1, a2, b0, b1, b2 = (drawn["transform"][:, i] for i in range(6))
+        area = a0 * b1 - a1 * b0
+        rows = [
+            [b1 / area, -a1 / area, (a1 * b2 - a2 * b1) / area],
+            [-b0 / area, a0 / area, (a2 * b0 - a0 * b2) / area],
+        ]
+        return around(boxes, rows), drawn["image_size"]
 
 
 class RandomRotation(_Affine):
@@ -274,6 +304,17 @@ class RandomPerspective(ImageAugmentation):
         )  # fmt: skip
         return ops.where(per_image(drawn["apply_perspective"]), made, x)
 
+    def moved_boxes(self, boxes: Any, drawn: Any) -> tuple[Any, tuple[int, int]]:
+        """The boxes around the corners of boxes, seen from elsewhere."""
+        to_end = homography(drawn["end_points"], drawn["start_points"])
+        a, b, c, d, e, f, g, h = (ops.reshape(to_end[:, i], (-1, 1, 1)) for i in range(8))
+        x1, y1, x2, y2 = parts(boxes)
+        x, y = joined(x1, x2, x2, x1), joined(y1, y1, y2, y2)
+        far = g * x + h * y + 1
+        made = enclosing((a * x + b * y + c) / far, (d * x + e * y + f) / far)
+        chosen = ops.reshape(drawn["apply_perspective"], (-1, 1, 1))
+        return ops.where(chosen, made, boxes), drawn["image_size"]
+
 
 class RandomElasticTransform(ImageAugmentation):
     """Distorts images smoothly, each with a probability from `factor`, as strongly as `scale` says.
@@ -354,7 +395,11 @@ class RandomCrop(ImageAugmentation):
     def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
         """Where the part of each image begins; None: in the middle."""
         drawn = super().get_random_transformation(data, training, seed)
-        return drawn if drawn is not None else {}
+        if drawn is not None:
+            return drawn
+        shape = tuple((data["images"] if isinstance(data, dict) else data).shape)
+        first = self.data_format == "channels_first"
+        return {"image_size": shape[-2:] if first else shape[-3:-1]}
 
     def draw(self, shape: Sequence[int], seed: Any) -> Any:
         """The first row and column of each part."""
@@ -376,7 +421,7 @@ class RandomCrop(ImageAugmentation):
     def transformed(self, x: Any, drawn: Any, interpolation: str) -> Any:
         """Parts of the images."""
         batch, height, width, channels = x.shape
-        if not drawn:
+        if "top" not in drawn:
             x = self._middle(x)
             if x.shape[1:3] == (self.height, self.width):
                 return x
@@ -386,11 +431,31 @@ class RandomCrop(ImageAugmentation):
         first = np.arange(batch, dtype=np.int32)[:, None, None] * height
         return ops.take(ops.reshape(x, (-1, channels)), (down + first) * width + across, axis=0)
 
-    def _middle(self, x: Any) -> Any:
-        """The part in the middle, cut to the proportions along an axis that is too short."""
-        height, width = x.shape[1:3]
+    def transform_bounding_boxes(
+        self, bounding_boxes: Any, transformation: Any, training: bool = True
+    ) -> Any:
+        """Boxes within the parts, in training or not."""
+        return super().transform_bounding_boxes(bounding_boxes, transformation, True)
+
+    def moved_boxes(self, boxes: Any, drawn: Any) -> tuple[Any, tuple[int, int]]:
+        """Boxes as they lie in the parts."""
+        size = (self.height, self.width)
+        if "top" in drawn:
+            top, left = (ops.cast(drawn[k], "float32") for k in ("top", "left"))
+            return pad(boxes, *(-ops.reshape(v, (-1, 1, 1)) for v in (top, left))), size
+        top, left, height, width = self._middle_box(*drawn["image_size"])
+        return scaled(boxes, top, left, self.height / height, self.width / width), size
+
+    def _middle_box(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """First row and column, height and width of the part in the middle, cut to the proportions
+        along an axis that is too short."""
         box = crop_box(height, width, (self.height, self.width))
         top, left = box.top, box.left
         if height >= self.height and width >= self.width:
             top, left = (height - self.height) // 2, (width - self.width) // 2
-        return x[:, top : top + self.height, left : left + self.width]
+        down, across = min(self.height, height - top), min(self.width, width - left)
+        return top, left, down, across
+
+    def _middle(self, x: Any) -> Any:
+        top, left, height, width = self._middle_box(*x.shape[1:3])
+        return x[:, top : top + height, left : left + width]

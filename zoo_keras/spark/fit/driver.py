@@ -20,7 +20,11 @@ from zoo_keras.spark.data.frames import Held, Records, held_arrays, records_of
 from zoo_keras.spark.data.records import Layout
 from zoo_keras.spark.engine import this_engine
 from zoo_keras.spark.fit.compiler import FitCompiler, Snapshot
-from zoo_keras.spark.fit.layer_state import refuse_assigned, refuse_stateful
+from zoo_keras.spark.fit.layer_state import (
+    refuse_assigned,
+    refuse_stateful,
+    refuse_synchronized,
+)
 from zoo_keras.spark.fit.options import FitOptions, default_wire, for_cluster, make_options
 from zoo_keras.spark.fit.plan import FitPlan
 from zoo_keras.spark.fit.rank import train_rank
@@ -60,6 +64,7 @@ class SparkFit:
         self.layout = self.records.layout(model, "fit")
         self.compiler = self._compiler()
         self.ranks = self._ranks()
+        refuse_synchronized(model, self.ranks)
         cluster.check_barrier(self.sc, self.ranks)
         ordered = self.args.shuffle and o.order_rows
         self.by_content = bool(ordered and partitions.arrives_by_luck(self.records.source))

@@ -1,0 +1,359 @@
+"""Short programs, each a function of `keras` and a numpy generator that gives arrays. Real Keras
+runs them when golden data are made, zoo_keras in the tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Rng = np.random.Generator
+PROGRAMS: dict[str, Any] = {}
+
+
+def program(function: Any) -> Any:
+    PROGRAMS[function.__name__] = function
+    return function
+
+
+def floats(rng: Rng, *shape: int) -> np.ndarray:
+    return rng.normal(size=shape).astype("float32")
+
+
+def seeded(owner: Any, rng: Rng) -> Any:
+    """The layer or model with weights of the generator."""
+    owner.set_weights([floats(rng, *w.shape) for w in owner.get_weights()])
+    return owner
+
+
+def numbers(*values: Any) -> list[np.ndarray]:
+    return [np.asarray(v) for v in values]
+
+
+# ---- low rank ------------------------------------------------------------------------------------
+
+
+def _low_rank(keras: Any, rng: Rng, layer: Any, x: np.ndarray) -> list[np.ndarray]:
+    model = keras.Sequential([keras.Input(x.shape[1:], dtype=str(x.dtype)), layer])
+    seeded(layer, rng)
+    layer.enable_lora(2, lora_alpha=3.0)
+    seeded(layer, rng)
+    first = model.predict(x, verbose=0)
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    model.fit(x, np.zeros_like(first), epochs=2, batch_size=4, shuffle=False, verbose=0)
+    return [first, *layer.get_weights()]
+
+
+@program
+def low_rank_dense(keras: Any, rng: Rng) -> Any:
+    layer = keras.layers.Dense(3, kernel_regularizer="l2")
+    return _low_rank(keras, rng, layer, floats(rng, 8, 4))
+
+
+@program
+def low_rank_einsum(keras: Any, rng: Rng) -> Any:
+    layer = keras.layers.EinsumDense("abc,cde->abde", (None, 3, 2), bias_axes="e")
+    return _low_rank(keras, rng, layer, floats(rng, 8, 3, 4))
+
+
+@program
+def low_rank_convolution(keras: Any, rng: Rng) -> Any:
+    layer = keras.layers.Conv2D(3, 3, padding="same")
+    return _low_rank(keras, rng, layer, floats(rng, 8, 6, 6, 2))
+
+
+@program
+def low_rank_embedding(keras: Any, rng: Rng) -> Any:
+    ids = rng.integers(0, 10, (8, 5)).astype("int32")
+    return _low_rank(keras, rng, keras.layers.Embedding(10, 3), ids)
+
+
+# ---- batch renormalization -----------------------------------------------------------------------
+
+
+def _renormed(keras: Any, rng: Rng, **options: Any) -> list[np.ndarray]:
+    layer = keras.layers.BatchNormalization(
+        renorm=True, momentum=0.7, renorm_momentum=0.8, **options
+    )
+    found = [layer(3 * floats(rng, 8, 5, 4) + 2, training=True) for _ in range(3)]
+    return numbers(*found, layer(floats(rng, 8, 5, 4)), *layer.get_weights())
+
+
+@program
+def renorm(keras: Any, rng: Rng) -> Any:
+    return _renormed(keras, rng)
+
+
+@program
+def renorm_clipped(keras: Any, rng: Rng) -> Any:
+    limits = {"rmin": 0.9, "rmax": 1.1, "dmax": 0.2}
+    return _renormed(keras, rng, renorm_clipping=limits, scale=False, axis=1)
+
+
+@program
+def renorm_trains(keras: Any, rng: Rng) -> Any:
+    layers, x = keras.layers, floats(rng, 8, 5, 4)
+    x[2, 3:] = 0
+    model = keras.Sequential(
+        [
+            keras.Input((5, 4)), layers.Masking(),
+            layers.BatchNormalization(renorm=True, synchronized=True), layers.Dense(1),
+        ]
+    )  # fmt: skip
+    model.layers[-1].set_weights([floats(rng, 4, 1), floats(rng, 1)])
+    model.compile(keras.optimizers.SGD(0.001), "mse")
+    history = model.fit(x, x[:, :, :1], epochs=3, batch_size=4, shuffle=False, verbose=0).history
+    return numbers(history["loss"], *model.get_weights())
+
+
+# ---- compile -------------------------------------------------------------------------------------
+
+
+def _nested_model(keras: Any, rng: Rng) -> Any:
+    inputs = keras.Input((4,))
+    a, b, c, d = (keras.layers.Dense(1, name=n)(inputs) for n in "abcd")
+    return seeded(keras.Model(inputs, {"p": a, "q": [b, c], "r": {"x": d}}), rng)
+
+
+@program
+def losses_of_nested_outputs(keras: Any, rng: Rng) -> Any:
+    model = _nested_model(keras, rng)
+    loss = {"p": ["mse"], "q": ["mse", "mae"], "r": {"x": "mae"}}
+    weights = {"p": 1.0, "q": [2.0, 3.0], "r": {"x": 4.0}}
+    model.compile(keras.optimizers.SGD(0.01), loss=loss, loss_weights=weights)
+    x, y = floats(rng, 8, 4), floats(rng, 8, 1)
+    targets = {"p": y, "q": [y, 2 * y], "r": {"x": 3 * y}}
+    model.fit(x, targets, verbose=0)
+    logs = model.evaluate(x, targets, verbose=0, return_dict=True)
+    assert sorted(logs) == ["loss", "p_loss", "q/b_loss", "q/c_loss", "r/x_loss"]
+    return numbers([logs[k] for k in sorted(logs)])
+
+
+@program
+def a_function_gives_the_rate(keras: Any, rng: Rng) -> Any:
+    model = seeded(keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)]), rng)
+    optimizer = keras.optimizers.Adam(lambda: 0.03)
+    model.compile(optimizer, "mse")
+    model.fit(floats(rng, 8, 4), floats(rng, 8, 1), epochs=2, shuffle=False, verbose=0)
+    assert len(optimizer.variables) == 5  # the rate is none of them
+    return numbers(float(optimizer.learning_rate), *model.get_weights())
+
+
+@program
+def a_scaled_loss(keras: Any, rng: Rng) -> Any:
+    optimizer = keras.optimizers.SGD(0.1, loss_scale_factor=4.0)
+    variable = keras.Variable(floats(rng, 3))
+    scaled = optimizer.scale_loss(np.float32(2.0))
+    optimizer.apply([floats(rng, 3)], [variable])
+    return numbers(scaled, variable)
+
+
+@program
+def a_scaled_loss_trains(keras: Any, rng: Rng) -> Any:
+    model = seeded(keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)]), rng)
+    model.compile(keras.optimizers.Adam(0.03, loss_scale_factor=128.0), "mse")
+    model.fit(floats(rng, 8, 4), floats(rng, 8, 1), epochs=2, shuffle=False, verbose=0)
+    return model.get_weights()
+
+
+# ---- state handed in and out ---------------------------------------------------------------------
+
+
+@program
+def stateless_layer(keras: Any, rng: Rng) -> Any:
+    layer = keras.layers.BatchNormalization()
+    layer.build((None, 3))
+    before = layer.get_weights()
+    values = [floats(rng, 3), floats(rng, 3)]
+    y, after = layer.stateless_call(
+        values, [floats(rng, 3), np.ones(3, "float32")], floats(rng, 5, 3), training=True
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(before, layer.get_weights(), strict=True))
+    return numbers(y, *after)
+
+
+@program
+def stateless_metric(keras: Any, rng: Rng) -> Any:
+    metric = keras.metrics.MeanSquaredError()
+    state = metric.stateless_update_state(metric.variables, floats(rng, 4), floats(rng, 4))
+    state = metric.stateless_update_state(state, floats(rng, 4), floats(rng, 4))
+    return numbers(metric.stateless_result(state), metric.result(), *state)
+
+
+@program
+def stateless_scope(keras: Any, rng: Rng) -> Any:
+    one, two = keras.Variable(floats(rng, 3)), keras.Variable(floats(rng, 3))
+    value, first = keras.ops.convert_to_tensor(floats(rng, 3)), np.array(two)
+    with keras.StatelessScope(state_mapping=[(one, value)]) as scope:
+        total = one + two
+        two.assign(total * 2.0)
+    assert np.array_equal(np.array(two), first)
+    return numbers(total, scope.get_current_value(one), scope.get_current_value(two))
+
+
+# ---- structured data -----------------------------------------------------------------------------
+
+
+def _columns() -> dict[str, np.ndarray]:
+    return {
+        "f1": np.array([0.1, 0.2, 0.3, 5.0]), "f2": np.array([1.0, 2.0, 3.0, 9.0]),
+        "s1": np.array(["a", "b", "a", "c"]), "i1": np.array([3, 4, 4, 9]),
+        "s2": np.array(["x", "y", "y", "x"]), "f3": np.array([0.1, 0.4, 0.6, 0.9]),
+    }  # fmt: skip
+
+
+@program
+def feature_space(keras: Any, rng: Rng) -> Any:
+    kinds, data = keras.utils.FeatureSpace, _columns()
+    space = kinds(
+        {
+            "f1": "float_normalized",
+            "f2": kinds.float_rescaled(2.0, 1.0),
+            "s1": "string_categorical",
+            "i1": kinds.integer_categorical(max_tokens=4),
+            "s2": kinds.string_hashed(5),
+            "f3": kinds.float_discretized(3),
+        },
+        crosses=[("s1", "i1"), kinds.cross(("s2", "i1"), 8)],
+        crossing_dim=6,
+    )
+    space.adapt(data)
+    row = {name: column[0] for name, column in data.items()}
+    return numbers(space(data), space(row))
+
+
+@program
+def feature_space_of_columns(keras: Any, rng: Rng) -> Any:
+    kinds, data = keras.utils.FeatureSpace, _columns()
+    space = kinds(
+        {
+            "s1": kinds.string_categorical(output_mode="int", num_oov_indices=2),
+            "i1": "integer_hashed",
+            "f2": "float",
+        },
+        crosses=[kinds.cross(("s1", "i1"), 7, output_mode="int")],
+        output_mode="dict",
+        hashing_dim=3,
+    )
+    data = {name: data[name] for name in ("s1", "i1", "f2")}
+    space.adapt(data)
+    found = space(data)
+    assert sorted(found) == ["f2", "i1", "s1", "s1_X_i1"]
+    return numbers(*[found[name] for name in sorted(found)])
+
+
+# ---- bounding boxes ------------------------------------------------------------------------------
+
+FORMATS = ("xyxy", "yxyx", "xywh", "center_xywh", "center_yxhw", "rel_xyxy", "rel_yxyx", "rel_xywh",
+           "rel_center_xywh")  # fmt: skip
+
+
+def boxes_of(rng: Rng, *shape: int) -> np.ndarray:
+    low = rng.uniform(0, 8, (*shape, 2))
+    return np.concatenate([low, low + rng.uniform(1, 8, (*shape, 2))], -1).astype("float32")
+
+
+@program
+def box_formats(keras: Any, rng: Rng) -> Any:
+    convert, boxes = keras.utils.bounding_boxes.convert_format, boxes_of(rng, 3)
+    size = {"height": 16, "width": 20}
+    there = [convert(boxes, "xyxy", kind, **size) for kind in FORMATS]
+    pairs = zip(there, FORMATS, strict=True)
+    back = [convert(b, a, c, **size) for b, a in pairs for c in FORMATS]
+    return numbers(*there, *back)
+
+
+@program
+def boxes_moved(keras: Any, rng: Rng) -> Any:
+    box, boxes = keras.utils.bounding_boxes, boxes_of(rng, 2, 3)
+    four = [floats(rng, 2) for _ in range(4)]
+    moved = box.affine_transform(
+        boxes, 30 * four[0], four[1], four[2], np.array([0.5, 1.5], "float32"), 9 * four[3],
+        5 * four[0], 16, 20,
+    )  # fmt: skip
+    labels = np.array([[1, 2, 3], [4, 5, 6]])
+    cut = box.clip_to_image_size({"boxes": 3 * boxes - 9, "labels": labels}, 12, 9)
+    shares = box.clip_to_image_size({"boxes": boxes / 8 - 1}, bounding_box_format="rel_xyxy")
+    return numbers(
+        moved, cut["boxes"], cut["labels"], shares["boxes"], box.crop(boxes, 3, 2, 6, 5),
+        box.pad(boxes, 3, 2),
+    )  # fmt: skip
+
+
+@program
+def box_overlaps(keras: Any, rng: Rng) -> Any:
+    box = keras.utils.bounding_boxes
+    one, two, many = boxes_of(rng, 3), boxes_of(rng, 4), boxes_of(rng, 2, 4)
+    two[1], shape = -1, (16, 20, 3)
+    masked = box.compute_iou(one, two, "xyxy", use_masking=True, mask_val=-2)
+    relative = box.compute_iou(one / 20, many / 20, "rel_xywh", image_shape=shape)
+    return numbers(
+        box.compute_iou(one, two, "xyxy"), masked, box.compute_iou(one, many, "center_yxhw"),
+        relative, box.compute_ciou(many, boxes_of(rng, 2, 4), "xyxy"),
+    )  # fmt: skip
+
+
+@program
+def box_deltas(keras: Any, rng: Rng) -> Any:
+    box, anchors, boxes = keras.utils.bounding_boxes, boxes_of(rng, 4), boxes_of(rng, 2, 4)
+    found = []
+    for kind in ("center_yxhw", "center_xywh"):
+        for variance in (None, [0.1, 0.1, 0.2, 0.3]):
+            deltas = box.encode_box_to_deltas(anchors, boxes, "xyxy", "yxyx", kind, variance)
+            back = box.decode_deltas_to_boxes(anchors, deltas, "xyxy", "xywh", kind, variance)
+            found += [deltas, back]
+    levels = box.decode_deltas_to_boxes({1: anchors}, {1: deltas}, "xyxy", "xyxy")
+    return numbers(*found, levels[1])
+
+
+# ---- images --------------------------------------------------------------------------------------
+
+
+@program
+def equalized_tiles(keras: Any, rng: Rng) -> Any:
+    kind = keras.layers.ContrastLimitedAdaptiveHistogramEqualization
+    images = rng.integers(0, 256, (2, 20, 27, 3))
+    first = kind(tile_grid_size=(3, 4), data_format="channels_first")
+    return numbers(
+        kind(tile_grid_size=(2, 3))(images.astype("float32")),
+        kind(value_range=(0, 1), clip_limit=0.0)(images[0].astype("float32") / 255),
+        first(images.transpose(0, 3, 1, 2).astype("float32")),
+    )
+
+
+def _with_boxes(rng: Rng, size: int = 16) -> dict[str, Any]:
+    boxes = {"boxes": boxes_of(rng, 2, 3), "labels": np.array([[1, 2, 3], [4, 5, 6]])}
+    return {"images": floats(rng, 2, size, size, 3), "bounding_boxes": boxes}
+
+
+def _boxes(made: Any) -> list[np.ndarray]:
+    return numbers(*[made["bounding_boxes"][k] for k in ("boxes", "labels")])
+
+
+@program
+def boxes_of_sized_images(keras: Any, rng: Rng) -> Any:
+    layers, data = keras.layers, _with_boxes(rng)
+    kind = {"bounding_box_format": "xyxy"}
+    made = [
+        layers.Resizing(8, 24, **kind), layers.Resizing(8, 24, pad_to_aspect_ratio=True, **kind),
+        layers.Resizing(8, 16, crop_to_aspect_ratio=True, **kind), layers.CenterCrop(8, 12, **kind),
+    ]  # fmt: skip
+    copies = [{**data, "bounding_boxes": dict(data["bounding_boxes"])} for _ in made]
+    return [v for layer, copy in zip(made, copies, strict=True) for v in _boxes(layer(copy))]
+
+
+@program
+def boxes_that_move(keras: Any, rng: Rng) -> Any:
+    layers, data = keras.layers, _with_boxes(rng)
+    kind = {"bounding_box_format": "xyxy"}
+    made = [
+        layers.RandomTranslation((0.2, 0.2), (-0.1, -0.1), **kind),
+        layers.RandomZoom((0.3, 0.3), (-0.2, -0.2), **kind),
+        layers.RandomRotation((0.1, 0.1), **kind),
+    ]
+    copies = [{**data, "bounding_boxes": dict(data["bounding_boxes"])} for _ in made]
+    return [
+        v
+        for layer, copy in zip(made, copies, strict=True)
+        for v in _boxes(layer(copy, training=True))
+    ]

@@ -1,0 +1,35 @@
+"""Values: what eager calls give, numpy arrays that also answer `.numpy()`, as old scripts expect.
+
+In: a numpy array. Out: a view of it. Whoever asks for an array's exact type means one of ARRAYS.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class Values(np.ndarray):
+    """An array, in all that numpy does with it."""
+
+    def numpy(self) -> np.ndarray:
+        """The plain array (a number where there are no axes), as tensors of TensorFlow give it."""
+        plain = self.view(np.ndarray)
+        return plain if self.ndim else plain[()]
+
+    def __repr__(self) -> str:
+        return repr(self.view(np.ndarray))
+
+
+ARRAYS = (np.ndarray, Values)
+
+
+def answering(result: Any) -> Any:
+    """The result of an eager call, its arrays as Values."""
+    kind = type(result)
+    if kind is np.ndarray:
+        return result.view(Values)
+    if kind is list or kind is tuple:
+        return kind([answering(item) for item in result])
+    return result
