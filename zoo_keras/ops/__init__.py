@@ -12,17 +12,20 @@ from typing import Any
 from zoo_keras.graph import operators
 from zoo_keras.missing import missing
 from zoo_keras.ops import (
+    complexes,
     control,
     convolution,
     core,
     creation,
     ctc,
+    differentiation,
     elementwise,
     images,
     indexing,
     neural,
     pixels,
     products,
+    rearranging,
     reduction,
     resampling,
     shaping,
@@ -30,17 +33,20 @@ from zoo_keras.ops import (
     sorting,
     special,
 )
+from zoo_keras.ops.complexes import *  # noqa: F403
 from zoo_keras.ops.control import *  # noqa: F403
 from zoo_keras.ops.convolution import *  # noqa: F403
 from zoo_keras.ops.core import *  # noqa: F403
 from zoo_keras.ops.creation import *  # noqa: F403
 from zoo_keras.ops.ctc import *  # noqa: F403
+from zoo_keras.ops.differentiation import *  # noqa: F403
 from zoo_keras.ops.elementwise import *  # noqa: F403
 from zoo_keras.ops.indexing import *  # noqa: F403
 from zoo_keras.ops.indexing import slice_ as slice
 from zoo_keras.ops.namespaces import NAMES, namespace
 from zoo_keras.ops.neural import *  # noqa: F403
 from zoo_keras.ops.products import *  # noqa: F403
+from zoo_keras.ops.rearranging import *  # noqa: F403
 from zoo_keras.ops.reduction import *  # noqa: F403
 from zoo_keras.ops.shaping import *  # noqa: F403
 from zoo_keras.ops.signals import *  # noqa: F403
@@ -66,7 +72,8 @@ __all__ = [
     *core.__all__, *creation.__all__, *elementwise.__all__, *special.__all__,
     *reduction.__all__, *shaping.__all__, *indexing.__all__, *sorting.__all__,
     *products.__all__, *signals.__all__, *neural.__all__, *convolution.__all__,
-    *control.__all__, *ctc.__all__, "slice",
+    *control.__all__, *ctc.__all__, *complexes.__all__, *differentiation.__all__,
+    *rearranging.__all__, "slice",
 ]  # fmt: skip
 
 nn, numpy, linalg = (

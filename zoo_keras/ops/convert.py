@@ -13,7 +13,7 @@ import numpy as np
 
 from zoo_keras import dtypes
 from zoo_keras.errors import DataError, ShapeError, UnsupportedError
-from zoo_keras.graph import Tensor
+from zoo_keras.graph import Tensor, current_trace
 from zoo_keras.primitives.arrays import concatenate, reshape
 from zoo_keras.primitives.elementwise import cast as cast_op
 from zoo_keras.primitives.op import cast_to
@@ -45,6 +45,8 @@ def value(x: Any) -> Any:
     if isinstance(x, Tensor):
         return x
     if isinstance(x, np.ndarray):
+        if x.dtype.kind == "c" and current_trace() is None:
+            return x
         return dtypes.native(x if x.dtype.kind in "fiub" else _numbers(x))
     if is_variable(x):
         return x.value
@@ -53,6 +55,8 @@ def value(x: Any) -> Any:
     if isinstance(x, (list, tuple)) and _holds_tensors(x):
         return stacked(x)
     _refuse_sparse(x)
+    if isinstance(x, complex):
+        return value(np.asarray(x, np.complex64))
     name = dtypes.of_python(x)
     return np.asarray(x, dtype=name) if name in dtypes.ALL else value(np.asarray(x))
 
@@ -128,12 +132,30 @@ def as_dtype(x: Any, dtype: Any) -> Any:
     return cast_to(x, name) if isinstance(x, Tensor) else cast_op(x, dtype=name)
 
 
+def without_bools(x: Any) -> Any:
+    """x with bools as int32."""
+    return as_dtype(x, "int32") if dtype_of(x) == "bool" else x
+
+
 def as_float(x: Any) -> Any:
     """x as a Tensor or array of a floating dtype; integers and bools become float32."""
     if isinstance(x, (bool, int, float)):
         return float(x)
     x = value(x)
-    return x if dtypes.is_float(dtype_of(x)) else as_dtype(x, "float32")
+    return x if dtypes.is_float(dtype_of(x)) or is_complex(x) else as_dtype(x, "float32")
+
+
+def as_floats(x1: Any, x2: Any) -> tuple[Any, Any]:
+    """Two values in the floating dtype to which they promote; float32 where neither floats."""
+    x1, x2 = operand(x1), operand(x2)
+    found = common_dtype(x1, x2)
+    kind = found if dtypes.is_float(found) else "float32"
+    return as_dtype(x1, kind), as_dtype(x2, kind)
+
+
+def is_complex(x: Any) -> bool:
+    """Whether x is an array of complex numbers."""
+    return isinstance(x, np.ndarray) and x.dtype.kind == "c"
 
 
 def common_dtype(*values: Any) -> str:

@@ -9,9 +9,21 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from zoo_keras import dtypes
-from zoo_keras.ops.convert import as_dtype, as_float, common_dtype, dtype_of, operand, value
-from zoo_keras.ops.plain import binary, unary, unary_float
+from zoo_keras.ops.convert import (
+    as_dtype,
+    as_float,
+    as_floats,
+    common_dtype,
+    dtype_of,
+    is_complex,
+    operand,
+    value,
+    without_bools,
+)
+from zoo_keras.ops.plain import binary, named, unary, unary_float
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import elementwise as m
 from zoo_keras.primitives import special
@@ -34,7 +46,16 @@ def divide_no_nan(x1: Any, x2: Any) -> Any:
 
 
 floor_divide = binary(m.floor_divide, "The largest whole number not above x1 / x2.")
-mod = binary(m.mod, "The remainder of x1 / x2 with the sign of x2.")
+
+
+@public
+def mod(x1: Any, x2: Any) -> Any:
+    """The remainder of x1 / x2 with the sign of x2; of bools as int32."""
+    x1, x2 = operand(x1), operand(x2)
+    if common_dtype(x1, x2) == "bool":
+        x1, x2 = as_dtype(x1, "int32"), as_dtype(x2, "int32")
+    return m.mod(x1, x2)
+
 
 
 @public
@@ -47,7 +68,11 @@ def fmod(x1: Any, x2: Any) -> Any:
 
 power = binary(m.power, "x1 to the power of x2.")
 negative = unary(m.negative, "-x.")
-absolute = unary(m.abs, "|x|.", "absolute")
+def _size(x: Any) -> Any:
+    return np.abs(x) if is_complex(x) else m.abs(x)
+
+
+absolute = named(lambda x: _size(value(x)), "absolute", "|x|.")
 abs = absolute
 fabs = unary_float(m.abs, "|x| in floating point.", "fabs")
 sign = unary(m.sign, "-1, 0 or 1.")
@@ -96,7 +121,7 @@ def clip(x: Any, x_min: Any, x_max: Any) -> Any:
 @public
 def hypot(x1: Any, x2: Any) -> Any:
     """sqrt(x1 * x1 + x2 * x2), also where the squares are too large or small for the dtype."""
-    x1, x2 = m.abs(as_float(x1)), m.abs(as_float(x2))
+    x1, x2 = map(m.abs, as_floats(x1, x2))
     larger = m.maximum(x1, x2)
     unit = m.where(m.logical_or(m.equal(larger, 0.0), m.isinf(larger)), 1.0, larger)
     squares = m.add(m.square(m.divide(x1, unit)), m.square(m.divide(x2, unit)))
@@ -129,7 +154,7 @@ def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None)
 
 # --- powers, exponentials, logarithms
 
-square = unary(m.square, "x * x.")
+square = unary(m.square, "x * x; of bools as int32.", take=lambda x: without_bools(value(x)))
 sqrt = unary_float(m.sqrt, "The square root.")
 rsqrt = unary_float(m.rsqrt, "1 / sqrt(x).")
 
@@ -170,7 +195,7 @@ def log10(x: Any) -> Any:
 @public
 def logaddexp(x1: Any, x2: Any) -> Any:
     """log(exp(x1) + exp(x2)) without overflow."""
-    x1, x2 = as_float(x1), as_float(x2)
+    x1, x2 = as_floats(x1, x2)
     top = m.stop_gradient(m.maximum(x1, x2))
     top = m.where(m.isfinite(top), top, 0.0)
     total = m.add(m.exp(m.subtract(x1, top)), m.exp(m.subtract(x2, top)))
@@ -181,7 +206,8 @@ def logaddexp(x1: Any, x2: Any) -> Any:
 def logaddexp2(x1: Any, x2: Any) -> Any:
     """log2(2**x1 + 2**x2) without overflow."""
     ln2 = math.log(2.0)
-    total = logaddexp(m.multiply(as_float(x1), ln2), m.multiply(as_float(x2), ln2))
+    x1, x2 = as_floats(x1, x2)
+    total = logaddexp(m.multiply(x1, ln2), m.multiply(x2, ln2))
     return m.multiply(total, 1.0 / ln2)
 
 

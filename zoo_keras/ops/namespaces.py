@@ -14,12 +14,12 @@ from zoo_keras.paths import module
 _NN = (
     "adaptive_average_pool adaptive_max_pool average_pool batch_normalization binary_crossentropy "
     "categorical_crossentropy celu conv conv_transpose ctc_decode ctc_loss depth_to_space "
-    "depthwise_conv dot_product_attention elu gelu glu hard_shrink hard_sigmoid hard_silu "
+    "depthwise_conv dot_product_attention elu fold gelu glu hard_shrink hard_sigmoid hard_silu "
     "hard_swish hard_tanh layer_normalization leaky_relu log_sigmoid log_softmax max_pool moments "
-    "multi_hot normalize one_hot psnr relu relu6 rms_normalization selu separable_conv sigmoid "
-    "silu swish soft_shrink softmax softplus softsign space_to_depth "
+    "multi_hot normalize one_hot polar psnr relu relu6 rms_normalization selu separable_conv "
+    "sigmoid silu swish soft_shrink softmax softplus softsign space_to_depth "
     "sparse_categorical_crossentropy sparse_plus sparse_sigmoid sparsemax squareplus tanh_shrink "
-    "threshold"
+    "threshold unfold"
 )
 _NUMPY = (
     "abs absolute add all allclose amax amin angle any append arange arccos arccosh arcsin "
@@ -40,11 +40,11 @@ _NUMPY = (
     "rad2deg ravel real reciprocal repeat reshape right_shift roll rot90 round searchsorted "
     "select sign signbit sin sinc sinh size slogdet sort split sqrt square squeeze stack std "
     "subtract sum swapaxes take take_along_axis tan tanh tensordot tile trace transpose "
-    "trapezoid tri tril triu true_divide trunc unique unravel_index vander var vdot view vsplit "
-    "vstack where zeros zeros_like"
+    "trapezoid tri tril triu true_divide trunc unique unravel_index vander var vdot vectorize "
+    "view vsplit vstack where zeros zeros_like"
 )
 _LINALG = (
-    "cholesky cholesky_inverse det eigh inv lstsq matrix_rank norm pinv qr solve "
+    "cholesky cholesky_inverse det eig eigh inv jvp lstsq lu_factor matrix_rank norm pinv qr solve "
     "solve_triangular svd"
 )
 NAMES = {"nn": _NN.split(), "numpy": _NUMPY.split(), "linalg": _LINALG.split()}

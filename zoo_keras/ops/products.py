@@ -10,7 +10,15 @@ import math
 from typing import Any
 
 from zoo_keras.errors import ShapeError, UnsupportedError
-from zoo_keras.ops.convert import as_dtype, as_float, axis_in, common_dtype, known_ints, value
+from zoo_keras.ops.convert import (
+    as_dtype,
+    as_float,
+    axis_in,
+    common_dtype,
+    dtype_of,
+    known_ints,
+    value,
+)
 from zoo_keras.ops.indexing import get_item
 from zoo_keras.ops.plain import unary_float
 from zoo_keras.ops.reduction import norm, sum
@@ -122,7 +130,8 @@ def einsum(subscripts: str, *operands: Any, **kwargs: Any) -> Any:
         raise UnsupportedError(f"einsum has no further arguments. Received: {list(kwargs)}.")
     values = [value(x) for x in operands]
     dtype = common_dtype(*values)
-    values = [as_dtype(v, "int32" if dtype == "bool" else dtype) for v in values]
+    bytes_ = all(dtype_of(v) == "int8" for v in values)
+    values = [as_dtype(v, "int32" if bytes_ or dtype == "bool" else dtype) for v in values]
     inputs, output = _labels(subscripts, [len(v.shape) for v in values])
     x, labels = _single(values[0], inputs[0])
     for i, (other, names) in enumerate(zip(values[1:], inputs[1:], strict=True)):
@@ -307,6 +316,14 @@ def cholesky_inverse(x: Any, upper: bool = False) -> Any:
 
 
 @public
+def lu_factor(x: Any) -> tuple[Any, Any]:
+    """(lu, pivots) of matrices (..., m, n): L without its ones and U in one matrix, and for each
+    row the one with which it changed places, as LAPACK has it. Source: keras.ops.lu_factor."""
+    lu, pivots = hl.lu_factor(as_float(x))
+    return lu, pivots
+
+
+@public
 def qr(x: Any, mode: str = "reduced") -> Any:
     """(q, r): x as an orthogonal times an upper triangular matrix."""
     return hl.qr(as_float(x), mode=mode)
@@ -373,6 +390,7 @@ def irfft(x: Any, fft_length: int | None = None) -> Any:
 
 __all__ = [
     "cdist", "cholesky", "cholesky_inverse", "cross", "det", "dot", "eigh", "einsum", "fft",
-    "fft2", "ifft2", "inner", "inv", "irfft", "logdet", "lstsq", "matmul", "matrix_rank", "outer",
-    "pinv", "qr", "rfft", "slogdet", "solve", "solve_triangular", "svd", "tensordot", "vdot",
+    "fft2", "ifft2", "inner", "inv", "irfft", "logdet", "lstsq", "lu_factor", "matmul",
+    "matrix_rank", "outer", "pinv", "qr", "rfft", "slogdet", "solve", "solve_triangular", "svd",
+    "tensordot", "vdot",
 ]  # fmt: skip

@@ -44,7 +44,7 @@ def _number(x: Any) -> Any:
 
 @public
 def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The sum; bools and small integers are summed as int32."""
+    """The sum; bools and small integers are summed as int32, small ones without sign as uint32."""
     return _reduce(reduce.reduce_sum, _number(x), axis, keepdims)
 
 

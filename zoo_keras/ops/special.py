@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from zoo_keras.ops.convert import as_float, value
+import numpy as np
+
+from zoo_keras.ops.convert import as_float, as_floats, is_complex, value
 from zoo_keras.ops.plain import bits, unary, unary_float
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import bitwise, special
@@ -27,7 +29,7 @@ arctan = unary_float(special.arctan, "The angle whose tangent is x.")
 @public
 def arctan2(x1: Any, x2: Any) -> Any:
     """The angle of the point (x2, x1), from -pi to pi."""
-    return special.arctan2(as_float(x1), as_float(x2))
+    return special.arctan2(*as_floats(x1, x2))
 
 
 sinh = unary_float(special.sinh, "The hyperbolic sine.")
@@ -59,25 +61,28 @@ def rad2deg(x: Any) -> Any:
     return m.multiply(as_float(x), 180.0 / math.pi)
 
 
-# --- real numbers seen as complex ones
+# --- complex numbers, on arrays; and real ones seen as such
 
 
 @public
 def real(x: Any) -> Any:
-    """The real part: x itself."""
-    return value(x)
+    """The real part: x itself where it is real."""
+    x = value(x)
+    return x.real.copy() if is_complex(x) else x
 
 
 @public
 def imag(x: Any) -> Any:
-    """The imaginary part: zeros."""
-    return m.multiply(value(x), 0)
+    """The imaginary part: zeros of real numbers."""
+    x = value(x)
+    return x.imag.copy() if is_complex(x) else m.multiply(x, 0)
 
 
 @public
 def conjugate(x: Any) -> Any:
-    """The complex conjugate: x itself."""
-    return value(x)
+    """The complex conjugate: x itself where it is real."""
+    x = value(x)
+    return x.conj() if is_complex(x) else x
 
 
 conj = conjugate
@@ -85,8 +90,10 @@ conj = conjugate
 
 @public
 def angle(x: Any) -> Any:
-    """The angle in the complex plane: 0, or pi below 0."""
+    """The angle in the complex plane: of real numbers 0, or pi below 0."""
     x = as_float(x)
+    if is_complex(x):
+        return np.angle(x)
     return m.where(m.less(x, 0.0), math.pi, m.multiply(x, 0.0))
 
 

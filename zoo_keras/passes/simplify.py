@@ -78,6 +78,10 @@ def _identity(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
     return [inputs[0]]
 
 
+def _values_alone(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
+    return list(inputs[: len(node.specs)])
+
+
 def cancelled_transpose(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
     """What becomes of a transpose that moves nothing, only axes of length 1, or moves back."""
     x, perm = inputs[0], tuple(node.attrs["perm"])
@@ -114,6 +118,7 @@ _RULES: dict[str, Callable[[Node, tuple[Tensor, ...]], Outputs]] = {
     "cast": _same_spec,
     "round_bfloat16": _rounded_twice,
     "stop_gradient": _identity,
+    "own_gradient": _values_alone,
 }
 
 

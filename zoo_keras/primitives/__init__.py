@@ -28,6 +28,7 @@ from zoo_keras.primitives import (
     int8,
     lookup,
     norm,
+    own_gradient,
     pool,
     products,
     random,

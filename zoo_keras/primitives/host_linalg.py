@@ -107,6 +107,31 @@ def solve_triangular(a: np.ndarray, b: np.ndarray, *, lower: bool) -> np.ndarray
     return np.linalg.solve(np.tril(a) if lower else np.triu(a), b)
 
 
+def _lu_spec(x: Spec) -> tuple[Spec, Spec]:
+    if len(x.shape) < 2:
+        raise ShapeError("the last two axes must be a matrix.")
+    return x, Spec((*x.shape[:-2], min(x.shape[-2:])), "int32")
+
+
+@op(shape=_lu_spec, samples=[Sample([(2, 4, 4)]), Sample([(3, 5)])])
+def lu_factor(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(both triangles in one matrix, row by row the row with which it changes its place)."""
+    made = x.astype(np.float64).reshape(-1, *x.shape[-2:])
+    rows, count = made.shape[-2], min(made.shape[-2:])
+    each = np.arange(len(made))
+    pivots = np.zeros((len(made), count), np.int32)
+    for k in range(count):
+        best = k + np.abs(made[:, k:, k]).argmax(-1)
+        pivots[:, k] = best
+        upper, lower = made[each, k].copy(), made[each, best].copy()
+        made[each, best], made[each, k] = upper, lower
+        if k + 1 < rows:
+            made[:, k + 1 :, k] /= made[:, k, k][:, None]
+            outer = made[:, k + 1 :, k, None] * made[:, k, None, k + 1 :]
+            made[:, k + 1 :, k + 1 :] -= outer
+    return made.reshape(x.shape), pivots.reshape(*x.shape[:-2], count)
+
+
 @op(shape=_square, samples=_DEFINITE)
 def cholesky(x: np.ndarray) -> np.ndarray:
     """The lower triangle L with L @ L.T = x; NaN for a matrix that is not positive definite."""

@@ -70,7 +70,8 @@ def _same_dtype(x: Spec, *, axes: Axes, keepdims: bool) -> Spec:
 
 
 def _wider(x: Spec, *, axes: Axes, keepdims: bool) -> Spec:
-    return Spec(kept_shape(x.shape, axes, keepdims), "int32" if x.dtype in _SHORT else x.dtype)
+    wide = "uint32" if x.dtype in ("uint8", "uint16") else "int32"
+    return Spec(kept_shape(x.shape, axes, keepdims), wide if x.dtype in _SHORT else x.dtype)
 
 
 def _float(x: Spec, *, axes: Axes, keepdims: bool) -> Spec:

@@ -357,3 +357,86 @@ def boxes_that_move(keras: Any, rng: Rng) -> Any:
         for layer, copy in zip(made, copies, strict=True)
         for v in _boxes(layer(copy, training=True))
     ]
+
+
+# ---- ops -----------------------------------------------------------------------------------------
+
+
+@program
+def rearranged(keras: Any, rng: Rng) -> Any:
+    x, ops = floats(rng, 2, 6, 8, 3), keras.ops
+    return numbers(
+        ops.rearrange(x, "b h w c -> b c h w"),
+        ops.rearrange(x, "b h w c -> (b h) w c"),
+        ops.rearrange(x, "b h w c -> h (b w) c"),
+        ops.rearrange(x, "b (h1 h) (w1 w) c -> (b h1 w1) h w c", h1=2, w1=4),
+        ops.rearrange(x, "b (h h1) (w w1) c -> b h w (c h1 w1)", h1=2, w1=2),
+    )
+
+
+@program
+def image_windows(keras: Any, rng: Rng) -> Any:
+    ops, x = keras.ops, floats(rng, 2, 3, 7, 9)
+    how = [{"kernel_size": 3}, {"kernel_size": (2, 3), "stride": 2, "padding": (1, 0)},
+           {"kernel_size": 2, "dilation": (2, 3), "padding": 2, "stride": (1, 2)}]  # fmt: skip
+    columns = [ops.unfold(x, **given) for given in how]
+    back = [ops.fold(c, (7, 9), **given) for c, given in zip(columns, how, strict=True)]
+    return numbers(*columns, *back)
+
+
+@program
+def derivatives_along(keras: Any, rng: Rng) -> Any:
+    ops = keras.ops
+    x, v = (ops.convert_to_tensor(floats(rng, 3, 4)) for _ in range(2))
+    one = ops.jvp(ops.sin, (x,), (v,))
+    w, u = (ops.convert_to_tensor(floats(rng, 4, 2)) for _ in range(2))
+    two = ops.jvp(lambda a, b: ops.tanh(ops.matmul(a, b)), (x, w), (v, u))
+    three = ops.jvp(
+        lambda a: (ops.sum(ops.square(a), axis=1), a + 1), (x,), (v,), has_aux=True
+    )
+    return numbers(*one, *two, *three)
+
+
+@program
+def complex_numbers(keras: Any, rng: Rng) -> Any:
+    ops, pairs = keras.ops, floats(rng, 3, 2)
+    made = ops.view_as_complex(pairs)
+    turned = ops.polar(np.abs(floats(rng, 4)), floats(rng, 4))
+    return numbers(
+        ops.real(made), ops.imag(made), ops.view_as_real(turned), ops.angle(made),
+        ops.view_as_real(ops.conjugate(made)), ops.absolute(made),
+    )  # fmt: skip
+
+
+@program
+def eigenvalues(keras: Any, rng: Rng) -> Any:
+    matrix = floats(rng, 4, 4)
+    values, vectors = keras.ops.eig(matrix)
+    values, vectors = np.asarray(values), np.asarray(vectors)
+    back = (vectors * values) @ np.linalg.inv(vectors)
+    values = values[np.lexsort((values.imag, values.real))]
+    return numbers(values.real, values.imag, back.real)
+
+
+@program
+def own_gradients(keras: Any, rng: Rng) -> Any:
+    ops = keras.ops
+
+    @ops.custom_gradient
+    def halved(x: Any) -> Any:
+        def grad(*args: Any, upstream: Any = None) -> Any:
+            return 0.5 * (args[0] if upstream is None else upstream)
+
+        return ops.square(x), grad
+
+    class Halved(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return halved(x)
+
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3), Halved(), keras.layers.Dense(1)]
+    )
+    seeded(model, rng)
+    model.compile(keras.optimizers.SGD(0.05), "mse")
+    model.fit(floats(rng, 8, 4), floats(rng, 8, 1), epochs=2, shuffle=False, verbose=0)
+    return [np.asarray(halved(np.float32([2.0, 3.0]))), *model.get_weights()]
