@@ -461,6 +461,12 @@ def pooled_bits(name: str, d: Draw) -> Iterator[Inputs]:
             yield given, how
 
 
+@drawn_for("max_pool_int8", exact=True)
+def pooled_bytes(name: str, d: Draw) -> Iterator[Inputs]:
+    for (x,), how in pooled("max_pool", d):
+        yield [np.clip(np.rint(x * 60), -127, 127).astype(np.int8)], how
+
+
 # ---- attention and recurrent layers --------------------------------------------------------------
 
 

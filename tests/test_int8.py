@@ -192,6 +192,16 @@ def test_a_sample_is_taken_as_predict_takes_it(rng):
     assert left.seen is None
 
 
+def test_a_sample_counts_after_predictions_of_this_or_an_equal_model(rng):
+    x = rng.normal(size=(40, 6, 5)).astype(np.float32)
+    for before in (True, False):
+        model = small()
+        (model if before else small()).predict(x, verbose=0)
+        model.quantize("int8", sample=x)
+        for layer in model._flatten_layers():
+            assert not layer.quantization_mode or layer.quantization_config.input_range
+
+
 def test_the_kernel_is_packed_once_and_again_when_it_changes(rng):
     model = zk.Sequential([layers.Input((4,)), layers.Dense(3, use_bias=False)])
     x = rng.normal(size=(2, 4)).astype(np.float32)

@@ -70,14 +70,14 @@ static int64_t round_int8_scratch(const zk_call *c) {
 
 /* The results of a call: y(images, ..., n), or q like it in int8 and step(images), or all three. */
 typedef struct {
-    float *y;
+    stored y;
     int8_t *q;
     float *step;
 } results;
 
 static results results_of(const zk_call *c) {
-    results r = {NULL, NULL, NULL};
-    if (c->nout != 2) r.y = c->p[0];
+    results r = {{NULL, ZK_WIDE}, NULL, NULL};
+    if (c->nout != 2) r.y = stored_of(c->a, c->p[0], 0);
     if (c->nout > 1) r.q = c->p[c->nout - 2], r.step = c->p[c->nout - 1];
     return r;
 }
@@ -95,10 +95,19 @@ static int in_place(const tap_layout *l) {
     return tap_lies_ready(l) && l->channels % 64 == 0 && l->images * tap_places(l) % TAP_BLOCK == 0;
 }
 
-/* conv_int8: act(conv(q, w) step wstep + b + residual), in float32 or rounded or both.
- * out y(images, ..., n) and/or q(images, ..., n) int8, step(images)
+/* The residual of a call, if it has one. */
+static int8_more more_of(const zk_call *c) {
+    int8_more m = {NULL, NULL, 4};
+    if (c->nin > 5) m.p = c->p[c->nout + 5], m.size = zk_dtype_size(c->a[c->nout + 5].dtype);
+    if (c->nin > 6) m.step = c->p[c->nout + 6];
+    return m;
+}
+
+/* conv_int8: act(conv(q, w) step wstep + b + residual), as it is or rounded or both.
+ * out y(images, ..., n) float32 or bits and/or q(images, ..., n) int8, step(images)
  * in q(images, .., channels) int8, step(images), w(ceil(n / 16), taps 16 ceil(k / 64), 16, 4) int8,
- *    wstep(n), b(n), residual like y or none; k: channels, times the kernel's columns when merged
+ *    wstep(n), b(n), residual like y or none: float32, bits, or int8 and then its step(images)
+ *    k: channels, times the kernel's columns when merged
  * scratch: of each thread; offsets(taps); the images with their borders */
 static void conv_int8(const zk_call *c) {
     tap_layout l = tap_layout_of(c, c->a + c->nout, c->a);
@@ -108,7 +117,7 @@ static void conv_int8(const zk_call *c) {
     int8_job j = {.taps = tap_job_of(&l, offsets)};
     j.steps = zk_ceil(tap_inputs(&l), ZK_INT8_STEP);
     j.step = in[1], j.w = in[2], j.wstep = in[3], j.bias = in[4];
-    j.residual = c->nin > 5 ? in[5] : NULL, j.n = c->a->dims[c->a->ndim - 1];
+    j.more = more_of(c), j.n = c->a->dims[c->a->ndim - 1];
     j.act = (int)c->attr[ZK_CONV_TAPS_ACTIVATION], j.scale = (float)c->attr[ZK_CONV_TAPS_SCALE];
     j.y = r.y, j.q = r.q, j.scratch = c->scratch;
     tap_list_offsets(&l, offsets);
@@ -144,7 +153,7 @@ static void depthwise_int8(const zk_call *c) {
     tap_list_offsets(&l, offsets);
     l.from = in[0], l.to = (char *)offsets + zk_align(l.taps * 8);
     tap_lay_out(c, &l);
-    depthwise_job j = {.l = &l, .offsets = offsets, .w = w, .y = r.y, .q = r.q};
+    depthwise_job j = {.l = &l, .offsets = offsets, .w = w, .y = (float *)r.y.p, .q = r.q};
     j.step = in[1], j.wstep = in[3], j.bias = in[4];
     j.act = (int)c->attr[ZK_CONV_TAPS_ACTIVATION], j.scale = (float)c->attr[ZK_CONV_TAPS_SCALE];
     pass_steps(c, &r, j.step);

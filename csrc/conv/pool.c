@@ -300,6 +300,36 @@ static void max_pool(const zk_call *c) { pool_forward(c, max_task); }
 /* avg_pool.  out y(n, oh, ow, c)  in x(n, h, w, c) */
 static void avg_pool(const zk_call *c) { pool_forward(c, average_task); }
 
+/* The largest byte of n channels of one window. */
+static void pool_bytes(const pooling *p, const int8_t *x, const pool_cells *k, int8_t *restrict y) {
+    const int64_t n = p->channels;
+    memset(y, -128, (size_t)n);
+    for (int64_t d = k->d0; d < k->d1; d++)
+        for (int64_t v = k->v0; v < k->v1; v++)
+            for (int64_t h = k->h0; h < k->h1; h++) {
+                const int8_t *restrict a = x + ((d * p->v.in + v) * p->h.in + h) * n;
+                for (int64_t i = 0; i < n; i++) y[i] = a[i] > y[i] ? a[i] : y[i];
+            }
+}
+
+static void bytes_task(void *ctx, int64_t task, int thread) {
+    const pooling *p = ctx;
+    const int64_t rows = rows_out(p), size = rows_in(p) * p->h.in * p->channels;
+    (void)thread;
+    for (int64_t at = task * p->rows; at < zk_min((task + 1) * p->rows, p->images * rows); at++) {
+        pool_cells k;
+        int8_t *y = (int8_t *)p->to.p + at * p->h.out * p->channels;
+        clip_row(p, at % rows, &k);
+        for (int64_t col = 0; col < p->h.out; col++, y += p->channels) {
+            clip(&p->h, col, &k.h0, &k.h1);
+            pool_bytes(p, (const int8_t *)p->x.p + at / rows * size, &k, y);
+        }
+    }
+}
+
+/* max_pool_int8.  out y(n, oh, ow, c) int8  in x(n, h, w, c) int8 */
+static void max_pool_int8(const zk_call *c) { pool_forward(c, bytes_task); }
+
 /* max_pool_grad. out dx(n, h, w, c) in g(n, oh, ow, c) x(n, h, w, c) y(n, oh, ow, c); each input
  * float32 or bits */
 static void max_pool_grad(const zk_call *c) {
@@ -316,8 +346,7 @@ static void avg_pool_grad(const zk_call *c) {
     zk_parallel(c, p.images * p.blocks, average_grad_task, &p);
 }
 
-const zk_kernel ZK_TABLE(pool)[] = {{"max_pool", max_pool, NULL},
-                                    {"max_pool_grad", max_pool_grad, NULL},
-                                    {"avg_pool", avg_pool, NULL},
-                                    {"avg_pool_grad", avg_pool_grad, NULL},
-                                    {0}};
+const zk_kernel ZK_TABLE(pool)[] = {
+    {"max_pool", max_pool, NULL},           {"max_pool_grad", max_pool_grad, NULL},
+    {"max_pool_int8", max_pool_int8, NULL}, {"avg_pool", avg_pool, NULL},
+    {"avg_pool_grad", avg_pool_grad, NULL}, {0}};

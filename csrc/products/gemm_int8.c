@@ -53,7 +53,7 @@ static void dense_int8(const zk_call *c) {
     j.taps.columns = r.m, j.taps.k = r.k,
     j.taps.shape = (tap_shape){&zero, 1, zk_ceil(r.k, 64), r.row};
     j.step = r.step, j.per_step = 1, j.w = c->p[2], j.wstep = wstep, j.bias = c->p[4];
-    j.y = c->p[0], j.n = n, j.act = (int)c->attr[ZK_DENSE_INT8_ACTIVATION];
+    j.y = stored_of(c->a, c->p[0], 0), j.n = n, j.act = (int)c->attr[ZK_DENSE_INT8_ACTIVATION];
     j.scratch = c->scratch;
     zk_parallel(c, zk_ceil(r.m, r.per), round_task, &r);
     int8_compute(c, &j);

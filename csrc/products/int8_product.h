@@ -8,6 +8,17 @@
 #include "conv_act.h"
 #include "gemm_int8.h"
 #include "int8_round.h"
+#include "stored.h"
+
+typedef int8_t int8_some __attribute__((vector_size(VL), aligned(1), may_alias));
+
+/* What is added before the activation, like y: float32, bits of bfloat16, or int8 with the step of
+ * each image. */
+typedef struct {
+    const char *p; /* NULL: nothing */
+    const float *step;
+    int64_t size; /* bytes of a number */
+} int8_more;
 
 typedef struct {
     tap_job taps;
@@ -15,9 +26,10 @@ typedef struct {
     const float *step; /* 1 / scale of the inputs */
     int64_t per_step;  /* stored places that have the same one */
     const int8_t *w;   /* panels (taps, groups * 16, 16, 4) */
-    const float *wstep, *bias, *residual;
-    float *y;
-    int8_t *q;
+    const float *wstep, *bias;
+    int8_more more;
+    stored y;    /* float32 or bits; p: NULL or the results */
+    int8_t *q;   /* NULL, or the results rounded */
     float scale; /* of q */
     int64_t n;
     int act;
@@ -25,17 +37,17 @@ typedef struct {
 } int8_job;
 
 /* What a thread keeps: sums of a square; of the places of a task the rows of y, or -1, and the
- * steps of their inputs. */
+ * steps of their inputs and of what is added. */
 typedef struct {
     int32_t sums[TAP_SQUARE * TAP_SQUARE];
     int64_t places[TAP_BLOCKS * TAP_BLOCK];
-    float steps[TAP_BLOCKS * TAP_BLOCK];
+    float steps[TAP_BLOCKS * TAP_BLOCK], more[TAP_BLOCKS * TAP_BLOCK];
 } int8_thread;
 
 /* The places of blocks of a task, from one on. */
 typedef struct {
     const int64_t *at;
-    const float *step;
+    const float *step, *more;
     int64_t count;
 } int8_places;
 
@@ -56,41 +68,94 @@ static void int8_square(const int8_job *j, const char *const *x, const char *con
     }
 }
 
-/* A vector of one place: y = act(sums * step * wstep + bias + residual). */
-ZK_INLINE vf int8_back(const int32_t *sums, vf slope, vf bias, const float *residual,
-                       const int act) {
+/* VL bytes as floats. gcc 12 widens vectors of bytes number by number. */
+ZK_INLINE vf int8_wide(const int8_t *q) {
+#if defined(ZK_ISA_AVX512) && !defined(ZK_EMULATE_AVX512)
+    return (vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)q)));
+#elif defined(ZK_ISA_AVX2)
+    return (vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)q)));
+#else
+    return vf_from_int(__builtin_convertvector(*(const int8_some *)q, vi));
+#endif
+}
+
+/* VL numbers of what is added. */
+ZK_INLINE vf int8_more_load(const char *p, const int64_t size, float step) {
+    if (size == 1) return int8_wide((const int8_t *)p) * vf_set(step);
+    if (size == 2) return vf_widened(*(const stored_bits *)p);
+    return vf_load((const float *)p);
+}
+
+/* A vector of one place: act(sums * slope + bias + what is added, if anything). */
+ZK_INLINE vf int8_back(const int32_t *sums, vf slope, vf bias, const char *more, const int64_t size,
+                       float step, const int act) {
     vf r = vf_from_int(*(const vi *)sums) * slope + bias;
-    if (residual) r += vf_load(residual);
+    if (more) r += int8_more_load(more, size, step);
     return conv_activate(r, act);
 }
 
-/* A whole panel of all places of a square. */
-ZK_INLINE void int8_put_panel(const int8_job *j, const int8_places *places, const int32_t *sums,
-                              int64_t column, const int act) {
-    float own[PANEL];
-    vf wstep[PV], slope[PV], bias[PV];
+/* What stores of squares are compiled for: bytes of a number of the residual and of y, 0 for none;
+ * whether q is made. ASK: the job says so. */
+enum { ASK = -1 };
+
+/* Whole panels of all places of a square. */
+ZK_INLINE void int8_put_whole(const int8_job *job, const int8_places *where, const int32_t *sums,
+                              int64_t column, const int panels, const int act, const int form,
+                              const int form_y, const int makes_q) {
+    const int8_job j = *job; /* in registers: stores of bytes might change what lies in memory */
+    const int8_places places = *where;
+    const int64_t size = form == ASK ? j.more.size : form, later = TAP_SQUARE * j.n;
+    const char *more = form == ASK ? j.more.p : form ? j.more.p : NULL;
+    char *y = form_y ? j.y.p : NULL;
+    const int64_t wide = form_y == ASK ? (j.y.form == ZK_WIDE ? 4 : 2) : form_y;
+    const stored bits = {y, ZK_NARROW};
+    int8_t *q = makes_q ? j.q : NULL;
+    vf slope[2 * PV], bias[2 * PV];
     float step = 0;
-    for (int v = 0; v < PV; v++) {
-        wstep[v] = vf_load(j->wstep + column + v * VL);
-        bias[v] = vf_load(j->bias + column + v * VL), slope[v] = (vf){0};
-    }
-    for (int64_t r = 0; r < places->count; r++, sums += TAP_SQUARE) {
-        if (places->at[r] < 0) continue;
-        if (places->step[r] != step) { /* NaN is never equal */
-            step = places->step[r];
-            for (int v = 0; v < PV; v++) slope[v] = vf_set(step) * wstep[v];
+    for (int v = 0; v < panels * PV; v++)
+        bias[v] = vf_load(j.bias + column + v * VL), slope[v] = (vf){0};
+    for (int64_t r = 0; r < places.count; r++, sums += TAP_SQUARE) {
+        if (places.at[r] < 0) continue;
+        if (places.step[r] != step) { /* NaN is never equal */
+            step = places.step[r];
+            for (int v = 0; v < panels * PV; v++)
+                slope[v] = vf_set(step) * vf_load(j.wstep + column + v * VL);
         }
-        const int64_t at = places->at[r] * j->n + column;
-        float *y = j->y ? j->y + at : own;
-        for (int v = 0; v < PV; v++) {
-            const float *residual = j->residual ? j->residual + at + v * VL : NULL;
-            vf_store(y + v * VL, int8_back(sums + v * VL, slope[v], bias[v], residual, act));
+        const int64_t at = places.at[r] * j.n + column;
+        float own[2 * PANEL];
+        /* a square's rows lie too far apart for the CPU to see them come */
+        if (more) __builtin_prefetch(more + (at + later) * size);
+        if (q) __builtin_prefetch(q + at + later, 1);
+#pragma GCC unroll 8
+        for (int v = 0; v < panels * PV; v++) {
+            const char *from = more ? more + (at + v * VL) * size : NULL;
+            const vf s =
+                int8_back(sums + v * VL, slope[v], bias[v], from, size, places.more[r], act);
+            if (y && v % PV == 0) __builtin_prefetch(y + (at + v * VL + later) * wide, 1);
+            if (y && wide == 4) vf_store((float *)y + at + v * VL, s);
+            else if (y) stored_save(&bits, at + v * VL, s, VL, 0);
+            if (q) vf_store(own + v * VL, s);
         }
-        if (j->q) int8_round(y, PANEL, j->scale, j->q + at);
+        if (q) int8_round(own, panels * PANEL, j.scale, q + at);
     }
 }
 
-/* The same for the last columns, fewer than a panel. */
+/* The usual forms are compiled by themselves. */
+ZK_INLINE void int8_put_forms(const int8_job *j, const int8_places *places, const int32_t *sums,
+                              int64_t column, const int panels, const int act) {
+    const int64_t more = j->more.p ? j->more.size : 0;
+    const int y = !j->y.p ? 0 : j->y.form == ZK_WIDE ? 4 : 2;
+    if (j->q && !y && !more) int8_put_whole(j, places, sums, column, panels, act, 0, 0, 1);
+    else if (j->q && !y && more == 1) int8_put_whole(j, places, sums, column, panels, act, 1, 0, 1);
+    else if (j->q && !y && more == 2) int8_put_whole(j, places, sums, column, panels, act, 2, 0, 1);
+    else if (!j->q && y == 4 && !more)
+        int8_put_whole(j, places, sums, column, panels, act, 0, 4, 0);
+    else if (!j->q && y == 2 && !more)
+        int8_put_whole(j, places, sums, column, panels, act, 0, 2, 0);
+    else int8_put_whole(j, places, sums, column, panels, act, ASK, ASK, ASK);
+}
+
+/* The last columns, fewer than a panel. */
 static void int8_put_some(const int8_job *j, const int8_places *places, const int32_t *sums,
                           int64_t column, int64_t some) {
     const size_t bytes = (size_t)some * sizeof(float);
@@ -98,24 +163,43 @@ static void int8_put_some(const int8_job *j, const int8_places *places, const in
     memcpy(wstep, j->wstep + column, bytes), memcpy(bias, j->bias + column, bytes);
     for (int64_t r = 0; r < places->count; r++, sums += TAP_SQUARE) {
         if (places->at[r] < 0) continue;
-        const int64_t at = places->at[r] * j->n + column;
-        if (j->residual) memcpy(more, j->residual + at, bytes);
+        const int64_t at = places->at[r] * j->n + column, size = j->more.size;
+        if (j->more.p) memcpy(more, j->more.p + at * size, (size_t)(some * size));
         for (int v = 0; v < PANEL; v += VL) {
             const vf slope = vf_set(places->step[r]) * vf_load(wstep + v);
-            const float *residual = j->residual ? more + v : NULL;
-            vf_store(y + v, int8_back(sums + v, slope, vf_load(bias + v), residual, j->act));
+            const char *from = j->more.p ? (char *)more + v * size : NULL;
+            vf_store(y + v, int8_back(sums + v, slope, vf_load(bias + v), from, size,
+                                      places->more[r], j->act));
         }
-        if (j->y) memcpy(j->y + at, y, bytes);
+        for (int v = 0; j->y.p && v < some; v += VL)
+            stored_save(&j->y, at + v, vf_load(y + v), zk_min(VL, some - v), 0);
         if (j->q) int8_round(y, some, j->scale, j->q + at);
     }
 }
 
+#define INT8_PUT(name, act)                                                                        \
+    static void int8_put_##name(const int8_job *j, const int8_places *places, const int32_t *sums, \
+                                int64_t column, int panels) {                                      \
+        if (panels > 1) int8_put_forms(j, places, sums, column, 2, act);                           \
+        else int8_put_forms(j, places, sums, column, 1, act);                                      \
+    }
+INT8_PUT(linear, ZK_LINEAR)
+INT8_PUT(relu, ZK_RELU)
+INT8_PUT(relu6, ZK_RELU6)
+INT8_PUT(curve, j->act)
+
 /* Stores a square from column `column` on. */
-ZK_INLINE void int8_put_square(const int8_job *j, const int8_places *places, const int32_t *sums,
-                               int64_t column, int panels, const int act) {
-    for (int p = 0; p < panels; p++, column += PANEL, sums += PANEL)
-        if (j->n - column >= PANEL) int8_put_panel(j, places, sums, column, act);
-        else int8_put_some(j, places, sums, column, j->n - column);
+static void int8_put_square(const int8_job *j, const int8_places *places, const int32_t *sums,
+                            int64_t column, int panels) {
+    const int whole = (int)zk_min(panels, (j->n - column) / PANEL);
+    const int64_t rest = j->n - column - whole * PANEL;
+    if (whole < panels)
+        int8_put_some(j, places, sums + whole * PANEL, column + whole * PANEL, rest);
+    if (!whole) return;
+    if (j->act == ZK_RELU) int8_put_relu(j, places, sums, column, whole);
+    else if (j->act == ZK_RELU6) int8_put_relu6(j, places, sums, column, whole);
+    else if (j->act == ZK_LINEAR) int8_put_linear(j, places, sums, column, whole);
+    else int8_put_curve(j, places, sums, column, whole);
 }
 
 /* Blocks [b, b + blocks) by panels [p, p + panels). */
@@ -128,10 +212,7 @@ ZK_INLINE void int8_one(tiles *t, const int8_job *j, const int on_tiles, int64_t
     const char *x[2] = {tap_block(&j->taps, b), tap_block(&j->taps, b + blocks - 1)};
     if (on_tiles) tap_square(t, s, x, w, NULL, 0, blocks, panels, (char *)sums);
     else int8_square(j, x, w, b, blocks, panels, sums);
-    if (j->act == ZK_RELU) int8_put_square(j, places, sums, c, panels, ZK_RELU);
-    else if (j->act == ZK_RELU6) int8_put_square(j, places, sums, c, panels, ZK_RELU6);
-    else if (j->act == ZK_LINEAR) int8_put_square(j, places, sums, c, panels, ZK_LINEAR);
-    else int8_put_square(j, places, sums, c, panels, j->act);
+    int8_put_square(j, places, sums, c, panels);
 }
 
 /* All columns of 32 places first, so that rows of y are written whole. */
@@ -140,7 +221,8 @@ ZK_INLINE void int8_part(tiles *t, const int8_job *j, const int on_tiles, tap_pa
     for (int64_t b = part.b0; b < part.b1; b += 2) {
         const int64_t first = (b - part.b0) * TAP_BLOCK;
         const int blocks = (int)zk_min(2, part.b1 - b);
-        const int8_places places = {own->places + first, own->steps + first, blocks * TAP_BLOCK};
+        const int8_places places = {own->places + first, own->steps + first, own->more + first,
+                                    blocks * TAP_BLOCK};
         for (int64_t p = part.p0; p < part.p1; p += 2)
             int8_one(t, j, on_tiles, b, blocks, p, (int)zk_min(2, part.p1 - p), &places, own->sums);
     }
@@ -151,8 +233,10 @@ static void int8_task(void *ctx, int64_t task, int thread) {
     int8_thread *own = (int8_thread *)(j->scratch + thread * int8_thread_bytes(1));
     const tap_part part = tap_part_of(&j->taps, task);
     tap_list_places(&j->taps, part.b0, part.b1, own->places);
-    for (int64_t i = 0; i < (part.b1 - part.b0) * TAP_BLOCK; i++)
-        own->steps[i] = own->places[i] < 0 ? 0 : j->step[own->places[i] / j->per_step];
+    for (int64_t i = 0; i < (part.b1 - part.b0) * TAP_BLOCK; i++) {
+        const int64_t image = zk_max(own->places[i], 0) / j->per_step;
+        own->steps[i] = j->step[image], own->more[i] = j->more.step ? j->more.step[image] : 0;
+    }
     if (j->taps.places > INT8_FEW && tiles_real()) {
         tile_config(NULL, &tile_full);
         int8_part(NULL, j, 1, part, own);

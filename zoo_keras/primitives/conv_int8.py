@@ -1,8 +1,8 @@
 """int8 convolutions of 1 and 2 axes, for inference: rounded images, and products on them.
 
 In: float32 images, or int8 ones with the step (1 / scale) of each; int8 weights from `pack_int8`.
-Out: float32, or int8 with steps for the next layer. Sums of products are exact; a step that is NaN
-makes all float32 results of its image NaN. Nothing here has a gradient.
+Out: float32, bits of bfloat16, or int8 with steps for the next layer. Sums of products are exact; a
+step that is NaN makes all float32 results of its image NaN. Nothing here has a gradient.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from zoo_keras.primitives.int8 import (
     rounded,
     unpacked,
 )
-from zoo_keras.primitives.op import Sample, op
+from zoo_keras.primitives.op import Sample, op, registry
 from zoo_keras.primitives.products import FUSED_ACTIVATIONS, activate, activation_code
 from zoo_keras.primitives.row_rules import first_input, rows_in
 
+RESIDUALS = {"float32", "uint16", "int8"}
 DEPTHWISE_TAPS = 2**24 // (MOST * MOST)  # products that a float32 sum holds exactly
 
 
@@ -105,8 +106,9 @@ def _taps(
     return math.prod(kernel[:split]), math.prod(kernel[split:-1]), kernel[-1]
 
 
-def _outputs(y: Spec, scale: float, both: bool) -> tuple[Spec, ...]:
+def _outputs(y: Spec, scale: float, both: bool, narrow: bool = False) -> tuple[Spec, ...]:
     rounds = (Spec(y.shape, "int8"), Spec(y.shape[:1], "float32")) if scale else ()
+    y = Spec(y.shape, "uint16" if narrow else y.dtype)
     return (y, *rounds) if both or not scale else rounds
 
 
@@ -118,6 +120,7 @@ def _check_vectors(filters: int, step: Spec, images: int, *vectors: Spec) -> Non
 def _conv_shape(
     q: Spec, step: Spec, w: Spec, wstep: Spec, b: Spec, *more: Spec, kernel_shape: tuple[int, ...],
     strides: Any, padding: Any, dilation: Any, activation: str, scale: float, both: bool,
+    narrow: bool = False,
 ) -> tuple[Spec, ...]:  # fmt: skip
     activation_code(activation)
     if len(q.shape) not in (3, 4):
@@ -129,9 +132,16 @@ def _conv_shape(
     if math.prod(taps[:2]) > LONGEST:
         raise ShapeError(f"a sum of {math.prod(taps[:2])} products may not fit into int32.")
     _check_vectors(shape[-1], step, shape[0], wstep, b)
-    if any(r.shape != shape for r in more):
+    if more and more[0].shape != shape:
         raise ShapeError(f"the residual must have the shape of the output, {shape}.")
-    return _outputs(Spec(shape, "float32"), scale, both)
+    if any(s.shape != shape[:1] for s in more[1:]) or len(more) != _terms(more):
+        raise ShapeError("an int8 residual needs one step for each image, others none.")
+    return _outputs(Spec(shape, "float32"), scale, both, narrow)
+
+
+def _terms(more: Sequence[Spec]) -> int:
+    """How many inputs a residual takes."""
+    return min(len(more), 1) + any(r.dtype == "int8" for r in more[:1])
 
 
 def _numbers(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
@@ -152,8 +162,9 @@ def _numbers(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -
     )
 
 
-def _is_int8(q: Spec, step: Spec, w: Spec, *rest: Spec) -> bool:
-    return q.dtype == w.dtype == "int8" and all(s.dtype == "float32" for s in (step, *rest))
+def _is_int8(q: Spec, step: Spec, w: Spec, wstep: Spec, b: Spec, *more: Spec) -> bool:
+    floats = all(s.dtype == "float32" for s in (step, wstep, b, *more[1:]))
+    return q.dtype == w.dtype == "int8" and floats and {r.dtype for r in more[:1]} <= RESIDUALS
 
 
 # ---- references ----------------------------------------------------------------------------------
@@ -161,16 +172,17 @@ def _is_int8(q: Spec, step: Spec, w: Spec, *rest: Spec) -> bool:
 
 def _scaled_back(
     sums: np.ndarray, step: np.ndarray, wstep: np.ndarray, b: np.ndarray, *residual: np.ndarray,
-    activation: str, scale: float, both: bool,
+    activation: str, scale: float, both: bool, narrow: bool = False,
 ) -> Any:  # fmt: skip
     by_image = step.reshape(-1, *[1] * (sums.ndim - 1))
     y = sums.astype(step.dtype) * (by_image * wstep) + b
     y = activate(sum(residual, y), activation).astype(np.float32)
+    kept = registry["to_bfloat16"].reference(y) if narrow else y
     if not scale:
-        return y
+        return kept
     q = rounded(np.nan_to_num(y, nan=0.0), np.float32(scale))
     after = np.where(np.isnan(step), np.nan, np.float32(1) / np.float32(scale)).astype(np.float32)
-    return (y, q, after) if both else (q, after)
+    return (kept, q, after) if both else (q, after)
 
 
 def _exact_sums(q: np.ndarray, w: np.ndarray, groups: int, how: dict[str, Any]) -> np.ndarray:
@@ -211,18 +223,27 @@ def conv_sample(i: int, case: Any, residual: bool, depthwise: bool = False) -> S
         )  # fmt: skip
         step = 2.0 ** rng.integers(-8, -6, len(q))
         wstep, b = 2.0 ** rng.integers(-8, -6, n), rng.integers(-9, 9, n) / 4
-        more = []
-        if residual:
-            out = output_shape(Spec(x_shape, "int8"), kernel, strides, padding, dilation, 1)
-            more = [(rng.integers(-9, 9, out) / 4).astype(np.float32)]
+        out = output_shape(Spec(x_shape, "int8"), kernel, strides, padding, dilation, 1)
+        more = _residual(rng, out, i // 2 % 3) if residual else []
         floats = [a.astype(np.float32) for a in (wstep, b)]
         return [q, step.astype(np.float32), packed, *floats, *more]
 
     attrs |= {"kernel_shape": kernel, "activation": name, "scale": scale, "both": both}
+    attrs |= {} if depthwise else {"narrow": i % 4 == 3 and (both or not scale)}
     return Sample((), attrs, make=make)
 
 
-_ADDED = rows_in(1, 1, 0, 0, 0, 1)
+def _residual(rng: np.random.Generator, shape: tuple[int, ...], kind: int) -> list[np.ndarray]:
+    """A residual in float32, in bits, or in int8 with its steps."""
+    whole = rng.integers(-9, 9, shape)
+    if kind == 2:
+        step = 2.0 ** rng.integers(-4, -1, shape[:1])
+        return [whole.astype(np.int8), step.astype(np.float32)]
+    y = (whole / 4).astype(np.float32)
+    return [registry["to_bfloat16"].reference(y) if kind else y]
+
+
+_ADDED = rows_in(1, 1, 0, 0, 0, 1, 1)
 _ROWS = rows_in(1, 1)
 
 
@@ -251,15 +272,17 @@ def conv_int8(
     activation: str,
     scale: float,
     both: bool,
+    narrow: bool = False,
 ) -> Any:
     """y = activation(conv(q, w) * step * wstep + b), the products summed exactly.
 
     q (batch, *spatial, channels) and step (batch,) come from `round_int8`, w from `pack_conv_int8`
-    for weights of `kernel_shape`; wstep and b are (filters,). The result is y; with a `scale` y
-    rounded by it and the steps (batch,), and y before them when `both`.
+    for weights of `kernel_shape`; wstep and b are (filters,). The result is y, with narrow its
+    bits; with a `scale` y rounded by it and the steps (batch,), and y before them when `both`.
     """
     sums = _packed_sums(q, w, tuple(kernel_shape), strides, padding, dilation)
-    return _scaled_back(sums, step, wstep, b, activation=activation, scale=scale, both=both)
+    how: dict[str, Any] = {"activation": activation, "scale": scale, "both": both, "narrow": narrow}
+    return _scaled_back(sums, step, wstep, b, **how)
 
 
 @op(
@@ -278,7 +301,7 @@ def conv_int8_add(
     wstep: np.ndarray,
     b: np.ndarray,
     residual: np.ndarray,
-    *,
+    *residual_step: np.ndarray,
     kernel_shape: tuple[int, ...],
     strides: tuple[int, ...],
     padding: Padding,
@@ -286,12 +309,17 @@ def conv_int8_add(
     activation: str,
     scale: float,
     both: bool,
+    narrow: bool = False,
 ) -> Any:
-    """`conv_int8` with a float32 residual like y, added before the activation."""
+    """`conv_int8` with a residual like y, added before the activation: float32, bits of bfloat16,
+    or int8 followed by the step of each image."""
+    if residual.dtype == np.uint16:
+        residual = registry["from_bfloat16"].reference(residual)
+    for by in residual_step:
+        residual = residual * by.reshape(-1, *[1] * (residual.ndim - 1))
     sums = _packed_sums(q, w, tuple(kernel_shape), strides, padding, dilation)
-    return _scaled_back(
-        sums, step, wstep, b, residual, activation=activation, scale=scale, both=both
-    )
+    how: dict[str, Any] = {"activation": activation, "scale": scale, "both": both, "narrow": narrow}
+    return _scaled_back(sums, step, wstep, b, residual, **how)
 
 
 def _depthwise_shape(

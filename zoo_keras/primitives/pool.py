@@ -217,6 +217,32 @@ def max_pool_bf16(
     return bits
 
 
+# ---- maxima of int8 ------------------------------------------------------------------------------
+
+
+def _bytes_of(case: Any) -> Any:
+    def make(rng: np.random.Generator) -> list[np.ndarray]:
+        return [rng.integers(-127, 128, case[0]).astype(np.int8)]
+
+    return make
+
+
+@op(
+    kernel=True,
+    rows=first_input,
+    shape=_pool_shape,
+    attrs_to_c=_geometry,
+    dtypes=lambda q: q.dtype == "int8" and 3 <= len(q.shape) <= 5,
+    samples=[Sample((), _attrs(c), make=_bytes_of(c)) for c in _CASES],
+)
+def max_pool_int8(
+    q: np.ndarray, *, pool: tuple[int, ...], strides: tuple[int, ...], padding: Padding
+) -> np.ndarray:
+    """`max_pool` of int8 numbers, which gives such numbers."""
+    y: np.ndarray = max_pool.reference(q, pool=pool, strides=strides, padding=padding)
+    return y
+
+
 def _grad_of_bits_shape(g: Spec, x: Spec, y: Spec, **how: Any) -> Spec:
     return Spec(_max_pool_grad_shape(g, x, y, **how).shape, "float32")
 

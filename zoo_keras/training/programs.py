@@ -463,7 +463,7 @@ class ModelPrograms:
 
     def _architecture(self, state: State) -> bytes:
         """Equal for models that compute the same from their Variables; empty when that cannot be
-        told, because code of the user's takes part."""
+        told, because code of the user's takes part, or when a sample is looked at meanwhile."""
         edits = self.model.edits()
         if self._known is None or self._known[0] is not state or self._known[1] != edits:
             self._known = state, edits, _digest(self.model, state)
@@ -475,7 +475,8 @@ _of_equals = Recent(128, 64 << 20)
 
 
 def _digest(model: TrainedModel, state: State) -> bytes:
-    if not all(map(is_known, model._flatten_layers())):
+    watched = any(getattr(layer, "seen", None) is not None for layer in model._flatten_layers())
+    if watched or not all(map(is_known, model._flatten_layers())):
         return b""
     places = [(v.shape, v.dtype, *state.place(v)) for v in [*model.weights, *model.carried]]
     config = json.dumps(model.get_config(), sort_keys=True, default=repr)
