@@ -124,7 +124,7 @@ def install_as_keras(tensorflow: bool = False) -> None:
 
     Args:
         tensorflow: `tensorflow.keras` and `tf_keras` too, without TensorFlow: `import tensorflow`
-            gives a module with `keras` only.
+            gives a module with `keras` and `GradientTape` only.
 
     Raises ImportError when Keras was imported before.
 
@@ -148,5 +148,6 @@ def install_as_keras(tensorflow: bool = False) -> None:
     if tensorflow and "tensorflow" not in sys.modules:
         import zoo_keras
 
-        made = module("tensorflow", {"keras": zoo_keras}, "tensorflow.keras by zoo_keras.")
+        names = {"keras": zoo_keras, "GradientTape": zoo_keras.GradientTape}
+        made = module("tensorflow", names, "tensorflow.keras by zoo_keras.")
         made.__path__ = []

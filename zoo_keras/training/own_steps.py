@@ -7,6 +7,7 @@ gradients before they update: what the step gives to the model's optimizer.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -118,9 +119,10 @@ def rank_step(
     recorder = _Recorder(compiled.optimizer)
     try:
         compiled.optimizer = recorder
-        trace, _ = _traced(model, kind, feeds, structure)
+        trace, logs = _traced(model, kind, feeds, structure)
     finally:
         compiled.optimizer = recorder._optimizer
+    _name_lost_logs(model, kind, logs)
     counted = {id(v) for metric in model._all_metrics() for v in metric.variables}
     if kind == "test":
         _refuse_others(model, trace, counted)
@@ -137,6 +139,17 @@ def rank_step(
     _refuse_others(model, trace, counted.union(id(v) for v in [*model.weights, *model.carried]))
     grads, variables = recorder.given[0]
     return trace, {id(v): g for v, g in zip(variables, grads, strict=True)}
+
+
+def _name_lost_logs(model: TracedModel, kind: str, logs: dict[str, Any]) -> None:
+    """Ranks add up metrics; a number that a step returns beside them is one rank's alone."""
+    if lost := sorted(set(logs) - {metric.name for metric in model._all_metrics()}):
+        warnings.warn(
+            f'Model "{model.name}": on Spark logs are what metrics hold. Received: {lost}, which '
+            f"{kind}_step returns as plain numbers and History will not have. Keep each in a "
+            "keras.metrics.Mean of the same name.",
+            stacklevel=2,
+        )
 
 
 def _refuse_others(model: TracedModel, trace: Trace, known: set[int]) -> None:

@@ -18,9 +18,10 @@ from zoo_keras.spark.data import arrow, partitions
 from zoo_keras.spark.data.first import first_record, seen_once
 from zoo_keras.spark.data.longest import padded_layout
 from zoo_keras.spark.data.partitions import is_frame
-from zoo_keras.spark.data.records import Layout, Leaf, layout_of, narrow
+from zoo_keras.spark.data.records import Layout, Leaf, layout_of, narrow, untold
 from zoo_keras.training.data import ArrayData, Batch, template, unpack_x_y_sample_weight
 from zoo_keras.training.fed import fed_batch, takes_text
+from zoo_keras.training.own_steps import defined
 from zoo_keras.training.ragged_rows import check_pad, ragged_inputs, ragged_targets
 
 Shape = tuple[int | None, ...]
@@ -73,6 +74,8 @@ class Records(NamedTuple):
             )
         if self.groups is None:
             known = layout_of(found[0], True, takes_text(model), self.fill)
+            if not known.counts[1] and needs_targets(model):
+                raise DataError(f"First record: {untold(found[0])}")
             known = _float_inputs(known, model).filled(self.fill)
             known = self._padded(known, model)
             return known.through(model).arranged(model)
@@ -163,6 +166,11 @@ def held_arrays(given: Any, model: Any = None, fill: Any = None, pad: float | No
     ]
     counts = (len(data.x), len(data.y), len(data.weights))
     return Held([*data.x, *data.y, *data.weights], Layout(tuple(leaves), counts, data.structure))
+
+
+def needs_targets(model: Any) -> bool:
+    """A loss compares outputs with y; a train_step of its own and add_loss may do without."""
+    return getattr(model, "loss", None) is not None and not defined(model, "train")
 
 
 def inputs_of(model: Any, structure: Any) -> list[tuple[Shape, str]]:
@@ -307,7 +315,7 @@ def records_of(
 def _frame_records(
     frame: Any, feature_cols: Any, label_cols: Any, weight_col: Any, model: Any
 ) -> Records:
-    if feature_cols is None or label_cols is None:
+    if feature_cols is None or (label_cols is None and needs_targets(model)):
         raise ConfigError(
             "A DataFrame needs feature_cols and label_cols. Received: "
             f"feature_cols={feature_cols!r}, label_cols={label_cols!r}. "
@@ -316,7 +324,8 @@ def _frame_records(
     outputs = len(getattr(model, "output_names", None) or [0])
     chosen = Chosen(frame)
     features, x = column_groups(chosen.named(feature_cols), len(inputs_of(model, None)))
-    labels, y = column_groups(chosen.named(label_cols), outputs)
+    given = label_cols is not None
+    labels, y = column_groups(chosen.named(label_cols), outputs) if given else ([], None)
     given = weight_col is not None
     weights, w = column_groups(chosen.named(weight_col)) if given else ([], None)
     groups = (*features, *labels, *weights)

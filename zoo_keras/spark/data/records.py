@@ -143,7 +143,8 @@ def layout_of(record: Any, supervised: bool, text: bool = False, fill: Any = Non
 
     Args:
         text: x may hold text.
-        supervised: records are (x, y) or (x, y, weight); otherwise they are x alone.
+        supervised: records are (x, y) or (x, y, weight), or x alone where no loss needs y;
+            otherwise they are x, whatever their type.
         fill: stands for nulls within x: a value, or a dict by the names of inputs.
     """
     try:
@@ -176,14 +177,20 @@ def layout_of(record: Any, supervised: bool, text: bool = False, fill: Any = Non
 def _parts(record: Any, supervised: bool) -> tuple[Any, Any, Any]:
     if not supervised:
         return _as_leaf(record), None, None
-    if not isinstance(record, tuple) or not 2 <= len(record) <= 3:
-        raise DataError(
-            "a record must be a tuple (x, y) or (x, y, sample_weight). Received: "
-            f"{type(record).__name__}{f' of {len(record)}' if isinstance(record, tuple) else ''}. "
-            "Map the RDD to such tuples first."
-        )
-    padded = (*record, None)
+    record = record if isinstance(record, tuple) else (record,)
+    if not 1 <= len(record) <= 3:
+        raise untold(record)
+    padded = (*record, None, None)
     return _as_leaf(padded[0]), _as_leaf(padded[1]), padded[2]
+
+
+def untold(record: Any) -> DataError:
+    """What to raise for a record without the targets that a loss needs, or with too many parts."""
+    return DataError(
+        "a record must be a tuple (x, y) or (x, y, sample_weight). Received: "
+        f"{type(record).__name__}{f' of {len(record)}' if isinstance(record, tuple) else ''}. "
+        "Map the RDD to such tuples first."
+    )
 
 
 def inputs_alone(inputs: int, record: tuple[Any, ...], where: str = "") -> DataError:
