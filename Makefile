@@ -1,5 +1,5 @@
-# make demo | test | lint | bench | compatibility | keras-suite | test-isas | test-spark35 | test-oracle |
-#      test-sanitize | test-emulated | test-aarch64 | clean
+# make demo | test | lint | bench | compatibility | keras-suite | test-isas | test-spark35 |
+#      test-oracle | test-sanitize | test-emulated | test-aarch64 | clean
 #
 # Each target makes the Python environment that it needs (.venv, .venv-bench, .venv-spark35) and
 # builds the C library and the jar; a repeat does only what changed. To start over: rm -rf .venv*

@@ -118,3 +118,10 @@ def test_alpha_dropout_keeps_mean_and_deviation():
     assert np.std(kept) == pytest.approx(1, abs=0.03)
     shared = layers.AlphaDropout(0.5, noise_shape=(None, 1), seed=1)(x, training=True)
     assert sum(len(set(row)) == 1 for row in shared) in range(100, 300)
+
+
+def test_queries_and_values_of_other_widths_are_named():
+    layer = layers.GroupedQueryAttention(2, 4, 2, sliding_window=3)
+    assert layer.sliding_window == layer.get_config()["sliding_window"] == 3
+    with pytest.raises(ShapeError, match="widths of query and value must be equal"):
+        layer.compute_output_shape((2, 4, 8), (2, 2, 7))

@@ -421,3 +421,16 @@ def test_an_input_does_not_contradict_its_tensor(more, message):
     assert zk.Input(tensor=tensor) is tensor
     with pytest.raises(ConfigError, match=message):
         zk.Input(tensor=zk.KerasTensor((2, 3)), **more)
+
+
+def test_none_in_place_of_data_is_named():
+    x = zk.Input((2,), name="x")
+    with pytest.raises(DataError, match=r"x\[0\].*not optional"):
+        zk.Model({"x": x}, layers.Dense(1)(x)).predict({"x": None})
+
+
+def test_tensors_for_a_clone_nest_like_its_inputs():
+    a, b = zk.Input((2,), name="a"), zk.Input((2,), name="b")
+    model = zk.Model({"a": a, "b": b}, a + b)
+    with pytest.raises(ConfigError, match=r"same structure as model\.input"):
+        zk.models.clone_model(model, input_tensors=(a, b))

@@ -556,3 +556,17 @@ def test_a_list_that_holds_itself_is_no_endless_tree():
     layer.blocks = [layers.Dense(1)]
     layer.blocks.append(layer.blocks)
     assert layer.weights == []
+
+
+@zk.saving.register_keras_serializable("test_saving")
+class Compiles(zk.Sequential):
+    def compile(self, *args, **kwargs):
+        super().compile(*args, **kwargs)
+
+
+def test_a_compile_of_ones_own_is_not_called_by_loading(tmp_path):
+    model = Compiles([zk.Input((2,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.save(tmp_path / "m.keras")
+    with pytest.warns(UserWarning, match="was not called as part of model loading"):
+        assert not zk.saving.load_model(tmp_path / "m.keras").compiled

@@ -1,7 +1,8 @@
 """Which tests of Keras are left out, and why: excluded.txt.
 
 A line at the margin is a reason; the indented lines after it are the tests, as `file`,
-`file::Class::test` or patterns with `*`, below keras/src.
+`file::Class::test` or patterns with `*`, below keras/src. Tests below a reason that begins with
+"words" are run all the same, and fail when they do so for another reason than an error's words.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from fetch import FOLDER, PACKAGES  # noqa: E402
 
 sys.path.append(str(PACKAGES))
 SOURCE = FOLDER / "keras" / "src"
-_outcomes: dict[str, tuple[str, str]] = {}
+_words: dict[str, str] = {}  # tests that are run with the words of errors left out, and why
 
 
 def pytest_configure(config: Any) -> None:
@@ -60,7 +60,9 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
     kept = []
     for item in items:
         reason = exclusions.reason(_id(item.nodeid))
-        if reason is None:
+        if reason is not None and reason.startswith("words"):
+            _words[_id(item.nodeid)] = reason
+        if reason is None or _id(item.nodeid) in _words:
             kept.append(item)
             _write({"id": _id(item.nodeid), "outcome": "started"})
         else:
@@ -75,15 +77,21 @@ def pytest_collectreport(report: Any) -> None:
 
 
 def pytest_runtest_setup(item: Any) -> None:
+    from stand_ins.testing import TestCase
+
     import zoo_keras
 
+    TestCase.words_matter = _id(item.nodeid) not in _words
     zoo_keras.utils.set_random_seed(1337)
 
 
 def pytest_runtest_logreport(report: Any) -> None:
     if report.when == "call" or report.outcome != "passed":
         outcome = "excluded" if report.skipped else report.outcome
-        _write({"id": _id(report.nodeid), "outcome": outcome, "why": _why(report)})
+        words = _words.get(_id(report.nodeid), "") if report.passed else ""
+        if words:
+            outcome = "excluded"
+        _write({"id": _id(report.nodeid), "outcome": outcome, "why": words or _why(report)})
 
 
 def _why(report: Any) -> str:

@@ -25,6 +25,11 @@ def as_column(value: Any, what: str, fill: Any = None) -> np.ndarray:
     """
     if is_ragged(value):
         return value
+    if value is None:
+        raise DataError(
+            f"{what}: data are needed here; an input is not optional in fit, evaluate and predict. "
+            "Received: None. Pass an array, or call the model itself."
+        )
     array = _as_numpy(value, what, fill)
     if array.dtype.kind in "OMm" and not holds_text(array):
         if fill is None or isinstance(fill, dict):

@@ -55,7 +55,7 @@ class _HeadedAttention(Layer):
         self._use_bias, self._use_gate, self.seed = use_bias, use_gate, seed
         if sliding_window is not None:
             sliding_window = positive(self, "sliding_window", sliding_window)
-        self._sliding_window = sliding_window
+        self.sliding_window = sliding_window
         if flash_attention and self._dropout > 0:
             raise argument_error(
                 self, "flash_attention", "None or False when dropout is above 0", flash_attention,
@@ -136,9 +136,9 @@ class _HeadedAttention(Layer):
         for mask in (value_mask, key_mask):
             if mask is not None:
                 found.append(ops.expand_dims(ops.cast(mask, "bool"), -2))
-        if self._sliding_window is not None:
+        if self.sliding_window is not None:
             rows, columns = np.arange(query.shape[1]), np.arange(value.shape[1])
-            found.append(np.abs(rows[:, None] - columns)[None] < self._sliding_window)
+            found.append(np.abs(rows[:, None] - columns)[None] < self.sliding_window)
         if more is not None:
             found.append(self._with_heads(ops.cast(more, "bool"), found))
         return found
@@ -192,7 +192,7 @@ class _HeadedAttention(Layer):
     def _check_lengths(self, value_shape: Any, key_shape: Any) -> None:
         if tuple(value_shape[1:-1]) != tuple(key_shape[1:-1]):
             raise shape_error(
-                self, "value and key must have the same lengths",
+                self, "the lengths of value and key must be equal",
                 f"value {tuple(value_shape)}, key {tuple(key_shape)}", "Pass one key per value.",
             )  # fmt: skip
 
@@ -382,7 +382,7 @@ class MultiHeadAttention(_HeadedAttention):
             "use_gate": self._use_gate,
             "output_shape": self._output_shape,
             "attention_axes": self._attention_axes,
-            "sliding_window": self._sliding_window,
+            "sliding_window": self.sliding_window,
             **self._options_config(),
         }
 
@@ -468,6 +468,11 @@ class GroupedQueryAttention(_HeadedAttention):
         self, query_shape: Any, value_shape: Any, key_shape: Any = None
     ) -> tuple[int | None, ...]:
         """The query's shape."""
+        if query_shape[-1] != value_shape[-1]:
+            raise shape_error(
+                self, "the widths of query and value must be equal",
+                f"query {tuple(query_shape)}, value {tuple(value_shape)}", "Project one of them.",
+            )  # fmt: skip
         key_shape = value_shape if key_shape is None else key_shape
         self._check_lengths(value_shape, key_shape)
         return tuple(query_shape)
@@ -481,7 +486,7 @@ class GroupedQueryAttention(_HeadedAttention):
             "num_key_value_heads": self.num_key_value_heads,
             "use_bias": self._use_bias,
             "use_gate": self._use_gate,
-            "sliding_window": self._sliding_window,
+            "sliding_window": self.sliding_window,
             "dropout": self._dropout,
             **self._options_config(),
         }

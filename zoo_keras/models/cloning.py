@@ -99,6 +99,12 @@ class _Cloner:
 
     def functional(self, model: Any, graph: FunctionGraph, input_tensors: Any) -> Any:
         given = _inputs(graph) if input_tensors is None else flatten(input_tensors)
+        named = isinstance(graph.inputs_structure, dict)
+        if input_tensors is not None and named != isinstance(input_tensors, dict):
+            raise ConfigError(
+                f"clone_model: `input_tensors` must have the same structure as model.input of "
+                f'"{model.name}". Received: {input_tensors}. Nest them alike.'
+            )
         _check(model, graph, given)
         inputs = pack_as(graph.inputs_structure, given)
         outputs = graph.run_with(given, self._call)

@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 _WHERE = {
+    "saving.file_editor": ["KerasFileEditor"],
     "saving.api": ["load_model", "load_weights", "model_from_json", "save_model", "save_weights"],
     "configs.registration": [
         "CustomObjectScope",

@@ -105,11 +105,18 @@ def find(group: Any, name: str) -> Any:
             return None
         if not isinstance(link, h5py.HardLink):
             raise FileError(
-                f"{name!r} is a link to another place or file, which is refused. Copy the data "
-                "into one file."
+                f"{name!r} is a link to another place or file ({type(link).__name__}), which is "
+                "refused. Copy the data into one file."
             )
         found = found[part]
     return found
+
+
+def place_of(item: Any) -> Any:
+    """Where in the file a group or dataset lies: equal for two names of one."""
+    import h5py
+
+    return h5py.h5o.get_info(item.id).addr
 
 
 def child(group: Any, name: str, kind: str) -> Any:
@@ -148,7 +155,9 @@ def _bfloat16(values: np.ndarray) -> np.ndarray:
 
 def _check_storage(dataset: Any) -> None:
     if dataset.external or dataset.is_virtual:
-        raise FileError(f"{dataset.name} keeps its data in other files, which is refused.")
+        raise FileError(
+            f"{dataset.name} keeps its data in other files (external or virtual), which is refused."
+        )
     is_bfloat16 = dataset.dtype == np.dtype("V2")
     if not is_bfloat16 and (dataset.dtype.kind not in "fiub" or dataset.dtype.itemsize > 16):
         raise FileError(f"{dataset.name} holds {dataset.dtype}, no numbers. The file is damaged.")

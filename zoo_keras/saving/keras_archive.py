@@ -79,6 +79,12 @@ def weights_plan(path: str, label: str, model: Model, skip_mismatch: bool) -> Pl
     return _plan(weights, label, model, skip_mismatch)
 
 
+def weights_of(path: str, label: str) -> bytes:
+    """The HDF5 file of weights in an archive."""
+    with _reading(path, label) as archive:
+        return _member(archive, WEIGHTS)
+
+
 def _numbers(weights: bytes, label: str) -> int:
     """How many numbers there are for weights; none where the file is damaged, as reading tells."""
     try:

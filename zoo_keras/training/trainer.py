@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -519,7 +520,15 @@ class Trainer(DefaultSteps):
 
     @in_turn
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile with serialised arguments."""
+        """Compile with serialised arguments; a class with a `compile` of its own does it itself."""
+        if type(self).compile is not Trainer.compile:
+            warnings.warn(
+                "`compile()` was not called as part of model loading because the model's "
+                "`compile()` method is custom. Override `get_compile_config()` and "
+                "`compile_from_config(config)` too, or call `compile()` after loading.",
+                stacklevel=2,
+            )
+            return
         from zoo_keras.configs.serialization import deserialize_keras_object
 
         known = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics")

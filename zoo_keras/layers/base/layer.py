@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import initializers
-from zoo_keras.errors import ConfigError, NotFunctionalError, ShapeError
+from zoo_keras.errors import ArgumentTypeError, ConfigError, NotFunctionalError, ShapeError
 from zoo_keras.graph import Tensor, current_scope, current_trace, not_tracing, scope
 from zoo_keras.layers.base.arguments import true_or_false, weight_shape
 from zoo_keras.layers.base.call_context import calling, current_training, rounded, rounding
@@ -440,7 +440,7 @@ class Layer(Tracked):
         try:
             return cls(**config)
         except TypeError as error:
-            raise ConfigError(
+            raise ArgumentTypeError(
                 f"{cls.__name__}: cannot be made from its configuration ({error}). Received: "
                 f"{sorted(config)}. Give the class a from_config, or fit __init__ to get_config."
             ) from error
