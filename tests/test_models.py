@@ -347,7 +347,6 @@ def test_utils_convert_data_as_keras_does(function, args, expected):
     [
         (lambda: zk.utils.to_categorical([3], 2), DataError, r"0\.\.1.*Received: 3"),
         (lambda: zk.utils.pad_sequences([[1]], padding="left"), ConfigError, "padding='left'"),
-        (lambda: zk.utils.plot_model(two_layers()), UnsupportedError, "summary"),
     ],
 )
 def test_utils_name_what_is_wrong(act, error, message):

@@ -113,3 +113,19 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
+
+    def plot(self, metrics: Any = None, axes: Any = None) -> Any:
+        """Draw the curves of this fit, one picture for each metric.
+
+        Args:
+            metrics: a name or names; all when None.
+            axes: those of matplotlib to draw into, one for each metric; new ones when None.
+
+        Returns the axes. Raises ConfigError for unknown names, UnsupportedError without the extra
+        `plots`.
+
+        >>> model.fit(x, y, epochs=5).plot("loss")
+        """
+        from zoo_keras.callbacks.curves import curves
+
+        return curves(self.history, self.epoch, metrics, axes)

@@ -27,9 +27,8 @@ _WHERE = {
         "timeseries_dataset_from_array",
     ],
     "zoo_keras.utils.files": ["get_file"],
-    "zoo_keras.utils.inspection": [
-        "get_source_inputs", "is_keras_tensor", "model_to_dot", "plot_model",
-    ],
+    "zoo_keras.utils.drawing": ["model_to_dot", "plot_model"],
+    "zoo_keras.utils.inspection": ["get_source_inputs", "is_keras_tensor"],
     "zoo_keras.utils.pictures": ["array_to_img", "img_to_array", "load_img", "save_img"],
     "zoo_keras.utils.progress": ["Progbar"],
 }  # fmt: skip

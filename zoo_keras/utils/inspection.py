@@ -1,10 +1,9 @@
-"""Questions about tensors and models under construction, and the pictures that are not drawn."""
+"""Questions about tensors and models under construction."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from zoo_keras.errors import UnsupportedError
 from zoo_keras.ops.symbolic import KerasTensor
 
 
@@ -27,16 +26,3 @@ def get_source_inputs(tensor: KerasTensor) -> list[KerasTensor]:
         seen.update(id(t) for t in new)
         stack.extend(new)
     return found
-
-
-def plot_model(model: Any, *args: Any, **kwargs: Any) -> None:
-    """Not supported: raises UnsupportedError. `model.summary()` shows a model as text."""
-    raise UnsupportedError(
-        f"plot_model: pictures of models are not supported. Received: {model!r}. "
-        "Use model.summary(expand_nested=True)."
-    )
-
-
-def model_to_dot(model: Any, *args: Any, **kwargs: Any) -> None:
-    """Not supported: raises UnsupportedError. `model.summary()` shows a model as text."""
-    plot_model(model)
