@@ -9,7 +9,14 @@ import importlib
 from typing import Any
 
 _WHERE = {
-    "saving.api": ["load_model", "load_weights", "model_from_json", "save_model", "save_weights"],
+    "saving.api": [
+        "load_model",
+        "load_weights",
+        "model_from_json",
+        "model_from_yaml",
+        "save_model",
+        "save_weights",
+    ],
     "configs.registration": [
         "CustomObjectScope",
         "get_custom_objects",
