@@ -53,6 +53,7 @@ MAKERS = {
     "more_layers": "tensorflow",
     "more_ops": "tensorflow",
     "image_generator": "tensorflow",
+    "onnx": "torch",
 }
 
 

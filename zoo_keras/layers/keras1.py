@@ -21,6 +21,11 @@ _DENSE = ("kernel_initializer", "kernel_regularizer", "bias_regularizer", "kerne
 class _Dense(Layer):
     """Options that MaxoutDense and Highway share."""
 
+    kernel_initializer: Any
+    bias_regularizer: Any
+    bias_constraint: Any
+    activation: Any
+
     def __init__(
         self,
         use_bias: bool = True,
@@ -245,9 +250,8 @@ class SReLU(_Parametric):
 
     def build(self, input_shape: Any = None) -> None:
         """Make thresholds and slopes."""
-        for name in _ENDS:
-            made = self._add(name, input_shape, getattr(self, f"{name}_initializer"))
-            setattr(self, name, made)
+        made = [self._add(n, input_shape, getattr(self, f"{n}_initializer")) for n in _ENDS]
+        self.t_left, self.a_left, self.t_right, self.a_right = made
 
     def call(self, inputs: Any) -> Any:
         """The activation."""

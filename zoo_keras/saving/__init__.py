@@ -17,6 +17,8 @@ _WHERE = {
         "save_model",
         "save_weights",
     ],
+    "saving.live": ["from_keras", "to_keras"],
+    "saving.onnx.graph": ["from_onnx"],
     "configs.registration": [
         "CustomObjectScope",
         "get_custom_objects",

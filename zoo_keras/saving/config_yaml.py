@@ -6,6 +6,7 @@ parts are counted before they are copied. Needs pyyaml.
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from zoo_keras.errors import ConfigError
@@ -16,13 +17,13 @@ _MOST_VALUES = 1_000_000
 def parse(text: str) -> Any:
     """The value of a YAML text. ConfigError for what is none, ImportError without pyyaml."""
     try:
-        import yaml
+        yaml = importlib.import_module("yaml")
     except ImportError as error:
         raise ImportError(
             "model_from_yaml reads YAML with the package pyyaml. Received: no such package. "
             "Install pyyaml, or use model_from_json."
         ) from error
-    loader = type("Loader", (yaml.SafeLoader,), {})
+    loader: Any = type("Loader", (yaml.SafeLoader,), {})
     loader.add_constructor("tag:yaml.org,2002:python/tuple", loader.construct_yaml_seq)
     loader.add_constructor("tag:yaml.org,2002:python/unicode", loader.construct_yaml_str)
     try:

@@ -65,7 +65,7 @@ def _parts(layer: Layer) -> Iterator[tuple[Layer, bool]]:
     yield from ((leaf, False) for leaf in leaves if leaf.non_trainable_weights)
 
 
-def _leaves(layer: Layer) -> Iterator[Layer]:
+def _leaves(layer: Any) -> Iterator[Layer]:
     from zoo_keras.models.model import Model
 
     kind = type(layer).__name__
@@ -84,7 +84,8 @@ def _leaves(layer: Layer) -> Iterator[Layer]:
 def _taken(layer: Layer, rest: Iterator[Stored], trainable: bool) -> list[np.ndarray]:
     """As many arrays as the file has for the layer's weights of this kind."""
     weights = layer.trainable_weights if trainable else layer.non_trainable_weights
-    count, found = len(weights), []
+    count = len(weights)
+    found: list[np.ndarray] = []
     for name, array in rest:
         if not found and type(layer).__name__ in ("LSTM", "GRU", "ConvLSTM2D"):
             count = _number(name, layer, count)

@@ -84,7 +84,7 @@ class Call:
     def name(self) -> str:
         """A name for the layer; the model makes it unique."""
         given = self.node.name or self.node.outputs[0]
-        return re.sub(r"[^A-Za-z0-9_.]+", "_", given).strip("_.") or self.node.kind.lower()
+        return re.sub(r"[^A-Za-z0-9_]+", "_", given).strip("_") or self.node.kind.lower()
 
 
 def is_array(value: Any) -> bool:

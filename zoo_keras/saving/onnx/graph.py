@@ -194,7 +194,8 @@ class _Importer:
         if node.outputs[0] in {port.name for port in self.contents.outputs}:
             return node.outputs
         other = next((n for n in readers[0].inputs if n != node.outputs[0]), "")
-        bias, kernel = self.values.get(other), call.input(1)
+        kernel: Any = call.input(1)
+        bias: Any = self.values.get(other)
         if not (is_array(bias) and is_array(kernel) and kernel.ndim == 2):
             return node.outputs
         if is_array(call.input(0)) or bias.shape != kernel.shape[1:]:

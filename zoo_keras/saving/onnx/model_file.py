@@ -169,4 +169,4 @@ def _external(found: pb.Fields, folder: str) -> Any:
         raise FileError(f"{path} is too short for the model's constants. Get a fresh copy.")
     if length == 0:
         return b""
-    return memoryview(np.memmap(path, np.uint8, "r", offset, (length,)))
+    return np.memmap(path, np.uint8, "r", offset, (length,)).data

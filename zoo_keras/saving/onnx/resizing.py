@@ -26,7 +26,7 @@ def _resize(call: Call) -> Any:
         raise call.refuse("sizes must be known", f"shape {x.shape}")
     if sizes is None:
         pairs = zip(x.shape, factors, strict=True)
-        sizes = [n if n is None else math.floor(n * f) for n, f in pairs]
+        sizes = [None if n is None else math.floor(n * f) for n, f in pairs]
     else:
         factors = [1.0 if n is None else s / n for s, n in zip(sizes, x.shape, strict=True)]
     if factors[0] != 1 or any(not 0 < s <= _LARGEST for s in sizes[1:]):
@@ -40,7 +40,7 @@ def _resize(call: Call) -> Any:
     return x
 
 
-def _targets(call: Call, rank: int) -> tuple[list[float], list[int] | None]:
+def _targets(call: Call, rank: int) -> tuple[list[float], list[Any] | None]:
     """(factor, or None; size, or None) for each axis."""
     old = call.node.kind == "Upsample" or call.opset < 11
     if call.opset < 9:
@@ -131,7 +131,7 @@ def _places(call: Call, old: int, new: int, factor: float) -> np.ndarray:
 
 def _rounded(call: Call, places: np.ndarray) -> np.ndarray:
     how = _rounding(call)
-    found = {
+    found: Any = {
         "floor": np.floor, "ceil": np.ceil, "round_prefer_ceil": lambda p: np.floor(p + 0.5),
         "round_prefer_floor": lambda p: np.ceil(p - 0.5),
     }.get(how)  # fmt: skip

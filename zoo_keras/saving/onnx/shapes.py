@@ -69,11 +69,11 @@ def _with_rows(target: list[Any], shape: Any, batch: int | None, times: int) -> 
     row = int(np.prod([n for n in shape if n is not None])) * times
     if not any(isinstance(v, Size) for v in target):
         before = int(np.prod(shape[: list(shape).index(None)]))
-        target = _told(target, row, batch or 1, before)
+        target = _told(target, row, batch or 1, before, times)
     return _inferred(target, row)
 
 
-def _told(target: list[int], row: int, batch: int, before: int) -> list[Any]:
+def _told(target: list[int], row: int, batch: int, before: int, times: int) -> list[Any]:
     """A target of plain numbers with the rows in their place; `before` counts what is ahead."""
     if -1 in target:
         known = int(np.prod([v for v in target if v != -1]))
@@ -84,7 +84,10 @@ def _told(target: list[int], row: int, batch: int, before: int) -> list[Any]:
         target = [row * batch // known if v == -1 else v for v in target]
     ahead = [int(np.prod(target[:i])) for i in range(len(target) + 1)]
     places = range(len(target))
-    exact = [i for i in places if ahead[i] == before and target[i] == batch]
+    last = before * batch * times
+    exact = [
+        i for i in places if target[i] == batch and before <= ahead[i] and ahead[i + 1] <= last
+    ]
     fits = [i for i in places if ahead[i] <= before and ahead[i + 1] >= before * batch]
     if ahead[-1] != row * batch or not fits:
         return target
