@@ -38,8 +38,17 @@ FILES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "keras1
 
 def mlp():
     model = Sequential(name="mlp")
-    model.add(kl.Dense(5, input_dim=4, init="he_normal", activation="tanh", W_regularizer="l2",
-                       b_constraint="maxnorm", activity_regularizer="activity_l2"))
+    model.add(
+        kl.Dense(
+            5,
+            input_dim=4,
+            init="he_normal",
+            activation="tanh",
+            W_regularizer="l2",
+            b_constraint="maxnorm",
+            activity_regularizer="activity_l2",
+        )
+    )
     model.add(kl.BatchNormalization(epsilon=1e-2, momentum=0.9))
     model.add(kl.Dropout(0.0))
     model.add(kl.Activation("hard_sigmoid"))
@@ -232,8 +241,11 @@ def spatial_tf():
 
 def separable():
     model = Sequential()
-    model.add(kl.SeparableConvolution2D(4, 3, 3, depth_multiplier=2, dim_ordering="tf",
-                                        input_shape=(6, 6, 3)))
+    model.add(
+        kl.SeparableConvolution2D(
+            4, 3, 3, depth_multiplier=2, dim_ordering="tf", input_shape=(6, 6, 3)
+        )
+    )
     model.add(kl.GlobalMaxPooling2D(dim_ordering="tf"))
     return model, "mse", "sgd"
 
@@ -260,9 +272,17 @@ def volumes_tf():
 def units():
     model = Sequential()
     model.add(kl.Masking(0.5, input_shape=(3, 4)))
-    for layer in (kl.LeakyReLU(0.2), kl.PReLU(), kl.ELU(0.5), kl.ParametricSoftplus(0.3, 4.0),
-                  kl.ThresholdedReLU(0.1), kl.SReLU(), kl.GaussianNoise(0.0),
-                  kl.GaussianDropout(0.0), kl.ActivityRegularization(l1=0.01)):
+    for layer in (
+        kl.LeakyReLU(0.2),
+        kl.PReLU(),
+        kl.ELU(0.5),
+        kl.ParametricSoftplus(0.3, 4.0),
+        kl.ThresholdedReLU(0.1),
+        kl.SReLU(),
+        kl.GaussianNoise(0.0),
+        kl.GaussianDropout(0.0),
+        kl.ActivityRegularization(l1=0.01),
+    ):
         model.add(layer)
     return model, "mse", "sgd"
 
@@ -350,8 +370,10 @@ def made(make, arrays, texts):
     model, loss, optimizer = make()
     for weight in model.weights:
         K.set_value(weight, drawn(K.get_value(weight), str(weight.name), rng))
-    x = [rows(K.int_shape(t) if hasattr(K, "int_shape") else t._keras_shape, rng, "text" in name)
-         for t in model.inputs]
+    x = [
+        rows(K.int_shape(t) if hasattr(K, "int_shape") else t._keras_shape, rng, "text" in name)
+        for t in model.inputs
+    ]
     y = [np.abs(rng.uniform(0.1, 0.9, np.shape(p))) for p in as_list(model.predict(one(x)))]
     if loss:
         model.compile(optimizer, loss)

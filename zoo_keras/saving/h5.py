@@ -145,7 +145,7 @@ def _optimizer_plan(file: Any, model: Model, label: str) -> Plan:
     group = hdf5.child(file, "optimizer_weights", "group")
     names = hdf5.read_names(group, "weight_names")
     order = optimizer_order(names, optimizer) or []
-    if not order and (plan := slots_by_order.plan(file, model, names)):
+    if all(v is None for v in order) and (plan := slots_by_order.plan(file, model, names)):
         return plan
     shapes = [hdf5.child(group, n, "dataset").shape for n in names]
     if not order and len(names) <= NEVER_TRAINED and not any(shapes):

@@ -33,7 +33,7 @@ _KEYS = {
     "bias": "use_bias", "dropout_W": "dropout", "dropout_U": "recurrent_dropout",
     "border_mode": "padding", "subsample": "strides", "subsample_length": "strides",
     "nb_filter": "filters", "filter_length": "kernel_size", "dim_ordering": "data_format",
-    "atrous_rate": "dilation_rate", "p": "rate", "sigma": "stddev", "input_dtype": "dtype",
+    "atrous_rate": "dilation_rate", "p": "rate", "sigma": "stddev",
     "pool_length": "pool_size", "stride": "strides", "length": "size", "output_dim": "units",
     "beta_init": "beta_initializer", "gamma_init": "gamma_initializer",
 }  # fmt: skip
@@ -41,7 +41,7 @@ _EMBEDDING = {"output_dim": "output_dim", "init": "embeddings_initializer",
               "W_regularizer": "embeddings_regularizer",
               "W_constraint": "embeddings_constraint"}  # fmt: skip
 _KEYS_OF = {
-    "Embedding": _EMBEDDING,
+    "Embedding": _EMBEDDING, "InputLayer": {"input_dtype": "dtype"},
     "PReLU": {"init": "alpha_initializer"},
     "MaxoutDense": {},
     "SeparableConv2D": {"init": "depthwise_initializer"},

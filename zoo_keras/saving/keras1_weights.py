@@ -112,6 +112,8 @@ def _modern(layer: Layer, arrays: list[np.ndarray]) -> list[np.ndarray]:
     if kind in ("LSTM", "GRU", "ConvLSTM2D") and len(arrays) in _GATES:
         arrays = _joined_gates(arrays, first and kind == "ConvLSTM2D")
     change = _KERNELS.get((kind, first)) or _KERNELS.get((kind, None))
+    if kind == "Conv2D" and arrays and arrays[0].shape != layer.weights[0].shape:
+        change = _KERNELS[kind, True]  # of a model that had its channels first
     if change is None or not arrays or arrays[0].ndim < 3:
         return arrays
     if kind == "ConvLSTM2D":

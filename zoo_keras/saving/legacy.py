@@ -142,7 +142,7 @@ def _stack(layers: list[Any]) -> list[Any]:
     config = _first(layers)
     shape = config.get("batch_input_shape")
     if shape and layers[0]["class_name"] != "InputLayer":
-        dtype = config.get("dtype")
+        dtype = config.get("input_dtype") or config.get("dtype")
         entry = {"batch_shape": shape, "dtype": dtype if isinstance(dtype, str) else "float32",
                  "name": f"{config.get('name', 'first')}_input"}  # fmt: skip
         made.insert(0, {"module": "keras.layers", "class_name": "InputLayer", "config": entry,
