@@ -1,4 +1,4 @@
-"""Files that real Keras 1 wrote, on TensorFlow and on Theano, open and compute as they did there."""
+"""Files of real Keras 1, by TensorFlow and by Theano, open and compute as they did there."""
 
 from __future__ import annotations
 
