@@ -379,11 +379,6 @@ def test_attributes_of_another_kind_are_typed_errors(key, value, error, tmp_path
         zk.saving.load_model(path)
 
 
-def test_a_file_of_keras_1_is_named_as_such(tmp_path):
-    with h5py.File(tmp_path / "model.h5", "w") as file:
-        file.attrs["model_config"] = '{"class_name": "Sequential", "config": []}'
-    with pytest.raises(UnsupportedError, match="Keras 1"):
-        zk.saving.load_model(tmp_path / "model.h5")
 
 
 # ---- archives --------------------------------------------------------------------------------

@@ -2,18 +2,20 @@
 
 Needs a Python with keras >= 3.15, tensorflow (CPU), torch and tf-keras:
 
-    python -m pip install keras tensorflow-cpu torch tf-keras scipy
+    python -m pip install keras tensorflow-cpu torch tf-keras scipy onnx onnxruntime
     cd tests && python -m golden.make            # everything
     cd tests && python -m golden.make layers     # one area
 
 Areas: layers, more_layers, spatial and recurrent (more layers, and files of them), more_ops,
-image_generator, elementary (activations, initializers, regularizers, constraints, schedules),
+image_generator, onnx, elementary (activations, initializers, regularizers, constraints, schedules),
 losses, metrics, masked (both in a model with a mask and weights), optimizers, more_optimizers,
 models, own_steps (models with a train_step), ctc, int8 (quantised models), preprocessing,
 applications, files (.h5, .keras, .weights.h5 by Keras 3 on TensorFlow), torch (the same of one
 model on torch), precision (files in half precision and with adapters), keras2, spatial_keras2 and
-recurrent_keras2 (.h5 by Keras 2), programs (short ones of all kinds), promotion (dtypes), keras2_layers (each layer by itself), keras2_arguments (layers
-that it told in another way, and what it made of half precision). The tests themselves read only
+recurrent_keras2 (.h5 by Keras 2), programs (short ones of all kinds), promotion (dtypes),
+keras2_layers (each layer by itself), keras2_arguments (layers that it told in another way, and what
+it made of half precision). Files of Keras 1 and early Keras 2 are made by make_keras1.py and
+make_keras2_early.py, which need an old Python. The tests themselves read only
 data/ and need none of these packages. Inputs come from numpy generators seeded by the case's name,
 so an area made again differs only by rounding.
 """
@@ -55,6 +57,7 @@ MAKERS = {
     "image_generator": "tensorflow",
     "programs": "tensorflow",
     "promotion": "tensorflow",
+    "onnx": "torch",
 }
 
 

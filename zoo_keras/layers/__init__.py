@@ -52,6 +52,15 @@ from zoo_keras.layers.depthwise_convolution import (
 from zoo_keras.layers.einsum_dense import EinsumDense
 from zoo_keras.layers.embedding import Embedding, ReversibleEmbedding
 from zoo_keras.layers.input_layer import Input, InputLayer
+from zoo_keras.layers.keras1 import (
+    BatchOnlyNormalization,
+    Cosine,
+    Highway,
+    MaxoutDense,
+    ParametricSoftplus,
+    SampleNormalization,
+    SReLU,
+)
 from zoo_keras.layers.merging import (
     Add,
     Average,
@@ -212,7 +221,10 @@ __all__ = [
     "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "HashedCrossing", "Pipeline", "ReversibleEmbedding",
     "SpectralNormalization", "MelSpectrogram", "STFTSpectrogram",
     "ThresholdedReLU",
-    "AugMix", "AutoContrast", "ContrastLimitedAdaptiveHistogramEqualization", "CutMix", "Equalization", "MaxNumBoundingBoxes", "MixUp",
+    "AugMix", "AutoContrast", "ContrastLimitedAdaptiveHistogramEqualization", "CutMix",
+    "Equalization", "MaxNumBoundingBoxes", "MixUp",
+    "BatchOnlyNormalization", "Cosine", "Highway", "MaxoutDense", "ParametricSoftplus",
+    "SReLU", "SampleNormalization",
     "RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter",
     "RandomContrast", "RandomCrop", "RandomElasticTransform", "RandomErasing", "RandomFlip",
     "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective",

@@ -11,12 +11,12 @@ from zoo_keras.models.sequential import Sequential
 
 __all__ = [
     "Functional", "Model", "Sequential", "clone_model", "load_model", "model_from_json",
-    "save_model",
+    "model_from_yaml", "save_model",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("load_model", "model_from_json", "save_model"):
+    if name in ("load_model", "model_from_json", "model_from_yaml", "save_model"):
         from zoo_keras import saving  # files are needed by few programs
 
         return getattr(saving, name)

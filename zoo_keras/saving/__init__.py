@@ -10,7 +10,16 @@ from typing import Any
 
 _WHERE = {
     "saving.file_editor": ["KerasFileEditor"],
-    "saving.api": ["load_model", "load_weights", "model_from_json", "save_model", "save_weights"],
+    "saving.api": [
+        "load_model",
+        "load_weights",
+        "model_from_json",
+        "model_from_yaml",
+        "save_model",
+        "save_weights",
+    ],
+    "saving.live": ["from_keras", "to_keras"],
+    "saving.onnx.graph": ["from_onnx"],
     "configs.registration": [
         "CustomObjectScope",
         "get_custom_objects",

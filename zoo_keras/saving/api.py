@@ -11,6 +11,7 @@ from zoo_keras.errors import ConfigError, FileError
 from zoo_keras.models.model import Model
 from zoo_keras.saving import (
     config_json,
+    config_yaml,
     files,
     h5,
     hdf5,
@@ -19,7 +20,7 @@ from zoo_keras.saving import (
     shards,
     weights_tree,
 )
-from zoo_keras.saving.legacy import modern_config
+from zoo_keras.saving.legacy import modern_config, version_of
 from zoo_keras.saving.precision import in_own_precision
 from zoo_keras.variables import unchanged
 
@@ -196,7 +197,7 @@ def load_weights(
 def _hdf5_plan(path: str, label: str, model: Model, skip: bool, by_name: bool) -> layer_groups.Plan:
     with hdf5.open_for_reading(path, label) as file:
         whole = hdf5.find(file, "model_weights")
-        if whole is not None or hdf5.has_attribute(file, "layer_names"):
+        if whole is not None or layer_groups.is_root(file):
             return layer_groups.plan(file if whole is None else whole, model, skip, by_name)
         if by_name:
             raise FileError(
@@ -227,6 +228,21 @@ def model_from_json(json_string: str, custom_objects: Any = None) -> Any:
             raise ConfigError(
                 f"the argument is no JSON. Received: {error}. Pass what to_json gave."
             ) from None
-        config = modern_config(in_own_precision(config, label), 3)
-        config_json.check_names(config)
-        return config_json.make_model(config)
+        return _model_of(config, label)
+
+
+def model_from_yaml(yaml_string: str, custom_objects: Any = None) -> Any:
+    """A model with the configuration that `to_yaml` of Keras 1 or 2 gave; weights are new.
+
+    Needs the package `pyyaml`. Plain values and tuples are read, nothing is executed. Raises
+    ConfigError for YAML that describes no model, naming all unknown classes.
+    """
+    label = "model_from_yaml"
+    with config_json.custom_names(custom_objects, safe_mode=True), config_json.reading(label):
+        return _model_of(config_yaml.parse(yaml_string), label)
+
+
+def _model_of(config: Any, label: str) -> Any:
+    config = modern_config(in_own_precision(config, label), version_of(config))
+    config_json.check_names(config)
+    return config_json.make_model(config)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from zoo_keras.configs.serialization import serialize_keras_object
 from zoo_keras.errors import FileError
 from zoo_keras.models.model import Model
-from zoo_keras.saving import config_json, hdf5, int8_layers, layer_groups
+from zoo_keras.saving import config_json, hdf5, int8_layers, layer_groups, slots_by_order
 from zoo_keras.saving.layer_groups import KERAS_VERSION, Plan
 from zoo_keras.saving.legacy import modern_config
 from zoo_keras.saving.legacy_training import modern_training_config, optimizer_order
@@ -98,7 +98,7 @@ def load(path: str, label: str, custom_objects: Any, compile: bool, safe_mode: b
         plan = layer_groups.plan(hdf5.child(file, "model_weights", "group"), model)
         plan += _seeds_plan(file, model)
         if training and hdf5.find(file, "optimizer_weights") is not None:
-            plan += _optimizer_plan(file, model.optimizer, label)
+            plan += _optimizer_plan(file, model, label)
     layer_groups.assign(plan)
     return model
 
@@ -107,7 +107,7 @@ def _read_texts(path: str, label: str) -> _Texts:
     with hdf5.open_for_reading(path, label) as file:
         if "model_config" not in file.attrs:
             kind = "no Keras model"
-            if hdf5.has_attribute(file, "layer_names") or any(map(file.__contains__, _TREE)):
+            if layer_groups.is_root(file) or any(map(file.__contains__, _TREE)):
                 kind = "only weights"
             raise FileError(
                 f"the file holds {kind}: there is no `model_config`. Build the model in code "
@@ -140,10 +140,13 @@ def _seeds_plan(file: Any, model: Model) -> Plan:
     ]
 
 
-def _optimizer_plan(file: Any, optimizer: Any, label: str) -> Plan:
+def _optimizer_plan(file: Any, model: Model, label: str) -> Plan:
+    optimizer = model.optimizer
     group = hdf5.child(file, "optimizer_weights", "group")
     names = hdf5.read_names(group, "weight_names")
     order = optimizer_order(names, optimizer) or []
+    if all(v is None for v in order) and (plan := slots_by_order.plan(file, model, names)):
+        return plan
     shapes = [hdf5.child(group, n, "dataset").shape for n in names]
     if not order and len(names) <= NEVER_TRAINED and not any(shapes):
         return []

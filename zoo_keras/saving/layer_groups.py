@@ -6,14 +6,15 @@ read and checked before anything is set. Layers go by order, or by name when ask
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from zoo_keras.errors import FileError
 from zoo_keras.layers.base.layer import Layer
 from zoo_keras.models.model import Model
-from zoo_keras.saving import hdf5
+from zoo_keras.saving import hdf5, keras1_weights
 from zoo_keras.variables import changing
 
 KERAS_VERSION = "3.15.1"  # the version whose layout is written
@@ -68,8 +69,13 @@ def plan(group: Any, model: Model, skip_mismatch: bool = False, by_name: bool = 
     """
     found: Plan = []
     problems: list[str] = []
-    for layer, name in _pairs(group, model, skip_mismatch, by_name):
-        made, problem = _layer_plan(group, name, legacy_weights(layer), f'layer "{layer.name}"')
+    old = age(group)
+    for layer, name in pairs(group, model, skip_mismatch, by_name or old.by_name(group, model)):
+        what = f'layer "{layer.name}"'
+        if old:
+            made, problem = _old_plan(group, name, layer, old, what)
+        else:
+            made, problem = _layer_plan(group, name, legacy_weights(layer), what)
         found += made
         problems += problem
     if hdf5.find(group, TOP_LEVEL) is not None and not by_name:
@@ -80,10 +86,10 @@ def plan(group: Any, model: Model, skip_mismatch: bool = False, by_name: bool = 
     return found
 
 
-def _pairs(group: Any, model: Model, skip: bool, by_name: bool) -> list[tuple[Any, str]]:
+def pairs(group: Any, model: Model, skip: bool, by_name: bool) -> list[tuple[Any, str]]:
     """(layer, name of its group) for all layers that have weights."""
-    listed = hdf5.read_names(group, "layer_names")
-    stored = [n for n in listed if _weight_names(group, n)]
+    listed = _layer_names(group)
+    stored = [n for n in listed if weight_names(group, n)]
     layers = [layer for layer in model.layers if layer.weights]
     if by_name:
         pairs = [(layer, layer.name) for layer in layers if layer.name in stored]
@@ -98,13 +104,83 @@ def _pairs(group: Any, model: Model, skip: bool, by_name: bool) -> list[tuple[An
     )
 
 
-def _weight_names(group: Any, layer: str) -> list[str]:
-    return hdf5.read_names(hdf5.child(group, layer, "group"), "weight_names")
+def is_root(group: Any) -> bool:
+    """Whether a group holds layers in this layout."""
+    return hdf5.has_attribute(group, "layer_names") or "nb_layers" in group.attrs
+
+
+def _layer_names(group: Any) -> list[str]:
+    """The layers' names; Keras 0 and 1.0 number them."""
+    if "nb_layers" in group.attrs:
+        return _numbered("layer_", group)
+    return hdf5.read_names(group, "layer_names")
+
+
+def weight_names(group: Any, layer: str) -> list[str]:
+    """The names of a layer's arrays, in their order."""
+    inner = hdf5.child(group, layer, "group")
+    if "nb_params" in inner.attrs:
+        return _numbered("param_", inner)
+    return hdf5.read_names(inner, "weight_names")
+
+
+def _numbered(start: str, group: Any) -> list[str]:
+    """start0, start1, ... as far as they are there."""
+    names = (f"{start}{number}" for number in range(len(group)))
+    return list(itertools.takewhile(lambda name: hdf5.find(group, name) is not None, names))
+
+
+class Old(NamedTuple):
+    """What has to be done with arrays of a file; false for one of today's layout."""
+
+    keras_1: bool = False
+    flipped: bool = False
+
+    def __bool__(self) -> bool:
+        return self.keras_1 or self.flipped
+
+    def by_name(self, group: Any, model: Model) -> bool:
+        """Whether layers go by name: Keras 1 listed those of merged stacks in another order."""
+        stored = {n for n in _layer_names(group) if self.keras_1 and weight_names(group, n)}
+        return bool(stored) and stored == {layer.name for layer in model.layers if layer.weights}
+
+
+def age(group: Any) -> Old:
+    """What has to be done with a file's arrays, by the versions and names in it."""
+    version, backend = (_noted(group, key) for key in ("keras_version", "backend"))
+    if version is None or version.startswith(("0.", "1.")):
+        names = [n for layer in _layer_names(group) for n in weight_names(group, layer)]
+        return Old(True, keras1_weights.is_of_theano(names, backend))
+    return Old(False, backend == "theano" and version.startswith("2."))
+
+
+def _noted(group: Any, key: str) -> str | None:
+    """A text that stands at the group, or at the file."""
+    owner = next((g for g in (group, group.file) if key in g.attrs), None)
+    return None if owner is None else hdf5.read_text(owner, key)
+
+
+def _old_plan(group: Any, name: str, layer: Layer, old: Old, what: str) -> tuple[Plan, list[str]]:
+    """As _layer_plan, for arrays that are laid out in another way."""
+    inner, variables = hdf5.child(group, name, "group"), legacy_weights(layer)
+    names = weight_names(group, name)
+    shapes = [hdf5.child(inner, n, "dataset").shape for n in names]
+    stored = [(n, hdf5.read_array(inner, n, s)) for n, s in zip(names, shapes, strict=True)]
+    arrays = keras1_weights.modern_arrays(layer, stored, *old)
+    if len(arrays) != len(variables):
+        return [], [f"{what} has {len(variables)} weights, the file {len(names)} for it"]
+    pairs = list(zip(variables, arrays, strict=True))
+    problems = [
+        f"{v.path} has shape {v.shape}, in the file {a.shape}"
+        for v, a in pairs
+        if v.shape != a.shape
+    ]
+    return [(v, a) for v, a in pairs if v.shape == a.shape], problems
 
 
 def _layer_plan(group: Any, name: str, variables: list[Any], what: str) -> tuple[Plan, list[str]]:
     inner = hdf5.child(group, name, "group")
-    names = _weight_names(group, name)
+    names = weight_names(group, name)
     if len(names) != len(variables):
         return [], [f"{what} has {len(variables)} weights, the file {len(names)}"]
     found: Plan = []

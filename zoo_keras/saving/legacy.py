@@ -1,6 +1,6 @@
 """Model configurations of older Keras versions -> those of Keras 3, which everything else reads.
 
-In: the JSON of a file written by Keras 2 (or by Keras 3 in its `.h5` form). Out: the same model in
+In: the JSON of a file written by Keras 1 or 2 (or by Keras 3 in its `.h5` form). Out: the model in
 Keras 3's layout: modules named, InputLayers explicit, calls as args and kwargs, unknown keys gone.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from zoo_keras.errors import ConfigError, UnsupportedError
 from zoo_keras.layers.base.op_names import op_function
-from zoo_keras.saving import keras2
+from zoo_keras.saving import keras1, keras2
 
 FAMILIES = ("layers", "initializers", "regularizers", "constraints", "optimizers",
             "optimizers.schedules", "losses", "metrics")  # fmt: skip
@@ -52,20 +52,25 @@ def modern_config(config: Any, version: int) -> Any:
     Args:
         version: major version of the Keras that wrote the file.
 
-    Raises UnsupportedError for Keras 1, ConfigError for what does not describe a model.
+    Raises ConfigError for what does not describe a model.
     """
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         raise ConfigError(
             f"The configuration describes no model. Received: {str(config)[:80]!r}. Pass what "
             "to_json() of a model, or a file of Keras, holds."
         )
-    if version < 2 and "module" not in config:
-        raise UnsupportedError(
-            "Files of Keras 1 are not supported. Received: keras_version 1, or none. Load the "
-            "file with Keras 2.2 and save it again."
-        )
+    if version < 2 and keras1.is_keras_1(config):
+        config = keras1.as_keras_2(config)
     modern = modern_object(keras2.with_old_defaults(config) if version < 3 else config)
     return keras2.with_old_meaning(modern) if version < 3 else modern
+
+
+def version_of(config: Any) -> int:
+    """The major version of the Keras that gave a model as JSON or YAML; Keras 3 does not say."""
+    if keras1.is_keras_1(config):
+        return 1
+    version = config.get("keras_version") if isinstance(config, dict) else None
+    return 2 if str(version).startswith("2.") else 3
 
 
 def modern_object(value: Any, key: str = "") -> Any:
@@ -134,15 +139,25 @@ def _model(name: str, value: dict[str, Any]) -> dict[str, Any]:
 def _stack(layers: list[Any]) -> list[Any]:
     """Layers with the InputLayer that older files leave to the first layer's config."""
     made = [modern_object(layer) for layer in layers]
-    config = layers[0]["config"] if layers else {}
-    shape = config.get("batch_input_shape") if isinstance(config, dict) else None
-    if shape and layers[0]["class_name"] not in ("InputLayer", *MODULES):
-        dtype = config.get("dtype")
+    config = _first(layers)
+    shape = config.get("batch_input_shape")
+    if shape and layers[0]["class_name"] != "InputLayer":
+        dtype = config.get("input_dtype") or config.get("dtype")
         entry = {"batch_shape": shape, "dtype": dtype if isinstance(dtype, str) else "float32",
                  "name": f"{config.get('name', 'first')}_input"}  # fmt: skip
         made.insert(0, {"module": "keras.layers", "class_name": "InputLayer", "config": entry,
                         "registered_name": None})  # fmt: skip
     return made
+
+
+def _first(layers: list[Any]) -> dict[str, Any]:
+    """The configuration of the first layer, or of the first one in it when that is a stack."""
+    config = layers[0]["config"] if layers else {}
+    if isinstance(config, dict) and "input_layers" not in config and "layers" in config:
+        config = config["layers"]
+    if isinstance(config, list):
+        return _first(config)
+    return config if isinstance(config, dict) else {}
 
 
 def _graph(layers: list[Any]) -> list[Any]:

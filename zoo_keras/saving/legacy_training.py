@@ -39,6 +39,8 @@ def _optimizer(config: Any) -> Any:
     inner = dict(config["config"])
     if "lr" in inner:
         inner["learning_rate"] = inner.pop("lr")
+    if config["class_name"] == "Adagrad":  # Keras itself, not tf.keras, began with nothing
+        inner.setdefault("initial_accumulator_value", 0.0)
     if decay := inner.pop("decay", None):
         inner["learning_rate"] = {
             "module": "keras.optimizers.schedules", "class_name": "InverseTimeDecay",

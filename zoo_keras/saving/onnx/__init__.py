@@ -1,0 +1,1 @@
+"""Models in the ONNX format -> functional models of zoo_keras."""
