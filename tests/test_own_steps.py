@@ -305,3 +305,37 @@ def test_metrics_made_before_compile_are_measured_after_a_prediction(before):
     x = np.ones((2, 1))
     getattr(model, before)(x)
     assert model.test_on_batch(x, x, return_dict=True) == {"loss": 1.0, "squares": 1.0}
+
+
+class KeepsItsLoss(keras.Model):
+    """A tracker of a name that compile's own has, as Keras' guides have it."""
+
+    def __init__(self, net, listed):
+        super().__init__()
+        self.net, self.listed = net, listed
+        self.tracker = keras.metrics.Mean(name="loss")
+
+    def call(self, x):
+        return self.net(x)
+
+    @property
+    def metrics(self):
+        return [self.tracker] if self.listed else super().metrics
+
+    def train_step(self, data):
+        x, y = data
+        with keras.GradientTape() as tape:
+            loss = ops.mean(ops.square(self(x) - y))
+        weights = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        self.tracker.update_state(loss)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_tracker_called_loss_is_the_loss(listed):
+    x, y = rows()
+    model = KeepsItsLoss(layers.Dense(y.shape[1]), listed)
+    model.compile("sgd")
+    model.fit(x, y, epochs=1, verbose=0)
+    assert model.get_metrics_result() == {"loss": model.tracker.result()}
+    assert float(model.tracker.result()) > 0

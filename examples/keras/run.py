@@ -1,7 +1,7 @@
 """Run scripts of this folder with zoo_keras in Keras' place, here or on two executors.
 
-    python examples/keras/run.py digits_convnet [more names] [--spark]
-    python examples/keras/run.py --all
+python examples/keras/run.py digits_convnet [more names] [--spark]
+python examples/keras/run.py --all
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Records of x alone: models whose loss compares with nothing train on them, others name the lack."""
+"""Records of x alone: models whose loss compares with nothing train on them, others say so."""
 
 from __future__ import annotations
 

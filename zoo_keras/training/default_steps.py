@@ -14,6 +14,7 @@ from zoo_keras.nest import flatten
 from zoo_keras.training.compiled import Compiled, free_name, result_of
 from zoo_keras.training.data import unpack_x_y_sample_weight
 from zoo_keras.training.gradient_tape import GradientTape
+from zoo_keras.training.own_steps import defined
 from zoo_keras.training.steps import compiled_loss
 
 if TYPE_CHECKING:  # always mixed into a Layer
@@ -112,13 +113,24 @@ class DefaultSteps(_Layer):
     def get_metrics_result(self) -> dict[str, Any]:
         """Name -> result of every metric since the last reset: of those in `metrics`, where the
         class says which."""
+        compiled = self._require_compiled("metrics")
+        tracker, idle = compiled.loss_tracker, self._keeps_its_loss()
         if not getattr(getattr(type(self).metrics, "fget", None), "is_default", False):
-            return {k: v for m in self.metrics for k, v in result_of(m.name, m).items()}
-        found = self._require_compiled("metrics").results()
+            counted = [m for m in self.metrics if not (idle and m is tracker)]
+            return {k: v for m in counted for k, v in result_of(m.name, m).items()}
+        found = compiled.results()
+        if idle:
+            del found[tracker.name]
         for layer in self._flatten_layers():
             for metric in layer._own_metrics:
                 found.update(result_of(free_name(metric.name, set(found)), metric))
         return found
+
+    def _keeps_its_loss(self) -> bool:
+        """A step of the class's own counts the loss in a metric of its own, or nowhere."""
+        if current_trace() or not defined(self, "train"):
+            return False
+        return not float(self._require_compiled("metrics").loss_tracker.count)
 
     @property
     def losses(self) -> list[Any]:

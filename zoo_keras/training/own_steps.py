@@ -122,10 +122,10 @@ def rank_step(
         trace, logs = _traced(model, kind, feeds, structure)
     finally:
         compiled.optimizer = recorder._optimizer
-    _name_lost_logs(model, kind, logs)
     counted = {id(v) for metric in model._all_metrics() for v in metric.variables}
     if kind == "test":
         _refuse_others(model, trace, counted)
+        _name_lost_logs(model, kind, logs)
         return trace, {}
     wanted = {id(v) for v in model.trainable_variables}
     given = [{id(v) for v in variables} for _, variables in recorder.given]
@@ -137,6 +137,7 @@ def rank_step(
             "where weights stay as they are."
         )
     _refuse_others(model, trace, counted.union(id(v) for v in [*model.weights, *model.carried]))
+    _name_lost_logs(model, kind, logs)
     grads, variables = recorder.given[0]
     return trace, {id(v): g for v, g in zip(variables, grads, strict=True)}
 

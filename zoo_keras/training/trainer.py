@@ -151,9 +151,6 @@ class Trainer(DefaultSteps):
     def _logs(self) -> dict[str, Any]:
         """Name -> value of everything measured since the last reset, or what a step returned."""
         found = self.get_metrics_result() if self._step_logs is None else self._step_logs
-        tracker = self._require_compiled("metrics").loss_tracker
-        if self._step_logs is None and defined(self, "train") and not float(tracker.count):
-            found.pop(tracker.name, None)  # the step keeps the loss elsewhere, or nowhere
         return {name: plain(value) for name, value in found.items()}
 
     def _require_compiled(self, method: str) -> Compiled:
