@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from zoo_keras.dtypes import TEXT
 from zoo_keras.engine import spaces
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.graph import Spec
@@ -221,7 +222,7 @@ def _frame_layout(
     fills = frames.fills_of(groups, fill, len(groups))
     leaves = [
         Leaf(", ".join(group), tuple(d or 0 for d in shape),
-             frames.leaf_dtype(schema, group, text, fills), fills)
-        for group, (shape, _), fills in zip(groups, inputs, fills, strict=True)
+             frames.leaf_dtype(schema, group, text, fills, dtype in TEXT), fills)
+        for group, (shape, dtype), fills in zip(groups, inputs, fills, strict=True)
     ]  # fmt: skip
     return Layout(tuple(leaves), counts, (structure, None, None)).through(model)
