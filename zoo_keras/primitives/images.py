@@ -18,7 +18,7 @@ from zoo_keras.graph import Spec
 from zoo_keras.primitives.column import column_op, rows_of
 from zoo_keras.primitives.fed import OPEN
 from zoo_keras.primitives.op import Sample
-from zoo_keras.primitives.resampling import crop_box, pad_box, taps
+from zoo_keras.primitives.resampling import crop_box, pad_box, short_side, taps
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -150,6 +150,21 @@ def resize_images(x, *, size, interpolation, antialias, aspect, fill):
         made[row] = as_pixels(resized(_framed(image, size, aspect, fill), size, interpolation,
                                       antialias), made.dtype)  # fmt: skip
     return made
+
+
+def _scaled_spec(x: Spec, *, how: tuple[int, int, int]) -> Spec:
+    return Spec((x.shape[0], OPEN, OPEN, x.shape[-1]), x.dtype)
+
+
+@column_op(shape=_scaled_spec, samples=[Sample([], {"how": (6, 1, 9)}, make=_images)])
+def scale_images(x, *, how):
+    """Images whose shorter side gets a size (`short_side`), in their proportions."""
+    return rows_of([
+        as_pixels(
+            resized(image, short_side(*image.shape[:2], *how), "bilinear", False), image.dtype
+        ).astype(image.dtype, copy=False)
+        for image in x
+    ])  # fmt: skip
 
 
 def as_pixels(values: np.ndarray, dtype: Any) -> np.ndarray:
