@@ -14,6 +14,7 @@ from typing import Any
 from zoo_keras import losses, optimizers
 from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.errors import ConfigError, UnsupportedError
+from zoo_keras.losses import Loss
 from zoo_keras.models import Model
 from zoo_keras.nest import flatten
 from zoo_keras.nnframes.front import joined, wants_size
@@ -202,7 +203,9 @@ class _NNTrainer(KerasTrainer):
         size = self._image_size(dataset) if wants_size(features) else None
         whole = joined(net, features, True, size)
         self._check_net(net)
-        whole.compile(self._own_optimizer(), copy.deepcopy(self._criterion), self._metrics(net))
+        whole.compile(
+            self._own_optimizer(), copy.deepcopy(self._criterion), metrics=self._metrics(net)
+        )
         return whole
 
     def _check_net(self, net: Model) -> None:
@@ -388,7 +391,12 @@ class NNClassifier(_NNTrainer, ZeroBased):
     def _labelled(self, frame: Any) -> Any:
         net, name = self.getModel(), self.getOrDefault(self.labelCol)
         kind = {f.name: f.dataType for f in frame.schema.fields}.get(name)
-        if kind is None or kind.typeName() in ("array", "vector", "vectorudt"):
+        if kind is None:
+            raise ConfigError(
+                f"The DataFrame has no column {name}, which labelCol names. Received: columns "
+                f"{frame.columns}. Set labelCol."
+            )
+        if kind.typeName() == "array" or arrow.is_vector(kind):  # one-hot, as the loss wants them
             return frame.withColumn(_LABEL, frame[arrow.quoted(name)])
         return frame.withColumn(_LABEL, _class_column(name, *self._classes(net)))
 
@@ -427,4 +435,4 @@ def _gives_logits(model: Model) -> bool:
     loss = flatten(model.loss)[0]
     if isinstance(loss, ClassNLLCriterion):
         return loss.logProbAsInput
-    return bool(loss.get_config().get("from_logits", False))
+    return isinstance(loss, Loss) and bool(loss.get_config().get("from_logits", False))

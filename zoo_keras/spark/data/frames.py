@@ -317,7 +317,8 @@ def _frame_records(
         raise ConfigError(
             "A DataFrame needs feature_cols and label_cols. Received: "
             f"feature_cols={feature_cols!r}, label_cols={label_cols!r}. "
-            f"The columns are {frame.columns}."
+            f"The columns are {frame.columns}. As a stage of a pipeline use "
+            "KerasEstimator(model=...) of zoo_keras.spark.ml, whose Params name the columns."
         )
     outputs = len(getattr(model, "output_names", None) or [0])
     chosen = Chosen(frame)

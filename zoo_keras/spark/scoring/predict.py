@@ -52,7 +52,7 @@ def predict_on_spark(
         batch_size: rows that one call of the engine takes.
         feature_cols: columns of a DataFrame that are the model's inputs.
         output_col: name of the new column, or one for each output. An output of one number a row
-            becomes a column of numbers, others arrays of numbers.
+            becomes a column of doubles (of integers where it is some), others arrays of numbers.
         fill_value: stands for nulls and NaN: a number or text, or a dict by column.
         stage: what errors in rows of a DataFrame call the step of a pipeline that scores.
         local: arguments of Model.predict that make no sense here; refused unless None.
