@@ -32,6 +32,7 @@ from zoo_keras.spark.images import read_images
 from zoo_keras.spark.ml import KerasClassifier, KerasModel
 
 FOLDS = 3
+FEW = {"spark.sql.shuffle.partitions": "4"}  # Spark makes 200 tasks of a few rows otherwise
 
 
 # ---- pictures ------------------------------------------------------------------------------------
@@ -232,7 +233,7 @@ def main():
     images = given.images or str(output / "pictures")
     if not given.images:
         write_digits(Path(images))
-    spark = init_session(given.master, "transfer learning")
+    spark = init_session(given.master, "transfer learning", conf=FEW)
     share = run(spark, images, given.weights, output, given.fine_tune)
     spark.stop()
     if share < 11 / 12:

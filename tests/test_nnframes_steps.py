@@ -298,3 +298,10 @@ def test_sgd_is_torch_s(given, momentum, damp, nesterov, decay):
         w = w - 0.1 / (1 + t * given.get("learningrate_decay", 0.0)) * g
         np.testing.assert_allclose(found, w, rtol=1e-6)
         np.testing.assert_array_equal(other, found)
+
+
+@pytest.mark.parametrize("step", [e for e in EXAMPLES if e.layers(True)], ids=repr)
+def test_layers_of_steps_are_saved_and_read(step):
+    for layer in step.layers(True):
+        config = json.loads(json.dumps(layers.serialize(layer)))
+        assert layers.serialize(layers.deserialize(config)) == layers.serialize(layer)

@@ -215,7 +215,8 @@ def test_setters_become_arguments_of_fit(spark, tmp_path):
 
 
 def test_summaries_are_written_by_the_callback_for_tensorboard(monkeypatch):
-    monkeypatch.setattr(keras.callbacks, "TensorBoard", lambda folder: folder, raising=False)
+    make = lambda folder, write_graph: folder  # noqa: E731
+    monkeypatch.setattr(keras.callbacks, "TensorBoard", make, raising=False)
     estimator = NNEstimator(three(), MSECriterion())
     estimator.setTrainSummary(TrainSummary("logs", "app"))
     estimator.setValidationSummary(ValidationSummary("logs", "app"))

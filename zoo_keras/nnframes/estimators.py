@@ -307,7 +307,7 @@ def _writer(folder: str) -> Any:
     from zoo_keras import callbacks
 
     module: Any = callbacks
-    return module.TensorBoard(folder)
+    return module.TensorBoard(folder, write_graph=False)
 
 
 def _as_config(rate: Any) -> Any:
