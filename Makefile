@@ -16,6 +16,7 @@ BENCHMARKS := step latency spark_latency allreduce scaling
 demo: .venv/zoo-demo
 	.venv/bin/python csrc/build.py --inplace
 	.venv/bin/python examples/digits.py
+	.venv/bin/python examples/transfer_learning.py
 
 test: .venv/zoo-dev
 	.venv/bin/python csrc/build.py --inplace

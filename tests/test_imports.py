@@ -28,7 +28,7 @@ FLOORS = (
     "ops passes engine feed policies dtype_policies config configs quantizers variables stateless "
     "random initializers regularizers constraints activations layers.base layers losses metrics "
     "optimizers callbacks training models saving spark spark.transport spark.data spark.fit "
-    "spark.scoring spark.images spark.ml backend mixed_precision utils tree preprocessing datasets "
+    "spark.scoring spark.images spark.ml nnframes backend mixed_precision utils tree preprocessing datasets "
     "applications"
 ).split()
 FLOOR_OF = {name: floor for floor, name in enumerate(FLOORS)}

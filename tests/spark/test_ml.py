@@ -322,6 +322,11 @@ def test_a_fit_that_cannot_work_names_its_stage(frame, params, kind, message):
         Pipeline(stages=[stage]).fit(frame)
 
 
+def test_a_bare_model_in_a_pipeline_says_which_stage_to_use(frame):
+    with pytest.raises(ConfigError, match=r"feature_cols and label_cols.*KerasEstimator\(model="):
+        Pipeline(stages=[net()]).fit(frame)
+
+
 def test_a_null_among_marks_of_validation_is_refused(local_frame):
     marked = local_frame.selectExpr("*", "CASE WHEN a > -9 THEN NULL ELSE held END AS mark")
     stage = KerasRegressor(model=net(), featuresCols=["a", "b"], validationIndicatorCol="mark")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PythonException
+from pyspark.ml.evaluation import BinaryClassificationEvaluator
 
 import zoo_keras as keras
 from zoo_keras.errors import ConfigError, DataError
@@ -49,6 +50,22 @@ def two_inputs():
     total = keras.layers.Concatenate()([a, b])
     outputs = [Dense(1, name="one")(total), Dense(2, name="two")(total)]
     return keras.Model([b, a], outputs)
+
+
+def test_single_outputs_are_doubles_for_spark_s_evaluators(spark):
+    rows = [([float(i), 1.0], float(i > 5)) for i in range(12)]
+    frame = spark.createDataFrame(rows, "x array<double>, label double")
+    x = keras.Input((2,))
+    one = Dense(1, activation="sigmoid", kernel_initializer="ones")(x)
+    whole = keras.ops.cast(keras.ops.sum(x, axis=1), "int32")
+    model = keras.Model(x, [one, whole])
+    scored = model.predict(frame, feature_cols="x", output_col=["prediction", "whole"])
+    assert dict(scored.dtypes)["prediction"] == "double" and dict(scored.dtypes)["whole"] == "int"
+    evaluator = BinaryClassificationEvaluator(rawPredictionCol="prediction")
+    assert evaluator.evaluate(scored) == pytest.approx(1.0)
+    found = [row.prediction for row in scored.collect()]
+    want = model.predict(np.array([row[0] for row in rows]), verbose=0)[0][:, 0]
+    np.testing.assert_array_equal(found, want.astype(np.float64))
 
 
 def test_an_rdd_keeps_its_order_and_partitions(spark, model, expected):

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras.errors import DataError, UnsupportedError
+from zoo_keras.primitives.images import as_file
 
 _SPARK = {
     "FloatType": "float32", "DoubleType": "float64", "ByteType": "int8", "ShortType": "int16",
@@ -109,12 +110,14 @@ def _plain_value(value: Any) -> Any:
 
 
 class Place(NamedTuple):
-    """Where values stand: the column, what to put for nulls (None: refuse), the row of each."""
+    """Where values stand: the column, what to put for nulls (None: refuse), the row of each;
+    whether text is taken, and whether images are wanted as files, of any sizes."""
 
     name: str
     fill: Any
     row: Callable[[int], int]
     text: bool
+    files: bool = False
 
     def at(self, index: int) -> str:
         """How messages call a place."""
@@ -131,17 +134,19 @@ class Place(NamedTuple):
 
 
 def numpy_column(
-    column: Any, name: str, first: int | None = 0, text: bool = False, fill: Any = None
-) -> np.ndarray:
+    column: Any, name: str, first: int | None = 0, text: bool = False, fill: Any = None,
+    files: bool = False,
+) -> np.ndarray:  # fmt: skip
     """An Arrow array of numbers, text, or equally long lists or structs of them as numpy's.
 
     Args:
         first: number of the first row, for messages; None: it is the sample that shows the types.
         text: strings and binaries are taken too, as objects.
         fill: stands for nulls and NaN; None: a null is a DataError.
+        files: Spark's images become bytes that decode_images reads, not arrays of one size.
     """
     row = (lambda index: -1) if first is None else (lambda index: first + index)
-    return _read(column, Place(name, fill, row, text))
+    return _read(column, Place(name, fill, row, text, files))
 
 
 def rows_of(column: Any, name: str, first: int = 0, fill: Any = None) -> list[np.ndarray]:
@@ -254,7 +259,7 @@ def _struct(column: Any, place: Place) -> np.ndarray:
     names = [column.type.field(i).name for i in range(column.type.num_fields)]
     fields = dict(zip(names, column.flatten(), strict=True))
     if set(names) == _IMAGE:
-        return _images(fields, place)
+        return _files(fields, place) if place.files else _images(fields, place)
     if set(names) == _VECTOR and _is_list(fields["values"].type):
         return _vectors(fields, place)
     parts = [_read(f, place._replace(name=f"{place.name}.{n}")) for n, f in fields.items()]
@@ -281,6 +286,22 @@ def _images(fields: dict[str, Any], place: Place) -> np.ndarray:
                 f"{' x '.join(map(str, size))} in {len(pixels)} bytes. Resize them to one size."
             )
     return np.frombuffer(b"".join(data), np.uint8).reshape(-1, *sizes[0].tolist())
+
+
+def _files(fields: dict[str, Any], place: Place) -> np.ndarray:
+    """Spark's images, of any sizes, as bytes that decode_images reads."""
+    made = np.empty(len(fields["data"]), object)
+    parts = [fields[n].to_pylist() for n in ("height", "width", "nChannels", "data")]
+    for row, (*size, pixels) in enumerate(zip(*parts, strict=True)):
+        if None in size or pixels is None:
+            raise place.null(row)
+        if len(pixels) != np.prod(size):
+            raise DataError(
+                f"{place.at(row)}: expected an image of {' x '.join(map(str, size))} bytes. "
+                f"Received: {len(pixels)} bytes. Drop or mend such rows."
+            )
+        made[row] = as_file(size[0], size[1], size[2], pixels)
+    return made
 
 
 def _vectors(fields: dict[str, Any], place: Place) -> np.ndarray:

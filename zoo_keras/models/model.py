@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ class Model(Trainer, Layer):
     _computes = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        _let_pipelines_ask()
         inputs, outputs, kwargs = _functional_arguments(args, kwargs)
         name = kwargs.pop("name", None)
         if inputs is None:
@@ -256,6 +258,14 @@ def _new_functional(cls: type, *args: Any, **kwargs: Any) -> Any:
 
 
 Model.__new__ = _new_functional  # type: ignore[method-assign]
+
+
+def _let_pipelines_ask() -> None:
+    """Let Spark's Pipeline call `fit` of a model that is among its stages: the error then says
+    which stage to use instead. Spark itself would say that it knows no such thing."""
+    base = sys.modules.get("pyspark.ml.base")
+    if base is not None and not issubclass(Model, base.Estimator):
+        base.Estimator.register(Model)
 
 
 def _functional_arguments(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:

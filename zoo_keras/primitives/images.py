@@ -1,12 +1,14 @@
 """Ops on columns of images: encoded files to pixels, and pixels of many sizes to one size.
 
-In: columns of bytes, or of images (height, width, channels) of different sizes. Out: images. Pillow
-is imported where a file is decoded; what is wrong with a file is a DataError with its row.
+In: columns of bytes (files, or pixels that `as_file` has wrapped), or of images (height, width,
+channels) of different sizes. Out: images. Pillow is imported where a file is decoded; what is wrong
+with a file is a DataError with its row.
 """
 
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,13 @@ from zoo_keras.graph import Spec
 from zoo_keras.primitives.column import column_op, rows_of
 from zoo_keras.primitives.fed import OPEN
 from zoo_keras.primitives.op import Sample
-from zoo_keras.primitives.resampling import crop_box, pad_box, taps
+from zoo_keras.primitives.resampling import crop_box, pad_box, short_side, taps
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 LARGEST = 1 << 28  # pixels of one image; more is taken for an attack
+_RAW = struct.Struct("<8s3i")  # what wrapped pixels begin with: this mark, and their sizes
+_MARK = b"\0zkimage"
 
 
 def _decoded_spec(x: Spec, *, channels: int) -> Spec:
@@ -41,8 +45,30 @@ def _files(rng: Any) -> list[np.ndarray]:
 
 @column_op(shape=_decoded_spec, samples=[Sample([], {"channels": c}, make=_files) for c in (1, 3)])
 def decode_images(x, *, channels):
-    """Pixels of JPEG, PNG, BMP and GIF files (its first frame), uint8."""
+    """Pixels of JPEG, PNG, BMP and GIF files (its first frame) and of Spark's images, uint8."""
     return rows_of([_decoded(file, row, channels) for row, file in enumerate(x.reshape(-1))])
+
+
+def as_file(height: int, width: int, channels: int, data: bytes) -> bytes:
+    """Pixels as Spark stores them (blue, green, red), as bytes that decode_images reads."""
+    return _RAW.pack(_MARK, height, width, channels) + data
+
+
+def _unwrapped(file: bytes, row: int, channels: int) -> np.ndarray:
+    """The pixels of as_file (red, green, blue)."""
+    _, *size = _RAW.unpack_from(file.ljust(_RAW.size, b"\0"))
+    if min(size) < 1 or size[2] not in MODES or len(file) != _RAW.size + np.prod(size):
+        raise DataError(
+            f"decode_image, row {row}: expected an image of 1, 3 or 4 channels. Received: "
+            f"{' x '.join(map(str, size))} in {len(file)} bytes. Drop it."
+        )
+    pixels = np.frombuffer(file, np.uint8, offset=_RAW.size).reshape(size)
+    if size[2] > 1:
+        pixels = np.concatenate([pixels[..., 2::-1], pixels[..., 3:]], axis=2)
+    if size[2] == channels:
+        return pixels
+    flat = pixels if size[2] > 1 else pixels[..., 0]
+    return pixels_of(pillow().fromarray(flat), channels)
 
 
 def _decoded(file: Any, row: int, channels: int) -> np.ndarray:
@@ -52,6 +78,8 @@ def _decoded(file: Any, row: int, channels: int) -> np.ndarray:
             f"decode_image, row {row}: expected the bytes of a file. Received: text "
             f"({str(file)[:40]!r}). Read the file, or use a binary column."
         )
+    if file.startswith(_MARK):
+        return _unwrapped(file, row, channels)
     try:
         with image_module.open(io.BytesIO(file), formats=FORMATS) as image:
             if image.width * image.height > LARGEST:
@@ -122,6 +150,21 @@ def resize_images(x, *, size, interpolation, antialias, aspect, fill):
         made[row] = as_pixels(resized(_framed(image, size, aspect, fill), size, interpolation,
                                       antialias), made.dtype)  # fmt: skip
     return made
+
+
+def _scaled_spec(x: Spec, *, how: tuple[int, int, int]) -> Spec:
+    return Spec((x.shape[0], OPEN, OPEN, x.shape[-1]), x.dtype)
+
+
+@column_op(shape=_scaled_spec, samples=[Sample([], {"how": (6, 1, 9)}, make=_images)])
+def scale_images(x, *, how):
+    """Images whose shorter side gets a size (`short_side`), in their proportions."""
+    return rows_of([
+        as_pixels(
+            resized(image, short_side(*image.shape[:2], *how), "bilinear", False), image.dtype
+        ).astype(image.dtype, copy=False)
+        for image in x
+    ])  # fmt: skip
 
 
 def as_pixels(values: np.ndarray, dtype: Any) -> np.ndarray:

@@ -87,6 +87,18 @@ def _area(size: int, new: int) -> Taps:
     return Taps(first, (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32))
 
 
+def short_side(height: int, width: int, side: int, multiple: int, longest: int) -> tuple[int, int]:
+    """The size that keeps the proportions, with `side` for the shorter side and at most `longest`
+    for the other; both are multiples, rounded down."""
+    scale = side / min(height, width)
+    if round(scale * max(height, width)) > longest:
+        scale = longest / max(height, width)
+    if multiple == 1:
+        return max(1, round(height * scale)), max(1, round(width * scale))
+    h, w = (int(n * scale // multiple) * multiple for n in (height, width))
+    return max(multiple, h), max(multiple, w)
+
+
 class Box(NamedTuple):
     """A part of an image: top, left, height, width."""
 

@@ -27,9 +27,9 @@ ON_ERROR = ("raise", "skip", "column")
 
 
 def read_images(
-    path: str | Sequence[str], *, size: tuple[int, int] | None = None, channels: int = 3,
-    on_error: str = "raise", partitions: int | None = None, glob: str | None = None,
-    session: Any = None,
+    path: str | Sequence[str], *, size: tuple[int, int] | None = None, channels: int | None = 3,
+    on_error: str = "raise", skipped: Any = None, partitions: int | None = None,
+    glob: str | None = None, session: Any = None,
 ) -> Any:  # fmt: skip
     """A DataFrame with a column `image` (origin, height, width, nChannels, mode, data).
 
@@ -39,9 +39,11 @@ def read_images(
     Args:
         path: a folder with all below it, a file, or several of these.
         size: (height, width) of the result; None leaves images as large as they are.
-        channels: 1 (grey), 3 (colours) or 4 (with transparency).
+        channels: 1 (grey), 3 (colours), 4 (with transparency), or None: as the file has them.
         on_error: what a file that is no image does: "raise" ends the job and names it, "skip" drops
             it, "column" keeps it with a null image and the reason in a second column, `error`.
+        skipped: an accumulator (`sc.accumulator(0)`) to which files that were dropped are added,
+            each time that they are read.
         partitions: of the result; None: as Spark packs the files.
         glob: which names of files are read, e.g. "*.jpg".
 
@@ -51,8 +53,13 @@ def read_images(
     >>> frame = read_images("hdfs:///photos", size=(224, 224))
     >>> frame = frame.selectExpr("*", "CAST(image.origin LIKE '%/cats/%' AS INT) AS label")
     """
-    reading = _Reading(_checked_size(size), _one_of("channels", channels, tuple(MODES)),
-                       _one_of("on_error", on_error, ON_ERROR))  # fmt: skip
+    reading = _Reading(_checked_size(size), _one_of("channels", channels, (*MODES, None)),
+                       _one_of("on_error", on_error, ON_ERROR), skipped)  # fmt: skip
+    if skipped is not None and on_error != "skip":
+        raise ConfigError(
+            f'read_images: skipped counts what on_error="skip" drops. Received: on_error='
+            f"{on_error!r}. Leave skipped out, or drop such files."
+        )
     reader = _session(session).read.format("binaryFile").option("recursiveFileLookup", "true")
     if glob is not None:
         reader = reader.option("pathGlobFilter", glob)
@@ -70,8 +77,9 @@ class _Reading(NamedTuple):
     """What is done with each file; plain data, which travels."""
 
     size: tuple[int, int] | None
-    channels: int
+    channels: int | None
     on_error: str
+    skipped: Any = None
 
     def schema(self) -> Any:
         """The Spark type of the result."""
@@ -94,6 +102,8 @@ class _Reading(NamedTuple):
 
         found = [self._row(*row) for row in zip(*map(list, batch.columns), strict=True)]
         rows = [row for row in found if row[0] is not None or self.on_error == "column"]
+        if self.skipped is not None and len(rows) < len(found):
+            self.skipped.add(len(found) - len(rows))
         kinds = {"string": pa.string(), "int": pa.int32(), "binary": pa.binary()}
         image = pa.struct([(name, kinds[kind]) for name, kind in _FIELDS])
         columns = [pa.array([row[0] for row in rows], image)]
@@ -134,11 +144,12 @@ class _Reading(NamedTuple):
             ) from None
 
     def _decoded(self, image: Any) -> np.ndarray:
-        mode = MODES[self.channels]
+        channels = _own_channels(image) if self.channels is None else self.channels
         if self.size is not None:
-            image.draft(mode, self.size[::-1])  # a JPEG is decoded at an eighth, a quarter, a half
-        pixels = self._sized(pixels_of(image, self.channels))
-        if self.channels == 1:
+            # a JPEG is decoded at an eighth, a quarter, a half
+            image.draft(MODES[channels], self.size[::-1])
+        pixels = self._sized(pixels_of(image, channels))
+        if channels == 1:
             return pixels
         return np.concatenate([pixels[..., 2::-1], pixels[..., 3:]], axis=2)
 
@@ -146,9 +157,17 @@ class _Reading(NamedTuple):
         if self.size is None or pixels.shape[:2] == self.size:
             return pixels
         module = pillow()
-        image = module.fromarray(pixels if self.channels > 1 else pixels[..., 0])
+        channels = pixels.shape[2]
+        image = module.fromarray(pixels if channels > 1 else pixels[..., 0])
         made = np.asarray(image.resize(self.size[::-1], module.Resampling.BILINEAR))
-        return made.reshape(*self.size, self.channels)
+        return made.reshape(*self.size, channels)
+
+
+def _own_channels(image: Any) -> int:
+    """1, 3 or 4, as the file's pixels need."""
+    if image.has_transparency_data:
+        return 4
+    return 1 if image.mode in ("1", "L") or image.mode.startswith("I") else 3
 
 
 def _checked_size(size: Any) -> tuple[int, int] | None:

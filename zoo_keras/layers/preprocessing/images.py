@@ -23,10 +23,11 @@ from zoo_keras.primitives.resampling import INTERPOLATIONS, Box, crop_box, pad_b
 
 
 class DecodeImage(Layer):
-    """Bytes of JPEG, PNG, BMP or GIF files (first frame) to images, uint8.
+    """Bytes of JPEG, PNG, BMP or GIF files (first frame) to images, uint8: red, green, blue.
 
     Keras has no such layer. What comes out has rows of different sizes: Resizing or CenterCrop must
-    follow. Needs Pillow (`pip install zoo_keras[images]`).
+    follow. A DataFrame's column may also hold images in Spark's schema, as `read_images` and
+    `spark.read.format("image")` give them. Needs Pillow (`pip install zoo_keras[images]`).
 
     >>> files = Input((), dtype="string")
     >>> images = Resizing(224, 224)(DecodeImage()(files))

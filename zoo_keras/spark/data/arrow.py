@@ -159,7 +159,7 @@ def _joined(
     text = leaf.dtype == "string"
     fills = leaf.fill or (None,) * len(group)
     parts = [
-        numpy_column(batch.column(places[n]), n, first, text, fill)
+        numpy_column(batch.column(places[n]), n, first, text, fill, files=text)
         for n, fill in zip(group, fills, strict=True)
     ]
     return parts[0] if len(parts) == 1 else side_by_side(parts, leaf.dtype)

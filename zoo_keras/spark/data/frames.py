@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zoo_keras.dtypes import TEXT
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.feed import kinds
 from zoo_keras.spark.data import arrow, partitions
@@ -112,11 +113,12 @@ class Records(NamedTuple):
         """The dtype of each leaf of a DataFrame; wrong columns are refused before any job."""
         text = takes_text(model)
         groups = self.groups or ()
+        files = [dtype in TEXT for _, dtype in inputs_of(model, self.structure[0])]
+        files += [False] * len(groups)
+        fills = fills_of(groups, self.fill, self.counts[0])
         return [
-            leaf_dtype(self.source.schema, group, text and i < self.counts[0], fill)
-            for i, (group, fill) in enumerate(
-                zip(groups, fills_of(groups, self.fill, self.counts[0]), strict=True)
-            )
+            leaf_dtype(self.source.schema, group, text and i < self.counts[0], fill, files[i])
+            for i, (group, fill) in enumerate(zip(groups, fills, strict=True))
         ]
 
     def _input_shapes(self, model: Any) -> list[Shape | None]:
@@ -226,10 +228,14 @@ def _check_fill(value: Any) -> None:
 
 
 def leaf_dtype(
-    schema: Any, names: Sequence[str], text: bool = False, fill: tuple[Any, ...] | None = None
-) -> str:
-    """The dtype of the leaf that these columns make; `text`: it may be text."""
+    schema: Any, names: Sequence[str], text: bool = False, fill: tuple[Any, ...] | None = None,
+    files: bool = False,
+) -> str:  # fmt: skip
+    """The dtype of the leaf that these columns make; `text`: it may be text; `files`: the Input
+    takes files, so images are some."""
     types = {field.name: field.dataType for field in schema.fields}
+    if files and len(names) == 1 and kinds.is_image(kinds.kind_of(types[names[0]], names[0])):
+        return "string"
     found = [arrow.number_type(types[n], n) for n in names]
     texts = [n for n, dtype in zip(names, found, strict=True) if dtype in ("string", "mixed")]
     if text and all(dtype == "string" for dtype in found):
@@ -257,7 +263,7 @@ def _leaf(
 ) -> Leaf:
     """A leaf as the first row shows it; `shape` is what the Input wants."""
     fills = fill or (None,) * len(cells)
-    arrays = [_sample(cell, value) for cell, value in zip(cells, fills, strict=True)]
+    arrays = [_sample(cell, value, dtype) for cell, value in zip(cells, fills, strict=True)]
     array = arrays[0] if len(arrays) == 1 else np.concatenate([a.reshape(-1) for a in arrays])
     label = ", ".join(cell.name for cell in cells)
     if shape is None or (array.ndim == len(shape) and _matches(array.shape, shape)):
@@ -276,11 +282,11 @@ def _matches(shape: Sequence[int], wanted: Shape) -> bool:
     return all(b in (None, a) for a, b in zip(shape, wanted, strict=True))
 
 
-def _sample(cell: _Cell, fill: Any) -> np.ndarray:
+def _sample(cell: _Cell, fill: Any, dtype: str) -> np.ndarray:
     """The value of a column in the first row, as an array."""
-    text = kinds.number_type(cell.kind) == "string"
+    text = dtype == "string"
     value = kinds.arrow_value(cell.value, cell.kind)
-    first: np.ndarray = kinds.numpy_column(value, cell.name, None, text, fill)[0]
+    first: np.ndarray = kinds.numpy_column(value, cell.name, None, text, fill, files=text)[0]
     return np.asarray(first, object) if text else first
 
 
@@ -319,7 +325,8 @@ def _frame_records(
         raise ConfigError(
             "A DataFrame needs feature_cols and label_cols. Received: "
             f"feature_cols={feature_cols!r}, label_cols={label_cols!r}. "
-            f"The columns are {frame.columns}."
+            f"The columns are {frame.columns}. As a stage of a pipeline use "
+            "KerasEstimator(model=...) of zoo_keras.spark.ml, whose Params name the columns."
         )
     outputs = len(getattr(model, "output_names", None) or [0])
     chosen = Chosen(frame)

@@ -81,7 +81,7 @@ class KerasTrainer(
 
     def _fit(self, dataset: Any) -> Any:
         with at_stage(self):
-            model = self._own_model()
+            model = self._own_model(dataset)
             train, validation = self._parts(dataset)
             history = model.fit(train, validation_data=validation, **self._arguments())
             made = self._copyValues(self._transformer(model))
@@ -89,8 +89,9 @@ class KerasTrainer(
             made.history = {k: np.asarray(v).tolist() for k, v in history.history.items()}
             return made
 
-    def _own_model(self) -> Model:
+    def _own_model(self, dataset: Any) -> Model:
         """A copy to train: others may fit the same estimator now."""
+        del dataset
         model = self.getModel()
         model._require_compiled("fit")
         self._check_output(model)

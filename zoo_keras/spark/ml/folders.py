@@ -33,6 +33,13 @@ _SKIPPED = ("model", "callbacks")  # Params that are no JSON
 class Foldered(MLReadable, MLWritable):
     """A stage with a Keras model that can be saved and loaded."""
 
+    def _more_metadata(self) -> dict[str, Any]:
+        """What a stage knows beside its Params and its model, as JSON."""
+        return {}
+
+    def _take_metadata(self, metadata: dict[str, Any]) -> None:
+        """Know again what `_more_metadata` has given."""
+
     def write(self) -> MLWriter:
         """What saves this stage: `write().overwrite().save(path)`."""
         return FolderWriter(self)
@@ -83,7 +90,7 @@ class FolderWriter(MLWriter):
         stage = self.stage
         stage.getModel().save(os.path.join(path, MODEL))
         params = {p.name: v for p, v in stage._paramMap.items() if p.name not in _SKIPPED}
-        extra = {"history": getattr(stage, "history", {})}
+        extra = {"history": getattr(stage, "history", {}), **stage._more_metadata()}
         DefaultParamsWriter.saveMetadata(stage, path, session.sparkContext, extra, params)
 
 
@@ -118,6 +125,7 @@ class FolderReader(MLReader):
             DefaultParamsReader.getAndSetParams(stage, metadata)
             if hasattr(stage, "history"):
                 stage.history = dict(metadata["history"])
+            stage._take_metadata(metadata)
         stage.setModel(load_model(os.path.join(str(whole.toString()), MODEL)))
         return stage
 

@@ -91,11 +91,16 @@ class KerasTransformer(Transformer, HasFeaturesCols, HasPredictionCol, HasFillVa
             self._refuse_taken(dataset, [*names, *self._more_names()])
             hidden = [f"{HIDDEN}output{i}" for i in range(len(names))]
             scored = predict_on_spark(
-                self.model, dataset, batch_size=self.getOrDefault(self.scoringBatchSize),
+                self._scoring_model(), dataset,
+                batch_size=self.getOrDefault(self.scoringBatchSize),
                 feature_cols=self.feature_cols(), output_col=hidden,
                 fill_value=given(self, self.fillValue), stage=self.uid,
             )  # fmt: skip
             return scored.select("*", *self._made(scored, hidden)).drop(*hidden)
+
+    def _scoring_model(self) -> Model:
+        """The model from columns to outputs."""
+        return self.model
 
     def _named(self) -> list[str]:
         """The user's name of a column for each output."""

@@ -237,8 +237,11 @@ def _spark_type(spec: Spec) -> Any:
             f"predict on a DataFrame: outputs must be one of {', '.join(kinds)}. Received: "
             f"{spec.dtype}. Cast the model's output."
         )
+    axes = _listed(spec.shape)
+    if not axes and spec.dtype == "float32":
+        return types.DoubleType()  # as Spark's evaluators want single numbers
     kind: Any = kinds[spec.dtype]()
-    for _ in _listed(spec.shape):
+    for _ in axes:
         kind = types.ArrayType(kind)
     return kind
 
@@ -263,6 +266,8 @@ def _arrow_array(values: Any, usual: tuple[int, ...]) -> Any:
     if isinstance(values, list):
         return pa.concat_arrays([_arrow_array(row[None], usual) for row in values])
     shape = values.shape[1:] if _listed(usual) else _listed(values.shape[1:])
+    if not shape and values.dtype == np.float32:
+        values = values.astype(np.float64)
     array = pa.array(values.reshape(-1))
     sizes = [len(values), *shape]
     for axis in range(len(shape), 0, -1):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from zoo_keras.dtypes import TEXT
 from zoo_keras.engine import spaces
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.graph import Spec
@@ -51,7 +52,7 @@ def predict_on_spark(
         batch_size: rows that one call of the engine takes.
         feature_cols: columns of a DataFrame that are the model's inputs.
         output_col: name of the new column, or one for each output. An output of one number a row
-            becomes a column of numbers, others arrays of numbers.
+            becomes a column of doubles (of integers where it is some), others arrays of numbers.
         fill_value: stands for nulls and NaN: a number or text, or a dict by column.
         stage: what errors in rows of a DataFrame call the step of a pipeline that scores.
         local: arguments of Model.predict that make no sense here; refused unless None.
@@ -221,7 +222,7 @@ def _frame_layout(
     fills = frames.fills_of(groups, fill, len(groups))
     leaves = [
         Leaf(", ".join(group), tuple(d or 0 for d in shape),
-             frames.leaf_dtype(schema, group, text, fills), fills)
-        for group, (shape, _), fills in zip(groups, inputs, fills, strict=True)
+             frames.leaf_dtype(schema, group, text, fills, dtype in TEXT), fills)
+        for group, (shape, dtype), fills in zip(groups, inputs, fills, strict=True)
     ]  # fmt: skip
     return Layout(tuple(leaves), counts, (structure, None, None)).through(model)
