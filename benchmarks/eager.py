@@ -19,6 +19,7 @@ from zoo_keras.engine import eager
 
 RULE = eager.in_engine
 ROUNDS, CALLS = 9, 40
+CONVOLUTIONS = (((1, 5, 5, 1), 1), ((1, 8, 8, 4), 8), ((1, 16, 16, 8), 16), ((8, 32, 32, 16), 32))
 IDS = np.arange(100, dtype=np.int32)
 OPS: dict[str, Callable[[np.ndarray], object]] = {
     "add": lambda a: ops.add(a, a),
@@ -60,6 +61,18 @@ def by(engine: bool | None, work: Callable[[], object]) -> Callable[[], object]:
     return run
 
 
+def convolution(shape: tuple[int, ...], filters: int) -> str:
+    """A 3 x 3 convolution of arrays beside a model that is one."""
+    image = np.random.default_rng(0).random(shape, np.float32)
+    kernel = np.random.default_rng(1).random((3, 3, shape[-1], filters), np.float32)
+    model = Sequential([Input(shape[1:]), layers.Conv2D(filters, 3, use_bias=False)])
+    eager.in_engine = RULE
+    compiled, eagerly = in_turn(
+        lambda: model.predict_on_batch(image), lambda: ops.conv(image, kernel)
+    )
+    return f"{eagerly:.1f} us on arrays, {compiled:.1f} compiled"
+
+
 def main() -> None:
     for name, op in OPS.items():
         row = []
@@ -69,14 +82,9 @@ def main() -> None:
             numpy_, engine = in_turn(by(False, work), by(True, work))
             row.append(f"2^{power} {numpy_:.0f}/{engine:.0f}")
         print(f"{name}: numpy/engine", *row)
-    image = np.random.default_rng(0).random((8, 32, 32, 16), np.float32)
-    kernel = np.random.default_rng(1).random((3, 3, 16, 32), np.float32)
-    model = Sequential([Input((32, 32, 16)), layers.Conv2D(32, 3, use_bias=False)])
-    compiled, eagerly = in_turn(
-        lambda: model.predict_on_batch(image), by(None, lambda: ops.conv(image, kernel))
-    )
-    print(f"conv: {eagerly:.0f} us on arrays, {compiled:.0f} compiled")
-    dense, x = layers.Dense(4), image[:8, 0, 0, :4].copy()
+    for shape, filters in CONVOLUTIONS:
+        print(f"conv {shape} to {filters}: {convolution(shape, filters)}")
+    dense, x = layers.Dense(4), np.ones((8, 4), np.float32)
     print(f"Dense on an array: {in_turn(lambda: dense(x))[0]:.0f} us")
 
 

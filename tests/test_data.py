@@ -312,10 +312,16 @@ def test_gathered_rows_are_those_that_numpy_takes(dtype, shape):
             np.testing.assert_array_equal(found, given[none])
 
 
-@pytest.mark.parametrize("order", [[0, 4], [3, -1], [1 << 40]])
-def test_a_row_that_an_array_lacks_is_refused(order):
-    with pytest.raises(DataError, match="array 0 does not have"):
-        gathered([np.zeros(4), np.zeros((9, 2))], np.array(order))
+@pytest.mark.parametrize("order", [[0, 4], [3, -1], [1 << 40], [0, 2, -1 << 63], [(1 << 63) - 1]])
+@pytest.mark.parametrize("rows, short", [((4, 9), 0), ((9, 4), 1), ((4, 4), 0), ((4, 0), 1)])
+def test_a_row_that_an_array_lacks_is_refused(order, rows, short):
+    first = 0 if rows[0] == 4 or order[-1] not in range(9) else short
+    with pytest.raises(DataError, match=f"array {first} does not have"):
+        gathered([np.zeros(rows[0]), np.zeros((rows[1], 2))], np.array(order))
+
+
+def test_no_rows_of_arrays_that_have_none():
+    assert [len(a) for a in gathered([np.zeros(0), np.zeros((4, 2))], np.arange(0))] == [0, 0]
 
 
 def test_the_order_of_many_rows_holds_each_once_and_depends_on_seed_and_epoch():

@@ -362,6 +362,21 @@ def test_one_layer_on_arrays_serves_many_threads(make):
     assert all(same(got, want[rows]) for rows, got in found)
 
 
+def test_convolutions_of_many_threads_have_kernels_of_their_own():
+    """Of one shape: they share a program, not what it makes of the kernel."""
+    image = RNG.normal(size=(1, 28, 28, 32)).astype("float32")
+    kernels = RNG.normal(size=(THREADS, 3, 3, 32, 32)).astype("float32")
+    want = [ops.conv(image, kernel) for kernel in kernels]
+    found: list[tuple[int, np.ndarray]] = []
+
+    def convolve(k: int) -> None:
+        found.extend((k, ops.conv(image, kernels[k])) for _ in range(30))
+
+    together(*[partial(convolve, k) for k in range(THREADS)])
+    assert len(found) == 30 * THREADS
+    assert all(np.array_equal(got, want[k]) for k, got in found)
+
+
 def counter() -> tuple[Callable[[], object], Callable[[], float]]:
     variable = keras.Variable(0.0)
     return lambda: variable.assign_add(1.0), lambda: float(variable)

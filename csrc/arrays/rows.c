@@ -9,10 +9,24 @@
 #define NEAR (8 * LINE)  /* of a longer row the hardware asks for the rest by itself */
 #define TASK (32 * 1024) /* bytes copied by a thread at a time */
 
-static int order_fits(const zk_rows *t, const int64_t *order, int64_t n) {
-    int wrong = 0; /* no early end: so the compiler compares many at once */
-    for (int64_t i = 0; i < n; i++) wrong |= (uint64_t)order[i] >= (uint64_t)t->rows;
-    return !wrong;
+/* Whether 0 <= order[i] < rows: then neither difference has a sign. No comparison and no early end,
+ * so that the compiler checks many at once. */
+static int order_fits(int64_t rows, const int64_t *order, int64_t n) {
+    uint64_t signs = 0;
+    for (int64_t i = 0; i < n; i++)
+        signs |= (uint64_t)order[i] | ((uint64_t)rows - 1 - (uint64_t)order[i]);
+    return !(signs >> 63);
+}
+
+/* The first array that lacks rows of the order, or -1. */
+static int first_short(const zk_batch *b) {
+    int64_t least = b->tables[0].rows;
+    for (int k = 1; k < b->count; k++)
+        if (b->tables[k].rows < least) least = b->tables[k].rows;
+    if (order_fits(least, b->order, b->n)) return -1;
+    int k = 0;
+    while (order_fits(b->tables[k].rows, b->order, b->n)) k++;
+    return k;
 }
 
 /* Into the second cache: the first has not the room for lines of many rows. */
@@ -29,14 +43,16 @@ ZK_INLINE void copy_pieces(char *to, const char *from, int64_t bytes) {
 }
 
 /* Copies of a known size need no call of memcpy. */
-#define COPY(size, copy)                                                     \
-    for (int64_t i = 0; i < n; i++) {                                        \
-        ask_for(from + order[i + AHEAD < n ? i + AHEAD : i] * (size), size); \
-        copy(to + i * (size), from + order[i] * (size), (size_t)(size));     \
+#define COPY(size, copy)                                                 \
+    for (int64_t i = 0; i < n; i++) {                                    \
+        if (i < ask) ask_for(from + order[i + AHEAD] * (size), size);    \
+        copy(to + i * (size), from + order[i] * (size), (size_t)(size)); \
     }
 
-static void gather(const zk_rows *t, const int64_t *order, int64_t first, int64_t n) {
-    const int64_t bytes = t->bytes;
+/* n rows from `first` on; `left`: of the batch, so that the next task's first rows are asked for.
+ */
+static void gather(const zk_rows *t, const int64_t *order, int64_t first, int64_t n, int64_t left) {
+    const int64_t bytes = t->bytes, ask = left - AHEAD;
     char *to = (char *)t->to + first * bytes;
     const char *from = t->source;
     order += first;
@@ -53,17 +69,16 @@ static void task(void *ctx, int64_t number, int thread) {
     const zk_batch *b = ctx;
     int64_t first = number * b->each, left = b->n - first;
     for (int k = 0; k < b->count; k++)
-        gather(b->tables + k, b->order, first, left < b->each ? left : b->each);
+        gather(b->tables + k, b->order, first, left < b->each ? left : b->each, left);
 }
 
 static int64_t tasks(const zk_batch *b) { return (b->n + b->each - 1) / b->each; }
 
 int zk_gather_begin(zk_batch *b, int ahead, int threads) {
     int64_t bytes = 1;
-    for (int k = 0; k < b->count; k++) {
-        if (!order_fits(b->tables + k, b->order, b->n)) return k;
-        bytes += b->tables[k].bytes;
-    }
+    int wrong = b->count ? first_short(b) : -1;
+    if (wrong >= 0) return wrong;
+    for (int k = 0; k < b->count; k++) bytes += b->tables[k].bytes;
     b->each = TASK / bytes ? TASK / bytes : 1;
     b->promised = ahead && zk_promise(threads, tasks(b), task, b);
     return -1;
@@ -79,6 +94,7 @@ void zk_gather_rows(zk_batch *b, int threads) {
 /* ---- orders -------------------------------------------------------------------------------- */
 
 #define HEAPS 256
+#define NEXT 8 /* numbers in a line */
 
 /* xoshiro256++ (Blackman and Vigna 2018). */
 static uint64_t draw(uint64_t *s) {
@@ -139,7 +155,11 @@ void zk_permutation(int64_t *order, int64_t n, const uint64_t *seed, uint8_t *he
         first += count;
         for (int w = 0; w < 4; w++) h.state[k][w] = draw(s);
     }
-    for (int64_t i = 0; i < n; i++) order[place[heap_of[i]]++] = i;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = place[heap_of[i]]++;
+        __builtin_prefetch(order + at + NEXT, 1); /* else each heap waits for its next line */
+        order[at] = i;
+    }
     zk_call c = {.threads = threads};
     zk_parallel(&c, HEAPS, shuffle_heap, &h);
 }

@@ -28,12 +28,15 @@ class Builder:
         variable: the place of a Variable that the computation reads or assigns.
         freeze: weights rarely change: what depends on them alone becomes the prologue.
         rounds: products may round their operands to bfloat16 where this machine has tiles.
+        packs: products read packed weights without `freeze` too: every run packs them anew.
     """
 
     def __init__(
-        self, variable: Callable[[Any], Place], freeze: bool = False, rounds: bool = False
-    ) -> None:
+        self, variable: Callable[[Any], Place], freeze: bool = False, rounds: bool = False,
+        packs: bool = False,
+    ) -> None:  # fmt: skip
         self.variable, self.freeze, self.rounds = variable, freeze, rounds
+        self.packs = freeze or packs
         self.inputs: dict[Tensor, Place] = {}
         self.outputs: list[tuple[Tensor, Place]] = []
 
@@ -75,7 +78,7 @@ class Builder:
 
     def program(self) -> Program:
         """The Program, after all passes."""
-        graph = optimise(self.graph(), self.freeze, self.rounds)
+        graph = optimise(self.graph(), self.packs, self.rounds)
         places = [place for _, place in self.outputs]
         return compile_graph(graph, self.inputs, places, self.variable, self.freeze)
 

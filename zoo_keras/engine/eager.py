@@ -38,12 +38,12 @@ class Eager(Call):
         pack = any("conv" in node.op.name for node in graph.nodes())
         names = {id(variable): name for name, variable in VAR.named(variables).items()}
         fed = IN.named(inputs)
-        build = Builder(lambda variable: Place(names[id(variable)]), freeze=pack)
+        build = Builder(lambda variable: Place(names[id(variable)]), packs=pack)
         for space, tensor in fed.items():
             build.take(tensor, space)
         build.write_out(graph.outputs)
         loaded = Loaded(build.program())
-        self.nbytes = loaded.nbytes + loaded.packed.array.nbytes
+        self.nbytes = loaded.nbytes
         super().__init__(Crew(Runner(loaded)), [*fed, *names.values()],
                          [t.spec for t in graph.outputs])  # fmt: skip
 

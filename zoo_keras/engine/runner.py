@@ -225,8 +225,10 @@ class Runner:
 
     def point_rows(self, numbers: Sequence[int], arrays: Sequence[np.ndarray]) -> None:
         """`point` for several spaces."""
+        table, buffer = self._table, native.buffer_pointer
         for number, array in zip(numbers, arrays, strict=True):
-            self.point(number, array)
+            if number >= 0:
+                table[number] = buffer(array)
 
     def point_at(self, number: int, address: int) -> None:
         """`point` to memory by its address, which the caller keeps alive."""
@@ -443,18 +445,17 @@ class Call:
     def __init__(self, crew: Crew, fed: Iterable[str], outputs: Iterable[Spec]) -> None:
         self._crew, number = crew, crew.first.space_number
         self._fed = [number(space) for space in fed]
-        self._outputs = [(number(OUT(i)), s.shape, np.dtype(s.dtype))
-                         for i, s in enumerate(outputs)]  # fmt: skip
+        self._outputs = [(s.shape, np.dtype(s.dtype)) for s in outputs]
+        self._written = [number(OUT(i)) for i in range(len(self._outputs))]
 
     def __call__(self, arrays: Sequence[np.ndarray], version: Any = None) -> list[np.ndarray]:
         """Outputs for contiguous inputs of the shapes and dtypes that the program was compiled
         for."""
-        outs, runner = [], self._crew.take()
+        outs = [np.empty(shape, dtype) for shape, dtype in self._outputs]
+        runner = self._crew.take()
         try:
             runner.point_rows(self._fed, arrays)
-            for number, shape, dtype in self._outputs:
-                outs.append(out := np.empty(shape, dtype))
-                runner.point(number, out)
+            runner.point_rows(self._written, outs)
             runner.run(version)
         finally:
             self._crew.give_back(runner)

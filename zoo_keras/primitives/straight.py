@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import operator
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from zoo_keras.recent import Recent
 from zoo_keras.values import ARRAYS
 
 KEPT, KEPT_BYTES = 64, 32 << 20  # calls of each op
-_PLAIN = (int, float, str, bool, type(None))
+_PLAIN = frozenset({int, float, str, bool, type(None)})
 
 
 class Made(NamedTuple):
@@ -50,49 +50,68 @@ def settings() -> Hashable:
 
 
 def straight(function: Callable[..., Any]) -> Callable[..., Any]:
-    """For an op whose attributes follow from shapes and plain arguments, never from values."""
+    """For an op whose attributes follow from shapes and plain arguments, never from values.
+
+    `ready(args, kwargs)` of the function that is made gives the result by a call that is
+    remembered, or None; the function itself computes, and remembers.
+    """
     kept = Recent(KEPT, KEPT_BYTES)
+
+    def ready(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        arrays: list[np.ndarray] = []
+        key = _key(args, kwargs, arrays)
+        call = None if key is None else kept.get(key)
+        return None if call is None else call(arrays)[0]
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        kinds: list[Any] = [settings()]
-        if not _add_kinds(kinds, (*args, *kwargs.items())):
+        arrays: list[np.ndarray] = []
+        key = _key(args, kwargs, arrays)
+        if key is None:
             return function(*args, **kwargs)
-        key = tuple(kinds)
-        ready = kept.get(key)
-        if ready is not None:
-            return ready([a for a in args if type(a) in ARRAYS])[0]
         made: list[Made] = []
         before, _seen.made = _seen.made, made
         try:
             result = function(*args, **kwargs)
         finally:
             _seen.made = before
-        if len(made) == 1 and _is_all(made[0], args, result):
+        if len(made) == 1 and _is_all(made[0], arrays, result):
             kept.put(key, made[0].call, made[0].call.nbytes)
         return result
 
+    call.ready = ready  # type: ignore[attr-defined]
     return call
 
 
-def _is_all(made: Made, args: Sequence[Any], result: Any) -> bool:
-    """Whether a call got just the arguments as they are, and gave the result as it is."""
-    arrays = [a for a in args if type(a) in ARRAYS]
+def _is_all(made: Made, arrays: Sequence[np.ndarray], result: Any) -> bool:
+    """Whether a call got just the arrays as they are, and gave the result as it is."""
     expected, found = [*arrays, result], [*made.arrays, *made.outs]
     return len(found) == len(expected) and all(map(operator.is_, found, expected))
 
 
-def _add_kinds(kinds: list[Any], args: Sequence[Any]) -> bool:
-    """Add what tells the program of one call from that of another; False: there is an argument of
-    which nothing is known."""
+def _key(
+    args: Sequence[Any], kwargs: Mapping[str, Any], arrays: list[np.ndarray]
+) -> Hashable | None:
+    """What tells the program of one call from that of another, its arrays being collected. None:
+    there is an argument of which nothing is known."""
+    kinds: list[Any] = [settings()]
+    known = _add_kinds(kinds, args, arrays)
+    if known and kwargs:
+        known = _add_kinds(kinds, [*kwargs.items()], arrays)
+    return tuple(kinds) if known else None
+
+
+def _add_kinds(kinds: list[Any], args: Iterable[Any], arrays: list[np.ndarray]) -> bool:
     for a in args:
-        if type(a) in ARRAYS and a.flags.c_contiguous:
+        kind = type(a)
+        if kind in ARRAYS and a.flags.c_contiguous:
+            arrays.append(a)
             kinds += a.shape, a.dtype
-        elif type(a) in _PLAIN:
-            kinds += type(a), a
-        elif type(a) is tuple:
+        elif kind in _PLAIN:
+            kinds += kind, a
+        elif kind is tuple:
             kinds.append(len(a))
-            if not _add_kinds(kinds, a):
+            if not _add_kinds(kinds, a, arrays):
                 return False
         else:
             return False
