@@ -32,13 +32,14 @@ FLOORS = (
     "applications"
 ).split()
 FLOOR_OF = {name: floor for floor, name in enumerate(FLOORS)}
-# Doors up, each inside functions: fit(rdd), predict(df) and adapt(rdd), Model.save, ops on arrays,
-# the public name spark.udf, the noise of image.elastic_transform.
+# Doors up, each inside functions: fit(rdd), predict(df) and adapt(rdd), Model.save, backups, ops on
+# arrays, the public names of spark, the noise of image.elastic_transform.
 UPWARD = {
     ("training", "spark.fit"),
     ("training", "spark.scoring"),
     ("layers", "spark.scoring"),
     ("models", "saving"),
+    ("callbacks", "saving"),
     ("primitives", "engine"),
     ("spark", "spark.scoring"),
     ("ops", "random"),
