@@ -1,4 +1,4 @@
-"""fit on an RDD or DataFrame: the driver's side. Checks, one barrier job, callbacks, restarts.
+"""fit on an RDD or DataFrame: the driver's side. Checks, one job of ranks, callbacks, restarts.
 
 In: a compiled Model and distributed records. Out: the model's weights and optimizer state, trained,
 and a History. The driver compiles programs, publishes them, watches the ranks' boards, and runs all
@@ -27,7 +27,7 @@ from zoo_keras.spark.fit.rank import train_rank
 from zoo_keras.spark.fit.turns import wants_turns
 from zoo_keras.spark.fit.watch import Watcher
 from zoo_keras.spark.transport.bridge import PeerLostError
-from zoo_keras.spark.transport.job import BarrierJob, JobError
+from zoo_keras.spark.transport.job import JobError, RankJob
 from zoo_keras.training.arguments import FitArguments
 from zoo_keras.training.interface import TrainedModel
 from zoo_keras.training.label_counts import class_counts
@@ -47,7 +47,7 @@ def fit_on_spark(
 
 
 class SparkFit:
-    """One call of fit: possibly several barrier jobs, when executors are lost."""
+    """One call of fit: possibly several jobs, when executors are lost."""
 
     def __init__(self, model: TrainedModel, x: Any, arguments: FitArguments, o: FitOptions) -> None:
         self.model, self.args, self.options = model, arguments, o
@@ -56,11 +56,11 @@ class SparkFit:
         cluster.check_not_inside(self.sc, "fit", o.num_ranks or 1)
         self.records = self._records(x)
         self.validation = self._validation()
-        cluster.check_barrier(self.sc, o.num_ranks or 1)
+        cluster.check_session(self.sc, o.num_ranks or 1)
         self.layout = self.records.layout(model, "fit")
         self.compiler = self._compiler()
         self.ranks = self._ranks()
-        cluster.check_barrier(self.sc, self.ranks)
+        cluster.check_session(self.sc, self.ranks)
         ordered = self.args.shuffle and o.order_rows
         self.by_content = bool(ordered and partitions.arrives_by_luck(self.records.source))
         self.records = self.records.spread(self.ranks, self.by_content).packed(self.layout)
@@ -113,6 +113,8 @@ class SparkFit:
         if self.options.num_ranks is not None:
             return int(self.options.num_ranks)
         wanted = partitions.count(self.records.source)
+        if cluster.is_elastic(self.sc):  # a number that luck does not change
+            return max(1, int(min(wanted, cluster.room(self.sc))))
         promised = min(wanted, cluster.promised_slots(self.sc))
         left = STARTUP - (time.time() - self.sc.startTime / 1000)
         with contextlib.suppress(ClusterError):
@@ -167,7 +169,7 @@ class SparkFit:
             stacklevel=5,
         )
         self.compiler.restore(self.snapshot)
-        cluster.wait_for_slots(self.sc, self.ranks)
+        cluster.check_session(self.sc, self.ranks, timeout=self.options.start_timeout)
 
     def _plan(self, last: int) -> FitPlan:
         a, o = self.args, self.options
@@ -205,12 +207,20 @@ class SparkFit:
                 raise cluster.stopped_error("a fit") from error
             raise
 
+    def _description(self, plan: FitPlan) -> str:
+        first, last = plan.epochs
+        return (
+            f"zoo_keras fit of {self.model.name}: epochs {first + 1} to {last}, "
+            f"{self.ranks} ranks, batches of {plan.batch_size}"
+        )
+
     def _watch(self, plan: FitPlan, body: _Body, validation: Any) -> None:
         """One job, watched to its end."""
         with (
             slots.taken(self.sc, self.ranks),
-            BarrierJob(self.records.source, body, validation=validation, name="fit",
-                       timeout=self.options.step_timeout) as job,
+            RankJob(self.records.source, body, validation=validation, name="fit",
+                    description=self._description(plan), timeout=self.options.step_timeout,
+                    start_timeout=self.options.start_timeout) as job,
             cluster.holding(self.sc, job.size),
         ):  # fmt: skip
             watcher = Watcher(self, job, plan)

@@ -29,6 +29,8 @@ class FitOptions(NamedTuple):
             bfloat16 when a layer has the policy mixed_bfloat16, else float32.
         max_restarts: how often a lost executor is survived by going back to the last epoch's end.
         step_timeout: seconds to wait for the slowest rank within a step.
+        start_timeout: seconds until all ranks must have begun; then those that have give their
+            slots back, and fit fails.
         data_budget: bytes of records that a rank keeps in memory before it uses a file.
     """
 
@@ -41,6 +43,7 @@ class FitOptions(NamedTuple):
     wire: str | None = None
     max_restarts: int = 3
     step_timeout: float = 600.0
+    start_timeout: float = 600.0
     data_budget: int = 1 << 30
 
 
@@ -80,11 +83,13 @@ def _check_options(o: FitOptions) -> None:
             f"fit: wire must be one of {', '.join(WIRE_TYPES)}. Received: wire={o.wire!r}. "
             "Leave it out for float32."
         )
-    if not is_number(o.step_timeout) or o.step_timeout <= 0:
-        raise ConfigError(
-            f"fit: step_timeout must be a number of seconds above 0. Received: {o.step_timeout!r}. "
-            "Leave it out for 600."
-        )
+    for name in ("step_timeout", "start_timeout"):
+        seconds = getattr(o, name)
+        if not is_number(seconds) or seconds <= 0:
+            raise ConfigError(
+                f"fit: {name} must be a number of seconds above 0. Received: {seconds!r}. "
+                "Leave it out for 600."
+            )
 
 
 def for_cluster(given: FitArguments) -> FitArguments:

@@ -13,7 +13,7 @@ from zoo_keras.training.labels import Classes
 
 
 class FitPlan(NamedTuple):
-    """One barrier job of a fit.
+    """One job of a fit.
 
     Attributes:
         layout: columns of the records. test_layout: of the validation records.

@@ -34,7 +34,7 @@ MAX_BOARD_METRICS = 1000  # of more metric values only the first ones are shown 
 def train_rank(
     rank: RankContext, plan: FitPlan, decode: Any = None, decode_tests: Any = None
 ) -> int:
-    """The body of the barrier job; returns the number of rows that this rank held.
+    """The body of the job; returns the number of rows that this rank held.
 
     Args:
         decode, decode_tests: turn items (to train on, to validate on) into columns; None for

@@ -1,6 +1,6 @@
 """The driver's eye on the ranks of a running fit: programs out, progress in, epochs closed.
 
-In: the boards of a BarrierJob and the fit's compiler and callbacks. Out: programs and control
+In: the boards of a RankJob and the fit's compiler and callbacks. Out: programs and control
 records for the ranks; logs for the callbacks; after each epoch the trained state in the model.
 """
 
@@ -19,7 +19,7 @@ from zoo_keras.spark.fit.plan import FitPlan
 from zoo_keras.spark.fit.schedule import place_of_epoch
 from zoo_keras.spark.fit.turns import Lagging
 from zoo_keras.spark.transport.bridge import BridgeError, PeerLostError
-from zoo_keras.spark.transport.job import BarrierJob
+from zoo_keras.spark.transport.job import RankJob
 from zoo_keras.training.epochs import warn_interrupted
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class _Results(NamedTuple):
 class Watcher:
     """One job of a fit. `fit` is the SparkFit: its epoch, logs and snapshot are kept up to date."""
 
-    def __init__(self, fit: SparkFit, job: BarrierJob, plan: FitPlan) -> None:
+    def __init__(self, fit: SparkFit, job: RankJob, plan: FitPlan) -> None:
         self.fit, self.job, self.plan = fit, job, plan
         self.model, self.bars, self.compiler = fit.model, fit.bars, fit.compiler
         self.served: set[str] = set()
