@@ -42,6 +42,7 @@ UPWARD = {
     ("callbacks", "saving"),
     ("primitives", "engine"),
     ("spark", "spark.scoring"),
+    ("spark", "spark.fit"),
     ("ops", "random"),
 }
 

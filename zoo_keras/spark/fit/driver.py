@@ -28,6 +28,7 @@ from zoo_keras.spark.fit.turns import wants_turns
 from zoo_keras.spark.fit.watch import Watcher
 from zoo_keras.spark.transport.bridge import PeerLostError
 from zoo_keras.spark.transport.job import JobError, RankJob
+from zoo_keras.training import clock
 from zoo_keras.training.arguments import FitArguments
 from zoo_keras.training.interface import TrainedModel
 from zoo_keras.training.label_counts import class_counts
@@ -51,6 +52,7 @@ class SparkFit:
 
     def __init__(self, model: TrainedModel, x: Any, arguments: FitArguments, o: FitOptions) -> None:
         self.model, self.args, self.options = model, arguments, o
+        self.began, self.account = time.perf_counter(), clock.Account()
         refuse_stateful(model, "fit")
         self.sc = cluster.spark_context(x)
         cluster.check_not_inside(self.sc, "fit", o.num_ranks or 1)
@@ -150,13 +152,17 @@ class SparkFit:
                 self._job(last)
             except JobError as error:
                 restarts += 1
+                self.account.end_job()
                 self._recover(error, restarts)
         if last:
             self.model.optimizer.finalize_variable_values(self.compiler.state.trained)
-        self.bars.on_train_end(self.logs)
-        if self.bars.history is None:
+        history = self.bars.history
+        if history is None:
             raise ConfigError("fit lost its History callback.")
-        return self.bars.history
+        history.ranks = self.account.ranks()
+        history.timing = clock.mean(history.ranks)
+        self.bars.on_train_end(self.logs)
+        return history
 
     def _recover(self, error: JobError, restarts: int) -> None:
         """Go back to the end of the last epoch, or give up."""

@@ -25,6 +25,7 @@ from zoo_keras.spark.fit.schedule import make_schedule, place_of_epoch
 from zoo_keras.spark.transport.allreduce import SUM_VALUES
 from zoo_keras.spark.transport.bridge import Region
 from zoo_keras.spark.transport.job import RankContext
+from zoo_keras.training.clock import Clock
 from zoo_keras.training.data import epoch_order, gathered
 
 REPORT_EVERY = 0.05  # seconds between progress records
@@ -42,12 +43,15 @@ def train_rank(
     """
     check_engine(plan.engine)
     native.set_threads(rank.cores)
+    clock = Clock()
     data = RankData(rank, plan, decode, decode_tests)
+    clock.lap("read")
     isa = native.instruction_set()
     facts = rank.gather({"rows": data.rows, "tests": data.test_rows, "isa": isa})
     check_ranks([f["isa"] for f in facts], plan.isa)
     kind = WholeWorker if plan.whole else RankWorker
-    worker = kind(rank, plan, data, facts)
+    worker = kind(rank, plan, data, facts, clock)
+    clock.lap("wait")
     for epoch in range(*plan.epochs):
         if not worker.gate(epoch):
             break
@@ -61,14 +65,19 @@ class RankWorker:
     """Runs the steps of one rank."""
 
     def __init__(
-        self, rank: RankContext, plan: FitPlan, data: RankData, facts: list[dict[str, Any]]
+        self,
+        rank: RankContext,
+        plan: FitPlan,
+        data: RankData,
+        facts: list[dict[str, Any]],
+        clock: Clock,
     ) -> None:
-        self.rank, self.plan, self.data = rank, plan, data
+        self.rank, self.plan, self.data, self.clock = rank, plan, data, clock
         self.schedule = make_schedule([f["rows"] for f in facts], plan.batch_size)
         self.tests = make_schedule([f["tests"] for f in facts], plan.validation_batch)
         self.facts: dict[str, Any] = {
             "rows": data.rows, "tests": data.test_rows, "done": plan.epochs[0] - 1,
-            "isa": facts[0]["isa"],
+            "isa": facts[0]["isa"], "ran": clock.total(),
         }  # fmt: skip
         self.runners: dict[str, Runner] = {}
         self._reported = 0.0
@@ -189,6 +198,7 @@ class RankWorker:
                 break
             time.sleep(PAUSE)
         self._follow(facts)
+        self.clock.lap("gate")
         return True
 
     def _follow(self, facts: dict[str, Any]) -> None:
@@ -204,6 +214,7 @@ class RankWorker:
             record = self.rank.control.read()
             if record and record.facts.get("turn", [-1, -1]) >= [epoch, step]:
                 self._follow(record.facts)
+                self.clock.lap("gate")
                 return not record.facts.get("stop")
             time.sleep(PAUSE)
         return True
@@ -224,7 +235,7 @@ class RankWorker:
             self.rank.progress.publish(
                 spaces.WEIGHTS, np.concatenate([weights[:p], self.current[p:]])
             )
-        measured = pickle.dumps((trained, tested, self.scalars))
+        measured = pickle.dumps((trained, tested, self.scalars, self.clock.seconds))
         self.rank.progress.publish("measured", measured)
 
     # ---- training ------------------------------------------------------------------------------
@@ -236,11 +247,13 @@ class RankWorker:
         self._write(-1)
         steps = self._steps(epoch)
         self._agree()
+        self.clock.lap("exchange")
         self._finish(epoch, steps)
 
     def _steps(self, epoch: int) -> int:
         """All steps of an epoch, or as many as the driver wants; returns their number."""
         self._halts = False
+        self.clock.together()
         for step in range(self._place_of(epoch)[2]):
             if not self._turn(epoch, step):
                 return step
@@ -293,10 +306,14 @@ class RankWorker:
         else:
             ring.gradient[:] = 0
         self.plan.tail.put_moves(self.state, self.current, self.share, ring.gradient)
-        notes = ring.reduce_scatter(self._wishes())
+        wishes, alone = self._wishes(), self.clock.apart()
+        self.clock.lap("compute")
+        notes = ring.reduce_scatter([*wishes, alone])
+        self.clock.met(alone, float(notes[:, 2].max()))
         self.lr[...] = notes[0, 1]
         self._move(exact=number == 0 or self._renewed)
         self._renewed = False
+        self.clock.lap("update")
         if time.monotonic() - self._reported > REPORT_EVERY:
             self._write(number)
         return bool(notes[:, 0].any())
@@ -304,7 +321,10 @@ class RankWorker:
     def _move(self, exact: bool) -> None:
         """From the summed gradient to the new weights, on every rank."""
         self._update()
+        self.clock.lap("update")
         self.ring.all_gather(exact=exact)
+        self.clock.lap("exchange")
+        self.clock.together()
         self._after_gather()
 
     def _prepare(self, kind: str, rows: Any, count: int, whole: int) -> None:
@@ -399,6 +419,7 @@ class RankWorker:
         """Validate, and tell the driver that the epoch of so many steps is done."""
         trained = self._measured(self.data.rows)
         tested = self._validate(epoch)
+        self.clock.lap("validate")
         self.metrics[:] = trained[0]
         self._publish(trained, tested)
         self.facts.update(done=epoch, steps=steps, iterations=int(self.iterations))
@@ -462,6 +483,8 @@ class WholeWorker(RankWorker):
         lo, hi = ring.bounds
         ring.weights[lo:hi] = ring.gradient[lo:hi]
         ring.all_gather(exact=True)
+        self.clock.lap("exchange")
+        self.clock.together()
         self._update_all(ring.weights)
         self.current[p:] += ring.weights[p:]
         self._after_gather()

@@ -7,6 +7,7 @@ records for the ranks; logs for the callbacks; after each epoch the trained stat
 from __future__ import annotations
 
 import pickle
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -36,6 +37,7 @@ class _Results(NamedTuple):
     weights: np.ndarray
     slots: dict[str, list[tuple[int, int, np.ndarray]]]
     scalars: list[np.ndarray]
+    seconds: list[dict[str, float]]
 
 
 class Watcher:
@@ -112,6 +114,7 @@ class Watcher:
                 f"{rows} and {tests} rows, with validation_split={self.plan.validation_split}. Use "
                 "more rows, or another split."
             )
+        self.fit.account.run_since(self.fit.began, max(r.facts["ran"] for r in records))
         self.passed = max(1, -(-rows // self.plan.batch_size))
         self.steps = self.plan.steps or self.passed
         for callback in self.bars.callbacks:
@@ -201,9 +204,10 @@ class Watcher:
 
     def _close_epoch(self, records: list[Any]) -> None:
         """Every rank waits at the gate: fetch what it made, run the callbacks, open the next."""
-        found = self._fetch()
+        start, found = time.perf_counter(), self._fetch()
         if found is None:
             return
+        self.fit.account.told(found.seconds)
         fit, steps = self.fit, int(records[0].facts["steps"])
         fit.isa = records[0].facts["isa"]
         if self.plan.steps and self._steps_now() == steps < self.plan.steps:
@@ -219,6 +223,8 @@ class Watcher:
         self.bars.on_epoch_end(fit.epoch, fit.logs)
         fit.epoch += 1
         self._next()
+        if not self.ended:  # ranks wait for no callback behind the last epoch
+            fit.account.callbacks += time.perf_counter() - start
 
     def _end_tests(self, found: _Results) -> None:
         self.bars.on_test_begin()
@@ -253,10 +259,12 @@ class Watcher:
         except (BridgeError, ConfigError):  # ConfigError: the rank's board has gone
             return None
         trained, tested = [[Measured(*p[i]) for p in parts if p[i] is not None] for i in (0, 1)]
-        return _Results(trained, tested or None, weights, slots, parts[0][2])
+        return _Results(
+            trained, tested or None, weights, slots, parts[0][2], [part[3] for part in parts]
+        )
 
     def _measured(self) -> list[Any] | None:
-        """(trained, tested, scalars) of every rank; None when one is gone."""
+        """(trained, tested, scalars, seconds) of every rank; None when one is gone."""
         try:
             found = [self.job.fetch(rank, "measured") for rank in range(self.job.size)]
         except (BridgeError, ConfigError):
