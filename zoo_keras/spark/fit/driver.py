@@ -21,6 +21,7 @@ from zoo_keras.spark.data.records import Layout
 from zoo_keras.spark.engine import this_engine
 from zoo_keras.spark.fit.compiler import FitCompiler, Snapshot
 from zoo_keras.spark.fit.layer_state import refuse_assigned, refuse_stateful
+from zoo_keras.spark.fit.middle import Middle
 from zoo_keras.spark.fit.options import FitOptions, default_wire, for_cluster, make_options
 from zoo_keras.spark.fit.plan import FitPlan
 from zoo_keras.spark.fit.rank import train_rank
@@ -75,6 +76,17 @@ class SparkFit:
         self.isa: str | None = None  # of the ranks that the epochs so far ran on
         self.logs: dict[str, Any] = {}
         self.snapshot: Snapshot = self.compiler.snapshot()
+        self.middle: Middle | None = None  # newer than the snapshot
+        self._refuse_snapshots_in_turns()
+
+    def _refuse_snapshots_in_turns(self) -> None:
+        o = self.options
+        if (o.snapshot_steps or o.snapshot_seconds) and wants_turns(self.bars.callbacks):
+            raise ConfigError(
+                "fit: copies within an epoch don't go with callbacks that see every step, for what "
+                f"these change would be lost. Received: snapshot_steps={o.snapshot_steps}, "
+                f"snapshot_seconds={o.snapshot_seconds} and such a callback. Leave one of them out."
+            )
 
     def _records(self, x: Any) -> Records:
         o = self.options
@@ -169,19 +181,26 @@ class SparkFit:
         if not error.restartable or restarts > self.options.max_restarts:
             raise error
         warnings.warn(
-            f"fit goes on from the start of epoch {self.epoch + 1}, restart {restarts} of at most "
-            f"{self.options.max_restarts}: {error}",
+            f"fit goes on from {self._place()} of epoch {self.epoch + 1}, restart {restarts} of at "
+            f"most {self.options.max_restarts}: {error}",
             RuntimeWarning,
             stacklevel=5,
         )
         self.compiler.restore(self.snapshot)
+        if self.middle is not None:
+            self.middle.put(self.compiler)
         cluster.check_session(self.sc, self.ranks, timeout=self.options.start_timeout)
+
+    def _place(self) -> str:
+        return "the start" if self.middle is None else f"step {self.middle.step + 1}"
 
     def _plan(self, last: int) -> FitPlan:
         a, o = self.args, self.options
         stops = any(type(c).__name__ == "TerminateOnNaN" for c in self.bars.callbacks)
         return self.compiler.plan(
             batch_size=a.batch_size, epochs=(self.epoch, last), origin=a.initial_epoch,
+            first_step=0 if self.middle is None else self.middle.step,
+            snapshot_steps=o.snapshot_steps, snapshot_seconds=o.snapshot_seconds,
             steps=a.steps_per_epoch, shuffle=bool(a.shuffle), seed=self.seed,
             by_content=self.by_content, validation_split=float(a.validation_split),
             held=isinstance(self.validation, Held),

@@ -19,6 +19,7 @@ from zoo_keras.engine.runner import Runner
 from zoo_keras.errors import NonFiniteLossError
 from zoo_keras.spark.data.records import Layout
 from zoo_keras.spark.engine import check_engine, check_ranks
+from zoo_keras.spark.fit.middle import Kept
 from zoo_keras.spark.fit.plan import FitPlan
 from zoo_keras.spark.fit.rank_data import PAUSE, RankData, wait_for_blob
 from zoo_keras.spark.fit.schedule import make_schedule, place_of_epoch
@@ -82,7 +83,8 @@ class RankWorker:
         self.runners: dict[str, Runner] = {}
         self._reported = 0.0
         self._weights_version = 0
-        self._renewed = self._halts = False
+        self._renewed = self._halts = self._snaps = False
+        self._snapped = time.monotonic()
         self._pass: tuple[int, np.ndarray | None] = (-1, None)
         self._allocate()
         self._announce()
@@ -244,6 +246,7 @@ class RankWorker:
         """All steps of one epoch, then validation and the report."""
         self._reset_metrics()
         self.facts["epoch"] = epoch
+        self._resume(epoch)
         self._write(-1)
         steps = self._steps(epoch)
         self._agree()
@@ -254,10 +257,13 @@ class RankWorker:
         """All steps of an epoch, or as many as the driver wants; returns their number."""
         self._halts = False
         self.clock.together()
-        for step in range(self._place_of(epoch)[2]):
+        steps = self._place_of(epoch)[2]
+        for step in range(self._first_step(epoch), steps):
             if not self._turn(epoch, step):
                 return step
             halted = self._step(epoch, step)
+            if self._snaps and step + 1 < steps:
+                self._snapshot(epoch, step)
             self._report(epoch, step, halted)
             if halted:
                 break
@@ -308,15 +314,49 @@ class RankWorker:
         self.plan.tail.put_moves(self.state, self.current, self.share, ring.gradient)
         wishes, alone = self._wishes(), self.clock.apart()
         self.clock.lap("compute")
-        notes = ring.reduce_scatter([*wishes, alone])
+        notes = ring.reduce_scatter([*wishes, alone, self._wants_snapshot(number)])
         self.clock.met(alone, float(notes[:, 2].max()))
         self.lr[...] = notes[0, 1]
-        self._move(exact=number == 0 or self._renewed)
-        self._renewed = False
+        self._snaps = bool(notes[0, 3])
+        self._move(exact=number == 0 or self._renewed or self._snaps)
+        self._renewed = self._snaps  # as after a restart from here
         self.clock.lap("update")
         if time.monotonic() - self._reported > REPORT_EVERY:
             self._write(number)
         return bool(notes[:, 0].any())
+
+    # ---- going on in the middle of an epoch ----------------------------------------------------
+
+    def _first_step(self, epoch: int) -> int:
+        return self.plan.first_step if epoch == self.plan.epochs[0] else 0
+
+    def _wants_snapshot(self, step: int) -> float:
+        """Whether all ranks shall keep a copy after this step; rank 0's answer counts."""
+        every, seconds = self.plan.snapshot_steps, self.plan.snapshot_seconds
+        due = every is not None and (step + 1) % every == 0
+        return float(due or (seconds is not None and time.monotonic() - self._snapped >= seconds))
+
+    def _snapshot(self, epoch: int, step: int) -> None:
+        """A copy, for the driver, of all that a rank needs to go on behind this step."""
+        whole = None
+        if self.rank.rank == 0:
+            weights, p = self._spaces()[spaces.WEIGHTS], self.plan.weights
+            whole = np.concatenate([weights[:p], self.current[p:]]), self.scalars
+        lo, hi = self.facts["slice"]
+        slots = self.slots if hi > lo else {}
+        measured = self.metrics, self.others
+        kept = Kept([epoch, step + 1], int(self.iterations), whole, (lo, hi), slots, measured)
+        self.rank.progress.publish("snapshot", pickle.dumps(kept, protocol=5))
+        self.facts["snapped"], self._snapped = kept.place, time.monotonic()
+        self._write(step)
+
+    def _resume(self, epoch: int) -> None:
+        """What was measured before the step with which a restart begins."""
+        if self._first_step(epoch):
+            metrics, others = pickle.loads(self._blob(f"resume:{self.rank.rank}").tobytes())
+            self.metrics[:] = metrics
+            for array, value in zip(self.others, others, strict=True):
+                array[...] = value
 
     def _move(self, exact: bool) -> None:
         """From the summed gradient to the new weights, on every rank."""

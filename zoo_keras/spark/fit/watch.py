@@ -16,6 +16,7 @@ from zoo_keras.engine.spaces import SLOT, STATE, WEIGHTS
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.spark.data.frames import Held
 from zoo_keras.spark.fit.measures import Measured
+from zoo_keras.spark.fit.middle import joined
 from zoo_keras.spark.fit.plan import FitPlan
 from zoo_keras.spark.fit.schedule import place_of_epoch
 from zoo_keras.spark.fit.turns import Lagging
@@ -56,6 +57,7 @@ class Watcher:
         self.turn = [-1, -1]  # (epoch, step) that ranks may make, where the driver leads
         self.fetched = np.zeros(0, np.float32)  # weights as a hook has found them
         self.ended = False
+        self.kept: list[int] | None = None  # where the ranks made the copy that is here
         self.pause = POLL_LED if plan.led else POLL
 
     def start(self) -> None:
@@ -65,8 +67,12 @@ class Watcher:
             for rank in range(self.job.size):
                 part = pickle.dumps(held.part(rank, self.job.size), protocol=5)
                 self.job.control.publish(f"held:{rank}", part)
+        middle = self.fit.middle
+        for name, blob in (middle.blobs() if middle else {}).items():
+            self.job.control.publish(name, blob)
         self._begin_epoch()
-        self.fit.snapshot = self.compiler.snapshot()
+        if middle is None:  # of weights that are newer than the last epoch's end there is a copy
+            self.fit.snapshot = self.compiler.snapshot()
         for name, array in self.compiler.blobs().items():
             self.job.control.publish(name, array)
         self._open()
@@ -102,6 +108,7 @@ class Watcher:
             self._close_epoch(records)
         elif max(done) < self.fit.epoch and not self.plan.led:
             self._show(records)
+            self._keep(records)
 
     def _count(self, records: list[Any]) -> None:
         """Once row counts are known: refuse empty data, and tell the progress bar its length."""
@@ -149,6 +156,19 @@ class Watcher:
         if self.bars.needs_batch_logs:
             logs = self.compiler.quick_logs(sum(r.values[1:] for r in records))
             self.bars.on_train_batch_end(step, logs)
+
+    def _keep(self, records: list[Any]) -> None:
+        """The copies that the ranks have made within the epoch, once all have made the same."""
+        places = [r.facts.get("snapped") for r in records]
+        if places[0] is None or places[0] == self.kept or places.count(places[0]) < len(places):
+            return
+        try:
+            blobs = [self.job.fetch(rank, "snapshot") for rank in range(self.job.size)]
+        except (BridgeError, ConfigError):  # a rank has gone, or goes on to the next copy
+            return
+        middle = joined([blob.tobytes() for blob in blobs])
+        if middle is not None and middle.epoch == self.fit.epoch:
+            self.fit.middle, self.kept = middle, places[0]
 
     # ---- steps that the driver leads -----------------------------------------------------------
 
@@ -208,6 +228,7 @@ class Watcher:
         if found is None:
             return
         self.fit.account.told(found.seconds)
+        self.fit.middle = None
         fit, steps = self.fit, int(records[0].facts["steps"])
         fit.isa = records[0].facts["isa"]
         if self.plan.steps and self._steps_now() == steps < self.plan.steps:
