@@ -28,8 +28,8 @@ FLOORS = (
     "ops passes engine feed policies dtype_policies config configs quantizers variables "
     "random initializers regularizers constraints activations layers.base layers losses metrics "
     "optimizers callbacks training models saving spark spark.transport spark.data spark.fit "
-    "spark.scoring spark.images spark.ml backend mixed_precision utils tree preprocessing datasets "
-    "applications"
+    "spark.scoring spark.images spark.ml spark.doctor backend mixed_precision utils tree "
+    "preprocessing datasets applications command __main__"
 ).split()
 FLOOR_OF = {name: floor for floor, name in enumerate(FLOORS)}
 # Doors up, each inside functions: fit(rdd), predict(df) and adapt(rdd), Model.save, backups, ops on
