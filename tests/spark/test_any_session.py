@@ -20,8 +20,9 @@ from test_fit_failures import LABELS, ROWS, X, classifier, state_of
 from zoo_keras import callbacks
 from zoo_keras.errors import ClusterError, DataError
 from zoo_keras.spark import cluster
+from zoo_keras.spark.transport import failures
 from zoo_keras.spark.transport.bridge import with_bridge
-from zoo_keras.spark.transport.job import JobError
+from zoo_keras.spark.transport.job import JobError, RankJob
 
 pytestmark = pytest.mark.spark
 
@@ -206,3 +207,26 @@ def test_a_python_that_differs_on_executors_is_told(local2, tmp_path, monkeypatc
         with pytest.raises(ClusterError, match=f"(?s){message}") as caught:
             method(records(local2), verbose=0)
         assert not isinstance(caught.value, JobError)
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("ModuleNotFoundError: No module named 'zoo_keras.spark'\n\tat x", True),
+        ("AttributeError: Can't get attribute 'Clock' on <module 'zoo_keras.training.clock'", True),
+        ("ImportError: cannot import name 'x' from 'zoo_keras.ops' (/a/b.py)", True),
+        ("[PYTHON_VERSION_MISMATCH] Python in worker has different version: 3.9", True),
+        ("AttributeError: module 'zoo_keras' has no attribute 'laiers'", False),  # the user's own
+        ("ModuleNotFoundError: No module named 'pandas'", False),
+    ],
+)
+def test_an_installation_is_told_from_faults_of_the_users_code(text, told):
+    assert (failures.of_installation(f"Traceback\n{text}\n") is not None) is told
+
+
+def test_a_lost_shuffle_may_be_tried_again():
+    job = object.__new__(RankJob)
+    job.name, job._hosts, job.lost = "fit", {"driver": "here"}, list
+    text = "FetchFailed(BlockManagerId(1, host, 7337, None), shuffleId=0, mapIndex=1)"
+    assert job._cluster_error(text, None).restartable
+    assert not job._cluster_error("java.io.FileNotFoundException: part-3", None).restartable

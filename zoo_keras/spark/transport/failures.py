@@ -76,8 +76,9 @@ class UserFailure(NamedTuple):
 
 
 _INSTALLED = re.compile(
-    r"ModuleNotFoundError: No module named 'zoo_keras'|(?:Import|Attribute|ModuleNotFound)Error: "
-    r"[^\n]*zoo_keras[^\n]*|[^\n]*PYTHON_VERSION_MISMATCH[^\n]*"
+    r"ModuleNotFoundError: No module named 'zoo_keras[^\n]*|[^\n]*PYTHON_VERSION_MISMATCH[^\n]*|"
+    r"AttributeError: Can't get attribute [^\n]*zoo_keras[^\n]*|"
+    r"ImportError: cannot import name [^\n]* from 'zoo_keras[^\n]*"
 )
 
 

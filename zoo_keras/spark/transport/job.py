@@ -57,6 +57,9 @@ from zoo_keras.spark.transport.group import Group
 SAME_HOST = "spark.zookeras.sameHost"  # "false": all data go through Spark's block transfer
 # The second comes from Spark 3.5, which may hand out a worker of a cancelled task once more.
 _WORKER_GONE = ("Python worker exited unexpectedly", "SocketException: Socket is closed")
+_SHUFFLE_GONE = (
+    "FetchFailed("  # what a shuffle made went with its executor: a new job makes it again
+)
 # What a rank says that has failed only because something else did.
 _CONSEQUENCES = ("EOFError", "PeerLostError", "TaskCancelledError", "BridgeError")
 _LOOK_EVERY = 0.1
@@ -464,7 +467,7 @@ class RankJob:
 
     def _cluster_error(self, text: str, failure: dict[str, Any] | None) -> JobError:
         broken = failure is not None and failure["type"] == PeerLostError.__name__
-        crashed = any(words in text for words in _WORKER_GONE)
+        crashed = any(words in text for words in (*_WORKER_GONE, _SHUFFLE_GONE))
         if broken or crashed or "ExecutorLostFailure" in text:
             self._wait_for_loss()
         lost = self.lost()
