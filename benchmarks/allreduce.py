@@ -111,7 +111,7 @@ def has_torch(python):
     return found.returncode == 0
 
 
-# Ours: one barrier job, told on the control board what to do.
+# Ours: one job of ranks, told on the control board what to do.
 
 
 def serve_ours(rank):
@@ -164,11 +164,11 @@ def run_ours(group, nbytes, count, wire):
 
 
 class Cluster:
-    """One executor process for each rank, and the barrier job in them."""
+    """One executor process for each rank, and the job in them."""
 
     def __init__(self, options):
         from zoo_keras.spark.cluster import init_session
-        from zoo_keras.spark.transport.job import BarrierJob
+        from zoo_keras.spark.transport.job import RankJob
 
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -176,7 +176,7 @@ class Cluster:
         self.spark = init_session(f"local-cluster[{options.ranks},1,1024]", conf=conf)
         self.spark.sparkContext.setLogLevel("ERROR")
         rows = self.spark.sparkContext.parallelize(range(options.ranks), options.ranks)
-        self.job = BarrierJob(rows, serve_ours)
+        self.job = RankJob(rows, serve_ours)
 
     def close(self):
         self.job.control.write([0, 0])

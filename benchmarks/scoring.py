@@ -202,7 +202,7 @@ def is_daemon(pid: int) -> bool:
 
 
 def fresh_workers() -> None:
-    """End idle Python workers, so that the next run is cold. Their daemons stay: a barrier stage
+    """End idle Python workers, so that the next run is cold. Their daemons stay: a task of a fit
     is not tried again when one is gone."""
     for pid in workers(os.getpid()):
         with contextlib.suppress(ProcessLookupError):

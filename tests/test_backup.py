@@ -9,7 +9,7 @@ import pytest
 
 import zoo_keras as keras
 from zoo_keras import callbacks, layers
-from zoo_keras.errors import ConfigError, FileError
+from zoo_keras.errors import ClusterError, ConfigError, FileError
 
 X = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
 Y = X.sum(1, keepdims=True)
@@ -116,9 +116,10 @@ def test_a_backup_that_names_no_epoch_is_refused(tmp_path, text):
 
 
 def test_wrong_arguments_and_models_without_weights_are_refused(tmp_path):
-    for given in ({"backup_dir": ""}, {"backup_dir": "hdfs://a/b"}):
-        with pytest.raises(ConfigError, match="backup_dir must be a folder"):
-            callbacks.BackupAndRestore(**given)
+    with pytest.raises(ConfigError, match="backup_dir must be a folder"):
+        callbacks.BackupAndRestore("")
+    with pytest.raises(ClusterError, match="need a running Spark session"):
+        fit(regression(), callbacks.BackupAndRestore("hdfs://a/b"))
     for freq in (0, "batch", True, 1.5):
         with pytest.raises(ConfigError, match="save_freq must be"):
             callbacks.BackupAndRestore(tmp_path, save_freq=freq)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
+import sys
+import types
 
 import numpy as np
 import pytest
 
 import zoo_keras as keras
 from zoo_keras import callbacks
+from zoo_keras.callbacks import progress
 from zoo_keras.errors import ConfigError
 from zoo_keras.layers import Dense
 
@@ -152,7 +157,8 @@ def test_terminate_on_nan_stops_without_an_error(capsys):
     assert "Invalid loss" in capsys.readouterr().out
 
 
-def test_progress_bar_shows_metrics_and_verbose_2_prints_lines(capsys):
+def test_progress_bar_shows_metrics_and_verbose_2_prints_lines(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "on_screen", lambda: True)
     model = regression()
     model.fit(X, Y, batch_size=16, epochs=2, verbose=1)
     shown = capsys.readouterr().out
@@ -161,6 +167,30 @@ def test_progress_bar_shows_metrics_and_verbose_2_prints_lines(capsys):
     assert capsys.readouterr().out.startswith("Epoch 1/1 - ")
     model.fit(X, Y, epochs=1, verbose=0)
     assert capsys.readouterr().out == ""
+
+
+def test_a_log_file_gets_a_line_for_each_epoch_and_call(capsys):
+    model = regression()
+    model.fit(X, Y, batch_size=16, epochs=2)
+    model.evaluate(X, Y)
+    model.predict(X)
+    lines = capsys.readouterr().out.splitlines()
+    shown = [re.sub(r"\d+\.\d+s", "0.1s", line.partition(" - loss")[0]) for line in lines]
+    assert shown == [
+        "Epoch 1/2 - 0.1s", "Epoch 2/2 - 0.1s", "Evaluate - 0.1s", "Predict - 0.1s",
+    ]  # fmt: skip
+    assert "loss: " in lines[0] and "loss: " in lines[2]
+
+
+def test_a_terminal_or_a_notebook_gets_a_bar(monkeypatch):
+    assert not progress.on_screen()
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    assert progress.on_screen()
+    monkeypatch.delitem(sys.modules, "ipykernel")
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert not progress.on_screen()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert progress.on_screen()
 
 
 class Every(callbacks.Callback):
@@ -291,7 +321,8 @@ def data_that_fail():
 
 
 @pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
-def test_bars_are_closed_when_data_fail(method):
+def test_bars_are_closed_when_data_fail(method, monkeypatch):
+    monkeypatch.setattr(progress, "on_screen", lambda: True)
     bar, made = callbacks.ProgbarLogger(), []
 
     class Sees(callbacks.Callback):

@@ -24,24 +24,26 @@ LONGEST_FILE = 600
 # The floors of the house, the ground first. A module imports its own floor or lower ones. Names are
 # the first part below zoo_keras, or two parts where a folder holds rooms on different floors.
 FLOORS = (
-    "errors missing paths values dtypes naming nest native gemm guard recent graph interpret primitives "
-    "ops passes engine feed policies dtype_policies config configs quantizers variables stateless "
-    "random initializers regularizers constraints activations layers.base layers losses metrics "
-    "optimizers callbacks training models saving spark spark.transport spark.data spark.fit "
-    "spark.scoring spark.images spark.ml nnframes backend mixed_precision utils tree preprocessing datasets "
-    "applications"
+    "errors missing paths values dtypes naming nest native gemm guard recent graph interpret "
+    "primitives ops passes engine feed policies dtype_policies config configs quantizers variables "
+    "stateless random initializers regularizers constraints activations layers.base layers losses "
+    "metrics optimizers callbacks training models saving spark spark.transport spark.data spark.fit "
+    "spark.scoring spark.images spark.ml spark.doctor nnframes backend mixed_precision utils tree "
+    "preprocessing datasets applications command __main__"
 ).split()
 FLOOR_OF = {name: floor for floor, name in enumerate(FLOORS)}
-# Doors up, each inside functions: fit(rdd), predict(df) and adapt(rdd), Model.save, ops on arrays,
-# the public name spark.udf, the noise of image.elastic_transform, ops.jvp.
+# Doors up, each inside functions: fit(rdd), predict(df) and adapt(rdd), Model.save, backups, ops on
+# arrays, the public names of spark, the noise of image.elastic_transform, ops.jvp.
 UPWARD = {
     ("training", "spark.fit"),
     ("training", "spark.scoring"),
     ("layers", "spark.scoring"),
     ("models", "saving"),
     ("layers", "saving"),
+    ("callbacks", "saving"),
     ("primitives", "engine"),
     ("spark", "spark.scoring"),
+    ("spark", "spark.fit"),
     ("ops", "random"),
     ("ops", "passes"),
 }

@@ -26,7 +26,7 @@ QUICK = {
     "spark.driver.extraJavaOptions": JAVA,
     "spark.executor.extraJavaOptions": JAVA,
     "spark.python.task.killTimeout": "200ms",  # how long a cancelled worker may go on
-    "spark.scheduler.revive.interval": "100ms",  # when slots are offered again to a barrier stage
+    "spark.scheduler.revive.interval": "100ms",  # how often slots are offered again
     "spark.sql.shuffle.partitions": "4",
     "spark.ui.enabled": "false",
 }

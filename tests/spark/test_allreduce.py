@@ -15,7 +15,7 @@ from zoo_keras.errors import ConfigError
 from zoo_keras.spark.cluster import wait_for_slots
 from zoo_keras.spark.transport import neighbours
 from zoo_keras.spark.transport.bridge import BridgeError
-from zoo_keras.spark.transport.job import BarrierJob, JobError, run_barrier_job
+from zoo_keras.spark.transport.job import JobError, RankJob, run_rank_job
 from zoo_keras.spark.transport.wire import WIRE_TYPES, from_wire, sum_in_order, to_wire
 
 pytestmark = pytest.mark.spark
@@ -70,7 +70,7 @@ def _check_sums(rank):
 @pytest.mark.parametrize(("size", "same_host"), [(1, True), (2, False), (4, False), (4, True)])
 def test_sums_are_numpys_in_rank_order_to_the_bit(cluster4, size, same_host):
     rows = cluster4.parallelize(range(size), size)
-    found = run_barrier_job(rows, _check_sums, same_host=same_host)
+    found = run_rank_job(rows, _check_sums, same_host=same_host)
     assert [wrong for wrong, _ in found] == [[]] * size
     for i, count in enumerate(COUNTS):
         ends = [bounds[i] for _, bounds in found]
@@ -89,7 +89,7 @@ def _check_sums_on_two_machines(rank):
 
 
 def test_neighbours_and_others_mix(cluster4):
-    found = run_barrier_job(cluster4.parallelize(range(4), 4), _check_sums_on_two_machines)
+    found = run_rank_job(cluster4.parallelize(range(4), 4), _check_sums_on_two_machines)
     assert [wrong for (wrong, _), _ in found] == [[]] * 4
     assert [near for _, near in found] == [[2], [3], [0], [1]]
 
@@ -118,8 +118,8 @@ def _train_narrow(wire):
 @pytest.mark.parametrize("wire", ["bfloat16", "float16"])
 def test_narrow_wires_do_not_drift(cluster4, wire):
     rows, body = cluster4.parallelize(range(2), 2), _train_narrow(wire)
-    (first, own, exact), (second, _, _) = run_barrier_job(rows, body, same_host=True)
-    (again, _, _), _ = run_barrier_job(rows, body, same_host=False)
+    (first, own, exact), (second, _, _) = run_rank_job(rows, body, same_host=True)
+    (again, _, _), _ = run_rank_job(rows, body, same_host=False)
     assert np.array_equal(first, again)
     step = {"bfloat16": 2.0**-8, "float16": 2.0**-11}[wire]
     assert np.abs(first - exact).max() < 20 * 0.1 * step
@@ -148,7 +148,7 @@ def _bad_calls(rank):
 
 
 def test_wrong_calls_say_what_is_allowed(cluster4):
-    (messages,) = run_barrier_job(cluster4.parallelize(range(1), 1), _bad_calls)
+    (messages,) = run_rank_job(cluster4.parallelize(range(1), 1), _bad_calls)
     assert [message.split("Received")[0] for message in messages] == [
         "AllReduce: wire must be one of ['bfloat16', 'float16', 'float32']. ",
         "AllReduce: count must not be negative. ",
@@ -180,7 +180,7 @@ def _follow_control(rank):
 
 def test_driver_and_ranks_talk_while_the_job_runs(cluster4):
     rates = []
-    with BarrierJob(cluster4.parallelize(range(2), 2), _follow_control) as job:
+    with RankJob(cluster4.parallelize(range(2), 2), _follow_control) as job:
         job.control.publish("program", b"x" * 100_000)
         for rate in (0.5, 0.25):
             job.control.write([rate], {"stop": False})
@@ -209,7 +209,7 @@ def _write_fast(rank):
 
 
 def test_records_are_never_torn(cluster4):
-    with BarrierJob(cluster4.parallelize(range(1), 1), _write_fast) as job:
+    with RankJob(cluster4.parallelize(range(1), 1), _write_fast) as job:
         job.control.write([0])
         seen = set()
         while len(seen) < 100:
@@ -243,7 +243,7 @@ def _train_until_told(notes):
 
 def _kill_one(sc, notes):
     """Runs a job and kills the executor of rank 1; returns the time of that and the error."""
-    with BarrierJob(sc.parallelize(range(2), 2), _train_until_told(notes)) as job:
+    with RankJob(sc.parallelize(range(2), 2), _train_until_told(notes)) as job:
         while not (job.progress(0) and (record := job.progress(1))):
             assert not job.wait(0.05)
         executor = job.executor(1)
@@ -264,7 +264,7 @@ def test_a_killed_executor_is_named_and_replaced(secure2, tmp_path):
     assert float(when) - killed < 10
     assert f"rank 1 (host {error.lost[0].host}, executor {executor})" in told
     wait_for_slots(secure2, 2, timeout=60)
-    found = run_barrier_job(secure2.parallelize(range(2), 2), _check_sums)
+    found = run_rank_job(secure2.parallelize(range(2), 2), _check_sums)
     assert [wrong for wrong, _ in found] == [[], []]
     leftovers.wait_until(leftovers.driver, leftovers.NOTHING)
     leftovers.wait_until(lambda: leftovers.executors(secure2), {(0, 0, 0)})
@@ -297,7 +297,7 @@ def test_sums_are_in_order_wherever_ones_own_part_is(place):
 
 
 def test_ranks_of_one_process_exchange_too(local2):
-    found = run_barrier_job(local2.parallelize(range(2), 2), _check_sums, same_host=False)
+    found = run_rank_job(local2.parallelize(range(2), 2), _check_sums, same_host=False)
     assert [wrong for wrong, _ in found] == [[], []]
 
 
@@ -306,4 +306,4 @@ def test_a_body_must_pickle(local2):
 
     lock = threading.Lock()
     with pytest.raises(ConfigError, match=r"could not be sent.*_thread.lock.*Leave"):
-        run_barrier_job(local2.parallelize(range(2), 2), lambda rank: lock)
+        run_rank_job(local2.parallelize(range(2), 2), lambda rank: lock)

@@ -35,7 +35,7 @@ from zoo_keras.spark.transport.bridge import (
     driver_bridge,
     with_bridge,
 )
-from zoo_keras.spark.transport.job import BarrierJob, JobError, run_barrier_job
+from zoo_keras.spark.transport.job import JobError, RankJob, run_rank_job
 
 pytestmark = pytest.mark.spark
 
@@ -275,7 +275,7 @@ def _count_both(rank):
 def test_ranks_get_training_rows_then_validation_rows(local2):
     rows = local2.parallelize(range(10), 2)
     more = local2.parallelize("abc", 2).map(str.upper)
-    first, second = run_barrier_job(rows, _count_both, validation=more)
+    first, second = run_rank_job(rows, _count_both, validation=more)
     assert first == ([{"rows": 5, "more": 1}, {"rows": 5, "more": 2}], 1, [0], ["A"])
     assert second[2:] == ([5], ["B"])
 
@@ -288,13 +288,13 @@ def _skip_rows(rank):
 
 def test_validation_rows_can_be_read_first(local2):
     rows = local2.parallelize(range(10), 2)
-    assert run_barrier_job(rows, _skip_rows, validation=rows) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    assert run_rank_job(rows, _skip_rows, validation=rows) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
 
 
 def test_validation_needs_as_many_partitions(local2):
     rows = local2.parallelize(range(10), 2)
     with pytest.raises(ConfigError, match="2 and 1 partitions"):
-        run_barrier_job(rows, _skip_rows, validation=local2.parallelize(range(3), 1))
+        run_rank_job(rows, _skip_rows, validation=local2.parallelize(range(3), 1))
 
 
 def _arrow_sums(rank):
@@ -314,7 +314,7 @@ def test_data_frames_come_as_arrow_batches(local2):
 
     spark = SparkSession(local2)
     frame = spark.range(0, 100, 1, 2).selectExpr("id", "cast(id * 2 as float) as x")
-    found = run_barrier_job(frame, _arrow_sums, validation=frame.limit(0).repartition(2))
+    found = run_rank_job(frame, _arrow_sums, validation=frame.limit(0).repartition(2))
     assert np.sum(found, axis=0).tolist() == [9900, 0]
 
 
@@ -330,12 +330,12 @@ def _raise(kind):
 
 def test_an_error_of_ours_keeps_its_type_and_names_the_rank(local2):
     with pytest.raises(DataError, match=r"row 7 is odd \(rank 1 on "):
-        run_barrier_job(local2.parallelize(range(4), 2), _raise(DataError))
+        run_rank_job(local2.parallelize(range(4), 2), _raise(DataError))
 
 
 def test_any_other_error_is_told_with_its_trace(local2):
     with pytest.raises(JobError, match=r"rank 1 .*KeyError: .*row 7(.|\n)*in body") as caught:
-        run_barrier_job(local2.parallelize(range(4), 2), _raise(KeyError))
+        run_rank_job(local2.parallelize(range(4), 2), _raise(KeyError))
     assert not caught.value.restartable
 
 
@@ -343,7 +343,7 @@ def test_any_other_error_is_told_with_its_trace(local2):
 def test_a_wait_has_an_end_and_names_who_is_late(local2, same_host):
     rows = local2.parallelize(range(4), 2)
     with pytest.raises(JobError, match=r"waited too long for rank 1 \(host .*executor"):
-        run_barrier_job(rows, _late, same_host=same_host)
+        run_rank_job(rows, _late, same_host=same_host)
 
 
 def _late(rank):
@@ -367,7 +367,7 @@ def _leave(rank):
 def test_a_rank_that_has_gone_is_noticed(local2, same_host):
     start = time.monotonic()
     with pytest.raises(JobError, match=r"lost rank 1") as caught:
-        run_barrier_job(local2.parallelize(range(4), 2), _leave, same_host=same_host)
+        run_rank_job(local2.parallelize(range(4), 2), _leave, same_host=same_host)
     assert caught.value.restartable
     assert time.monotonic() - start < 30
 
@@ -388,7 +388,7 @@ def _interrupt(job):
 def test_nothing_is_left_behind(local2, end):
     rows = local2.parallelize(range(4), 2)
     if end == "cancel":
-        with BarrierJob(rows, _forever) as job:
+        with RankJob(rows, _forever) as job:
             while not (job.progress(0) and job.progress(1)):
                 assert not job.wait(0.05)
             job.cancel()
@@ -397,9 +397,9 @@ def test_nothing_is_left_behind(local2, end):
             assert caught.value.cancelled
     elif end == "ctrl-c":
         with pytest.raises(KeyboardInterrupt):
-            run_barrier_job(rows, _forever, watch=_interrupt)
+            run_rank_job(rows, _forever, watch=_interrupt)
     else:
         with pytest.raises(DataError):
-            run_barrier_job(rows, _raise(DataError))
+            run_rank_job(rows, _raise(DataError))
     leftovers.wait_until(leftovers.driver, leftovers.NOTHING)
     leftovers.wait_until(lambda: leftovers.executors(local2), {(0, 0, 0)})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from zoo_keras.errors import ClusterError, ConfigError
 from zoo_keras.spark import cluster
-from zoo_keras.spark.transport.job import BarrierJob
+from zoo_keras.spark.transport.job import RankJob
 
 pytestmark = pytest.mark.spark
 
@@ -14,28 +16,59 @@ pytestmark = pytest.mark.spark
 def test_too_many_ranks_are_refused_with_the_numbers(local2):
     rows = local2.parallelize(range(6), 3)
     with pytest.raises(ClusterError, match=r"needs 3 task slots .* Received: 2 slots .*driver on"):
-        BarrierJob(rows, len)
+        RankJob(rows, len)
 
 
 def test_data_without_partitions_are_refused(local2):
     with pytest.raises(ConfigError, match="0 partitions"):
-        BarrierJob(local2.emptyRDD(), len)
+        RankJob(local2.emptyRDD(), len)
 
 
 def test_slots_are_cores_over_task_cpus(sessions):
     sc = sessions.get("local[5]", **{"spark.task.cpus": "2"}).sparkContext
     assert cluster.task_cpus(sc) == 2
     assert cluster.slots(sc) == 2
-    cluster.check_barrier(sc, 2)
+    cluster.check_session(sc, 2)
     with pytest.raises(ClusterError, match=r"5 cores; spark.task.cpus=2"):
-        cluster.check_barrier(sc, 3)
+        cluster.check_session(sc, 3)
 
 
-def test_dynamic_allocation_is_refused_by_name(sessions):
-    conf = {"spark.dynamicAllocation.enabled": "true"}
-    sc = sessions.get("local[2]", **conf).sparkContext
-    with pytest.raises(ClusterError, match=r"Received: spark.dynamicAllocation.enabled=true"):
-        BarrierJob(sc.parallelize(range(2), 2), len)
+class _Settings:
+    """Stands for a SparkContext with these settings; executors are made up."""
+
+    def __init__(self, master="yarn", **given):
+        self.master = master
+        self._conf = {"spark." + k.replace("_", "."): v for k, v in given.items()}
+
+
+ON = {"dynamicAllocation_enabled": "true"}
+MOST = {**ON, "dynamicAllocation_maxExecutors": "3"}
+
+
+@pytest.mark.parametrize(
+    "given, cores, expected",
+    [
+        ({}, [4, 4], 8),
+        (ON, [4], math.inf),
+        ({**ON, "master": "local[2]"}, [2], 2),
+        (MOST, [4], 12),
+        ({**MOST, "executor_cores": "5", "task_cpus": "2"}, [], 6),
+        (MOST, [], math.inf),
+    ],
+)
+def test_room_is_what_settings_promise(monkeypatch, given, cores, expected):
+    found = [cluster.Executor(str(i), "host", n) for i, n in enumerate(cores)]
+    monkeypatch.setattr(cluster, "executors", lambda sc: found)
+    assert cluster.room(_Settings(**given)) == expected
+
+
+def test_more_ranks_than_dynamic_allocation_may_bring_are_refused(monkeypatch):
+    sc = _Settings(**MOST, executor_cores="1")
+    monkeypatch.setattr(cluster, "executors", lambda sc: [])
+    monkeypatch.setattr(cluster, "_check_version", lambda sc: None)
+    cluster.check_session(sc, 3)
+    with pytest.raises(ClusterError, match=r"Received: at most 3 slots .*maxExecutors=3"):
+        cluster.check_session(sc, 4)
 
 
 class _Fake:
@@ -64,7 +97,7 @@ class _Old:
 
 def test_old_spark_is_refused():
     with pytest.raises(ClusterError, match=r"Spark 3.5 or newer. Received: Spark 3.4.2"):
-        cluster.check_barrier(_Old(), 1)
+        cluster.check_session(_Old(), 1)
 
 
 def test_init_session_suits_training(local2):

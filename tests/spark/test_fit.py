@@ -8,6 +8,7 @@ from global_batches import SPLITS, GlobalBatches, places, rdd_of, records_of
 
 import zoo_keras as keras
 from zoo_keras import callbacks, ops, optimizers
+from zoo_keras.callbacks import progress
 from zoo_keras.layers import (
     BatchNormalization,
     Concatenate,
@@ -578,7 +579,8 @@ def test_metrics_with_more_state_than_a_board_holds(cluster4):
     assert_same_history(fit_on(cluster4, models[1], data, SPLITS[4], callbacks=[stop]), expected)
 
 
-def test_a_bar_is_drawn_to_its_end(cluster4, capsys):
+def test_a_bar_is_drawn_to_its_end(cluster4, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "on_screen", lambda: True)
     fit_on(cluster4, regression(), (X, TARGETS), SPLITS[2], verbose=1, epochs=1)
     shown = capsys.readouterr().out
     assert "Epoch 1/1: 100%" in shown

@@ -236,14 +236,6 @@ def on_connect(sc):
     classifier().fit(frame(), feature_cols="f", label_cols="y")
 
 
-def with_dynamic_allocation(sc):
-    sc._conf.set("spark.dynamicAllocation.enabled", "true")
-    try:
-        classifier().fit(records(sc))
-    finally:
-        sc._conf.set("spark.dynamicAllocation.enabled", "false")
-
-
 def calling(**options):
     return lambda sc: classifier().fit(records(sc), verbose=0, **options)
 
@@ -263,7 +255,6 @@ def on_frame(**options):
 BAD_CALLS = {
     "uncompiled": (uncompiled, errors.NotCompiledError, "needs a compiled model"),
     "connect": (on_connect, ClusterError, "Received: a Spark Connect DataFrame"),
-    "dynamic": (with_dynamic_allocation, ClusterError, "dynamicAllocation.enabled=true"),
     "ranks": (calling(num_ranks=3), ClusterError, "needs 3 task slots"),
     "num_ranks": (calling(num_ranks=0), ConfigError, "num_ranks must be a whole number"),
     "unknown": (calling(colour="red"), ConfigError, r"unknown arguments. Received: \['colour'\]"),

@@ -13,6 +13,7 @@ from zoo_keras.layers import Concatenate, Dense
 from zoo_keras.spark.data import arrow, partitions
 from zoo_keras.spark.data.frames import column_groups, held_arrays, records_of
 from zoo_keras.spark.data.records import Leaf
+from zoo_keras.spark.transport.job import run_rank_job
 
 
 @pytest.mark.parametrize(
@@ -251,14 +252,11 @@ def test_records_are_moved_only_when_needed_and_always_alike(local2):
 
 
 @pytest.mark.spark
-def test_unions_and_coalesced_data_are_moved_since_barrier_stages_refuse_them(local2):
+def test_unions_and_coalesced_data_stay_where_they_are(local2):
     rdd = local2.parallelize(range(8), 4)
-    union, narrow = rdd.union(local2.parallelize(range(8), 2)), rdd.coalesce(2)
-    assert partitions.one_to_one(rdd.map(str))
-    for wrong, ranks in ((union, 6), (narrow, 2)):
-        assert not partitions.one_to_one(wrong)
-        assert partitions.one_to_one(partitions.spread(wrong, ranks))
-    assert partitions.one_to_one(rdd.repartition(3))
+    for whole in (rdd.coalesce(1).union(local2.parallelize(range(3), 1)), rdd.coalesce(2)):
+        assert partitions.spread(whole, 2) is whole
+        assert run_rank_job(whole, lambda rank: list(rank.rows)) == contents(whole)
 
 
 @pytest.mark.spark

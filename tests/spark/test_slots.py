@@ -16,7 +16,7 @@ class _Context:
 
 @pytest.fixture
 def sc(monkeypatch):
-    monkeypatch.setattr(cluster, "slots", lambda sc: 4)
+    monkeypatch.setattr(cluster, "room", lambda sc: 4)
     monkeypatch.setattr(slots, "_LOOK_EVERY", 0.01)
     return _Context()
 

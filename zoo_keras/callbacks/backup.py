@@ -1,6 +1,6 @@
 """BackupAndRestore: a fit that broke off goes on from its last backup.
 
-In: a folder of the driver. Out: after a break the weights, the optimizer's state and the epoch to
+In: a folder. Out: after a break the weights, the optimizer's state and the epoch to
 begin with. Knows neither files of models nor the training loop.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from types import ModuleType
 from typing import Any
 
 from zoo_keras.callbacks.callback import Callback, Logs
@@ -20,9 +21,11 @@ class BackupAndRestore(Callback):
 
     The folder holds `latest.weights.h5` and `training_metadata.json`, as Keras has them. A fit that
     was broken off in the middle of an epoch begins that epoch anew, with the weights of the backup.
+    On Spark the next fit may be of another session and have another number of ranks.
 
     Args:
-        backup_dir: a folder on the driver, for this fit alone.
+        backup_dir: a folder on the driver, or of any file system that Spark has (`hdfs://`,
+            `s3a://`, ...) while a session runs; for this fit alone.
         save_freq: "epoch", or after how many batches.
         double_checkpoint: keep the backup before the last one too, for when the last cannot be
             read.
@@ -43,11 +46,11 @@ class BackupAndRestore(Callback):
         delete_checkpoint: bool = True,
     ) -> None:
         super().__init__()
-        self.backup_dir = os.fspath(backup_dir)
-        if not self.backup_dir or "://" in self.backup_dir:
+        self.backup_dir = os.fspath(backup_dir).rstrip("/")
+        if not self.backup_dir:
             raise ConfigError(
-                "BackupAndRestore: backup_dir must be a folder of this machine. Received: "
-                f"{self.backup_dir!r}. On other file systems use ModelCheckpoint."
+                f"BackupAndRestore: backup_dir must be a folder. Received: {backup_dir!r}. Name "
+                "one for this fit alone."
             )
         whole = isinstance(save_freq, int) and not isinstance(save_freq, bool) and save_freq > 0
         if save_freq != "epoch" and not whole:
@@ -57,8 +60,8 @@ class BackupAndRestore(Callback):
             )
         self.save_freq, self.double_checkpoint = save_freq, double_checkpoint
         self.delete_checkpoint = delete_checkpoint
-        self._weights = os.path.join(self.backup_dir, "latest.weights.h5")
-        self._metadata = os.path.join(self.backup_dir, "training_metadata.json")
+        self._weights = f"{self.backup_dir}/latest.weights.h5"
+        self._metadata = f"{self.backup_dir}/training_metadata.json"
         self._epoch = self._seen = 0
 
     def on_train_begin(self, logs: Logs = None) -> None:
@@ -71,14 +74,14 @@ class BackupAndRestore(Callback):
         try:
             self._load()
         except FileError:
-            if not os.path.exists(_before(self._weights)):
+            if not _files().exists(_before(self._weights)):
                 raise
             for path in (self._weights, self._metadata):
-                os.replace(_before(path), path)
+                _copy(_before(path), path)
             self._load()
 
     def _load(self) -> None:
-        if not os.path.exists(self._metadata):
+        if not _files().exists(self._metadata):
             return
         optimizer = self.model.optimizer
         if not optimizer.built:
@@ -89,7 +92,7 @@ class BackupAndRestore(Callback):
 
     def _epoch_of_backup(self) -> int:
         try:
-            with open(self._metadata) as file:
+            with _files().readable(self._metadata) as path, open(path) as file:
                 epoch = json.load(file)["epoch"]
             if not isinstance(epoch, int) or epoch < 0:
                 raise ValueError(f"epoch {epoch!r}")
@@ -117,19 +120,27 @@ class BackupAndRestore(Callback):
     def _save(self) -> None:
         """The weights first: whoever finds an older epoch beside them makes steps twice, not
         never."""
-        os.makedirs(self.backup_dir, exist_ok=True)
-        if self.double_checkpoint and os.path.exists(self._metadata):
+        if self.double_checkpoint and _files().exists(self._metadata):
             for path in (self._weights, self._metadata):
-                shutil.copyfile(path, _before(path))
+                _copy(path, _before(path))
         self.model.save_weights(self._weights, overwrite=True)
-        draft = self._metadata + ".part"
-        with open(draft, "w") as file:
+        with _files().writable(self._metadata) as draft, open(draft, "w") as file:
             json.dump({"epoch": self._epoch, "batch": self._seen}, file)
-        os.replace(draft, self._metadata)
 
     def on_train_end(self, logs: Logs = None) -> None:
         if self.delete_checkpoint:
-            shutil.rmtree(self.backup_dir, ignore_errors=True)
+            _files().remove_folder(self.backup_dir)
+
+
+def _files() -> ModuleType:
+    from zoo_keras.saving import files
+
+    return files
+
+
+def _copy(path: str, to: str) -> None:
+    with _files().readable(path) as source, _files().writable(to) as draft:
+        shutil.copyfile(source, draft)
 
 
 def _before(path: str) -> str:

@@ -94,12 +94,17 @@ class History(Callback):
 
     Attributes:
         epoch: numbers of the epochs run. history: name -> one value an epoch.
+        timing: where the seconds of a fit went, by part: start, read, wait, compute, exchange,
+            update, validate, callbacks (`zoo_keras.spark.report` draws them). ranks: the same for
+            each rank of a cluster, whose mean timing is; on arrays there is one.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.history: dict[str, list[Any]] = {}
         self.epoch: list[int] = []
+        self.timing: dict[str, float] = {}
+        self.ranks: list[dict[str, float]] = []
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self.epoch = []

@@ -9,8 +9,14 @@ from typing import Any
 from zoo_keras.callbacks.callback import Callback, Logs
 
 
+def on_screen() -> bool:
+    """Whether somebody sees what is drawn over: a terminal or a notebook, no log file."""
+    return "ipykernel" in sys.modules or bool(getattr(sys.stdout, "isatty", lambda: False)())
+
+
 class ProgbarLogger(Callback):
-    """verbose=1: a bar for each epoch with the metrics so far; verbose=2: one line an epoch."""
+    """verbose=1: a bar for each epoch with the metrics so far, in terminals and notebooks;
+    verbose=2, and wherever else it prints to: one line an epoch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +67,7 @@ class ProgbarLogger(Callback):
 
     def _open(self, title: str) -> None:
         self._close()
-        if self.params.get("verbose") == 1:
+        if self.params.get("verbose") == 1 and on_screen():
             from tqdm.auto import tqdm
 
             self._bar = tqdm(total=self.params.get("steps"), desc=title, unit="step",
@@ -77,9 +83,9 @@ class ProgbarLogger(Callback):
         if self._bar is not None:
             self._bar.set_postfix_str(_numbers(logs or {}))
             self._close()
-        elif self.params.get("verbose") == 2:
-            seconds = time.monotonic() - self._start
-            print(f"{title} - {seconds:.1f}s - {_numbers(logs or {})}", flush=True)
+        elif self.params.get("verbose"):
+            parts = [title, f"{time.monotonic() - self._start:.1f}s", _numbers(logs or {})]
+            print(" - ".join(filter(None, parts)), flush=True)
 
     def _close(self) -> None:
         if self._bar is not None:

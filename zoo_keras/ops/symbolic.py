@@ -98,7 +98,7 @@ def public(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         if ready is not None and (found := ready(args, kwargs)) is not None:
-            return found
+            return answering(found)
         if _hook is not None and (any_symbolic(args) or any_symbolic(kwargs.values())):
             return _hook(call, args, kwargs)
         return answering(function(*args, **kwargs))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import tempfile
 import uuid
@@ -43,6 +44,24 @@ def _has_session() -> bool:
 def is_remote(path: str) -> bool:
     """Whether a path names a Hadoop file system."""
     return bool(_SCHEME.match(path))
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file or folder of this name."""
+    if not is_remote(path):
+        return os.path.exists(path)
+    with _hadoop_errors(path):
+        return _state(path)[0]
+
+
+def remove_folder(path: str) -> None:
+    """Removes a folder and all that is in it; none is no error."""
+    if not is_remote(path):
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with _hadoop_errors(path):
+        system, remote = _hadoop(path)
+        system.delete(remote, True)
 
 
 @contextmanager

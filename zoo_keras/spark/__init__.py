@@ -5,12 +5,16 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["udf"]
+__all__ = ["report", "udf"]
 
 
 def __getattr__(name: str) -> Any:
-    if name != "udf":
-        raise AttributeError(f"module 'zoo_keras.spark' has no attribute {name!r}")
-    from zoo_keras.spark.scoring.functions import udf
+    if name == "udf":
+        from zoo_keras.spark.scoring.functions import udf
 
-    return udf
+        return udf
+    if name == "report":
+        from zoo_keras.spark.fit.report import report
+
+        return report
+    raise AttributeError(f"module 'zoo_keras.spark' has no attribute {name!r}")

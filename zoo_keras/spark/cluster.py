@@ -4,7 +4,7 @@ In: a SparkSession, RDD or DataFrame, and how many ranks are wanted. Out: nothin
 that says which setting to change. Knows no blocks and no models.
 
     sc = spark_context(rdd)              # refuses Spark Connect
-    check_barrier(sc, ranks=4)           # settings, versions, slots; waits for executors
+    check_session(sc, ranks=4)           # settings, versions, slots; waits for executors
     wait_for_slots(sc, 4, timeout=120)
     spark = init_session("local[4]")     # or any master; settings that suit training
 """
@@ -27,11 +27,12 @@ from zoo_keras.spark.java import call_java
 
 OLDEST_SPARK = (3, 5)
 _LOOK_EVERY = 0.2
+DESCRIPTION = "spark.job.description"
 
 # What init_session sets unless told otherwise, and why.
 _DEFAULTS = {
-    "spark.dynamicAllocation.enabled": "false",  # barrier stages are refused with it
-    "spark.locality.wait": "0s",  # else a barrier stage waits where two tasks like one slot
+    "spark.dynamicAllocation.enabled": "false",  # executors that stay keep their workers warm
+    "spark.locality.wait": "0s",  # else ranks wait where two of them like one slot
     "spark.python.worker.reuse": "true",  # programs and weights stay cached in the worker
     "spark.executor.memoryOverheadFactor": "0.4",  # the engine's memory is not on the Java heap
     "spark.shuffle.io.receiveBuffer": "1048576",  # larger ones do not fit the cache: a fifth slower
@@ -93,6 +94,18 @@ def stopped_error(what: str) -> ClusterError:
     )
 
 
+@contextlib.contextmanager
+def described(sc: Any, text: str) -> Iterator[None]:
+    """Jobs of this thread say this in Spark's UI, unless the user has them say something."""
+    own = sc.getLocalProperty(DESCRIPTION)
+    if own is None:
+        sc.setLocalProperty(DESCRIPTION, text)
+    try:
+        yield
+    finally:
+        sc.setLocalProperty(DESCRIPTION, own)
+
+
 # ---- a thread that waits for itself --------------------------------------------------------------
 
 _here = threading.local()  # what this thread's fit holds while its callbacks run
@@ -121,11 +134,11 @@ def check_not_inside(sc: Any, method: str, needed: int = 1) -> None:
         ClusterError: it says what to use instead.
     """
     holder, held = getattr(_here, "held", None) or (None, 0)
-    if holder is not sc or slots(sc) - held >= needed:
+    if holder is not sc or room(sc) - held >= needed:
         return
     raise ClusterError(
         f"{method} was called by a callback while fit holds the cluster, so it would wait for "
-        f"ever. Received: {slots(sc)} task slots, of which fit's ranks hold {held}. Use "
+        f"ever. Received: {room(sc):.0f} task slots, of which fit's ranks hold {held}. Use "
         "validation_data of fit, give arrays instead of an RDD or DataFrame, leave slots free "
         f"with num_ranks={max(1, held - needed)}, or call {method} when fit has returned."
     )
@@ -154,6 +167,23 @@ def slots(sc: Any) -> int:
     found = _slots(sc, executors(sc))
     _most_slots[sc] = max(found, _most_slots.get(sc, 0))
     return found
+
+
+def is_elastic(sc: Any) -> bool:
+    """Whether executors come and go as tasks want them (dynamic allocation)."""
+    wanted = setting(sc, "spark.dynamicAllocation.enabled", "false").lower() == "true"
+    return wanted and re.fullmatch(r"local(\[.*\])?", sc.master) is None
+
+
+def room(sc: Any) -> float:
+    """How many tasks can run at once: now, or with dynamic allocation when all executors that it
+    may ask for are there; infinity where it may ask for any number."""
+    if not is_elastic(sc):
+        return slots(sc)
+    most = float(setting(sc, "spark.dynamicAllocation.maxExecutors", "inf"))
+    known = [executor.cores for executor in executors(sc)]
+    cores = float(setting(sc, "spark.executor.cores", str(max(known, default=math.inf))))
+    return math.inf if cores == math.inf else most * (cores // task_cpus(sc))
 
 
 _most_slots: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # by SparkContext
@@ -213,13 +243,12 @@ def _too_few(sc: Any, ranks: int, found: list[Executor]) -> ClusterError:
     )
 
 
-def check_barrier(sc: Any, ranks: int, *, timeout: float = 60.0) -> None:
-    """Everything that would make a barrier job of `ranks` tasks fail or hang, before it starts.
-
-    Speculation needs no check: Spark leaves barrier stages out of it.
+def check_session(sc: Any, ranks: int, *, timeout: float = 60.0) -> None:
+    """Everything that would make a job of `ranks` tasks fail or hang, before it starts. Executors
+    that dynamic allocation will bring are not waited for: they come when tasks do.
 
     Raises:
-        ClusterError: Spark is too old, dynamic allocation is on, or there are too few slots.
+        ClusterError: Spark is too old, or there are too few slots.
         ConfigError: no partitions at all.
     """
     if ranks < 1:
@@ -230,8 +259,10 @@ def check_barrier(sc: Any, ranks: int, *, timeout: float = 60.0) -> None:
     if sc not in _new_enough:
         _check_version(sc)
         _new_enough.add(sc)
-    _check_dynamic_allocation(sc)
-    wait_for_slots(sc, ranks, timeout=timeout)
+    if not is_elastic(sc):
+        wait_for_slots(sc, ranks, timeout=timeout)
+    elif room(sc) < ranks:
+        raise _too_few_ever(sc, ranks)
 
 
 _new_enough: weakref.WeakSet[Any] = weakref.WeakSet()  # SparkContexts
@@ -252,13 +283,14 @@ def _check_version(sc: Any) -> None:
         )
 
 
-def _check_dynamic_allocation(sc: Any) -> None:
-    key = "spark.dynamicAllocation.enabled"
-    if setting(sc, key, "false").lower() == "true":
-        raise ClusterError(
-            "Training runs as a Spark barrier stage, which Spark refuses with dynamic allocation. "
-            f"Received: {key}=true. Set {key}=false and spark.executor.instances to a number."
-        )
+def _too_few_ever(sc: Any, ranks: int) -> ClusterError:
+    key = "spark.dynamicAllocation.maxExecutors"
+    return ClusterError(
+        f"Training needs {ranks} task slots at once, one for each partition. Received: at most "
+        f"{room(sc):.0f} slots ({key}={setting(sc, key, 'inf')}, "
+        f"spark.task.cpus={task_cpus(sc)}). Repartition the data, pass a smaller num_ranks, or "
+        f"raise {key}."
+    )
 
 
 def init_session(
@@ -318,4 +350,3 @@ def _check_running(session: Any, asked: Mapping[str, str]) -> None:
             f"init_session: a session is running already with other settings: {wrong}. Received: "
             f"{ {key: asked[key] for key in wrong} }. Stop it first (spark.stop())."
         )
-    _check_dynamic_allocation(spark_context(session))

@@ -8,6 +8,7 @@ other half; so a fit starts when all of its ranks can, and first come is first s
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import weakref
 from collections import deque
@@ -28,7 +29,7 @@ class _Line:
         self.held = 0
         self.waiting: deque[object] = deque()
 
-    def fits(self, ranks: int, slots: int) -> bool:
+    def fits(self, ranks: int, slots: float) -> bool:
         """Whether so many more can start; alone, any number may: it is checked elsewhere."""
         return self.held == 0 or self.held + ranks <= slots
 
@@ -64,7 +65,7 @@ def _wait(line: _Line, sc: Any, ranks: int) -> None:
         else:
             line.waiting.append(ticket)
             try:
-                while line.waiting[0] is not ticket or not line.fits(ranks, cluster.slots(sc)):
+                while line.waiting[0] is not ticket or not line.fits(ranks, _room(sc)):
                     line.changed.wait(_LOOK_EVERY)
             finally:
                 line.waiting.remove(ticket)
@@ -72,11 +73,17 @@ def _wait(line: _Line, sc: Any, ranks: int) -> None:
         line.held += ranks
 
 
+def _room(sc: Any) -> float:
+    """Slots to share out; where there may be any number, those that there are."""
+    most = cluster.room(sc)
+    return cluster.slots(sc) if most == math.inf else most
+
+
 def _refuse_waiting(line: _Line, sc: Any, ranks: int) -> None:
-    slots = cluster.slots(sc)
+    slots = _room(sc)
     if not line.fits(ranks, slots):
         raise ClusterError(
             "fit was called by a callback of another fit, while fits hold the slots that it needs. "
-            f"Received: {slots} task slots, {line.held} of them held, {ranks} wanted. Call it when "
-            "fit has returned, or leave slots free with num_ranks."
+            f"Received: {slots:.0f} task slots, {line.held} of them held, {ranks} wanted. Call it "
+            "when fit has returned, or leave slots free with num_ranks."
         )

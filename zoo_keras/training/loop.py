@@ -11,6 +11,7 @@ from zoo_keras.callbacks.callback import History
 from zoo_keras.callbacks.callback_list import CallbackList
 from zoo_keras.errors import ConfigError, NonFiniteLossError
 from zoo_keras.training.arguments import FitArguments
+from zoo_keras.training.clock import Clock
 from zoo_keras.training.data import ArrayData, Orders, epoch_order
 from zoo_keras.training.epochs import Epochs, executions
 from zoo_keras.training.interface import TrainedModel
@@ -43,13 +44,14 @@ class FitLoop:
             return self._run(self.arguments.initial_epoch, self.arguments.epochs)
 
     def _run(self, first: int, last: int) -> History:
-        model, bars, self.last = self.model, self.bars, last
+        model, bars, self.last, self.clock = self.model, self.bars, last, Clock()
         model.stop_training = False
         bars.on_train_begin()
         first, logs = model.begun_at(first), dict[str, Any]()
         for epoch in range(first, last):
             model._reset()
             bars.on_epoch_begin(epoch)
+            self.clock.lap("callbacks")
             if not self._epoch(epoch):
                 self._check_some(epoch, first)
                 break
@@ -57,29 +59,39 @@ class FitLoop:
             if self.validation is not None and self.arguments.validates(epoch):
                 found = model._evaluate(self.validation, bars)
                 logs.update({f"val_{k}": v for k, v in found.items()})
+                self.clock.lap("validate")
             bars.on_epoch_end(epoch, logs)
+            self.clock.lap("callbacks")
             if model.stop_training:
                 break
         if last:
             model.optimizer.finalize_variable_values(model._local().trained())
-        bars.on_train_end(logs)
         if bars.history is None:
             raise ConfigError("fit lost its History callback.")
+        bars.history.timing = self.clock.alone()
+        bars.history.ranks = [bars.history.timing]
+        bars.on_train_end(logs)
         return bars.history
 
     def _epoch(self, epoch: int) -> int:
         """Train one epoch; returns its number of batches."""
-        steps, size = 0, self.model.steps_per_execution
+        steps, lap = 0, self.clock.lap
+        size = self.model.steps_per_execution
         for first, last, batches in executions(self._batches(epoch), size):
+            lap("read")
             self.bars.on_train_batch_begin(first)
+            lap("callbacks")
             for batch in batches:
                 self.model._train_batch(batch)
                 self._check_loss(epoch, steps)
                 steps += 1
+            lap("compute")
             if self.bars.needs_batch_logs:
                 self.bars.on_train_batch_end(last, self.model._logs())
+                lap("callbacks")
             if self.model.stop_training:
                 break
+        lap("read")
         return steps
 
     def _check_some(self, epoch: int, first: int) -> None:

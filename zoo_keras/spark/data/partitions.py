@@ -31,36 +31,16 @@ def _rdd(x: Any) -> Any:
 
 
 def spread(x: Any, ranks: int, by_content: bool = False) -> Any:
-    """The records in `ranks` partitions that a barrier stage accepts, moved only when needed.
+    """The records in `ranks` partitions, moved only when needed.
 
     Args:
         by_content: where a record goes may not depend on its place, which is one of luck.
     """
-    if count(x) == ranks and one_to_one(_rdd(x)):
+    if count(x) == ranks:
         return x
     if is_frame(x):  # Spark itself sorts rows by content before it deals them out
         return x.repartition(ranks) if by_content else _spread_frame(x, ranks)
     return _spread_rdd(x, ranks, by_content)
-
-
-def one_to_one(rdd: Any) -> bool:
-    """Whether every RDD of the last stage has the same number of partitions: barrier stages refuse
-    unions and coalesced RDDs."""
-    size = rdd.getNumPartitions()
-    left, seen = [rdd._jrdd.rdd()], set()
-    while left:
-        java = left.pop()
-        if java.id() in seen:
-            continue
-        seen.add(java.id())
-        if java.getNumPartitions() != size:
-            return False
-        found = java.dependencies()
-        for i in range(found.size()):
-            dependency = found.apply(i)
-            if not dependency.getClass().getSimpleName().startswith("Shuffle"):
-                left.append(dependency.rdd())
-    return True
 
 
 def arrives_by_luck(x: Any) -> bool:

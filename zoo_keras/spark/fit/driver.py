@@ -1,4 +1,4 @@
-"""fit on an RDD or DataFrame: the driver's side. Checks, one barrier job, callbacks, restarts.
+"""fit on an RDD or DataFrame: the driver's side. Checks, one job of ranks, callbacks, restarts.
 
 In: a compiled Model and distributed records. Out: the model's weights and optimizer state, trained,
 and a History. The driver compiles programs, publishes them, watches the ranks' boards, and runs all
@@ -25,13 +25,15 @@ from zoo_keras.spark.fit.layer_state import (
     refuse_stateful,
     refuse_synchronized,
 )
+from zoo_keras.spark.fit.middle import Middle
 from zoo_keras.spark.fit.options import FitOptions, default_wire, for_cluster, make_options
 from zoo_keras.spark.fit.plan import FitPlan
 from zoo_keras.spark.fit.rank import train_rank
 from zoo_keras.spark.fit.turns import wants_turns
 from zoo_keras.spark.fit.watch import Watcher
 from zoo_keras.spark.transport.bridge import PeerLostError
-from zoo_keras.spark.transport.job import BarrierJob, JobError
+from zoo_keras.spark.transport.job import JobError, RankJob
+from zoo_keras.training import clock
 from zoo_keras.training.arguments import FitArguments
 from zoo_keras.training.interface import TrainedModel
 from zoo_keras.training.label_counts import class_counts
@@ -51,21 +53,22 @@ def fit_on_spark(
 
 
 class SparkFit:
-    """One call of fit: possibly several barrier jobs, when executors are lost."""
+    """One call of fit: possibly several jobs, when executors are lost."""
 
     def __init__(self, model: TrainedModel, x: Any, arguments: FitArguments, o: FitOptions) -> None:
         self.model, self.args, self.options = model, arguments, o
+        self.began, self.account = time.perf_counter(), clock.Account()
         refuse_stateful(model, "fit")
         self.sc = cluster.spark_context(x)
         cluster.check_not_inside(self.sc, "fit", o.num_ranks or 1)
         self.records = self._records(x)
         self.validation = self._validation()
-        cluster.check_barrier(self.sc, o.num_ranks or 1)
+        cluster.check_session(self.sc, o.num_ranks or 1)
         self.layout = self.records.layout(model, "fit")
         self.compiler = self._compiler()
         self.ranks = self._ranks()
         refuse_synchronized(model, self.ranks)
-        cluster.check_barrier(self.sc, self.ranks)
+        cluster.check_session(self.sc, self.ranks)
         ordered = self.args.shuffle and o.order_rows
         self.by_content = bool(ordered and partitions.arrives_by_luck(self.records.source))
         self.records = self.records.spread(self.ranks, self.by_content).packed(self.layout)
@@ -78,6 +81,17 @@ class SparkFit:
         self.isa: str | None = None  # of the ranks that the epochs so far ran on
         self.logs: dict[str, Any] = {}
         self.snapshot: Snapshot = self.compiler.snapshot()
+        self.middle: Middle | None = None  # newer than the snapshot
+        self._refuse_snapshots_in_turns()
+
+    def _refuse_snapshots_in_turns(self) -> None:
+        o = self.options
+        if (o.snapshot_steps or o.snapshot_seconds) and wants_turns(self.bars.callbacks):
+            raise ConfigError(
+                "fit: copies within an epoch don't go with callbacks that see every step, for what "
+                f"these change would be lost. Received: snapshot_steps={o.snapshot_steps}, "
+                f"snapshot_seconds={o.snapshot_seconds} and such a callback. Leave one of them out."
+            )
 
     def _records(self, x: Any) -> Records:
         o = self.options
@@ -118,6 +132,8 @@ class SparkFit:
         if self.options.num_ranks is not None:
             return int(self.options.num_ranks)
         wanted = partitions.count(self.records.source)
+        if cluster.is_elastic(self.sc):  # a number that luck does not change
+            return max(1, int(min(wanted, cluster.room(self.sc))))
         promised = min(wanted, cluster.promised_slots(self.sc))
         left = STARTUP - (time.time() - self.sc.startTime / 1000)
         with contextlib.suppress(ClusterError):
@@ -153,32 +169,43 @@ class SparkFit:
                 self._job(last)
             except JobError as error:
                 restarts += 1
+                self.account.end_job()
                 self._recover(error, restarts)
         if last:
             self.model.optimizer.finalize_variable_values(self.compiler.state.trained)
-        self.bars.on_train_end(self.logs)
-        if self.bars.history is None:
+        history = self.bars.history
+        if history is None:
             raise ConfigError("fit lost its History callback.")
-        return self.bars.history
+        history.ranks = self.account.ranks()
+        history.timing = clock.mean(history.ranks)
+        self.bars.on_train_end(self.logs)
+        return history
 
     def _recover(self, error: JobError, restarts: int) -> None:
         """Go back to the end of the last epoch, or give up."""
         if not error.restartable or restarts > self.options.max_restarts:
             raise error
         warnings.warn(
-            f"fit goes on from the start of epoch {self.epoch + 1}, restart {restarts} of at most "
-            f"{self.options.max_restarts}: {error}",
+            f"fit goes on from {self._place()} of epoch {self.epoch + 1}, restart {restarts} of at "
+            f"most {self.options.max_restarts}: {error}",
             RuntimeWarning,
             stacklevel=5,
         )
         self.compiler.restore(self.snapshot)
-        cluster.wait_for_slots(self.sc, self.ranks)
+        if self.middle is not None:
+            self.middle.put(self.compiler)
+        cluster.check_session(self.sc, self.ranks, timeout=self.options.start_timeout)
+
+    def _place(self) -> str:
+        return "the start" if self.middle is None else f"step {self.middle.step + 1}"
 
     def _plan(self, last: int) -> FitPlan:
         a, o = self.args, self.options
         stops = any(type(c).__name__ == "TerminateOnNaN" for c in self.bars.callbacks)
         return self.compiler.plan(
             batch_size=a.batch_size, epochs=(self.epoch, last), origin=a.initial_epoch,
+            first_step=0 if self.middle is None else self.middle.step,
+            snapshot_steps=o.snapshot_steps, snapshot_seconds=o.snapshot_seconds,
             steps=a.steps_per_epoch, shuffle=bool(a.shuffle), seed=self.seed,
             by_content=self.by_content, validation_split=float(a.validation_split),
             held=isinstance(self.validation, Held),
@@ -210,12 +237,20 @@ class SparkFit:
                 raise cluster.stopped_error("a fit") from error
             raise
 
+    def _description(self, plan: FitPlan) -> str:
+        first, last = plan.epochs
+        return (
+            f"zoo_keras fit of {self.model.name}: epochs {first + 1} to {last}, "
+            f"{self.ranks} ranks, batches of {plan.batch_size}"
+        )
+
     def _watch(self, plan: FitPlan, body: _Body, validation: Any) -> None:
         """One job, watched to its end."""
         with (
             slots.taken(self.sc, self.ranks),
-            BarrierJob(self.records.source, body, validation=validation, name="fit",
-                       timeout=self.options.step_timeout) as job,
+            RankJob(self.records.source, body, validation=validation, name="fit",
+                    description=self._description(plan), timeout=self.options.step_timeout,
+                    start_timeout=self.options.start_timeout) as job,
             cluster.holding(self.sc, job.size),
         ):  # fmt: skip
             watcher = Watcher(self, job, plan)

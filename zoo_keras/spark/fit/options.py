@@ -28,7 +28,12 @@ class FitOptions(NamedTuple):
         wire: dtype of gradients on the network: float32, bfloat16 or float16; default:
             bfloat16 when a layer has the policy mixed_bfloat16, else float32.
         max_restarts: how often a lost executor is survived by going back to the last epoch's end.
+        snapshot_steps, snapshot_seconds: after how many steps, or seconds, a copy of weights and
+            optimizer is kept within an epoch: a fit that loses an executor then goes on from there,
+            to the same bits. None: only at the end of an epoch.
         step_timeout: seconds to wait for the slowest rank within a step.
+        start_timeout: seconds until all ranks must have begun; then those that have give their
+            slots back, and fit fails.
         data_budget: bytes of records that a rank keeps in memory before it uses a file.
     """
 
@@ -40,7 +45,10 @@ class FitOptions(NamedTuple):
     seed: int | None = None
     wire: str | None = None
     max_restarts: int = 3
+    snapshot_steps: int | None = None
+    snapshot_seconds: float | None = None
     step_timeout: float = 600.0
+    start_timeout: float = 600.0
     data_budget: int = 1 << 30
 
 
@@ -80,11 +88,17 @@ def _check_options(o: FitOptions) -> None:
             f"fit: wire must be one of {', '.join(WIRE_TYPES)}. Received: wire={o.wire!r}. "
             "Leave it out for float32."
         )
-    if not is_number(o.step_timeout) or o.step_timeout <= 0:
-        raise ConfigError(
-            f"fit: step_timeout must be a number of seconds above 0. Received: {o.step_timeout!r}. "
-            "Leave it out for 600."
-        )
+    if o.snapshot_steps is not None:
+        whole("snapshot_steps", o.snapshot_steps, 1)
+    for name in ("step_timeout", "start_timeout", "snapshot_seconds"):
+        seconds = getattr(o, name)
+        if seconds is None and name == "snapshot_seconds":
+            continue
+        if not is_number(seconds) or seconds <= 0:
+            raise ConfigError(
+                f"fit: {name} must be a number of seconds above 0. Received: {seconds!r}. "
+                "Leave it out for the default."
+            )
 
 
 def for_cluster(given: FitArguments) -> FitArguments:

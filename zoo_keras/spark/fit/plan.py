@@ -13,12 +13,14 @@ from zoo_keras.training.labels import Classes
 
 
 class FitPlan(NamedTuple):
-    """One barrier job of a fit.
+    """One job of a fit.
 
     Attributes:
         layout: columns of the records. test_layout: of the validation records.
         batch_size: rows of the global batch of one update.
         epochs: [first, last) epoch of this job. origin: the first epoch of the whole fit.
+        first_step: with which the first epoch of this job begins.
+        snapshot_steps, snapshot_seconds: how often ranks keep a copy within an epoch, or None.
         steps: steps of an epoch, or None for one pass over the records.
         shuffle, seed: the order of rows within a rank depends on (seed, pass, rank).
         by_content: whether rows are put in an order that depends on their content alone.
@@ -54,6 +56,9 @@ class FitPlan(NamedTuple):
     batch_size: int
     epochs: tuple[int, int]
     origin: int
+    first_step: int
+    snapshot_steps: int | None
+    snapshot_seconds: float | None
     steps: int | None
     shuffle: bool
     seed: int

@@ -19,12 +19,14 @@ from zoo_keras.engine.runner import Runner
 from zoo_keras.errors import NonFiniteLossError
 from zoo_keras.spark.data.records import Layout
 from zoo_keras.spark.engine import check_engine, check_ranks
+from zoo_keras.spark.fit.middle import Kept
 from zoo_keras.spark.fit.plan import FitPlan
 from zoo_keras.spark.fit.rank_data import PAUSE, RankData, wait_for_blob
 from zoo_keras.spark.fit.schedule import make_schedule, place_of_epoch
 from zoo_keras.spark.transport.allreduce import SUM_VALUES
 from zoo_keras.spark.transport.bridge import Region
 from zoo_keras.spark.transport.job import RankContext
+from zoo_keras.training.clock import Clock
 from zoo_keras.training.data import epoch_order, gathered
 
 REPORT_EVERY = 0.05  # seconds between progress records
@@ -34,7 +36,7 @@ MAX_BOARD_METRICS = 1000  # of more metric values only the first ones are shown 
 def train_rank(
     rank: RankContext, plan: FitPlan, decode: Any = None, decode_tests: Any = None
 ) -> int:
-    """The body of the barrier job; returns the number of rows that this rank held.
+    """The body of the job; returns the number of rows that this rank held.
 
     Args:
         decode, decode_tests: turn items (to train on, to validate on) into columns; None for
@@ -42,12 +44,15 @@ def train_rank(
     """
     check_engine(plan.engine)
     native.set_threads(rank.cores)
+    clock = Clock()
     data = RankData(rank, plan, decode, decode_tests)
+    clock.lap("read")
     isa = native.instruction_set()
     facts = rank.gather({"rows": data.rows, "tests": data.test_rows, "isa": isa})
     check_ranks([f["isa"] for f in facts], plan.isa)
     kind = WholeWorker if plan.whole else RankWorker
-    worker = kind(rank, plan, data, facts)
+    worker = kind(rank, plan, data, facts, clock)
+    clock.lap("wait")
     for epoch in range(*plan.epochs):
         if not worker.gate(epoch):
             break
@@ -61,19 +66,25 @@ class RankWorker:
     """Runs the steps of one rank."""
 
     def __init__(
-        self, rank: RankContext, plan: FitPlan, data: RankData, facts: list[dict[str, Any]]
+        self,
+        rank: RankContext,
+        plan: FitPlan,
+        data: RankData,
+        facts: list[dict[str, Any]],
+        clock: Clock,
     ) -> None:
-        self.rank, self.plan, self.data = rank, plan, data
+        self.rank, self.plan, self.data, self.clock = rank, plan, data, clock
         self.schedule = make_schedule([f["rows"] for f in facts], plan.batch_size)
         self.tests = make_schedule([f["tests"] for f in facts], plan.validation_batch)
         self.facts: dict[str, Any] = {
             "rows": data.rows, "tests": data.test_rows, "done": plan.epochs[0] - 1,
-            "isa": facts[0]["isa"],
+            "isa": facts[0]["isa"], "ran": clock.total(),
         }  # fmt: skip
         self.runners: dict[str, Runner] = {}
         self._reported = 0.0
         self._weights_version = 0
-        self._renewed = self._halts = False
+        self._renewed = self._halts = self._snaps = False
+        self._snapped = time.monotonic()
         self._pass: tuple[int, np.ndarray | None] = (-1, None)
         self._allocate()
         self._announce()
@@ -189,6 +200,7 @@ class RankWorker:
                 break
             time.sleep(PAUSE)
         self._follow(facts)
+        self.clock.lap("gate")
         return True
 
     def _follow(self, facts: dict[str, Any]) -> None:
@@ -204,6 +216,7 @@ class RankWorker:
             record = self.rank.control.read()
             if record and record.facts.get("turn", [-1, -1]) >= [epoch, step]:
                 self._follow(record.facts)
+                self.clock.lap("gate")
                 return not record.facts.get("stop")
             time.sleep(PAUSE)
         return True
@@ -224,7 +237,7 @@ class RankWorker:
             self.rank.progress.publish(
                 spaces.WEIGHTS, np.concatenate([weights[:p], self.current[p:]])
             )
-        measured = pickle.dumps((trained, tested, self.scalars))
+        measured = pickle.dumps((trained, tested, self.scalars, self.clock.seconds))
         self.rank.progress.publish("measured", measured)
 
     # ---- training ------------------------------------------------------------------------------
@@ -233,18 +246,24 @@ class RankWorker:
         """All steps of one epoch, then validation and the report."""
         self._reset_metrics()
         self.facts["epoch"] = epoch
+        self._resume(epoch)
         self._write(-1)
         steps = self._steps(epoch)
         self._agree()
+        self.clock.lap("exchange")
         self._finish(epoch, steps)
 
     def _steps(self, epoch: int) -> int:
         """All steps of an epoch, or as many as the driver wants; returns their number."""
         self._halts = False
-        for step in range(self._place_of(epoch)[2]):
+        self.clock.together()
+        steps = self._place_of(epoch)[2]
+        for step in range(self._first_step(epoch), steps):
             if not self._turn(epoch, step):
                 return step
             halted = self._step(epoch, step)
+            if self._snaps and step + 1 < steps:
+                self._snapshot(epoch, step)
             self._report(epoch, step, halted)
             if halted:
                 break
@@ -293,18 +312,59 @@ class RankWorker:
         else:
             ring.gradient[:] = 0
         self.plan.tail.put_moves(self.state, self.current, self.share, ring.gradient)
-        notes = ring.reduce_scatter(self._wishes())
+        wishes, alone = self._wishes(), self.clock.apart()
+        self.clock.lap("compute")
+        notes = ring.reduce_scatter([*wishes, alone, self._wants_snapshot(number)])
+        self.clock.met(alone, float(notes[:, 2].max()))
         self.lr[...] = notes[0, 1]
-        self._move(exact=number == 0 or self._renewed)
-        self._renewed = False
+        self._snaps = bool(notes[0, 3])
+        self._move(exact=number == 0 or self._renewed or self._snaps)
+        self._renewed = self._snaps  # as after a restart from here
+        self.clock.lap("update")
         if time.monotonic() - self._reported > REPORT_EVERY:
             self._write(number)
         return bool(notes[:, 0].any())
 
+    # ---- going on in the middle of an epoch ----------------------------------------------------
+
+    def _first_step(self, epoch: int) -> int:
+        return self.plan.first_step if epoch == self.plan.epochs[0] else 0
+
+    def _wants_snapshot(self, step: int) -> float:
+        """Whether all ranks shall keep a copy after this step; rank 0's answer counts."""
+        every, seconds = self.plan.snapshot_steps, self.plan.snapshot_seconds
+        due = every is not None and (step + 1) % every == 0
+        return float(due or (seconds is not None and time.monotonic() - self._snapped >= seconds))
+
+    def _snapshot(self, epoch: int, step: int) -> None:
+        """A copy, for the driver, of all that a rank needs to go on behind this step."""
+        whole = None
+        if self.rank.rank == 0:
+            weights, p = self._spaces()[spaces.WEIGHTS], self.plan.weights
+            whole = np.concatenate([weights[:p], self.current[p:]]), self.scalars
+        lo, hi = self.facts["slice"]
+        slots = self.slots if hi > lo else {}
+        measured = self.metrics, self.others
+        kept = Kept([epoch, step + 1], int(self.iterations), whole, (lo, hi), slots, measured)
+        self.rank.progress.publish("snapshot", pickle.dumps(kept, protocol=5))
+        self.facts["snapped"], self._snapped = kept.place, time.monotonic()
+        self._write(step)
+
+    def _resume(self, epoch: int) -> None:
+        """What was measured before the step with which a restart begins."""
+        if self._first_step(epoch):
+            metrics, others = pickle.loads(self._blob(f"resume:{self.rank.rank}").tobytes())
+            self.metrics[:] = metrics
+            for array, value in zip(self.others, others, strict=True):
+                array[...] = value
+
     def _move(self, exact: bool) -> None:
         """From the summed gradient to the new weights, on every rank."""
         self._update()
+        self.clock.lap("update")
         self.ring.all_gather(exact=exact)
+        self.clock.lap("exchange")
+        self.clock.together()
         self._after_gather()
 
     def _prepare(self, kind: str, rows: Any, count: int, whole: int) -> None:
@@ -399,6 +459,7 @@ class RankWorker:
         """Validate, and tell the driver that the epoch of so many steps is done."""
         trained = self._measured(self.data.rows)
         tested = self._validate(epoch)
+        self.clock.lap("validate")
         self.metrics[:] = trained[0]
         self._publish(trained, tested)
         self.facts.update(done=epoch, steps=steps, iterations=int(self.iterations))
@@ -462,6 +523,8 @@ class WholeWorker(RankWorker):
         lo, hi = ring.bounds
         ring.weights[lo:hi] = ring.gradient[lo:hi]
         ring.all_gather(exact=True)
+        self.clock.lap("exchange")
+        self.clock.together()
         self._update_all(ring.weights)
         self.current[p:] += ring.weights[p:]
         self._after_gather()

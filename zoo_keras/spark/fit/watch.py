@@ -1,12 +1,13 @@
 """The driver's eye on the ranks of a running fit: programs out, progress in, epochs closed.
 
-In: the boards of a BarrierJob and the fit's compiler and callbacks. Out: programs and control
+In: the boards of a RankJob and the fit's compiler and callbacks. Out: programs and control
 records for the ranks; logs for the callbacks; after each epoch the trained state in the model.
 """
 
 from __future__ import annotations
 
 import pickle
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,11 +16,12 @@ from zoo_keras.engine.spaces import SLOT, STATE, WEIGHTS
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.spark.data.frames import Held
 from zoo_keras.spark.fit.measures import Measured
+from zoo_keras.spark.fit.middle import joined
 from zoo_keras.spark.fit.plan import FitPlan
 from zoo_keras.spark.fit.schedule import place_of_epoch
 from zoo_keras.spark.fit.turns import Lagging
 from zoo_keras.spark.transport.bridge import BridgeError, PeerLostError
-from zoo_keras.spark.transport.job import BarrierJob
+from zoo_keras.spark.transport.job import RankJob
 from zoo_keras.training.epochs import warn_interrupted
 
 if TYPE_CHECKING:
@@ -36,12 +38,13 @@ class _Results(NamedTuple):
     weights: np.ndarray
     slots: dict[str, list[tuple[int, int, np.ndarray]]]
     scalars: list[np.ndarray]
+    seconds: list[dict[str, float]]
 
 
 class Watcher:
     """One job of a fit. `fit` is the SparkFit: its epoch, logs and snapshot are kept up to date."""
 
-    def __init__(self, fit: SparkFit, job: BarrierJob, plan: FitPlan) -> None:
+    def __init__(self, fit: SparkFit, job: RankJob, plan: FitPlan) -> None:
         self.fit, self.job, self.plan = fit, job, plan
         self.model, self.bars, self.compiler = fit.model, fit.bars, fit.compiler
         self.served: set[str] = set()
@@ -54,6 +57,7 @@ class Watcher:
         self.turn = [-1, -1]  # (epoch, step) that ranks may make, where the driver leads
         self.fetched = np.zeros(0, np.float32)  # weights as a hook has found them
         self.ended = False
+        self.kept: list[int] | None = None  # where the ranks made the copy that is here
         self.pause = POLL_LED if plan.led else POLL
 
     def start(self) -> None:
@@ -63,8 +67,12 @@ class Watcher:
             for rank in range(self.job.size):
                 part = pickle.dumps(held.part(rank, self.job.size), protocol=5)
                 self.job.control.publish(f"held:{rank}", part)
+        middle = self.fit.middle
+        for name, blob in (middle.blobs() if middle else {}).items():
+            self.job.control.publish(name, blob)
         self._begin_epoch()
-        self.fit.snapshot = self.compiler.snapshot()
+        if middle is None:  # of weights that are newer than the last epoch's end there is a copy
+            self.fit.snapshot = self.compiler.snapshot()
         for name, array in self.compiler.blobs().items():
             self.job.control.publish(name, array)
         self._open()
@@ -100,6 +108,7 @@ class Watcher:
             self._close_epoch(records)
         elif max(done) < self.fit.epoch and not self.plan.led:
             self._show(records)
+            self._keep(records)
 
     def _count(self, records: list[Any]) -> None:
         """Once row counts are known: refuse empty data, and tell the progress bar its length."""
@@ -112,6 +121,7 @@ class Watcher:
                 f"{rows} and {tests} rows, with validation_split={self.plan.validation_split}. Use "
                 "more rows, or another split."
             )
+        self.fit.account.run_since(self.fit.began, max(r.facts["ran"] for r in records))
         self.passed = max(1, -(-rows // self.plan.batch_size))
         self.steps = self.plan.steps or self.passed
         for callback in self.bars.callbacks:
@@ -146,6 +156,19 @@ class Watcher:
         if self.bars.needs_batch_logs:
             logs = self.compiler.quick_logs(sum(r.values[1:] for r in records))
             self.bars.on_train_batch_end(step, logs)
+
+    def _keep(self, records: list[Any]) -> None:
+        """The copies that the ranks have made within the epoch, once all have made the same."""
+        places = [r.facts.get("snapped") for r in records]
+        if places[0] is None or places[0] == self.kept or places.count(places[0]) < len(places):
+            return
+        try:
+            blobs = [self.job.fetch(rank, "snapshot") for rank in range(self.job.size)]
+        except (BridgeError, ConfigError):  # a rank has gone, or goes on to the next copy
+            return
+        middle = joined([blob.tobytes() for blob in blobs])
+        if middle is not None and middle.epoch == self.fit.epoch:
+            self.fit.middle, self.kept = middle, places[0]
 
     # ---- steps that the driver leads -----------------------------------------------------------
 
@@ -201,9 +224,11 @@ class Watcher:
 
     def _close_epoch(self, records: list[Any]) -> None:
         """Every rank waits at the gate: fetch what it made, run the callbacks, open the next."""
-        found = self._fetch()
+        start, found = time.perf_counter(), self._fetch()
         if found is None:
             return
+        self.fit.account.told(found.seconds)
+        self.fit.middle = None
         fit, steps = self.fit, int(records[0].facts["steps"])
         fit.isa = records[0].facts["isa"]
         if self.plan.steps and self._steps_now() == steps < self.plan.steps:
@@ -219,6 +244,8 @@ class Watcher:
         self.bars.on_epoch_end(fit.epoch, fit.logs)
         fit.epoch += 1
         self._next()
+        if not self.ended:  # ranks wait for no callback behind the last epoch
+            fit.account.callbacks += time.perf_counter() - start
 
     def _end_tests(self, found: _Results) -> None:
         self.bars.on_test_begin()
@@ -253,10 +280,12 @@ class Watcher:
         except (BridgeError, ConfigError):  # ConfigError: the rank's board has gone
             return None
         trained, tested = [[Measured(*p[i]) for p in parts if p[i] is not None] for i in (0, 1)]
-        return _Results(trained, tested or None, weights, slots, parts[0][2])
+        return _Results(
+            trained, tested or None, weights, slots, parts[0][2], [part[3] for part in parts]
+        )
 
     def _measured(self) -> list[Any] | None:
-        """(trained, tested, scalars) of every rank; None when one is gone."""
+        """(trained, tested, scalars, seconds) of every rank; None when one is gone."""
         try:
             found = [self.job.fetch(rank, "measured") for rank in range(self.job.size)]
         except (BridgeError, ConfigError):

@@ -1,1 +1,1 @@
-"""predict and evaluate on a cluster, in ordinary tasks without a barrier."""
+"""predict and evaluate on a cluster, in tasks that do not know of each other."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoo_keras.errors import ConfigError
+from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.graph import Spec
 from zoo_keras.spark import cluster
 from zoo_keras.spark.data import arrow
@@ -31,11 +31,14 @@ class Reader(NamedTuple):
         groups: names of the columns of each input.
         names: of what is sent, in order: these columns, once each, or arrays of many of them.
         stage: of a pipeline, for messages.
+        tells: whether what is wrong with a row is a last output of it, the others being null, and
+            no error.
     """
 
     groups: tuple[tuple[str, ...], ...]
     names: tuple[str, ...]
     stage: str = ""
+    tells: bool = False
 
     def outputs(self, parcel: Parcel, columns: Sequence[Any], first: int) -> list[Any]:
         """Arrow arrays of the outputs for Arrow arrays of the columns.
@@ -43,6 +46,30 @@ class Reader(NamedTuple):
         Args:
             first: number of the first row, for messages.
         """
+        if not self.tells:
+            return self._outputs(parcel, columns, first)
+        import pyarrow as pa
+
+        parts = list(self._told(parcel, columns, first))
+        return [pa.concat_arrays(each) for each in zip(*parts, strict=True)]
+
+    def _told(self, parcel: Parcel, columns: Sequence[Any], first: int) -> Iterator[list[Any]]:
+        """The outputs of runs of rows: halves of halves, until a wrong row is alone."""
+        import pyarrow as pa
+
+        rows = len(columns[0])
+        try:
+            yield [*self._outputs(parcel, columns, first), pa.nulls(rows, pa.string())]
+        except DataError as error:
+            if rows == 1:
+                kinds = [_arrow_array(np.empty((0, *s.shape), s.dtype), s.shape).type
+                         for s in parcel.outputs]  # fmt: skip
+                yield [*(pa.nulls(1, kind) for kind in kinds), pa.array([str(error)])]
+                return
+            for lo, hi in ((0, rows // 2), (rows // 2, rows)):
+                yield from self._told(parcel, [c[lo:hi] for c in columns], first + lo)
+
+    def _outputs(self, parcel: Parcel, columns: Sequence[Any], first: int) -> list[Any]:
         import pyarrow as pa
 
         batch = pa.RecordBatch.from_arrays(list(columns), list(self.names))
@@ -55,19 +82,22 @@ class Reader(NamedTuple):
 
 def with_outputs(
     frame: Any, chosen: Any, groups: Sequence[tuple[str, ...]], sent: Sent, names: list[str],
-    stage: str = "",
+    stage: str = "", error_col: str | None = None,
 ) -> Any:  # fmt: skip
     """The frame with one more column for each output.
 
     Args:
         chosen: the frame's `Chosen` columns, which `groups` name.
+        error_col: a last column, for what is wrong with a row; None: a wrong row is an error.
     """
+    tells = error_col is not None
+    names = [*names, *filter(None, [error_col])]
     if has_scalar_arrow(frame.sparkSession):
         columns, on_the_way = chosen.sent(groups, sent.parcel.layout.records.leaves)
-        reader = Reader(tuple(groups), tuple(on_the_way), stage)
+        reader = Reader(tuple(groups), tuple(on_the_way), stage, tells)
         return _by_function(frame, columns, reader, sent, names)
     sent_names = tuple(dict.fromkeys(n for group in groups for n in group))
-    reader = Reader(tuple(groups), sent_names, stage)
+    reader = Reader(tuple(groups), sent_names, stage, tells)
     return _by_batches(frame, chosen, reader, sent, names)
 
 
@@ -91,7 +121,7 @@ def _by_function(
         return failures.alone(_scored(value(), reader, batches, single))
 
     fields = () if single else _numbered(len(names))
-    kind = result_type(sent.parcel.outputs, fields)
+    kind = result_type(sent.parcel.outputs, fields, reader.tells)
     function = make_function(frame.sparkSession, run, kind, "SQL_SCALAR_ARROW_ITER_UDF", "predict")
     made = function(*columns)
     if single:
@@ -126,11 +156,12 @@ def struct_of(outputs: Sequence[Any], fields: Sequence[str]) -> Any:
     return pa.StructArray.from_arrays(list(outputs), list(fields))
 
 
-def result_type(specs: Sequence[Spec], fields: Sequence[str] = ()) -> Any:
-    """The Spark type of an output, or of a struct of several with these fields."""
-    from pyspark.sql.types import StructField, StructType
+def result_type(specs: Sequence[Spec], fields: Sequence[str] = (), tells: bool = False) -> Any:
+    """The Spark type of an output, or of a struct of several with these fields; `tells`: the last
+    field is text."""
+    from pyspark.sql.types import StringType, StructField, StructType
 
-    kinds = [_spark_type(spec) for spec in specs]
+    kinds = [*(_spark_type(spec) for spec in specs), *[StringType()] * tells]
     if not fields:
         return kinds[0]
     return StructType([StructField(f, kind) for f, kind in zip(fields, kinds, strict=True)])
@@ -164,7 +195,7 @@ def _by_batches(frame: Any, chosen: Any, reader: Reader, sent: Sent, names: list
         field.__class__(number, field.dataType, field.nullable, field.metadata)
         for number, field in zip(numbers, frame.schema.fields, strict=False)
     ]
-    fields = result_type(sent.parcel.outputs, outputs).fields
+    fields = result_type(sent.parcel.outputs, outputs, reader.tells).fields
     keeps = [*numbers[: len(kept)], *outputs]
 
     def run(batches: Iterator[Any]) -> Iterator[Any]:
@@ -201,7 +232,7 @@ def predict_batches(
     """
     import pyarrow as pa
 
-    first, kept = 0, len(names) - len(parcel.outputs)
+    first, kept = 0, len(names) - len(parcel.outputs) - reader.tells
     for batch in batches:
         outputs = reader.outputs(parcel, [batch.column(i) for i in places], first)
         first += batch.num_rows

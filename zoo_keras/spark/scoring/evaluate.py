@@ -18,6 +18,7 @@ from zoo_keras.spark.fit.layer_state import refuse_assigned, refuse_stateful
 from zoo_keras.spark.fit.measures import Measured, merged_logs, metric_others
 from zoo_keras.spark.scoring.sent import is_small
 from zoo_keras.spark.scoring.worker import Parcel, in_chunks, make_parcel, worker_for
+from zoo_keras.spark.transport import failures
 from zoo_keras.spark.transport.bridge import arrow_batches
 from zoo_keras.training import steps
 from zoo_keras.training.data import check_batch_size
@@ -66,7 +67,8 @@ def evaluate_on_spark(
     parcel = make_parcel(state.arrays(), layout, compile_for, size, cluster.task_cpus(sc))
     labels = class_counts(model, shapes, sample.structure)
     task = _Task(records.decoder(layout), size, labels, metric_others(model, state))
-    measured = _run(sc, records, parcel, task)
+    with cluster.described(sc, f"zoo_keras evaluate of {model.name}"):
+        measured = _run(sc, records, parcel, task)
     if not any(m.rows for m in measured):
         raise DataError(
             "evaluate: the data hold no records. Received: 0 rows. Check the filters that made it."
@@ -96,7 +98,12 @@ def _run(sc: Any, records: Any, parcel: Parcel, task: _Task) -> list[Measured]:
             except ZooKerasError as error:
                 yield type(error).__name__, str(error)
 
-        found = source.mapPartitionsWithIndex(run).collect()
+        try:
+            found = source.mapPartitionsWithIndex(run).collect()
+        except Exception as error:
+            if clear := failures.of_installation(str(error)):
+                failures.raise_instead(error, clear)
+            raise
     for each in found:
         if not isinstance(each, Measured):
             kind, message = each

@@ -43,6 +43,7 @@ def predict_on_spark(
     feature_cols: Any = None,
     output_col: str | list[str] = "prediction",
     fill_value: Any = None,
+    error_col: str | None = None,
     stage: str = "",
     **local: Any,
 ) -> Any:
@@ -54,6 +55,8 @@ def predict_on_spark(
         output_col: name of the new column, or one for each output. An output of one number a row
             becomes a column of doubles (of integers where it is some), others arrays of numbers.
         fill_value: stands for nulls and NaN: a number or text, or a dict by column.
+        error_col: name of a column for what is wrong with a row that cannot be scored; its outputs
+            are null. None: the first such row ends the job with an error.
         stage: what errors in rows of a DataFrame call the step of a pipeline that scores.
         local: arguments of Model.predict that make no sense here; refused unless None.
     """
@@ -62,18 +65,21 @@ def predict_on_spark(
         raise ConfigError(
             f"predict on Spark: these arguments are unknown, or not for an RDD or DataFrame. "
             f"Received: {given}. Known ones are batch_size, feature_cols, "
-            "output_col and fill_value."
+            "output_col, fill_value and error_col."
         )
     refuse_stateful(model, "predict")
     size = check_batch_size(128 if batch_size is None else batch_size)
     if not cluster.is_connect(x):
         cluster.check_not_inside(cluster.spark_context(x), "predict")
     if is_frame(x):
-        return _predict_frame(model, x, size, feature_cols, output_col, fill_value, stage)
-    if feature_cols is not None:
-        raise ConfigError(
-            "predict: feature_cols belongs to a DataFrame. Received: an RDD. Leave it out."
+        return _predict_frame(
+            model, x, size, feature_cols, output_col, fill_value, error_col, stage
         )
+    for name, value in (("feature_cols", feature_cols), ("error_col", error_col)):
+        if value is not None:
+            raise ConfigError(
+                f"predict: {name} belongs to a DataFrame. Received: an RDD. Leave it out."
+            )
     return _predict_rdd(model, x, size, fill_value)
 
 
@@ -171,7 +177,7 @@ def predict_records(
 
 def _predict_frame(
     model: Any, frame: Any, size: int, feature_cols: Any, output_col: str | list[str], fill: Any,
-    stage: str,
+    error_col: str | None, stage: str,
 ) -> Any:  # fmt: skip
     if feature_cols is None:
         raise ConfigError(
@@ -179,11 +185,12 @@ def _predict_frame(
             f"The columns are {frame.columns}."
         )
     names = [output_col] if isinstance(output_col, str) else list(output_col)
-    taken = [n for n in names if n in frame.columns]
+    added = [*names, *filter(None, [error_col])]
+    taken = [n for n in added if n in frame.columns or added.count(n) > 1]
     if taken:
         raise ConfigError(
             f"predict: the DataFrame has a column {taken} already. Received: output_col="
-            f"{output_col!r}. Choose another output_col."
+            f"{output_col!r}, error_col={error_col!r}. Choose another name."
         )
     wanted = len(frames.inputs_of(model, None))
     chosen = frames.Chosen(frame)
@@ -199,7 +206,7 @@ def _predict_frame(
             f"predict: the model has {outputs} outputs. Received: output_col="
             f"{output_col!r}. Give one name for each."
         )
-    return with_outputs(frame, chosen, groups, sent, names, stage)
+    return with_outputs(frame, chosen, groups, sent, names, stage, error_col)
 
 
 def _frame_layout(

@@ -2,7 +2,7 @@
 
 In (driver): a Model and what one record looks like. Out: a Parcel of programs and weights, plain
 data that pickles once into a broadcast. In (executor): the Parcel. Out: results batch by batch.
-No barrier is needed: tasks do not know of each other.
+Tasks do not know of each other.
 """
 
 from __future__ import annotations

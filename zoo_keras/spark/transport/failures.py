@@ -34,7 +34,7 @@ class LostExecutor(NamedTuple):
 
 
 class JobError(ClusterError):
-    """A barrier job that failed.
+    """A job of ranks that failed.
 
     Attributes:
         lost: the executors that went away (LostExecutor).
@@ -73,6 +73,26 @@ class UserFailure(NamedTuple):
         )
         error.__cause__ = WorkerError("in a Python worker\n" + self.trace)
         return error
+
+
+_INSTALLED = re.compile(
+    r"ModuleNotFoundError: No module named 'zoo_keras[^\n]*|[^\n]*PYTHON_VERSION_MISMATCH[^\n]*|"
+    r"AttributeError: Can't get attribute [^\n]*zoo_keras[^\n]*|"
+    r"ImportError: cannot import name [^\n]* from 'zoo_keras[^\n]*"
+)
+
+
+def of_installation(text: str) -> ClusterError | None:
+    """The executors' Python could not read what the driver's has sent."""
+    found = _INSTALLED.search(text)
+    if found is None:
+        return None
+    return ClusterError(
+        "The Python of the executors lacks the zoo_keras, or the Python, that the driver has. "
+        f"Received: {found[0].strip()[:500]}. Install the same wheel into both: PYSPARK_PYTHON "
+        "(spark.pyspark.python) names the executors' Python, --archives brings one along, and "
+        "`zoo-keras doctor` shows what is there."
+    )
 
 
 def describe(rank: int, error: Exception) -> str:

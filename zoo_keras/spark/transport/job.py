@@ -1,19 +1,23 @@
-"""A barrier job whose ranks can talk to each other and to the driver while it runs.
+"""A Spark job whose tasks, the ranks, talk to each other and to the driver while they run.
 
 In: an RDD (or DataFrame) with one partition for each rank, perhaps a second one for validation, and
 a function that each rank runs. Out: what the functions return, in rank order, or one clear error.
 Knows blocks and boards, not models.
 
+The ranks are ordinary tasks, which dynamic allocation accepts, and no barrier stage. What a barrier
+stage would see to is seen to here: all ranks begin within a time, or give their slots back; each
+runs once (`Start.java` refuses copies and retries); the first that fails ends all (`Watch.java`).
+
 On the driver:
 
-    with BarrierJob(rdd, body, validation=None, name="fit") as job:   # checks first, then starts
+    with RankJob(rdd, body, validation=None, name="fit") as job:   # checks first, then starts
         job.control.write([lr], {"stop": False}); job.control.publish("program", data)
         while not job.wait(0.1):                    # True when the job has ended
             record = job.progress(0)                # Record | None
             array = job.fetch(0, "weights")         # np.ndarray of uint8
         results = job.result()    # raises JobError, or the ZooKerasError that a rank raised
 
-`run_barrier_job(rdd, body, watch=lambda job: ...)` is that loop. On the ranks:
+`run_rank_job(rdd, body, watch=lambda job: ...)` is that loop. On the ranks:
 
     def body(rank: RankContext) -> result:
         rows = list(rank.rows); more = list(rank.validation)   # before gather
@@ -50,10 +54,12 @@ from zoo_keras.spark.transport.bridge import Bridge, BridgeError, Peer, PeerLost
 from zoo_keras.spark.transport.failures import JobError, LostExecutor
 from zoo_keras.spark.transport.group import Group
 
-_DESCRIPTION = "spark.job.description"
 SAME_HOST = "spark.zookeras.sameHost"  # "false": all data go through Spark's block transfer
 # The second comes from Spark 3.5, which may hand out a worker of a cancelled task once more.
 _WORKER_GONE = ("Python worker exited unexpectedly", "SocketException: Socket is closed")
+_SHUFFLE_GONE = (
+    "FetchFailed("  # what a shuffle made went with its executor: a new job makes it again
+)
 # What a rank says that has failed only because something else did.
 _CONSEQUENCES = ("EOFError", "PeerLostError", "TaskCancelledError", "BridgeError")
 _LOOK_EVERY = 0.1
@@ -78,7 +84,7 @@ class _Spec(NamedTuple):
 
 
 class RankContext:
-    """One rank of a barrier job, inside its Python worker.
+    """One rank of a job, inside its Python worker.
 
     Attributes:
         rank, size: which of how many.
@@ -91,9 +97,9 @@ class RankContext:
     """
 
     def __init__(self, spec: _Spec, items: Iterator[Any]) -> None:
-        from pyspark import BarrierTaskContext
+        from pyspark import TaskContext
 
-        self._task = BarrierTaskContext.get()
+        self._task = TaskContext.get()
         self._spec = spec
         self.rank, self.size, self.job = self._task.partitionId(), spec.size, spec.job
         self.cores = self._task.cpus()
@@ -131,11 +137,7 @@ class RankContext:
         return self._group.facts
 
     def _tell_all(self, mine: dict[str, Any]) -> list[dict[str, Any]]:
-        """Rank 0 collects what the boards say, and puts it up on its own.
-
-        Not BarrierTaskContext.allGather: when the stage is killed while a rank waits there, the
-        thread that serves it dies of an exception nobody catches, and the executor with it.
-        """
+        """Rank 0 collects what the boards say, and puts it up on its own."""
         if self.size == 1:
             return [mine]
         self.progress.publish(_MINE, json.dumps(mine).encode())
@@ -245,17 +247,19 @@ def _await_verdict(bridge: Bridge) -> None:
             time.sleep(_LOOK_EVERY)
 
 
-class BarrierJob:
-    """A running barrier job, seen from the driver. Starts at once; use it as a context manager.
+class RankJob:
+    """A running job of ranks, seen from the driver. Starts at once; use it as a context manager.
 
     Args:
         rows: an RDD or a DataFrame; each partition is a rank. Rows of a DataFrame come as Arrow
             record batches (bytes; see `bridge.arrow_batches`).
         body: what every rank runs: body(RankContext) -> result. Must pickle.
         validation: a second RDD or DataFrame with as many partitions, read after `rows`.
-        name: shown in Spark's UI.
+        name: for messages. description: shown in Spark's UI, unless the user's own is set.
         timeout: seconds a rank waits for the slowest other one in an exchange.
         wait: seconds to wait for executors before starting.
+        start_timeout: seconds within which all ranks must have begun; else the job ends, so that
+            those which hold slots give them back.
         same_host: whether ranks of one machine may read each other's memory; None takes it from
             spark.zookeras.sameHost, which is true by default.
 
@@ -263,7 +267,7 @@ class BarrierJob:
         control: the driver's board, which the ranks read.
 
     Raises:
-        ClusterError: see `cluster.check_barrier`.
+        ClusterError: see `cluster.check_session`.
     """
 
     def __init__(
@@ -273,18 +277,23 @@ class BarrierJob:
         *,
         validation: Any = None,
         name: str = "fit",
+        description: str = "",
         timeout: float = 600.0,
         wait: float = 60.0,
+        start_timeout: float = 600.0,
         same_host: bool | None = None,
     ) -> None:
         self._sc = cluster.spark_context(rows)
         rows = _as_rdd(rows)
         validation = None if validation is None else _as_rdd(validation)
         self.size = rows.getNumPartitions()
-        cluster.check_barrier(self._sc, self.size, timeout=wait)
+        cluster.check_session(self._sc, self.size, timeout=wait)
+        self._description = description or f"zoo_keras {name}"
         self.name, self.job = name, f"zk-{uuid.uuid4().hex[:12]}"
         self._hosts = {executor.id: executor.host for executor in cluster.executors(self._sc)}
         self._boards: dict[int, RemoteBoard] = {}
+        self._unseen, self._start_timeout = set(range(self.size)), start_timeout
+        self._late: ClusterError | None = None
         self._error: BaseException | None = None
         self._results: list[Any] = []
         self._cancelled = False
@@ -297,6 +306,7 @@ class BarrierJob:
             sc = self._sc
             self._watch = call_java(sc, "Watch", "begin", sc._jsc.sc())
             undo.callback(self._watch.stop)
+            self._watch.follow(self.job)
             spec = _Spec(
                 job=self.job,
                 driver=self._bridge.here(),
@@ -305,6 +315,7 @@ class BarrierJob:
                 paired=validation is not None,
                 same_host=same_host,
             )
+            self._began = time.monotonic()
             self._thread = self._start(data, spec, body)
             self._undo = undo.pop_all()
 
@@ -317,7 +328,7 @@ class BarrierJob:
         def run() -> None:
             try:
                 self._label()
-                self._results = data.barrier().mapPartitions(task).collect()
+                self._results = data.mapPartitions(task).collect()
             except BaseException as error:
                 self._error = error
 
@@ -331,13 +342,26 @@ class BarrierJob:
         are those of the thread that called fit."""
         self._sc.addJobTag(self.job)
         self._sc.setInterruptOnCancel(True)
-        if self._sc.getLocalProperty(_DESCRIPTION) is None:
-            self._sc.setLocalProperty(_DESCRIPTION, f"zoo_keras {self.name}")
+        if self._sc.getLocalProperty(cluster.DESCRIPTION) is None:
+            self._sc.setLocalProperty(cluster.DESCRIPTION, self._description)
 
     def wait(self, seconds: float) -> bool:
         """Waits at most so long; True when the job has ended."""
         self._thread.join(seconds)
+        if self._unseen and self._thread.is_alive():
+            self._look_for_ranks()
         return not self._thread.is_alive()
+
+    def _look_for_ranks(self) -> None:
+        """Ends the job when ranks have not begun in time: others wait for them in slots."""
+        self._unseen -= {rank for rank in self._unseen if self._located(self._board_name(rank))}
+        waited = time.monotonic() - self._began
+        if self._unseen and waited > self._start_timeout:
+            self._late = _too_late(self.name, self.size, len(self._unseen), waited)
+            self.cancel()
+
+    def _board_name(self, rank: int) -> str:
+        return f"{self.job}-progress-{rank}"
 
     def progress(self, rank: int) -> Record | None:
         """What a rank's board says; None while it says nothing or cannot be reached."""
@@ -364,7 +388,7 @@ class BarrierJob:
 
     def _board(self, rank: int) -> RemoteBoard | None:
         """A rank's board while the rank is there: asking Spark first is quicker than failing."""
-        name = f"{self.job}-progress-{rank}"
+        name = self._board_name(rank)
         peer = self._bridge.locate(name)
         if peer is None:
             return None
@@ -402,9 +426,11 @@ class BarrierJob:
         return [LostExecutor(id, self._hosts.get(id, "unknown"), why) for id, why in fields]
 
     def _explain(self, error: BaseException) -> Exception:
-        text = str(error)
         if isinstance(error, pickle.PicklingError):
-            return self._unsendable_error(text)
+            return self._unsendable_error(str(error))
+        text = self._watch.failure() or str(error)
+        if self._late is not None:
+            return self._late
         if self._cancelled:
             return self._cancelled_error("a request to stop")
         if cluster.is_stopped(self._sc):
@@ -412,6 +438,8 @@ class BarrierJob:
         if by_user := re.search(r"Job \d+ cancelled([^\n]*)", text):
             return self._cancelled_error(by_user[0])
         failure = failures.of_rank(text)
+        if failure is None and (missing := failures.of_installation(text)):
+            return missing
         if failure is None or failure["type"] in _CONSEQUENCES:
             own = failures.of_user(text)
             if own is not None:
@@ -439,7 +467,7 @@ class BarrierJob:
 
     def _cluster_error(self, text: str, failure: dict[str, Any] | None) -> JobError:
         broken = failure is not None and failure["type"] == PeerLostError.__name__
-        crashed = any(words in text for words in _WORKER_GONE)
+        crashed = any(words in text for words in (*_WORKER_GONE, _SHUFFLE_GONE))
         if broken or crashed or "ExecutorLostFailure" in text:
             self._wait_for_loss()
         lost = self.lost()
@@ -475,7 +503,7 @@ class BarrierJob:
     def _wait_until_gone(self) -> None:
         """Spark ends a failed or cancelled job before its tasks have ended."""
         end = time.monotonic() + _GONE_TIMEOUT
-        names = [f"{self.job}-progress-{rank}" for rank in range(self.size)]
+        names = [self._board_name(rank) for rank in range(self.size)]
         while not cluster.is_stopped(self._sc) and time.monotonic() < end:
             if not any(map(self._located, names)):
                 return
@@ -490,27 +518,36 @@ class BarrierJob:
                 return False
             raise
 
-    def __enter__(self) -> BarrierJob:
+    def __enter__(self) -> RankJob:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
 
 
+def _too_late(name: str, size: int, missing: int, waited: float) -> ClusterError:
+    return ClusterError(
+        f"Job {name} was given up, for not all of its ranks could run at once. Received: "
+        f"{size - missing} of {size} ranks had begun after {waited:.0f} s. Free slots that other "
+        "jobs hold, let the application have more executors "
+        "(spark.dynamicAllocation.maxExecutors), lower num_ranks, or raise start_timeout."
+    )
+
+
 def _as_rdd(rows: Any) -> Any:
     return rows if hasattr(rows, "_jrdd") else bridges.arrow_batches(rows)
 
 
-def run_barrier_job(
+def run_rank_job(
     rows: Any,
     body: Callable[[RankContext], Any],
     *,
-    watch: Callable[[BarrierJob], None] | None = None,
+    watch: Callable[[RankJob], None] | None = None,
     interval: float = 0.1,
     **options: Any,
 ) -> list[Any]:
-    """Runs a barrier job to its end, with `watch(job)` called every `interval` seconds in this
-    thread. Ctrl-C cancels the job. Options are those of BarrierJob.
+    """Runs a job of ranks to its end, with `watch(job)` called every `interval` seconds in this
+    thread. Ctrl-C cancels the job. Options are those of RankJob.
 
     Returns:
         Every rank's result, in rank order.
@@ -518,7 +555,7 @@ def run_barrier_job(
     Raises:
         JobError, ClusterError, or the ZooKerasError that a rank raised.
     """
-    with BarrierJob(rows, body, **options) as job:
+    with RankJob(rows, body, **options) as job:
         while not job.wait(interval):
             if watch is not None:
                 watch(job)

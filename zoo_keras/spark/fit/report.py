@@ -1,0 +1,163 @@
+"""What a fit has done, as one self-contained page: curves, where the time went, the model.
+
+In: the History that fit returned. Out: an HTML file without scripts, fonts or pictures of others.
+Knows no cluster: only numbers and the model's own summary.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo_keras.errors import ConfigError
+from zoo_keras.training.clock import PARTS
+
+_WIDE, _HIGH, _EDGE = 460, 240, 48
+_COLOURS = dict(zip(
+    PARTS,
+    ("#8d99ae", "#4e79a7", "#e15759", "#59a14f", "#f28e2b", "#b07aa1", "#76b7b2", "#9c755f"),
+))  # fmt: skip
+_STYLE = """
+body { font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 62em; color: #222 }
+svg { background: #fafafa; margin: 0 1em 1em 0 } svg text { font-size: 11px; fill: #444 }
+table { border-collapse: collapse } td, th { padding: .2em .8em; text-align: right }
+th:first-child { text-align: left } tr:nth-child(even) { background: #f4f4f4 }
+pre { background: #f4f4f4; padding: 1em; overflow-x: auto }
+i { padding: 0 .5em; margin-right: .3em }
+"""
+
+
+def report(history: Any, path: str | os.PathLike[str]) -> None:
+    """Writes a page about a fit: a curve for each metric with its validation, seconds by part for
+    each rank, the model's summary.
+
+    Args:
+        history: what `fit` returned, on Spark or on arrays.
+        path: the file; it replaces an older one.
+
+    Raises ConfigError when no epoch has been trained. Source: none.
+
+    >>> zoo_keras.spark.report(model.fit(df, feature_cols="x", label_cols="y"), "report.html")
+    """
+    if not getattr(history, "history", None):
+        raise ConfigError(
+            f"report needs what fit returned after at least one epoch. Received: {history!r:.80}. "
+            "Call fit first."
+        )
+    _write(Path(path), "\n".join(_page(history)))
+
+
+def _write(path: Path, text: str) -> None:
+    """Under a temporary name first, so that nobody sees half of it."""
+    handle, name = tempfile.mkstemp(prefix=".zoo-keras-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _page(history: Any) -> Iterator[str]:
+    model = history.model
+    name = html.escape(str(getattr(model, "name", "model")))
+    yield f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{name}</title>'
+    yield f"<style>{_STYLE}</style></head><body><h1>{name}</h1>"
+    epochs = [epoch + 1 for epoch in history.epoch]
+    last = {key: values[-1] for key, values in history.history.items()}
+    numbers = ", ".join(f"{html.escape(key)} {_text(value)}" for key, value in last.items())
+    yield f"<p>{len(epochs)} epochs; after the last one {numbers}.</p>"
+    yield "<h2>Curves</h2><div>"
+    for key, values in history.history.items():
+        if not key.startswith("val_"):
+            yield _curve(key, epochs, values, history.history.get(f"val_{key}"))
+    yield "</div>"
+    if getattr(history, "ranks", None):
+        yield from _time(history.ranks)
+    yield from _summary(model)
+    yield "</body></html>"
+
+
+def _text(value: Any) -> str:
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "fiub":
+        return html.escape(str(value))
+    return f"{float(array):.4g}"
+
+
+# ---- curves ----------------------------------------------------------------------------------
+
+
+def _curve(name: str, epochs: Sequence[int], values: Any, tests: Any) -> str:
+    """One metric over the epochs: training drawn through, validation dashed."""
+    lines = [(_numbers(v), dash) for v, dash in ((values, ""), (tests, "5 4")) if v is not None]
+    finite = [v for numbers, _ in lines for v in numbers if np.isfinite(v)]
+    low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
+    drawn = "".join(_line(epochs[-len(v):], v, (low, high), dash) for v, dash in lines)  # fmt: skip
+    right, bottom = _WIDE - 10, _HIGH - _EDGE + 20
+    return (
+        f'<svg width="{_WIDE}" height="{_HIGH}" role="img"><text x="{_EDGE}" y="16">'
+        f"{html.escape(name)}{' (dashed: validation)' if tests is not None else ''}</text>"
+        f'<text x="2" y="34">{high:.4g}</text><text x="2" y="{bottom - 16}">{low:.4g}</text>'
+        f'<text x="{_EDGE}" y="{bottom}">{epochs[0]}</text>'
+        f'<text x="{right}" y="{bottom}" text-anchor="end">epoch {epochs[-1]}</text>{drawn}</svg>'
+    )
+
+
+def _numbers(values: Any) -> list[float]:
+    return [float(np.mean(value)) for value in values]
+
+
+def _line(epochs: Sequence[int], values: list[float], ends: tuple[float, float], dash: str) -> str:
+    (low, high), first = ends, epochs[0]
+    across = (_WIDE - _EDGE - 10) / max(1, epochs[-1] - first)
+    down = (_HIGH - _EDGE - 30) / ((high - low) or 1.0)
+    points = [(_EDGE + (e - first) * across, 30 + (high - v) * down)
+              for e, v in zip(epochs, values, strict=True) if np.isfinite(v)]  # fmt: skip
+    text = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="#4e79a7"/>' for x, y in points)
+    return (
+        f'<polyline points="{text}" fill="none" stroke="#4e79a7" stroke-width="1.5" '
+        f'stroke-dasharray="{dash}"/>{dots}'
+    )
+
+
+# ---- time ------------------------------------------------------------------------------------
+
+
+def _time(ranks: Sequence[dict[str, float]]) -> Iterator[str]:
+    """A bar and a row of numbers for each rank."""
+    yield "<h2>Where the time went</h2><p>"
+    yield "".join(f'<i style="background:{_COLOURS[p]}"></i>{p} &nbsp; ' for p in PARTS) + "</p>"
+    longest = max(sum(seconds.values()) for seconds in ranks) or 1.0
+    high = 22 * len(ranks)
+    yield f'<svg width="{2 * _WIDE}" height="{high}" role="img">'
+    for number, seconds in enumerate(ranks):
+        yield f'<text x="2" y="{22 * number + 14}">rank {number}</text>'
+        x = float(_EDGE)
+        for part in PARTS:
+            width = seconds[part] / longest * (2 * _WIDE - _EDGE)
+            place = f'x="{x:.1f}" y="{22 * number + 2}" width="{width:.1f}" height="17"'
+            told = f"<title>{part} {seconds[part]:.2f} s</title>"
+            yield f'<rect {place} fill="{_COLOURS[part]}">{told}</rect>'
+            x += width
+    yield "</svg><table><tr><th>seconds</th>"
+    yield "".join(f"<th>{part}</th>" for part in PARTS) + "</tr>"
+    for number, seconds in enumerate(ranks):
+        cells = "".join(f"<td>{seconds[part]:.2f}</td>" for part in PARTS)
+        yield f"<tr><th>rank {number}</th>{cells}</tr>"
+    yield "</table>"
+
+
+def _summary(model: Any) -> Iterator[str]:
+    lines: list[str] = []
+    model.summary(print_fn=lines.append)
+    yield "<h2>Model</h2><pre>" + html.escape("\n".join(lines)) + "</pre>"
