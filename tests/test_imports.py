@@ -33,7 +33,7 @@ FLOORS = (
 ).split()
 FLOOR_OF = {name: floor for floor, name in enumerate(FLOORS)}
 # Doors up, each inside functions: fit(rdd), predict(df) and adapt(rdd), Model.save, ops on arrays,
-# the public name spark.udf, the noise of image.elastic_transform.
+# the public name spark.udf, the noise of image.elastic_transform, Variable("zeros", ...).
 UPWARD = {
     ("training", "spark.fit"),
     ("training", "spark.scoring"),
@@ -43,6 +43,7 @@ UPWARD = {
     ("primitives", "engine"),
     ("spark", "spark.scoring"),
     ("ops", "random"),
+    ("variables", "initializers"),
 }
 
 
