@@ -125,3 +125,8 @@ def test_queries_and_values_of_other_widths_are_named():
     assert layer.sliding_window == layer.get_config()["sliding_window"] == 3
     with pytest.raises(ShapeError, match="widths of query and value must be equal"):
         layer.compute_output_shape((2, 4, 8), (2, 2, 7))
+
+
+def test_no_width_of_values_is_none_and_not_0():
+    with pytest.raises(ConfigError, match="value_dim must be"):
+        layers.MultiHeadAttention(2, 4, value_dim=0)

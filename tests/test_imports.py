@@ -33,7 +33,7 @@ FLOORS = (
 ).split()
 FLOOR_OF = {name: floor for floor, name in enumerate(FLOORS)}
 # Doors up, each inside functions: fit(rdd), predict(df) and adapt(rdd), Model.save, backups, ops on
-# arrays, the public names of spark, the noise of image.elastic_transform, ops.jvp.
+# arrays, public names of spark, noise of image.elastic_transform, ops.jvp, Variable("zeros", ...).
 UPWARD = {
     ("training", "spark.fit"),
     ("training", "spark.scoring"),
@@ -46,6 +46,7 @@ UPWARD = {
     ("spark", "spark.fit"),
     ("ops", "random"),
     ("ops", "passes"),
+    ("variables", "initializers"),
 }
 
 

@@ -138,3 +138,7 @@ REFUSED = [
 def test_bad_names_and_arguments_are_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_variable_starts_as_an_initializer_of_this_name_says():
+    assert Variable("ones", shape=(2,), dtype="int32").numpy().tolist() == [1, 1]

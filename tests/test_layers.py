@@ -341,6 +341,8 @@ def test_masks_that_do_not_fit_are_named():
 def test_an_axis_of_another_type_is_a_type_error_too():
     with pytest.raises(TypeError, match="argument 'axis'"):
         layers.LayerNormalization(axis={"axis": -1})
+    with pytest.raises(TypeError, match="n must be a positive integer"):
+        layers.RepeatVector("3")
 
 
 def test_both_directions_keep_use_cudnn():

@@ -570,3 +570,19 @@ def test_a_compile_of_ones_own_is_not_called_by_loading(tmp_path):
     model.save(tmp_path / "m.keras")
     with pytest.warns(UserWarning, match="was not called as part of model loading"):
         assert not zk.saving.load_model(tmp_path / "m.keras").compiled
+
+
+def test_objects_to_skip_keep_their_weights(tmp_path):
+    def made():
+        return zk.Sequential([zk.Input((2,)), layers.Dense(3), layers.Dense(3)])
+
+    model, path = made(), tmp_path / "m.weights.h5"
+    model.save_weights(path, objects_to_skip=[model.layers[0]])
+    again = made()
+    before = again.layers[0].kernel.numpy()
+    again.load_weights(path, objects_to_skip=[again.layers[0]])
+    np.testing.assert_array_equal(again.layers[0].kernel.numpy(), before)
+    np.testing.assert_array_equal(again.layers[1].kernel.numpy(), model.layers[1].kernel.numpy())
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(ConfigError, match="only supports loading"):
+        again.load_weights(tmp_path / "m.keras", objects_to_skip=[again.layers[0]])

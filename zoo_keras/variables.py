@@ -302,6 +302,10 @@ Variable.__ne__ = object.__ne__  # type: ignore[method-assign]
 
 
 def _first_value(initializer: Any, shape: Sequence[int] | None, dtype: Any) -> np.ndarray:
+    if isinstance(initializer, str):
+        from zoo_keras import initializers
+
+        initializer = initializers.get(initializer)
     if callable(initializer):
         kind = dtypes.standardize(dtype)
         if shape is None:

@@ -25,6 +25,7 @@ HOMES = {
     "backend": ["stand_ins.backend", "zoo_keras.backend", "zoo_keras.config", "stand_ins.settings"],
     "testing": ["stand_ins.testing"],
     "backend.tensorflow.trainer": ["stand_ins.tensorflow"],
+    "tree": ["zoo_keras.tree", "stand_ins.tree"],
     "trainers": ["stand_ins.trainers", "zoo_keras.utils"],
     "layers.rnn": ["zoo_keras.layers", "zoo_keras.layers.conv_lstm", "zoo_keras"],
     "layers": ["zoo_keras.layers", "stand_ins.layers", "zoo_keras"],

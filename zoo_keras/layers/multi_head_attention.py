@@ -272,7 +272,8 @@ class MultiHeadAttention(_HeadedAttention):
         given = locals()
         self._num_heads = positive(self, "num_heads", num_heads)
         self._key_dim = positive(self, "key_dim", key_dim)
-        self._value_dim = positive(self, "value_dim", value_dim) if value_dim else self._key_dim
+        value_dim = self._key_dim if value_dim is None else value_dim
+        self._value_dim = positive(self, "value_dim", value_dim)
         sizes = output_shape and axes(self, "output_shape", output_shape)
         self._output_shape = tuple(np.atleast_1d(sizes).tolist()) if sizes else None
         over = None if attention_axes is None else axes(self, "attention_axes", attention_axes)

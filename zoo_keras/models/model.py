@@ -215,12 +215,13 @@ class Model(Trainer, Layer):
         save_model(self, filepath, overwrite=overwrite, **kwargs)
 
     def save_weights(
-        self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None
-    ) -> None:
+        self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
         """Save the weights as `.weights.h5`, or in files of at most max_shard_size GB each."""
         from zoo_keras.saving import save_weights
 
-        save_weights(self, filepath, overwrite=overwrite, max_shard_size=max_shard_size)
+        save_weights(self, filepath, overwrite, max_shard_size, **kwargs)
 
     def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
         """Load weights from `.weights.h5`, `.h5` or `.keras`."""

@@ -106,7 +106,7 @@ class Sequential(Model):
         self._build_shapes = tuple(self._stack[0].batch_shape)
         self.built = True
 
-    @property  # type: ignore[misc]
+    @property
     def layers(self) -> list[Any]:
         """The layers, without the InputLayer."""
         return [layer for layer in self._stack if not isinstance(layer, InputLayer)]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from zoo_keras import dtypes
+from zoo_keras.errors import UnsupportedError
 from zoo_keras.graph import install_operators, ufunc_operator
 from zoo_keras.values import answering
 
@@ -28,8 +29,14 @@ class KerasTensor:
     __array_priority__ = 100
 
     def __init__(
-        self, shape: Iterable[int | None], dtype: str = "float32", name: str | None = None
-    ) -> None:
+        self, shape: Iterable[int | None], dtype: str = "float32", name: str | None = None,
+        sparse: bool = False, ragged: bool = False,
+    ) -> None:  # fmt: skip
+        if sparse or ragged:
+            raise UnsupportedError(
+                f"KerasTensor: sparse and ragged tensors are not supported. Received: "
+                f"sparse={sparse}, ragged={ragged}. Use dense ones."
+            )
         self.shape = tuple(shape)
         self.dtype = dtypes.standardize(dtype)
         self.name = name or f"keras_tensor_{next(_numbers)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -124,13 +125,14 @@ def _is_zip(path: str, label: str) -> bool:
 
 def save_weights(
     model: Model, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None,
-    **kwargs: Any,
+    objects_to_skip: Sequence[Any] = (), **kwargs: Any,
 ) -> None:  # fmt: skip
     """Save the weights alone, as `.weights.h5`. Paths and errors are those of save_model.
 
     Args:
         max_shard_size: write several files of at most so many GB, and the path, which then ends in
             `.weights.json`, says where each layer is.
+        objects_to_skip: layers whose weights are left out.
     """
     path = files.path_text(filepath)
     if kwargs:
@@ -151,7 +153,7 @@ def save_weights(
         files.writable(path, overwrite) as local,
         hdf5.open_for_writing(local) as file,
     ):
-        weights_tree.write(model, file)
+        weights_tree.write(model, file, objects_to_skip)
 
 
 def _save_shards(model: Model, path: str, gigabytes: float, overwrite: bool) -> None:
@@ -166,13 +168,15 @@ def _save_shards(model: Model, path: str, gigabytes: float, overwrite: bool) -> 
 
 
 def load_weights(
-    model: Model, filepath: Any, skip_mismatch: bool = False, by_name: bool = False, **kwargs: Any
-) -> None:
+    model: Model, filepath: Any, skip_mismatch: bool = False, by_name: bool = False,
+    objects_to_skip: Sequence[Any] = (), **kwargs: Any,
+) -> None:  # fmt: skip
     """Set the weights from `.weights.h5`, `.weights.json`, a whole-model `.h5`, or `.keras`.
 
     Args:
         skip_mismatch: leave out layers that do not fit, with a warning.
         by_name: match the layers of an `.h5` by their names, not by their order.
+        objects_to_skip: layers that keep their weights, of a `.weights.h5`.
 
     Raises FileError when something does not fit; nothing is changed then. Source:
     keras.Model.load_weights.
@@ -188,23 +192,35 @@ def load_weights(
             with shards.reading(path, label) as file:
                 plan = weights_tree.plan(file, model, skip_mismatch)
         elif _is_zip(path, label):
+            _refuse_skips(label, objects_to_skip)
             plan = keras_archive.weights_plan(path, label, model, skip_mismatch)
         else:
-            plan = _hdf5_plan(path, label, model, skip_mismatch, by_name)
+            plan = _hdf5_plan(path, label, model, skip_mismatch, by_name, objects_to_skip)
     layer_groups.assign(plan)
 
 
-def _hdf5_plan(path: str, label: str, model: Model, skip: bool, by_name: bool) -> layer_groups.Plan:
+def _refuse_skips(label: str, objects_to_skip: Sequence[Any]) -> None:
+    if objects_to_skip:
+        raise ConfigError(
+            f"load_weights: objects_to_skip only supports loading '.weights.h5' files. Received: "
+            f"{label!r}. Leave it out."
+        )
+
+
+def _hdf5_plan(
+    path: str, label: str, model: Model, skip: bool, by_name: bool, objects: Sequence[Any]
+) -> layer_groups.Plan:
     with hdf5.open_for_reading(path, label) as file:
         whole = hdf5.find(file, "model_weights")
         if whole is not None or layer_groups.is_root(file):
+            _refuse_skips(label, objects)
             return layer_groups.plan(file if whole is None else whole, model, skip, by_name)
         if by_name:
             raise FileError(
                 "by_name works with the .h5 layout of layers only. Received: a .weights.h5 file. "
                 "Leave by_name out."
             )
-        return weights_tree.plan(file, model, skip)
+        return weights_tree.plan(file, model, skip, skip=objects)
 
 
 def _require_built(model: Model) -> None:

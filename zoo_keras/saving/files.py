@@ -79,7 +79,10 @@ def _check_is_file(path: str, exists: bool, is_file: bool) -> None:
     if not exists:
         known = path.endswith((".keras", ".h5", ".hdf5"))
         hint = "" if known else " File format not supported: files of models are .keras and .h5."
-        raise FileError(f"{path}: File not found.{hint} Check the path.")
+        raise FileError(
+            f"{path}: File not found.{hint} Please ensure the file is an accessible one, and check "
+            "the path."
+        )
     if not is_file:
         raise FileError(
             f"{path}: a model is kept in one file. Received: a directory or device. Save the model "

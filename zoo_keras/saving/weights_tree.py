@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -118,9 +118,15 @@ def _unique(name: str, used: dict[str, int]) -> str:
     return f"{name}_{used[name]}" if used[name] else name
 
 
-def write(model: Model, file: Any) -> None:
-    """Write all variables. UnsupportedError when one of the model's weights is out of reach."""
-    nodes = list(walk(model))
+def without(objects: Sequence[Any]) -> dict[int, Any]:
+    """What `walk` takes as seen, so that it leaves these objects out, and what lies in them."""
+    return {id(each): each for each in objects}
+
+
+def write(model: Model, file: Any, skip: Sequence[Any] = ()) -> None:
+    """Write all variables but those of the objects in `skip`. UnsupportedError when one of the
+    model's weights is out of reach."""
+    nodes = list(walk(model, seen=without(skip)))
     for path, node in nodes:
         group = file.create_group(f"{path}/vars" if path else "vars")
         if not isinstance(node, SeedGenerator):
@@ -169,16 +175,20 @@ def _own_plan(group: Any, owner: Any) -> Plan:
     return [(_OwnLoader(owner), store)]
 
 
-def plan(file: Any, model: Model, skip_mismatch: bool = False, state: bool = True) -> Plan:
+def plan(
+    file: Any, model: Model, skip_mismatch: bool = False, state: bool = True,
+    skip: Sequence[Any] = (),
+) -> Plan:  # fmt: skip
     """The stored array for each variable.
 
     Args:
+        skip: layers that keep their weights.
         skip_mismatch: leave out what does not fit, with a warning, instead of a FileError.
         state: also that of the optimizer, if the file has it, and of seed generators.
     """
     found: Plan = []
     problems: list[str] = []
-    for path, node in walk(model):
+    for path, node in walk(model, seen=without(skip)):
         group = variables_group(file, path)
         if isinstance(node, Layer):
             made, problem = _layer_plan(group, path, node)

@@ -91,7 +91,10 @@ class TrainedModel(TracedModel, Protocol):
     """What it takes to train, evaluate and predict."""
 
     stop_training: bool
-    steps_per_execution: int
+
+    @property
+    def steps_per_execution(self) -> int:
+        """How many batches are run between two calls of callbacks."""
 
     def begun_at(self, initial: int) -> int:
         """The epoch to begin with, when `on_train_begin` has run."""

@@ -34,6 +34,17 @@ SUPPORTS_COMPLEX_DTYPES = True
 IS_THREAD_SAFE = True
 
 
+BOOL_TYPES = ("bool",)
+INT_TYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
+FLOAT_TYPES = ("bfloat16", "float16", "float32", "float64")
+FLOAT8_TYPES = ("float8_e4m3fn", "float8_e5m2")
+COMPLEX_TYPES = ("complex64", "complex128")
+ALLOWED_DTYPES = (
+    *("float16", "float32", "float64"), *INT_TYPES, "bfloat16", "bool", "string", *FLOAT8_TYPES,
+    *COMPLEX_TYPES,
+)  # fmt: skip
+
+
 def backend() -> str:
     """The name of the backend. trainer_test.py knows all by name: there zoo_keras goes as one whose
     train_step takes the data alone."""

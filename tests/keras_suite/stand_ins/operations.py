@@ -35,5 +35,6 @@ def operation(name: str, function: Callable[..., Any]) -> type:
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
         return function(*args, **self.kept, **kwargs)
 
-    made = {"__init__": __init__, "__call__": __call__, "symbolic_call": __call__}
+    calls = dict.fromkeys(("__call__", "call", "symbolic_call", "compute_output_spec"), __call__)
+    made = {"__init__": __init__, **calls}
     return type(name, (), made)

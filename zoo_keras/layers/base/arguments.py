@@ -15,10 +15,11 @@ from zoo_keras.errors import ArgumentTypeError, ConfigError, UnsupportedError
 
 
 def argument_error(
-    layer: Any, argument: str, expected: str, value: Any, advice: str
-) -> ConfigError:
+    layer: Any, argument: str, expected: str, value: Any, advice: str,
+    kind: type[ConfigError] = ConfigError,
+) -> ConfigError:  # fmt: skip
     """A ConfigError in three parts: what and where, what was received, what to do."""
-    return ConfigError(
+    return kind(
         f'{type(layer).__name__} "{layer.name}": {argument} must be {expected}. Received: '
         f"{argument}={value!r}. {advice}"
     )
@@ -33,8 +34,9 @@ def positive(layer: Any, argument: str, value: Any) -> int:
     """The value as an int above 0."""
     if not is_whole(value) or value <= 0:
         raise argument_error(
-            layer, argument, "a positive integer", value, "Pass a whole number above 0."
-        )
+            layer, argument, "a positive integer", value, "Pass a whole number above 0.",
+            ConfigError if is_whole(value) else ArgumentTypeError,
+        )  # fmt: skip
     return int(value)
 
 

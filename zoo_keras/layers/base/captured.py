@@ -25,7 +25,7 @@ def accepted(cls: type, config: dict[str, Any]) -> dict[str, Any]:
 def captured_arguments(layer: Any, base: type) -> dict[str, Any]:
     """__init__ arguments of a class that does not define get_config, when they are plain data."""
     args, kwargs = layer._init_arguments
-    if type(layer).__init__ is base.__init__:
+    if type(layer).__init__ is base.__init__:  # type: ignore[misc]
         return {}
     names = list(inspect.signature(type(layer).__init__).parameters)[1:]
     found = {**dict(zip(names, args, strict=False)), **kwargs}

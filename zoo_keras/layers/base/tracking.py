@@ -105,7 +105,10 @@ class Tracked:
     def _untrack_all(self, value: Any) -> None:
         """Forget what was taken out of a list or dict of this object."""
         gone = {id(leaf) for leaf in _leaves(value)}
-        for items in (self._own_variables, self._sublayers, self._own_metrics, self._own_seeds):
+        lists: tuple[list[Any], ...] = (
+            self._own_variables, self._sublayers, self._own_metrics, self._own_seeds,
+        )  # fmt: skip
+        for items in lists:
             items[:] = [item for item in items if id(item) not in gone]
         self._note_change()
 
