@@ -49,9 +49,11 @@ TARGETS = {
 # AMX is reached by assembly, so its models need no other target.
 EMULATED = {"avx512": TARGETS["avx2"], "amx": ""}
 OPTIMIZE = ["-O3"]
-# -O1, for the compiler's time, and the passes of -O2 that decide where a * b + c is fused.
-EMULATE = ["-O1", "-fexpensive-optimizations", "-ftree-pre", "-fcode-hoisting", "-Wno-psabi"]
-SANITIZE = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
+# -O1, for the compiler's time, and the passes of -O2 that decide where a * b + c is fused: without
+# them two ways to one sum may differ in a last bit.
+FUSED = ["-O1", "-fexpensive-optimizations", "-ftree-pre", "-fcode-hoisting"]
+EMULATE = [*FUSED, "-Wno-psabi"]
+SANITIZE = [*FUSED, "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
 SANITIZE += ["-fno-sanitize-recover=undefined"]
 LANGUAGE = ["-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fno-semantic-interposition"]
 LANGUAGE += ["-fvisibility=hidden", "-fPIC", "-pthread"]

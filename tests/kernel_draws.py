@@ -260,13 +260,14 @@ def normed(name: str, d: Draw) -> Iterator[Inputs]:
         x, gamma, beta = d.floats(*shape, low=-2), d.floats(shape[-1], low=0.5), d.floats(shape[-1])
         inputs = [x, gamma] if forward == "rms_norm" else [x, gamma, beta]
         inputs += [d.floats(*shape)] if residual else []
-        attrs = {"epsilon": 0.1, **({"groups": groups} if forward == "group_norm" else {})}
+        most = {"most": d.pick([np.inf, 1.5])} if "relu" in name else {}
+        attrs = {"epsilon": 0.1, **most, **({"groups": groups} if forward == "group_norm" else {})}
         if forward == name:
             yield inputs, attrs
             continue
         y, *moments = R[forward](*inputs, **attrs)
         back = {"epsilon": 0.1} if "batch" in name else {}
-        more = {"residual": residual} if "relu" in name else {}
+        more = {"residual": residual, **most} if "relu" in name else {}
         yield [d.floats(*shape), *[y] * ("relu" in name), x, gamma, *moments], {**back, **more}
 
 

@@ -26,6 +26,11 @@ def alone(x, r):
     return R["relu"](y), mean
 
 
+def up_to_six(x, r):
+    y, mean, _ = norm(x, 4)  # some above 6
+    return R["relu6"](R["add"](y, r)), mean
+
+
 def with_residual(x, r):
     y, mean, variance = norm(x, 0)
     return R["relu"](R["add"](r, y)), mean, variance
@@ -45,6 +50,7 @@ def block_after_block(x, r):
 
 CASES = {
     alone: ["batch_norm_relu", "batch_norm_relu_grad"],
+    up_to_six: ["batch_norm_relu", "batch_norm_relu_grad"],
     with_residual: ["batch_norm_relu", "batch_norm_relu_grad"],
     with_normed_shortcut: ["batch_norm", "batch_norm_grad", "batch_norm_relu",
                            "batch_norm_relu_grad"],
@@ -67,7 +73,7 @@ def test_norm_residual_and_relu_are_one_instruction(build):
     after = fuse_norms(before)
     names = op_names(after)
     assert sorted(n for n in names if n.startswith("batch_norm")) == sorted(CASES[build])
-    assert "relu" not in names and "relu_grad" not in names
+    assert not {"relu", "relu_grad", "relu6", "relu6_grad"} & set(names)
     feeds = {name: RNG.standard_normal(SHAPE).astype(np.float32) for name in "xr"}
     want = evaluate(before.outputs, feeds)
     assert_close(evaluate(after.outputs, feeds), want)

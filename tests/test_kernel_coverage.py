@@ -48,10 +48,10 @@ def test_gradient_is_the_slope_on_random_sizes(name: str, kind: str) -> None:
         check_gradient(R[name], arrays, {**attrs, **states_only})
 
 
-def relu_slopes(g: Any, y: Any, x: Any, gamma: Any, beta: Any, *more: Any, epsilon: float) -> Any:
+def relu_slopes(g: Any, y: Any, x: Any, gamma: Any, beta: Any, *more: Any, **how: Any) -> Any:
     """The gradient rule that batch_norm_relu has after fusing."""
-    y, *moments = R["batch_norm_relu"](x, gamma, beta, *more, epsilon=epsilon)
-    attrs = {"epsilon": epsilon, "residual": bool(more)}
+    y, *moments = R["batch_norm_relu"](x, gamma, beta, *more, **how)
+    attrs = {**how, "residual": bool(more)}
     return R["batch_norm_relu_grad"](g, y, x, gamma, *moments, **attrs)
 
 

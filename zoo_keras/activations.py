@@ -31,7 +31,9 @@ def relu(
     y = ops.where(ops.greater(x, threshold), x, 0.0) if threshold else x
     if max_value is None and not threshold:
         y = ops.relu(x)
-    if max_value is not None:
+    if max_value == 6:
+        y = ops.relu6(y)
+    elif max_value is not None:
         y = ops.clip(y, 0.0, float(max_value))
     if not negative_slope:
         return y

@@ -12,7 +12,7 @@
     X(equal_int) X(not_equal_int) X(less_int) X(less_equal_int)                                    \
     X(add) X(subtract) X(multiply) X(multiply_add) X(add_relu) X(maximum) X(minimum)               \
     X(negative) X(abs) X(sign) X(floor) X(ceil) X(round) X(square) X(clip)                         \
-    X(relu) X(relu_grad) X(leaky_relu) X(tanh_grad) X(sigmoid_grad)                                \
+    X(relu) X(relu_grad) X(relu6) X(relu6_grad) X(leaky_relu) X(tanh_grad) X(sigmoid_grad)         \
     X(add_int) X(subtract_int) X(multiply_int) X(maximum_int) X(minimum_int) X(abs_int)            \
     X(sign_int) X(round_bfloat16) X(to_bfloat16) X(from_bfloat16)                                                                                 \
     X(divide) X(sqrt) X(rsqrt) X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(sin) X(cos)         \

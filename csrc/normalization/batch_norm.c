@@ -11,6 +11,7 @@ typedef struct {
     stored g, out, masked; /* backward, where y is x's gradient: out is forward's result, masked is
                               to be g where out is above 0 */
     int relu, plain;       /* plain: all of them are wide */
+    float most;            /* of relu's results; backward the largest that passes g on */
     float *shift, *scale, *add, *by;
     float *sums;   /* 3 * width for each thread */
     double *parts; /* 2 * channels for each task */
@@ -170,13 +171,14 @@ static void join_statistics(const batch *j, float *mean, float *variance) {
     }
 }
 
-/* y = (x - shift) * scale + add [+ residual] [then max(., 0)] over rows of n numbers. */
+/* y = (x - shift) * scale + add [+ residual] [then max(., 0), at most j->most] over rows of n
+ * numbers. */
 ZK_INLINE void normalize_some(const batch *j, int64_t at, int64_t i, const int64_t m,
                               const int residual, const int relu, const int plain) {
     const vf x = stored_load(&j->x, at + i, m, plain);
     vf v = vf_fused(x - some(j->shift + i, m), some(j->scale + i, m), some(j->add + i, m));
     if (residual) v += stored_load(&j->residual, at + i, m, plain);
-    if (relu) v = vf_at_least(v, (vf){0});
+    if (relu) v = vf_at_most(vf_at_least(v, (vf){0}), vf_set(j->most));
     stored_save(&j->y, at + i, v, m, plain);
 }
 
@@ -212,6 +214,7 @@ static void forward(const zk_call *c, int relu) {
     const int rounds = c->attr[ZK_BATCH_NORM_ROUNDS] != 0;
     float *mean = c->p[1], *variance = c->p[2];
     j->gamma = c->p[4], j->beta = c->p[5], j->relu = relu;
+    j->most = (float)c->attr[ZK_BATCH_NORM_MOST];
     j->y = stored_of(c->a, c->p[0], rounds), j->x = stored_of(c->a + 3, c->p[3], rounds);
     if (c->nin > 3) j->residual = stored_of(c->a + 6, c->p[6], rounds);
     j->plain = !(j->x.form | j->y.form | j->residual.form);
@@ -234,16 +237,18 @@ static void forward(const zk_call *c, int relu) {
  * attr epsilon, rounds */
 static void batch_norm(const zk_call *c) { forward(c, 0); }
 
-/* batch_norm_relu: max(batch_norm(x) [+ residual], 0).
+/* batch_norm_relu: max(batch_norm(x) [+ residual], 0), at most `most`.
  * out y(rows, c), mean(c), variance(c)  in x(rows, c), gamma(c), beta(c), [residual(rows, c)]
- * attr epsilon, rounds */
+ * attr epsilon, rounds, most (infinity: relu) */
 static void batch_norm_relu(const zk_call *c) { forward(c, 1); }
 
 /* Columns [i, i + m) of a row: sum += g, dot += g * (x - mean); with `mask`, g counts where out is
- * above 0, and with `keep` that g is written down. */
+ * above 0 and at most j->most, and with `keep` that g is written down. */
 ZK_INLINE vf masked(const batch *j, int64_t e, const int64_t m, const int mask, const int plain) {
     const vf g = stored_load(&j->g, e, m, plain);
-    return mask ? (vf)((vi)g & (stored_load(&j->out, e, m, plain) > 0)) : g;
+    if (!mask) return g;
+    const vf out = stored_load(&j->out, e, m, plain);
+    return (vf)((vi)g & (out > 0) & (out <= vf_set(j->most)));
 }
 ZK_INLINE void add_product(const batch *j, float *sum, int64_t at, int64_t i, const int64_t m,
                            const int mask, const int keep, const int plain) {
@@ -334,6 +339,8 @@ static void gradients(const zk_call *c, int relu) {
     float *dgamma = c->p[1], *dbeta = c->p[2];
     double count = (double)zk_max(j->k.rows, 1);
     j->gamma = c->p[at + 1], j->mean = c->p[at + 2], j->relu = relu;
+    j->most = (float)c->attr[ZK_BATCH_NORM_MOST];
+    if (j->most < INFINITY) j->most = nextafterf(j->most, 0);
     j->y = stored_of(c->a, c->p[0], 0), j->g = stored_of(c->a + c->nout, c->p[c->nout], 0);
     j->x = stored_of(c->a + at, c->p[at], c->attr[ZK_BATCH_NORM_ROUNDS] != 0);
     if (relu) j->out = stored_of(c->a + at - 1, c->p[at - 1], 0);
@@ -364,10 +371,10 @@ static void gradients(const zk_call *c, int relu) {
  * attr epsilon, rounds: a float32 x is read as the nearest bfloat16 */
 static void batch_norm_grad(const zk_call *c) { gradients(c, 0); }
 
-/* batch_norm_relu_grad: as batch_norm_grad, for g where y is above 0 and 0 elsewhere; that g is
- * also the gradient of the residual.
+/* batch_norm_relu_grad: as batch_norm_grad, for g where y is above 0 and below `most`, and 0
+ * elsewhere; that g is also the gradient of the residual.
  * out dx(rows, c), dgamma(c), dbeta(c), [dresidual(rows, c)]
- * in g(rows, c), y(rows, c), x(rows, c), gamma, mean, variance (c)  attr epsilon, rounds */
+ * in g(rows, c), y(rows, c), x(rows, c), gamma, mean, variance (c)  attr epsilon, rounds, most */
 static void batch_norm_relu_grad(const zk_call *c) { gradients(c, 1); }
 
 static int64_t batch_scratch(const zk_call *c) {

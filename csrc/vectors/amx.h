@@ -171,7 +171,7 @@ ZK_INLINE void tile_narrow_32(tiles *t, const float *low, const float *high, uin
     if (!t) {
         vf a = vf_load(low), b = vf_load(high);
         __asm__("vcvtne2ps2bf16 %0, %1, %0" : "+v"(a) : "v"(b));
-        vf_store((float *)to, a);
+        memcpy(to, &a, sizeof a); /* bits need not lie where floats may */
         return;
     }
 #endif

@@ -30,10 +30,7 @@ from zoo_keras.primitives.straight import straight
 relu = unary(m.relu, "max(x, 0).")
 
 
-@public
-def relu6(x: Any) -> Any:
-    """max(x, 0), but at most 6."""
-    return m.clip(as_float(x), low=0.0, high=6.0)
+relu6 = unary_float(m.relu6, "max(x, 0), but at most 6.")
 
 
 @public

@@ -1,4 +1,4 @@
-"""Batch normalization + residual sum + ReLU as one instruction, forward and backward.
+"""Batch normalization + residual sum + ReLU or ReLU6 as one instruction, forward and backward.
 
 In: a Graph of a training step. Out: the same with batch_norm_relu and batch_norm_relu_grad, which
 read and write memory half as often. Nodes are found by the ReLU that ends them.
@@ -6,12 +6,14 @@ read and write memory half as often. Nodes are found by the ReLU that ends them.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from zoo_keras.graph import Graph, Node, Tensor, topological
 from zoo_keras.passes.rewrite import Replacements, replace
 from zoo_keras.primitives.op import registry
 
+MOST = {"relu": math.inf, "relu6": 6.0, "relu_grad": math.inf, "relu6_grad": 6.0}
 Readers = dict[Tensor, list[Node | None]]
 
 
@@ -24,10 +26,10 @@ def _fuse_forward(graph: Graph) -> Graph:
     readers, position = graph.readers(), {id(n): i for i, n in enumerate(graph.nodes())}
     found: Replacements = {}
     for node in graph.nodes():
-        if node.op.name == "relu" and node.specs[0].dtype == "float32":
+        if node.op.name in ("relu", "relu6") and node.specs[0].dtype == "float32":
             norm, residual = _normed(node, readers, position)
             if norm is not None:
-                fused = _fused(norm, residual)
+                fused = _fused(norm, residual, MOST[node.op.name])
                 found[node.outputs[0]] = fused.outputs[0]
                 found.update({norm.outputs[i]: fused.outputs[i] for i in (1, 2)})
     return replace(graph, found) if found else graph
@@ -62,9 +64,9 @@ def _depends(tensor: Tensor, node: Node, position: dict[int, int]) -> bool:
     return any(n is node for n in topological([tensor.node]))
 
 
-def _fused(norm: Node, residual: Tensor | None) -> Node:
+def _fused(norm: Node, residual: Tensor | None, most: float) -> Node:
     inputs = [*norm.inputs, *([] if residual is None else [residual])]
-    attrs = {"epsilon": norm.attrs["epsilon"]}
+    attrs = {"epsilon": norm.attrs["epsilon"], "most": most}
     return Node(registry["batch_norm_relu"], inputs, attrs, norm.specs, norm.scope)
 
 
@@ -73,9 +75,10 @@ def _fuse_backward(graph: Graph) -> Graph:
     taken: set[int] = set()  # relu_grads that a fused gradient stands for
     for node in graph.nodes():
         mask = node.inputs[0].node if node.op.name == "batch_norm_grad" else None
-        if mask is None or mask.op.name != "relu_grad" or id(mask) in taken:
+        if mask is None or mask.op.name not in MOST or id(mask) in taken:
             continue
-        if _belongs(node, _unrounded(mask.inputs[1]).node):
+        forward = _unrounded(mask.inputs[1]).node
+        if _belongs(node, forward) and forward.attrs["most"] == MOST[mask.op.name]:
             taken.add(id(mask))
             found.update(_fused_gradient(node, mask, len(readers[mask.outputs[0]]) > 1))
     return replace(graph, found) if found else graph
@@ -94,7 +97,7 @@ def _belongs(gradient: Node, forward: Node) -> bool:
 def _fused_gradient(node: Node, mask: Node, residual: bool) -> Replacements:
     g, y = mask.inputs
     specs = [*node.specs, *([mask.specs[0]] if residual else [])]
-    attrs: dict[str, Any] = {**node.attrs, "residual": residual}
+    attrs: dict[str, Any] = {**node.attrs, "residual": residual, "most": MOST[mask.op.name]}
     fused = Node(registry["batch_norm_relu_grad"], [g, y, *node.inputs[1:]], attrs, specs,
                  node.scope)  # fmt: skip
     found: Replacements = {node.outputs[i]: fused.outputs[i] for i in range(3)}

@@ -8,6 +8,7 @@ numbers, too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -69,7 +70,7 @@ def _uses(tensor: Tensor, readers: Readers) -> _Uses:
 def _sees_no_rounding(node: Node, tensor: Tensor) -> bool:
     """Whether a reader gives the same once the tensor has been rounded: another rounding, or the
     gradient of ReLU, which asks for signs only."""
-    masks = node.op.name in ("relu_grad", "batch_norm_relu_grad")
+    masks = node.op.name == "relu_grad" or node.attrs.get("most") == math.inf
     mask = masks and [i for i, t in enumerate(node.inputs) if t is tensor] == [1]
     return mask or node.op.name == "round_bfloat16"
 
@@ -123,7 +124,7 @@ class _Plan:
             return id(reader) in self.norms
         if reader.op.name == "max_pool_grad":
             return is_rounded(reader.inputs[1])
-        through = reader.op.name in (*MOVES, "add", "relu_grad")
+        through = reader.op.name in (*MOVES, "add", "relu_grad", "relu6_grad")
         return through and reader.outputs[0] in self.gradients
 
     def _stays_narrow(self, node: Node, tensor: Tensor) -> bool:

@@ -34,8 +34,8 @@ def sink_rounding(graph: Graph) -> Graph:
         return lone(t) and t.node.inputs[0].node.op.name == "batch_norm"
 
     def rule(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
-        if node.op.name == "relu" and lone(node.inputs[0]):
-            return [round_bfloat16(registry["relu"](inputs[0].node.inputs[0]))]
+        if node.op.name in ("relu", "relu6") and lone(node.inputs[0]):
+            return [round_bfloat16(node.op(inputs[0].node.inputs[0]))]
         if node.op.name == "add" and _only_rounded(readers[node.outputs[0]]):
             free = [lone(t) for t in node.inputs]
             free[1] &= not all(map(normalized, node.inputs))

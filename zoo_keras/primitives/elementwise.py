@@ -469,6 +469,22 @@ def relu_grad(g: Any, y: Any) -> Any:
     return np.where(y > 0, g, 0)
 
 
+@elementwise(
+    tile="relu6", activation="relu6", keeps_rounding=True, cheap=True, shape=floating,
+    grad=lambda g, y, x: (relu6_grad(g, y),), samples=[Sample([(4, 9)], low=-3, high=9)],
+)  # fmt: skip
+def relu6(x: Any) -> Any:
+    """max(x, 0), but at most 6; NaN stays NaN."""
+    return np.clip(x, 0, 6)
+
+
+@elementwise(tile="relu6_grad", grad=lambda gg, r, g, y: (relu6_grad(gg, y), None),
+             samples=[Sample([(4, 9)] * 2, low=-3, high=9)])  # fmt: skip
+def relu6_grad(g: Any, y: Any) -> Any:
+    """g where the output y of relu6 is above 0 and below 6, else 0."""
+    return np.where((y > 0) & (y < 6), g, 0)
+
+
 def _leaky_grad(g: Any, y: Any, x: Any, *, negative_slope: float) -> tuple[Any]:
     return (where(greater(x, 0.0), g, multiply(g, negative_slope)),)
 

@@ -8,6 +8,7 @@ and gradients of gamma and beta are float32 in any case.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,7 +53,8 @@ def _batch_shape(
 
 
 def _batch_numbers(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[float]:
-    return attributes("BATCH_NORM", epsilon=attrs["epsilon"], rounds=attrs.get("rounds", False))
+    rounds, most = attrs.get("rounds", False), attrs.get("most", math.inf)
+    return attributes("BATCH_NORM", epsilon=attrs["epsilon"], rounds=rounds, most=most)
 
 
 def _takes_bits(*specs: Spec) -> bool:
@@ -176,7 +178,9 @@ def batch_norm_grad(
     return _written(dx, False, narrow), dgamma, dbeta
 
 
-def _relu_shape(x: Spec, gamma: Spec, beta: Spec, *residual: Spec, **how: Any) -> Any:
+def _relu_shape(
+    x: Spec, gamma: Spec, beta: Spec, *residual: Spec, most: float = math.inf, **how: Any
+) -> Any:
     if len(residual) > 1 or any(r.shape != x.shape for r in residual):
         raise ShapeError("there may be one residual, of x's shape.")
     return _batch_shape(x, gamma, beta, **how)
@@ -196,21 +200,22 @@ def batch_norm_relu(
     beta: np.ndarray,
     *residual: np.ndarray,
     epsilon: float,
+    most: float = math.inf,
     rounds: bool = False,
     narrow: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """batch_norm, then the sum with a residual if there is one, then relu, in one pass.
+    """batch_norm, then the sum with a residual if there is one, then relu, at most `most`.
 
     rounds, narrow: as of `batch_norm`; the residual is read as x is.
     """
     y, mean, variance = _normalized(x, gamma, beta, epsilon, rounds)
-    y = np.maximum(sum((_read(r, rounds) for r in residual), y), 0)
+    y = np.clip(sum((_read(r, rounds) for r in residual), y), 0, most)
     return _written(y, rounds, narrow), mean, variance
 
 
 def _relu_grad_shape(
     g: Spec, y: Spec, x: Spec, gamma: Spec, mean: Spec, variance: Spec, *, residual: bool = False,
-    **how: Any,
+    most: float = math.inf, **how: Any,
 ) -> tuple[Spec, ...]:  # fmt: skip
     if y.shape != x.shape:
         raise ShapeError("y and x must have one shape.")
@@ -239,6 +244,7 @@ def batch_norm_relu_grad(
     *,
     epsilon: float,
     residual: bool = False,
+    most: float = math.inf,
     rounds: bool = False,
     narrow: bool = False,
 ) -> tuple[np.ndarray, ...]:
@@ -247,7 +253,9 @@ def batch_norm_relu_grad(
     rounds, narrow: as of `batch_norm_grad`; y may be bits. The residual's gradient lies in memory
     as g does.
     """
-    masked = np.where(_read(y, False) > 0, g, np.zeros((), g.dtype))
+    out = _read(y, False)
+    passes = (out > 0) & ((out < most) | np.isinf(most))
+    masked = np.where(passes, g, np.zeros((), g.dtype))
     how: dict[str, Any] = {"epsilon": epsilon, "rounds": rounds, "narrow": narrow}
     found = batch_norm_grad.reference(masked, x, gamma, mean, variance, **how)
     return (*found, masked) if residual else found

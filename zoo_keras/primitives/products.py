@@ -18,11 +18,8 @@ from zoo_keras.graph import Node, Spec, Tensor
 from zoo_keras.native import attributes, lib
 from zoo_keras.primitives.arrays import reshape
 from zoo_keras.primitives.elementwise import (
-    cast,
-    greater,
-    less,
-    logical_and,
     multiply,
+    relu6_grad,
     relu_grad,
     subtract,
 )
@@ -73,7 +70,7 @@ def activation_grad(g: Any, y: Any, name: str) -> Any:
     if name == "relu":
         return relu_grad(g, y)
     if name == "relu6":
-        return multiply(g, cast(logical_and(greater(y, 0.0), less(y, 6.0)), dtype=str(y.dtype)))
+        return relu6_grad(g, y)
     if name == "tanh":
         return multiply(g, subtract(1.0, multiply(y, y)))
     if name == "sigmoid":
