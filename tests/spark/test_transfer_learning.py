@@ -41,7 +41,7 @@ def test_the_program_s_pipeline_predicts_the_same_in_another_process(spark, tmp_
     from transfer_learning import read_pictures
 
     fitted = PipelineModel.load(str(tmp_path / "pipeline"))
-    pictures = read_pictures(spark, str(tmp_path / "pictures"), 32)
+    pictures = read_pictures(spark, str(tmp_path / "pictures"))
     kinds = fitted.stages[0].labels
     rows = fitted.transform(pictures.where("fold = 0")).collect()
     assert len(rows) == len(want) == 16
@@ -73,7 +73,7 @@ def test_fine_tuning_trains_the_last_block_alone(spark, tmp_path, monkeypatch):
     size, net, first = tutorial.pretrained(None)
     before = [w.copy() for w in net.get_weights()]
     pipeline = tutorial.fine_tuned(size, net, first)
-    fitted = pipeline.fit(tutorial.read_pictures(spark, str(tmp_path), size))
+    fitted = pipeline.fit(tutorial.read_pictures(spark, str(tmp_path)))
     trained = fitted.stages[-1].model
     after = next(layer for layer in trained.layers if layer.name == net.name).get_weights()
     changed = [bool((a != b).any()) for a, b in zip(after, before, strict=True)]
