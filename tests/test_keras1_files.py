@@ -19,7 +19,7 @@ FILES = DATA / "keras1"
 FUNCTIONS = {"double": lambda x: x * 2.0, "less": lambda xs: xs[0] - xs[1]}
 # Where one more step need not be the same: Nadam's schedule is not in the file; moments of a bias
 # before a normalisation are noise; the rest have gradients that Keras 1 gets in its own way.
-STEP = 5e-4  # Keras 1 adds epsilon behind the root of RMSprop and Adagrad, and uses n - 1
+STEP = 5e-4  # Keras 1 divides moving variances by n - 1
 OTHER_STEP = ("nested", "towers", "highway", "batch_norm", "units", "merge_cos")
 
 
