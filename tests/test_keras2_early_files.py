@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h5py
 import numpy as np
 import pytest
 from golden.compare import OUTPUT, STEP, assert_all_close
@@ -77,3 +78,18 @@ def test_layers_that_do_not_fit_are_left_out_when_asked(tmp_path):
         model.load_weights(path, by_name=True, skip_mismatch=True)
     want = loaded("209", "images").get_layer("conv2d_1").kernel.numpy()
     np.testing.assert_array_equal(model.get_layer("conv2d_1").kernel.numpy(), want)
+
+
+def test_kernels_that_theano_wrote_are_turned_around(tmp_path):
+    path = tmp_path / "theano.h5"
+    path.write_bytes((FILES / "209_images_weights.h5").read_bytes())
+    model = loaded("209", "images")
+    want = {layer.name: layer.get_weights() for layer in model.layers}
+    with h5py.File(path, "a") as file:
+        file.attrs["backend"] = "theano"
+    model.load_weights(path)
+    for layer in model.layers:
+        turned = type(layer).__name__ in ("Conv2D", "Conv2DTranspose")
+        for i, (got, weight) in enumerate(zip(layer.get_weights(), want[layer.name], strict=True)):
+            weight = weight[::-1, ::-1] if turned and i == 0 else weight
+            np.testing.assert_array_equal(got, weight)
