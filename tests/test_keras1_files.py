@@ -191,6 +191,15 @@ def test_numbered_weights_of_keras_0_load_with_kernels_turned_around(tmp_path):
     np.testing.assert_array_equal(model.layers[0].kernel.numpy(), want)
 
 
+def test_layers_that_theano_aligns_in_another_way_are_named(tmp_path):
+    numbered_file(tmp_path / "old.h5", a=[np.ones((2, 3, 3, 3), "f4"), np.ones(2, "f4")])
+    model = zk.Sequential([
+        zk.Input((8, 8, 3)), zk.layers.Conv2D(2, 3, 2, "same", name="steps"),
+        zk.layers.MaxPooling2D(padding="valid", name="pool")])  # fmt: skip
+    with pytest.warns(UserWarning, match=r"Theano.*\['steps'\]"):
+        model.load_weights(tmp_path / "old.h5")
+
+
 def test_too_few_arrays_are_a_file_error(tmp_path):
     numbered_file(tmp_path / "old.h5", a=[np.ones((2, 1), "f4")])
     model = zk.Sequential([zk.Input((2,)), zk.layers.Dense(1)])
