@@ -19,7 +19,7 @@ FILES = DATA / "keras1"
 FUNCTIONS = {"double": lambda x: x * 2.0, "less": lambda xs: xs[0] - xs[1]}
 # Where one more step need not be the same: Nadam's schedule is not in the file; moments of a bias
 # before a normalisation are noise; the rest have gradients that Keras 1 gets in its own way.
-STEP = 5e-4  # Keras 1 adds epsilon behind the root of RMSprop and Adagrad, and uses n - 1
+STEP = 5e-4  # Keras 1 divides moving variances by n - 1
 OTHER_STEP = ("nested", "towers", "highway", "batch_norm", "units", "merge_cos")
 
 
@@ -189,6 +189,15 @@ def test_numbered_weights_of_keras_0_load_with_kernels_turned_around(tmp_path):
     model.load_weights(tmp_path / "old.h5")
     want = kernel.transpose(2, 3, 1, 0)[::-1, ::-1]
     np.testing.assert_array_equal(model.layers[0].kernel.numpy(), want)
+
+
+def test_layers_that_theano_aligns_in_another_way_are_named(tmp_path):
+    numbered_file(tmp_path / "old.h5", a=[np.ones((2, 3, 3, 3), "f4"), np.ones(2, "f4")])
+    model = zk.Sequential([
+        zk.Input((8, 8, 3)), zk.layers.Conv2D(2, 3, 2, "same", name="steps"),
+        zk.layers.MaxPooling2D(padding="valid", name="pool")])  # fmt: skip
+    with pytest.warns(UserWarning, match=r"Theano.*\['steps'\]"):
+        model.load_weights(tmp_path / "old.h5")
 
 
 def test_too_few_arrays_are_a_file_error(tmp_path):

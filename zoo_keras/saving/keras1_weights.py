@@ -58,6 +58,20 @@ def modern_arrays(
     return found
 
 
+def aligned_otherwise(model: Any) -> list[str]:
+    """Names of layers whose windows Theano places elsewhere, as both fill up at the borders."""
+    return [layer.name for layer in _leaves(model) if _is_aligned_otherwise(layer)]
+
+
+def _is_aligned_otherwise(layer: Any) -> bool:
+    if getattr(layer, "padding", None) != "same":
+        return False
+    if hasattr(layer, "pool_size"):
+        return True
+    even = any(size % 2 == 0 for size in layer.kernel_size)
+    return even or any(stride > 1 for stride in layer.strides)
+
+
 def _parts(layer: Layer) -> Iterator[tuple[Layer, bool]]:
     """The layers below in the order of the file: all that are trained, then what is not."""
     leaves = list(_leaves(layer))

@@ -70,6 +70,12 @@ def plan(group: Any, model: Model, skip_mismatch: bool = False, by_name: bool = 
     found: Plan = []
     problems: list[str] = []
     old = age(group)
+    if old.flipped and (names := keras1_weights.aligned_otherwise(model)):
+        warnings.warn(
+            "The file was written on Theano, which places windows of padding='same' elsewhere: "
+            f"the outputs of these layers differ somewhat. Received: {names}.",
+            stacklevel=5,
+        )
     for layer, name in pairs(group, model, skip_mismatch, by_name or old.by_name(group, model)):
         what = f'layer "{layer.name}"'
         if old:

@@ -171,6 +171,8 @@ def _graph_layer(layer: dict[str, Any], names: set[str]) -> dict[str, Any]:
         rest["config"] = {k: v for k, v in rest["config"].items() if k != "causal"}
     found: dict[str, Any] = _op(rest) if _is_op(rest) else modern_object(rest)
     found["name"] = layer.get("name") or layer["config"]["name"]
+    if isinstance(layer["config"], list):  # a Sequential up to Keras 2.2.2 does not tell its own
+        found["config"] = {"name": found["name"], **found["config"]}
     calls = layer.get("inbound_nodes", [])
     found["inbound_nodes"] = [
         call if isinstance(call, dict) else keras2.modern_layer_call(layer, call, names)

@@ -30,7 +30,7 @@ def modern_training_config(config: dict[str, Any]) -> dict[str, Any]:
         "loss_weights": config.get("loss_weights"),
         "weighted_metrics": _metrics(config.get("weighted_metrics")),
     }
-    return {k: v for k, v in found.items() if v is not None}
+    return {k: v for k, v in found.items() if v is not None and v != []}
 
 
 def _optimizer(config: Any) -> Any:
@@ -39,8 +39,8 @@ def _optimizer(config: Any) -> Any:
     inner = dict(config["config"])
     if "lr" in inner:
         inner["learning_rate"] = inner.pop("lr")
-    if config["class_name"] == "Adagrad":  # Keras itself, not tf.keras, began with nothing
-        inner.setdefault("initial_accumulator_value", 0.0)
+    if "name" not in inner:  # Keras itself; tf.keras has names
+        inner |= _of_keras_itself(config["class_name"], inner)
     if decay := inner.pop("decay", None):
         inner["learning_rate"] = {
             "module": "keras.optimizers.schedules", "class_name": "InverseTimeDecay",
@@ -48,6 +48,19 @@ def _optimizer(config: Any) -> Any:
                        "decay_rate": decay}, "registered_name": None,
         }  # fmt: skip
     return modern_object({"class_name": config["class_name"], "config": inner})
+
+
+def _of_keras_itself(name: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Arguments with which Keras 3 does what Keras 1.0 to 2.3 did.
+
+    These added epsilon to a root, not below it: its square below comes closest.
+    """
+    found: dict[str, Any] = {}
+    if name in ("RMSprop", "Adagrad"):
+        found["epsilon"] = (config.get("epsilon") or 1e-7) ** 2
+    if name == "Adagrad":
+        found["initial_accumulator_value"] = 0.0
+    return found
 
 
 def _losses(losses: Any) -> Any:
