@@ -12,8 +12,9 @@ losses, metrics, masked (both in a model with a mask and weights), optimizers, m
 models, own_steps (models with a train_step), ctc, int8 (quantised models), preprocessing,
 applications, files (.h5, .keras, .weights.h5 by Keras 3 on TensorFlow), torch (the same of one
 model on torch), precision (files in half precision and with adapters), keras2, spatial_keras2 and
-recurrent_keras2 (.h5 by Keras 2), programs (short ones of all kinds), promotion (dtypes), keras2_layers (each layer by itself), keras2_arguments (layers
-that it told in another way, and what it made of half precision). The tests themselves read only
+recurrent_keras2 (.h5 by Keras 2), programs (short ones of all kinds), promotion (dtypes),
+keras2_layers (each layer by itself), keras2_arguments (layers that it told in another way, and what
+it made of half precision). The tests themselves read only
 data/ and need none of these packages. Inputs come from numpy generators seeded by the case's name,
 so an area made again differs only by rounding.
 """
