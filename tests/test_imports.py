@@ -27,9 +27,9 @@ FLOORS = (
     "errors missing paths values scopes switches dtypes naming nest native gemm guard recent "
     "graph interpret primitives ops passes engine feed policies policy_map dtype_policies "
     "config configs quantizers variables stateless random initializers regularizers constraints "
-    "activations layers.base layers losses metrics optimizers callbacks training models "
-    "saving spark spark.transport spark.data spark.fit spark.scoring spark.images "
-    "spark.ml backend_graphs backend mixed_precision utils tree distillation preprocessing datasets "
+    "activations layers.base layers losses metrics optimizers callbacks training models saving "
+    "spark spark.transport spark.data spark.fit spark.scoring spark.images spark.ml "
+    "backend_graphs backend mixed_precision utils tree distillation preprocessing datasets "
     "visualization wrappers applications"
 ).split()
 FLOOR_OF = {name: floor for floor, name in enumerate(FLOORS)}

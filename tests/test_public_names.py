@@ -95,6 +95,24 @@ def test_several_optimizers_are_saved_with_their_state(tmp_path):
         kinds[".*first/.*"] = optimizers.SGD()
 
 
+def test_schedule_free_steps_are_those_of_the_paper():
+    """z takes steps of Adam, x is the mean of all z, y = (1 - beta) z + beta x holds the weights.
+
+    (Keras on TensorFlow and torch reads z after its step where the one before is meant.)
+    """
+    start, rate, beta, decay = np.float32([1.0, -2.0, 0.5]), 0.1, 0.9, 0.999
+    variable = zk.Variable(start)
+    optimizer = optimizers.ScheduleFreeAdamW(rate, beta_1=beta, beta_2=decay, warmup_steps=2)
+    optimizer.build([variable])
+    z, x, seen = start.astype("f8"), start.astype("f8"), np.zeros(3)
+    for step, g in enumerate(RNG.normal(size=(4, 3)), 1):
+        optimizer.apply([g.astype("float32")], [variable])
+        seen = decay * seen + (1 - decay) * g**2
+        z = z - rate * min(step / 2, 1) * g / (np.sqrt(seen / (1 - decay**step)) + 1e-8)
+        x = (1 - 1 / step) * x + z / step
+        np.testing.assert_allclose(variable, (1 - beta) * z + beta * x, rtol=1e-4)
+
+
 def test_a_config_can_be_frozen():
     made = zk.utils.Config(rate=0.1)
     made.epochs = 3

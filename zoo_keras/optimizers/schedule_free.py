@@ -69,15 +69,14 @@ class ScheduleFreeAdamW(Optimizer):
         if self.warmup_steps > 0:
             rate = ops.multiply(rate, ops.minimum(ops.divide(step, self.warmup_steps), 1.0))
         z, velocity = self._momentums[at], self._velocities[at]
-        weights, before = variable.value, z.value
         seen = velocity + (ops.square(gradient) - velocity) * (1 - self.beta_2)
-        velocity.assign(seen)
         corrected = seen / (1 - ops.power(self.beta_2, step))
-        after = before - rate * gradient / (ops.sqrt(corrected) + self.epsilon)
-        z.assign(after)
-        average = (weights - (1 - self.beta_1) * before) / self.beta_1
+        after = z - rate * gradient / (ops.sqrt(corrected) + self.epsilon)
+        average = (variable - (1 - self.beta_1) * z) / self.beta_1
         share = 1.0 / step
         average = (1 - share) * average + share * after
+        velocity.assign(seen)
+        z.assign(after)
         variable.assign((1 - self.beta_1) * after + self.beta_1 * average)
 
     def get_config(self) -> dict[str, Any]:

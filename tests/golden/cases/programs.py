@@ -455,7 +455,6 @@ def _stack(keras: Any, rng: Rng) -> Any:
 
 def _fitted(keras: Any, rng: Rng, optimizer: Any) -> list[np.ndarray]:
     model = _stack(keras, rng)
-    optimizer.build(model.trainable_variables)  # ScheduleFreeAdamW forgets weights in a tf.function
     model.compile(optimizer, "mse")
     model.fit(floats(rng, 8, 4), floats(rng, 8, 1), epochs=3, batch_size=4, shuffle=False,
               verbose=0)  # fmt: skip
@@ -467,13 +466,6 @@ def several_optimizers(keras: Any, rng: Rng) -> Any:
     kinds = keras.optimizers
     chosen = kinds.OptimizerMap(kinds.SGD(0.01, momentum=0.9), {".*first/.*": kinds.Adam(0.02)})
     return _fitted(keras, rng, kinds.MultiOptimizer(chosen))
-
-
-@program
-def schedule_free(keras: Any, rng: Rng) -> Any:
-    return _fitted(
-        keras, rng, keras.optimizers.ScheduleFreeAdamW(0.01, warmup_steps=3, weight_decay=0.01)
-    )
 
 
 # ---- distillation --------------------------------------------------------------------------------
