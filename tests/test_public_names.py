@@ -211,3 +211,31 @@ def test_ranks_refuse_statistics_of_all_rows():
     refuse_synchronized(model, 1)
     with pytest.raises(UnsupportedError, match="synchronized=True"):
         refuse_synchronized(model, 2)
+
+
+def test_a_feature_space_is_saved_and_names_what_it_lacks(tmp_path):
+    kinds = zk.utils.FeatureSpace
+    data = {"age": [20.0, 40.0], "city": ["Rome", "Oslo"]}
+    space = kinds({"age": "float_normalized", "city": "string_categorical"})
+    with pytest.raises(ConfigError, match="adapt"):
+        space(data)
+    space.adapt([{"age": np.float32([20.0]), "city": np.array(["Rome"])},
+                 {"age": np.float32([40.0]), "city": np.array(["Oslo"])}])  # fmt: skip
+    space.save(tmp_path / "s.keras")
+    again = zk.saving.load_model(tmp_path / "s.keras")
+    np.testing.assert_array_equal(again(data), space(data))
+    model = zk.Model(space.get_inputs(), zk.layers.Dense(1)(space.get_encoded_features()))
+    columns = {"age": np.float32([[20], [40]]), "city": np.array([["Rome"], ["Oslo"]])}
+    model.compile("sgd", "mse")
+    model.fit(columns, np.ones((2, 1)), verbose=0)
+    with pytest.raises(DataError, match="'city'"):
+        space({"age": [1.0]})
+    with pytest.raises(DataError, match="dict"):
+        space([1.0])
+    for bad in ({}, {"a": "nonsense"}):
+        with pytest.raises(ConfigError, match="Received"):
+            kinds(bad)
+    with pytest.raises(ConfigError, match="crosses"):
+        kinds({"a": "float"}, crosses=[("a", "b")])
+    with pytest.raises(ConfigError, match="encoded"):
+        kinds({"a": kinds.integer_hashed(3, output_mode="int")})({"a": [1]})
