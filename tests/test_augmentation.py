@@ -150,8 +150,8 @@ def test_boxes_are_cut_filled_up_or_refused():
     assert layers.MaxNumBoundingBoxes(1)(data)["bounding_boxes"]["labels"].shape == (6, 1)
     kept = layers.RandomInvert()(data, training=True)["bounding_boxes"]
     np.testing.assert_array_equal(kept["boxes"], boxes["boxes"])
-    with pytest.raises(UnsupportedError, match="RandomFlip"):
-        layers.RandomFlip()(data, training=True)
+    with pytest.raises(UnsupportedError, match="RandomElasticTransform"):
+        layers.RandomElasticTransform(bounding_box_format="xyxy")(data, training=True)
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,13 @@ LONGEST_FILE = 600
 # The floors of the house, the ground first. A module imports its own floor or lower ones. Names are
 # the first part below zoo_keras, or two parts where a folder holds rooms on different floors.
 FLOORS = (
-    "errors missing paths values dtypes naming nest native gemm guard recent graph interpret "
-    "primitives ops passes engine feed policies dtype_policies config configs quantizers variables "
-    "stateless random initializers regularizers constraints activations layers.base layers losses "
-    "metrics optimizers callbacks training models saving spark spark.transport spark.data spark.fit "
-    "spark.scoring spark.images spark.ml spark.doctor nnframes backend mixed_precision utils tree "
-    "preprocessing datasets applications command __main__"
+    "errors missing paths values scopes switches dtypes naming nest native gemm guard recent "
+    "graph interpret primitives ops passes engine feed policies policy_map dtype_policies "
+    "config configs quantizers variables stateless random initializers regularizers constraints "
+    "activations layers.base layers losses metrics optimizers callbacks training models saving "
+    "spark spark.transport spark.data spark.fit spark.scoring spark.images spark.ml spark.doctor "
+    "nnframes backend_graphs backend mixed_precision utils tree distillation preprocessing "
+    "datasets visualization wrappers applications command __main__"
 ).split()
 FLOOR_OF = {name: floor for floor, name in enumerate(FLOORS)}
 # Doors up, each inside functions: fit(rdd), predict(df) and adapt(rdd), Model.save, backups, ops on
@@ -47,6 +48,7 @@ UPWARD = {
     ("ops", "random"),
     ("ops", "passes"),
     ("variables", "initializers"),
+    ("config", "configs"),
 }
 
 

@@ -69,8 +69,11 @@ def test_bad_arguments_are_named(name, kwargs, message):
 
 
 UNSUPPORTED = [
-    ("EinsumDense", {"equation": "ab,bc->ac", "output_shape": 2, "gptq_unpacked_column_size": 2},
-     "gptq_unpacked_column_size=2"),
+    (
+        "EinsumDense",
+        {"equation": "ab,bc->ac", "output_shape": 2, "gptq_unpacked_column_size": 2},
+        "gptq_unpacked_column_size=2",
+    ),
     ("Input", {"shape": (3,), "sparse": True}, "sparse=True"),
 ]
 

@@ -78,8 +78,8 @@ def test_a_keras_that_was_imported_before_is_not_replaced():
     [
         ("layers", "JaxLayer", "which Keras 3 has: it wraps another framework"),
         ("layers", "Konv", "and Keras 3 has no such name either"),
-        ("ops", "eig", "which Keras 3 has: it is not supported"),
-        ("backend", "gradients", "which Keras 2 has: "),
+        ("utils", "audio_dataset_from_directory", "which Keras 3 has: it is not supported"),
+        ("backend", "ctc_label_dense_to_sparse", "which Keras 2 has: "),
     ],
 )
 def test_a_missing_name_says_whether_keras_has_it(module, name, said):

@@ -220,7 +220,6 @@ REFUSED = [
     ),
     (lambda: optimizers.AdamW(weight_decay=None), ConfigError, "None"),
     (lambda: optimizers.SGD().apply([BIAS], []), ShapeError, "1 gradients and 0"),
-    (lambda: optimizers.ScheduleFreeAdamW, UnsupportedError, "ScheduleFreeAdamW"),
     (lambda: schedules.CosineDecay(0.1, 0), ConfigError, "decay_steps=0"),
     (lambda: schedules.PiecewiseConstantDecay([1], [1.0]), ConfigError, "1 boundaries"),
 ]

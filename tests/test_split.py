@@ -226,8 +226,8 @@ MIXING_OPS = """
     dense_packed dense_packed_add det eigh
     fourier gather_grad gather_grad_rows gather_nd gather_nd_grad gather_replayed group_norm_grad
     gru_grad gru_reset_first_grad inv irfft label_beams layer_norm_grad log_softmax_grad
-    lstm_grad lstsq matrix_rank max_pool_grad max_pool_grad_bf16 note_update observe
-    optimizer_update pack_bf16 pack_conv pack_dense pack_int8
+    lstm_grad lstsq lu_factor matrix_rank max_pool_grad max_pool_grad_bf16 note_update observe
+    optimizer_update own_gradient pack_bf16 pack_conv pack_dense pack_int8
     pinv product_of_others qr quantile replay_coefficients rfft rms_norm_grad rows_update scan
     scatter_add scatter_last scatter_update searchsorted segment_reduce settle_rows simple_rnn_grad
     singular_norm slogdet softmax_cross_entropy softmax_cross_entropy_grad softmax_grad solve

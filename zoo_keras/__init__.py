@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 # name -> the module that holds it
 _OBJECTS = {
     "DTypePolicy": "policies",
+    "Function": "models.function",
     "FloatDTypePolicy": "dtype_policies",
     "GradientTape": "training.gradient_tape",
     "Initializer": "initializers",
@@ -26,20 +27,26 @@ _OBJECTS = {
     "Loss": "losses",
     "Metric": "metrics",
     "Model": "models",
+    "Operation": "models.function",
     "Optimizer": "optimizers",
+    "Quantizer": "quantizers",
     "Regularizer": "regularizers",
+    "RematScope": "scopes",
     "Sequential": "models",
     "StatelessScope": "stateless",
+    "SymbolicScope": "scopes",
     "Variable": "variables",
+    "device": "scopes",
     "install_as_keras": "paths",
     "name_scope": "backend",
+    "remat": "scopes",
     "show_config": "config",
 }
 _MODULES = (
     "activations", "applications", "backend", "callbacks", "config", "constraints", "datasets",
-    "dtype_policies", "initializers", "layers", "losses", "metrics", "mixed_precision", "models",
-    "ops", "optimizers", "preprocessing", "quantizers", "random", "regularizers", "saving",
-    "spark", "tree", "utils",
+    "distillation", "dtype_policies", "initializers", "layers", "losses", "metrics",
+    "mixed_precision", "models", "ops", "optimizers", "preprocessing", "quantizers", "random",
+    "regularizers", "saving", "spark", "tree", "utils", "visualization", "wrappers",
 )  # fmt: skip
 
 __all__ = [*sorted(_OBJECTS), *_MODULES, "__version__", "version"]

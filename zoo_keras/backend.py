@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras import config, naming, ops, random
+from zoo_keras import backend_graphs, config, naming, ops, random
 from zoo_keras.config import (
     epsilon,
     floatx,
@@ -88,37 +88,6 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None 
     if shape is None:
         return made
     return np.broadcast_to(made, shape).copy() if made.size == 1 else made.reshape(shape)
-
-
-def placeholder(
-    shape: Any = None, ndim: int | None = None, dtype: Any = None, name: str | None = None,
-    **kwargs: Any,
-) -> Any:  # fmt: skip
-    """An Input whose shape holds the batch."""
-    from zoo_keras.layers import Input
-
-    batch_shape = tuple(shape) if shape is not None else (None,) * (ndim or 0)
-    return Input(batch_shape=batch_shape, dtype=dtype or floatx(), name=name)
-
-
-def function(inputs: Any, outputs: Any, updates: Any = None, **kwargs: Any) -> Callable[..., Any]:
-    """A function from a list of arrays to the list of the outputs of a functional model."""
-    from zoo_keras.models import Model
-
-    if updates:
-        raise ConfigError(
-            "K.function: updates belong to a layer or a train_step. Received: updates. "
-            "Assign Variables there."
-        )
-    single = not isinstance(outputs, (list, tuple))
-    model = Model(list(inputs), [outputs] if single else list(outputs))
-
-    def call(arrays: Sequence[Any]) -> Any:
-        found = model([np.asarray(a) for a in arrays])
-        found = [np.asarray(v) for v in (found if isinstance(found, (list, tuple)) else [found])]
-        return found[0] if single else found
-
-    return call
 
 
 def eval(x: Any) -> np.ndarray:
@@ -584,6 +553,9 @@ def foldr(
     """fn(so far, row) over all rows, from the last on."""
     return foldl(fn, ops.flip(elems, axis=0), initializer)
 
+
+function, gradients = backend_graphs.function, backend_graphs.gradients
+placeholder, rnn = backend_graphs.placeholder, backend_graphs.rnn
 
 _HIDDEN = ("Any", "Callable", "Iterator", "Sequence", "ConfigError", "Dot", "KerasTensor",
            "Variable", "contextmanager", "dtype_of", "missing", "promote", "scope")  # fmt: skip

@@ -11,8 +11,24 @@ from zoo_keras import gemm as _gemm
 from zoo_keras import native, policies
 from zoo_keras.dtypes import FLOATS
 from zoo_keras.errors import ConfigError
+from zoo_keras.missing import missing
 from zoo_keras.ops import convert
 from zoo_keras.primitives import conv_choice, tile_choice
+from zoo_keras.switches import (
+    disable_flash_attention,
+    disable_interactive_logging,
+    disable_traceback_filtering,
+    enable_flash_attention,
+    enable_interactive_logging,
+    enable_traceback_filtering,
+    is_flash_attention_enabled,
+    is_interactive_logging_enabled,
+    is_traceback_filtering_enabled,
+    max_epochs,
+    max_steps_per_epoch,
+    set_max_epochs,
+    set_max_steps_per_epoch,
+)
 
 _FORMATS = ("channels_last", "channels_first")
 
@@ -210,3 +226,30 @@ def show_config() -> None:
     }
     for name, value in lines.items():
         print(f"{name:<17} {value}")
+
+
+def enable_unsafe_deserialization() -> None:
+    """Let files run code of their own (Lambda layers) when they are loaded, in this thread.
+
+    Source: keras.config.
+    """
+    from zoo_keras.configs import serialization
+
+    serialization.enable_unsafe_deserialization()
+
+
+__all__ = [
+    "backend", "disable_flash_attention", "disable_interactive_logging",
+    "disable_traceback_filtering", "dtype_policy", "enable_flash_attention",
+    "enable_interactive_logging", "enable_traceback_filtering",
+    "enable_unsafe_deserialization", "epsilon", "exact", "floatx", "gemm",
+    "image_data_format", "inference_dtype", "is_flash_attention_enabled",
+    "is_interactive_logging_enabled", "is_traceback_filtering_enabled", "max_epochs",
+    "max_steps_per_epoch", "set_dtype_policy", "set_epsilon", "set_exact", "set_floatx",
+    "set_gemm", "set_image_data_format", "set_inference_dtype", "set_max_epochs",
+    "set_max_steps_per_epoch", "show_config",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    raise missing("zoo_keras.config", name)

@@ -6,28 +6,33 @@ from typing import Any
 
 from zoo_keras.missing import missing
 from zoo_keras.policies import DTypePolicy, QuantizedDTypePolicy, dtype_policy
+from zoo_keras.policy_map import DTypePolicyMap
 
 FloatDTypePolicy = DTypePolicy
 
 __all__ = [
-    "DTypePolicy", "FloatDTypePolicy", "QuantizedDTypePolicy", "deserialize", "get", "serialize",
+    "DTypePolicy", "DTypePolicyMap", "FloatDTypePolicy", "QuantizedDTypePolicy", "deserialize",
+    "get", "serialize",
 ]  # fmt: skip
 
 
-def get(identifier: Any) -> DTypePolicy:
+def get(identifier: Any) -> Any:
     """The policy of a name, a policy or a configuration. Source: keras.dtype_policies.get."""
-    return dtype_policy(identifier)
+    if isinstance(identifier, dict) and identifier.get("class_name") == "DTypePolicyMap":
+        return DTypePolicyMap.from_config(identifier["config"])
+    return identifier if isinstance(identifier, DTypePolicyMap) else dtype_policy(identifier)
 
 
-def serialize(dtype_policy: DTypePolicy) -> dict[str, Any]:
+def serialize(dtype_policy: Any) -> dict[str, Any]:
     """The configuration of a policy. Source: keras.dtype_policies.serialize."""
-    return dtype_policy.serialize()
+    found: dict[str, Any] = dtype_policy.serialize()
+    return found
 
 
-def deserialize(config: Any, custom_objects: Any = None) -> DTypePolicy:
+def deserialize(config: Any, custom_objects: Any = None) -> Any:
     """The policy of a configuration. Source: keras.dtype_policies.deserialize."""
     del custom_objects
-    return dtype_policy(config)
+    return get(config)
 
 
 def __getattr__(name: str) -> Any:

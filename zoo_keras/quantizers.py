@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo_keras import ops
 from zoo_keras.errors import ConfigError, UnsupportedError
 from zoo_keras.missing import missing
 from zoo_keras.policies import check_mode
@@ -18,7 +19,8 @@ from zoo_keras.primitives.int8 import EPSILON, MOST, abs_max_scale
 
 __all__ = [
     "AbsMaxQuantizer", "Int8QuantizationConfig", "QuantizationConfig", "Quantizer",
-    "abs_max_quantize", "deserialize", "get", "serialize",
+    "abs_max_quantize", "deserialize", "fake_quant_with_min_max_vars", "get",
+    "quantize_and_dequantize", "serialize",
 ]  # fmt: skip
 
 
@@ -43,6 +45,77 @@ def abs_max_quantize(
     largest = np.max(np.abs(x), axes, keepdims=True, initial=0) + np.float32(epsilon)
     scale = (np.float32(high) / largest).astype(np.float32)
     return np.clip(np.rint(x * scale), low, high).astype(dtype), scale
+
+
+def fake_quant_with_min_max_vars(
+    inputs: Any, min_vals: Any, max_vals: Any, num_bits: int = 8, narrow_range: bool = False,
+    axis: int | None = None,
+) -> Any:  # fmt: skip
+    """The inputs as numbers of so many bits between two limits would give them back.
+
+    Gradients pass inside the limits; outside they are those of the limit that was met.
+
+    Args:
+        min_vals, max_vals: scalars, or one for each place along `axis`.
+        narrow_range: do not use the lowest of the 2 ** num_bits numbers.
+
+    Source: keras.quantizers.fake_quant_with_min_max_vars.
+    """
+    x = ops.convert_to_tensor(inputs)
+    low, high = (ops.convert_to_tensor(v, "float32") for v in (min_vals, max_vals))
+    shape = [1] * len(x.shape)
+    if axis is not None:
+        shape[axis] = -1
+    first, last = int(narrow_range), (1 << int(num_bits)) - 1
+
+    @ops.custom_gradient
+    def rounded(x: Any, low: Any, high: Any) -> Any:
+        wide = [ops.reshape(v, shape) for v in (low, high)]
+        scale = (wide[1] - wide[0]) / (last - first)
+        zero = ops.round(ops.clip(first - wide[0] / scale, first, last))
+        least, most = (first - zero) * scale, (last - zero) * scale
+        inside = ops.minimum(ops.maximum(x, least), most) - least
+        steps = inside * ((last - first) / (wide[1] - wide[0]))
+        whole = ops.floor(steps - ops.floor(-least / scale + 0.5) + 0.5) * scale
+        over = [i for i in range(len(x.shape)) if axis is None or i != axis % len(x.shape)]
+
+        def grad(*args: Any, upstream: Any = None) -> Any:
+            up = args[0] if upstream is None else upstream
+            here = ops.logical_and(x >= least, x <= most)
+            sides = [(x <= least, low), (x >= most, high)]
+            limits = [
+                ops.reshape(ops.sum(ops.where(met, up, 0.0), axis=over), v.shape)
+                for met, v in sides
+            ]
+            return (ops.where(here, up, 0.0), *limits)
+
+        return whole, grad
+
+    return rounded(x, low, high)
+
+
+_LARGEST = {"float8_e4m3fn": 448.0, "float8_e5m2": 57344.0}
+
+
+def quantize_and_dequantize(
+    inputs: Any, scale: Any, quantized_dtype: str, compute_dtype: str
+) -> Any:
+    """The inputs as a narrow float format with a scale gives them back: "float8_e4m3fn" or
+    "float8_e5m2". Source: keras.quantizers.quantize_and_dequantize.
+
+    Raises UnsupportedError for other formats.
+    """
+    if quantized_dtype not in _LARGEST:
+        raise UnsupportedError(
+            f"quantize_and_dequantize: unknown format. Received: {quantized_dtype!r}. Use one of "
+            f"{', '.join(_LARGEST)}."
+        )
+    most, scale = _LARGEST[quantized_dtype], ops.cast(scale, compute_dtype)
+    x = ops.clip(ops.divide(inputs, scale), -most, most)
+    bits, lowest = (3, -6) if quantized_dtype == "float8_e4m3fn" else (2, -14)
+    size = ops.maximum(ops.abs(x), 2.0**lowest)
+    step = ops.power(2.0, ops.floor(ops.log2(size)) - bits)
+    return ops.multiply(ops.round(x / step) * step, scale)
 
 
 class Quantizer:

@@ -69,7 +69,8 @@ class StatelessScope:
         initialize_variables: bool = True,
     ) -> None:  # fmt: skip
         del initialize_variables
-        self.collect_losses, self.losses = collect_losses, []
+        self.collect_losses = collect_losses
+        self.losses: list[Any] = []
         self.state_mapping: dict[int, Any] = {}
         self._given: list[tuple[Variable, Any]] = []
         for variable, value in state_mapping or ():

@@ -106,7 +106,7 @@ class BatchNormalization(Layer):
         self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: channels})
 
     def _add_renorm_weights(self, channels: int, still: dict[str, Any]) -> None:
-        first = self.moving_variance_initializer
+        first, mean = (getattr(self, f"moving_{w}_initializer") for w in ("variance", "mean"))
 
         def deviation(shape: Any, dtype: Any = None) -> Any:
             return np.sqrt(first(shape, dtype=dtype))
@@ -115,7 +115,7 @@ class BatchNormalization(Layer):
             return self.add_weight((channels,), initializer, name=name, **still)
 
         self.moving_stddev = add("moving_stddev", deviation)
-        self.renorm_mean = add("renorm_mean", self.moving_mean_initializer)
+        self.renorm_mean = add("renorm_mean", mean)
         self.renorm_stddev = add("renorm_stddev", deviation)
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:

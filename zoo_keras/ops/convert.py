@@ -147,7 +147,7 @@ def as_float(x: Any) -> Any:
 
 def as_floats(x1: Any, x2: Any) -> tuple[Any, Any]:
     """Two values in the floating dtype to which they promote; float32 where neither floats."""
-    x1, x2 = operand(x1), operand(x2)
+    x1, x2 = value(x1), value(x2)
     found = common_dtype(x1, x2)
     kind = found if dtypes.is_float(found) else "float32"
     return as_dtype(x1, kind), as_dtype(x2, kind)

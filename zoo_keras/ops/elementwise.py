@@ -57,7 +57,6 @@ def mod(x1: Any, x2: Any) -> Any:
     return m.mod(x1, x2)
 
 
-
 @public
 def fmod(x1: Any, x2: Any) -> Any:
     """The remainder of x1 / x2 with the sign of x1."""
@@ -68,6 +67,8 @@ def fmod(x1: Any, x2: Any) -> Any:
 
 power = binary(m.power, "x1 to the power of x2.")
 negative = unary(m.negative, "-x.")
+
+
 def _size(x: Any) -> Any:
     return np.abs(x) if is_complex(x) else m.abs(x)
 

@@ -181,9 +181,7 @@ def _windows(size: tuple[int, int], kernel: Any, dilation: Any, padding: Any, st
 
 
 @public
-def unfold(
-    x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
-) -> Any:
+def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
     """The windows of images (batch, channels, height, width), each a column: (batch, channels *
     cells of a window, windows). Source: keras.ops.unfold.
 
@@ -232,8 +230,6 @@ def fold(
     sums = segment_sum(parts, cells.ravel(), whole[0] * whole[1])
     made = reshape(transpose(sums, (1, 0)), (batch, channels, *whole))
     return made[:, :, sides[0] : whole[0] - sides[0], sides[1] : whole[1] - sides[1]]
-
-
 
 
 __all__ = ["fold", "rearrange", "unfold", "vectorize"]

@@ -21,16 +21,18 @@ from zoo_keras.optimizers.ftrl import Ftrl
 from zoo_keras.optimizers.lamb import Lamb
 from zoo_keras.optimizers.lion import Lion
 from zoo_keras.optimizers.loss_scale import LossScaleOptimizer
+from zoo_keras.optimizers.multi import MultiOptimizer, OptimizerMap
 from zoo_keras.optimizers.muon import Muon
 from zoo_keras.optimizers.nadam import Nadam
 from zoo_keras.optimizers.optimizer import Optimizer
 from zoo_keras.optimizers.rmsprop import RMSprop
+from zoo_keras.optimizers.schedule_free import ScheduleFreeAdamW
 from zoo_keras.optimizers.sgd import SGD
 from zoo_keras.paths import alias
 
 _CLASSES = (
     Optimizer, SGD, RMSprop, Adam, AdamW, Adagrad, Adadelta, Adafactor, Adamax, Ftrl, Lamb, Lion,
-    LossScaleOptimizer, Muon, Nadam,
+    LossScaleOptimizer, MultiOptimizer, Muon, Nadam, ScheduleFreeAdamW,
 )  # fmt: skip
 _KNOWN: dict[str, Any] = {cls.__name__.lower(): cls for cls in _CLASSES}
 _NAMED = _KNOWN | {cls.__name__: cls for cls in _CLASSES}
@@ -72,8 +74,8 @@ def get(identifier: Any) -> Any:
 
 __all__ = [
     "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion",
-    "LossScaleOptimizer", "Muon", "Nadam", "Optimizer", "RMSprop", "SGD", "deserialize", "get",
-    "schedules", "serialize",
+    "LossScaleOptimizer", "MultiOptimizer", "Muon", "Nadam", "Optimizer", "OptimizerMap", "RMSprop",
+    "SGD", "ScheduleFreeAdamW", "deserialize", "get", "schedules", "serialize",
 ]  # fmt: skip
 
 

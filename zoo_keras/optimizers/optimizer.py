@@ -130,11 +130,6 @@ class Optimizer:
         self.ask_rate()
         return self._learning_rate
 
-    def ask_rate(self) -> None:
-        """Take over the rate of now, where a function gives it."""
-        if self._rate_function is not None and current_trace() is None:
-            self._learning_rate.assign(np.float32(self._rate_function()))
-
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
         fixed = isinstance(self._learning_rate, Variable)
@@ -156,6 +151,11 @@ class Optimizer:
             )
         else:
             self._learning_rate.assign(value)
+
+    def ask_rate(self) -> None:
+        """Take over the rate of now, where a function gives it."""
+        if self._rate_function is not None and current_trace() is None:
+            self._learning_rate.assign(np.float32(self._rate_function()))
 
     def _rate_source(self) -> str:
         return "a function" if self._rate_function else type(self._learning_rate).__name__
@@ -541,7 +541,7 @@ class Optimizer:
             variable.assign(np.asarray(store[str(i)]))
 
     def get_config(self) -> dict[str, Any]:
-        rate = self._rate_function or self._learning_rate
+        rate: Any = self._rate_function or self._learning_rate
         fixed = isinstance(rate, Variable)
         learning_rate = float(rate.numpy()) if fixed else serialize_keras_object(rate)
         base = {key: getattr(self, key) for key in _BASE_CONFIG}

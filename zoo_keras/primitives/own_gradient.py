@@ -27,17 +27,12 @@ def _grad(g: Any, y: Any, *inputs: Any, rule: Rule, count: int) -> list[Any]:
     return [None] * count + list(rule(whole))
 
 
-def unchanged(upstream: Sequence[Any]) -> Sequence[Any]:
-    """The rule of the identity."""
-    return upstream
+def nothing(upstream: Sequence[Any]) -> Sequence[Any]:
+    """The rule of a value without arguments."""
+    return ()
 
 
-def _twice(rng: np.random.Generator) -> list[np.ndarray]:
-    x = rng.normal(size=(3, 4)).astype("f4")
-    return [x, x]
-
-
-@op(shape=_spec, grad=_grad, samples=[Sample((), {"rule": unchanged, "count": 1}, make=_twice)])
+@op(shape=_spec, grad=_grad, samples=[Sample([(3, 4)], {"rule": nothing, "count": 1})])
 def own_gradient(*values: np.ndarray, rule: Rule, count: int) -> tuple[np.ndarray, ...]:
     """The first `count` values as they are; the others' gradients are rule(gradients of those)."""
     return values[:count]

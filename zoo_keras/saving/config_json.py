@@ -15,6 +15,7 @@ from zoo_keras import activations, losses, metrics
 from zoo_keras.configs.registration import CustomObjectScope, scoped_objects
 from zoo_keras.configs.serialization import (
     deserialize_keras_object,
+    in_safe_mode,
     object_sharing,
     raise_if_unknown,
     safe_mode_scope,
@@ -69,7 +70,8 @@ def _labelled(error: ZooKerasError, label: str) -> ZooKerasError:
 def custom_names(custom_objects: dict[str, Any] | None, safe_mode: bool) -> Iterator[None]:
     """Inside, configurations may name these objects too; code by value only if not safe_mode."""
     known = {**scoped_objects(), **(custom_objects or {})}
-    with CustomObjectScope(known), safe_mode_scope(safe_mode):
+    said = in_safe_mode()  # by an enclosing scope or enable_unsafe_deserialization
+    with CustomObjectScope(known), safe_mode_scope(safe_mode if said is None else said):
         yield
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from zoo_keras.callbacks.callback_list import CallbackList
 from zoo_keras.errors import ConfigError
+from zoo_keras.switches import is_interactive_logging_enabled, max_epochs
 from zoo_keras.training.data import check_batch_size, check_class_weight
 from zoo_keras.training.interface import TrainedModel
 
@@ -32,7 +33,8 @@ class Arguments:
 
     @property
     def verbosity(self) -> int:
-        return 1 if self.verbose == "auto" else int(self.verbose)
+        shown = 1 if is_interactive_logging_enabled() else 2
+        return shown if self.verbose == "auto" else int(self.verbose)
 
     def given(self) -> dict[str, Any]:
         """The arguments by name, but how much is shown."""
@@ -97,6 +99,8 @@ class FitArguments(Arguments):
         for size in (self.batch_size, self.validation_batch_size):
             check_batch_size(size)
         whole("epochs", self.epochs, 0)
+        if (most := max_epochs()) is not None:
+            object.__setattr__(self, "epochs", min(self.epochs, most))
         whole("initial_epoch", self.initial_epoch, 0)
         if self.steps_per_epoch is not None:
             whole("steps_per_epoch", self.steps_per_epoch, 1)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras.errors import ConfigError
+from zoo_keras.switches import max_steps_per_epoch
 from zoo_keras.training.data import Batch
 
 
@@ -51,7 +52,8 @@ class Epochs:
     def batches(self, order: np.ndarray | None = None) -> Iterator[Batch]:
         """The next epoch. `order` is that of a fresh start."""
         self.data.on_epoch_begin()
-        yield from self.data.batches(order) if self.steps is None else self._some(order)
+        found = self.data.batches(order) if self.steps is None else self._some(order)
+        yield from itertools.islice(found, max_steps_per_epoch())
         self.data.on_epoch_end()
 
     def _some(self, order: np.ndarray | None) -> Iterator[Batch]:

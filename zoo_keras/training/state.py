@@ -82,7 +82,7 @@ class State:
         for name, variables in optimizer.slots().items():
             self.slots[name] = FlatVector(variables)
             self._register(spaces.SLOT(name), self.slots[name])
-        rate = optimizer.learning_rate
+        rate = getattr(optimizer, "learning_rate", None)
         if isinstance(rate, Variable):
             self.places[id(rate)] = Place(spaces.RATE)
         for variable in optimizer.variables:

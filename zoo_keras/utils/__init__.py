@@ -17,6 +17,11 @@ _WHERE = {
         "get_custom_objects", "get_registered_name", "get_registered_object",
         "register_keras_serializable", "serialize_keras_object",
     ],
+    "zoo_keras.switches": [
+        "disable_interactive_logging", "enable_interactive_logging",
+        "is_interactive_logging_enabled",
+    ],
+    "zoo_keras.utils.settings": ["Config"],
     "zoo_keras.training.data": ["PyDataset", "Sequence"],
     "zoo_keras.utils.arrays": [
         "normalize", "pack_x_y_sample_weight", "pad_sequences", "to_categorical",

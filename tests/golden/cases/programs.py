@@ -391,9 +391,7 @@ def derivatives_along(keras: Any, rng: Rng) -> Any:
     one = ops.jvp(ops.sin, (x,), (v,))
     w, u = (ops.convert_to_tensor(floats(rng, 4, 2)) for _ in range(2))
     two = ops.jvp(lambda a, b: ops.tanh(ops.matmul(a, b)), (x, w), (v, u))
-    three = ops.jvp(
-        lambda a: (ops.sum(ops.square(a), axis=1), a + 1), (x,), (v,), has_aux=True
-    )
+    three = ops.jvp(lambda a: (ops.sum(ops.square(a), axis=1), a + 1), (x,), (v,), has_aux=True)
     return numbers(*one, *two, *three)
 
 
@@ -440,3 +438,132 @@ def own_gradients(keras: Any, rng: Rng) -> Any:
     model.compile(keras.optimizers.SGD(0.05), "mse")
     model.fit(floats(rng, 8, 4), floats(rng, 8, 1), epochs=2, shuffle=False, verbose=0)
     return [np.asarray(halved(np.float32([2.0, 3.0]))), *model.get_weights()]
+
+
+# ---- optimizers ----------------------------------------------------------------------------------
+
+
+def _stack(keras: Any, rng: Rng) -> Any:
+    layers = keras.layers
+    return seeded(
+        keras.Sequential(
+            [keras.Input((4,)), layers.Dense(3, name="first"), layers.Dense(1, name="second")]
+        ),
+        rng,
+    )
+
+
+def _fitted(keras: Any, rng: Rng, optimizer: Any) -> list[np.ndarray]:
+    model = _stack(keras, rng)
+    model.compile(optimizer, "mse")
+    model.fit(floats(rng, 8, 4), floats(rng, 8, 1), epochs=3, batch_size=4, shuffle=False,
+              verbose=0)  # fmt: skip
+    return [*model.get_weights(), *numbers(*[v.numpy() for v in optimizer.variables])]
+
+
+@program
+def several_optimizers(keras: Any, rng: Rng) -> Any:
+    kinds = keras.optimizers
+    chosen = kinds.OptimizerMap(kinds.SGD(0.01, momentum=0.9), {".*first/.*": kinds.Adam(0.02)})
+    return _fitted(keras, rng, kinds.MultiOptimizer(chosen))
+
+
+# ---- distillation --------------------------------------------------------------------------------
+
+
+def _pair(keras: Any, rng: Rng) -> list[Any]:
+    made = []
+    for name, width in (("teacher", 8), ("student", 5)):
+        x = inputs = keras.Input((4,))
+        x = keras.layers.Dense(width, activation="tanh")(x)
+        x = keras.layers.Dense(3, name="middle")(x)
+        made.append(seeded(keras.Model(inputs, keras.layers.Dense(2)(x), name=name), rng))
+    return made
+
+
+def _distilled(keras: Any, rng: Rng, losses: Any, **options: Any) -> list[np.ndarray]:
+    distiller = keras.distillation.Distiller(*_pair(keras, rng), losses, **options)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    distiller.compile(keras.optimizers.SGD(0.01), loss=loss)
+    x, y = floats(rng, 8, 4), rng.integers(0, 2, (8,))
+    history = distiller.fit(x, y, epochs=2, batch_size=4, shuffle=False, verbose=0).history
+    names = ("student_loss", "distillation_loss", "total_loss")
+    return numbers(*[history[n] for n in names], *distiller.student.get_weights())
+
+
+@program
+def distilled_logits(keras: Any, rng: Rng) -> Any:
+    kind = keras.distillation
+    return _distilled(keras, rng, kind.LogitsDistillation(2.0), student_loss_weight=0.3)
+
+
+@program
+def distilled_features(keras: Any, rng: Rng) -> Any:
+    kind = keras.distillation
+    losses = [
+        kind.FeatureDistillation("mse", "middle", "middle"), kind.LogitsDistillation(2.0, "mse"),
+    ]  # fmt: skip
+    return _distilled(keras, rng, losses, distillation_loss_weights=[0.5, 2.0])
+
+
+# ---- models and policies -------------------------------------------------------------------------
+
+
+@program
+def gradients_of_a_model(keras: Any, rng: Rng) -> Any:
+    tape_free = hasattr(keras.backend, "gradients")
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dense(3, activation="tanh", name="hidden")(inputs)
+    model = seeded(keras.Model(inputs, keras.layers.Dense(2)(hidden)), rng)
+    x, kernel = floats(rng, 5, 4), model.get_layer("hidden").kernel
+    if tape_free:
+        found = keras.backend.gradients(model.output, [inputs, hidden, kernel])
+        return keras.backend.function([inputs], found)([x])
+    import tensorflow as tf
+
+    both = keras.Model(inputs, [hidden, model.output])
+    with tf.GradientTape() as tape:
+        given = tf.constant(x)
+        tape.watch(given)
+        between, out = both(given)
+    return numbers(*tape.gradient(out, [given, between, kernel]))
+
+
+@program
+def functions_and_operations(keras: Any, rng: Rng) -> Any:
+    class Twice(keras.Operation):
+        def call(self, x: Any) -> Any:
+            return 2 * x
+
+        def compute_output_spec(self, x: Any) -> Any:
+            return keras.KerasTensor(x.shape, x.dtype)
+
+    inputs = keras.Input((4,))
+    made = keras.Function(inputs, Twice()(inputs) + 1)
+    assert isinstance(keras.layers.Dense(2), keras.Operation) and len(made.operations) == 3
+    return numbers(made(floats(rng, 2, 4)), Twice()(floats(rng, 3)))
+
+
+@program
+def fake_quantisation(keras: Any, rng: Rng) -> Any:
+    fake = keras.quantizers.fake_quant_with_min_max_vars
+    x = 3 * floats(rng, 4, 5)
+    low, high = -np.abs(floats(rng, 5)), np.abs(floats(rng, 5)) + 0.1
+    return numbers(
+        fake(x, -2.0, 1.5), fake(x, -2.0, 1.5, num_bits=4, narrow_range=True),
+        fake(x, low, high, axis=1),
+        keras.quantizers.quantize_and_dequantize(x, 0.01, "float8_e4m3fn", "float32"),
+        keras.quantizers.quantize_and_dequantize(x, 0.1, "float8_e5m2", "float32"),
+    )  # fmt: skip
+
+
+@program
+def masks_drawn(keras: Any, rng: Rng) -> Any:
+    draw = keras.visualization.draw_segmentation_masks
+    images = rng.integers(0, 255, (2, 4, 5, 3)).astype("uint8")
+    masks = rng.integers(-1, 4, (2, 4, 5, 1)).astype("int32")
+    colors = {i: (i * 10, 200, 30) for i in range(4)}
+    return numbers(
+        draw(images, masks, num_classes=4),
+        draw(images, masks, num_classes=4, color_mapping=colors, alpha=0.5, ignore_index=2),
+    )

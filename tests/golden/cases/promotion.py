@@ -17,8 +17,8 @@ NUMBERS = (
 ARRAYS = "matmul dot outer cross einsum tensordot concatenate stack append".split()
 SINGLE = (
     "negative abs sign square sqrt exp log sin floor ceil round mean sum prod max std cumsum "
-    "cumprod argmax argsort sort relu sigmoid softmax gelu tanh reciprocal isnan logical_not median "
-    "average any count_nonzero diff var trace zeros_like log1p logsumexp nan_to_num"
+    "cumprod argmax argsort sort relu sigmoid softmax gelu tanh reciprocal isnan logical_not "
+    "median average any count_nonzero diff var trace zeros_like log1p logsumexp nan_to_num"
 ).split()
 
 

@@ -37,6 +37,7 @@ from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.ops.masks import mask_of, set_mask
 from zoo_keras.ops.symbolic import KerasTensor, any_symbolic
 from zoo_keras.policies import DTypePolicy, dtype_policy
+from zoo_keras.policy_map import policy_for
 from zoo_keras.stateless import holding, values_of
 from zoo_keras.variables import Variable, is_awaited
 
@@ -102,7 +103,8 @@ class Layer(Tracked):
         self.name = _valid_name(name or auto_name(type(self).__name__))
         self.built = False
         self.autocast = autocast
-        self._dtype_policy = dtype_policy(dtype)
+        path = "/".join(filter(None, [current_scope(), self.name]))
+        self._dtype_policy: DTypePolicy = policy_for(dtype, path)
         self.supports_masking = False
         self.input_spec: Any = None
         self.activity_regularizer = _regularizer(activity_regularizer)

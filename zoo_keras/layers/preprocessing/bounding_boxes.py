@@ -271,9 +271,7 @@ def pad(
 def scaled(boxes: Any, top: float, left: float, down: float, across: float) -> Any:
     """Boxes of the image that begins at (top, left), resized by factors."""
     x1, y1, x2, y2 = parts(boxes)
-    return joined(
-        (x1 - left) * across, (y1 - top) * down, (x2 - left) * across, (y2 - top) * down
-    )
+    return joined((x1 - left) * across, (y1 - top) * down, (x2 - left) * across, (y2 - top) * down)
 
 
 # ---- deltas from anchors -------------------------------------------------------------------------

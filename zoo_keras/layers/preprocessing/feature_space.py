@@ -218,9 +218,7 @@ class FeatureSpace(Layer):
         name: str | None = None,
     ) -> Feature:  # fmt: skip
         """Whole numbers as members of a vocabulary."""
-        layer = IntegerLookup(
-            max_tokens, num_oov_indices, name=_named(name, "integer_categorical")
-        )
+        layer = IntegerLookup(max_tokens, num_oov_indices, name=_named(name, "integer_categorical"))
         return Feature("int32", layer, output_mode)
 
     @classmethod
@@ -376,7 +374,7 @@ class FeatureSpace(Layer):
         for cross in sorted(self._crosses, key=lambda c: c.name):
             parts = [coded[n] for n in cross.feature_names]
             coded[cross.name] = self.crossers[cross.name](parts)
-        specs = {**self._features, **{c.name: c for c in self._crosses}}
+        specs: dict[str, Any] = {**self._features, **{c.name: c for c in self._crosses}}
         coded = {n: self._spread(n, x, specs[n].output_mode) for n, x in coded.items()}
         if self.concat is None:
             return coded

@@ -101,7 +101,6 @@ class _Affine(ImageAugmentation):
             x, drawn["transform"], interpolation, self.fill_mode, self.fill_value, "channels_last"
         )
 
-
     def moved_boxes(self, boxes: Any, drawn: Any) -> tuple[Any, tuple[int, int]]:
         """The boxes around what becomes of boxes: the transform says where pixels come from."""
         a0, a1, a2, b0, b1, b2 = (drawn["transform"][:, i] for i in range(6))

@@ -87,7 +87,7 @@ class Watcher:
         self._tell(go=self.fit.epoch, turn=self.turn, stop=False)
 
     def _tell(self, **facts: Any) -> None:
-        rate = float(self.model.optimizer.learning_rate)
+        rate = float(getattr(self.model.optimizer, "learning_rate", 0.0))
         self.facts.update(facts, lr=rate, weights_version=self.weights_version)
         self.job.control.write((), self.facts)
 

@@ -1,0 +1,55 @@
+"""Function and Operation: graphs of calls, and their parts, without training.
+
+In: KerasTensors, or tensors and arrays. Out: the same kinds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo_keras.layers.base.layer import Layer
+from zoo_keras.layers.base.op_layer import OpCall
+from zoo_keras.models.model import Functional
+
+
+class _AnyOperation(type):
+    """Layers and calls of ops in a model are operations, too."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        if cls is Operation and isinstance(instance, (Layer, OpCall)):
+            return True
+        return super().__instancecheck__(instance)
+
+
+class Operation(Layer, metaclass=_AnyOperation):
+    """A base class for computations without weights: define `call`, and `compute_output_spec` where
+    shapes cannot be found by tracing. Source: keras.Operation.
+
+    >>> class Twice(Operation):
+    ...     def call(self, x):
+    ...         return 2 * x
+    """
+
+    keras_module = "keras"
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name=name)
+
+
+class Function(Functional):
+    """The calls between input and output KerasTensors as one function of arrays or tensors.
+
+    Source: keras.Function.
+
+    >>> Function(inputs, outputs)(np.ones((2, 3)))
+    """
+
+    keras_module = "keras.src.ops.function"
+
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None) -> None:
+        super().__init__(inputs, outputs, name=name)
+
+    @property
+    def operations(self) -> list[Any]:
+        """All layers and ops, inputs first."""
+        return list(self._graph().operations)
