@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from zoo_keras.errors import DataError
-from zoo_keras.spark.data.records import CHUNK, Columns, Layout, Leaf, layout_of
+from zoo_keras.spark.data.records import CHUNK, Columns, Layout, Leaf, layout_of, narrow
 
 
 def read(records, supervised=True, budget=1 << 30):
@@ -23,6 +23,36 @@ def test_arrays_and_lists_of_numbers_are_vectors(x):
     columns = read([(x, 1), (x, 0)])
     assert [c.shape for c in columns] == [(2, 3), (2,)]
     assert columns[0][0].tolist() == [0, 1, 2]
+
+
+NUMBERS = [
+    [0.5, -1.0], [0.5, 1, True], [1, 2], [True, False], [True, 2], [[1, 2], [3, 4]], [[0.5], (1,)],
+    [np.float32(0.5), 2.0], [np.int64(3), True], [1 << 40, 1], [2.5e9], [[[1.0]], [[2.0]]],
+    (0.5, 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", NUMBERS, ids=str)
+def test_lists_of_numbers_are_what_numpy_makes_of_them(given):
+    want = np.asarray(given)
+    layout = layout_of((given, 0), True)
+    assert layout.leaves[0].shape == want.shape
+    assert layout.leaves[0].dtype == narrow(want.dtype)
+    if np.abs(want).max() < 1 << 31 or want.dtype.kind == "f":
+        np.testing.assert_array_equal(read([(given, 0)] * 2)[0], np.stack([want] * 2))
+
+
+@pytest.mark.parametrize("given", [[np.ones(2), np.ones(2)], [np.ones(2), [1.0, 2.0]]], ids=str)
+def test_lists_that_hold_an_array_are_several_inputs(given):
+    assert layout_of((given, 0), True).counts[0] == len(read([(given, 0)])) - 1 >= 2
+
+
+@pytest.mark.parametrize(
+    "given", [[1.0, None], [1.0, "2"], [[1.0], [1.0, 2.0]], [1.0, float("nan")]]
+)
+def test_lists_of_more_than_numbers_name_partition_and_row(given):
+    with pytest.raises(DataError, match=r"[Pp]artition 3, row 1"):
+        read([([1.0, 2.0], 0), (given, 0)])
 
 
 def test_ml_vectors_are_dense_rows():

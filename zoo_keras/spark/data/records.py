@@ -8,6 +8,7 @@ record; the ranks hold every record to them, and name partition and row of one t
 from __future__ import annotations
 
 import contextlib
+import struct
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from zoo_keras.training.data import Batch, template
 from zoo_keras.training.fed import feed_for, takes_columns
 
 CHUNK = 1024  # records turned into arrays at a time
+ROOM = 8 << 20  # bytes by which an array may grow ahead of its rows: numpy writes zeros there
 
 
 class Leaf(NamedTuple):
@@ -204,7 +206,12 @@ def inputs_alone(inputs: int, record: tuple[Any, ...], where: str = "") -> DataE
 
 def _as_leaf(part: Any) -> Any:
     """A list of plain numbers is one vector; a list of arrays is several inputs."""
-    if not isinstance(part, (list, tuple)) or any(map(_is_array, flatten(part))):
+    if not isinstance(part, (list, tuple)):
+        return part
+    kind = _kind_of_sum(part)
+    if kind is float:
+        return np.frombuffer(struct.pack(f"{len(part)}d", *part))
+    if kind is None and any(map(_is_array, flatten(part))):
         return part
     try:
         return value_array(part)
@@ -212,6 +219,17 @@ def _as_leaf(part: Any) -> Any:
         raise DataError(
             f"expected numbers of one shape. Received: a ragged list ({str(part)[:60]}). Pad it."
         ) from None
+
+
+def _kind_of_sum(part: Any) -> type | None:
+    """float where all of a list are Python's own numbers and one is a float; int where all are
+    other numbers, or lists of numbers. It takes a tenth of asking each; None: ask each."""
+    try:
+        kind = type(sum(part))
+    except (TypeError, ValueError, ArithmeticError):
+        nested = all(type(item) in (list, tuple) and _kind_of_sum(item) for item in part)
+        return int if nested else None
+    return kind if kind in (int, float) else int if issubclass(kind, np.generic) else None
 
 
 def _is_array(value: Any) -> bool:
@@ -488,7 +506,8 @@ class _Store:
             self.file.write(np.ascontiguousarray(chunk).data)
             return
         if self.rows > len(self.kept):
-            self._resize(max(self.rows, len(self.kept) + len(self.kept) // 8))
+            room = min(len(self.kept) // 8, ROOM // max(chunk[:1].nbytes, 1))
+            self._resize(max(self.rows, len(self.kept) + room))
         self.kept[first : self.rows] = chunk
 
     def _resize(self, rows: int) -> None:
