@@ -180,7 +180,7 @@ def write_table(rows, kinds, path):
         table.writerow(["file", "kind", "predicted", "probability"])
         for row in rows:
             p = row.probability.toArray()
-            table.writerow([row.image.origin, row.kind, kinds[int(row.prediction)], repr(max(p))])
+            table.writerow([row.image.origin, row.kind, kinds[int(row.prediction)], float(max(p))])
 
 
 def in_plain_keras(folder, size, net):
