@@ -1,5 +1,5 @@
-# make demo | test | lint | bench | compatibility | test-isas | test-spark35 | test-oracle |
-#      test-sanitize | test-emulated | test-aarch64 | clean
+# make demo | test | lint | bench | compatibility | golden-applications | test-isas |
+#      test-spark35 | test-oracle | test-sanitize | test-emulated | test-aarch64 | clean
 #
 # Each target makes the Python environment that it needs (.venv, .venv-bench, .venv-spark35) and
 # builds the C library and the jar; a repeat does only what changed. To start over: rm -rf .venv*
@@ -9,8 +9,8 @@ PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
 BENCHMARKS := step latency spark_latency allreduce scaling
 
-.PHONY: demo test lint bench compatibility test-isas test-spark35 test-oracle test-sanitize \
-    test-emulated test-aarch64 clean
+.PHONY: demo test lint bench compatibility golden-applications test-isas test-spark35 \
+    test-oracle test-sanitize test-emulated test-aarch64 clean
 .DELETE_ON_ERROR:
 
 demo: .venv/zoo-demo
@@ -37,6 +37,11 @@ bench: .venv-bench/zoo-peers
 compatibility: .venv/zoo-dev
 	.venv/bin/python csrc/build.py --inplace --c-only
 	.venv/bin/python docs/make_compatibility.py
+
+# Outputs of every image model beside Keras'; `make test` compares one of each family.
+golden-applications: .venv/zoo-dev
+	.venv/bin/python csrc/build.py --inplace --c-only
+	$(PYTEST) -q tests/test_applications.py -m "every_net or not every_net"
 
 # What kernels and programs compute, in processes pinned to each instruction set but the widest,
 # which `make test` runs in.
