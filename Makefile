@@ -1,5 +1,5 @@
-# make demo | test | lint | bench | compatibility | keras-suite | test-isas | test-spark35 |
-#      test-oracle | test-sanitize | test-emulated | test-aarch64 | clean
+# make demo | test | lint | bench | compatibility | keras-suite | golden-applications | test-isas |
+#      test-spark35 | test-oracle | test-sanitize | test-emulated | test-aarch64 | clean
 #
 # Each target makes the Python environment that it needs (.venv, .venv-bench, .venv-spark35) and
 # builds the C library and the jar; a repeat does only what changed. To start over: rm -rf .venv*
@@ -9,8 +9,8 @@ PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
 BENCHMARKS := step latency spark_latency allreduce scaling
 
-.PHONY: demo test lint bench compatibility keras-suite test-isas test-spark35 test-oracle test-sanitize \
-    test-emulated test-aarch64 clean
+.PHONY: demo test lint bench compatibility keras-suite golden-applications test-isas \
+    test-spark35 test-oracle test-sanitize test-emulated test-aarch64 clean
 .DELETE_ON_ERROR:
 
 demo: .venv/zoo-demo
@@ -43,6 +43,11 @@ compatibility: .venv/zoo-dev
 keras-suite: .venv/zoo-dev
 	.venv/bin/python csrc/build.py --inplace
 	.venv/bin/python tests/keras_suite/run.py --failures $(AREAS)
+
+# Outputs of every image model beside Keras'; `make test` compares one of each family.
+golden-applications: .venv/zoo-dev
+	.venv/bin/python csrc/build.py --inplace --c-only
+	$(PYTEST) -q tests/test_applications.py -m "every_net or not every_net"
 
 # What kernels and programs compute, in processes pinned to each instruction set but the widest,
 # which `make test` runs in.

@@ -16,9 +16,8 @@ from zoo_keras.utils import model_to_dot, plot_model
 
 def branched():
     x = keras.Input((4,), name="pixels")
-    inner = keras.Sequential(
-        [keras.Input((4,)), Dense(3, name="one"), Dense(4, name="two")], name="in"
-    )
+    stack = [keras.Input((4,)), Dense(3, name="one"), Dense(4, name="two")]
+    inner = keras.Sequential(stack, name="in")
     left = inner(x)
     return keras.Model(x, Add(name="sum")([left, Dense(4, "relu", name="right")(x)]), name="net")
 

@@ -1,11 +1,13 @@
-"""Golden applications: layers, weights and the outputs for one image; one small file of Keras.
+"""Golden applications: digests of layers, weights and configuration, the outputs for one image;
+one small file of Keras. The pixels for preprocess_input come along.
 
-The pixels for preprocess_input and the best classes of decode_predictions come along.
+    python -m golden.make_applications resnet50    # shows what the digests are made of
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,8 @@ import keras
 import numpy as np
 
 from .arrays import generator
-from .cases.applications import CASES, Case, image, seeded_weights
-from .make_layers import plain
+from .cases.applications import CASES, Case, digest, facts, image, seeded_weights
 from .store import DATA, Writer
-
-WITH_CONFIG = ("resnet50", "mobilenet_v2")
 
 
 def make() -> None:
@@ -33,19 +32,12 @@ def make() -> None:
 def golden(name: str, case: Case) -> tuple[dict[str, Any], dict[str, Any]]:
     keras.utils.clear_session()
     model = getattr(keras.applications, case.application)(**case.kwargs)
-    layers = [[type(layer).__name__, layer.name] for layer in model.layers]
-    info: dict[str, Any] = {
-        "layers": layers,
-        "name": model.name,
-        "weights": [[w.path, list(w.shape)] for w in model.weights],
-    }
-    if name in WITH_CONFIG:
-        info["config"] = plain(json.loads(model.to_json()))["config"]
+    info = {key: digest(value) for key, value in facts(model).items()} | {"name": model.name}
     if not case.compared:
         return info, {}
     model.set_weights(seeded_weights(name, model.weights))
     x = image(name, tuple(case.kwargs["input_shape"]))
-    return info, {"output": model.predict(x, verbose=0)}
+    return info, {"output": keras.ops.convert_to_numpy(model(x, training=False))}
 
 
 def write_small_file(path: Path) -> None:
@@ -61,3 +53,9 @@ def preprocessed(mode: str) -> dict[str, np.ndarray]:
     function = keras.applications.imagenet_utils.preprocess_input
     first = function(pixels.transpose(0, 3, 1, 2).copy(), "channels_first", mode)
     return {"pixels": pixels, "last": function(pixels.copy(), mode=mode), "first": first}
+
+
+if __name__ == "__main__":
+    case = CASES[sys.argv[1]]
+    found = facts(getattr(keras.applications, case.application)(**case.kwargs))
+    sys.stdout.write(json.dumps(found, indent=1))

@@ -13,12 +13,24 @@ import numpy as np
 
 from zoo_keras import config, ops
 from zoo_keras.errors import ConfigError, DataError, ShapeError
+from zoo_keras.utils import get_file
 
 __all__ = ["decode_predictions", "preprocess_input"]
 
 # Mean and standard deviation of each channel of ImageNet; "caffe" means BGR and is not scaled.
 _BGR_MEAN = (103.939, 116.779, 123.68)
 _RGB_MEAN, _RGB_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+_CLASS_INDEX = (
+    "imagenet_class_index.json",
+    "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json",
+    "c2c37ea517e94d9795004a39431a14cb",
+)
+
+
+def unchanged(x: Any, data_format: str | None = None) -> Any:
+    """Pixels from 0 to 255 as they are: the net itself prepares them."""
+    return x
 
 
 def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe") -> Any:
@@ -64,9 +76,10 @@ def decode_predictions(preds: Any, top: int = 5, class_index: Any = None) -> lis
 
     Args:
         preds: (samples, 1000).
-        class_index: path of Keras' `imagenet_class_index.json`; there is no download.
+        class_index: path of a file like Keras' `imagenet_class_index.json`, which is fetched
+            otherwise.
 
-    Raises ShapeError for other shapes, ConfigError without the file.
+    Raises ShapeError for other shapes, FileError when the file cannot be fetched.
     """
     scores = np.asarray(preds)
     if scores.ndim != 2 or scores.shape[1] != 1000:
@@ -83,11 +96,8 @@ def decode_predictions(preds: Any, top: int = 5, class_index: Any = None) -> lis
 
 def _class_names(path: Any) -> list[tuple[str, str]]:
     if path is None:
-        raise ConfigError(
-            "decode_predictions: zoo_keras downloads nothing, so it needs the names of the "
-            "classes. Received: class_index=None. Pass the path of imagenet_class_index.json "
-            "(Keras keeps it in ~/.keras/models)."
-        )
+        name, url, digest = _CLASS_INDEX
+        path = get_file(name, url, cache_subdir="models", file_hash=digest)
     with open(path, encoding="utf-8") as file:
         found = json.load(file)
     try:

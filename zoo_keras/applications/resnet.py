@@ -7,17 +7,21 @@ He et al., "Deep Residual Learning for Image Recognition" (2015). Images are pre
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from zoo_keras import layers
 from zoo_keras.applications import imagenet_utils
 from zoo_keras.applications.building import (
+    STORE,
+    File,
     Options,
+    Trained,
     channel_axis,
-    classified,
     finished,
     image_input,
-    pooled,
+    topped,
+    variant,
 )
 from zoo_keras.applications.imagenet_utils import decode_predictions
 from zoo_keras.models import Model
@@ -52,13 +56,6 @@ def first_pool(x: Any) -> Any:
     return layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
 
 
-def topped(x: Any, options: Options, application: str) -> Any:
-    """Mean and classes, or the pooling of a model without top."""
-    if not options.include_top:
-        return pooled(x, options)
-    return classified(layers.GlobalAveragePooling2D(name="avg_pool")(x), options, application)
-
-
 def _block(x: Any, filters: int, stride: int, widen: bool, name: str) -> Any:
     """1x1, 3x3 and 1x1 convolutions beside a shortcut, which is a convolution when `widen`."""
     shortcut = x
@@ -74,71 +71,34 @@ def _block(x: Any, filters: int, stride: int, widen: bool, name: str) -> Any:
     return relu(layers.Add(name=f"{name}_add")([shortcut, x]), f"{name}_out")
 
 
-def _resnet(blocks: Sequence[int], options: Options, name: str, application: str) -> Model:
-    image = image_input(options, application)
+def _resnet(blocks: Sequence[int], options: Options) -> Model:
+    image = image_input(options)
     x = first_pool(relu(norm(stem(image), "conv1_bn"), "conv1_relu"))
     for group, count in enumerate(blocks):
         for i in range(count):
             stride = 2 if group and i == 0 else 1
             x = _block(x, 64 << group, stride, i == 0, f"conv{group + 2}_block{i + 1}")
-    return finished(image, topped(x, options, application), options, name)
+    return finished(image, topped(x, options), options)
 
 
-def ResNet50(
-    include_top: bool = True,
-    weights: Any = "imagenet",
-    input_tensor: Any = None,
-    input_shape: Any = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: Any = "softmax",
-    name: str = "resnet50",
-) -> Model:
-    """ResNet with 50 layers. https://keras.io/api/applications/resnet/
-
-    Args:
-        weights: None, or the path of a .h5, .weights.h5 or .keras file.
-
-    Raises UnsupportedError for weights="imagenet", which would be a download.
-
-    >>> ResNet50(weights=None).count_params()
-    25636712
-    """
-    options = Options(
-        include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation
-    )
-    return _resnet((3, 4, 6, 3), options, name, "ResNet50")
+def trained(name: str, whole: str, bare: str) -> Trained:
+    """Keras' files, by their hashes."""
+    file = f"{STORE}resnet/{name}_weights_tf_dim_ordering_tf_kernels"
+    return Trained(File(f"{file}.h5", whole), File(f"{file}_notop.h5", bare))
 
 
-def ResNet101(
-    include_top: bool = True,
-    weights: Any = "imagenet",
-    input_tensor: Any = None,
-    input_shape: Any = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: Any = "softmax",
-    name: str = "resnet101",
-) -> Model:
-    """ResNet with 101 layers; see ResNet50."""
-    options = Options(
-        include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation
-    )
-    return _resnet((3, 4, 23, 3), options, name, "ResNet101")
-
-
-def ResNet152(
-    include_top: bool = True,
-    weights: Any = "imagenet",
-    input_tensor: Any = None,
-    input_shape: Any = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: Any = "softmax",
-    name: str = "resnet152",
-) -> Model:
-    """ResNet with 152 layers; see ResNet50."""
-    options = Options(
-        include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation
-    )
-    return _resnet((3, 8, 36, 3), options, name, "ResNet152")
+ResNet50 = variant(
+    partial(_resnet, (3, 4, 6, 3)), "ResNet50", "resnet50",
+    trained("resnet50", "2cb95161c43110f7111970584f804107", "4d473c1dd8becc155b73f8504c6f6626"),
+    "ResNet with 50 layers. https://keras.io/api/applications/resnet/",
+)  # fmt: skip
+ResNet101 = variant(
+    partial(_resnet, (3, 4, 23, 3)), "ResNet101", "resnet101",
+    trained("resnet101", "f1aeb4b969a6efcfb50fad2f0c20cfc5", "88cf7a10940856eca736dc7b7e228a21"),
+    "ResNet with 101 layers.",
+)  # fmt: skip
+ResNet152 = variant(
+    partial(_resnet, (3, 8, 36, 3)), "ResNet152", "resnet152",
+    trained("resnet152", "100835be76be38e30d865e96f2aaae62", "ee4c566cf9a93f14d82f913c2dc6dd0c"),
+    "ResNet with 152 layers.",
+)  # fmt: skip

@@ -7,11 +7,22 @@ Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from zoo_keras import layers
 from zoo_keras.applications import imagenet_utils
-from zoo_keras.applications.building import Options, classified, finished, image_input, pooled
+from zoo_keras.applications.building import (
+    STORE,
+    File,
+    Options,
+    Trained,
+    classified,
+    finished,
+    image_input,
+    pooled,
+    variant,
+)
 from zoo_keras.applications.imagenet_utils import decode_predictions
 from zoo_keras.models import Model
 
@@ -23,13 +34,13 @@ def preprocess_input(x: Any, data_format: str | None = None) -> Any:
     return imagenet_utils.preprocess_input(x, data_format=data_format, mode="caffe")
 
 
-def vgg(convolutions: Sequence[int], options: Options, name: str, application: str) -> Model:
+def vgg(convolutions: Sequence[int], options: Options) -> Model:
     """Blocks of 3x3 convolutions, each followed by a pooling, and three dense layers.
 
     Args:
         convolutions: how many each of the 5 blocks has.
     """
-    image = x = image_input(options, application)
+    image = x = image_input(options)
     for block, count in enumerate(convolutions, start=1):
         filters = min(32 << block, 512)
         for i in range(1, count + 1):
@@ -41,33 +52,20 @@ def vgg(convolutions: Sequence[int], options: Options, name: str, application: s
         x = layers.Flatten(name="flatten")(x)
         x = layers.Dense(4096, activation="relu", name="fc1")(x)
         x = layers.Dense(4096, activation="relu", name="fc2")(x)
-        x = classified(x, options, application)
+        x = classified(x, options)
     else:
         x = pooled(x, options, name=False)
-    return finished(image, x, options, name)
+    return finished(image, x, options)
 
 
-def VGG16(
-    include_top: bool = True,
-    weights: Any = "imagenet",
-    input_tensor: Any = None,
-    input_shape: Any = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: Any = "softmax",
-    name: str = "vgg16",
-) -> Model:
-    """VGG with 16 layers. https://keras.io/api/applications/vgg/
+def trained(name: str, whole: str, bare: str) -> Trained:
+    """Keras' files, by their hashes."""
+    file = f"{STORE}{name}/{name}_weights_tf_dim_ordering_tf_kernels"
+    return Trained(File(f"{file}.h5", whole), File(f"{file}_notop.h5", bare))
 
-    Args:
-        weights: None, or the path of a .h5, .weights.h5 or .keras file.
 
-    Raises UnsupportedError for weights="imagenet", which would be a download.
-
-    >>> VGG16(include_top=False, weights=None).count_params()
-    14714688
-    """
-    options = Options(
-        include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation
-    )
-    return vgg((2, 2, 3, 3, 3), options, name, "VGG16")
+VGG16 = variant(
+    partial(vgg, (2, 2, 3, 3, 3)), "VGG16", "vgg16",
+    trained("vgg16", "64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc"),
+    "VGG with 16 layers. https://keras.io/api/applications/vgg/",
+)  # fmt: skip

@@ -1,5 +1,6 @@
 """zoo_keras.callbacks: the names of keras.callbacks."""
 
+from zoo_keras.callbacks.averages import SwapEMAWeights
 from zoo_keras.callbacks.backup import BackupAndRestore
 from zoo_keras.callbacks.callback import Callback, History
 from zoo_keras.callbacks.callback_list import CallbackList
@@ -13,6 +14,8 @@ from zoo_keras.callbacks.library import (
     TerminateOnNaN,
 )
 from zoo_keras.callbacks.progress import ProgbarLogger
+from zoo_keras.callbacks.remote import RemoteMonitor
+from zoo_keras.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "BackupAndRestore",
@@ -26,5 +29,8 @@ __all__ = [
     "ModelCheckpoint",
     "ProgbarLogger",
     "ReduceLROnPlateau",
+    "RemoteMonitor",
+    "SwapEMAWeights",
+    "TensorBoard",
     "TerminateOnNaN",
 ]

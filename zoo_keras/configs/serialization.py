@@ -447,6 +447,8 @@ def _builtin(module: Any, name: str) -> Any:
         return next(filter(None, (_public(f, name) for f in FAMILIES)), None)
     if below[0] == "backend":  # a class of one backend, as torch's Adam: the family comes later
         below = [part for part in below if part in FAMILIES]
+    if below[0:1] == ["applications"] and len(below) == 2:  # layers of image models
+        return _public(".".join(below), name)
     if not below or below[0] not in FAMILIES:
         return None
     family = "optimizers.schedules" if below[:2] == ["optimizers", "schedules"] else below[0]

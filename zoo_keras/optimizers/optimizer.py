@@ -500,6 +500,12 @@ class Optimizer:
             fresh = ops.multiply(ops.subtract(1.0, keep), variable)
             average.assign(ops.add(ops.multiply(keep, average), fresh))
 
+    def averages(self) -> list[tuple[Variable, Variable]]:
+        """(weight, its moving average) of all weights; none without use_ema and before build."""
+        if not (self.use_ema and self.built):
+            return []
+        return list(zip(self._trainable_variables, self._averages, strict=True))
+
     def overwrite_with_average(self, variables: Sequence[Variable]) -> None:
         """Put the moving averages in place of the Variables."""
         for variable, average in zip(variables, self._averages, strict=True):

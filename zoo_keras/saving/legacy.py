@@ -15,7 +15,8 @@ from zoo_keras.layers.base.op_names import op_function
 from zoo_keras.saving import keras1, keras2
 
 FAMILIES = ("layers", "initializers", "regularizers", "constraints", "optimizers",
-            "optimizers.schedules", "losses", "metrics")  # fmt: skip
+            "optimizers.schedules", "losses", "metrics", "applications.convnext",
+            "applications.inception_resnet_v2")  # fmt: skip
 RENAMED_CLASSES = {"Model": "Functional", "BatchNormalizationV1": "BatchNormalization",
                    "BatchNormalizationV2": "BatchNormalization", "ThresholdedReLU": "ReLU",
                    "UnifiedLSTM": "LSTM", "UnifiedGRU": "GRU",
@@ -221,7 +222,7 @@ def _known_keys(name: str, module: str, config: Any) -> Any:
         renamed["reduction"] = "sum_over_batch_size"
     parameters = inspect.signature(_class(module, name).__init__).parameters
     accepted = set(parameters)
-    if module == "keras.layers":
+    if module == "keras.layers" or module.startswith("keras.applications"):
         if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             accepted |= {"name", "trainable", "dtype", "activity_regularizer"}
         _check_dropped(name, renamed, accepted)

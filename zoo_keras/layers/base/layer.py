@@ -149,7 +149,7 @@ class Layer(Tracked):
         with not_tracing():
             variable = Variable(
                 first, dims, kind, trainable, autocast,
-                aggregation=aggregation, name=name or "variable",
+                aggregation=aggregation, name=name or auto_name("variable"),
                 regularizer=_regularizer(regularizer), constraint=constraints.get(constraint),
             )  # fmt: skip
         variable.path = f"{current_scope() or self.name}/{variable.name}"

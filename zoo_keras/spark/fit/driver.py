@@ -12,6 +12,7 @@ import time
 import warnings
 from typing import Any
 
+from zoo_keras.callbacks.averages import SwapEMAWeights
 from zoo_keras.callbacks.callback import History
 from zoo_keras.errors import ClusterError, ConfigError
 from zoo_keras.spark import cluster, slots
@@ -202,6 +203,10 @@ class SparkFit:
     def _plan(self, last: int) -> FitPlan:
         a, o = self.args, self.options
         stops = any(type(c).__name__ == "TerminateOnNaN" for c in self.bars.callbacks)
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        averaged = optimizer.use_ema and any(
+            isinstance(c, SwapEMAWeights) for c in self.bars.callbacks
+        )
         return self.compiler.plan(
             batch_size=a.batch_size, epochs=(self.epoch, last), origin=a.initial_epoch,
             first_step=0 if self.middle is None else self.middle.step,
@@ -212,7 +217,8 @@ class SparkFit:
             validation_batch=a.validation_batch_size,
             validation_epochs=self._validation_epochs(last), class_weight=a.class_weight,
             wire=o.wire or default_wire(self.model), budget=o.data_budget,
-            engine=this_engine(), isa=self.isa, halts=stops, led=wants_turns(self.bars.callbacks),
+            engine=this_engine(), isa=self.isa, halts=stops, averaged=averaged,
+            led=wants_turns(self.bars.callbacks),
         )  # fmt: skip
 
     def _validation_epochs(self, last: int) -> tuple[int, ...]:

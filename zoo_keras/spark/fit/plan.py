@@ -38,6 +38,7 @@ class FitPlan(NamedTuple):
         clips: whether gradients are clipped by norm. constrained: whether weights have constraints.
         counts: whether data decide by what losses are divided; test_counts: in validation.
         average_every: steps after which EMA weights replace the weights, or None.
+        averaged: whether validation runs on the EMA weights.
         loss_index: where in `metrics` the summed loss stands.
         halts: whether a loss that is not finite ends training without an error.
         led: whether the driver leads every step, because a callback wants to see each.
@@ -81,6 +82,7 @@ class FitPlan(NamedTuple):
     counts: bool
     test_counts: bool
     average_every: int | None
+    averaged: bool
     loss_index: int
     halts: bool
     led: bool

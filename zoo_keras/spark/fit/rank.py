@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import pickle
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -474,15 +476,37 @@ class RankWorker:
             return None
         before = [array.copy() for array in self.others]
         self._reset_metrics()
+        with self._averages() if self.plan.averaged else nullcontext():
+            self._test()
+        found = self._measured(self.data.test_rows)
+        for array, value in zip(self.others, before, strict=True):
+            array[...] = value
+        return found
+
+    def _test(self) -> None:
         for step in range(self.tests.steps):
             lo, hi = self.tests.slice_of(self.rank.rank, step)
             self._prepare("test-", slice(lo, hi), hi - lo, self.tests.batch(step))
             if hi > lo:
                 self._run(f"test:{hi - lo}", slice(lo, hi))
-        found = self._measured(self.data.test_rows)
-        for array, value in zip(self.others, before, strict=True):
-            array[...] = value
-        return found
+
+    @contextmanager
+    def _averages(self) -> Iterator[None]:
+        """Inside, the moving averages stand in place of the weights; their owners send them."""
+        ring, (lo, hi) = self.ring, self.own
+        self._sum(np.zeros(1))  # the others have read what the last step made of this rank's part
+        kept, weights = ring.weights.copy(), self.constrained
+        if hi > lo:
+            ring.weights[lo:hi] = self.slots["average"]
+        ring.all_gather(exact=True)
+        if weights is not None:
+            before, weights[:] = weights.copy(), ring.weights[: self.plan.weights]
+        yield
+        self._sum(np.zeros(1))  # and now the averages
+        ring.weights[:] = kept
+        self._renewed = True  # changes that travel are those of the weights, not of the averages
+        if weights is not None:
+            weights[:] = before
 
     def close(self) -> None:
         """Leave together with the others."""
@@ -517,6 +541,13 @@ class WholeWorker(RankWorker):
 
     def _agree(self) -> None:
         """Every rank has made the same weights."""
+
+    @contextmanager
+    def _averages(self) -> Iterator[None]:
+        own = self.current[: self.plan.weights]
+        kept, own[:] = own.copy(), self.slots["average"]
+        yield
+        own[:] = kept
 
     def _move(self, exact: bool) -> None:
         ring, p = self.ring, self.plan.weights

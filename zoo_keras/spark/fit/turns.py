@@ -26,9 +26,10 @@ def _hooked(callback: Any, hook: str) -> bool:
         return True
     definer = next((cls for cls in type(callback).__mro__ if hook in vars(cls)), Callback)
     if definer.__module__.partition(".")[0] == Callback.__module__.partition(".")[0]:
-        # Ours need each step only to save at it: the bar may skip some, and the ranks themselves
-        # look for losses that are not finite.
-        return definer is not Callback and isinstance(getattr(callback, "save_freq", None), int)
+        # Ours need each step only to save or to write at it: the bar may skip some, and the ranks
+        # themselves look for losses that are not finite.
+        every = [getattr(callback, name, None) for name in ("save_freq", "update_freq")]
+        return definer is not Callback and any(isinstance(steps, int) for steps in every)
     return True
 
 
