@@ -32,7 +32,7 @@ _METHODS = {
 }
 
 
-def defined(model: TracedModel, kind: str) -> list[str]:
+def defined(model: object, kind: str) -> list[str]:
     """The methods behind a step ("train", "test" or "predict") that are the model's own."""
     return [m for m in _METHODS[kind] if not getattr(getattr(model, m), "is_default", False)]
 
