@@ -358,6 +358,11 @@ def slice_op(kernel: str, dst: np.ndarray, src: np.ndarray, number: float = 0.0)
 
 def arg_row(space: int, offset: int, shape: Sequence[int], dtype: str) -> tuple[Any, ...]:
     """One row of an argument table, as a tuple."""
+    if dtype not in DTYPES:
+        raise DataError(
+            f"The engine has no kernels for {dtype}. Received: values of that dtype. Give real and "
+            "imaginary parts; single ops take complex arrays."
+        )
     dims = (*shape, *[0] * (MAX_DIMS - len(shape)))
     return space, DTYPES[dtype], len(shape), 0, offset, dims
 

@@ -61,7 +61,7 @@ def run(name: str, fit: Callable[..., Any]) -> None:
         results = {key: round(float(value), 4) for key, value in found.main(fit).items()}
     except Exception as error:
         traceback.print_exc()
-        results = {"error": f"{type(error).__name__}: {error}"}
+        results = {"failed": f"{type(error).__name__}: {error}"}
     print(name, json.dumps(results), flush=True)
 
 

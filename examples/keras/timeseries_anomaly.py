@@ -38,7 +38,7 @@ def main(fit=keras.Model.fit):
         for stretch in other[disturbed]
     ]
     model = build()
-    fit(model, quiet, quiet, batch_size=64, epochs=12, verbose=0)
+    fit(model, quiet, quiet, batch_size=64, epochs=40, verbose=0)
     error = np.abs(model.predict(other, verbose=0) - other).max(axis=(1, 2))
     auc = keras.metrics.AUC()
     auc.update_state(disturbed, error / error.max())

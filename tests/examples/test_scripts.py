@@ -12,6 +12,7 @@ import pytest
 
 HERE = Path(__file__).parent
 RUN = HERE.parents[1] / "examples" / "keras" / "run.py"
+TWO_OPTIMIZERS = {"dcgan", "wgan_gp"}  # refused by name on Spark, where one is shared
 REACHED = json.loads((HERE / "results.json").read_text())
 
 
@@ -31,7 +32,7 @@ def test_every_script_has_its_results():
 @pytest.mark.parametrize("name", REACHED)
 def test_a_script_reaches_what_it_does_with_keras(name):
     found = results(name)[name]
-    assert list(found) == list(REACHED[name])
+    assert set(found) == set(REACHED[name])
     for key, value in found.items():
         low, high = min(REACHED[name][key]), max(REACHED[name][key])
         slack = max(high - low, 0.1 * abs(high))
@@ -42,4 +43,6 @@ def test_a_script_reaches_what_it_does_with_keras(name):
 def test_every_script_trains_on_executors():
     found = results("--all", "--spark", "--quick")
     assert set(found) == set(REACHED)
-    assert not {name: each["error"] for name, each in found.items() if "error" in each}
+    failed = {name: each["failed"] for name, each in found.items() if "failed" in each}
+    assert set(failed) == TWO_OPTIMIZERS
+    assert all("once: that is where ranks share them" in why for why in failed.values())

@@ -88,11 +88,13 @@ def test_a_frame_without_label_cols_trains(cluster2):
         np.testing.assert_allclose(ours, local, rtol=1e-4, atol=1e-6)
 
 
-def test_a_loss_that_lacks_its_targets_says_so(cluster2):
+@pytest.mark.parametrize("record", [X[0], X[0].tolist(), (X[0],)], ids=["array", "list", "tuple"])
+def test_a_loss_that_lacks_its_targets_says_so(cluster2, record):
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
     model.compile("sgd", "mse")
-    with pytest.raises(DataError, match=r"must be a tuple \(x, y\).*Received: ndarray"):
-        model.fit(cluster2.parallelize(list(X), 2), verbose=0)
+    kind = type(record).__name__
+    with pytest.raises(DataError, match=rf"must be a tuple \(x, y\).*Received: {kind}"):
+        model.fit(cluster2.parallelize([record] * 4, 2), verbose=0)
 
 
 def test_a_number_that_no_metric_holds_is_named(cluster2):

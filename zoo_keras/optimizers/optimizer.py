@@ -576,9 +576,7 @@ class Optimizer:
         return copy.deepcopy(self)
 
     @classmethod
-    def from_config(
-        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
-    ) -> Optimizer:
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Optimizer:
         rate = config.get("learning_rate")
         if isinstance(rate, dict):
             rate = deserialize_keras_object(rate, custom_objects=custom_objects)
@@ -591,8 +589,7 @@ class Optimizer:
 
 def _shrunk(gradient: Any, square_sum: Any, limit: float) -> Any:
     """The gradient scaled so that the norm whose square is given becomes at most `limit`."""
-    scale = ops.divide(limit, ops.maximum(ops.sqrt(square_sum), limit))
-    return ops.multiply(gradient, scale)
+    return ops.multiply(gradient, ops.divide(limit, ops.maximum(ops.sqrt(square_sum), limit)))
 
 
 def update_if(condition: Any, held: Sequence[Variable], update: Callable[[], None]) -> None:

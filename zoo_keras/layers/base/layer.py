@@ -16,7 +16,13 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import initializers
-from zoo_keras.errors import ArgumentTypeError, ConfigError, NotFunctionalError, ShapeError
+from zoo_keras.errors import (
+    ArgumentTypeError,
+    ConfigError,
+    NotFunctionalError,
+    ShapeError,
+    UnsupportedError,
+)
 from zoo_keras.graph import Tensor, current_scope, current_trace, not_tracing, scope
 from zoo_keras.layers.base.arguments import true_or_false, weight_shape
 from zoo_keras.layers.base.call_context import calling, current_training, rounded, rounding
@@ -195,10 +201,10 @@ class Layer(Tracked):
         return self.dtype_policy.quantization_mode
 
     def quantize(self, mode: Any = None, config: Any = None, type_check: bool = True) -> None:
-        """Replace weights by int8 ones. Most layers cannot and raise NotImplementedError."""
-        raise NotImplementedError(
-            f'{type(self).__name__} "{self.name}": does not have a `quantize` method implemented. '
-            f"Received: quantize({mode!r}). Leave the layer out with `filters`."
+        """Replace weights by int8 ones. Most layers cannot and raise UnsupportedError."""
+        raise UnsupportedError(
+            f'{type(self).__name__} "{self.name}": has no int8 form, it does not have a `quantize` '
+            f"method implemented. Received: quantize({mode!r}). Leave the layer out with `filters`."
         )
 
     def build(self, input_shape: Any = None) -> None:

@@ -75,7 +75,8 @@ class Records(NamedTuple):
             )
         if self.groups is None:
             known = layout_of(found[0], True, takes_text(model), self.fill)
-            if not known.counts[1] and needs_targets(model):
+            told = isinstance(found[0], tuple) and len(found[0]) > 1
+            if not (known.counts[1] or told) and needs_targets(model):
                 raise DataError(f"First record: {untold(found[0])}")
             known = _float_inputs(known, model).filled(self.fill)
             known = self._padded(known, model)

@@ -394,6 +394,8 @@ class Columns:
         counts = self.layout.records.counts
         if tuple(map(len, groups)) != counts:
             names = ("x", "y", "sample_weight")
+            if supervised and counts[1] and not (isinstance(record, tuple) and len(record) > 1):
+                raise DataError(f"Partition {self.partition}, row {row}: {untold(record)}")
             if not supervised and isinstance(record, tuple):
                 where = f"Partition {self.partition}, row {row}: "
                 raise inputs_alone(self.layout.counts[0], record, where)
