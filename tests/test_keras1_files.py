@@ -221,3 +221,22 @@ def test_yaml_that_grows_by_repetition_is_refused():
     rows = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12))
     with pytest.raises(ConfigError, match="by repetition"):
         zk.saving.model_from_yaml(f"a0: &a0 [1]\n{rows}")
+
+
+def test_words_of_keras_1_in_a_model_of_keras_3_keep_their_meaning():
+    blur = zk.layers.RandomGaussianBlur(sigma=0.7)
+    model = zk.Sequential([zk.Input((4, 4, 1)), blur])
+    assert zk.models.model_from_json(model.to_json()).layers[0].sigma == blur.sigma
+
+
+def test_layers_of_an_old_file_with_too_few_arrays_may_be_skipped(tmp_path):
+    zk.Sequential([zk.Input((3,)), zk.layers.Dense(2, use_bias=False)]).save(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "r+") as file:
+        del file.attrs["keras_version"], file.attrs["backend"]
+        for key in ("keras_version", "backend"):
+            file["model_weights"].attrs.pop(key, None)
+    model = zk.Sequential([zk.Input((3,)), zk.layers.Dense(2)])
+    with pytest.raises(FileError, match="needs 2 arrays"):
+        model.load_weights(tmp_path / "m.h5")
+    with pytest.warns(UserWarning, match="not loaded"):
+        model.load_weights(tmp_path / "m.h5", skip_mismatch=True)

@@ -129,3 +129,8 @@ def test_a_file_cannot_ask_for_factors_without_end(tmp_path):
             new.writestr(name, text if name == "config.json" else old.read(name))
     with pytest.raises(FileError, match="larger than itself"):
         zk.saving.load_model(made)
+
+
+def test_factors_of_the_constructor_are_checked_as_those_of_enable_lora_are():
+    with pytest.raises(ConfigError, match="incompatible with kernel constraints"):
+        layers.Dense(3, lora_rank=2, kernel_constraint="non_neg").build((None, 4))

@@ -431,3 +431,22 @@ def test_tensors_for_a_clone_nest_like_its_inputs():
     model = zk.Model({"a": a, "b": b}, a + b)
     with pytest.raises(ConfigError, match=r"same structure as model\.input"):
         zk.models.clone_model(model, input_tensors=(a, b))
+
+
+def test_a_model_may_begin_at_one_of_a_layer_s_outputs():
+    x = zk.Input((1,))
+    double, triple = layers.Lambda(lambda v: (2 * v, 3 * v))(x)
+    model = zk.Model([double, x], layers.Add()([double, triple]))
+    assert model.predict([np.zeros((1, 1)), np.ones((1, 1))], verbose=0).tolist() == [[3]]
+
+
+def test_a_rule_of_one_s_own_for_relu_s_gradient_stands_behind_a_normalization():
+    @ops.custom_gradient
+    def guided(x):
+        return ops.relu(x), lambda upstream: ops.relu(upstream)
+
+    inputs = zk.Input((4,))
+    normed = layers.BatchNormalization()(inputs)
+    model = zk.Model(inputs, layers.Lambda(guided)(normed))
+    model.compile("sgd", "mse")
+    assert np.isfinite(model.train_on_batch(np.eye(4, dtype="float32"), ONES[:1].repeat(4, 0)))

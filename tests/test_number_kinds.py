@@ -7,7 +7,7 @@ import pytest
 
 import zoo_keras as keras
 from zoo_keras import layers, ops
-from zoo_keras.errors import DataError
+from zoo_keras.errors import DataError, UnsupportedError
 
 KINDS = (
     "float16 >f2 >f4 float64 >f8 longdouble int8 int16 >i2 >i4 int64 >i8 uint8 uint16 >u2 uint32 "
@@ -97,3 +97,14 @@ def test_complex_numbers_are_for_single_ops():
     assert ops.imag(ops.multiply(z, z)).tolist() == [[4]]
     with pytest.raises(DataError, match="no kernels for complex128"):
         layers.Dense(2)(z)
+
+
+@pytest.mark.parametrize("name", ["exp", "mean", "var"])
+def test_an_op_that_would_lose_the_imaginary_part_says_so(name):
+    with pytest.raises(UnsupportedError, match="no form for complex numbers"):
+        getattr(ops, name)(np.array([1 + 2j], "complex64"))
+
+
+def test_sums_of_a_layer_s_values_are_numbers_of_numpy():
+    total = layers.Activation("relu")(np.ones((2, 3), "float32")).sum()
+    assert type(total) is np.float32 and round(total, 1) == 6.0 and {total: 1}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -239,3 +241,13 @@ def test_a_feature_space_is_saved_and_names_what_it_lacks(tmp_path):
         kinds({"a": "float"}, crosses=[("a", "b")])
     with pytest.raises(ConfigError, match="encoded"):
         kinds({"a": kinds.integer_hashed(3, output_mode="int")})({"a": [1]})
+
+
+def test_a_copied_multi_optimizer_goes_on_as_the_first_does():
+    model = zk.Sequential([zk.Input((3,)), zk.layers.Dense(2), zk.layers.Dense(1)])
+    each = {"kernel": zk.optimizers.SGD(0.1, momentum=0.9), "bias": zk.optimizers.Adam(0.1)}
+    model.compile(zk.optimizers.MultiOptimizer(lambda v: each[v.name]), "mse")
+    x, y = np.eye(3, dtype="float32"), np.ones((3, 1), "float32")
+    model.fit(x, y, verbose=0)
+    other = copy.deepcopy(model)
+    assert other.fit(x, y, verbose=0).history == model.fit(x, y, verbose=0).history

@@ -389,3 +389,8 @@ def test_bad_arguments_of_random_functions_are_refused():
             call()
     with tracing(), pytest.raises(UnsupportedError, match="outside a traced"):
         random.binomial((3,), 2, 0.5)
+
+
+def test_lu_goes_on_behind_a_column_of_zeros():
+    both, pivots = ops.lu_factor(np.array([[0, 1], [0, 2]], np.float32))
+    assert both.tolist() == [[0, 1], [0, 2]] and pivots.tolist() == [0, 1]

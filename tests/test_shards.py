@@ -9,6 +9,7 @@ import pytest
 
 import zoo_keras as zk
 from zoo_keras.errors import ConfigError, FileError
+from zoo_keras.saving import shards
 
 X = np.random.default_rng(1).normal(size=(4, 30)).astype("float32")
 
@@ -56,3 +57,25 @@ def test_a_map_without_files_is_refused(tmp_path):
     path.write_text("[1]")
     with pytest.raises(FileError, match="weight_map"):
         trained().load_weights(path)
+
+
+def test_several_files_hold_all_layers_or_say_so(tmp_path):
+    model, path = trained(), tmp_path / "m.weights.json"
+    with pytest.raises(ConfigError, match="objects_to_skip"):
+        model.save_weights(path, max_shard_size=1, objects_to_skip=model.layers[:1])
+    assert not path.exists()
+    model.save_weights(path, max_shard_size=1)
+    with pytest.raises(ConfigError, match="objects_to_skip"):
+        model.load_weights(path, objects_to_skip=model.layers[:1])
+
+
+def test_a_failing_save_leaves_every_file_as_it_was(tmp_path, monkeypatch):
+    model, path = trained(), tmp_path / "m.weights.json"
+    model.save_weights(path, max_shard_size=3e-6)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    model.fit(X, X, verbose=0)
+    monkeypatch.setattr(shards, "_map", lambda *given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        model.save_weights(path, max_shard_size=3e-6)
+    assert len(before) > 2
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before

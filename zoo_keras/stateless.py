@@ -15,7 +15,7 @@ import numpy as np
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import EagerTrace, Trace, current_trace, tracing
 from zoo_keras.values import answering
-from zoo_keras.variables import Variable, updating
+from zoo_keras.variables import Variable, guard_of, updating
 
 
 @contextmanager
@@ -26,8 +26,10 @@ def holding(owner: str, variables: Sequence[Variable], values: Sequence[Any]) ->
             f"{owner}: one value is needed for each of the {len(variables)} variables. Received: "
             f"{len(values)}. Pass a list like `variables`."
         )
+    trace = current_trace()
+    if trace is None:
+        guard_of(variables)  # else a run of another thread that begins meanwhile makes its own
     with updating(variables):
-        trace = current_trace()
         updates = dict(trace.updates) if trace else {}
         before = [] if trace else [v.numpy() for v in variables]
         try:

@@ -18,6 +18,14 @@ class Values(np.ndarray):
         plain = self.view(np.ndarray)
         return plain if self.ndim else plain[()]
 
+    def __array_wrap__(
+        self, array: np.ndarray, context: Any = None, return_scalar: bool = False
+    ) -> Any:
+        """Sums and the like are numpy's numbers, as those of plain arrays are."""
+        if return_scalar or (type(array) is np.ndarray and array.ndim == 0):
+            return array.view(np.ndarray)[()]
+        return array.view(Values)
+
     def __repr__(self) -> str:
         return repr(self.view(np.ndarray))
 

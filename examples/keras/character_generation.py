@@ -44,7 +44,7 @@ def main(fit=keras.Model.fit):
     model = build(len(letters))
     fit(model, *windows(text, letters), batch_size=128, epochs=8, verbose=0)
     ids, following = windows(test_text, letters)
-    written = write(model, ids[0], 60, np.random.default_rng(0))
+    written = write(model, ids[0], 300, np.random.default_rng(0))
     words = "".join(letters[i] for i in written).split(" ")[1:-1]
     return {
         "log_probability": -float(model.evaluate(ids, following, verbose=0)),

@@ -118,6 +118,7 @@ def _check_tensor(tensor: Any, given: dict[str, Any]) -> None:
            "sparse": tensor.sparse}  # fmt: skip
     for name, value in given.items():
         value = tuple(value) if isinstance(value, list) else value
+        value = dtypes.standardize(value) if name == "dtype" and value is not None else value
         if value is not None and value != own[name]:
             raise ConfigError(
                 f"Input: with a tensor you cannot provide an incompatible `{name}` argument. "

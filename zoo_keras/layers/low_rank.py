@@ -72,12 +72,19 @@ class LowRank:
         >>> [w.name for w in layer.trainable_weights]
         ['bias', 'lora_kernel_a', 'lora_kernel_b']
         """
+        own = f'{type(self).__name__} "{self.name}"'
+        if not self.built:
+            raise ConfigError(
+                f"{own}: Cannot enable lora on a layer that isn't yet built. Received: a layer "
+                "without weights. Call it on data, or build(input_shape), first."
+            )
         self._check_low_rank()
         self.add_factors(rank, lora_alpha, a_initializer, b_initializer)
 
     def build_factors(self) -> None:
         """Make the factors that the constructor asked for; the end of `build`."""
         if self.lora_rank:
+            self._check_low_rank()
             self.add_factors(self.lora_rank, self.lora_alpha)
 
     def fold(self) -> None:
@@ -96,11 +103,6 @@ class LowRank:
             raise ConfigError(
                 f"{own}: Lora is incompatible with {self.adapts} constraints. Received: "
                 f"{getattr(self, f'{self.adapts}_constraint')}. Make the layer without."
-            )
-        if not self.built:
-            raise ConfigError(
-                f"{own}: Cannot enable lora on a layer that isn't yet built. Received: a layer "
-                "without weights. Call it on data, or build(input_shape), first."
             )
         if self.lora_enabled:
             raise ConfigError(

@@ -47,7 +47,8 @@ class FunctionGraph:
             if not all(id(t) in values for t in node.outputs):
                 made = [_like(t) for t in node.outputs]
                 CallNode(node.operation, *node.fill_in(values), made)
-                values.update((id(t), m) for t, m in zip(node.outputs, made, strict=True))
+                for tensor, own in zip(node.outputs, made, strict=True):
+                    values.setdefault(id(tensor), own)
         outputs = [values[id(t)] for t in self.outputs]
         return pack_as(self.inputs_structure, starts), pack_as(self.outputs_structure, outputs)
 

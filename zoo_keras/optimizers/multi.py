@@ -122,7 +122,7 @@ class MultiOptimizer(Optimizer):
         super().__init__(learning_rate=0.0, loss_scale_factor=loss_scale_factor, name=name)
         self._optimizer_map = optimizer_map
         self._inner: list[Any] = []
-        self._of: dict[int, Any] = {}
+        self._chosen: list[int] = []  # for each weight the number of its optimizer
         named = list(optimizer_map.values()) if isinstance(optimizer_map, OptimizerMap) else []
         if isinstance(optimizer_map, OptimizerMap):
             named.append(optimizer_map.default_optimizer)
@@ -149,7 +149,8 @@ class MultiOptimizer(Optimizer):
             own = [v for v, o in zip(variables, chosen, strict=True) if o is optimizer]
             if own:
                 optimizer.build(own)
-        self._of = {id(v): o for v, o in zip(variables, chosen, strict=True)}
+        numbers = {id(optimizer): i for i, optimizer in enumerate(self._inner)}
+        self._chosen = [numbers[id(optimizer)] for optimizer in chosen]
         super().build(variables)
 
     @property
@@ -166,14 +167,26 @@ class MultiOptimizer(Optimizer):
             own = [
                 (g, v)
                 for g, v in zip(grads, variables, strict=True)
-                if self._of[id(v)] is optimizer
+                if self._optimizer_of(v) is optimizer
             ]
             if own:
-                optimizer.step([g for g, _ in own], [v for _, v in own])
+                weights = [v for _, v in own]
+                optimizer.step([g for g, _ in own], weights)
+                optimizer._overwrite_and_constrain(weights)
                 optimizer.count_step()
 
     def _get_own(self, variables: Sequence[Variable], optimizer: Any) -> list[Variable]:
-        return [v for v in variables if self._of[id(v)] is optimizer]
+        return [v for v in variables if self._optimizer_of(v) is optimizer]
+
+    def _optimizer_of(self, variable: Variable) -> Any:
+        return self._inner[self._chosen[self._index[id(variable)]]]
+
+    def _take_over(self, variables: Sequence[Variable]) -> None:
+        super()._take_over(variables)
+        for number, optimizer in enumerate(self._inner):
+            own = [v for v, n in zip(variables, self._chosen, strict=True) if n == number]
+            if own:
+                optimizer._take_over(own)
 
     def finalize_variable_values(self, var_list: Sequence[Variable]) -> None:
         for optimizer in self._inner:

@@ -13,6 +13,7 @@ from zoo_keras.graph import Graph, Node, Tensor, topological
 from zoo_keras.passes.rewrite import Replacements, replace
 from zoo_keras.primitives.op import registry
 
+_GRADIENTS = ("relu_grad", "relu6_grad")
 MOST = {"relu": math.inf, "relu6": 6.0, "relu_grad": math.inf, "relu6_grad": 6.0}
 Readers = dict[Tensor, list[Node | None]]
 
@@ -75,7 +76,7 @@ def _fuse_backward(graph: Graph) -> Graph:
     taken: set[int] = set()  # relu_grads that a fused gradient stands for
     for node in graph.nodes():
         mask = node.inputs[0].node if node.op.name == "batch_norm_grad" else None
-        if mask is None or mask.op.name not in MOST or id(mask) in taken:
+        if mask is None or mask.op.name not in _GRADIENTS or id(mask) in taken:
             continue
         forward = _unrounded(mask.inputs[1]).node
         if _belongs(node, forward) and forward.attrs["most"] == MOST[mask.op.name]:

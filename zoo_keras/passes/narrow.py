@@ -70,7 +70,8 @@ def _uses(tensor: Tensor, readers: Readers) -> _Uses:
 def _sees_no_rounding(node: Node, tensor: Tensor) -> bool:
     """Whether a reader gives the same once the tensor has been rounded: another rounding, or the
     gradient of ReLU, which asks for signs only."""
-    masks = node.op.name == "relu_grad" or node.attrs.get("most") == math.inf
+    unbounded = node.op.name == "batch_norm_relu_grad" and node.attrs.get("most") == math.inf
+    masks = node.op.name == "relu_grad" or unbounded
     mask = masks and [i for i, t in enumerate(node.inputs) if t is tensor] == [1]
     return mask or node.op.name == "round_bfloat16"
 

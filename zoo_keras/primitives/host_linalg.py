@@ -126,7 +126,8 @@ def lu_factor(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         upper, lower = made[each, k].copy(), made[each, best].copy()
         made[each, best], made[each, k] = upper, lower
         if k + 1 < rows:
-            made[:, k + 1 :, k] /= made[:, k, k][:, None]
+            pivot = made[:, k, k]  # 0 where the rest of the column is, too
+            made[:, k + 1 :, k] /= np.where(pivot == 0, 1, pivot)[:, None]
             outer = made[:, k + 1 :, k, None] * made[:, k, None, k + 1 :]
             made[:, k + 1 :, k + 1 :] -= outer
     return made.reshape(x.shape), pivots.reshape(*x.shape[:-2], count)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
-from zoo_keras.errors import ShapeError
+from zoo_keras.errors import ShapeError, UnsupportedError
 from zoo_keras.graph import Node, Spec, Tensor, constant, current_scope, current_trace
 from zoo_keras.primitives.fed import fed, is_plain
 from zoo_keras.primitives.row_rules import RowRule, by_element
@@ -208,6 +208,12 @@ class Op:
         with np.errstate(all="ignore"):
             results = self.reference(*arrays, **attrs)
         results = results if isinstance(results, tuple) else (results,)
+        for found, spec in zip(results, specs, strict=True):
+            if getattr(found, "dtype", np.dtype(bool)).kind == "c" and "complex" not in spec.dtype:
+                raise UnsupportedError(
+                    f"ops.{self.name} has no form for complex numbers. Received: "
+                    f"{found.dtype}. Give real and imaginary parts, or use numpy."
+                )
         return tuple(
             np.asarray(r, dtype=dtypes.storage(s.dtype))
             for r, s in zip(results, specs, strict=True)

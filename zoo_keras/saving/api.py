@@ -140,6 +140,7 @@ def save_weights(
             f"save_weights: unsupported arguments. Received: {sorted(kwargs)}. Leave them out."
         )
     if max_shard_size is not None:
+        _refuse_skips(path, objects_to_skip)
         _save_shards(model, path, max_shard_size, overwrite)
         return
     if not path.endswith(".weights.h5"):
@@ -189,6 +190,7 @@ def load_weights(
     _require_built(model)
     with files.readable(label) as path:
         if label.endswith(shards.ENDING):
+            _refuse_skips(label, objects_to_skip)
             with shards.reading(path, label) as file:
                 plan = weights_tree.plan(file, model, skip_mismatch)
         elif _is_zip(path, label):
@@ -202,7 +204,7 @@ def load_weights(
 def _refuse_skips(label: str, objects_to_skip: Sequence[Any]) -> None:
     if objects_to_skip:
         raise ConfigError(
-            f"load_weights: objects_to_skip only supports loading '.weights.h5' files. Received: "
+            "objects_to_skip only supports loading '.weights.h5' files, and saving one. Received: "
             f"{label!r}. Leave it out."
         )
 

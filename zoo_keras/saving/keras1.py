@@ -64,6 +64,8 @@ def is_keras_1(config: Any) -> bool:
         version = config.get("keras_version")
         if isinstance(version, str):
             return version.startswith(("0.", "1."))
+        if "module" in config:  # as Keras 3 writes
+            return False
         if "class_name" in config and isinstance(config.get("config"), dict):
             inner = config["config"]
             if not _ONLY_IN_KERAS_1.isdisjoint(inner.keys() - {"output_dim"}):

@@ -172,7 +172,10 @@ def _old_plan(group: Any, name: str, layer: Layer, old: Old, what: str) -> tuple
     names = weight_names(group, name)
     shapes = [hdf5.child(inner, n, "dataset").shape for n in names]
     stored = [(n, hdf5.read_array(inner, n, s)) for n, s in zip(names, shapes, strict=True)]
-    arrays = keras1_weights.modern_arrays(layer, stored, *old)
+    try:
+        arrays = keras1_weights.modern_arrays(layer, stored, *old)
+    except FileError as error:
+        return [], [str(error)]
     if len(arrays) != len(variables):
         return [], [f"{what} has {len(variables)} weights, the file {len(names)} for it"]
     pairs = list(zip(variables, arrays, strict=True))

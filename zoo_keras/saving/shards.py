@@ -38,19 +38,27 @@ def write(model: Model, path: str, gigabytes: float, overwrite: bool) -> None:
     folder, base = os.path.split(path)
     shards = list(_shards(list(_pieces(model)), limit))
     names = [f"{base.removesuffix(ENDING)}_{i:05}.weights.h5" for i in range(len(shards))]
+    with ExitStack() as drafts:  # all become files when all are written, the first entered last
+        whole = drafts.enter_context(files.writable(path, overwrite))
+        for name, pieces in zip(names, shards, strict=True):
+            place = os.path.join(folder, name)
+            local = drafts.enter_context(files.writable(place, overwrite))
+            with hdf5.open_for_writing(local) as file:
+                _fill(file, pieces)
+        with open(whole, "w") as out:
+            out.write(_map(names, shards))
+
+
+def _map(names: list[str], shards: list[list[_Piece]]) -> str:
+    """The JSON that says in which files each group lies."""
     where: dict[str, list[str]] = {}
     for name, pieces in zip(names, shards, strict=True):
-        place = os.path.join(folder, name)
-        with files.writable(place, overwrite) as local, hdf5.open_for_writing(local) as file:
-            _fill(file, pieces)
         for piece in pieces:
             held = where.setdefault(f"/{piece.group}", [])
             held.extend([name] if name not in held else [])
     total = sum(piece.array.nbytes for pieces in shards for piece in pieces)
     found = {group: held[0] if len(held) == 1 else held for group, held in where.items()}
-    text = json.dumps({"metadata": {"total_size": total}, "weight_map": found}, indent=4)
-    with files.writable(path, overwrite) as local, open(local, "w") as out:
-        out.write(text)
+    return json.dumps({"metadata": {"total_size": total}, "weight_map": found}, indent=4)
 
 
 def _pieces(model: Model) -> Iterator[_Piece]:

@@ -134,11 +134,11 @@ def check_not_inside(sc: Any, method: str, needed: int = 1) -> None:
         ClusterError: it says what to use instead.
     """
     holder, held = getattr(_here, "held", None) or (None, 0)
-    if holder is not sc or room(sc) - held >= needed:
+    if holder is not sc or sure_room(sc) - held >= needed:
         return
     raise ClusterError(
         f"{method} was called by a callback while fit holds the cluster, so it would wait for "
-        f"ever. Received: {room(sc):.0f} task slots, of which fit's ranks hold {held}. Use "
+        f"ever. Received: {sure_room(sc):.0f} task slots, of which fit's ranks hold {held}. Use "
         "validation_data of fit, give arrays instead of an RDD or DataFrame, leave slots free "
         f"with num_ranks={max(1, held - needed)}, or call {method} when fit has returned."
     )
@@ -184,6 +184,12 @@ def room(sc: Any) -> float:
     known = [executor.cores for executor in executors(sc)]
     cores = float(setting(sc, "spark.executor.cores", str(max(known, default=math.inf))))
     return math.inf if cores == math.inf else most * (cores // task_cpus(sc))
+
+
+def sure_room(sc: Any) -> float:
+    """Slots to count on: where executors may become any number, those that there are."""
+    most = room(sc)
+    return slots(sc) if most == math.inf else most
 
 
 _most_slots: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # by SparkContext

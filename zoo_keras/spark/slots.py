@@ -8,7 +8,6 @@ other half; so a fit starts when all of its ranks can, and first come is first s
 from __future__ import annotations
 
 import contextlib
-import math
 import threading
 import weakref
 from collections import deque
@@ -65,7 +64,7 @@ def _wait(line: _Line, sc: Any, ranks: int) -> None:
         else:
             line.waiting.append(ticket)
             try:
-                while line.waiting[0] is not ticket or not line.fits(ranks, _room(sc)):
+                while line.waiting[0] is not ticket or not line.fits(ranks, cluster.sure_room(sc)):
                     line.changed.wait(_LOOK_EVERY)
             finally:
                 line.waiting.remove(ticket)
@@ -73,14 +72,8 @@ def _wait(line: _Line, sc: Any, ranks: int) -> None:
         line.held += ranks
 
 
-def _room(sc: Any) -> float:
-    """Slots to share out; where there may be any number, those that there are."""
-    most = cluster.room(sc)
-    return cluster.slots(sc) if most == math.inf else most
-
-
 def _refuse_waiting(line: _Line, sc: Any, ranks: int) -> None:
-    slots = _room(sc)
+    slots = cluster.sure_room(sc)
     if not line.fits(ranks, slots):
         raise ClusterError(
             "fit was called by a callback of another fit, while fits hold the slots that it needs. "

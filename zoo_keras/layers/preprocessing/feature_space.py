@@ -310,6 +310,7 @@ class FeatureSpace(Layer):
         self._is_adapted = True
         self.built = True
         self._encoded = None
+        self.one_hot_encoders = {}
 
     def _check_adapted(self) -> None:
         if not self._is_adapted and self._adaptable():

@@ -32,8 +32,8 @@ class FitOptions(NamedTuple):
             optimizer is kept within an epoch: a fit that loses an executor then goes on from there,
             to the same bits. None: only at the end of an epoch.
         step_timeout: seconds to wait for the slowest rank within a step.
-        start_timeout: seconds until all ranks must have begun; then those that have give their
-            slots back, and fit fails.
+        start_timeout: seconds after the first rank until all must have begun; then those that have
+            give their slots back, and fit fails.
         data_budget: bytes of records that a rank keeps in memory before it uses a file.
     """
 

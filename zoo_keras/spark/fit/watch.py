@@ -162,6 +162,8 @@ class Watcher:
         places = [r.facts.get("snapped") for r in records]
         if places[0] is None or places[0] == self.kept or places.count(places[0]) < len(places):
             return
+        if places[0][0] != self.fit.epoch:  # of an epoch that has been closed
+            return
         try:
             blobs = [self.job.fetch(rank, "snapshot") for rank in range(self.job.size)]
         except (BridgeError, ConfigError):  # a rank has gone, or goes on to the next copy
@@ -169,6 +171,7 @@ class Watcher:
         middle = joined([blob.tobytes() for blob in blobs])
         if middle is not None and middle.epoch == self.fit.epoch:
             self.fit.middle, self.kept = middle, places[0]
+            self.fit.isa = records[0].facts["isa"]
 
     # ---- steps that the driver leads -----------------------------------------------------------
 

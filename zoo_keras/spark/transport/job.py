@@ -66,6 +66,7 @@ _LOOK_EVERY = 0.1
 _PROGRESS_TIMEOUT = 2.0
 _CANCEL_TIMEOUT = 30.0
 _LOSS_TIMEOUT = 5.0
+_IDLE = "Executor killed by driver"  # as dynamic allocation takes back what no task wants
 _GONE_TIMEOUT = 10.0
 _VERDICT_TIMEOUT = 3.0
 _MINE, _ALL = "facts", "all facts"  # blobs by which ranks meet
@@ -258,8 +259,8 @@ class RankJob:
         name: for messages. description: shown in Spark's UI, unless the user's own is set.
         timeout: seconds a rank waits for the slowest other one in an exchange.
         wait: seconds to wait for executors before starting.
-        start_timeout: seconds within which all ranks must have begun; else the job ends, so that
-            those which hold slots give them back.
+        start_timeout: seconds after the first rank within which all must have begun; else the job
+            ends, so that those which hold slots give them back.
         same_host: whether ranks of one machine may read each other's memory; None takes it from
             spark.zookeras.sameHost, which is true by default.
 
@@ -293,6 +294,7 @@ class RankJob:
         self._hosts = {executor.id: executor.host for executor in cluster.executors(self._sc)}
         self._boards: dict[int, RemoteBoard] = {}
         self._unseen, self._start_timeout = set(range(self.size)), start_timeout
+        self._first_seen: float | None = None  # stages before this job's last hold no rank's slot
         self._late: ClusterError | None = None
         self._error: BaseException | None = None
         self._results: list[Any] = []
@@ -315,7 +317,6 @@ class RankJob:
                 paired=validation is not None,
                 same_host=same_host,
             )
-            self._began = time.monotonic()
             self._thread = self._start(data, spec, body)
             self._undo = undo.pop_all()
 
@@ -355,7 +356,10 @@ class RankJob:
     def _look_for_ranks(self) -> None:
         """Ends the job when ranks have not begun in time: others wait for them in slots."""
         self._unseen -= {rank for rank in self._unseen if self._located(self._board_name(rank))}
-        waited = time.monotonic() - self._began
+        if len(self._unseen) == self.size:
+            return
+        self._first_seen = self._first_seen or time.monotonic()
+        waited = time.monotonic() - self._first_seen
         if self._unseen and waited > self._start_timeout:
             self._late = _too_late(self.name, self.size, len(self._unseen), waited)
             self.cancel()
@@ -423,7 +427,11 @@ class RankJob:
     def lost(self) -> list[LostExecutor]:
         """The executors that have gone away since the job began."""
         fields = [line.split("\t", 1) for line in self._watch.lost().splitlines()]
-        return [LostExecutor(id, self._hosts.get(id, "unknown"), why) for id, why in fields]
+        return [
+            LostExecutor(id, self._hosts.get(id, "unknown"), why)
+            for id, why in fields
+            if _IDLE not in why
+        ]
 
     def _explain(self, error: BaseException) -> Exception:
         if isinstance(error, pickle.PicklingError):
@@ -528,8 +536,8 @@ class RankJob:
 def _too_late(name: str, size: int, missing: int, waited: float) -> ClusterError:
     return ClusterError(
         f"Job {name} was given up, for not all of its ranks could run at once. Received: "
-        f"{size - missing} of {size} ranks had begun after {waited:.0f} s. Free slots that other "
-        "jobs hold, let the application have more executors "
+        f"{size - missing} of {size} ranks had begun, the first {waited:.0f} s ago. Free slots "
+        "that other jobs hold, let the application have more executors "
         "(spark.dynamicAllocation.maxExecutors), lower num_ranks, or raise start_timeout."
     )
 
