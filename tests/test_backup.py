@@ -10,6 +10,7 @@ import pytest
 import zoo_keras as keras
 from zoo_keras import callbacks, layers
 from zoo_keras.errors import ClusterError, ConfigError, FileError
+from zoo_keras.saving import files
 
 X = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
 Y = X.sum(1, keepdims=True)
@@ -84,6 +85,16 @@ def test_a_finished_fit_leaves_no_backup_unless_asked_for(tmp_path):
         assert (tmp_path / "b").exists() == keep
     kept = callbacks.BackupAndRestore(tmp_path / "b")
     assert fit(regression(), kept, epochs=6).epoch == [4, 5]
+
+
+def test_a_backup_that_cannot_be_removed_does_not_fail_the_fit(tmp_path, monkeypatch):
+    def refuse(path):
+        raise FileError(f"{path}: Hadoop could not reach the file.")
+
+    monkeypatch.setattr(files, "remove_folder", refuse)
+    with pytest.warns(UserWarning, match="could not be removed.*Hadoop could not reach"):
+        history = fit(regression(), callbacks.BackupAndRestore(tmp_path))
+    assert history.epoch == [0, 1, 2, 3]
 
 
 def test_where_a_fit_began_does_not_bind_the_next_one(tmp_path):

@@ -13,6 +13,7 @@ import pytest
 
 import zoo_keras as keras
 from zoo_keras import command, layers
+from zoo_keras.spark import doctor
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -69,6 +70,65 @@ def test_an_error_is_one_line_and_status_2(file, tmp_path, capsys, case):
     assert told.startswith(f"zoo-keras {words[0]}: ")
     assert "Traceback" not in told
     assert re.search(f"(?s){message}", told), told
+
+
+@pytest.mark.parametrize(("key", "name", "message"), [
+    ("output", "m.txt", "ends in .keras"), ("output", "file/m.keras", "no folder where"),
+    ("output", "folder.keras", "this is a folder"), ("output", 3, "str or os.PathLike"),
+    ("history", "none/h.json", "no folder where"), ("report", "file/r.html", "no folder where"),
+    ("report", "hdfs://a/r.html", "path of this machine"),
+])  # fmt: skip
+def test_fit_refuses_what_it_could_not_write_before_it_reads_anything(
+    tmp_path, monkeypatch, capsys, key, name, message
+):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("folder.keras").mkdir()
+    config = {"model": "none.keras", "data": "d", "features": "x", "label": "y"}
+    config |= {"output": "new/m.keras", "history": "h.json", "report": "r.html"}
+    for changed, told in (({}, "none.keras: File not found"), ({key: name}, message)):
+        Path("c.json").write_text(json.dumps(config | changed))
+        assert command.main(["fit", "--config", "c.json"]) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_errors_of_others_are_told_in_one_line(monkeypatch, capsys):
+    py4j, spark = pytest.importorskip("py4j.protocol"), pytest.importorskip("pyspark.errors")
+    of_java = "An error occurred while calling o1.save.\n: java.io.IOException: full\n\tat a.b"
+    for error, told in (
+        (OSError("disk full"), "OSError: disk full"),
+        (TypeError("no such\nargument"), "TypeError: no such"),
+        (spark.AnalysisException("no column x;\n'Project"), "AnalysisException: no column x;"),
+        (py4j.Py4JError(of_java), "Py4JError: java.io.IOException: full"),
+    ):
+        monkeypatch.setattr(command, "_summary", lambda options, error=error: throw(error))
+        assert command.main(["summary", "m.keras"]) == 2
+        assert capsys.readouterr().err == f"zoo-keras summary: {told}\n"
+    monkeypatch.setattr(command, "_summary", lambda options: throw(KeyError("ours")))
+    with pytest.raises(KeyError):  # a fault of ours keeps its traceback
+        command.main(["summary", "m.keras"])
+
+
+def throw(error):
+    raise error
+
+
+def test_doctor_prints_each_finding_when_it_is_there(monkeypatch, capsys):
+    def findings(spark):
+        yield doctor.Finding("slots", "0", "Give cores.", must=True)
+        assert re.fullmatch(r"CHANGE slots +0\n +Give cores\.\n", capsys.readouterr().out)
+        yield doctor.Finding("Java", "17")
+
+    monkeypatch.setattr(doctor, "examine", findings)
+    monkeypatch.setattr(command, "session", lambda name: None)
+    assert command.main(["doctor"]) == 1
+    assert capsys.readouterr().out.startswith("ok     Java ")
+
+
+def test_doctor_asks_no_executor_where_no_task_can_run(monkeypatch):
+    monkeypatch.setattr(doctor.cluster, "room", lambda sc: 0)
+    (found,) = doctor._executors(None)
+    assert found.must and "No task can run" in found.advice
 
 
 @pytest.mark.parametrize("way", [["-m", "zoo_keras"], [str(ROOT / "zoo_keras" / "__main__.py")]])

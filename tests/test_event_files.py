@@ -134,11 +134,52 @@ def test_the_graph_of_layers_is_one_that_tensorboard_draws(tmp_path):
     assert links == {"pixels": [], "hidden": ["pixels"], "out": ["hidden"]}
 
 
+class NoConfig(keras.layers.Layer):
+    def __init__(self, thing):
+        super().__init__()
+
+    def call(self, x):
+        return x
+
+
+def test_a_model_that_cannot_be_serialised_is_trained_without_its_graph(tmp_path):
+    pytest.importorskip("tensorboard")
+    model = keras.Sequential([keras.Input((4,)), NoConfig(object()), Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="the graph is left out.*write_graph=False"):
+        fit(model, callbacks.TensorBoard(tmp_path))
+    found = written(tmp_path)
+    assert ("train", "keras") not in found
+    assert len(found["train", "epoch_loss"]) == 2
+
+
 def test_only_validation_is_written_by_evaluate(tmp_path):
     pytest.importorskip("tensorboard")
     model = regression()
-    model.evaluate(X, Y, verbose=0, callbacks=[callbacks.TensorBoard(tmp_path, write_graph=False)])
+    model.evaluate(X, Y, verbose=0, callbacks=[callbacks.TensorBoard(tmp_path)])
     assert {folder for folder, _ in written(tmp_path)} == {"validation"}
+
+
+def test_files_are_closed_whatever_was_run(tmp_path):
+    pytest.importorskip("tensorboard")
+    model, board = regression(), callbacks.TensorBoard(tmp_path)
+
+    class Fails(callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise KeyError("stop")
+
+    class Writes(callbacks.TensorBoard):
+        def on_predict_batch_end(self, batch, logs=None):
+            self._file("train").scalars({"rows": len(logs["outputs"])}, batch)
+
+    with pytest.raises(KeyError, match="stop"):
+        fit(model, board, Fails())
+    model.evaluate(X, Y, verbose=0, callbacks=[board])
+    assert not board._files
+    writes = Writes(tmp_path)
+    model.predict(X, verbose=0, callbacks=[board, writes])
+    assert not board._files and not writes._files
+    assert values(written(tmp_path)["train", "rows"]) == [16.0]
 
 
 def test_tensorboard_refuses_what_it_lacks_by_name(tmp_path):
@@ -167,6 +208,9 @@ def server():
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             posted.append((self.path, dict(self.headers), body.decode()))
+            if "babble" in self.path:
+                self.wfile.write(b"no HTTP\r\n\r\n")
+                return
             self.send_response(500 if "fail" in self.path else 200)
             self.end_headers()
 
@@ -203,9 +247,9 @@ def test_logs_are_posted_as_json_with_headers(server):
     assert json.loads(body) == {"epoch": 3, "loss": 0.5, "rows": [1, 2]}
 
 
-def test_a_server_that_is_not_there_is_a_warning(server):
-    monitor = callbacks.RemoteMonitor("http://127.0.0.1:1")
-    with pytest.warns(UserWarning, match="Could not reach RemoteMonitor"):
-        monitor.on_epoch_end(0, {"loss": 1.0})
+def test_a_server_that_is_not_there_or_speaks_no_http_is_a_warning(server):
+    for root, path in (("http://127.0.0.1:1", "/"), (server[0], "/babble")):
+        with pytest.warns(UserWarning, match="Could not reach RemoteMonitor"):
+            callbacks.RemoteMonitor(root, path).on_epoch_end(0, {"loss": 1.0})
     with pytest.raises(ConfigError, match="root"):
         callbacks.RemoteMonitor("file:///etc")

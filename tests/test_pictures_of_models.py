@@ -95,7 +95,7 @@ def trained():
     model.compile("sgd", "mse", metrics=["mae"])
     x = np.ones((8, 4), np.float32)
     return model.fit(x, x[:, :1], epochs=3, verbose=0, validation_data=(x, x[:, :1]),
-                     validation_freq=[3])  # fmt: skip
+                     validation_freq=[2, 3])  # fmt: skip
 
 
 def test_history_draws_its_curves(trained, monkeypatch):
@@ -105,7 +105,13 @@ def test_history_draws_its_curves(trained, monkeypatch):
     training, validation = axes[0].get_lines()
     np.testing.assert_array_equal(training.get_xydata()[:, 0], [1, 2, 3])
     np.testing.assert_allclose(training.get_xydata()[:, 1], trained.history["loss"])
-    np.testing.assert_array_equal(validation.get_xydata()[:, 0], [3])
+    np.testing.assert_array_equal(validation.get_xydata()[:, 0], [2, 3])
+    again = trained.model.fit(  # a History goes on
+        np.ones((8, 4)), np.ones((8, 1)), initial_epoch=3, epochs=5, verbose=0, callbacks=[trained]
+    )
+    training, validation = again.plot("loss")[0].get_lines()
+    np.testing.assert_array_equal(training.get_xydata()[:, 0], [1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(validation.get_xydata()[:, 0], [2, 3])
     (only,) = trained.plot("mae")
     assert only.get_title() == "mae"
     with pytest.raises(ConfigError, match="speed"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +17,12 @@ from typing import Any
 
 import zoo_keras as keras
 from zoo_keras.errors import ConfigError, ZooKerasError
+from zoo_keras.saving import files
 
 FORMATS = ("parquet", "orc", "json", "csv", "avro")
 CONFIG = ("model", "compile", "data", "validation", "features", "label", "weight", "fit", "output",
           "history", "report")  # fmt: skip
+_WIDTH = len("spark.sql.execution.arrow.pyspark.enabled")  # doctor's column of names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,8 +31,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options) or 0)
     except ZooKerasError as error:
-        print(f"zoo-keras {options.command}: {error}", file=sys.stderr)
-        return 2
+        told = str(error)
+    except _errors_of_others() as error:
+        told = _first_line(error)
+    print(f"zoo-keras {options.command}: {told}", file=sys.stderr)
+    return 2
+
+
+def _errors_of_others() -> tuple[type[Exception], ...]:
+    """What else is told in one line: Spark's errors can only be there when it was imported."""
+    found: list[type[Exception]] = [OSError, TypeError]
+    for module, name in (("pyspark.errors", "PySparkException"), ("py4j.protocol", "Py4JError")):
+        if module in sys.modules:
+            found.append(getattr(sys.modules[module], name))
+    return tuple(found)
+
+
+def _first_line(error: Exception) -> str:
+    """Its kind and its first line, without the heading that Py4J puts before Java's."""
+    text = re.sub(r"^An error occurred while calling [^\n]*\n: ", "", str(error))
+    return f"{type(error).__name__}: {text.strip().partition(chr(10))[0]}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -151,6 +172,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _fit(options: argparse.Namespace) -> None:
     config = _read_config(options.config)
+    _check_targets(config)
     model, spark = keras.saving.load_model(config["model"]), session("fit")
     if "compile" in config:
         given = dict(config["compile"])
@@ -194,6 +216,31 @@ def _read_config(path: str) -> dict[str, Any]:
     return config
 
 
+def _check_targets(config: dict[str, Any]) -> None:
+    """What training makes can be written, before it trains: the model, history and report."""
+    for key in ("output", "history", "report"):
+        if key in config and (wrong := _wrong_target(key, config[key])):
+            raise ConfigError(
+                f"fit --config: {key} cannot be written: {wrong}. Received: {config[key]!r}. Name "
+                "another file."
+            )
+
+
+def _wrong_target(key: str, path: Any) -> str:
+    files.path_text(path)  # refuses what is no path
+    if key == "output" and not path.endswith((".keras", ".h5", ".hdf5")):
+        return "a model's file ends in .keras, .h5 or .hdf5"
+    if files.is_remote(path):
+        return "" if key == "output" else "only a path of this machine will do"
+    if os.path.isdir(path):
+        return "this is a folder"
+    folder = Path(path).resolve().parent
+    while key == "output" and not folder.exists():  # save makes folders
+        folder = folder.parent
+    writable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    return "" if writable else f"{folder} is no folder where files can be written"
+
+
 def _given_table(spark: Any, name: str, given: Any) -> Any:
     """A table by its path, or by {"path", "format", "options"}."""
     parts: dict[str, Any] = {"path": given} if isinstance(given, str) else dict(given)
@@ -209,10 +256,10 @@ def _given_table(spark: Any, name: str, given: Any) -> Any:
 def _doctor(options: argparse.Namespace) -> int:
     from zoo_keras.spark.doctor import examine
 
-    findings = examine(session("doctor"))
-    width = max(len(finding.name) for finding in findings)
-    for finding in findings:
-        print(f"{'CHANGE' if finding.must else 'ok':6} {finding.name:{width}}  {finding.value}")
-        if finding.advice:
-            print(f"{'':6} {'':{width}}  {finding.advice}")
-    return int(any(finding.must for finding in findings))
+    status = 0
+    for name, value, advice, must in examine(session("doctor")):
+        print(f"{'CHANGE' if must else 'ok':6} {name:{_WIDTH}}  {value}", flush=True)
+        if advice:
+            print(f"{'':6} {'':{_WIDTH}}  {advice}", flush=True)
+        status |= must
+    return status

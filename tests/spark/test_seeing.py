@@ -100,6 +100,25 @@ def test_a_fit_on_arrays_is_one_rank_and_odd_values_do_no_harm(tmp_path):
         report(callbacks.History(), tmp_path / "none.html")
 
 
+def test_a_report_draws_validation_at_its_epochs(tmp_path):
+    model, history = (
+        keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)]),
+        callbacks.History(),
+    )
+    model.compile("sgd", "mse")
+    across = []
+    for first, last in ((0, 3), (3, 5)):  # the second fit goes on with the History
+        model.fit(X, X[:, :1], initial_epoch=first, epochs=last, verbose=0, callbacks=[history],
+                  validation_data=(X, X[:, :1]), validation_freq=[2, 4])  # fmt: skip
+        report(history, tmp_path / "r.html")
+        _, page = parsed(tmp_path / "r.html")
+        lines = [line.get("points").split() for line in page.findall(".//polyline")]
+        across.append([[float(point.split(",")[0]) for point in line] for line in lines])
+    for (trained, tested), places in zip(across, ([1], [1, 3]), strict=True):
+        assert trained == sorted(trained) and tested == [trained[place] for place in places]
+    assert [len(trained) for trained, _ in across] == [3, 5]
+
+
 def test_jobs_say_in_sparks_ui_what_they_are(local2):
     store = local2._jsc.sc().statusStore()
 

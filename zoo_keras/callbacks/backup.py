@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from types import ModuleType
 from typing import Any
 
 from zoo_keras.callbacks.callback import Callback, Logs
-from zoo_keras.errors import ConfigError, FileError
+from zoo_keras.errors import ClusterError, ConfigError, FileError
 
 
 class BackupAndRestore(Callback):
@@ -128,8 +129,16 @@ class BackupAndRestore(Callback):
             json.dump({"epoch": self._epoch, "batch": self._seen}, file)
 
     def on_train_end(self, logs: Logs = None) -> None:
-        if self.delete_checkpoint:
+        if not self.delete_checkpoint:
+            return
+        try:
             _files().remove_folder(self.backup_dir)
+        except (FileError, ClusterError) as error:  # the fit is done all the same
+            warnings.warn(
+                f"BackupAndRestore: {self.backup_dir} could not be removed, and the next fit would "
+                f"go on from it. Received: {error} Remove it by hand.",
+                stacklevel=4,
+            )
 
 
 def _files() -> ModuleType:

@@ -105,6 +105,7 @@ class History(Callback):
         self.epoch: list[int] = []
         self.timing: dict[str, float] = {}
         self.ranks: list[dict[str, float]] = []
+        self._epochs: dict[str, list[int]] = {}  # of each value in history
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self.epoch = []
@@ -118,6 +119,12 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
+            self._epochs.setdefault(name, []).append(epoch)
+
+    def _epochs_of(self, name: str) -> list[int]:
+        """The epoch of each value, from 1; values that were put there by hand are counted."""
+        count, epochs = len(self.history[name]), self._epochs.get(name, [])
+        return [epoch + 1 for epoch in (epochs if len(epochs) == count else range(count))]
 
     def plot(self, metrics: Any = None, axes: Any = None) -> Any:
         """Draw the curves of this fit, one picture for each metric.
@@ -133,4 +140,4 @@ class History(Callback):
         """
         from zoo_keras.callbacks.curves import curves
 
-        return curves(self.history, self.epoch, metrics, axes)
+        return curves(self, metrics, axes)

@@ -1,22 +1,23 @@
 """Curves of a fit: what `History.plot` draws.
 
-In: name -> one value an epoch. Out: axes of matplotlib, which is imported only here.
+In: a History, which knows the epoch of each value. Out: axes of matplotlib, which is imported only
+here.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo_keras.errors import ConfigError, UnsupportedError
 
+if TYPE_CHECKING:
+    from zoo_keras.callbacks.callback import History
 
-def curves(
-    history: Mapping[str, Sequence[Any]], epochs: Sequence[int], metrics: Any, axes: Any
-) -> Any:
+
+def curves(history: History, metrics: Any, axes: Any) -> Any:
     """A picture for each metric, training and validation in it; see History.plot."""
-    names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
+    names = list(dict.fromkeys(name.removeprefix("val_") for name in history.history))
     wanted = names if metrics is None else [metrics] if isinstance(metrics, str) else list(metrics)
     if unknown := [name for name in wanted if name not in names]:
         raise ConfigError(
@@ -31,9 +32,8 @@ def curves(
         )
     for axis, name in zip(flat, wanted):
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
-            values = history.get(key, ())
-            if len(values):  # validation may have come in the last epochs only
-                axis.plot([e + 1 for e in epochs[-len(values) :]], values, label=label)
+            if key in history.history:
+                axis.plot(history._epochs_of(key), history.history[key], label=label)
         axis.set_xlabel("epoch")
         axis.set_title(name)
         axis.legend()

@@ -5,6 +5,7 @@ In: logs. Out: a POST to an address of the user's. Knows no training.
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.parse
@@ -29,8 +30,8 @@ class RemoteMonitor(Callback):
         headers: more headers of the request.
         send_as_json: send JSON by itself, not within a form.
 
-    Raises ConfigError for an address that is not one of http. A server that cannot be reached is a
-    warning. Source: https://keras.io/api/callbacks/remote_monitor.
+    Raises ConfigError for an address that is not one of http. A server that cannot be reached, or
+    does not speak HTTP, is a warning. Source: https://keras.io/api/callbacks/remote_monitor.
 
     Example:
         >>> model.fit(x, y, callbacks=[RemoteMonitor("http://localhost:9000")])
@@ -65,7 +66,7 @@ class RemoteMonitor(Callback):
                 pass
         except urllib.error.HTTPError as answer:  # it was reached
             answer.close()
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             warnings.warn(
                 f"Could not reach RemoteMonitor root server at {self.root}: {error}", stacklevel=4
             )

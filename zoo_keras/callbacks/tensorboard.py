@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,8 @@ class TensorBoard(Callback):
     Args:
         log_dir: a folder of the driver, for this callback alone.
         histogram_freq: after how many epochs histograms of all weights are written; 0: never.
-        write_graph: the model's layers, if it is functional or a Sequential.
+        write_graph: fit writes the model's layers, if it is functional or a Sequential; one that
+            cannot be serialised is a warning.
         write_images: weights as pictures beside the histograms.
         write_steps_per_second: how fast training is.
         update_freq: "epoch", "batch", or after how many batches losses and metrics are written,
@@ -81,8 +83,20 @@ class TensorBoard(Callback):
     def set_model(self, model: Any) -> None:
         super().set_model(model)
         self._close()
-        if self.write_graph and type(model).__name__ in ("Functional", "Sequential"):
-            self._file("train").graph(model.to_json())
+
+    def _write_graph(self) -> None:
+        if not self.write_graph or type(self.model).__name__ not in ("Functional", "Sequential"):
+            return
+        try:
+            text = self.model.to_json()
+        except Exception as error:  # of any get_config; what is trained does not depend on it
+            warnings.warn(
+                "TensorBoard: the graph is left out, for the model cannot be serialised. Received: "
+                f"{error} Mend get_config of that layer, or pass write_graph=False.",
+                stacklevel=5,
+            )
+        else:
+            self._file("train").graph(text)
 
     def _file(self, kind: str) -> _EventFile:
         if kind not in self._files:
@@ -92,15 +106,15 @@ class TensorBoard(Callback):
     def _close(self) -> None:
         for file in self._files.values():
             file.close()
-        self._files = {}
+        self._files, self._training = {}, False
 
     # ---- hooks ---------------------------------------------------------------------------------
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self._batches, self._training = 0, True
+        self._write_graph()
 
     def on_train_end(self, logs: Logs = None) -> None:
-        self._training = False
         self._close()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
@@ -147,6 +161,10 @@ class TensorBoard(Callback):
         if self.model.optimizer is not None:
             named = {f"evaluation_{k}_vs_iterations": v for k, v in (logs or {}).items()}
             self._file("validation").scalars(named, self._iterations())
+        if not self._training:
+            self._close()
+
+    def on_predict_end(self, logs: Logs = None) -> None:
         if not self._training:
             self._close()
 

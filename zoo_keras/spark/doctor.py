@@ -6,6 +6,7 @@ executors; it needs no zoo_keras there.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import platform
@@ -43,15 +44,15 @@ _BETTER = (
 )  # fmt: skip
 
 
-def examine(spark: Any) -> list[Finding]:
-    """All findings of a session.
+def examine(spark: Any) -> Iterator[Finding]:
+    """All findings of a session, each as soon as it was looked at.
 
     Raises ClusterError for a session of Spark Connect, or one that was stopped. Source: none.
 
     >>> for finding in zoo_keras.spark.doctor.examine(spark): print(finding)
     """
     sc = cluster.spark_context(spark)
-    return [*_driver(sc), *_slots(sc), *_settings(sc), *_executors(sc)]
+    return itertools.chain(_driver(sc), _slots(sc), _settings(sc), _executors(sc))
 
 
 def _driver(sc: Any) -> Iterator[Finding]:
@@ -127,6 +128,10 @@ def _executors(sc: Any) -> Iterator[Finding]:
             facts["error"] = f"{type(error).__name__}: {error}"
         yield json.dumps(facts, sort_keys=True)
 
+    if not cluster.room(sc):  # the job would wait for ever
+        advice = "No task can run. Give executors cores, and look again when they have come."
+        yield Finding("executors' Python", "not asked", advice, must=True)
+        return
     tasks = 4 * max(1, cluster.slots(sc))
     try:
         found = Counter(sc.parallelize(range(tasks), tasks).mapPartitions(look).collect())

@@ -71,14 +71,14 @@ def _page(history: Any) -> Iterator[str]:
     name = html.escape(str(getattr(model, "name", "model")))
     yield f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{name}</title>'
     yield f"<style>{_STYLE}</style></head><body><h1>{name}</h1>"
-    epochs = [epoch + 1 for epoch in history.epoch]
     last = {key: values[-1] for key, values in history.history.items()}
     numbers = ", ".join(f"{html.escape(key)} {_text(value)}" for key, value in last.items())
-    yield f"<p>{len(epochs)} epochs; after the last one {numbers}.</p>"
+    yield f"<p>{len(history.epoch)} epochs; after the last one {numbers}.</p>"
     yield "<h2>Curves</h2><div>"
-    for key, values in history.history.items():
+    epochs = [epoch for key in history.history for epoch in history._epochs_of(key)]
+    for key in history.history:
         if not key.startswith("val_"):
-            yield _curve(key, epochs, values, history.history.get(f"val_{key}"))
+            yield _curve(history, key, (min(epochs), max(epochs)))
     yield "</div>"
     if getattr(history, "ranks", None):
         yield from _time(history.ranks)
@@ -96,16 +96,21 @@ def _text(value: Any) -> str:
 # ---- curves ----------------------------------------------------------------------------------
 
 
-def _curve(name: str, epochs: Sequence[int], values: Any, tests: Any) -> str:
-    """One metric over the epochs: training drawn through, validation dashed."""
-    lines = [(_numbers(v), dash) for v, dash in ((values, ""), (tests, "5 4")) if v is not None]
-    finite = [v for numbers, _ in lines for v in numbers if np.isfinite(v)]
-    low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
-    drawn = "".join(_line(epochs[-len(v):], v, (low, high), dash) for v, dash in lines)  # fmt: skip
+def _curve(history: Any, name: str, epochs: tuple[int, int]) -> str:
+    """One metric from the first epoch to the last: training drawn through, validation dashed."""
+    lines = [
+        (history._epochs_of(key), _numbers(history.history[key]), dash)
+        for key, dash in ((name, ""), (f"val_{name}", "5 4"))
+        if key in history.history
+    ]
+    finite = [v for _, numbers, _ in lines for v in numbers if np.isfinite(v)]
+    ends = (min(finite), max(finite)) if finite else (0.0, 1.0)
+    drawn = "".join(_line(at, numbers, epochs, ends, dash) for at, numbers, dash in lines)
+    low, high = ends
     right, bottom = _WIDE - 10, _HIGH - _EDGE + 20
     return (
         f'<svg width="{_WIDE}" height="{_HIGH}" role="img"><text x="{_EDGE}" y="16">'
-        f"{html.escape(name)}{' (dashed: validation)' if tests is not None else ''}</text>"
+        f"{html.escape(name)}{' (dashed: validation)' if len(lines) > 1 else ''}</text>"
         f'<text x="2" y="34">{high:.4g}</text><text x="2" y="{bottom - 16}">{low:.4g}</text>'
         f'<text x="{_EDGE}" y="{bottom}">{epochs[0]}</text>'
         f'<text x="{right}" y="{bottom}" text-anchor="end">epoch {epochs[-1]}</text>{drawn}</svg>'
@@ -116,12 +121,14 @@ def _numbers(values: Any) -> list[float]:
     return [float(np.mean(value)) for value in values]
 
 
-def _line(epochs: Sequence[int], values: list[float], ends: tuple[float, float], dash: str) -> str:
-    (low, high), first = ends, epochs[0]
-    across = (_WIDE - _EDGE - 10) / max(1, epochs[-1] - first)
+def _line(at: Sequence[int], values: list[float], epochs: tuple[int, int],
+          ends: tuple[float, float], dash: str) -> str:  # fmt: skip
+    """Values at their epochs; the picture is as wide as `epochs` and as high as `ends`."""
+    (first, last), (low, high) = epochs, ends
+    across = (_WIDE - _EDGE - 10) / max(1, last - first)
     down = (_HIGH - _EDGE - 30) / ((high - low) or 1.0)
     points = [(_EDGE + (e - first) * across, 30 + (high - v) * down)
-              for e, v in zip(epochs, values, strict=True) if np.isfinite(v)]  # fmt: skip
+              for e, v in zip(at, values, strict=True) if np.isfinite(v)]  # fmt: skip
     text = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="#4e79a7"/>' for x, y in points)
     return (
