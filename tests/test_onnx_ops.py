@@ -8,9 +8,9 @@ from hostile import assert_small
 
 import zoo_keras as zk
 from zoo_keras.errors import FileError, UnsupportedError
-from zoo_keras.saving.onnx import graph  # noqa: F401 - fills the tables
+from zoo_keras.saving.onnx import graph
 from zoo_keras.saving.onnx.calls import CONVERTERS, FOLDS, Call, is_array
-from zoo_keras.saving.onnx.model_file import Node
+from zoo_keras.saving.onnx.model_file import Contents, Node, Port
 
 
 def made(kind, *inputs, opset=18, outputs=1, **attributes):
@@ -46,7 +46,8 @@ HUGE = np.array([1 << 20, 1 << 20])
     [
         ("Concat", [LONG, LONG, LONG], {"axis": 0}), ("Gather", [ROW, np.zeros((N, 9))], {}),
         ("Expand", [ROW[:, :1], HUGE], {}), ("Expand", [COLUMN, np.array([1, N])], {}),
-        ("MatMul", [COLUMN, ROW], {}), ("Gemm", [COLUMN, COLUMN], {"transB": 1}),
+        ("Einsum", [ROW[0], ROW[0]], {"equation": "i, j -> ij"}), ("MatMul", [COLUMN, ROW], {}),
+        ("Gemm", [COLUMN, COLUMN], {"transB": 1}),
         *((kind, [ROW, COLUMN], {}) for kind in ("Add", "Div", "Mod", "Mean", "And", "Pow")),
         ("Where", [ROW == 0, COLUMN, ROW], {}), ("Clip", [ROW, COLUMN], {}),
         ("Tile", [ROW, HUGE], {}), ("ConstantOfShape", [HUGE], {}),
@@ -61,6 +62,21 @@ HUGE = np.array([1 << 20, 1 << 20])
 def test_a_constant_that_is_too_large_is_refused_before_memory_is_taken(kind, inputs, attributes):
     error = assert_small(lambda: made(kind, *inputs, **attributes))
     assert isinstance(error, FileError) and "at most" in str(error), repr(error)
+
+
+def test_many_constants_of_a_small_file_are_refused(monkeypatch):
+    monkeypatch.setattr(graph, "_SPARE", 1 << 20)
+    ports = [Port(name, "float32", [None, 2]) for name in ("x", "y")]
+    nodes = [Node("Concat", f"n{i}", ["c", "c"], [f"c{i}"], {"axis": 0}) for i in range(200)]
+    nodes.append(Node("Relu", "last", ["x"], ["y"], {}))
+
+    def model(size):
+        contents = Contents(18, nodes, {"c": np.zeros(size, np.float32)}, *([p] for p in ports))
+        return graph._Importer(contents).model("m")
+
+    assert model(600).name == "m"
+    with pytest.raises(FileError, match="too large"):
+        model(1000)
 
 
 def test_a_window_over_very_many_channels_is_refused():
@@ -102,6 +118,7 @@ def test_whole_numbers_are_divided_towards_zero():
     want = [[-3, -3, 3, 3, -4, 0]]
     assert made("Div", x, y).tolist() == want
     assert on_tensor("Div", x.astype(np.int32), y).tolist() == want
+    assert made("Div", np.array(-7), np.array(2)) == -3
     assert made("Div", np.array([-7.0]), np.array([2.0])).tolist() == [-3.5]
 
 

@@ -292,7 +292,20 @@ def _blocks(call: Call) -> Any:
 
 @converts("Einsum")
 def _einsum(call: Call) -> Any:
-    return ops.einsum(call.attribute("equation"), *map(operand, call.inputs))
+    equation = call.attribute("equation")
+    if all(map(is_array, call.inputs)):
+        _check_einsum(call, equation.replace(" ", ""))
+    return ops.einsum(equation, *map(operand, call.inputs))
+
+
+def _check_einsum(call: Call, equation: str) -> None:
+    """`check` for a product of constants."""
+    if "." in equation or "->" not in equation:
+        raise call.refuse("of constants all axes are named, and those of the output", equation)
+    given, _, made = equation.partition("->")
+    terms = zip(given.split(","), call.inputs, strict=True)
+    sizes = {letter: n for term, x in terms for letter, n in zip(term, x.shape, strict=True)}
+    call.check(sizes[letter] for letter in made)
 
 
 @converts("Trilu")
