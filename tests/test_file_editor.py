@@ -53,6 +53,24 @@ def test_what_is_not_there_is_named(path):
     assert "dense_1" not in editor.weights_dict["layers"]
 
 
+def test_an_object_is_not_renamed_onto_another(path):
+    editor = KerasFileEditor(path)
+    with pytest.raises(ConfigError, match="rename_object: there is one"):
+        editor.rename_object("layers/dense", "dense_1")
+    editor.rename_object("layers/dense", "dense")
+    assert editor.compare(model(3, 4))["error_count"] == 0
+
+
+@pytest.mark.parametrize("text", ["dense", np.bytes_("dense")])
+def test_the_names_of_layers_are_kept(tmp_path, text):
+    with h5py.File(tmp_path / "m.weights.h5", "w") as file:
+        file["layers/a/vars/0"] = np.ones(1)
+        file["layers/a/vars"].attrs["name"] = text
+    KerasFileEditor(tmp_path / "m.weights.h5").save(tmp_path / "n.weights.h5")
+    with h5py.File(tmp_path / "n.weights.h5") as file:
+        assert file["layers/a/vars"].attrs["name"] == "dense"
+
+
 def linked(file):
     file["layers"] = h5py.ExternalLink("other.h5", "/layers")
 
@@ -62,13 +80,25 @@ def twice(file):
     file["layers/b"] = file["layers/a"]
 
 
+def arrays_twice(file):
+    file["layers/a/vars/0"] = np.ones(1)
+    for name in "bc":
+        file[f"layers/{name}/vars/0"] = file["layers/a/vars/0"]
+
+
+def long_name(file):
+    file["layers/a/vars/0"] = np.ones(1)
+    file["layers/a/vars"].attrs["name"] = np.ones(3)
+
+
 def circle(file):
     file["layers/a/vars/0"] = np.ones(1)
     file["layers/a/more"] = file["layers"]
 
 
 @pytest.mark.parametrize(("make", "said"), [(linked, "ExternalLink"), (twice, "twice"),
-                                            (circle, "twice")])  # fmt: skip
+                                            (circle, "twice"), (arrays_twice, "twice"),
+                                            (long_name, "A text")])  # fmt: skip
 def test_a_hostile_file_is_refused(tmp_path, make, said):
     path = tmp_path / "bad.weights.h5"
     with h5py.File(path, "w") as file:

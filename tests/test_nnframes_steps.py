@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 
 import numpy as np
 import pytest
 
 import zoo_keras as keras
 from zoo_keras import layers, nnframes
-from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
+from zoo_keras.errors import ConfigError, DataError, ShapeError, UnsupportedError
 from zoo_keras.nnframes import *
 from zoo_keras.nnframes.front import joined, wants_size
 from zoo_keras.nnframes.preprocessing import STEPS, step_of
@@ -42,6 +44,8 @@ def test_every_step_is_plain_data():
     for step in EXAMPLES:
         there = step_of(json.loads(json.dumps(step.get_config())))
         assert repr(there) == repr(step), step
+        for other in (copy.deepcopy(step), pickle.loads(pickle.dumps(step))):
+            assert repr(other) == repr(step) and other is not step
     with pytest.raises(ConfigError, match=r"unknown step. Received: .*os\.system"):
         step_of({"name": "os.system", "arguments": {}})
 
@@ -262,6 +266,17 @@ def test_the_criterion_is_the_negative_log_likelihood():
     of_probabilities = ClassNLLCriterion(logProbAsInput=False)
     there = keras.losses.deserialize(keras.losses.serialize(of_probabilities))
     assert float(there(classes, np.exp(logp))) == pytest.approx(want / 2)
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+@pytest.mark.parametrize("of_logs", [True, False])
+def test_a_label_that_is_no_class_ends_training(label, of_logs):
+    net = keras.Sequential(
+        [keras.Input((3,)), layers.Dense(2, "log_softmax" if of_logs else "softmax")]
+    )
+    net.compile("sgd", ClassNLLCriterion(logProbAsInput=of_logs))
+    with pytest.raises(DataError, match="a label is negative, or not below the number of classes"):
+        net.train_on_batch(np.ones((2, 3), np.float32), np.array([0, label]))
 
 
 def steps_of(optimizer, gradients):

@@ -40,6 +40,9 @@ class Preprocessing:
         made._given = {k: v for k, v in list(bound.arguments.items())[1:] if k != "kwargs"}
         return made
 
+    def __reduce__(self) -> Any:
+        return step_of, (self.get_config(),)
+
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self._given.items())
         return f"{type(self).__name__}({given})"

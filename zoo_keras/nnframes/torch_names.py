@@ -133,11 +133,13 @@ class ClassNLLCriterion(losses.Loss):
         self.size_average, self.logProbAsInput = bool(size_average), bool(logProbAsInput)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """One value a row, for classes from 0."""
+        """One value a row, for classes from 0; DataError for a label that is none of them."""
         if not self.logProbAsInput:
             y_pred = ops.log(ops.maximum(y_pred, 1e-8))
         classes = ops.reshape(ops.cast(y_true, "int32"), y_pred.shape[:-1])
-        return -ops.sum(ops.one_hot(classes, y_pred.shape[-1], dtype=y_pred.dtype) * y_pred, -1)
+        # logsumexp - y_pred[class], from an op that checks its labels
+        loss = ops.sparse_categorical_crossentropy(classes, y_pred, from_logits=True)
+        return loss - ops.logsumexp(y_pred, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -5,7 +5,7 @@ In: a `.keras` or `.weights.h5` file, read whole and as data only. Out: a new `.
 
 from __future__ import annotations
 
-import io
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,26 +36,36 @@ class KerasFileEditor:
         self._names: dict[str, str] = {}
         self._seen: set[Any] = set()
         with files.readable(self.filepath) as path:
-            source: Any = path
             if self.filepath.endswith(".keras"):
-                source = io.BytesIO(keras_archive.weights_of(path, self.filepath))
-            with hdf5.open_for_reading(source, self.filepath) as file:
-                self._read(file, "")
+                with tempfile.NamedTemporaryFile(suffix=".weights.h5") as file:
+                    file.write(keras_archive.weights_of(path, self.filepath))
+                    file.flush()
+                    self._open(file.name)
+            else:
+                self._open(path)
+
+    def _open(self, path: str) -> None:
+        with hdf5.open_for_reading(path, self.filepath) as file:
+            self._read(file, "")
 
     def _read(self, group: Any, path: str) -> None:
         for name in group:
-            inside = hdf5.find(group, name)
-            if (place := hdf5.place_of(inside)) in self._seen:
-                raise FileError(f"{inside.name} stands in the file twice. The file is hostile.")
-            self._seen.add(place)
+            inside = self._once(hdf5.find(group, name))
             if name == "vars":
-                shapes = {key: hdf5.child(inside, key, "dataset").shape for key in inside}
-                found = {k: hdf5.read_array(inside, k, shape) for k, shape in shapes.items()}
+                arrays = {k: self._once(hdf5.child(inside, k, "dataset")) for k in inside}
+                found = {k: hdf5.read_array(inside, k, a.shape) for k, a in arrays.items()}
                 self._objects[path] = found
-                if hdf5.has_attribute(inside, "name"):
-                    self._names[path] = str(inside.attrs["name"])
+                if "name" in inside.attrs:
+                    self._names[path] = hdf5.read_text(inside, "name")
             elif hasattr(inside, "keys"):
                 self._read(inside, f"{path}/{name}" if path else name)
+
+    def _once(self, item: Any) -> Any:
+        """The item; FileError when it was there before, under another name."""
+        if (place := hdf5.place_of(item)) in self._seen:
+            raise FileError(f"{item.name} stands in the file twice. The file is hostile.")
+        self._seen.add(place)
+        return item
 
     @property
     def weights_dict(self) -> dict[str, Any]:
@@ -96,9 +106,18 @@ class KerasFileEditor:
         return {"status": status, "error_count": len(faults), "match_count": matches}
 
     def rename_object(self, object_name: str, new_name: str) -> None:
-        """Give an object, and with it those inside it, another name in the same place."""
+        """Give an object, and with it those inside it, another name in the same place.
+
+        Raises ConfigError where an object has that name.
+        """
         old = self._path(object_name)
         new = "/".join([*old.split("/")[:-1], new_name])
+        kept = [p for p in self._objects if _moved(p, old, new) == p]
+        if old != new and any(_moved(p, new, "") != p for p in kept):
+            raise ConfigError(
+                f"rename_object: there is one at this path. Received: {new!r}. Delete it first, or "
+                "take another name."
+            )
         for table in (self._objects, self._names):
             moved = {_moved(path, old, new): value for path, value in table.items()}
             table.clear()

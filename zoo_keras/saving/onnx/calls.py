@@ -6,18 +6,20 @@ KerasTensors elsewhere. Out: the values of its outputs.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from zoo_keras.errors import UnsupportedError
+from zoo_keras.errors import FileError, UnsupportedError
 from zoo_keras.saving.onnx.model_file import Node
 
 Converter = Callable[["Call"], Any]
 CONVERTERS: dict[str, Converter] = {}
 FOLDS: dict[str, Converter] = {}  # with nothing but arrays
+_LARGEST = 1 << 28  # elements that a file of few bytes may ask for
 
 
 def converts(*kinds: str) -> Callable[[Converter], Converter]:
@@ -72,6 +74,19 @@ class Call:
             return self.attribute(name, default)
         value = self.constant(number, name)
         return default if value is None else value
+
+    def check(self, shape: Iterable[int]) -> None:
+        """FileError for a constant of this shape when it is too large, before memory is taken."""
+        count = math.prod(map(int, shape))
+        if not 0 <= count <= _LARGEST:
+            raise FileError(
+                f'{self.node.kind} "{self.name}": a constant has at most {_LARGEST} elements. '
+                f"Received: one of {count}. The file is damaged."
+            )
+
+    def check_joined(self, *values: Any) -> None:
+        """`check` for arrays that go together element by element."""
+        self.check(np.broadcast_shapes(*(np.shape(v) for v in values)))
 
     def refuse(self, rule: str, received: Any) -> UnsupportedError:
         """The error for what cannot be made."""

@@ -58,6 +58,7 @@ def _binary(call: Call) -> Any:
 
 
 def _fold_binary(call: Call) -> Any:
+    call.check_joined(*call.inputs)
     return tidy(reduce(_BINARY[call.node.kind][0], call.inputs))
 
 
@@ -83,15 +84,23 @@ FOLDS.update(dict.fromkeys(_BINARY, _fold_binary) | dict.fromkeys(_UNARY, _fold_
 def _divide(call: Call) -> Any:
     x, y = map(operand, call.inputs)
     if "int" in str(x.dtype) and "int" in str(y.dtype):
-        return ops.floor_divide(x, y)
+        low = ops.floor_divide(x, y)
+        odd = ops.not_equal(ops.multiply(low, y), x)
+        up = ops.logical_and(odd, ops.logical_xor(ops.less(x, 0), ops.less(y, 0)))
+        return ops.add(low, ops.cast(up, low.dtype))
     return ops.divide(x, y)
 
 
 @folds("Div")
 def _fold_divide(call: Call) -> Any:
     x, y = call.inputs
-    whole = all(is_open(v) or v.dtype.kind in "iu" for v in (x, y))
-    return tidy(x // y if whole else x / y)
+    call.check_joined(x, y)
+    if is_open(x) or is_open(y):
+        return tidy(x // y)
+    if x.dtype.kind not in "iu" or y.dtype.kind not in "iu":
+        return x / y
+    low = x // y
+    return low + ((low * y != x) & ((x < 0) != (y < 0)))  # towards zero
 
 
 @converts("Mod")
@@ -103,11 +112,14 @@ def _modulo(call: Call) -> Any:
 
 @folds("Mod")
 def _fold_modulo(call: Call) -> Any:
+    call.check_joined(*call.inputs)
     return (np.fmod if call.attribute("fmod", 0) else np.mod)(*call.inputs)
 
 
 @converts("Mean")
 def _mean(call: Call) -> Any:
+    if all(map(is_array, call.inputs)):
+        call.check_joined(*call.inputs)
     return ops.divide(reduce(ops.add, map(operand, call.inputs)), float(len(call.inputs)))
 
 
@@ -118,6 +130,7 @@ def _where(call: Call) -> Any:
 
 @folds("Where")
 def _fold_where(call: Call) -> Any:
+    call.check_joined(*call.inputs)
     return tidy(np.where(*call.inputs))
 
 
@@ -141,6 +154,7 @@ def _between(x: Any, low: Any, high: Any) -> Any:
 @folds("Clip")
 def _fold_clip(call: Call) -> Any:
     low, high = (call.setting(name, i, 11) for i, name in ((1, "min"), (2, "max")))
+    call.check_joined(call.input(0), *(v for v in (low, high) if v is not None))
     return np.clip(call.input(0), low, high) if (low, high) != (None, None) else call.input(0)
 
 

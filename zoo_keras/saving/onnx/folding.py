@@ -6,13 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras.errors import FileError
 from zoo_keras.saving.onnx.calls import Call, folds
 from zoo_keras.saving.onnx.model_file import DTYPES
-from zoo_keras.saving.onnx.shapes import slices
+from zoo_keras.saving.onnx.shapes import parts, slices
 from zoo_keras.saving.onnx.sizes import Size, is_open, shape_of, tidy
-
-_LARGEST = 1 << 28  # elements that a file of few bytes may ask for
 
 
 @folds("Constant")
@@ -60,11 +57,14 @@ def _cast(call: Call) -> Any:
 @folds("Gather")
 def _gather(call: Call) -> Any:
     x, where = call.inputs
-    return tidy(np.take(x, where.astype(np.int64), axis=call.attribute("axis", 0)))
+    axis = call.attribute("axis", 0) % x.ndim
+    call.check((*x.shape[:axis], *where.shape, *x.shape[axis + 1 :]))
+    return tidy(np.take(x, where.astype(np.int64), axis=axis))
 
 
 @folds("Concat")
 def _concat(call: Call) -> Any:
+    call.check((sum(x.size for x in call.inputs),))
     return tidy(np.concatenate(call.inputs, axis=call.attribute("axis", 1)))
 
 
@@ -110,7 +110,7 @@ def _transpose(call: Call) -> Any:
 @folds("ConstantOfShape")
 def _filled(call: Call) -> Any:
     value = call.attribute("value", np.zeros(1, np.float32))
-    return np.full(_known(call.input(0)), np.ravel(value)[0], value.dtype)
+    return np.full(_known(call, call.input(0)), np.ravel(value)[0], value.dtype)
 
 
 @folds("Expand")
@@ -118,25 +118,22 @@ def _expand(call: Call) -> Any:
     x, target = call.input(0), list(call.input(1))
     if len(target) == x.ndim > 1 and x.shape[0] == 1 and target[0] == call.batch:
         target[0] = 1  # one row stands for all
-    return np.broadcast_to(x, np.broadcast_shapes(x.shape, _known(np.array(target, object))))
+    shape = np.broadcast_shapes(x.shape, _known(call, np.array(target, object)))
+    call.check(shape)
+    return np.broadcast_to(x, shape)
 
 
-def _known(target: np.ndarray) -> tuple[int, ...]:
+def _known(call: Call, target: np.ndarray) -> tuple[int, ...]:
     """A shape with 1 for open sizes: what has one row stands for all rows."""
     sizes = tuple(1 if isinstance(v, Size) else int(v) for v in np.ravel(target))
-    _check(int(np.prod(np.array(sizes, object))) if sizes else 1)
+    call.check(sizes)
     return sizes
-
-
-def _check(count: int) -> None:
-    if not 0 <= count <= _LARGEST:
-        raise FileError(f"the file asks for a constant of {count} elements. It is damaged.")
 
 
 @folds("Tile")
 def _tile(call: Call) -> Any:
     x, counts = call.inputs
-    _check(x.size * int(np.prod(counts.astype(object))))
+    call.check((x.size, *counts))
     return np.tile(x, counts)
 
 
@@ -145,17 +142,14 @@ def _range(call: Call) -> Any:
     start, stop, step = (np.ravel(v)[0] for v in call.inputs)
     if isinstance(stop, Size):
         raise call.refuse("its end must be known", f"{stop}")
-    _check(int(abs((stop - start) / step)) if step else -1)
+    call.check((abs((stop - start) / step) if step else -1,))
     return np.arange(start, stop, step, dtype=call.input(0).dtype)
 
 
 @folds("Split")
 def _split(call: Call) -> Any:
     x, axis = call.input(0), call.attribute("axis", 0)
-    sizes = call.setting("split", 1, 13)
-    if sizes is None:
-        return np.array_split(x, len(call.node.outputs), axis)
-    return [tidy(v) for v in np.split(x, np.cumsum(sizes)[:-1], axis)]
+    return [tidy(v) for v in np.split(x, np.cumsum(parts(call, x.shape[axis]))[:-1], axis)]
 
 
 @folds("Trilu")
@@ -166,13 +160,16 @@ def _trilu(call: Call) -> Any:
 
 @folds("MatMul")
 def _matmul(call: Call) -> Any:
-    return np.matmul(*call.inputs)
+    x, y = call.inputs
+    batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    call.check((*batch, *x.shape[-2:-1], *y.shape[-1:][: y.ndim - 1]))
+    return np.matmul(x, y)
 
 
 @folds("Pad")
 def _pad(call: Call) -> Any:
     pads = np.ravel(call.setting("pads", 1, 11)).astype(int)
     sides = list(zip(pads[: len(pads) // 2], pads[len(pads) // 2 :], strict=True))
-    _check(call.input(0).size * int(np.prod([2 + abs(a) + abs(b) for a, b in sides], dtype=object)))
+    call.check((call.input(0).size, *(2 + abs(int(a)) + abs(int(b)) for a, b in sides)))
     value = call.setting("value", 2, 11, 0)
     return np.pad(call.input(0), sides, constant_values=np.ravel(value)[0])

@@ -29,6 +29,7 @@ from zoo_keras.saving.onnx.calls import CONVERTERS, FOLDS, Call, is_array
 from zoo_keras.saving.onnx.model_file import Contents, Node, Port
 
 FIRST_OPSET, LAST_OPSET = 7, 22
+_SPARE = 1 << 31  # bytes that all computed constants may take, besides 8 for each of the file's
 _MAKERS = (elementwise, folding, networks, recurrent, resizing, shapes)  # they fill the tables
 _INPUTS = {"float32": "float32", "float64": "float32", "float16": "float32", "int64": "int32",
            "int32": "int32", "uint8": "uint8", "int8": "int32", "bool": "bool"}  # fmt: skip
@@ -119,6 +120,7 @@ class _Importer:
         first = contents.inputs[0].shape or [None]
         self.batch = first[0] if first else None
         self.used: set[str] = set()
+        self.left = _SPARE + 8 * sum(c.nbytes for c in self.values.values())
         self.times: dict[int, int] = {}  # id of a tensor -> its rows for each row of the model
 
     def model(self, name: str) -> Model:
@@ -173,8 +175,7 @@ class _Importer:
         if node.kind in ("Shape", "Size"):
             made = folding.shape(call) if node.kind == "Shape" else folding.size(call)
         elif all(v is None or is_array(v) for v in inputs) and node.kind in FOLDS:
-            with np.errstate(all="ignore"):
-                made = FOLDS[node.kind](call)
+            made = self._folded(call)
         elif node.kind in CONVERTERS:
             outputs = self._with_bias(call, node)
             made = CONVERTERS[node.kind](call)
@@ -185,6 +186,22 @@ class _Importer:
         for value in many:
             if not is_array(value):
                 self.times[id(value)] = _times(call, value)
+
+    def _folded(self, call: Call) -> list[np.ndarray]:
+        """A node of constants. FileError when all of them together take too much."""
+        with np.errstate(all="ignore"):
+            made = FOLDS[call.node.kind](call)
+        arrays = [np.asarray(v) for v in (made if isinstance(made, (list, tuple)) else [made])]
+        given = [v for v in call.inputs if is_array(v)]
+        for array in arrays:
+            if not any(np.may_share_memory(array, v) for v in given):
+                self.left -= array.nbytes
+        if self.left < 0:
+            raise FileError(
+                f"the constants that the file computes are too large. Received: {-self.left} bytes "
+                f'too many at {call.node.kind} "{call.name}". The file is damaged.'
+            )
+        return arrays
 
     def _with_bias(self, call: Call, node: Node) -> list[str]:
         """Outputs of a product; a bias that the next node adds becomes the product's."""

@@ -15,6 +15,7 @@ from zoo_keras.saving.onnx.calls import Call, converts, is_array, operand
 from zoo_keras.saving.onnx.shapes import padded
 
 _FIRST = "channels_first"
+_WIDEST = 1024  # channels of an LRN, each of which is an op
 Sides = list[tuple[int, int]]
 
 
@@ -23,15 +24,15 @@ def _layer(kind: str, rank: int, *args: Any, **options: Any) -> Any:
     return getattr(layers, f"{kind}{rank}D")(*args, data_format=_FIRST, **options)
 
 
-def _windows(call: Call, x: Any, size: Any) -> tuple[Any, Any, Sides]:
-    """(strides, dilations, borders) of windows that go over x."""
+def _windows(call: Call, x: Any, size: Any, same: Any = None) -> tuple[Any, Any, Sides]:
+    """(strides, dilations, borders) of windows that go over x; `same` finds those of SAME."""
     rank = len(size)
     strides = call.attribute("strides", [1] * rank)
     dilations = call.attribute("dilations", [1] * rank)
     reach = [(s - 1) * d + 1 for s, d in zip(size, dilations, strict=True)]
     auto = call.attribute("auto_pad", "NOTSET")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
-        sides = _same(call, x.shape[2:], reach, strides, auto == "SAME_LOWER")
+        sides = (same or _same)(call, x.shape[2:], reach, strides, auto == "SAME_LOWER")
     else:
         pads = call.attribute("pads", [0] * (2 * rank)) if auto == "NOTSET" else [0] * (2 * rank)
         sides = list(zip(pads[:rank], pads[rank:], strict=True))
@@ -108,7 +109,7 @@ def _conv_transpose(call: Call) -> Any:
     if call.attribute("group", 1) != 1 or call.attribute("output_shape"):
         raise call.refuse("one group, and an output of the usual shape", call.node.attributes)
     size = kernel.shape[2:]
-    strides, dilations, sides = _windows(call, x, size)
+    strides, dilations, sides = _windows(call, x, size, _same_transposed)
     layer = getattr(layers, f"Conv{len(size)}DTranspose")(
         kernel.shape[1], size, strides=strides, dilation_rate=dilations,
         use_bias=bias is not None, data_format=_FIRST, name=call.name,
@@ -116,6 +117,21 @@ def _conv_transpose(call: Call) -> Any:
     # (channels, filters, *size) -> (*size, filters, channels)
     y = _with_weights(layer, x, np.moveaxis(kernel, (0, 1), (-1, -2)), bias)
     return _cut(call, x, y, sides, call.attribute("output_padding", [0] * len(size)))
+
+
+def _same_transposed(call: Call, shape: Any, reach: Any, strides: Any, lower: bool) -> Sides:
+    """What is cut off so that the output has stride times the input's size."""
+    found = []
+    more = call.attribute("output_padding", [0] * len(reach))
+    for n, k, s, extra in zip(shape, reach, strides, more, strict=True):
+        if n is None:
+            raise call.refuse("sizes of space must be known", f"shape {shape}")
+        total = (n - 1) * s + extra + k - n * s
+        if total < 0:
+            raise call.refuse("with auto_pad windows are as wide as strides", f"{k} under {s}")
+        small, large = total // 2, total - total // 2
+        found.append((large, small) if lower else (small, large))
+    return found
 
 
 def _cut(call: Call, x: Any, y: Any, sides: Sides, more: Any) -> Any:
@@ -196,11 +212,10 @@ def _shares(call: Call, x: Any, size: Any, strides: Any, counted: Any, wide: Sid
     share = np.ones((1, 1), np.float32)
     rows = zip(x.shape[2:], size, strides, wide, counted or [(0, 0)] * len(size), strict=True)
     for n, k, s, (low, high), (first, last) in rows:
-        real = np.zeros(n + low + high)
-        real[low - first : low + n + last] = 1
-        starts = range(0, len(real) - k + 1, s)
-        counts = np.array([real[i : i + k].sum() for i in starts], np.float32)
-        share = share[..., None] * (k / counts)
+        call.check((*share.shape, (n + low + high - k) // s + 1))
+        starts = np.arange(0, n + low + high - k + 1, s)
+        counts = np.minimum(starts + k, low + n + last) - np.maximum(starts, low - first)
+        share = share[..., None] * (k / np.maximum(counts, 0).astype(np.float32))
     return share
 
 
@@ -225,6 +240,9 @@ def _gemm(call: Call) -> Any:
             bias = np.broadcast_to(operand(bias) * np.float32(beta), (1, kernel.shape[1]))
         if bias is None or bias.shape[0] == 1:
             return _dense(call, x, kernel, None if bias is None else bias[0])
+    if is_array(x) and is_array(kernel):
+        sides = (call.attribute(name, 0) for name in ("transA", "transB"))
+        call.check((x.shape[1 if next(sides) else 0], kernel.shape[0 if next(sides) else 1]))
     x, kernel = operand(x), operand(kernel)
     x = ops.transpose(x) if call.attribute("transA", 0) else x
     kernel = ops.transpose(kernel) if call.attribute("transB", 0) else kernel
@@ -295,6 +313,8 @@ def _group_norm(call: Call) -> Any:
 @converts("LRN")
 def _local_response(call: Call) -> Any:
     x, size = call.input(0), call.attribute("size")
+    if not 1 <= size <= _WIDEST:
+        raise call.refuse(f"it goes over 1 to {_WIDEST} channels", f"size={size}")
     before = (size - 1) // 2
     sides = [(0, 0), (before, size - 1 - before), *[(0, 0)] * (len(x.shape) - 2)]
     squares = padded(ops.square(x), sides)

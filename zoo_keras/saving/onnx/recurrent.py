@@ -37,8 +37,11 @@ def _check(call: Call) -> None:
     kind = call.node.kind
     if call.attribute("clip") is not None or call.attribute("input_forget", 0):
         raise call.refuse("cells are the usual ones", "clip or input_forget")
-    if call.input(4) is not None and not is_array(call.input(4)):
-        raise call.refuse("sequences have one length", "sequence_lens")
+    lengths = call.input(4)
+    steps = call.input(0).shape[1 if call.attribute("layout", 0) else 0]
+    if lengths is not None and not (is_array(lengths) and steps and np.all(lengths == steps)):
+        given = lengths if is_array(lengths) else "lengths that are computed"
+        raise call.refuse("all sequences have the number of steps, which is known", given)
     if call.input(7) is not None and np.any(call.constant(7, "peepholes")):
         raise call.refuse("cells have no peepholes", "P")
     if kind == "GRU" and call.attribute("linear_before_reset", 0) not in (0, 1):

@@ -31,7 +31,7 @@ def _resize(call: Call) -> Any:
         factors = [1.0 if n is None else s / n for s, n in zip(sizes, x.shape, strict=True)]
     if factors[0] != 1 or any(not 0 < s <= _LARGEST for s in sizes[1:]):
         raise call.refuse("rows stay, and sizes are positive", f"sizes {sizes}")
-    if _is_repetition(call, x.shape, sizes):
+    if _is_repetition(call, x.shape, sizes, factors):
         size = (sizes[2] // x.shape[2], sizes[3] // x.shape[3])
         return layers.UpSampling2D(size, data_format="channels_first", name=call.name)(x)
     for axis in range(1, rank):
@@ -62,10 +62,11 @@ def _targets(call: Call, rank: int) -> tuple[list[float], list[Any] | None]:
     return factors, None
 
 
-def _is_repetition(call: Call, shape: Any, sizes: Any) -> bool:
+def _is_repetition(call: Call, shape: Any, sizes: Any, factors: Any) -> bool:
     if call.attribute("mode", "nearest") != "nearest" or len(shape) != 4 or sizes[1] != shape[1]:
         return False
-    whole = all(s % n == 0 for s, n in zip(sizes[2:], shape[2:], strict=True))
+    rows = zip(sizes[2:], shape[2:], factors[2:], strict=True)
+    whole = all(s % n == 0 and s // n == f for s, n, f in rows)
     pair = (_coordinates(call), _rounding(call))
     return whole and pair in (("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"),
                               ("pytorch_half_pixel", "round_prefer_floor"))  # fmt: skip
@@ -96,6 +97,7 @@ def _matrix(call: Call, old: int, new: int, factor: float) -> np.ndarray:
     """(new, old): the share of each old element in each new one."""
     if call.attribute("antialias", 0):
         raise call.refuse("there is no antialias", "antialias=1")
+    call.check((new, old))
     places = _places(call, old, new, factor)
     mode = call.attribute("mode", "nearest")
     found = np.zeros((new, old), np.float64)

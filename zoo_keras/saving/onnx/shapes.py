@@ -158,15 +158,23 @@ def _concat(call: Call) -> Any:
 @converts("Split")
 def _split(call: Call) -> Any:
     x, axis = call.input(0), call.attribute("axis", 0) % len(call.input(0).shape)
-    sizes = call.setting("split", 1, 13)
-    count = call.attribute("num_outputs", len(call.node.outputs))
-    if sizes is None:
-        each = -(-x.shape[axis] // count)
-        sizes = [each] * (count - 1) + [x.shape[axis] - each * (count - 1)]
-    ends = np.cumsum([int(s) for s in np.ravel(sizes)])
+    sizes = parts(call, x.shape[axis])
+    ends = np.cumsum(sizes)
     whole = [slice(None)] * axis
-    pairs = zip(ends, np.ravel(sizes), strict=True)
+    pairs = zip(ends, sizes, strict=True)
     return [x[(*whole, slice(int(end - size), int(end)))] for end, size in pairs]
+
+
+def parts(call: Call, size: int | None) -> list[int]:
+    """The sizes of a Split's outputs; of equal ones only the last may be smaller."""
+    given = call.setting("split", 1, 13)
+    if given is not None:
+        return [int(s) for s in np.ravel(given)]
+    count = call.attribute("num_outputs", len(call.node.outputs))
+    each = 0 if size is None else -(-size // count)
+    if size is None or each * (count - 1) > size:
+        raise call.refuse("sizes of its outputs must be known", f"{count} parts of {size}")
+    return [each] * (count - 1) + [size - each * (count - 1)]
 
 
 @converts("Slice")
@@ -257,6 +265,7 @@ def _expand(call: Call) -> Any:
     if all(fits) and len(own) == len(x.shape):
         return x
     shape = [1 if fit else int(t) for fit, t in zip(fits, target, strict=True)]
+    call.check(shape)
     return ops.add(x, np.zeros(shape, str(x.dtype)))
 
 
@@ -283,7 +292,20 @@ def _blocks(call: Call) -> Any:
 
 @converts("Einsum")
 def _einsum(call: Call) -> Any:
-    return ops.einsum(call.attribute("equation"), *map(operand, call.inputs))
+    equation = call.attribute("equation")
+    if all(map(is_array, call.inputs)):
+        _check_einsum(call, equation.replace(" ", ""))
+    return ops.einsum(equation, *map(operand, call.inputs))
+
+
+def _check_einsum(call: Call, equation: str) -> None:
+    """`check` for a product of constants."""
+    if "." in equation or "->" not in equation:
+        raise call.refuse("of constants all axes are named, and those of the output", equation)
+    given, _, made = equation.partition("->")
+    terms = zip(given.split(","), call.inputs, strict=True)
+    sizes = {letter: n for term, x in terms for letter, n in zip(term, x.shape, strict=True)}
+    call.check(sizes[letter] for letter in made)
 
 
 @converts("Trilu")
