@@ -44,7 +44,10 @@ class DistillationLoss:
 
     def compute_loss(self, teacher_outputs: Any, student_outputs: Any, **kwargs: Any) -> Any:
         """A scalar."""
-        raise NotImplementedError(f"{type(self).__name__} must define compute_loss.")
+        raise NotImplementedError(
+            f"{type(self).__name__} does not define compute_loss. Received: a call of it. Define "
+            "compute_loss(self, teacher_outputs, student_outputs)."
+        )
 
     def validate_outputs(self, teacher_outputs: Any, student_outputs: Any) -> None:
         """ValueError unless both are nested alike."""
