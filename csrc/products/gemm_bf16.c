@@ -6,6 +6,7 @@
 #define TASK (1 << 22)  /* multiplications of a task, at least: about 4 us */
 #define TASKS 4         /* for each thread, for balance */
 #define BLOCK (5 << 17) /* bytes of b that pass at once: they stay in L2 */
+#define LARGE (1 << 19) /* numbers of b that don't stay in L2 */
 #define PACKED 64       /* pairs of tiles that a task packs: some 6 us */
 
 /* y(m, n) = act(a(m, k) b(k, n) + bias + residual) */
@@ -108,11 +109,17 @@ static void run_task(void *ctx, int64_t task, int thread) {
     else run_part(&model, g, task, scratch);
 }
 
-/* Rows are cut first: a task copies its rows for each block of columns. */
+/* Rows are cut first, since a task copies its rows for each block of columns; but where they need
+ * no copy and b is larger than a and than L2, each task has columns of its own: b is read once. */
 static void choose_tasks(product *g, int threads) {
     const int64_t high = zk_ceil(g->m, SIDE), wide = zk_ceil(g->n, SIDE);
     const int64_t most = high * SIDE * g->n * g->k / TASK;
     const int64_t wanted = threads > 1 ? zk_max(1, zk_min(most, TASKS * threads)) : 1;
+    const int lies = !g->turned && !g->a.wide && g->k % SIDE == 0;
+    if (lies && g->n > g->m && g->n * g->k > LARGE) {
+        g->columns = zk_min(wide, wanted), g->rows = zk_min(high, zk_ceil(wanted, g->columns));
+        return;
+    }
     g->rows = zk_max(1, zk_min(high, wanted));
     g->columns = zk_max(1, zk_min(wide, zk_ceil(wanted, g->rows)));
 }
@@ -123,6 +130,7 @@ static product product_of(const zk_call *c) {
     g.n = (int64_t)c->attr[ZK_DENSE_BF16_UNITS];
     g.m = zk_span(y, 0, y->ndim - 1), g.k = x->dims[g.turned ? 0 : x->ndim - 1];
     g.steps = zk_ceil(g.k, ZK_TILE_STEP);
+    g.a = grid_of(x, NULL, g.turned ? g.m : g.k);
     choose_tasks(&g, c->threads);
     return g;
 }
@@ -135,9 +143,8 @@ static product product_of(const zk_call *c) {
 static void dense_bf16(const zk_call *c) {
     product g = product_of(c);
     if (!g.m || !g.n) return;
-    g.a = grid_of(c->a + 1, c->p[1], g.turned ? g.m : g.k);
     g.y = bf16_result_of(c, g.n, (int)c->attr[ZK_DENSE_BF16_ACTIVATION]);
-    g.b = c->p[2], g.bias = c->p[3], g.scratch = c->scratch;
+    g.a.p = c->p[1], g.b = c->p[2], g.bias = c->p[3], g.scratch = c->scratch;
     zk_parallel(c, g.rows * g.columns, run_task, &g);
 }
 

@@ -12,6 +12,7 @@
 #define TAP_BLOCK 16               /* places */
 #define TAP_BLOCKS 32              /* of a task, at most */
 #define TAP_WEIGHTS (1 << 20)      /* bytes of w that a task reads again and again, from L2 */
+#define TAP_FEW 8                  /* blocks that meet weights larger than L2, which are read once */
 #define TAP_TASK (1 << 22)         /* multiplications of a task, about */
 #define TAP_SQUARE 32              /* places and columns computed at once */
 #define TAP_BEHIND (TAP_BLOCK + 1) /* rows that may be read behind the last place */
@@ -64,8 +65,9 @@ static inline int64_t tap_cut(tap_job *j) {
     const int64_t all = j->images * tap_blocks(j), panels = zk_ceil(j->n, PANEL);
     if (!all || !j->n) return 0;
     const double each = (double)(TAP_BLOCK * j->k) * (double)j->n;
-    const int64_t fit = (int64_t)(TAP_TASK / zk_max(1, (int64_t)each)) & ~1;
     const int64_t bytes = panels * j->shape.taps * j->shape.groups * TAP_GROUP;
+    int64_t fit = (int64_t)(TAP_TASK / zk_max(1, (int64_t)each)) & ~1;
+    if (bytes > 2 * TAP_WEIGHTS) fit = TAP_FEW;
     j->rows = zk_min(all, zk_max(2, zk_min(fit, TAP_BLOCKS)));
     const int64_t work = (int64_t)(each * (double)all / TAP_TASK) / zk_ceil(all, j->rows);
     j->parts = zk_max(work, zk_ceil(bytes, TAP_WEIGHTS));
@@ -100,6 +102,8 @@ ZK_INLINE void tap_tiles(tiles *t, const tap_shape *s, const char *const *x, con
     for (int64_t tap = 0; tap < s->taps; tap++) {
         const char *x0 = x[0] + s->offsets[tap], *x1 = x[blocks - 1] + s->offsets[tap];
         for (int64_t g = 0; g < s->groups; g++, x0 += 64, x1 += 64, w0 += step, w1 += step) {
+            if (narrow)
+                for (int p = 0; p < 4; p++) __builtin_prefetch(w0 + 4096 + 512 * p);
             tile_load(t, 6, w0, 64);
             tile_load(t, 4, x0, s->row);
             tap_multiply(t, 0, 4, 6, narrow);
