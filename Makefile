@@ -7,6 +7,8 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
+# Two processes, one of which has Spark's tests.
+SIDE_BY_SIDE := -n 2 --dist loadgroup
 BENCHMARKS := step latency spark_latency allreduce scaling
 
 .PHONY: demo test lint bench compatibility keras-suite golden-applications test-isas \
@@ -20,7 +22,7 @@ demo: .venv/zoo-demo
 
 test: .venv/zoo-dev
 	.venv/bin/python csrc/build.py --inplace
-	$(PYTEST)
+	$(PYTEST) $(SIDE_BY_SIDE)
 
 lint: .venv/zoo-dev
 	.venv/bin/python csrc/build.py --inplace
@@ -54,7 +56,7 @@ golden-applications: .venv/zoo-dev
 test-isas: .venv/zoo-dev
 	.venv/bin/python csrc/build.py --inplace
 	sets="$$(.venv/bin/python -c 'from zoo_keras.native import *; print(*instruction_sets()[1:])')"; \
-	for isa in $$sets; do ZOO_KERAS_ISA=$$isa $(PYTEST) -q $(KERNEL_TESTS) || exit; done
+	for isa in $$sets; do ZOO_KERAS_ISA=$$isa $(PYTEST) -q $(SIDE_BY_SIDE) $(KERNEL_TESTS) || exit; done
 
 KERNEL_TESTS := tests/test_*_ops.py tests/test_ops.py tests/test_gemm.py tests/test_conv*.py \
     tests/test_pool.py tests/test_chain.py tests/test_vmath.py tests/test_reduce.py \
@@ -94,7 +96,8 @@ SANITIZED_TESTS := tests/test_*_ops.py tests/test_ops.py tests/test_gemm.py test
 # The kernels of AVX-512 and AMX on a CPU that has AVX2 alone, by what stands for their instructions.
 test-emulated: .venv/zoo-dev
 	.venv/bin/python csrc/build.py --inplace --c-only --emulate=avx512,amx
-	PYTHONPATH=build/emulate-avx512-emulate-amx ZOO_KERAS_ISA=amx $(PYTEST) -q $(KERNEL_TESTS) \
+	PYTHONPATH=build/emulate-avx512-emulate-amx ZOO_KERAS_ISA=amx $(PYTEST) -q \
+	    $(SIDE_BY_SIDE) $(KERNEL_TESTS) \
 	    tests/test_amx.py tests/test_tile_products.py tests/test_tile_convolutions.py \
 	    tests/test_tile_recurrent.py
 
