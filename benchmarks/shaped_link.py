@@ -30,7 +30,7 @@ from typing import Any
 
 from scaling_model import CORES, Link, exchange, fitted
 
-SIZES = (10_000, 2_700_000, 25_000_000, 100_000_000)
+SIZES = (10_000, 2_700_000, 25_000_000, 50_000_000)
 MTU = 60_000  # so that Python has few packets to move
 SPACES, ADDRESSES, PORT = ("zk-left", "zk-right"), ("10.77.0.1", "10.77.0.2"), 17077
 _TUNSETIFF, _TUN_WITHOUT_HEADER = 0x400454CA, 0x0001 | 0x1000
@@ -137,7 +137,8 @@ def inside(master: str, options: Any) -> None:
     """All-reduces of both ranks, for each link that the parent sets up when it is asked to."""
     import allreduce
 
-    given = SimpleNamespace(ranks=2, sizes=SIZES, wire="float32", seconds=3.0, turns=1, warm_up=6.0)
+    given = SimpleNamespace(ranks=2, sizes=SIZES, wire="float32", seconds=3.0, turns=1, warm_up=4.0)
+    allreduce.WARM_UP = 200
     os.environ["PYSPARK_PYTHON"] = sys.executable
     cluster = allreduce.Cluster(
         given, master,
@@ -186,6 +187,7 @@ def main() -> None:
     if options.inside:
         inside(options.inside, options)
         return
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # clean up, too
     options.folder.mkdir(parents=True, exist_ok=True)
     with namespaces() as cables, spark_cluster(options.folder.resolve()) as master:
         command = ["ip", "netns", "exec", SPACES[0], sys.executable, __file__, *sys.argv[1:]]

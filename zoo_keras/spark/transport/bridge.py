@@ -131,7 +131,6 @@ class Bridge:
                 self._socket.settimeout(timeout)
                 self._skip_unread()
                 self._send(struct.pack(">I", 1 + len(body)) + op + body)
-                self._unread += 1
                 return self._answer()
             except TimeoutError:
                 self._socket.close()
@@ -143,6 +142,7 @@ class Bridge:
                 raise _gone(error) from None
 
     def _send(self, command: bytes) -> None:
+        self._unread += 1
         try:
             self._socket.sendall(command)
         except BaseException:  # after half a command nothing can follow

@@ -526,10 +526,11 @@ class RankJob:
         """Spark ends a failed or cancelled job before its tasks have ended."""
         end = time.monotonic() + _GONE_TIMEOUT
         names = [self._board_name(rank) for rank in range(self.size)]
-        while not cluster.is_stopped(self._sc) and time.monotonic() < end:
-            if not any(map(self._located, names)):
-                return
-            time.sleep(_LOOK_EVERY)
+        with contextlib.suppress(BridgeError):  # Ctrl-C may have ended our bridge
+            while not cluster.is_stopped(self._sc) and time.monotonic() < end:
+                if not any(map(self._located, names)):
+                    return
+                time.sleep(_LOOK_EVERY)
 
     def _located(self, name: str) -> bool:
         """Whether a task still publishes a block; a session that has just stopped has none."""
