@@ -13,6 +13,7 @@ thirds. Exit code 1 when one of them grows by more than it is allowed to.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -125,10 +126,30 @@ class Work:
 
 def children(pid: int) -> Iterator[int]:
     """All processes below one."""
-    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, listed.read_text().split()):
-            yield child
-            yield from children(child)
+    found: list[str] = []
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                found += Path(f"/proc/{pid}/task/{task}/children").read_text().split()
+    for child in map(int, found):
+        yield child
+        yield from children(child)
+
+
+def of_each(pids: list[int], measure: Callable[[int], float]) -> list[float]:
+    """A measure of processes, without those that have just ended."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            found.append(measure(pid))
+    return found
+
+
+def named(pid: int, start: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().startswith(start)
+    except OSError:
+        return False
 
 
 def resident_mb(pid: int) -> float:
@@ -141,7 +162,11 @@ def open_files(pid: int) -> int:
 
 
 def thread_names(pid: int) -> list[str]:
-    return [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/comm")]
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(OSError):
+            found.append(Path(f"/proc/{pid}/task/{task}/comm").read_text())
+    return found
 
 
 def heap_mb(jvm: int) -> float:
@@ -177,9 +202,8 @@ def sample(sc: Any, folder: str) -> dict[str, float]:
     """Everything that could grow."""
     found = {"blocks": float(blocks(sc))}
     pids = list(children(os.getpid()))
-    names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids}
-    jvms = [pid for pid in pids if names[pid] == "java"]
-    pythons = [pid for pid in pids if names[pid].startswith("python")]
+    jvms = [pid for pid in pids if named(pid, "java")]
+    pythons = [pid for pid in pids if named(pid, "python")]
     files = [*Path(tempfile.gettempdir()).glob("zookeras-*"), *Path("/dev/shm").glob("zookeras-*")]
     here = {os.getpid(), *jvms}
     ours = [f for f in files if f.is_file() or int(f.name.split("-")[1]) in here]
@@ -187,9 +211,9 @@ def sample(sc: Any, folder: str) -> dict[str, float]:
     threads += [thread.name for thread in threading.enumerate()]
     return found | {
         "driver MB": resident_mb(os.getpid()),
-        "JVMs MB": sum(map(resident_mb, jvms)),
+        "JVMs MB": sum(of_each(jvms, resident_mb)),
         "heap MB": sum(map(heap_mb, jvms)),
-        "worker MB": max(map(resident_mb, pythons)),
+        "worker MB": max(of_each(pythons, resident_mb)),
         "our threads": sum(name.startswith("zookeras") for name in threads),
         "threads": len(threads),
         "open files": open_files(os.getpid()) + sum(map(open_files, jvms)),

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from unittest import mock
@@ -16,12 +17,21 @@ import leftovers
 import numpy as np
 import pytest
 from PIL import Image
-from test_fit_failures import classifier, executor_pids, fit, records, running, state_of
+from test_fit_failures import (
+    assert_three_parts,
+    classifier,
+    executor_pids,
+    fit,
+    records,
+    running,
+    state_of,
+)
 
 import zoo_keras as keras
 from zoo_keras import callbacks, layers
-from zoo_keras.errors import DataError
+from zoo_keras.errors import ClusterError, DataError
 from zoo_keras.spark import cluster
+from zoo_keras.spark.data.spill import SpillFile
 from zoo_keras.spark.fit import driver, rank_data
 from zoo_keras.spark.fit.rank import RankWorker
 from zoo_keras.spark.transport.allreduce import AllReduce
@@ -241,6 +251,8 @@ def said_by(client):
         kind, content = message["msg_type"], message["content"]
         if kind in ("stream", "error"):
             yield kind, content.get("text") or content["ename"]
+        if kind == "error":
+            print("\n".join(content["traceback"]))
         if kind == "status" and content["execution_state"] == "idle":
             return
 
@@ -279,6 +291,24 @@ def test_full_and_unwritable_disks_are_told_or_done_without(tmp_path):
     with started("poor_disks", str(tmp_path), before=namespace) as process:
         said = process.stdout.read()
         assert process.wait(60) == 0, said
-    assert "no /dev/shm\n" in said and "no folder of Spark's\n" in said
-    assert f"could not be written to {tmp_path}" in said and "No space left on device" in said
-    assert "spark.local.dir" in said
+    assert "no /dev/shm\n" in said and said.endswith("as before\n")
+    full, unwritable = said.splitlines()[1:3]
+    assert f"could not be written to {tmp_path}" in full and "No space left on device" in full
+    assert_three_parts(full)
+    assert "Read-only file system" in unwritable and "Exception in" not in said
+    assert_three_parts(unwritable)
+
+
+def test_records_spill_where_there_is_a_folder(monkeypatch, tmp_path):
+    rows = np.arange(6.0).reshape(3, 2)
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", f"{tmp_path}/none,{tmp_path}")
+    spilled = SpillFile()
+    assert spilled.folder == str(tmp_path) and not list(tmp_path.iterdir())
+    spilled.write(rows[:2])
+    spilled.write(rows[2:])
+    assert np.array_equal(spilled.mapped((3, 2), "float64"), rows)
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", f"{tmp_path}/none")
+    monkeypatch.setattr(tempfile, "tempdir", f"{tmp_path}/neither")
+    with pytest.raises(ClusterError, match=r"have no place on disk.*none.*neither") as caught:
+        SpillFile()
+    assert_three_parts(caught.value)
