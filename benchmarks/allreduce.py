@@ -135,14 +135,14 @@ def serve_ours(rank):
 
 def network_group(rank):
     """The same ranks, made to use Spark's block transfer as ranks of different machines do."""
-    from pyspark import BarrierTaskContext
-
     from zoo_keras.spark.transport.group import Group
 
-    def gather(mine):
-        return [json.loads(text) for text in BarrierTaskContext.get().allGather(json.dumps(mine))]
-
     name = f"{rank.job}-network"
+
+    def gather(mine):
+        rank.progress.publish(name, json.dumps(mine).encode())
+        return [mine if r == rank.rank else rank._posted(r, name) for r in range(rank.size)]
+
     return Group(rank.bridge, name, rank.rank, rank.size, gather=gather, same_host=False)
 
 
@@ -166,14 +166,16 @@ def run_ours(group, nbytes, count, wire):
 class Cluster:
     """One executor process for each rank, and the job in them."""
 
-    def __init__(self, options):
+    def __init__(self, options, master=None, **conf):
         from zoo_keras.spark.cluster import init_session
         from zoo_keras.spark.transport.job import RankJob
 
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        conf = {"spark.ui.enabled": "false", "spark.executorEnv.PYTHONPATH": root}
-        self.spark = init_session(f"local-cluster[{options.ranks},1,1024]", conf=conf)
+        here = os.path.dirname(os.path.abspath(__file__))
+        paths = os.pathsep.join([os.path.dirname(here), here])
+        conf = {"spark.ui.enabled": "false", "spark.executorEnv.PYTHONPATH": paths, **conf}
+        master = master or f"local-cluster[{options.ranks},1,1024]"
+        self.spark = init_session(master, conf=conf)
         self.spark.sparkContext.setLogLevel("ERROR")
         rows = self.spark.sparkContext.parallelize(range(options.ranks), options.ranks)
         self.job = RankJob(rows, serve_ours)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 
 import numpy as np
 import pytest
@@ -114,6 +116,37 @@ def test_a_spoilt_backup_gives_way_to_the_one_before_it(tmp_path):
     (tmp_path / "latest.weights.h5").write_bytes(b"cut short")
     with pytest.raises(FileError, match=r"latest\.weights\.h5"):
         fit(regression(), once)
+
+
+@pytest.mark.parametrize("killed_at", range(4, 8))
+def test_a_process_killed_at_any_file_of_a_backup_goes_on_to_the_same_bits(
+    tmp_path, monkeypatch, killed_at
+):
+    """os.replace puts each file in its place; at the third epoch's end: which of its files."""
+    whole, backup, count = regression(), callbacks.BackupAndRestore(tmp_path / "b"), itertools.count()
+    fit(whole)
+    replace = os.replace
+
+    def killed(*given):
+        if next(count) == killed_at:
+            raise KeyError("power cut")
+        replace(*given)
+
+    monkeypatch.setattr(os, "replace", killed)
+    broken(regression(), backup)
+    monkeypatch.setattr(os, "replace", replace)
+    again = regression()
+    assert fit(again, callbacks.BackupAndRestore(tmp_path / "b")).epoch in ([2, 3], [3])
+    assert_equal_weights(whole, again)
+
+
+def test_weights_of_another_moment_than_their_description_are_refused(tmp_path):
+    backup = callbacks.BackupAndRestore(tmp_path)
+    broken(regression(), backup, Break(2))
+    described = json.loads((tmp_path / "training_metadata.json").read_text())
+    (tmp_path / "training_metadata.json").write_text(json.dumps({**described, "iterations": 99}))
+    with pytest.raises(FileError, match="of different moments.*an optimizer of 6 steps"):
+        fit(regression(), backup)
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "{", '{"epoch": -1}', '{"epoch": "2"}'])

@@ -13,7 +13,7 @@ import pytest
 
 from zoo_keras.errors import ConfigError
 from zoo_keras.spark.cluster import wait_for_slots
-from zoo_keras.spark.transport import neighbours
+from zoo_keras.spark.transport import allreduce, neighbours
 from zoo_keras.spark.transport.bridge import BridgeError
 from zoo_keras.spark.transport.job import JobError, RankJob, run_rank_job
 from zoo_keras.spark.transport.wire import WIRE_TYPES, from_wire, sum_in_order, to_wire
@@ -52,9 +52,9 @@ def _check_step(rank, ring, step):
     return right
 
 
-def _check_sums(rank):
+def _check_sums(rank, counts=COUNTS):
     rank.gather()
-    rings = [rank.all_reduce(count) for count in COUNTS]
+    rings = [rank.all_reduce(count) for count in counts]
     wrong = [
         (ring.count, step, right)
         for step in range(STEPS)
@@ -77,6 +77,21 @@ def test_sums_are_numpys_in_rank_order_to_the_bit(cluster4, size, same_host):
         assert ends[0][0] == 0
         assert ends[-1][1] == count
         assert all(a[1] == b[0] for a, b in itertools.pairwise(ends))
+
+
+def _check_sums_in_small_blocks(rank):
+    before, allreduce._LARGEST_BLOCK = allreduce._LARGEST_BLOCK, 4096
+    try:
+        return _check_sums(rank, (17, 2048, 2049, 40_003))
+    finally:
+        allreduce._LARGEST_BLOCK = before
+
+
+def test_slices_larger_than_a_block_may_be_go_as_several(cluster4):
+    """As vectors of some GB do; the limit is 4096 bytes here."""
+    found = run_rank_job(cluster4.parallelize(range(2), 2), _check_sums_in_small_blocks,
+                         same_host=False)  # fmt: skip
+    assert [wrong for wrong, _ in found] == [[]] * 2
 
 
 def _check_sums_on_two_machines(rank):

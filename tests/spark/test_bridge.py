@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -31,6 +32,7 @@ from zoo_keras.spark.transport.board import (
 from zoo_keras.spark.transport.bridge import (
     Bridge,
     BridgeError,
+    PeerLostError,
     Region,
     driver_bridge,
     with_bridge,
@@ -95,6 +97,45 @@ def test_blocks_of_another_size_or_none_are_refused(bridge):
         bridge.fetch(bridge.here(), "sized", [region.part(32, 31)])
     with pytest.raises(BridgeError, match="is not there"):
         bridge.fetch(bridge.here(), "nobody's", [region.part(32, 32)])
+
+
+def test_a_block_that_goes_away_while_it_is_read_is_a_lost_peer(local2, bridge):
+    """Whatever Spark says of it, which depends on the moment."""
+    region, ended, reasons = Region(bridge, 64), threading.Event(), []
+
+    def come_and_go():
+        with contextlib.closing(driver_bridge(local2)) as other:
+            own = Region(other, 64)
+            while not ended.is_set():
+                other.publish("moody", [own.part(0, 64)])
+                other.withdraw("moody")
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        for _ in range(3000):
+            try:
+                bridge.fetch(bridge.here(), "moody", [region.part(0, 64)])
+            except BridgeError as error:
+                reasons.append(error)
+    finally:
+        ended.set()
+        thread.join()
+    assert reasons and {type(error) for error in reasons} == {PeerLostError}
+
+
+@pytest.mark.parametrize("moment", ["_next_answer", "_send"])
+def test_ctrl_c_in_a_command_never_gives_its_answer_to_the_next(bridge, monkeypatch, moment):
+    original = getattr(Bridge, moment)
+
+    def interrupted(self, *given):
+        monkeypatch.setattr(Bridge, moment, original)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Bridge, moment, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bridge.locate("nobody's")
+    assert bridge.count_blocks() == 0 and bridge.here().executor == "driver"
 
 
 def test_only_findable_blocks_are_located(bridge):

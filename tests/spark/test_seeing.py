@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
+from unittest import mock
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,6 +16,8 @@ import zoo_keras as keras
 from zoo_keras import callbacks
 from zoo_keras.errors import ConfigError
 from zoo_keras.spark import report
+from zoo_keras.spark.fit import driver
+from zoo_keras.spark.fit.rank import RankWorker
 from zoo_keras.training import clock as clocks
 from zoo_keras.training.clock import PARTS, Account, Clock, mean
 
@@ -49,7 +53,8 @@ def test_who_comes_late_waits_for_nobody(monkeypatch):
     late.lap("compute")
     now[0] = 5.5
     for clock, alone in ((early, 1.0), (late, 5.0)):
-        clock.met(alone, slowest=5.0)
+        clock.met(alone, [1.0, 5.0])
+    assert early.waits == {1: 4.0} and late.waits == {}
     assert (early.seconds["wait"], early.seconds["exchange"]) == (4.0, 0.5)
     assert (late.seconds["wait"], late.seconds["exchange"]) == (0.0, 0.5)
     assert early.total() == late.total() == sum(early.seconds.values()) == 5.5
@@ -63,7 +68,39 @@ def test_seconds_of_jobs_that_were_restarted_add_up():
     account.told([{**dict.fromkeys(PARTS[1:-1], 2.0), "gate": 2.5}])
     (rank,) = account.ranks()
     assert rank["compute"] == 3 and rank["callbacks"] == 1 and rank["wait"] == 3 + 2
+    account = Account()
+    account.told([{}, {}], [{1: 1.0}, {}])
+    account.end_job()
+    account.told([{}, {}], [{1: 0.5}, {0: 2.0}])
+    assert account.waits() == [{1: 1.5}, {0: 2.0}]
     assert Account().ranks() == []
+
+
+class Slow(driver._Body):
+    """Rank 1 takes its time in every step."""
+
+    def __call__(self, rank):
+        original = RankWorker._prepare
+
+        def prepare(worker, *given):
+            time.sleep(0.05 * rank.rank)
+            original(worker, *given)
+
+        with mock.patch.object(RankWorker, "_prepare", prepare):
+            return super().__call__(rank)
+
+
+def test_a_report_says_which_rank_is_waited_for(local2, monkeypatch, tmp_path):
+    monkeypatch.setattr(driver, "_Body", Slow)
+    history = classifier().fit(records(local2), epochs=2, batch_size=8, verbose=0)
+    assert history.waits[0][1] > history.waits[1].get(0, 0.0)
+    assert history.waits[0][1] <= history.ranks[0]["wait"]
+    assert history.hosts == [socket.gethostname()] * 2
+    report(history, tmp_path / "report.html")
+    text, page = parsed(tmp_path / "report.html")
+    assert f"s of it for rank 1 on {socket.gethostname()}." in text
+    cells = [cell.text for cell in page.findall(".//table")[-1].findall(".//td")]
+    assert len(cells) == 4 and cells[1] == f"{history.waits[0][1]:.2f}"
 
 
 def parsed(path):

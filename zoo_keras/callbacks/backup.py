@@ -87,14 +87,28 @@ class BackupAndRestore(Callback):
         optimizer = self.model.optimizer
         if not optimizer.built:
             optimizer.build(self.model.trainable_variables)
-        self._epoch = self._epoch_of_backup()
+        backup = self._described()
         self.model.load_weights(self._weights)
+        self._epoch = self._epoch_of(backup)
         self.model.begin_at(self._epoch)
 
-    def _epoch_of_backup(self) -> int:
+    def _epoch_of(self, backup: dict[str, Any]) -> int:
+        """The epoch to begin with. The weights may be those that were about to be described when
+        the process was killed: their optimizer has counted more steps."""
+        steps = int(self.model.optimizer.iterations.numpy())
+        for moment in (backup, backup.get("next", {})):
+            if moment.get("iterations", steps) == steps and "epoch" in moment:
+                return int(moment["epoch"])
+        raise FileError(
+            f"{self.backup_dir}: weights and metadata are of different moments. Received: an "
+            f"optimizer of {steps} steps, and {backup}. Remove the folder to begin anew."
+        )
+
+    def _described(self) -> dict[str, Any]:
         try:
             with _files().readable(self._metadata) as path, open(path) as file:
-                epoch = json.load(file)["epoch"]
+                backup: dict[str, Any] = json.load(file)
+            epoch = backup["epoch"]
             if not isinstance(epoch, int) or epoch < 0:
                 raise ValueError(f"epoch {epoch!r}")
         except (ValueError, KeyError, TypeError) as error:
@@ -102,7 +116,7 @@ class BackupAndRestore(Callback):
                 f"{self._metadata}: this does not say in which epoch the backup was made. "
                 f"Received: {error}. Remove the folder to begin anew."
             ) from None
-        return epoch
+        return backup
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._epoch = epoch
@@ -119,14 +133,21 @@ class BackupAndRestore(Callback):
                 self._save()
 
     def _save(self) -> None:
-        """The weights first: whoever finds an older epoch beside them makes steps twice, not
-        never."""
-        if self.double_checkpoint and _files().exists(self._metadata):
-            for path in (self._weights, self._metadata):
-                _copy(path, _before(path))
+        """The weights are swapped in one step. What describes the old ones tells of the new ones
+        too while that happens, so that a process may be killed at any moment."""
+        steps = int(self.model.optimizer.iterations.numpy())
+        moment = {"epoch": self._epoch, "batch": self._seen, "iterations": steps}
+        if _files().exists(self._metadata):
+            if self.double_checkpoint:
+                for path in (self._weights, self._metadata):
+                    _copy(path, _before(path))
+            self._describe({**self._described(), "next": moment})
         self.model.save_weights(self._weights, overwrite=True)
+        self._describe(moment)
+
+    def _describe(self, backup: dict[str, Any]) -> None:
         with _files().writable(self._metadata) as draft, open(draft, "w") as file:
-            json.dump({"epoch": self._epoch, "batch": self._seen}, file)
+            json.dump(backup, file)
 
     def on_train_end(self, logs: Logs = None) -> None:
         if not self.delete_checkpoint:

@@ -97,6 +97,8 @@ class History(Callback):
         timing: where the seconds of a fit went, by part: start, read, wait, compute, exchange,
             update, validate, callbacks (`zoo_keras.spark.report` draws them). ranks: the same for
             each rank of a cluster, whose mean timing is; on arrays there is one.
+        waits: for each rank of a cluster, seconds it has waited in steps, by the rank that came
+            last; a rank that others wait for is slow, or has more to do. hosts: where they ran.
     """
 
     def __init__(self) -> None:
@@ -105,6 +107,8 @@ class History(Callback):
         self.epoch: list[int] = []
         self.timing: dict[str, float] = {}
         self.ranks: list[dict[str, float]] = []
+        self.waits: list[dict[int, float]] = []
+        self.hosts: list[str] = []
         self._epochs: dict[str, list[int]] = {}  # of each value in history
 
     def on_train_begin(self, logs: Logs = None) -> None:

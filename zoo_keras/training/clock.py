@@ -29,10 +29,12 @@ class Clock:
     Attributes:
         seconds: since the rank began; `gate` is the time at the driver's gate, of which the driver
             knows how much was its own.
+        waits: of the seconds of wait those in a step, by the rank that came last.
     """
 
     def __init__(self) -> None:
         self.seconds = dict.fromkeys((*PARTS[1:], "gate"), 0.0)
+        self.waits: dict[int, float] = {}
         self._at = self._together = self._began = time.perf_counter()
 
     def lap(self, part: str) -> None:
@@ -57,14 +59,18 @@ class Clock:
         """Seconds since all ranks were at the same place."""
         return time.perf_counter() - self._together
 
-    def met(self, mine: float, slowest: float) -> None:
+    def met(self, mine: float, alone: Sequence[float]) -> None:
         """The ranks have exchanged; each came after so many seconds alone. Until the slowest had
         come there was nothing to exchange."""
+        slowest = max(alone)
         before = self.seconds["exchange"]
         self.lap("exchange")
         waited = min(max(0.0, slowest - mine), self.seconds["exchange"] - before)
         self.seconds["exchange"] -= waited
         self.seconds["wait"] += waited
+        if waited:
+            last = list(alone).index(slowest)
+            self.waits[last] = self.waits.get(last, 0.0) + waited
 
 
 class Account:
@@ -74,19 +80,24 @@ class Account:
         self.started = self.callbacks = 0.0
         self._before: list[dict[str, float]] = []
         self._now: list[dict[str, float]] = []
+        self._waits_before: list[dict[int, float]] = []
+        self._waits: list[dict[int, float]] = []
 
     def run_since(self, began: float, longest: float) -> None:
         """The ranks of the first job are there; `longest` of them has run for so many seconds, and
         fit was called at `began`."""
         self.started = self.started or max(0.0, time.perf_counter() - began - longest)
 
-    def told(self, ranks: Sequence[dict[str, float]]) -> None:
-        """What each rank of the present job has spent until now."""
-        self._now = list(ranks)
+    def told(
+        self, ranks: Sequence[dict[str, float]], waits: Sequence[dict[int, float]] = ()
+    ) -> None:
+        """What each rank of the present job has spent until now, and for whom it has waited."""
+        self._now, self._waits = list(ranks), list(waits)
 
     def end_job(self) -> None:
         """The next one's ranks count from nought."""
         self._before, self._now = self._sums(), []
+        self._waits_before, self._waits = self.waits(), []
 
     def _sums(self) -> list[dict[str, float]]:
         if not self._now:
@@ -94,6 +105,16 @@ class Account:
         before = self._before or [{} for _ in self._now]
         return [{part: old.get(part, 0.0) + new[part] for part in new}
                 for old, new in zip(before, self._now, strict=True)]  # fmt: skip
+
+    def waits(self) -> list[dict[int, float]]:
+        """For each rank, how many seconds it has waited in steps for which other rank."""
+        if not self._waits:
+            return self._waits_before
+        before = self._waits_before or [{} for _ in self._waits]
+        return [
+            {rank: old.get(rank, 0.0) + new.get(rank, 0.0) for rank in sorted({*old, *new})}
+            for old, new in zip(before, self._waits, strict=True)
+        ]
 
     def ranks(self) -> list[dict[str, float]]:
         """Seconds by part, for each rank."""

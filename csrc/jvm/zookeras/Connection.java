@@ -176,12 +176,22 @@ final class Connection {
     Target target = new Target(parts(request));
     try {
       if (peer.isHere()) {
-        Blocks.copy(name, target);
+        copy(peer, name, target);
       } else {
         fetch(peer, name, target, timeout);
       }
     } finally {
       target.revoke();
+    }
+  }
+
+  /** A block of this process may go away like any other, while it is read too. */
+  private static void copy(Peer peer, String name, Target target) throws BridgeException {
+    try {
+      Blocks.copy(name, target);
+    } catch (Exception e) { // Scala throws checked exceptions undeclared
+      String text = "block " + name + " of " + peer + ": " + e;
+      throw new BridgeException(BridgeException.PEER_LOST, text);
     }
   }
 

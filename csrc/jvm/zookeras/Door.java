@@ -101,7 +101,8 @@ abstract class Door implements Closeable {
       try (DirectoryStream<Path> old = Files.newDirectoryStream(parent, PREFIX + "*")) {
         for (Path folder : old) {
           Path file = folder.resolve("s");
-          if (Files.isReadable(folder) && Files.exists(file) && isOld(file) && refuses(file)) {
+          boolean ended = Files.isReadable(folder) && Files.exists(file) && isOver(folder, file);
+          if (ended && refuses(file)) {
             Files.deleteIfExists(file);
             Files.deleteIfExists(folder);
           }
@@ -109,7 +110,16 @@ abstract class Door implements Closeable {
       }
     }
 
-    private static boolean isOld(Path file) throws IOException {
+    /** Its process has gone; or, where other machines' processes may be meant, it is old. */
+    private static boolean isOver(Path folder, Path file) throws IOException {
+      String[] words = folder.getFileName().toString().split("-");
+      try {
+        if (words.length > 2 && ProcessHandle.of(Long.parseLong(words[1])).isEmpty()) {
+          return true;
+        }
+      } catch (NumberFormatException e) {
+        return false;
+      }
       return Files.getLastModifiedTime(file).toMillis() < System.currentTimeMillis() - MINUTE_MS;
     }
 

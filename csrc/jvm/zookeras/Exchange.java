@@ -1,6 +1,5 @@
 package zookeras;
 
-import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -64,7 +63,7 @@ final class Exchange {
         } else {
           fetch.start();
         }
-      } catch (IOException | RuntimeException e) {
+      } catch (Exception e) { // Scala throws checked exceptions undeclared
         done(peer, heard, e);
       }
     }
@@ -91,7 +90,7 @@ final class Exchange {
         if (fetch != null) {
           fetch.start();
         }
-      } catch (IOException | RuntimeException e) {
+      } catch (Exception e) {
         fail(plan.peer(), e);
       }
     }
@@ -110,7 +109,7 @@ final class Exchange {
       } else {
         new Fetch(group.peers[peer], plan.names(), places, e -> done(peer, served, e)).start();
       }
-    } catch (IOException | RuntimeException e) {
+    } catch (Exception e) {
       done(peer, served, e);
     }
   }

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, NoReturn
 
 from zoo_keras.spark.java import new_java
+from zoo_keras.spark.transport import failures
+from zoo_keras.spark.transport.failures import JobError
 
 _seen: weakref.WeakKeyDictionary[Any, dict[Hashable, list[Any]]] = weakref.WeakKeyDictionary()
 
@@ -37,8 +39,23 @@ def _first_in_jvm(rdd: Any) -> list[Any]:
     batches = _serializer_of_batches(rdd)
     if batches is None:
         return []
-    found = rdd._jrdd.mapPartitions(new_java(rdd.ctx, "First"), True).take(1)
+    try:
+        found = rdd._jrdd.mapPartitions(new_java(rdd.ctx, "First"), True).take(1)
+    except Exception as error:
+        _explain(error)
     return batches.loads(found[0])[:1] if found and found[0] else []
+
+
+def _explain(error: Exception) -> NoReturn:
+    """Spark's own trouble, with its disks for one, in short; what the user's code has raised as it
+    comes."""
+    text = str(error)
+    if "SparkException" not in text or failures.of_user(text):
+        raise error
+    reason = failures.in_short(text)
+    failures.raise_instead(error, JobError(
+        f"Spark could not read the first record. Received: {reason}. Mend that, and call it again."
+    ))  # fmt: skip
 
 
 def _serializer_of_batches(rdd: Any) -> Any:

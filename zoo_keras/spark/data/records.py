@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import struct
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from zoo_keras.feed.columns import holds_text, stacked_text, value_array
 from zoo_keras.feed.feed import Source
 from zoo_keras.feed.ragged import Ragged, padded
 from zoo_keras.nest import flatten
+from zoo_keras.spark.data.spill import SpillFile
 from zoo_keras.training.data import Batch, template
 from zoo_keras.training.fed import feed_for, takes_columns
 
@@ -495,7 +495,7 @@ class _Store:
         self.leaf = leaf
         self.kept = np.empty((0, *leaf.shape), leaf.dtype)  # the first `rows` are in use
         self.rows = 0
-        self.file: Any = None
+        self.file: SpillFile | None = None
 
     @property
     def nbytes(self) -> int:
@@ -505,7 +505,7 @@ class _Store:
     def add(self, chunk: np.ndarray) -> None:
         first, self.rows = self.rows, self.rows + len(chunk)
         if self.file is not None:
-            self.file.write(np.ascontiguousarray(chunk).data)
+            self.file.write(chunk)
             return
         if self.rows > len(self.kept):
             room = min(len(self.kept) // 8, ROOM // max(chunk[:1].nbytes, 1))
@@ -519,8 +519,8 @@ class _Store:
     def spill(self) -> None:
         """Move what is in memory into an unlinked file; later chunks follow it."""
         if self.file is None:
-            self.file = tempfile.TemporaryFile(prefix="zoo_keras-")  # noqa: SIM115
-            self.file.write(self.kept[: self.rows].data)
+            self.file = SpillFile()
+            self.file.write(self.kept[: self.rows])
             self._resize(0)
 
     def array(self) -> np.ndarray:
@@ -529,8 +529,6 @@ class _Store:
         if self.file is None:
             self._resize(self.rows)
             return self.kept
-        with self.file:
-            self.file.flush()
-            empty = 0 in shape
-            return np.empty(shape, self.leaf.dtype) if empty else np.memmap(
-                self.file, self.leaf.dtype, "r", shape=shape)  # fmt: skip
+        if 0 in shape:
+            return np.empty(shape, self.leaf.dtype)
+        return self.file.mapped(shape, self.leaf.dtype)

@@ -79,6 +79,7 @@ class SparkFit:
         self.seed = next_shuffle_seed() if o.seed is None else o.seed
         self.bars = arguments.bars(model, None)
         self.epoch: int = self.args.initial_epoch
+        self.hosts: list[str] = []  # of the ranks of the last epoch
         self.isa: str | None = None  # of the ranks that the epochs so far ran on
         self.logs: dict[str, Any] = {}
         self.snapshot: Snapshot = self.compiler.snapshot()
@@ -177,7 +178,8 @@ class SparkFit:
         history = self.bars.history
         if history is None:
             raise ConfigError("fit lost its History callback.")
-        history.ranks = self.account.ranks()
+        history.ranks, history.waits = self.account.ranks(), self.account.waits()
+        history.hosts = self.hosts
         history.timing = clock.mean(history.ranks)
         self.bars.on_train_end(self.logs)
         return history

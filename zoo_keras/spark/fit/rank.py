@@ -8,6 +8,7 @@ object ever gets here.
 from __future__ import annotations
 
 import pickle
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -80,7 +81,7 @@ class RankWorker:
         self.tests = make_schedule([f["tests"] for f in facts], plan.validation_batch)
         self.facts: dict[str, Any] = {
             "rows": data.rows, "tests": data.test_rows, "done": plan.epochs[0] - 1,
-            "isa": facts[0]["isa"], "ran": clock.total(),
+            "isa": facts[0]["isa"], "ran": clock.total(), "host": socket.gethostname(),
         }  # fmt: skip
         self.runners: dict[str, Runner] = {}
         self._reported = 0.0
@@ -239,7 +240,8 @@ class RankWorker:
             self.rank.progress.publish(
                 spaces.WEIGHTS, np.concatenate([weights[:p], self.current[p:]])
             )
-        measured = pickle.dumps((trained, tested, self.scalars, self.clock.seconds))
+        clock = self.clock.seconds, self.clock.waits
+        measured = pickle.dumps((trained, tested, self.scalars, clock))
         self.rank.progress.publish("measured", measured)
 
     # ---- training ------------------------------------------------------------------------------
@@ -317,7 +319,7 @@ class RankWorker:
         wishes, alone = self._wishes(), self.clock.apart()
         self.clock.lap("compute")
         notes = ring.reduce_scatter([*wishes, alone, self._wants_snapshot(number)])
-        self.clock.met(alone, float(notes[:, 2].max()))
+        self.clock.met(alone, notes[:, 2].tolist())
         self.lr[...] = notes[0, 1]
         self._snaps = bool(notes[0, 3])
         self._move(exact=number == 0 or self._renewed or self._snaps)

@@ -82,6 +82,7 @@ def _page(history: Any) -> Iterator[str]:
     yield "</div>"
     if getattr(history, "ranks", None):
         yield from _time(history.ranks)
+        yield from _waits(history)
     yield from _summary(model)
     yield "</body></html>"
 
@@ -160,6 +161,26 @@ def _time(ranks: Sequence[dict[str, float]]) -> Iterator[str]:
     yield "".join(f"<th>{part}</th>" for part in PARTS) + "</tr>"
     for number, seconds in enumerate(ranks):
         cells = "".join(f"<td>{seconds[part]:.2f}</td>" for part in PARTS)
+        yield f"<tr><th>rank {number}</th>{cells}</tr>"
+    yield "</table>"
+
+
+def _waits(history: Any) -> Iterator[str]:
+    """Which rank waits for which, and who is waited for longest."""
+    waits, hosts = getattr(history, "waits", []), getattr(history, "hosts", [])
+    ranks = range(len(waits))
+    if len(waits) < 2:
+        return
+    lost = [sum(row.get(rank, 0.0) for row in waits) for rank in ranks]
+    slowest = max(ranks, key=lost.__getitem__)
+    where = f" on {html.escape(hosts[slowest])}" if slowest < len(hosts) else ""
+    yield "<h2>Who waits for whom</h2>"
+    told = f"{lost[slowest]:.2f} s of it for rank {slowest}{where}"
+    yield f"<p>In steps the ranks have waited {sum(lost):.2f} s for each other, {told}.</p>"
+    yield "<table><tr><th>seconds</th>"
+    yield "".join(f"<th>for rank {rank}</th>" for rank in ranks) + "</tr>"
+    for number, row in enumerate(waits):
+        cells = "".join(f"<td>{row.get(rank, 0.0):.2f}</td>" for rank in ranks)
         yield f"<tr><th>rank {number}</th>{cells}</tr>"
     yield "</table>"
 

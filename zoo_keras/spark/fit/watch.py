@@ -38,7 +38,7 @@ class _Results(NamedTuple):
     weights: np.ndarray
     slots: dict[str, list[tuple[int, int, np.ndarray]]]
     scalars: list[np.ndarray]
-    seconds: list[dict[str, float]]
+    clocks: list[tuple[dict[str, float], dict[int, float]]]
 
 
 class Watcher:
@@ -230,7 +230,8 @@ class Watcher:
         start, found = time.perf_counter(), self._fetch()
         if found is None:
             return
-        self.fit.account.told(found.seconds)
+        self.fit.account.told(*zip(*found.clocks, strict=True))
+        self.fit.hosts = [record.facts["host"] for record in records]
         self.fit.middle = None
         fit, steps = self.fit, int(records[0].facts["steps"])
         fit.isa = records[0].facts["isa"]
@@ -288,7 +289,7 @@ class Watcher:
         )
 
     def _measured(self) -> list[Any] | None:
-        """(trained, tested, scalars, seconds) of every rank; None when one is gone."""
+        """(trained, tested, scalars, (seconds, waits)) of every rank; None when one is gone."""
         try:
             found = [self.job.fetch(rank, "measured") for rank in range(self.job.size)]
         except (BridgeError, ConfigError):

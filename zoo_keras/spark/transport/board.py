@@ -30,6 +30,7 @@ from zoo_keras.spark.transport.bridge import COMMAND_TIMEOUT, Bridge, Part, Peer
 
 BOARD_BYTES = 16384
 _HEAD = struct.Struct("<QIII")  # version, checksum of all that follows, values, bytes of text
+_PULSE = 8  # bytes at the end: see pulse.py
 _TORN = 10.0  # seconds: on a busy machine the writer may be put aside in the middle of a record
 _PAUSE = 0.0005
 
@@ -51,9 +52,9 @@ def pack_record(version: int, values: np.ndarray, text: bytes) -> bytes:
     body = values.astype("<f8").tobytes() + text
     tail = struct.pack("<QII", version, len(values), len(text)) + body
     record = _HEAD.pack(version, zlib.crc32(tail), len(values), len(text)) + body
-    if len(record) > BOARD_BYTES:
+    if len(record) > BOARD_BYTES - _PULSE:
         raise ConfigError(
-            f"A notice board holds {BOARD_BYTES} bytes. Received: {len(record)} bytes. "
+            f"A notice board holds {BOARD_BYTES - _PULSE} bytes. Received: {len(record)} bytes. "
             "Publish large things as blobs."
         )
     return record
@@ -79,6 +80,9 @@ class Board:
         bridge: our bridge.
         name: the block's name, unique to the job.
         findable: lets others find it by `bridge.locate(name)`.
+
+    Attributes:
+        pulse: one int64 beside the record, seen by all who read the board.
     """
 
     def __init__(self, bridge: Bridge, name: str, *, findable: bool = False) -> None:
@@ -92,6 +96,7 @@ class Board:
         self._blobs: dict[str, tuple[str, int]] = {}
         self._regions: dict[str, Region] = {}
         self._published = 0
+        self.pulse = self._region.array(BOARD_BYTES - _PULSE, 1, np.int64)
         bridge.publish(name, [self._region.part(0, BOARD_BYTES)], findable=findable)
 
     def write(self, values: Sequence[float] = (), facts: Mapping[str, Any] | None = None) -> int:
@@ -159,6 +164,9 @@ class RemoteBoard:
         name: the board's name.
         who: what to call the peer in messages.
         timeout: seconds to wait for one read.
+
+    Attributes:
+        pulse: the owner's, as of the last `read`.
     """
 
     def __init__(
@@ -174,6 +182,7 @@ class RemoteBoard:
         self._bridge = bridge
         self._region = Region(bridge, BOARD_BYTES)
         self._bytes = self._region.array(0, BOARD_BYTES, np.uint8)
+        self.pulse = self._region.array(BOARD_BYTES - _PULSE, 1, np.int64)
         self._blobs: dict[str, tuple[str, int]] = {}
         self._last: Record | None = None
         self._read_at = -1e9

@@ -109,6 +109,7 @@ class Bridge:
         self._socket = _connect(where)
         self._socket.settimeout(COMMAND_TIMEOUT)
         self._buffer = b""
+        self._unread = 0  # answers to commands that Ctrl-C has broken off
         try:
             self._socket.sendall(secret.encode() + struct.pack(">q", int(lease)))
             self._answer()
@@ -128,7 +129,8 @@ class Bridge:
         with self._lock:
             try:
                 self._socket.settimeout(timeout)
-                self._socket.sendall(struct.pack(">I", 1 + len(body)) + op + body)
+                self._skip_unread()
+                self._send(struct.pack(">I", 1 + len(body)) + op + body)
                 return self._answer()
             except TimeoutError:
                 self._socket.close()
@@ -139,7 +141,25 @@ class Bridge:
             except OSError as error:
                 raise _gone(error) from None
 
+    def _send(self, command: bytes) -> None:
+        self._unread += 1
+        try:
+            self._socket.sendall(command)
+        except BaseException:  # after half a command nothing can follow
+            self._socket.close()
+            raise
+
+    def _skip_unread(self) -> None:
+        while self._unread:
+            self._next_answer()
+
     def _answer(self) -> bytes:
+        status, body = self._next_answer()
+        if status:
+            raise _KINDS.get(status, BridgeError)(body.decode())
+        return body
+
+    def _next_answer(self) -> tuple[int, bytes]:
         while len(self._buffer) < 5:
             self._buffer += self._receive()
         status, length = struct.unpack_from(">BI", self._buffer)
@@ -148,9 +168,8 @@ class Bridge:
         while len(self._buffer) < 5 + length:
             self._buffer += self._receive()
         body, self._buffer = self._buffer[5 : 5 + length], self._buffer[5 + length :]
-        if status:
-            raise _KINDS.get(status, BridgeError)(body.decode())
-        return body
+        self._unread = max(0, self._unread - 1)
+        return status, body
 
     def _receive(self) -> bytes:
         data = self._socket.recv(1 << 16)

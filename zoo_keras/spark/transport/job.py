@@ -53,6 +53,7 @@ from zoo_keras.spark.transport.board import Board, Record, RemoteBoard
 from zoo_keras.spark.transport.bridge import Bridge, BridgeError, Peer, PeerLostError
 from zoo_keras.spark.transport.failures import JobError, LostExecutor
 from zoo_keras.spark.transport.group import Group
+from zoo_keras.spark.transport.pulse import Pulse, Pulses
 
 SAME_HOST = "spark.zookeras.sameHost"  # "false": all data go through Spark's block transfer
 # The second comes from Spark 3.5, which may hand out a worker of a cancelled task once more.
@@ -68,6 +69,7 @@ _CANCEL_TIMEOUT = 30.0
 _LOSS_TIMEOUT = 5.0
 _IDLE = "Executor killed by driver"  # as dynamic allocation takes back what no task wants
 _GONE_TIMEOUT = 10.0
+_LATER = 5.0  # seconds by which the driver knows who stands still before others miss it
 _VERDICT_TIMEOUT = 3.0
 _MINE, _ALL = "facts", "all facts"  # blobs by which ranks meet
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
@@ -111,6 +113,7 @@ class RankContext:
         self.control = RemoteBoard(self.bridge, spec.driver, f"{spec.job}-control")
         name = f"{spec.job}-progress-{self.rank}"
         self.progress = Board(self.bridge, name, findable=True)
+        self._pulse = Pulse(self.progress.pulse)
         self._group: Group | None = None
 
     def gather(self, facts: dict[str, Any] | None = None) -> list[dict[str, Any]]:
@@ -201,12 +204,14 @@ class RankContext:
         """Leaves together with all others."""
         if self._group is not None:
             self._group.close()
+        self._pulse.close()
         self.bridge.close()
 
     def hang_up(self) -> None:
         """Leaves at once: the others will fail if they wait for this rank."""
         if self._group is not None:
             self._group.leave()
+        self._pulse.close()
         self.bridge.close()
 
 
@@ -257,7 +262,8 @@ class RankJob:
         body: what every rank runs: body(RankContext) -> result. Must pickle.
         validation: a second RDD or DataFrame with as many partitions, read after `rows`.
         name: for messages. description: shown in Spark's UI, unless the user's own is set.
-        timeout: seconds a rank waits for the slowest other one in an exchange.
+        timeout: seconds a rank waits for the slowest other one in an exchange, and for which its
+            process may stand still while `progress` is asked for.
         wait: seconds to wait for executors before starting.
         start_timeout: seconds after the first rank within which all must have begun; else the job
             ends, so that those which hold slots give them back.
@@ -295,7 +301,8 @@ class RankJob:
         self._boards: dict[int, RemoteBoard] = {}
         self._unseen, self._start_timeout = set(range(self.size)), start_timeout
         self._first_seen: float | None = None  # stages before this job's last hold no rank's slot
-        self._late: ClusterError | None = None
+        self._pulses, self._timeout = Pulses(), timeout
+        self._given_up: ClusterError | None = None
         self._error: BaseException | None = None
         self._results: list[Any] = []
         self._cancelled = False
@@ -313,7 +320,7 @@ class RankJob:
                 job=self.job,
                 driver=self._bridge.here(),
                 size=self.size,
-                timeout=timeout,
+                timeout=timeout + _LATER,
                 paired=validation is not None,
                 same_host=same_host,
             )
@@ -361,7 +368,7 @@ class RankJob:
         self._first_seen = self._first_seen or time.monotonic()
         waited = time.monotonic() - self._first_seen
         if self._unseen and waited > self._start_timeout:
-            self._late = _too_late(self.name, self.size, len(self._unseen), waited)
+            self._given_up = _too_late(self.name, self.size, len(self._unseen), waited)
             self.cancel()
 
     def _board_name(self, rank: int) -> str:
@@ -371,9 +378,16 @@ class RankJob:
         """What a rank's board says; None while it says nothing or cannot be reached."""
         try:
             board = self._board(rank)
-            return board.read() if board else None
+            if board is None:
+                return None
+            record = board.read()
         except BridgeError:
             return None
+        seconds = self._pulses.still(rank, int(board.pulse[0]))
+        if seconds > self._timeout and self._given_up is None:
+            self._given_up = _stands_still(self.name, rank, board.peer, seconds)
+            self.cancel()
+        return record
 
     def fetch(self, rank: int, name: str, *, timeout: float = 600.0) -> np.ndarray:
         """A copy of a blob of a rank's board, as uint8.
@@ -437,8 +451,8 @@ class RankJob:
         if isinstance(error, pickle.PicklingError):
             return self._unsendable_error(str(error))
         text = self._watch.failure() or str(error)
-        if self._late is not None:
-            return self._late
+        if self._given_up is not None:
+            return self._given_up
         if self._cancelled:
             return self._cancelled_error("a request to stop")
         if cluster.is_stopped(self._sc):
@@ -512,10 +526,11 @@ class RankJob:
         """Spark ends a failed or cancelled job before its tasks have ended."""
         end = time.monotonic() + _GONE_TIMEOUT
         names = [self._board_name(rank) for rank in range(self.size)]
-        while not cluster.is_stopped(self._sc) and time.monotonic() < end:
-            if not any(map(self._located, names)):
-                return
-            time.sleep(_LOOK_EVERY)
+        with contextlib.suppress(BridgeError):  # Ctrl-C may have ended our bridge
+            while not cluster.is_stopped(self._sc) and time.monotonic() < end:
+                if not any(map(self._located, names)):
+                    return
+                time.sleep(_LOOK_EVERY)
 
     def _located(self, name: str) -> bool:
         """Whether a task still publishes a block; a session that has just stopped has none."""
@@ -539,6 +554,16 @@ def _too_late(name: str, size: int, missing: int, waited: float) -> ClusterError
         f"{size - missing} of {size} ranks had begun, the first {waited:.0f} s ago. Free slots "
         "that other jobs hold, let the application have more executors "
         "(spark.dynamicAllocation.maxExecutors), lower num_ranks, or raise start_timeout."
+    )
+
+
+def _stands_still(name: str, rank: int, peer: Peer, seconds: float) -> JobError:
+    return JobError(
+        f"Job {name} was given up, for one of its processes does not run. Received: no sign of "
+        f"life of rank {rank} (host {peer.host}, executor {peer.executor}) for {seconds:.0f} s. "
+        "See whether something has stopped it, or the machine is out of memory; step_timeout is "
+        "the time allowed.",
+        restartable=True,
     )
 
 

@@ -56,6 +56,8 @@ class Foreign:
     def __init__(self, pid: int, fd: int, nbytes: int) -> None:
         here = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY)
         try:
+            if os.fstat(here).st_size < nbytes:  # reading behind its end would end this process
+                raise OSError(f"process {pid} has given file {fd} to something else")
             self._memory = mmap.mmap(here, nbytes, prot=mmap.PROT_READ)
         finally:
             os.close(here)
