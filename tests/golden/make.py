@@ -58,6 +58,8 @@ MAKERS = {
     "programs": "tensorflow",
     "promotion": "tensorflow",
     "onnx": "torch",
+    "zoo": "tensorflow",
+    "saved_models": "tensorflow",
 }
 
 

@@ -20,6 +20,7 @@ _WHERE = {
     ],
     "saving.live": ["from_keras", "to_keras"],
     "saving.onnx.graph": ["from_onnx"],
+    "saving.tensorflow.graph": ["from_graph_def"],
     "saving.tfjs": ["from_tfjs"],
     "configs.registration": [
         "CustomObjectScope",
