@@ -60,6 +60,8 @@ MAKERS = {
     "onnx": "torch",
     "zoo": "tensorflow",
     "saved_models": "tensorflow",
+    "torchvision": "torch",
+    "caffe": "numpy",
 }
 
 
