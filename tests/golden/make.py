@@ -58,6 +58,10 @@ MAKERS = {
     "programs": "tensorflow",
     "promotion": "tensorflow",
     "onnx": "torch",
+    "zoo": "tensorflow",
+    "saved_models": "tensorflow",
+    "torchvision": "torch",
+    "caffe": "numpy",
 }
 
 

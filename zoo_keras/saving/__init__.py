@@ -18,9 +18,12 @@ _WHERE = {
         "save_model",
         "save_weights",
     ],
+    "saving.caffe.net": ["from_caffe"],
     "saving.live": ["from_keras", "to_keras"],
     "saving.onnx.graph": ["from_onnx"],
+    "saving.tensorflow.graph": ["from_graph_def"],
     "saving.tfjs": ["from_tfjs"],
+    "saving.torch.load": ["from_torch"],
     "configs.registration": [
         "CustomObjectScope",
         "get_custom_objects",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -23,6 +24,7 @@ from zoo_keras.saving import (
 )
 from zoo_keras.saving.legacy import modern_config, version_of
 from zoo_keras.saving.precision import in_own_precision
+from zoo_keras.saving.tensorflow import saved_model
 from zoo_keras.variables import unchanged
 
 _H5 = (".h5", ".hdf5")
@@ -88,9 +90,11 @@ def _unchanged(model: Any) -> AbstractContextManager[None]:
 def load_model(
     filepath: Any, custom_objects: Any = None, compile: bool = True, safe_mode: bool = True
 ) -> Any:
-    """The model in a `.keras` or `.h5` file, written by Keras 2 or 3, or by zoo_keras.
+    """The model in a `.keras` or `.h5` file or a SavedModel, of any Keras, or of zoo_keras.
 
     Args:
+        filepath: of the file, or the local folder of a SavedModel. One without a configuration, as
+            Keras 3 exports it, becomes a functional model of its graph.
         custom_objects: classes and functions of your own by name.
         compile: restore the training state too.
         safe_mode: refuse files that would run Python code of theirs (Lambda layers).
@@ -101,6 +105,8 @@ def load_model(
     >>> model = load_model("model.keras", custom_objects={"MyLayer": MyLayer})
     """
     label = files.path_text(filepath)
+    if os.path.isdir(label) and saved_model.is_saved_model(label):
+        return saved_model.load(label, custom_objects, compile, safe_mode)
     with files.readable(label) as path:
         load = keras_archive.load if _is_zip(path, label) else h5.load
         return load(path, label, custom_objects, compile, safe_mode)

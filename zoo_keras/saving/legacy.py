@@ -62,7 +62,9 @@ def modern_config(config: Any, version: int) -> Any:
         )
     if version < 2 and keras1.is_keras_1(config):
         config = keras1.as_keras_2(config)
-    modern = modern_object(keras2.with_old_defaults(config) if version < 3 else config)
+    if version < 3:
+        config = keras2.with_old_defaults(keras2.without_modules(config))
+    modern = modern_object(config)
     return keras2.with_old_meaning(modern) if version < 3 else modern
 
 

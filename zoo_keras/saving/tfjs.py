@@ -65,7 +65,7 @@ def _model(config: dict[str, Any], label: str, arrays: list[np.ndarray]) -> Any:
 
 def _plan(model: Any, stored: list[Stored], by_browser: bool) -> layer_groups.Plan:
     names, arrays = [name for name, _ in stored], [array for _, array in stored]
-    variables = _named(model, names)
+    variables = named_variables(model, names)
     if variables is None and by_browser:
         variables = layer_groups.legacy_weights(model)
     elif variables is None:
@@ -79,7 +79,7 @@ def _plan(model: Any, stored: list[Stored], by_browser: bool) -> layer_groups.Pl
     return list(zip(variables, arrays, strict=True))
 
 
-def _named(model: Any, names: list[str]) -> list[Any] | None:
+def named_variables(model: Any, names: list[str]) -> list[Any] | None:
     """The Variable of each name; None unless every one has its own."""
     weights: list[Any] = []
     whole: dict[str, list[int]] = {}

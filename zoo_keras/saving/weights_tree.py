@@ -239,6 +239,8 @@ def _state_plan(group: Any, node: Any) -> Plan:
     stored = [hdf5.child(group, str(i), "dataset").shape for i in range(len(group))]
     if isinstance(node, Optimizer) and len(stored) <= NEVER_TRAINED:
         variables = variables[: len(stored)]
+    if isinstance(node, Optimizer) and stored and len(stored) != len(variables):
+        variables, stored = _by_keras_2(node, variables, stored)
     if stored != [v.shape for v in variables]:
         if isinstance(node, Optimizer) and node.built:
             warnings.warn(
@@ -248,6 +250,13 @@ def _state_plan(group: Any, node: Any) -> Plan:
             )
         return []
     return [(v, hdf5.read_array(group, str(i), v.shape)) for i, v in enumerate(variables)]
+
+
+def _by_keras_2(optimizer: Any, variables: list[Any], stored: list[Any]) -> tuple[list, list]:
+    """(variables, shapes): archives of Keras 2 have no learning rate, and momenta of 0 for SGD."""
+    rest = [variables[1], getattr(optimizer, "_u_product", None)]
+    kept = [v for v in variables if not any(v is other for other in rest)]
+    return kept, stored if optimizer.slots() else stored[: len(kept)]
 
 
 NEVER_TRAINED = 2  # arrays: the step and the learning rate

@@ -247,7 +247,7 @@ def _over(call: Call) -> tuple[Any, bool]:
     """(axes or None for all, keepdims) of a reduction."""
     since = _INPUT_AXES_SINCE.get(call.node.kind, 18)
     axes = call.setting("axes", 1, since)
-    axes = None if axes is None or not len(axes) else tuple(int(a) for a in axes)
+    axes = None if axes is None or not np.size(axes) else tuple(int(a) for a in np.ravel(axes))
     return axes, bool(call.attribute("keepdims", 1))
 
 

@@ -31,6 +31,7 @@ from zoo_keras.saving.onnx.model_file import Contents, Node, Port
 FIRST_OPSET, LAST_OPSET = 7, 22
 _SPARE = 1 << 31  # bytes that all computed constants may take, besides 8 for each of the file's
 _MAKERS = (elementwise, folding, networks, recurrent, resizing, shapes)  # they fill the tables
+_WITH_BIAS = ("MatMul", "tf.Conv2D", "tf.Conv3D")  # products that take the bias behind them
 _INPUTS = {"float32": "float32", "float64": "float32", "float16": "float32", "int64": "int32",
            "int32": "int32", "uint8": "uint8", "int8": "int32", "bool": "bool"}  # fmt: skip
 
@@ -53,10 +54,10 @@ def from_onnx(filepath: Any, name: str | None = None) -> Model:
     >>> model.predict(images)  # (rows, 3, 224, 224)
     """
     label = files.path_text(filepath)
-    with files.readable(label) as path, _labelled(label):
+    with files.readable(label) as path, labelled(label):
         contents = model_file.read(path)
         _check(contents)
-        return _Importer(contents).model(name or _model_name(label))
+        return Importer(contents).model(name or _model_name(label))
 
 
 def _model_name(label: str) -> str:
@@ -64,7 +65,7 @@ def _model_name(label: str) -> str:
 
 
 @contextlib.contextmanager
-def _labelled(label: str) -> Any:
+def labelled(label: str) -> Any:
     """Inside, whatever is wrong with the file is a typed error that names it."""
     try:
         yield
@@ -106,11 +107,15 @@ def _times(call: Call, made: Any) -> int:
     return max(call.times[0] * before // max(after, 1), 1)
 
 
-class _Importer:
-    """Values by name while nodes are made one after the other."""
+class Importer:
+    """Values by name while nodes are made one after the other.
 
-    def __init__(self, contents: Contents) -> None:
-        self.contents = contents
+    Args:
+        named: what inputs are called in the model, where that is not the name of their tensor.
+    """
+
+    def __init__(self, contents: Contents, named: dict[str, str] | None = None) -> None:
+        self.contents, self.named = contents, named or {}
         self.values: dict[str, Any] = dict(contents.constants)
         self.readers: dict[str, list[Node]] = {}
         for node in contents.nodes:
@@ -139,7 +144,8 @@ class _Importer:
                 f"Inputs have rows, of numbers. Received: {port.name!r} of shape {port.shape} and "
                 f"dtype {port.dtype}. Export the model with such inputs."
             )
-        name = self._unique(re.sub(r"\W+", "_", port.name).strip("_") or "input")
+        given = self.named.get(port.name, port.name)
+        name = self._unique(re.sub(r"\W+", "_", given).strip("_") or "input")
         shape = tuple(n if n else None for n in port.shape[1:])
         made = Input(shape, dtype=_INPUTS[port.dtype], name=name)
         self.values[port.name] = made
@@ -206,16 +212,18 @@ class _Importer:
     def _with_bias(self, call: Call, node: Node) -> list[str]:
         """Outputs of a product; a bias that the next node adds becomes the product's."""
         readers = self.readers.get(node.outputs[0], [])
-        if node.kind != "MatMul" or len(readers) != 1 or readers[0].kind != "Add":
+        if node.kind not in _WITH_BIAS or len(readers) != 1 or readers[0].kind != "Add":
             return node.outputs
         if node.outputs[0] in {port.name for port in self.contents.outputs}:
             return node.outputs
         other = next((n for n in readers[0].inputs if n != node.outputs[0]), "")
         kernel: Any = call.input(1)
         bias: Any = self.values.get(other)
-        if not (is_array(bias) and is_array(kernel) and kernel.ndim == 2):
+        if not (is_array(bias) and is_array(kernel) and kernel.ndim > 1):
             return node.outputs
-        if is_array(call.input(0)) or bias.shape != kernel.shape[1:]:
+        if node.kind == "MatMul" and kernel.ndim != 2:
+            return node.outputs
+        if is_array(call.input(0)) or bias.shape != kernel.shape[-1:]:
             return node.outputs
         call.bias = bias
         self.joined.add(id(readers[0]))

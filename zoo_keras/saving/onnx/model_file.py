@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras.errors import FileError, UnsupportedError
-from zoo_keras.saving.onnx import protobuf as pb
+from zoo_keras.saving import protobuf as pb
 
 # TensorProto.DataType -> numpy; 16 is bfloat16.
 DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",

@@ -91,10 +91,11 @@ def _conv(call: Call) -> Any:
         turned = turned.reshape(*size, channels, depth)
     else:
         layer = _layer("Conv", rank, kernel.shape[0], size, groups=group, **options)
-    return _with_weights(layer, x, turned, bias)
+    return with_weights(layer, x, turned, bias)
 
 
-def _with_weights(layer: Any, x: Any, kernel: Any, bias: Any) -> Any:
+def with_weights(layer: Any, x: Any, kernel: Any, bias: Any) -> Any:
+    """What a layer makes of x, with this kernel and bias."""
     y = layer(x)
     layer.kernel.assign(kernel)
     if bias is not None:
@@ -115,7 +116,7 @@ def _conv_transpose(call: Call) -> Any:
         use_bias=bias is not None, data_format=_FIRST, name=call.name,
     )  # fmt: skip
     # (channels, filters, *size) -> (*size, filters, channels)
-    y = _with_weights(layer, x, np.moveaxis(kernel, (0, 1), (-1, -2)), bias)
+    y = with_weights(layer, x, np.moveaxis(kernel, (0, 1), (-1, -2)), bias)
     return _cut(call, x, y, sides, call.attribute("output_padding", [0] * len(size)))
 
 
@@ -252,7 +253,7 @@ def _gemm(call: Call) -> Any:
 
 def _dense(call: Call, x: Any, kernel: np.ndarray, bias: Any) -> Any:
     layer = layers.Dense(kernel.shape[1], use_bias=bias is not None, name=call.name)
-    return _with_weights(layer, x, kernel, bias)
+    return with_weights(layer, x, kernel, bias)
 
 
 @converts("MatMul")

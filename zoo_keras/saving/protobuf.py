@@ -33,14 +33,14 @@ def fields(data: memoryview) -> Fields:
 def _walk(data: memoryview) -> Iterator[tuple[int, Any]]:
     place, end = 0, len(data)
     while place < end:
-        key, place = _varint(data, place)
+        key, place = varint(data, place)
         number, kind = key >> 3, key & 7
         if kind == _VARINT:
-            value, place = _varint(data, place)
+            value, place = varint(data, place)
             yield number, value
             continue
         if kind == _BYTES:
-            size, place = _varint(data, place)
+            size, place = varint(data, place)
         elif kind in (_FIXED32, _FIXED64):
             size = 4 if kind == _FIXED32 else 8
         else:
@@ -51,7 +51,8 @@ def _walk(data: memoryview) -> Iterator[tuple[int, Any]]:
         place += size
 
 
-def _varint(data: memoryview, place: int) -> tuple[int, int]:
+def varint(data: memoryview, place: int) -> tuple[int, int]:
+    """(a number of so many bytes as it needs, the place behind it)."""
     value = shift = 0
     while True:
         if place >= len(data) or shift > 63:
@@ -95,7 +96,7 @@ def integers(found: Fields, number: int) -> list[int]:
             continue
         place = 0
         while place < len(value):
-            one, place = _varint(value, place)
+            one, place = varint(value, place)
             made.append(_signed(one))
     return made
 

@@ -1,0 +1,1 @@
+"""Nets of Caffe: a prototxt and its caffemodel, read without it."""

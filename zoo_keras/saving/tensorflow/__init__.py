@@ -1,0 +1,1 @@
+"""Files of TensorFlow: SavedModels and frozen graphs, read without it."""

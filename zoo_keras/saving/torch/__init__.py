@@ -1,0 +1,1 @@
+"""Files of torch: state dicts of nets that torchvision has, read without it."""
