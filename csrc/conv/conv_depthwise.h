@@ -312,8 +312,8 @@ static inline void cut_depthwise(zk_depthwise *d, int threads) {
     const int64_t each = zk_max(d->channels * count_taps(p), 1);
     const int64_t wanted = zk_max(zk_min(all * each / DW_LEAST, 8 * threads), 1);
     const int small = threads > 1 && all < DW_SHARED * threads;
-    d->parts = small ? zk_max(zk_min(wanted, d->channels / (4 * PANEL)), 1) : 1;
-    if (d->parts > threads) d->parts -= d->parts % threads;
+    d->parts =
+        small ? zk_max(zk_min(zk_min(wanted, 2 * threads), d->channels / (4 * PANEL)), 1) : 1;
     int64_t pixels = zk_max(DW_TASK * d->parts / each, DW_RUN);
     if (threads > 1 && !small) pixels = zk_min(pixels, zk_max(zk_ceil(all, wanted), p->h.outs));
     d->bands = cut_bands(p, pixels);
