@@ -106,6 +106,24 @@ def test_large_shapes_equal_numpy(x_shape: Any, w_shape: Any, padding: int) -> N
     check_all(x_shape, w_shape, {**HOW, "padding": ((padding, padding),) * 2})
 
 
+# Maps so small that threads share out channels or filters, and not rows.
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "stride"),
+    [
+        ((1, 7, 7, 200), (3, 3, 1, 200), 1),
+        ((1, 14, 14, 150), (3, 3, 1, 150), 2),
+        ((3, 4, 5, 300), (5, 5, 1, 300), 1),
+        ((1, 7, 7, 60), (1, 1, 60, 160), 1),
+        ((1, 14, 14, 10), (1, 1, 10, 330), 1),
+        ((1, 7, 7, 24), (3, 3, 24, 170), 2),
+    ],
+)
+def test_small_maps_of_many_channels_equal_numpy(x_shape: Any, w_shape: Any, stride: int) -> None:
+    side, groups = w_shape[0] // 2, x_shape[-1] // w_shape[2]
+    how = {"strides": (stride,) * 2, "padding": ((side, side),) * 2, "groups": groups}
+    check_all(x_shape, w_shape, {**HOW, **how}, "relu6")
+
+
 @pytest.mark.parametrize("width", [193, 224, 257, 300])
 @pytest.mark.parametrize(("channels", "filters"), [(3, 20), (40, 5)])
 def test_rows_longer_than_a_band_equal_numpy(width: int, channels: int, filters: int) -> None:

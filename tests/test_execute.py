@@ -91,6 +91,15 @@ def test_host_instructions_see_the_memory_of_this_run():
         np.testing.assert_allclose(out, np.cumsum(np.arctan(x), 1), 1e-6)
 
 
+def test_a_call_of_one_array_gives_the_only_output():
+    program = program_of(lambda x: R["cumsum"](R["arctan"](x), axis=1, reverse=False))
+    predict = Call(Crew(runner_of(program)), ["x0"], [program_spec()])
+    first, second = floats(2, 3, seed=1), floats(2, 3, seed=2)
+    found = predict.one(first, version=1)
+    np.testing.assert_array_equal(predict.one(second, version=1), predict([second], version=1)[0])
+    np.testing.assert_array_equal(found, predict([first], version=1)[0])
+
+
 def program_spec():
     return input_tensor("y", (2, 3)).spec
 

@@ -331,9 +331,8 @@ def array_at(address: Any, offset: int, shape: tuple[int, ...], dtype: np.dtype)
     return np.frombuffer(raw, dtype).reshape(shape)
 
 
-def buffer_pointer(array: Any) -> Any:
-    """Like `pointer`, through the buffer protocol: quicker, for contiguous writable arrays."""
-    return ffi.from_buffer(array)
+# Like `pointer`, through the buffer protocol: quicker, for contiguous writable arrays.
+buffer_pointer: Callable[[Any], Any] = ffi.from_buffer
 
 
 def pointer_table(count: int) -> Any:

@@ -7,11 +7,24 @@
 #include "conv_pack.h"
 #include "conv_winograd.h"
 
+/* Whether each output cell of an axis meets the input cell of its own number alone. */
+static int keeps_cells(const zk_axis *a) {
+    return a->taps == 1 && a->step == 1 && !a->shift && a->in == a->outs;
+}
+
+/* A window of one cell knows no rows: all cells are one list, which can be cut anywhere. */
+static void join_cells(zk_conv *p) {
+    if (p->groups > 1 || !keeps_cells(&p->z) || !keeps_cells(&p->v) || !keeps_cells(&p->h)) return;
+    zk_axis *h = &p->h;
+    h->outs *= p->images * p->z.outs * p->v.outs, h->in = h->out = h->outs;
+    p->z.outs = p->z.in = p->z.out = p->v.outs = p->v.in = p->v.out = p->images = 1;
+}
+
 /* The convolution x -> y of this call; attr as in conv.h. */
 static zk_conv forward(const zk_call *c, const int64_t *kernel) {
     const zk_arg *y = c->a, *x = c->a + 1;
     int64_t groups = conv_attr(c, CONV_GROUPS), filters = y->dims[y->ndim - 1];
-    return (zk_conv){
+    zk_conv p = {
         .z = forward_axis(c, 0, cells_of(x, 0), cells_of(y, 0), kernel[0]),
         .v = forward_axis(c, 1, cells_of(x, 1), cells_of(y, 1), kernel[1]),
         .h = forward_axis(c, 2, cells_of(x, 2), cells_of(y, 2), kernel[2]),
@@ -24,6 +37,8 @@ static zk_conv forward(const zk_call *c, const int64_t *kernel) {
         .out = c->p ? c->p[0] : NULL,
         .residual = c->p && c->nin == 4 ? c->p[4] : NULL,
     };
+    join_cells(&p);
+    return p;
 }
 
 static zk_conv raw_forward(const zk_call *c) {

@@ -7,10 +7,12 @@
 #include "conv.h"
 #include "conv_act.h"
 
-#define DW_PIXELS 4       /* output pixels computed together */
-#define DW_RUN 7          /* the same in the commonest windows: divides the usual sizes of maps */
-#define DW_ROW_TAPS 7     /* most columns of these */
-#define DW_TASK (1 << 18) /* products of a task, about */
+#define DW_PIXELS 4        /* output pixels computed together */
+#define DW_RUN 7           /* the same in the commonest windows: divides the usual sizes of maps */
+#define DW_ROW_TAPS 7      /* most columns of these */
+#define DW_TASK (1 << 18)  /* products of a task, about; at most */
+#define DW_LEAST (1 << 14) /* at least, where threads share them */
+#define DW_SHARED 48       /* least pixels for each thread; else channels are cut, not rows */
 
 typedef struct zk_depthwise zk_depthwise;
 typedef struct zk_pixels zk_pixels;
@@ -33,6 +35,7 @@ struct zk_depthwise {
     int64_t every;                   /* floats from one pixel of the output to the next */
     zk_runs runs;                    /* computes DW_RUN pixels, or NULL */
     zk_bands bands;
+    int64_t parts; /* that the channels are cut into */
     char *scratch; /* for each thread: the rows of taps of a row of pixels */
 };
 
@@ -274,16 +277,46 @@ static inline int64_t tap_list_bytes(const zk_conv *p) {
     return zk_align(p->z.taps * p->v.taps * p->ci * (int64_t)sizeof(zk_tap_row));
 }
 
+/* Channels [from, to) of all. */
+static inline void take_channels(zk_depthwise *d, zk_conv *p, int64_t from, int64_t to) {
+    *p = *d->p;
+    p->in += from, p->out += from;
+    if (p->residual) p->residual += from;
+    d->p = p, d->channels = to - from, d->w += from;
+    if (d->bias) d->bias += from;
+}
+
+/* Parts of the channels one after another, the bands of each in order. */
 static void depthwise_task(void *ctx, int64_t task, int thread) {
-    const zk_depthwise *d = ctx;
-    zk_band b = band_at(d->p, &d->bands, task);
-    zk_tap_row *list = (zk_tap_row *)(d->scratch + thread * tap_list_bytes(d->p));
+    zk_depthwise d = *(const zk_depthwise *)ctx;
+    zk_conv p;
+    const int64_t bands = count_bands(&d.bands), part = task / bands, panels = d.channels / PANEL;
+    zk_band b = band_at(d.p, &d.bands, task % bands);
+    zk_tap_row *list = (zk_tap_row *)(d.scratch + thread * tap_list_bytes(d.p));
+    if (d.parts > 1)
+        take_channels(&d, &p, panels * part / d.parts * PANEL,
+                      part + 1 < d.parts ? panels * (part + 1) / d.parts * PANEL : d.channels);
     for (int64_t i = b.image; i < b.image + b.images; i++)
         for (int64_t row = b.row; row < b.row + b.rows; row++) {
-            const float *x = d->p->in + i * d->p->z.in * d->deep;
-            int64_t n = list_taps(d, x, b.plane, row, list);
-            depthwise_row(d, &b, i, row, list, list + n);
+            const float *x = d.p->in + i * d.p->z.in * d.deep;
+            int64_t n = list_taps(&d, x, b.plane, row, list);
+            depthwise_row(&d, &b, i, row, list, list + n);
         }
+}
+
+/* Cuts rows; in small maps channels, as a convolution before it shares out its filters there, so
+ * that threads read what they wrote. */
+static inline void cut_depthwise(zk_depthwise *d, int threads) {
+    const zk_conv *p = d->p;
+    const int64_t all = p->images * p->z.outs * p->v.outs * p->h.outs;
+    const int64_t each = zk_max(d->channels * count_taps(p), 1);
+    const int64_t wanted = zk_max(zk_min(all * each / DW_LEAST, 8 * threads), 1);
+    const int small = threads > 1 && all < DW_SHARED * threads;
+    d->parts =
+        small ? zk_max(zk_min(zk_min(wanted, 2 * threads), d->channels / (4 * PANEL)), 1) : 1;
+    int64_t pixels = zk_max(DW_TASK * d->parts / each, DW_RUN);
+    if (threads > 1 && !small) pixels = zk_min(pixels, zk_max(zk_ceil(all, wanted), p->h.outs));
+    d->bands = cut_bands(p, pixels);
 }
 
 static inline int64_t depthwise_scratch(const zk_conv *p, int threads) {
@@ -306,7 +339,7 @@ static inline void run_depthwise(const zk_call *c, const zk_conv *p, const float
     d.w = w + ((p->z.index * rows + p->v.index) * columns + p->h.index) * d.channels;
     d.bias = bias, d.activation = activation, d.scratch = c->scratch;
     d.runs = d.channels < VL ? NULL : choose_runs(&p->h);
-    d.bands = cut_bands(p, zk_max(DW_TASK / (d.channels * zk_max(count_taps(p), 1)), DW_RUN));
-    zk_parallel(c, count_bands(&d.bands), depthwise_task, &d);
+    cut_depthwise(&d, c->threads);
+    zk_parallel(c, d.parts * count_bands(&d.bands), depthwise_task, &d);
 }
 #endif

@@ -34,7 +34,8 @@ typedef struct {
     int stacked; /* a tile holds one place of several images, instead of neighbouring places */
     zk_bands bands;
     int64_t panels, units; /* panels of a group; parts of these that a tile takes at once */
-    int64_t chunks;        /* parts that the units of all groups are cut into */
+    int64_t chunks;        /* parts that the panels of all groups are cut into */
+    int64_t grain;         /* panels of all groups, or units, between which they are cut */
     zk_reading in_place, copied;
     int64_t out[BAND_PIXELS]; /* offset of each pixel from the band's first */
     char *scratch;            /* taps of both readings, then a window for each thread */
@@ -131,13 +132,17 @@ static inline int64_t unit_panel(const zk_direct *d, int64_t unit) {
     return unit / d->units * d->panels + d->panels * (unit % d->units) / d->units;
 }
 
+/* The first panel of a chunk. */
+static inline int64_t chunk_panel(const zk_direct *d, int64_t chunk) {
+    const int64_t at = d->grain * chunk / d->chunks;
+    return d->grain == d->p->groups * d->units ? unit_panel(d, at) : at;
+}
+
 static void direct_task(void *ctx, int64_t task, int thread) {
     const zk_direct *d = ctx;
     zk_band b = band_at(d->p, &d->bands, task / d->chunks);
     float *copy = (float *)(d->scratch + 2 * d->tap_bytes + thread * d->window_bytes);
-    int64_t all = d->p->groups * d->units, chunk = task % d->chunks;
-    int64_t at = unit_panel(d, all * chunk / d->chunks);
-    int64_t end = unit_panel(d, all * (chunk + 1) / d->chunks);
+    int64_t at = chunk_panel(d, task % d->chunks), end = chunk_panel(d, task % d->chunks + 1);
     if (d->stacked) {
         stacked_panels(d, &b, at, end);
         return;
@@ -179,18 +184,34 @@ static inline zk_bands stack_bands(const zk_conv *p) {
 }
 
 /* Pixels of a band: enough to reuse each panel of weights, few enough that the window of input
- * stays in the second-level cache; and, with wide tiles, that each thread gets some whole ones. */
+ * stays in the second-level cache; and, with wide tiles, that all threads get as many whole ones.
+ * Where there is more of weights than of images, threads rather share the weights out. */
 static inline int64_t pixels_of_band(const zk_direct *d, int threads) {
     const zk_conv *p = d->p;
     int64_t pixels = zk_min(zk_max(BAND_FLOATS / zk_max(p->ci, 1), BAND_LEAST), BAND_PIXELS);
 #if VL == 16
     const int64_t all = p->images * p->z.outs * p->v.outs * p->h.outs;
-    const int64_t bands = zk_ceil(4 * threads, zk_max(p->groups * d->units, 1));
-    if (threads > 1) pixels = zk_min(pixels, zk_max(zk_ceil(all, bands), BAND_SHARED));
+    const int64_t wanted =
+        zk_max(zk_ceil(4 * threads, zk_max(p->groups * d->units, 1)), zk_ceil(all, pixels));
+    const int64_t even = zk_min(zk_ceil(wanted, threads), all / (BAND_SHARED * threads)) * threads;
+    const int heavy = p->co * p->ci * count_taps(p) > all * (p->ci + p->co);
+    if (threads < 2) return pixels;
+    if (even && !(heavy && wanted < threads)) return zk_min(pixels, zk_ceil(all, even));
+    pixels = zk_min(pixels, zk_max(zk_ceil(all, wanted), BAND_SHARED));
 #else
     (void)threads;
 #endif
     return pixels;
+}
+
+/* Panels are cut between tiles where each thread has whole bands, else into as many for all. */
+static inline void cut_panels(zk_direct *d, int threads) {
+    const int64_t bands = zk_max(count_bands(&d->bands), 1), all = d->p->groups * d->panels;
+    const int64_t most = zk_max(all / TILE_PANELS, zk_min(threads, all));
+    d->grain = bands % threads ? all : d->p->groups * d->units;
+    if (threads > 1) d->chunks = zk_max(zk_min(most, zk_ceil(4 * threads, bands)), 1);
+    if (d->chunks > threads && bands % threads) d->chunks -= d->chunks % threads;
+    d->chunks = zk_min(d->chunks, zk_max(d->grain, 1));
 }
 
 static inline zk_direct plan_direct(const zk_conv *p, int threads) {
@@ -198,10 +219,10 @@ static inline zk_direct plan_direct(const zk_conv *p, int threads) {
     d.units = zk_max(zk_ceil(d.panels, TILE_PANELS), 1);
     d.stacked = worth_stacking(p);
     d.bands = d.stacked ? stack_bands(p) : cut_bands(p, pixels_of_band(&d, threads));
+    if (d.bands.ncols) d.bands.cols = zk_ceil(p->h.outs, d.bands.ncols);
     d.tap_bytes = zk_align(count_taps(p) * 8);
     d.window_bytes = d.stacked ? 0 : zk_align(window_floats(p, &d.bands) * 4);
-    int64_t bands = zk_max(count_bands(&d.bands), 1), all = p->groups * d.units;
-    if (threads > 1) d.chunks = zk_max(zk_min(all, zk_ceil(4 * threads, bands)), 1);
+    cut_panels(&d, threads);
     return d;
 }
 
@@ -210,21 +231,35 @@ static inline int64_t direct_scratch(const zk_conv *p, int threads) {
     return 2 * d.tap_bytes + threads * d.window_bytes;
 }
 
+/* Where the images, rows and columns of a band lie: floats from one to the next. */
+typedef struct {
+    int64_t image, row, col;
+} zk_steps;
+
+static inline void list_places(const zk_direct *d, zk_steps s, int64_t *place) {
+    const zk_bands *b = &d->bands;
+    const int64_t rows = d->stacked ? 1 : b->rows, cols = d->stacked ? 1 : b->cols;
+    for (int64_t n = 0; n < b->images; n++)
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t c = 0, at = n * s.image + r * s.row; c < cols; c++, at += s.col)
+                *place++ = at;
+}
+
+static inline zk_steps window_steps(const zk_conv *p, const zk_window *w) {
+    return (zk_steps){w->image_pitch, p->v.step * w->row_pitch, p->h.step * w->pitch};
+}
+
 /* The readings of a full band; a smaller one uses their beginning. */
 static inline void set_offsets(zk_direct *d) {
     const zk_conv *p = d->p;
     zk_window in = input_pitches(p), copy = copy_pitches(p, &d->bands);
-    const zk_bands *b = &d->bands;
-    int64_t k = 0, rows = d->stacked ? 1 : b->rows, cols = d->stacked ? 1 : b->cols;
-    for (int64_t n = 0; n < b->images; n++)
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t c = 0; c < cols; c++, k++) {
-                int64_t down = r * p->v.step, across = c * p->h.step;
-                d->in_place.pixel[k] = n * in.image_pitch + down * in.row_pitch + across * in.pitch;
-                d->copied.pixel[k] =
-                    n * copy.image_pitch + down * copy.row_pitch + across * copy.pitch;
-                d->out[k] = place_offset(p, n, 0, r, c) - place_offset(p, 0, 0, 0, 0);
-            }
+    const int64_t first = place_offset(p, 0, 0, 0, 0);
+    list_places(d, window_steps(p, &in), d->in_place.pixel);
+    list_places(d, window_steps(p, &copy), d->copied.pixel);
+    list_places(d,
+                (zk_steps){place_offset(p, 1, 0, 0, 0) - first, place_offset(p, 0, 0, 1, 0) - first,
+                           place_offset(p, 0, 0, 0, 1) - first},
+                d->out);
     d->in_place.taps = (int64_t *)d->scratch;
     d->copied.taps = (int64_t *)(d->scratch + d->tap_bytes);
     d->in_place.run = tap_runs(p, &in, d->in_place.taps, &d->in_place.ntaps);

@@ -1,8 +1,10 @@
-/* Own thread pool: tasks of one job are claimed one by one from a counter. Threads spin for a
- * moment and then sleep. They compute in the caller's float mode. A forked child starts with an
- * empty pool (pthread_atfork), so a process that forks workers, as Spark does, is safe. One job at
- * a time; a second caller runs inline. Beside it one job may lie ready for later: threads take its
- * tasks while they would be idle. */
+/* Own thread pool. A job's tasks are shared out by number: each thread takes the tasks of its own
+ * part, in order, and then what others have left of theirs. So a thread finds in its caches what it
+ * wrote itself when the job before was cut alike. Threads spin for a moment and then sleep. They
+ * compute in the caller's float mode. A forked child starts with an empty pool (pthread_atfork), so
+ * a process that forks workers, as Spark does, is safe. One job at a time; a second caller runs
+ * inline. Beside it one job may lie ready for later: threads take its tasks while they would be
+ * idle. */
 #define _GNU_SOURCE
 #include "float_mode.h"
 #include "kernel.h"
@@ -14,16 +16,27 @@
 #define MAX_THREADS 256
 #define SPINS 4000 /* about 40 us: longer than the gap between two kernels of one program */
 
+#define OWN_LINE __attribute__((aligned(64)))
+
+/* What a job is, as a thread saw it. Parts of its tasks: [0, parts). */
 typedef struct {
-    /* generation << 32 | next task: claiming succeeds only while the generation is current, so a
-     * late thread can never run a task of a job whose fields it did not read */
-    _Atomic uint64_t ticket;
-    _Atomic int64_t done;
+    uint32_t number;
+    int threads, parts;
     zk_task fn;
     void *ctx;
     int64_t n;
     uint64_t mode; /* of floats, the caller's */
-    int threads;
+} order;
+
+typedef struct {
+    _Atomic uint32_t number; /* of the job; odd while its fields change */
+    order now;
+    OWN_LINE _Atomic int64_t done;
+    /* For each part: number of the job << 32 | next task. A part of which nothing was taken still
+     * has the number of the job before, so that who gives a job need not touch all of them. */
+    struct {
+        OWN_LINE _Atomic uint64_t next;
+    } part[MAX_THREADS];
 } job;
 
 static struct {
@@ -33,9 +46,9 @@ static struct {
     _Atomic int sleepers;
     pthread_mutex_t busy, sleep;
     pthread_cond_t wake;
-} pool = {.busy = PTHREAD_MUTEX_INITIALIZER,
-          .sleep = PTHREAD_MUTEX_INITIALIZER,
-          .wake = PTHREAD_COND_INITIALIZER};
+} pool OWN_LINE = {.busy = PTHREAD_MUTEX_INITIALIZER,
+                   .sleep = PTHREAD_MUTEX_INITIALIZER,
+                   .wake = PTHREAD_COND_INITIALIZER};
 
 static inline void pause_cpu(void) {
 #if defined(__x86_64__)
@@ -43,39 +56,74 @@ static inline void pause_cpu(void) {
 #endif
 }
 
-/* Claims and runs one task of a job; 0 when none is left for this thread. */
-static int run_one(job *j, int thread) {
-    for (;;) {
-        uint64_t t = atomic_load_explicit(&j->ticket, memory_order_acquire);
-        int64_t task = (int64_t)(t & 0xffffffffu);
-        zk_task fn = __atomic_load_n(&j->fn, __ATOMIC_RELAXED);
-        void *ctx = __atomic_load_n(&j->ctx, __ATOMIC_RELAXED);
-        uint64_t mode = __atomic_load_n(&j->mode, __ATOMIC_RELAXED);
-        if (task >= __atomic_load_n(&j->n, __ATOMIC_RELAXED)) return 0;
-        if (thread >= __atomic_load_n(&j->threads, __ATOMIC_RELAXED)) return 0;
-        atomic_thread_fence(memory_order_acquire); /* with the fence in publish */
-        if (!atomic_compare_exchange_weak(&j->ticket, &t, t + 1)) continue;
-        if (thread) set_float_mode(mode);
-        fn(ctx, task, thread);
-        atomic_fetch_add_explicit(&j->done, 1, memory_order_acq_rel);
-        return 1;
-    }
+static int64_t first_task(const order *o, int part) { return o->n * part / o->parts; }
+
+/* The job as it stands; 0 while it changes, or where this thread has no business. */
+static int look(job *j, int thread, order *o) {
+    o->number = atomic_load_explicit(&j->number, memory_order_acquire);
+    o->fn = __atomic_load_n(&j->now.fn, __ATOMIC_RELAXED);
+    o->ctx = __atomic_load_n(&j->now.ctx, __ATOMIC_RELAXED);
+    o->n = __atomic_load_n(&j->now.n, __ATOMIC_RELAXED);
+    o->mode = __atomic_load_n(&j->now.mode, __ATOMIC_RELAXED);
+    o->threads = __atomic_load_n(&j->now.threads, __ATOMIC_RELAXED);
+    o->parts = __atomic_load_n(&j->now.parts, __ATOMIC_RELAXED);
+    atomic_thread_fence(memory_order_acquire); /* with the fence in publish */
+    return o->number % 2 == 0 && atomic_load(&j->number) == o->number && thread < o->threads;
 }
 
-static int changed(uint64_t seen) { return atomic_load(&pool.now.ticket) >> 32 != seen >> 32; }
+/* The next task of a part given what stands there, or -1: all are taken, or the job is over. While
+ * it is not, a part has its number or the one before; once it is, none of its parts has a task
+ * left, so that a late thread takes nothing. */
+static int64_t next_task(const order *o, int part, uint64_t next) {
+    const uint32_t number = (uint32_t)(next >> 32);
+    int64_t task = -1;
+    if (number == o->number) task = (int64_t)(next & 0xffffffffu);
+    else if (number == o->number - 2) task = first_task(o, part);
+    return task < first_task(o, part + 1) ? task : -1;
+}
+
+/* Takes a task, of its own part while there is one; -1 when none is left. */
+static int64_t take(job *j, const order *o, int thread) {
+    for (int i = 0; i < o->parts; i++) {
+        const int part = (thread + i) % o->parts;
+        uint64_t next = atomic_load(&j->part[part].next);
+        for (int64_t task; (task = next_task(o, part, next)) >= 0;)
+            if (atomic_compare_exchange_weak(&j->part[part].next, &next,
+                                             (uint64_t)o->number << 32 | (uint64_t)(task + 1)))
+                return task;
+    }
+    return -1;
+}
+
+/* Runs at most so many tasks of a job; how many it were. */
+static int64_t run(job *j, int thread, int64_t most) {
+    order o;
+    int64_t ran = 0;
+    if (!look(j, thread, &o)) return 0;
+    for (int64_t task; ran < most && (task = take(j, &o, thread)) >= 0; ran++) {
+        if (thread && !ran) set_float_mode(o.mode);
+        o.fn(o.ctx, task, thread);
+    }
+    if (ran) atomic_fetch_add_explicit(&j->done, ran, memory_order_acq_rel);
+    return ran;
+}
+
+static int changed(uint32_t seen) { return atomic_load(&pool.now.number) != seen; }
 
 /* Whether tasks of the later job are left. What it says may be old, which harms no one. */
 static int has_later(int thread) {
-    int64_t next = (int64_t)(atomic_load(&pool.later.ticket) & 0xffffffffu);
-    return next < __atomic_load_n(&pool.later.n, __ATOMIC_RELAXED) &&
-           thread < __atomic_load_n(&pool.later.threads, __ATOMIC_RELAXED);
+    order o;
+    if (!look(&pool.later, thread, &o)) return 0;
+    for (int i = 0; i < o.parts; i++)
+        if (next_task(&o, i, atomic_load(&pool.later.part[i].next)) >= 0) return 1;
+    return 0;
 }
 
-static void wait_for_job(uint64_t seen, int thread) {
+static void wait_for_job(uint32_t seen, int thread) {
     for (;;) {
         for (int i = 0; i < SPINS; i++) {
             if (changed(seen)) return;
-            if (run_one(&pool.later, thread)) i = 0;
+            if (run(&pool.later, thread, 1)) i = 0;
             pause_cpu();
         }
         pthread_mutex_lock(&pool.sleep);
@@ -88,22 +136,31 @@ static void wait_for_job(uint64_t seen, int thread) {
 
 static void *worker(void *arg) {
     int thread = (int)(intptr_t)arg;
-    uint64_t seen = 0; /* generation 0 is never published */
+    uint32_t seen = 0; /* no job has the number 0 */
     for (;;) {
         wait_for_job(seen, thread);
-        seen = atomic_load_explicit(&pool.now.ticket, memory_order_acquire);
-        while (run_one(&pool.now, thread)) continue;
+        seen = atomic_load_explicit(&pool.now.number, memory_order_acquire);
+        run(&pool.now, thread, INT64_MAX);
     }
     return NULL;
+}
+
+/* In a child: a job that is kept has all of its tasks before it, another one none. */
+static void restore(job *j, int kept) {
+    const uint32_t was = atomic_load(&j->number), number = was + was % 2;
+    kept = kept && number == was;
+    if (!kept) j->now.n = 0;
+    for (int i = 0; i < j->now.parts; i++)
+        atomic_store(&j->part[i].next, (uint64_t)(kept ? number - 2 : number) << 32);
+    atomic_store(&j->done, 0);
+    atomic_store(&j->number, number);
 }
 
 /* The parent's workers do not exist in the child, and any of its locks may be held. */
 static void child_starts_empty(void) {
     pool.workers = 0;
-    atomic_store(&pool.now.ticket, 0);
-    if (!atomic_load(&pool.promised)) pool.later.n = 0;
-    atomic_store(&pool.later.ticket, 0); /* tasks that were begun are done anew, by who ends it */
-    atomic_store(&pool.later.done, 0);
+    restore(&pool.now, 0);
+    restore(&pool.later, atomic_load(&pool.promised)); /* who ends it does anew what was begun */
     atomic_store(&pool.sleepers, 0);
     pthread_mutex_init(&pool.busy, NULL);
     pthread_mutex_init(&pool.sleep, NULL);
@@ -129,18 +186,20 @@ static void start_workers(int wanted) {
 }
 
 static void publish(job *j, int threads, int64_t n, zk_task fn, void *ctx) {
-    uint64_t generation = (atomic_load(&j->ticket) >> 32) + 1;
-    /* no task can be claimed while the fields change: the old job's counter stands at its n, and
-     * the largest counter value bars a thread that has read the new n already */
-    atomic_store(&j->ticket, generation << 32 | 0xffffffffu);
-    atomic_thread_fence(memory_order_release); /* who reads a new field cannot claim the old way */
-    __atomic_store_n(&j->fn, fn, __ATOMIC_RELAXED);
-    __atomic_store_n(&j->ctx, ctx, __ATOMIC_RELAXED);
-    __atomic_store_n(&j->n, n, __ATOMIC_RELAXED);
-    __atomic_store_n(&j->mode, float_mode(), __ATOMIC_RELAXED);
-    __atomic_store_n(&j->threads, threads, __ATOMIC_RELAXED);
+    const uint32_t number = atomic_load(&j->number);
+    const int most = threads < MAX_THREADS ? threads : MAX_THREADS, before = j->now.parts;
+    const int parts = n < most ? (int)n : most;
+    atomic_store(&j->number, number + 1);
+    atomic_thread_fence(memory_order_release); /* who reads a new field sees that they change */
+    __atomic_store_n(&j->now.fn, fn, __ATOMIC_RELAXED);
+    __atomic_store_n(&j->now.ctx, ctx, __ATOMIC_RELAXED);
+    __atomic_store_n(&j->now.n, n, __ATOMIC_RELAXED);
+    __atomic_store_n(&j->now.mode, float_mode(), __ATOMIC_RELAXED);
+    __atomic_store_n(&j->now.threads, most, __ATOMIC_RELAXED);
+    __atomic_store_n(&j->now.parts, parts, __ATOMIC_RELAXED);
+    for (int i = before; i < parts; i++) atomic_store(&j->part[i].next, (uint64_t)number << 32);
     atomic_store(&j->done, 0);
-    atomic_store_explicit(&j->ticket, (generation + 1) << 32, memory_order_seq_cst);
+    atomic_store(&j->number, number + 2);
     if (atomic_load(&pool.sleepers)) {
         pthread_mutex_lock(&pool.sleep);
         pthread_cond_broadcast(&pool.wake);
@@ -162,7 +221,7 @@ void zk_parallel(const zk_call *c, int64_t n, zk_task fn, void *ctx) {
     }
     start_workers(threads - 1);
     publish(&pool.now, threads, n, fn, ctx);
-    while (run_one(&pool.now, 0)) continue;
+    run(&pool.now, 0, INT64_MAX);
     wait_until_done(&pool.now, n);
     pthread_mutex_unlock(&pool.busy);
 }
@@ -178,7 +237,7 @@ int zk_promise(int threads, int64_t n, zk_task fn, void *ctx) {
 }
 
 void zk_fulfil(void) {
-    while (run_one(&pool.later, 0)) continue;
-    wait_until_done(&pool.later, pool.later.n);
+    run(&pool.later, 0, INT64_MAX);
+    wait_until_done(&pool.later, pool.later.now.n);
     atomic_store(&pool.promised, 0);
 }

@@ -111,17 +111,6 @@ static void run_task(void *ctx, int64_t task, int thread) {
         run_block_at(g, u, thread);
 }
 
-/* One row: a thread takes the same columns every time, whose weights may still be in its cache;
- * then those of a late one. */
-static void run_own_part(void *ctx, int64_t task, int thread) {
-    gemm *g = ctx;
-    int64_t own = cut(g->columns, thread, g->call->threads);
-    (void)task;
-    while (__atomic_fetch_or(&g->taken, 1ull << own, __ATOMIC_RELAXED) >> own & 1)
-        own = (own + 1) % g->columns;
-    run_block_at(g, own, thread);
-}
-
 /* y = sum of the partial matrices, in their order. */
 static void sum_task(void *ctx, int64_t task, int thread) {
     const gemm *g = ctx;
@@ -135,7 +124,8 @@ static void sum_task(void *ctx, int64_t task, int thread) {
     }
 }
 
-/* A single row reads each weight once: parts of it belong to threads. */
+/* A single row reads each weight once: its columns are cut alike in every call, so that a thread
+ * finds its own, which it takes first, still in its cache. */
 static void choose_parts(gemm *g) {
     if (g->m != 1 || g->batch != 1 || g->tb || !g->n) {
         choose_blocks(g);
@@ -143,7 +133,7 @@ static void choose_parts(gemm *g) {
     }
     const int64_t threads = g->call->threads, each = threads > 1 ? ROW_EACH * threads : 1;
     const int64_t most = zk_min(zk_min(each, ROW_PARTS), g->k * g->n / ROW_PART);
-    g->wide = ROW_WIDTH, g->rows = g->kcuts = g->chunk = 1, g->in_place = g->fixed = 1;
+    g->wide = ROW_WIDTH, g->rows = g->kcuts = g->chunk = g->in_place = 1;
     g->columns = zk_max(1, zk_min(most, zk_ceil(g->n, ROW_WIDTH * PANEL)));
 }
 
@@ -155,7 +145,7 @@ static void multiply(gemm *g) {
         return;
     }
     if (!g->mkl) share_b(g);
-    zk_parallel(g->call, zk_ceil(blocks, g->chunk), g->fixed ? run_own_part : run_task, g);
+    zk_parallel(g->call, zk_ceil(blocks, g->chunk), run_task, g);
     if (g->kcuts > 1) zk_parallel(g->call, zk_ceil(g->m * g->n, SUM_FLOATS), sum_task, g);
 }
 

@@ -24,8 +24,10 @@
 #define TURNED_SPAN 110000
 #define TURNED_TILES 4
 
-/* Scratch floats of a thread for a. */
-#define AROOM ((int64_t)TURNED_TILES * (WIDE_ROWS + 2) * (KSTEPS + 16))
+/* Scratch floats of a thread for a, which is copied only when it is turned. */
+static int64_t a_floats(const gemm *g) {
+    return g->ta ? (int64_t)TURNED_TILES * (WIDE_ROWS + 2) * (KSTEPS + 16) : 0;
+}
 
 /* What is multiplied at once: steps [k0, k0 + steps), panels [p0, p1) of a part. */
 typedef struct {
@@ -165,8 +167,10 @@ static void multiply_part(const gemm *g, const part *s, float *scratch) {
     const int64_t nparts = zk_ceil(groups, NPANELS / g->wide);
     for (int64_t q = 0; q < kparts; q++)
         for (int64_t j = 0; j < nparts; j++) {
-            block w = {
-                .s = s, .k0 = s->k0 + cut(count, q, kparts), .a = scratch, .b = scratch + AROOM};
+            block w = {.s = s,
+                       .k0 = s->k0 + cut(count, q, kparts),
+                       .a = scratch,
+                       .b = scratch + a_floats(g)};
             w.steps = s->k0 + cut(count, q + 1, kparts) - w.k0;
             w.p0 = s->p0 + cut(groups, j, nparts) * g->wide;
             w.p1 = zk_min(s->p1, s->p0 + cut(groups, j + 1, nparts) * g->wide);
@@ -176,9 +180,9 @@ static void multiply_part(const gemm *g, const part *s, float *scratch) {
 
 /* Scratch floats of a thread: for a, then, when b is copied, one group or all panels of a block. */
 static int64_t pack_floats(const gemm *g) {
-    if (g->packed || (g->in_place && g->n % PANEL == 0)) return AROOM;
+    if (g->packed || (g->in_place && g->n % PANEL == 0)) return a_floats(g);
     const int64_t most = g->in_place ? WIDE_PANELS : NPANELS;
-    return AROOM + zk_min(most, panels(g->n)) * PANEL * zk_min(g->k, KSTEPS);
+    return a_floats(g) + zk_min(most, panels(g->n)) * PANEL * zk_min(g->k, KSTEPS);
 }
 
 /* Cuts rows and columns into `wanted` blocks, if there is so much, that read as little as can be:

@@ -18,11 +18,10 @@ typedef struct {
     int column;                   /* y was one column, see turn_single_column */
     int64_t rows, columns, kcuts; /* blocks of one matrix */
     int64_t wide;                 /* panels side by side in a tile; columns are cut between them */
-    int in_place, fixed;          /* b is read where it lies; each part belongs to a thread */
+    int in_place;                 /* b is read where it lies */
     float *partial;               /* y(kcuts, m, n) before its sum when kcuts > 1 */
     float *shared;                /* b in panels, or NULL when each task packs what it reads */
     int64_t chunk;                /* blocks of one task */
-    uint64_t taken;               /* fixed parts that run or have run, one bit each */
 } gemm;
 
 /* Rows [i0, i1), panels [p0, p1) and steps [k0, k1) of one matrix. */

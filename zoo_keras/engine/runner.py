@@ -461,6 +461,18 @@ class Call:
             self._crew.give_back(runner)
         return outs
 
+    def one(self, array: np.ndarray, version: Any = None) -> np.ndarray:
+        """The same for a program of one input and one output, without lists: 2 us less."""
+        out = np.empty(*self._outputs[0])
+        runner = self._crew.take()
+        try:
+            runner.point(self._fed[0], array)
+            runner.point(self._written[0], out)
+            runner.run(version)
+        finally:
+            self._crew.give_back(runner)
+        return out
+
 
 def run_graph(
     program: Program, feeds: Mapping[str, np.ndarray], results: Sequence[np.ndarray]

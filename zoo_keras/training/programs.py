@@ -442,10 +442,11 @@ class ModelPrograms:
                 return None
             if ready.function is not self.model._function:
                 return None
-            outs = ready.call([x], guard.version)
+            if ready.nested is None:
+                return ready.call.one(x, guard.version)
+            return pack_as(ready.nested, ready.call([x], guard.version))
         finally:
             guard.leave()
-        return outs[0] if ready.nested is None else pack_as(ready.nested, outs)
 
     def _predictor(self, shapes: steps.Shapes, batch: Batch, state: State) -> _Ready:
         """A program of this model, or of an equal one that this process had before: a worker gets
