@@ -128,10 +128,12 @@ class SeedGenerator:
         return np.array([seed, counts[id(self)] - 1], "int64")
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments that make it again."""
         return {"seed": self._initial_seed, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SeedGenerator:
+        """Makes one of what get_config gave."""
         return cls(**config)
 
 
