@@ -1,8 +1,9 @@
-# make demo | test | lint | bench | compatibility | keras-suite | golden-applications | test-isas |
-#      test-spark35 | test-oracle | test-sanitize | test-emulated | test-aarch64 | clean
+# make demo | test | lint | docs | bench | compatibility | keras-suite | golden-applications |
+#      test-isas | test-spark35 | test-oracle | test-sanitize | test-emulated | test-aarch64 | clean
 #
-# Each target makes the Python environment that it needs (.venv, .venv-bench, .venv-spark35) and
-# builds the C library and the jar; a repeat does only what changed. To start over: rm -rf .venv*
+# Each target makes the Python environment that it needs (.venv, .venv-bench, .venv-docs,
+# .venv-spark35) and builds the C library and the jar; a repeat does only what changed. To start
+# over: rm -rf .venv*
 
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -11,7 +12,7 @@ PYTEST ?= .venv/bin/pytest
 SIDE_BY_SIDE := -n 2 --dist loadgroup
 BENCHMARKS := step latency spark_latency allreduce scaling
 
-.PHONY: demo test lint bench compatibility keras-suite golden-applications test-isas \
+.PHONY: demo test lint docs bench compatibility keras-suite golden-applications test-isas \
     test-spark35 test-oracle test-sanitize test-emulated test-aarch64 clean
 .DELETE_ON_ERROR:
 
@@ -35,6 +36,11 @@ lint: .venv/zoo-dev
 bench: .venv-bench/zoo-peers
 	.venv-bench/bin/python csrc/build.py --inplace
 	for name in $(BENCHMARKS); do .venv-bench/bin/python benchmarks/$$name.py || exit; done
+
+# The site in build/site: pages of docs/, and the reference from docstrings. A warning is an error.
+docs: .venv-docs/zoo-docs
+	.venv-docs/bin/python csrc/build.py --inplace
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 # docs/compatibility.md: which names of Keras there are.
 compatibility: .venv/zoo-dev
@@ -129,6 +135,9 @@ SPARK = pyspark>=3.5
 	$(install)
 
 .venv-bench/zoo-%: pyproject.toml
+	$(install)
+
+.venv-docs/zoo-%: pyproject.toml
 	$(install)
 
 .venv-spark35/zoo-%: SPARK = pyspark==3.5.*

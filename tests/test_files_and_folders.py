@@ -8,6 +8,7 @@ import io
 import json
 import pickle
 import tarfile
+import wave
 import zipfile
 from pathlib import Path
 
@@ -207,6 +208,92 @@ def test_a_folder_of_texts(folder):
 def test_wrong_folders_are_refused(more, error, match, folder):
     with pytest.raises(error, match=match):
         utils.image_dataset_from_directory(folder, **more)
+
+
+# ---- sounds --------------------------------------------------------------------------------------
+
+
+def write_wav(path, samples, rate=8000, width=2):
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(samples.shape[1])
+        file.setsampwidth(width)
+        file.setframerate(rate)
+        file.writeframes(samples.astype(f"<i{width}").tobytes())
+
+
+@pytest.fixture
+def sounds(tmp_path):
+    """Two folders of three sounds, 2, 3 and 4 samples long, of two channels."""
+    for label, name in enumerate(("high", "low")):
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            numbers = np.arange((2 + i) * 2).reshape(-1, 2) * 1000 - 3000 * label
+            write_wav(tmp_path / name / f"{i}.wav", numbers)
+    return tmp_path
+
+
+def test_a_folder_of_sounds(sounds):
+    made = utils.audio_dataset_from_directory(sounds, shuffle=False, batch_size=4)
+    assert made.class_names == ["high", "low"]
+    (x, y), (rest, _) = made
+    assert x.dtype == np.float32 and x.shape == (4, 4, 2) and rest.shape == (2, 4, 2)
+    np.testing.assert_array_equal(x[0], np.array([[0, 1000], [2000, 3000], [0, 0], [0, 0]]) / 32768)
+    np.testing.assert_array_equal(x[3, 0], np.array([-3000, -2000]) / 32768)
+    assert y.tolist() == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("more", "shape"),
+    [
+        ({"output_sequence_length": 3}, (6, 3, 2)),
+        ({"output_sequence_length": 9, "labels": None}, (6, 9, 2)),
+        ({"sampling_rate": 8000}, (6, 4, 2)),
+        ({"ragged": True}, (6,)),
+        ({"validation_split": 0.5, "subset": "validation", "seed": 1}, (3, 4, 2)),
+        ({"batch_size": None, "shuffle": False}, (2, 2)),
+    ],
+)
+def test_sounds_have_the_shape_asked_for(more, shape, sounds):
+    batch = utils.audio_dataset_from_directory(sounds, **{"shuffle": False, **more})[0]
+    x = batch[0] if isinstance(batch, tuple) else batch
+    assert x.shape == shape
+    if "ragged" in more:
+        assert [len(sound) for sound in x] == [2, 3, 4, 2, 3, 4]
+
+
+def test_sounds_train_a_model(sounds):
+    made = utils.audio_dataset_from_directory(sounds, batch_size=2, seed=1)
+    model = zk.Sequential([zk.Input((None, 2)), zk.layers.LSTM(3), zk.layers.Dense(2)])
+    model.compile("adam", zk.losses.SparseCategoricalCrossentropy(from_logits=True))
+    assert np.isfinite(model.fit(made, epochs=2, verbose=0).history["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "match"),
+    [
+        ({"sampling_rate": 0}, ConfigError, "whole number above 0"),
+        ({"sampling_rate": 8000.0}, ConfigError, "whole number above 0"),
+        ({"ragged": True, "output_sequence_length": 2}, ConfigError, "Give one of them"),
+        ({"sampling_rate": 16000}, UnsupportedError, "0.wav has 8000"),
+    ],
+)
+def test_sounds_as_they_cannot_be_are_refused(more, error, match, sounds):
+    with pytest.raises(error, match=match):
+        utils.audio_dataset_from_directory(sounds, shuffle=False, **more)[0]
+
+
+def test_files_that_are_no_sounds_are_named(tmp_path):
+    bad = tmp_path / "a.wav"
+    bad.write_bytes(b"RIFF, they said")
+    with pytest.raises(DataError, match=r"no WAV file.*a\.wav"):
+        utils.audio_dataset_from_directory(tmp_path, labels=None)[0]
+    write_wav(bad, np.zeros((2, 1)), width=4)
+    with pytest.raises(DataError, match=r"a\.wav with 32 bits"):
+        utils.audio_dataset_from_directory(tmp_path, labels=None)[0]
+    write_wav(bad, np.zeros((2, 1)))
+    write_wav(tmp_path / "b.wav", np.zeros((2, 3)))
+    with pytest.raises(DataError, match=r"as many channels.*\[1, 3\]"):
+        utils.audio_dataset_from_directory(tmp_path, labels=None)[0]
 
 
 def test_windows_and_halves_of_arrays():

@@ -29,10 +29,12 @@ class Constraint:
         return w
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments that make it again."""
         return {}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Constraint:
+        """Makes one of what get_config gave."""
         return cls(**config)
 
 

@@ -40,10 +40,12 @@ class Initializer:
         )
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments that make it again."""
         return {}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Initializer:
+        """Makes one of what get_config gave."""
         return cls(**config)
 
     def clone(self) -> Initializer:

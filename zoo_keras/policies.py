@@ -29,10 +29,12 @@ class DTypePolicy:
 
     @property
     def variable_dtype(self) -> str:
+        """The dtype of weights."""
         return "float32" if self.mixed else self.name
 
     @property
     def compute_dtype(self) -> str:
+        """The dtype that layers compute in."""
         return "bfloat16" if self.mixed else self.name
 
     @property
@@ -46,6 +48,7 @@ class DTypePolicy:
         return None
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments that make it again."""
         return {"name": self.name}
 
     @classmethod

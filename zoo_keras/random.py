@@ -15,13 +15,14 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from zoo_keras import dtypes, ops
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import Trace, current_trace, not_tracing
+from zoo_keras.missing import missing
 from zoo_keras.naming import auto_name
 from zoo_keras.ops.convert import as_dtype, as_float, axis_in, known_ints, value
 from zoo_keras.ops.symbolic import public
@@ -128,10 +129,12 @@ class SeedGenerator:
         return np.array([seed, counts[id(self)] - 1], "int64")
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments that make it again."""
         return {"seed": self._initial_seed, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SeedGenerator:
+        """Makes one of what get_config gave."""
         return cls(**config)
 
 
@@ -399,3 +402,7 @@ __all__ = [
     "SeedGenerator", "beta", "binomial", "categorical", "dropout", "gamma", "normal", "randint",
     "set_random_seed", "shuffle", "truncated_normal", "uniform",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise missing("zoo_keras.random", name)

@@ -31,10 +31,12 @@ class Regularizer:
         return 0.0
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments that make it again."""
         raise NotImplementedError(f"{type(self).__name__} must define get_config(self).")
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Regularizer:
+        """Makes one of what get_config gave."""
         return cls(**config)
 
 

@@ -196,10 +196,12 @@ class Variable(Operators):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The shape, a tuple of ints."""
         return self._value.shape
 
     @property
     def ndim(self) -> int:
+        """How many axes."""
         return self._value.ndim
 
     @property

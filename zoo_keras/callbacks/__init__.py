@@ -1,5 +1,7 @@
 """zoo_keras.callbacks: the names of keras.callbacks."""
 
+from typing import NoReturn
+
 from zoo_keras.callbacks.averages import SwapEMAWeights
 from zoo_keras.callbacks.backup import BackupAndRestore
 from zoo_keras.callbacks.callback import Callback, History
@@ -16,6 +18,7 @@ from zoo_keras.callbacks.library import (
 from zoo_keras.callbacks.progress import ProgbarLogger
 from zoo_keras.callbacks.remote import RemoteMonitor
 from zoo_keras.callbacks.tensorboard import TensorBoard
+from zoo_keras.missing import missing
 
 __all__ = [
     "BackupAndRestore",
@@ -34,3 +37,7 @@ __all__ = [
     "TensorBoard",
     "TerminateOnNaN",
 ]
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise missing("zoo_keras.callbacks", name)

@@ -27,12 +27,15 @@ class Callback:
 
     @property
     def model(self) -> Model:
+        """The model that trains, is evaluated or predicts."""
         return self._model
 
     def set_params(self, params: dict[str, Any]) -> None:
+        """Called before training with a dict: epochs, steps, verbose."""
         self.params = params
 
     def set_model(self, model: Model) -> None:
+        """Called before training with the model."""
         self._model = model
 
     def on_train_begin(self, logs: Logs = None) -> None:

@@ -35,7 +35,7 @@ def adapted(name: str) -> Any:
     def write(layer: Any, weight: Any) -> None:
         setattr(layer, kept, weight)
 
-    return property(read, write)
+    return property(read, write, doc=f"The {name}, a Variable; with LoRA the sum that is used.")
 
 
 class LowRank:

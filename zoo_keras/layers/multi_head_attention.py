@@ -333,42 +333,52 @@ class MultiHeadAttention(_HeadedAttention):
 
     @property
     def num_heads(self) -> int:
+        """How many heads."""
         return self._num_heads
 
     @property
     def key_dim(self) -> int:
+        """The size of each head's queries and keys."""
         return self._key_dim
 
     @property
     def value_dim(self) -> int:
+        """The size of each head's values."""
         return self._value_dim
 
     @property
     def dropout(self) -> float:
+        """The share of attention weights that training drops."""
         return self._dropout
 
     @property
     def use_bias(self) -> bool:
+        """Whether the projections have biases."""
         return self._use_bias
 
     @property
     def attention_axes(self) -> tuple[int, ...] | None:
+        """The axes that are attended over."""
         return self._attention_axes
 
     @property
     def query_dense(self) -> EinsumDense:
+        """The projection of queries."""
         return self._query_dense
 
     @property
     def key_dense(self) -> EinsumDense:
+        """The projection of keys."""
         return self._key_dense
 
     @property
     def value_dense(self) -> EinsumDense:
+        """The projection of values."""
         return self._value_dense
 
     @property
     def output_dense(self) -> EinsumDense:
+        """The projection of what the heads give."""
         return self._output_dense
 
     def get_config(self) -> dict[str, Any]:

@@ -163,10 +163,12 @@ class Loss:
         return _at_least_something(ops.multiply(valid, count / math.prod(mask.shape)))
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments that make it again."""
         return {"name": self.name, "reduction": self.reduction}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Loss:
+        """Makes one of what get_config gave."""
         return cls(**_of_keras_3(config))
 
 

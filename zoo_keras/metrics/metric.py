@@ -169,10 +169,12 @@ class Metric:
         return copy.deepcopy(self)
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments that make it again."""
         return {"name": self.name, "dtype": self.dtype}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Metric:
+        """Makes one of what get_config gave."""
         return cls(**config)
 
     def __repr__(self) -> str:

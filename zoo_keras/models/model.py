@@ -69,10 +69,12 @@ class Model(Trainer, Layer):
 
     @property
     def inputs(self) -> list[Any]:
+        """The symbolic inputs of a functional model, flat."""
         return list(self._graph().inputs)
 
     @property
     def outputs(self) -> list[Any]:
+        """The symbolic outputs of a functional model, flat."""
         return list(self._graph().outputs)
 
     @property
@@ -85,10 +87,12 @@ class Model(Trainer, Layer):
 
     @property
     def input_shape(self) -> Any:
+        """The shape of the input, or shapes as inputs nest; None for sizes left open."""
         return map_structure_shapes(self.input)
 
     @property
     def output_shape(self) -> Any:
+        """The shape of the output, or shapes as outputs nest."""
         return map_structure_shapes(self.output)
 
     @property
@@ -99,6 +103,7 @@ class Model(Trainer, Layer):
 
     @property
     def input_names(self) -> list[str]:
+        """The names of the inputs."""
         graph = self._function
         return [graph.input_name(t) for t in graph.inputs] if graph else []
 

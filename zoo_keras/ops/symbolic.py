@@ -45,6 +45,7 @@ class KerasTensor:
 
     @property
     def ndim(self) -> int:
+        """How many axes."""
         return len(self.shape)
 
     rank = ndim

@@ -547,11 +547,11 @@ class Optimizer:
             variable.assign(np.asarray(store[str(i)]))
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments that make it again."""
         rate: Any = self._rate_function or self._learning_rate
-        fixed = isinstance(rate, Variable)
-        learning_rate = float(rate.numpy()) if fixed else serialize_keras_object(rate)
+        rate = float(rate.numpy()) if isinstance(rate, Variable) else serialize_keras_object(rate)
         base = {key: getattr(self, key) for key in _BASE_CONFIG}
-        return {"name": self.name, "learning_rate": learning_rate, **base}
+        return {"name": self.name, "learning_rate": rate, **base}
 
     def twin(self) -> Any:
         """An optimizer with these settings and no state."""
@@ -577,8 +577,8 @@ class Optimizer:
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Optimizer:
-        rate = config.get("learning_rate")
-        if isinstance(rate, dict):
+        """Makes one of what get_config gave."""
+        if isinstance(rate := config.get("learning_rate"), dict):
             rate = deserialize_keras_object(rate, custom_objects=custom_objects)
             config = {**config, "learning_rate": rate}
         return cls(**config)

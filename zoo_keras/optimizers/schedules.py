@@ -26,10 +26,12 @@ class LearningRateSchedule:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(self, step).")
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments that make it again."""
         raise NotImplementedError(f"{type(self).__name__} must define get_config(self).")
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> LearningRateSchedule:
+        """Makes one of what get_config gave."""
         return cls(**config)
 
 

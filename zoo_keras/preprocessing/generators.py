@@ -41,6 +41,7 @@ class ImageBatches(Batches):
     n = samples
 
     def __next__(self) -> Any:
+        """The next batch; after the last one the first of another epoch."""
         batch = self[self._at]
         self._at += 1
         if self._at == len(self):

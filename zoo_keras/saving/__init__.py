@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from zoo_keras.missing import missing
+
 _WHERE = {
     "saving.file_editor": ["KerasFileEditor"],
     "saving.api": [
@@ -41,6 +43,6 @@ __all__ = sorted(_MODULES)
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
-        raise AttributeError(f"module 'zoo_keras.saving' has no attribute {name!r}")
+        raise missing("zoo_keras.saving", name)
     module = importlib.import_module(f"zoo_keras.{_MODULES[name]}")
     return getattr(module, "CustomObjectScope" if name == "custom_object_scope" else name)

@@ -137,10 +137,12 @@ class Trainer(DefaultSteps):
 
     @property
     def metrics_names(self) -> list[str]:
+        """The names that evaluate gives values for, the loss first."""
         return list(self._logs())
 
     @property
     def loss(self) -> Any:
+        """The loss or losses that compile was given."""
         return self._compiled.arguments["loss"] if self._compiled is not None else None
 
     @in_turn

@@ -28,8 +28,8 @@ _WHERE = {
         "unpack_x_y_sample_weight",
     ],
     "zoo_keras.utils.batches": [
-        "image_dataset_from_directory", "split_dataset", "text_dataset_from_directory",
-        "timeseries_dataset_from_array",
+        "audio_dataset_from_directory", "image_dataset_from_directory", "split_dataset",
+        "text_dataset_from_directory", "timeseries_dataset_from_array",
     ],
     "zoo_keras.utils.files": ["get_file"],
     "zoo_keras.utils.drawing": ["model_to_dot", "plot_model"],

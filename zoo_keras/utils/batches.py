@@ -1,4 +1,4 @@
-"""Data sets of batches from arrays and folders: windows of series, pictures, texts, halves.
+"""Data sets of batches from arrays and folders: windows of series, pictures, texts, sounds, halves.
 
 In: arrays, or a folder with one folder for each class. Out: Batches, a PyDataset that fit,
 evaluate and predict take, and that can be walked through like a list.
@@ -18,6 +18,7 @@ from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.primitives.column import rows_of
 from zoo_keras.primitives.images import decode_images, resize_images
 from zoo_keras.training.data import PyDataset
+from zoo_keras.utils.sounds import load_wav, padded
 
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 _CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
@@ -378,6 +379,63 @@ def text_dataset_from_directory(
 
     def load(paths: list[str]) -> np.ndarray:
         return rows_of([Path(path).read_text(encoding="utf-8")[:max_length] for path in paths])
+
+    parts = folder.split(validation_split, subset)
+    made = [folder.batches(p, load, batch_size, shuffle and i == 0, seed)
+            for i, p in enumerate(parts)]  # fmt: skip
+    return made if subset == "both" else made[0]
+
+
+def audio_dataset_from_directory(
+    directory: Any,
+    labels: Any = "inferred",
+    label_mode: str | None = "int",
+    class_names: Any = None,
+    batch_size: int | None = 32,
+    sampling_rate: int | None = None,
+    output_sequence_length: int | None = None,
+    ragged: bool = False,
+    shuffle: bool = True,
+    seed: int | None = None,
+    validation_split: float | None = None,
+    subset: str | None = None,
+    follow_links: bool = False,
+    verbose: bool = True,
+) -> Any:
+    """Sounds (.wav, 16-bit PCM) below a directory as float32 (batch, samples, channels), with
+    their classes.
+
+    Args:
+        sampling_rate: that all files must have; they are not resampled.
+        output_sequence_length: samples of every sound, cut or with zeros at its end; None: of the
+            longest in its batch.
+        ragged: batches are object arrays of sounds (samples, channels) as long as they are.
+
+    A list of two for subset="both". Source: keras.utils.audio_dataset_from_directory.
+    """
+    del verbose
+    rate, length = sampling_rate, output_sequence_length
+    if ragged and length is not None:
+        raise ConfigError(
+            "audio_dataset_from_directory: ragged sounds have lengths of their own. Received: "
+            f"ragged=True, output_sequence_length={length}. Give one of them."
+        )
+    for name, value in (("sampling_rate", rate), ("output_sequence_length", length)):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int) or value < 1
+        ):
+            raise ConfigError(
+                f"audio_dataset_from_directory: {name} is a whole number above 0. Received: "
+                f"{value!r}. Give one, or None."
+            )
+    folder = _Folder(
+        "audio_dataset_from_directory", directory, labels, label_mode, class_names, (".wav",),
+        shuffle, seed, follow_links,
+    )  # fmt: skip
+
+    def load(paths: list[str]) -> np.ndarray:
+        sounds = [load_wav(path, length, rate) for path in paths]
+        return rows_of(sounds) if ragged else padded(sounds)
 
     parts = folder.split(validation_split, subset)
     made = [folder.batches(p, load, batch_size, shuffle and i == 0, seed)

@@ -184,6 +184,7 @@ class Layer(Tracked):
 
     @property
     def variable_dtype(self) -> str:
+        """The dtype of the weights."""
         return self.dtype_policy.variable_dtype
 
     @property
@@ -193,6 +194,7 @@ class Layer(Tracked):
 
     @property
     def dtype(self) -> str:
+        """The dtype of the weights."""
         return self.variable_dtype
 
     @property

@@ -188,10 +188,12 @@ class Tracked:
 
     @property
     def trainable_variables(self) -> list[Variable]:
+        """The weights that training changes."""
         return self.trainable_weights
 
     @property
     def non_trainable_variables(self) -> list[Variable]:
+        """All other Variables: weights that training leaves, states of seeds and metrics."""
         others = {id(v) for v in [*self.trainable_weights, *self.metrics_variables]}
         return [v for v in self.variables if id(v) not in others]
 
