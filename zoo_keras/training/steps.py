@@ -30,6 +30,7 @@ from zoo_keras.training.compiled import Compiled
 from zoo_keras.training.data import Batch
 from zoo_keras.training.interface import TracedModel
 from zoo_keras.training.own_steps import defined, rank_step
+from zoo_keras.training.phases import Phases, Sharing, log_places
 from zoo_keras.training.row_updates import RowTables, TablesChanged, Use, uses_by_rows
 from zoo_keras.training.shares import Part, added, counted
 from zoo_keras.training.state import State
@@ -311,14 +312,14 @@ def updated_variables(
     model: TracedModel, shapes: Shapes, structure: Any, training: bool
 ) -> list[Any]:
     """Variables of layers that a call assigns (in training moving averages and the like)."""
-    if training and defined(model, "train"):
-        inputs = _feeds(Builder(lambda variable: Place(spaces.STATE)), shapes)
-        trace, _ = rank_step(model, "train", inputs, structure)
-    elif defined(model, "train"):
+    sharing = sharing_of(model, shapes, structure) if training else None
+    if sharing is not None:
+        alike = sharing.alike()
+        return [v for v, _ in _state_updates(model, sharing.trace) if id(v) not in alike]
+    if defined(model, "train"):
         return []  # what test_step assigns, beside metrics, is refused when it is compiled
-    else:
-        with tracing() as trace:
-            _call(model, _inputs(shapes), structure[0], training)
+    with tracing() as trace:
+        _call(model, _inputs(shapes), structure[0], training)
     return [variable for variable, _ in _state_updates(model, trace)]
 
 
@@ -341,8 +342,7 @@ def evaluate_program(
     """
     build = Builder(state.place)
     if shared and defined(model, "test"):
-        trace, _ = rank_step(model, "test", _feeds(build, shapes), structure)
-        return _finish(build, trace)
+        return _finish(build, rank_step(model, "test", _feeds(build, shapes), structure).trace)
     with tracing() as trace:
         part = _part(build, model, counted) if shared else None
         _trace_losses(model, build, shapes, structure, trace, False, part)
@@ -401,14 +401,40 @@ def gradient_program(
 def _own_gradient_program(
     model: TracedModel, state: State, build: Builder, shapes: Shapes, structure: Any
 ) -> Program:
-    """The step of a user's: a rank's gradients count by its share of the rows."""
-    trace, found = rank_step(model, "train", _feeds(build, shapes), structure)
-    with tracing(trace):
-        share = build.feed(spaces.SHARE)
-        scaled = {key: as_tensors([g * share])[0] for key, g in found.items() if g is not None}
-    variables = state.weights.variables
-    results = [_gradient(v, scaled.get(id(v))) for v in variables]
+    """The step of a user's that gives all gradients to the model's optimizer, once."""
+    sharing = rank_step(model, "train", _feeds(build, shapes), structure)
+    build.take(sharing.share, spaces.SHARE)
+    found = sharing.exchanges[0]
+    given = {id(v): g for v, g in zip(found.variables, found.grads, strict=True)}
+    results = [_gradient(v, given.get(id(v))) for v in state.weights.variables]
+    logs = list(sharing.logs.values())
+    build.write(logs, log_places(logs))
+    alike, trace = sharing.alike(), sharing.trace
+    trace.updates = {key: w for key, w in trace.updates.items() if key not in alike}
     return _finish(build, trace, results, gradient_places(state.weights.offsets, None))
+
+
+def phase_programs(
+    model: TracedModel, state: State, shapes: Shapes, structure: Any
+) -> list[Program | None]:
+    """A rank's step in phases: see `training.phases`. Shapes of no rows: what a rank runs that has
+    none."""
+    rows = shapes.x[0][0][0]
+    build = Builder(state.place)
+    feeds = _feeds(build, shapes if rows else shapes.with_rows(2))
+    sharing = rank_step(model, "train", feeds, structure)
+    places = {t: place.space for t, place in build.inputs.items()} | {sharing.share: spaces.SHARE}
+    if sharing.trace.rng is not None:
+        places[sharing.trace.rng] = spaces.RNG
+    return Phases(sharing, rows=bool(rows)).programs(state.place, places if rows else {})
+
+
+def sharing_of(model: TracedModel, shapes: Shapes, structure: Any) -> Sharing | None:
+    """What ranks share in a step of a user's; None for any other step."""
+    if not defined(model, "train"):
+        return None
+    inputs = _feeds(Builder(lambda variable: Place(spaces.STATE)), shapes)
+    return rank_step(model, "train", inputs, structure)
 
 
 def _feeds(build: Builder, shapes: Shapes) -> list[list[Tensor]]:

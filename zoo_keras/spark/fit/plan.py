@@ -44,6 +44,9 @@ class FitPlan(NamedTuple):
         led: whether the driver leads every step, because a callback wants to see each.
         whole: whether every rank makes the whole update. scalars: the optimizer's Variables that
             are no slots. loss_scale: which of them is a scale that falls when a step is left out.
+        exchanges: where a step has phases, the number of the ring in which each of its exchanges
+            goes; none else. rings: how many numbers each ring takes.
+        logs: how many numbers a step of a user's returns beside metrics.
         labels, test_labels: what integer labels may be, for each array of targets.
         wire: dtype in which gradients travel.
         others: Variables that are not float32. metric_others: which of them belong to metrics.
@@ -89,6 +92,9 @@ class FitPlan(NamedTuple):
     whole: bool
     scalars: tuple[np.ndarray, ...]
     loss_scale: int | None
+    exchanges: tuple[int, ...]
+    rings: tuple[int, ...]
+    logs: int
     labels: tuple[Classes | None, ...]
     test_labels: tuple[Classes | None, ...]
     wire: str
