@@ -55,6 +55,7 @@ IN, OUT = Kind("in"), Kind("out")  # of a plain call, a loop's body; results
 SLOT = Kind("slot:")  # of the optimizer, by name
 VAR, OPTIMIZER = Kind("var"), Kind("optimizer")  # Variables by themselves: of the model; of it
 ROWS, SORTED = Kind("rows"), Kind("sorted")  # gradients of tables, as large as a batch has ids
+IDS = Kind("ids")  # of these rows
 CARRY = Kind("carry")  # from one phase of a step to another
 LAST, NOTES, COEFFICIENTS = Kind("last"), Kind("notes"), Kind("coefficients")
 

@@ -373,14 +373,16 @@ def counts_program(
 
 
 def gradient_program(
-    model: TracedModel, state: State, shapes: Shapes, structure: Any, shared: bool = False
-) -> Program:
+    model: TracedModel, state: State, shapes: Shapes, structure: Any, shared: bool = False,
+    tables: RowTables | None = None,
+) -> Program:  # fmt: skip
     """Forward and backward: fills the space grads, updates metrics and layer state.
 
     A local step leaves the gradients of tables as rows where it can (see `row_updates`); may raise
-    TablesChanged then. The exchange on Spark wants all gradients in one vector.
+    TablesChanged then.
 
     Args:
+        tables: those whose gradients ranks share as rows (see `shared_tables`).
         shared: the batch is one of several parts of a global batch. How it counts is read from the
             spaces `share` and `counts`: see `shares.Part`.
     """
@@ -392,10 +394,34 @@ def gradient_program(
         total = _trace_losses(model, build, shapes, structure, trace, True, part)
         if total.shape != ():
             raise _not_one_number(total)
-        uses = [] if shared else _uses(model, state, trace, total)
+        uses = []
+        if not shared:
+            uses = _uses(model, state, trace, total)
+            tables = state.tables if uses else None
+        elif tables is not None:
+            uses = _chosen(tables, _possible(model, state, trace, total))
         scaled = as_tensors([model.optimizer.scale_for_step(total)])[0]
-        results, places = _gradients(model.optimizer, state, trace, scaled, uses)
-    return _finish(build, trace, results, places, state.tables if uses else None)
+        results, places = _gradients(model.optimizer, state, trace, scaled, uses, tables, shared)
+    return _finish(build, trace, results, places, tables)
+
+
+def shared_tables(
+    model: TracedModel, state: State, shapes: Shapes, structure: Any
+) -> tuple[RowTables | None, list[int]]:
+    """The weights whose gradients ranks share as rows in global batches of these shapes, and how
+    many ids of each a row of a batch has."""
+    rows = shapes.x[0][0][0]
+    if defined(model, "train") or all(v.shape[:1] < (2 * rows,) for v in state.weights.variables):
+        return None, []
+    whole = [use for use in _uses_of(model, state, shapes, structure) if use.pays()]
+    few = {
+        id(use.variable): use
+        for use in (_uses_of(model, state, shapes.with_rows(2), structure) if whole else ())
+    }
+    found = [use for use in whole if id(use.variable) in few
+             and use.grows_with_rows(few[id(use.variable)], 2 / rows)]  # fmt: skip
+    tables = RowTables(state, model.optimizer, [use.variable for use in found]) if found else None
+    return tables, [use.ids_count() // rows for use in found]
 
 
 def _own_gradient_program(
@@ -442,22 +468,40 @@ def _feeds(build: Builder, shapes: Shapes) -> list[list[Tensor]]:
     return [build.feeds(kind, given) for kind, given in zip(kinds, shapes[:3], strict=True)]
 
 
+def _uses_of(model: TracedModel, state: State, shapes: Shapes, structure: Any) -> list[Use]:
+    """The weights that ranks could update by rows in such batches."""
+    build = Builder(state.place)
+    with tracing() as trace:
+        part = _part(build, model)
+        total = _trace_losses(model, build, shapes, structure, trace, True, part)
+    return _possible(model, state, trace, total)
+
+
 def _uses(model: TracedModel, state: State, trace: Trace, total: Tensor) -> list[Use]:
     """The weights that this step updates by rows. The first program of a State decides which."""
-    read = [total, *[value for _, value in trace.updates.values()]]
-    found = uses_by_rows(model.optimizer, state.weights.variables, trace, read)
+    found = _possible(model, state, trace, total)
     if state.tables is None:
         found = [use for use in found if use.pays()]
         state.tables = RowTables(state, model.optimizer, [use.variable for use in found])
+    return _chosen(state.tables, found)
+
+
+def _possible(model: TracedModel, state: State, trace: Trace, total: Tensor) -> list[Use]:
+    read = [total, *[value for _, value in trace.updates.values()]]
+    return uses_by_rows(model.optimizer, state.weights.variables, trace, read)
+
+
+def _chosen(tables: RowTables, found: Sequence[Use]) -> list[Use]:
     by_variable = {id(use.variable): use for use in found}
-    if any(id(v) not in by_variable for v in state.tables.tables):
+    if any(id(v) not in by_variable for v in tables.tables):
         raise TablesChanged
-    return [by_variable[id(v)] for v in state.tables.tables]
+    return [by_variable[id(v)] for v in tables.tables]
 
 
 def _gradients(
-    optimizer: Any, state: State, trace: Trace, total: Tensor, uses: Sequence[Use]
-) -> tuple[list[Tensor], list[Place]]:
+    optimizer: Any, state: State, trace: Trace, total: Tensor, uses: Sequence[Use],
+    tables: RowTables | None, shared: bool,
+) -> tuple[list[Tensor], list[Place]]:  # fmt: skip
     """Gradients and their places: of whole weights in `grads`, of tables as rows and ids."""
     flat, by_rows = state.weights, {id(use.variable) for use in uses}
     read = [trace.parameters.get(id(v)) for v in flat.variables]
@@ -466,14 +510,15 @@ def _gradients(
     gathered = [node.outputs[0] for use in uses for node in use.gathers]
     wrt = [*whole, *gathered]
     found = {id(t): g for t, g in zip(wrt, gradients(total, wrt), strict=True)}
-    where = gradient_places(flat.offsets, state.tables if uses else None)
+    where = gradient_places(flat.offsets, tables)
     results, places = [], []
     for variable, parameter, place in zip(flat.variables, read, where, strict=True):
         if id(variable) not in by_rows:
             results.append(_gradient(variable, found.get(id(parameter[1])) if parameter else None))
             places.append(place)
-    if uses and state.tables is not None:
-        rows = state.tables.gradient_outputs(uses, lambda t: found[id(t)], clips_by_norm(optimizer))
+    if tables is not None:
+        clips = clips_by_norm(optimizer)
+        rows = tables.gradient_outputs(uses, lambda t: found[id(t)], clips, shared)
         results += [tensor for tensor, _ in rows]
         places += [place for _, place in rows]
     return results, places

@@ -2,7 +2,8 @@
 
 In: a compiled Model and the layouts of the records. Out: the plan for the ranks, the programs they
 ask for (train:<rows>, phases:<rows>, test:<rows>, count:<rows>, test-count:<rows>, update:<rank>,
-norm:<rank>, constraints), and blobs of weights and slots; takes back what the ranks have trained.
+norm:<rank>, rows:<rows of all ranks>, settle, constraints), and blobs of weights and slots; takes
+back what the ranks have trained.
 """
 
 from __future__ import annotations
@@ -16,21 +17,24 @@ from zoo_keras import native
 from zoo_keras.engine import spaces
 from zoo_keras.engine.program import Program
 from zoo_keras.errors import ConfigError
+from zoo_keras.primitives.table_rows import STEPS
 from zoo_keras.spark.data.records import Layout
 from zoo_keras.spark.fit.layer_state import refuse_unshared
 from zoo_keras.spark.fit.measures import Measured, merged_logs, metric_others
-from zoo_keras.spark.fit.plan import FitPlan
+from zoo_keras.spark.fit.plan import FitPlan, SharedTables
 from zoo_keras.spark.fit.tail import Tail
 from zoo_keras.training import steps
 from zoo_keras.training.constraints import constraint_program
 from zoo_keras.training.data import Batch
 from zoo_keras.training.interface import TrainedModel
 from zoo_keras.training.label_counts import class_counts
+from zoo_keras.training.row_updates import RowTables
 from zoo_keras.training.state import State
 from zoo_keras.training.update import (
     Slice,
     clips_by_norm,
     norm_program,
+    rows_update_program,
     update_program,
     whole_update_program,
 )
@@ -51,6 +55,7 @@ class FitCompiler:
         layout, test_layout: of the records to train on and to validate on.
         class_weighted: whether class weights become sample weights.
         threads: of each rank.
+        batch_size: rows of a global batch.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class FitCompiler:
         test_layout: Layout,
         class_weighted: bool,
         threads: int,
+        batch_size: int,
     ) -> None:
         self.model, self.threads = model, threads
         self.layout, self.test_layout = layout, test_layout
@@ -70,12 +76,19 @@ class FitCompiler:
         self._steps_done = _steps_done(model, self._state)
         tests = test_layout.zeros(2)
         self.test_shapes, self.test_structure = steps.shapes_of(tests), tests.structure
+        self.tables, self._ids = self._shared_tables(batch_size)
         self._sharing = steps.sharing_of(model, self.shapes, self.structure)
         assigned = steps.updated_variables(model, self.shapes, self.structure, training=True)
         updated = [v for v in assigned if not v.trainable]  # weights come back with the others
         refuse_unshared(model, updated)
         self.tail = _tail(self._state, updated)
         self._compiled: dict[str, Any] = {}
+
+    def _shared_tables(self, rows: int) -> tuple[RowTables | None, list[int]]:
+        if self.whole or self._state.shared:
+            return None, []
+        shapes = self.shapes.with_rows(rows)
+        return steps.shared_tables(self.model, self._state, shapes, self.structure)
 
     @property
     def state(self) -> State:
@@ -99,7 +112,8 @@ class FitCompiler:
             state=state.state.size, metrics=state.metrics.size,
             tail=self.tail, metric_others=metric_others(model, state),
             slots=tuple(state.slots), iterations=int(self._steps_done),
-            clips=clips_by_norm(optimizer) and not self.whole, constrained=constrained,
+            clips=clips_by_norm(optimizer) and not (self.whole or self.tables),
+            tables=_plan_of(self.tables, self._ids), constrained=constrained,
             average_every=every, whole=self.whole, loss_scale=_index(scale, state.scalars),
             exchanges=exchanges, rings=rings, logs=len(self._log_names()),
             scalars=tuple(np.array(v.value) for v in state.scalars),
@@ -146,15 +160,20 @@ class FitCompiler:
         structure = self.test_structure if test else self.structure
         if kind == "phases":
             return steps.phase_programs(model, state, shapes, structure)
+        if kind == "rows" and self.tables is not None:
+            counts = [rows * ids for ids in self._ids]
+            return rows_update_program(model.optimizer, state, self.tables, counts)
+        if kind == "settle" and self.tables is not None:
+            return self.tables.settle_program()
         if kind == "train":
-            return steps.gradient_program(model, state, shapes, structure, shared=True)
+            return steps.gradient_program(model, state, shapes, structure, True, self.tables)
         if kind == "test":
             return steps.evaluate_program(model, state, shapes, structure, shared=True)
         return steps.counts_program(model, state, shapes, structure)
 
     def _slice_program(self, kind: str, own: Sequence[int]) -> Program | None:
-        if self.state.shared:
-            return None  # part of the phases
+        if self.state.shared or self.tables is not None:
+            return None  # phases have it, and programs of all ranks' rows
         if self.whole:
             return whole_update_program(self.model.optimizer, self.state)
         part = Slice(own[0], own[1], tuple(self.state.weights.offsets))
@@ -254,6 +273,15 @@ def _steps_done(model: TrainedModel, state: State) -> Variable:
     optimizer counts its own, a Variable that goes on where the busiest of them has stopped."""
     known = [optimizer.steps_done for optimizer in (model.optimizer, *state.shared)]
     return Variable(np.int32(max(map(int, known)))) if state.shared else known[0]
+
+
+def _plan_of(tables: RowTables | None, ids: Sequence[int]) -> SharedTables | None:
+    if tables is None:
+        return None
+    sizes = [int(np.prod(v.shape)) for v in tables.tables]
+    widths = [size // v.shape[0] for size, v in zip(sizes, tables.tables, strict=True)]
+    arrays = {name: (a.shape, a.dtype.name) for name, a in tables.arrays.items()}
+    return SharedTables(tuple(ids), tuple(widths), sum(sizes), arrays, tables.any_replays, STEPS)
 
 
 def _index(variable: Any, among: Sequence[Any]) -> int | None:

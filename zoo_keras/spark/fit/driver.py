@@ -121,7 +121,8 @@ class SparkFit:
             tests = (self.validation.layout(model) if isinstance(self.validation, Held)
                      else self.validation.layout(model, "fit, validation_data"))  # fmt: skip
         weighted = self.args.class_weight is not None
-        made = FitCompiler(model, self.layout, tests, weighted, cluster.task_cpus(self.sc))
+        threads, size = cluster.task_cpus(self.sc), int(self.args.batch_size or 1)
+        made = FitCompiler(model, self.layout, tests, weighted, threads, size)
         if self.validation is not None or self.args.validation_split:
             refuse_assigned(model, made.test_shapes, made.test_structure, "fit, its validation,")
         if isinstance(self.validation, Held):

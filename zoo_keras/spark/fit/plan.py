@@ -12,6 +12,24 @@ from zoo_keras.spark.fit.tail import Tail
 from zoo_keras.training.labels import Classes
 
 
+class SharedTables(NamedTuple):
+    """Weights whose gradients travel as rows: see spark/fit/by_rows.py.
+
+    Attributes:
+        ids: how many of each table a row of a batch has. widths: numbers in a row of each table.
+        size: numbers in all of them.
+        arrays: shape and dtype of what goes with them, by the names of spaces.
+        lags: whether rows lag behind the steps made. most: how many steps at most.
+    """
+
+    ids: tuple[int, ...]
+    widths: tuple[int, ...]
+    size: int
+    arrays: dict[str, tuple[tuple[int, ...], str]]
+    lags: bool
+    most: int
+
+
 class FitPlan(NamedTuple):
     """One job of a fit.
 
@@ -47,6 +65,7 @@ class FitPlan(NamedTuple):
         exchanges: where a step has phases, the number of the ring in which each of its exchanges
             goes; none else. rings: how many numbers each ring takes.
         logs: how many numbers a step of a user's returns beside metrics.
+        tables: weights whose gradients travel as rows, if there are any.
         labels, test_labels: what integer labels may be, for each array of targets.
         wire: dtype in which gradients travel.
         others: Variables that are not float32. metric_others: which of them belong to metrics.
@@ -95,6 +114,7 @@ class FitPlan(NamedTuple):
     exchanges: tuple[int, ...]
     rings: tuple[int, ...]
     logs: int
+    tables: SharedTables | None
     labels: tuple[Classes | None, ...]
     test_labels: tuple[Classes | None, ...]
     wire: str

@@ -1,6 +1,6 @@
 """The body of a fit's job: what the task of a rank does from its first row to its last epoch.
 
-In: a RankContext and a FitPlan. Out: what a rank trains; see rank.py and phased.py.
+In: a RankContext and a FitPlan. Out: what a rank trains; see rank.py, phased.py and by_rows.py.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import Any
 
 from zoo_keras import native
 from zoo_keras.spark.engine import check_engine, check_ranks
+from zoo_keras.spark.fit.by_rows import RowsWorker
 from zoo_keras.spark.fit.phased import PhasedWorker
 from zoo_keras.spark.fit.plan import FitPlan
 from zoo_keras.spark.fit.rank import RankWorker, WholeWorker
@@ -48,4 +49,6 @@ def train_rank(
 def _kind(plan: FitPlan) -> type[RankWorker]:
     if plan.exchanges:
         return PhasedWorker
+    if plan.tables:
+        return RowsWorker
     return WholeWorker if plan.whole else RankWorker
