@@ -272,21 +272,6 @@ def test_a_rank_shares_what_the_step_gives_to_the_model_s_optimizer():
     assert [v.name for v in found] == ["moving_mean", "moving_variance"]
 
 
-def test_steps_that_ranks_cannot_share_are_refused():
-    images = np.random.default_rng(0).random((4, 8, 8, 1), "float32")
-    with pytest.raises(UnsupportedError, match=r"calls with \[\] of"):
-        as_rank(images_gan(), images)
-
-    def part_of_the_weights(self, data):
-        with keras.GradientTape() as tape:
-            loss = ops.mean(self(data[0]))
-        self.optimizer.apply(tape.gradient(loss, self.weights[:1]), self.weights[:1])
-        return {"loss": loss}
-
-    with pytest.raises(UnsupportedError, match=r"calls with \[1\] of 2 weights"):
-        as_rank(stepping(part_of_the_weights), *rows(8))
-
-
 class Doubled(keras.Model):
     def call(self, x):
         return x * 2

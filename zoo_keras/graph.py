@@ -340,6 +340,8 @@ class Trace:
         self.rng = rng
         self.once = False  # the graph runs once: see random.SeedGenerator.next
         self.detaches = False  # what is read of a Variable after an assignment has no history
+        # (optimizer, gradients, their Variables) -> the gradients that `apply` goes on with
+        self.exchange: Callable[[Any, Sequence[Any], Sequence[Any]], list[Any]] | None = None
 
     def read(self, variable: Any) -> Tensor:
         """The variable's value at this point of the trace."""

@@ -18,6 +18,8 @@ WEIGHTS, STATE, METRICS, GRADS = "weights", "state", "metrics", "grads"
 # A step: (step, first row) for random ops, how a part counts in its global batch, the optimizer's.
 RNG, SHARE, COUNTS = "rng", "share", "counts"
 RATE, ITERATIONS, NORMS = "lr", "iterations", "norms"
+# A step of a user's on ranks: what they have summed between its phases, its logs.
+SUMS, LOGS = "sums", "logs"
 # Tables that are updated by rows: norms of their gradients, number of steps that rows may lag.
 ROW_NORMS, NOTED = "row_norms", "noted"
 
@@ -53,6 +55,8 @@ IN, OUT = Kind("in"), Kind("out")  # of a plain call, a loop's body; results
 SLOT = Kind("slot:")  # of the optimizer, by name
 VAR, OPTIMIZER = Kind("var"), Kind("optimizer")  # Variables by themselves: of the model; of it
 ROWS, SORTED = Kind("rows"), Kind("sorted")  # gradients of tables, as large as a batch has ids
+IDS = Kind("ids")  # of these rows
+CARRY = Kind("carry")  # from one phase of a step to another
 LAST, NOTES, COEFFICIENTS = Kind("last"), Kind("notes"), Kind("coefficients")
 
 

@@ -17,7 +17,8 @@ from zoo_keras import initializers, ops
 from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.errors import ConfigError
 from zoo_keras.graph import Trace, current_trace
-from zoo_keras.optimizers.optimizer import Optimizer, update_if
+from zoo_keras.optimizers.conditional import update_if
+from zoo_keras.optimizers.optimizer import Optimizer
 from zoo_keras.variables import Variable
 
 # Whether the gradients of the last step were finite, in traces that run.
@@ -120,6 +121,11 @@ class LossScaleOptimizer(Optimizer):
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
         self.inner_optimizer.learning_rate = value
+
+    def rates(self) -> list[Variable]:
+        """The inner optimizer's."""
+        found: list[Variable] = self.inner_optimizer.rates()
+        return found
 
     @property
     def iterations(self) -> Any:

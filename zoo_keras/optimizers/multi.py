@@ -212,6 +212,10 @@ class MultiOptimizer(Optimizer):
         for optimizer in self._inner:
             optimizer.ask_rate()
 
+    def rates(self) -> list[Variable]:
+        """Those of the optimizers."""
+        return [v for optimizer in self._inner for v in optimizer.rates()]
+
     def rate_array(self) -> np.ndarray:
         return np.zeros((), np.float32)
 

@@ -22,6 +22,7 @@ from zoo_keras.graph import current_trace, not_tracing
 from zoo_keras.naming import auto_name
 from zoo_keras.ops.convert import as_dtype
 from zoo_keras.optimizers.arguments import check_arguments
+from zoo_keras.optimizers.conditional import update_if
 from zoo_keras.optimizers.schedules import LearningRateSchedule
 from zoo_keras.primitives.update import optimizer_update
 from zoo_keras.stateless import holding, values_of
@@ -157,6 +158,11 @@ class Optimizer:
         if self._rate_function is not None and current_trace() is None:
             self._learning_rate.assign(np.float32(self._rate_function()))
 
+    def rates(self) -> list[Variable]:
+        """The Variables that hold learning rates, as they are now."""
+        self.ask_rate()
+        return [self._learning_rate] if isinstance(self._learning_rate, Variable) else []
+
     def _rate_source(self) -> str:
         return "a function" if self._rate_function else type(self._learning_rate).__name__
 
@@ -278,9 +284,8 @@ class Optimizer:
         """One update of the Variables by their gradients."""
         if not len(grads):
             return
-        if trainable_variables is None:
-            trainable_variables = self._trainable_variables
-        variables = list(trainable_variables)
+        given = trainable_variables
+        variables = list(self._trainable_variables if given is None else given)
         if len(grads) != len(variables):
             raise ShapeError(
                 f"{self.name}: one gradient is needed for each variable. Received: {len(grads)} "
@@ -293,7 +298,10 @@ class Optimizer:
             self._check_known(variables)
             grads, variables = self._with_gradient(grads, variables)
             self.ask_rate()
-            self.step(self.unscaled(grads), variables)
+            grads, trace = self.unscaled(grads), current_trace()
+            if trace is not None and trace.exchange is not None:
+                grads = trace.exchange(self, grads, variables)
+            self.step(grads, variables)
             self._overwrite_and_constrain(variables)
             self.count_step()
 
@@ -590,11 +598,3 @@ class Optimizer:
 def _shrunk(gradient: Any, square_sum: Any, limit: float) -> Any:
     """The gradient scaled so that the norm whose square is given becomes at most `limit`."""
     return ops.multiply(gradient, ops.divide(limit, ops.maximum(ops.sqrt(square_sum), limit)))
-
-
-def update_if(condition: Any, held: Sequence[Variable], update: Callable[[], None]) -> None:
-    """Make an update of Variables that counts only where the condition, a bool (), is true."""
-    before = [ops.where(True, v, v) for v in held]  # copies, where they are arrays
-    update()
-    for variable, old in zip(held, before, strict=True):
-        variable.assign(ops.where(condition, variable, old))

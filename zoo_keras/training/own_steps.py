@@ -2,7 +2,7 @@
 
 In: a model, its State and the shapes of a batch. Out: a Program of the whole step, with the updates
 that its optimizers make, and the names of the logs that it writes. For ranks, which exchange
-gradients before they update: what the step gives to the model's optimizer.
+gradients before they update: the step with what it gives to optimizers.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zoo_keras import ops
 from zoo_keras.engine import spaces
 from zoo_keras.engine.build import Builder
 from zoo_keras.engine.program import Program
@@ -23,6 +24,7 @@ from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.primitives.op import as_tensors
 from zoo_keras.training.data import Batch
 from zoo_keras.training.interface import TracedModel
+from zoo_keras.training.phases import Sharing
 
 # kind of a step -> the methods of which a subclass may put its own in place
 _METHODS = {
@@ -87,80 +89,73 @@ def make_variables(model: TracedModel, kind: str, shapes: Any, structure: Any) -
     return []
 
 
-class _Recorder:
-    """Stands for the model's optimizer while a step is traced for a rank, and keeps what the step
-    gives it to apply."""
-
-    def __init__(self, optimizer: Any) -> None:
-        self._optimizer = optimizer
-        self.given: list[tuple[list[Any], list[Any]]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_optimizer"], name)
-
-    def apply(self, grads: Sequence[Any], trainable_variables: Any = None) -> None:
-        """Note gradients and their Variables."""
-        variables = self._optimizer._trainable_variables
-        given = variables if trainable_variables is None else trainable_variables
-        self.given.append((self._optimizer.unscaled(grads), list(given)))
-
-    def apply_gradients(self, grads_and_vars: Any) -> None:
-        """The same, in pairs."""
-        grads, variables = zip(*grads_and_vars, strict=True)
-        self.apply(grads, variables)
-
-
 def rank_step(
     model: TracedModel, kind: str, feeds: Sequence[Sequence[Tensor]], structure: Any
-) -> tuple[Trace, dict[int, Any]]:
-    """A step as one of several ranks runs it: its trace, and by id of each Variable the gradient
-    that it gives to the model's optimizer, which ranks then share."""
-    compiled = model._require_compiled(f"{kind}_step")
-    recorder = _Recorder(compiled.optimizer)
-    try:
-        compiled.optimizer = recorder
-        trace, logs = _traced(model, kind, feeds, structure)
-    finally:
-        compiled.optimizer = recorder._optimizer
-    counted = {id(v) for metric in model._all_metrics() for v in metric.variables}
-    if kind == "test":
-        _refuse_others(model, trace, counted)
-        _name_lost_logs(model, kind, logs)
-        return trace, {}
-    wanted = {id(v) for v in model.trainable_variables}
-    given = [{id(v) for v in variables} for _, variables in recorder.given]
-    if given != [wanted]:
+) -> Sharing:
+    """A step as one of several ranks runs it, with what it shares with the others."""
+    trace, logs = _traced(model, kind, feeds, structure, shared=True)
+    sharing: Any = trace.exchange
+    sharing.end_phase()
+    known = {id(v) for metric in model._all_metrics() for v in metric.variables}
+    if kind == "train":
+        known |= {id(v) for v in [*model.weights, *model.carried]}
+        _refuse_unshared(sharing)
+    _refuse_others(model, trace, known | (sharing.alike() if kind == "train" else set()))
+    sharing.logs = _rank_logs(model, kind, logs, sharing)
+    return sharing
+
+
+def _rank_logs(
+    model: TracedModel, kind: str, logs: dict[str, Any], sharing: Sharing
+) -> dict[str, Tensor]:
+    """The numbers that a training step returns beside metrics, as they count in the mean over the
+    global batch. Ranks add up metrics; what else a step returns is one rank's alone."""
+    counted = {metric.name for metric in model._all_metrics()}
+    rest = {name: as_tensors([value])[0] for name, value in logs.items() if name not in counted}
+    numbers = {name: t for name, t in rest.items() if t.shape == () and kind == "train"}
+    _name_lost_logs(model, kind, sorted(set(rest) - set(numbers)))
+    with tracing(sharing.trace):
+        return {name: as_tensors([ops.cast(t, "float32") * sharing.share])[0]
+                for name, t in numbers.items()}  # fmt: skip
+
+
+def _refuse_unshared(sharing: Sharing) -> None:
+    """Weights that nothing moves, or that each rank would move by its own rows."""
+    model, alike = sharing.model, sharing.alike()
+    if not sharing.exchanges:
         raise UnsupportedError(
-            f'Model "{model.name}": on Spark train_step must give the gradients of all trainable '
-            "weights to the model's own optimizer, once: that is where ranks share them. Received: "
-            f"calls with {[len(g) for g in given]} of {len(wanted)} weights. Set trainable = False "
-            "where weights stay as they are."
+            f'Model "{model.name}": on Spark train_step must give gradients to an optimizer: that '
+            "is where ranks share them. Received: no call of an optimizer's apply. Call it, or "
+            "train on arrays."
         )
-    _refuse_others(model, trace, counted.union(id(v) for v in [*model.weights, *model.carried]))
-    _name_lost_logs(model, kind, logs)
-    grads, variables = recorder.given[0]
-    return trace, {id(v): g for v, g in zip(variables, grads, strict=True)}
+    own = sharing.of_a_rank()
+    wrong = [v.path for each in sharing.writes for v, t in each if id(v) in alike and t.node in own]
+    if wrong:
+        raise UnsupportedError(
+            f'Model "{model.name}": on Spark weights move by what ranks have shared, the gradients '
+            f"that optimizers take. Received: {wrong[:4]}, assigned from the batch itself. Give "
+            "optimizers their gradients, or use weights with trainable=False."
+        )
 
 
-def _name_lost_logs(model: TracedModel, kind: str, logs: dict[str, Any]) -> None:
-    """Ranks add up metrics; a number that a step returns beside them is one rank's alone."""
-    if lost := sorted(set(logs) - {metric.name for metric in model._all_metrics()}):
+def _name_lost_logs(model: TracedModel, kind: str, lost: Sequence[str]) -> None:
+    if lost:
         warnings.warn(
-            f'Model "{model.name}": on Spark logs are what metrics hold. Received: {lost}, which '
-            f"{kind}_step returns as plain numbers and History will not have. Keep each in a "
-            "keras.metrics.Mean of the same name.",
+            f'Model "{model.name}": on Spark logs are what metrics hold, and the numbers that '
+            f"train_step returns. Received: {lost} of {kind}_step, which History will not have. "
+            "Keep each in a keras.metrics.Mean of the same name.",
             stacklevel=2,
         )
 
 
 def _refuse_others(model: TracedModel, trace: Trace, known: set[int]) -> None:
-    """Variables that ranks neither share nor add up, such as those of a second optimizer."""
+    """Variables that ranks neither share nor add up."""
     others = [v.path for key, (v, _) in trace.updates.items() if key not in known]
     if others:
         raise UnsupportedError(
             f'Model "{model.name}": on Spark a step may change metrics, in training also what '
-            "layers keep and the model's own optimizer moves. Received: updates of "
-            f"{others[:4]}. Train with several optimizers on arrays."
+            "layers keep and optimizers move. Received: updates of "
+            f"{others[:4]}. Make them weights of the model, or train on arrays."
         )
 
 
@@ -177,10 +172,12 @@ def eager_step(model: TracedModel, kind: str, batch: Batch) -> Any:
 
 
 def _traced(
-    model: TracedModel, kind: str, feeds: Sequence[Sequence[Tensor]], structure: Any
-) -> tuple[Trace, dict[str, Any]]:
+    model: TracedModel, kind: str, feeds: Sequence[Sequence[Tensor]], structure: Any,
+    shared: bool = False,
+) -> tuple[Trace, dict[str, Any]]:  # fmt: skip
     data = _data(model, feeds, structure)
     with tracing() as trace:
+        trace.exchange = Sharing(model, trace) if shared else None
         trace.detaches = True  # one optimizer's update is no part of what the next differentiates
         logs = model.train_step(data) if kind == "train" else model.test_step(data)
     if logs is not None and not isinstance(logs, dict):

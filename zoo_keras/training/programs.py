@@ -118,7 +118,11 @@ class ModelPrograms:
         with self.lock:
             if batch is not None and training and defined(self.model, "train"):
                 self._make_variables("train", batch)
-                state = self._state(training, ranks=True)
+                shapes = steps.shapes_of(batch)
+                sharing = steps.sharing_of(self.model, shapes, batch.structure)
+                phased = sharing is not None and not sharing.is_plain()
+                shared = sharing.optimizers() if sharing and phased else ()
+                state = self._state(training, ranks=True, shared=shared)
             else:
                 state = self._prepared(batch, training)
             self.settle()
@@ -154,24 +158,25 @@ class ModelPrograms:
             self.resolve(batch)
         return self._state(training)
 
-    def _state(self, training: bool, ranks: bool = False) -> State:
+    def _state(self, training: bool, ranks: bool = False, shared: Sequence[Any] = ()) -> State:
         """The State of the Variables that there are now. Optimizers of the model's own steps are
         none of it but for ranks: a step's program adopts what it uses."""
         model = self.model
         own = bool(defined(model, "train")) and not ranks
-        optimizer = model.optimizer if training and not own else None
-        if self.state is not None and self._made_for == (optimizer, weights_module.structure()):
+        optimizer = model.optimizer if training and not own and not shared else None
+        users = (optimizer, *shared)
+        if self.state is not None and self._made_for == (users, weights_module.structure()):
             return self.state
-        now = signature(model, model._all_metrics(), optimizer)
+        now = (signature(model, model._all_metrics(), optimizer), tuple(map(id, shared)))
         if self.state is None or now != self._signature:
             if optimizer is not None:
                 optimizer.build(model.trainable_variables)
-            self.state = State(model, model._all_metrics(), optimizer)
+            self.state = State(model, model._all_metrics(), optimizer, shared)
             self._signature = now
             self._programs.clear()
             self._packs.clear()
             self._settler = None
-        self._made_for = (optimizer, weights_module.structure())
+        self._made_for = (users, weights_module.structure())
         return self.state
 
     def _make_variables(self, kind: str, batch: Batch) -> None:

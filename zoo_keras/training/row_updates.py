@@ -2,8 +2,8 @@
 
 In: a traced step and its optimizer. Out: the tables of which a step reads a few rows and nothing
 else, the memory spaces that go with them, the graph with gathers that see rows caught up, and the
-nodes that update rows. The mathematics of catching up is in primitives/table_rows.py. Local steps
-only: on Spark the exchange is one flat vector, so tables have dense gradients there.
+nodes that update rows. The mathematics of catching up is in primitives/table_rows.py. On Spark
+each rank has whole tables, and makes the update of all ranks' rows.
 """
 
 from __future__ import annotations
@@ -52,6 +52,10 @@ class Use(NamedTuple):
 
     def ids_count(self) -> int:
         return sum(node.inputs[1].size for node in self.gathers)
+
+    def grows_with_rows(self, fewer: Use, share: float) -> bool:
+        """Whether so small a share of the batch has as small a share of the ids."""
+        return fewer.ids_count() == share * self.ids_count()
 
     def pays(self) -> bool:
         """Whether a step touches so few rows that the dense gradient is the larger one."""
@@ -171,9 +175,11 @@ class RowTables:
     # ---- the gradient program ------------------------------------------------------------------
 
     def gradient_outputs(
-        self, uses: Sequence[Use], gradient_of: Callable[[Tensor], Tensor | None], norms: bool
-    ) -> Outputs:
-        """Rows of gradients and where their ids occur; with `norms` the sums of squares too."""
+        self, uses: Sequence[Use], gradient_of: Callable[[Tensor], Tensor | None], norms: bool,
+        shared: bool = False,
+    ) -> Outputs:  # fmt: skip
+        """Rows of gradients and where their ids occur; with `norms` the sums of squares too. When
+        `shared` the rows and ids as they are, for others to sort."""
         outputs: Outputs = []
         for i, use in enumerate(uses):
             pairs = [(gradient_of(n.outputs[0]), n.inputs[1]) for n in use.gathers]
@@ -183,11 +189,28 @@ class RowTables:
             rows = _end_to_end([ops.reshape(g, (ids.size, *row)) for g, ids in used])
             ids = _end_to_end([ops.reshape(ids, (ids.size,)) for _, ids in used])
             outputs.append((rows, Place(spaces.ROWS(i))))
-            outputs.append((sort_ids(ids), Place(spaces.SORTED(i))))
-            if norms:
-                summed = gather_grad_rows(rows, ids)[1]
-                outputs.append((ops.sum(summed * summed), Place(spaces.ROW_NORMS, 4 * i)))
+            if shared:
+                whole = as_tensors([ops.cast(ids, "int32")])[0]
+                outputs.append((whole, Place(spaces.IDS(i))))
+            else:
+                outputs += self._sorted(i, rows, ids, norms)
         return outputs
+
+    @staticmethod
+    def _sorted(i: int, rows: Tensor, ids: Tensor, norms: bool) -> Outputs:
+        found: Outputs = [(sort_ids(ids), Place(spaces.SORTED(i)))]
+        if norms:
+            summed = gather_grad_rows(rows, ids)[1]
+            found.append((ops.sum(summed * summed), Place(spaces.ROW_NORMS, 4 * i)))
+        return found
+
+    def sorting_program(self, counts: Sequence[int], norms: bool) -> Program:
+        """Where the ids of all ranks occur, so many of each table, and the norms of their rows."""
+        build = Builder(self.state.place)
+        for i, (table, n) in enumerate(zip(self.tables, counts, strict=True)):
+            rows = build.feed(spaces.ROWS(i), (n, *table.shape[1:]))
+            build.outputs += self._sorted(i, rows, build.feed(spaces.IDS(i), (n,), "int32"), norms)
+        return build.program()
 
     def replay(self, feed: Feed, outputs: Outputs) -> Outputs:
         """The outputs with gathers that read rows caught up, and what more the program makes."""

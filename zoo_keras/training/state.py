@@ -29,17 +29,26 @@ class State:
 
     Attributes:
         trained: the weights that training changes.
+        shared: the optimizers of a step that ranks run in phases; all their Variables are
+            optimizer<i>.
         guard: under which programs read and change all of it.
     """
 
-    def __init__(self, model: TracedModel, metrics: Sequence[Any], optimizer: Any = None) -> None:
+    def __init__(
+        self, model: TracedModel, metrics: Sequence[Any], optimizer: Any = None,
+        shared: Sequence[Any] = (),
+    ) -> None:  # fmt: skip
+        self.shared = tuple(shared)
         self._guarded = [
             *model.weights, *model.carried, *(v for m in metrics for v in m.variables),
             *(optimizer.variables if optimizer is not None else ()),
+            *(v for o in shared for v in o.variables),
         ]  # fmt: skip
         self.guard = guard_of(self._guarded)
         with self.guard.writing():
             self._lay_out(model, metrics, optimizer)
+            for each in shared:
+                self._add_scalars([*each.variables, *each.rates()])
 
     def _lay_out(self, model: TracedModel, metrics: Sequence[Any], optimizer: Any) -> None:
         self.trained = model.trainable_variables
@@ -85,7 +94,10 @@ class State:
         rate = getattr(optimizer, "learning_rate", None)
         if isinstance(rate, Variable):
             self.places[id(rate)] = Place(spaces.RATE)
-        for variable in optimizer.variables:
+        self._add_scalars(optimizer.variables)
+
+    def _add_scalars(self, variables: Sequence[Variable]) -> None:
+        for variable in variables:
             if id(variable) not in self.places:
                 self.places[id(variable)] = Place(spaces.OPTIMIZER(len(self.scalars)))
                 self.scalars.append(variable)

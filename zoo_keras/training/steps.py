@@ -30,6 +30,7 @@ from zoo_keras.training.compiled import Compiled
 from zoo_keras.training.data import Batch
 from zoo_keras.training.interface import TracedModel
 from zoo_keras.training.own_steps import defined, rank_step
+from zoo_keras.training.phases import Phases, Sharing, log_places
 from zoo_keras.training.row_updates import RowTables, TablesChanged, Use, uses_by_rows
 from zoo_keras.training.shares import Part, added, counted
 from zoo_keras.training.state import State
@@ -311,14 +312,14 @@ def updated_variables(
     model: TracedModel, shapes: Shapes, structure: Any, training: bool
 ) -> list[Any]:
     """Variables of layers that a call assigns (in training moving averages and the like)."""
-    if training and defined(model, "train"):
-        inputs = _feeds(Builder(lambda variable: Place(spaces.STATE)), shapes)
-        trace, _ = rank_step(model, "train", inputs, structure)
-    elif defined(model, "train"):
+    sharing = sharing_of(model, shapes, structure) if training else None
+    if sharing is not None:
+        alike = sharing.alike()
+        return [v for v, _ in _state_updates(model, sharing.trace) if id(v) not in alike]
+    if defined(model, "train"):
         return []  # what test_step assigns, beside metrics, is refused when it is compiled
-    else:
-        with tracing() as trace:
-            _call(model, _inputs(shapes), structure[0], training)
+    with tracing() as trace:
+        _call(model, _inputs(shapes), structure[0], training)
     return [variable for variable, _ in _state_updates(model, trace)]
 
 
@@ -341,8 +342,7 @@ def evaluate_program(
     """
     build = Builder(state.place)
     if shared and defined(model, "test"):
-        trace, _ = rank_step(model, "test", _feeds(build, shapes), structure)
-        return _finish(build, trace)
+        return _finish(build, rank_step(model, "test", _feeds(build, shapes), structure).trace)
     with tracing() as trace:
         part = _part(build, model, counted) if shared else None
         _trace_losses(model, build, shapes, structure, trace, False, part)
@@ -373,14 +373,16 @@ def counts_program(
 
 
 def gradient_program(
-    model: TracedModel, state: State, shapes: Shapes, structure: Any, shared: bool = False
-) -> Program:
+    model: TracedModel, state: State, shapes: Shapes, structure: Any, shared: bool = False,
+    tables: RowTables | None = None,
+) -> Program:  # fmt: skip
     """Forward and backward: fills the space grads, updates metrics and layer state.
 
     A local step leaves the gradients of tables as rows where it can (see `row_updates`); may raise
-    TablesChanged then. The exchange on Spark wants all gradients in one vector.
+    TablesChanged then.
 
     Args:
+        tables: those whose gradients ranks share as rows (see `shared_tables`).
         shared: the batch is one of several parts of a global batch. How it counts is read from the
             spaces `share` and `counts`: see `shares.Part`.
     """
@@ -392,23 +394,73 @@ def gradient_program(
         total = _trace_losses(model, build, shapes, structure, trace, True, part)
         if total.shape != ():
             raise _not_one_number(total)
-        uses = [] if shared else _uses(model, state, trace, total)
+        uses = []
+        if not shared:
+            uses = _uses(model, state, trace, total)
+            tables = state.tables if uses else None
+        elif tables is not None:
+            uses = _chosen(tables, _possible(model, state, trace, total))
         scaled = as_tensors([model.optimizer.scale_for_step(total)])[0]
-        results, places = _gradients(model.optimizer, state, trace, scaled, uses)
-    return _finish(build, trace, results, places, state.tables if uses else None)
+        results, places = _gradients(model.optimizer, state, trace, scaled, uses, tables, shared)
+    return _finish(build, trace, results, places, tables)
+
+
+def shared_tables(
+    model: TracedModel, state: State, shapes: Shapes, structure: Any
+) -> tuple[RowTables | None, list[int]]:
+    """The weights whose gradients ranks share as rows in global batches of these shapes, and how
+    many ids of each a row of a batch has."""
+    rows = shapes.x[0][0][0]
+    if defined(model, "train") or all(v.shape[:1] < (2 * rows,) for v in state.weights.variables):
+        return None, []
+    whole = [use for use in _uses_of(model, state, shapes, structure) if use.pays()]
+    few = {
+        id(use.variable): use
+        for use in (_uses_of(model, state, shapes.with_rows(2), structure) if whole else ())
+    }
+    found = [use for use in whole if id(use.variable) in few
+             and use.grows_with_rows(few[id(use.variable)], 2 / rows)]  # fmt: skip
+    tables = RowTables(state, model.optimizer, [use.variable for use in found]) if found else None
+    return tables, [use.ids_count() // rows for use in found]
 
 
 def _own_gradient_program(
     model: TracedModel, state: State, build: Builder, shapes: Shapes, structure: Any
 ) -> Program:
-    """The step of a user's: a rank's gradients count by its share of the rows."""
-    trace, found = rank_step(model, "train", _feeds(build, shapes), structure)
-    with tracing(trace):
-        share = build.feed(spaces.SHARE)
-        scaled = {key: as_tensors([g * share])[0] for key, g in found.items() if g is not None}
-    variables = state.weights.variables
-    results = [_gradient(v, scaled.get(id(v))) for v in variables]
+    """The step of a user's that gives all gradients to the model's optimizer, once."""
+    sharing = rank_step(model, "train", _feeds(build, shapes), structure)
+    build.take(sharing.share, spaces.SHARE)
+    found = sharing.exchanges[0]
+    given = {id(v): g for v, g in zip(found.variables, found.grads, strict=True)}
+    results = [_gradient(v, given.get(id(v))) for v in state.weights.variables]
+    logs = list(sharing.logs.values())
+    build.write(logs, log_places(logs))
+    alike, trace = sharing.alike(), sharing.trace
+    trace.updates = {key: w for key, w in trace.updates.items() if key not in alike}
     return _finish(build, trace, results, gradient_places(state.weights.offsets, None))
+
+
+def phase_programs(
+    model: TracedModel, state: State, shapes: Shapes, structure: Any
+) -> list[Program | None]:
+    """A rank's step in phases: see `training.phases`. Shapes of no rows: what a rank runs that has
+    none."""
+    rows = shapes.x[0][0][0]
+    build = Builder(state.place)
+    feeds = _feeds(build, shapes if rows else shapes.with_rows(2))
+    sharing = rank_step(model, "train", feeds, structure)
+    places = {t: place.space for t, place in build.inputs.items()} | {sharing.share: spaces.SHARE}
+    if sharing.trace.rng is not None:
+        places[sharing.trace.rng] = spaces.RNG
+    return Phases(sharing, rows=bool(rows)).programs(state.place, places if rows else {})
+
+
+def sharing_of(model: TracedModel, shapes: Shapes, structure: Any) -> Sharing | None:
+    """What ranks share in a step of a user's; None for any other step."""
+    if not defined(model, "train"):
+        return None
+    inputs = _feeds(Builder(lambda variable: Place(spaces.STATE)), shapes)
+    return rank_step(model, "train", inputs, structure)
 
 
 def _feeds(build: Builder, shapes: Shapes) -> list[list[Tensor]]:
@@ -416,22 +468,40 @@ def _feeds(build: Builder, shapes: Shapes) -> list[list[Tensor]]:
     return [build.feeds(kind, given) for kind, given in zip(kinds, shapes[:3], strict=True)]
 
 
+def _uses_of(model: TracedModel, state: State, shapes: Shapes, structure: Any) -> list[Use]:
+    """The weights that ranks could update by rows in such batches."""
+    build = Builder(state.place)
+    with tracing() as trace:
+        part = _part(build, model)
+        total = _trace_losses(model, build, shapes, structure, trace, True, part)
+    return _possible(model, state, trace, total)
+
+
 def _uses(model: TracedModel, state: State, trace: Trace, total: Tensor) -> list[Use]:
     """The weights that this step updates by rows. The first program of a State decides which."""
-    read = [total, *[value for _, value in trace.updates.values()]]
-    found = uses_by_rows(model.optimizer, state.weights.variables, trace, read)
+    found = _possible(model, state, trace, total)
     if state.tables is None:
         found = [use for use in found if use.pays()]
         state.tables = RowTables(state, model.optimizer, [use.variable for use in found])
+    return _chosen(state.tables, found)
+
+
+def _possible(model: TracedModel, state: State, trace: Trace, total: Tensor) -> list[Use]:
+    read = [total, *[value for _, value in trace.updates.values()]]
+    return uses_by_rows(model.optimizer, state.weights.variables, trace, read)
+
+
+def _chosen(tables: RowTables, found: Sequence[Use]) -> list[Use]:
     by_variable = {id(use.variable): use for use in found}
-    if any(id(v) not in by_variable for v in state.tables.tables):
+    if any(id(v) not in by_variable for v in tables.tables):
         raise TablesChanged
-    return [by_variable[id(v)] for v in state.tables.tables]
+    return [by_variable[id(v)] for v in tables.tables]
 
 
 def _gradients(
-    optimizer: Any, state: State, trace: Trace, total: Tensor, uses: Sequence[Use]
-) -> tuple[list[Tensor], list[Place]]:
+    optimizer: Any, state: State, trace: Trace, total: Tensor, uses: Sequence[Use],
+    tables: RowTables | None, shared: bool,
+) -> tuple[list[Tensor], list[Place]]:  # fmt: skip
     """Gradients and their places: of whole weights in `grads`, of tables as rows and ids."""
     flat, by_rows = state.weights, {id(use.variable) for use in uses}
     read = [trace.parameters.get(id(v)) for v in flat.variables]
@@ -440,14 +510,15 @@ def _gradients(
     gathered = [node.outputs[0] for use in uses for node in use.gathers]
     wrt = [*whole, *gathered]
     found = {id(t): g for t, g in zip(wrt, gradients(total, wrt), strict=True)}
-    where = gradient_places(flat.offsets, state.tables if uses else None)
+    where = gradient_places(flat.offsets, tables)
     results, places = [], []
     for variable, parameter, place in zip(flat.variables, read, where, strict=True):
         if id(variable) not in by_rows:
             results.append(_gradient(variable, found.get(id(parameter[1])) if parameter else None))
             places.append(place)
-    if uses and state.tables is not None:
-        rows = state.tables.gradient_outputs(uses, lambda t: found[id(t)], clips_by_norm(optimizer))
+    if tables is not None:
+        clips = clips_by_norm(optimizer)
+        rows = tables.gradient_outputs(uses, lambda t: found[id(t)], clips, shared)
         results += [tensor for tensor, _ in rows]
         places += [place for _, place in rows]
     return results, places

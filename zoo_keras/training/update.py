@@ -260,6 +260,20 @@ def _decay(clone: Any, flat: Variable, part: Slice, decayed: Sequence[bool]) -> 
     flat.assign(flat - flat * constant(mask) * (clone.weight_decay * rate))
 
 
+def rows_update_program(
+    optimizer: Any, state: State, tables: RowTables, counts: Sequence[int]
+) -> Program:
+    """One step of a built-in optimizer on all weights, by the gradients that ranks have shared: in
+    `grads`, and as rows and ids of tables, so many of each."""
+    part = Slice(0, state.weights.size, tuple(state.weights.offsets))
+    decayed = [optimizer.decays(v) for v in state.weights.variables]
+    clips = clips_by_norm(optimizer)
+    before = tables.sorting_program(counts, clips)
+    if clips:
+        before = join(before, norm_program(part, tables), {spaces.OUT(0): spaces.NORMS})
+    return join(before, update_program(optimizer, part, decayed, tables, counts))
+
+
 def whole_update_program(optimizer: Any, state: State) -> Program:
     """One step of an optimizer that must see each weight as a whole, for a local State."""
     flat = state.weights

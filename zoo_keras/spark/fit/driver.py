@@ -14,7 +14,7 @@ from typing import Any
 
 from zoo_keras.callbacks.averages import SwapEMAWeights
 from zoo_keras.callbacks.callback import History
-from zoo_keras.errors import ClusterError, ConfigError
+from zoo_keras.errors import ClusterError, ConfigError, UnsupportedError
 from zoo_keras.spark import cluster, slots
 from zoo_keras.spark.data import partitions
 from zoo_keras.spark.data.frames import Held, Records, held_arrays, records_of
@@ -29,7 +29,7 @@ from zoo_keras.spark.fit.layer_state import (
 from zoo_keras.spark.fit.middle import Middle
 from zoo_keras.spark.fit.options import FitOptions, default_wire, for_cluster, make_options
 from zoo_keras.spark.fit.plan import FitPlan
-from zoo_keras.spark.fit.rank import train_rank
+from zoo_keras.spark.fit.task import train_rank
 from zoo_keras.spark.fit.turns import wants_turns
 from zoo_keras.spark.fit.watch import Watcher
 from zoo_keras.spark.transport.bridge import PeerLostError
@@ -122,7 +122,8 @@ class SparkFit:
             tests = (self.validation.layout(model) if isinstance(self.validation, Held)
                      else self.validation.layout(model, "fit, validation_data"))  # fmt: skip
         weighted = self.args.class_weight is not None
-        made = FitCompiler(model, self.layout, tests, weighted, cluster.task_cpus(self.sc))
+        threads, size = cluster.task_cpus(self.sc), int(self.args.batch_size or 1)
+        made = FitCompiler(model, self.layout, tests, weighted, threads, size)
         if self.validation is not None or self.args.validation_split:
             refuse_assigned(model, made.test_shapes, made.test_structure, "fit, its validation,")
         if isinstance(self.validation, Held):
@@ -209,6 +210,12 @@ class SparkFit:
         averaged = optimizer.use_ema and any(
             isinstance(c, SwapEMAWeights) for c in self.bars.callbacks
         )
+        if averaged and self.compiler.state.shared:
+            raise UnsupportedError(
+                "fit on Spark: ranks that run a step in phases validate on the weights. Received: "
+                "SwapEMAWeights and a train_step with several optimizers, or several updates. "
+                "Leave the callback out."
+            )
         return self.compiler.plan(
             batch_size=a.batch_size, epochs=(self.epoch, last), origin=a.initial_epoch,
             first_step=0 if self.middle is None else self.middle.step,

@@ -23,11 +23,14 @@ class Measured(NamedTuple):
     Attributes:
         metrics: the flat vector. others: values of all Variables that are not float32.
         rows: how many rows they were measured on.
+        logs: what this rank adds to the numbers that a step of a user's has returned last; none
+            of validation.
     """
 
     metrics: np.ndarray
     others: list[np.ndarray]
     rows: int
+    logs: Any = ()
 
 
 def metric_others(model: TrainedModel, state: State) -> tuple[int, ...]:

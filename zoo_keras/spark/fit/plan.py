@@ -12,6 +12,24 @@ from zoo_keras.spark.fit.tail import Tail
 from zoo_keras.training.labels import Classes
 
 
+class SharedTables(NamedTuple):
+    """Weights whose gradients travel as rows: see spark/fit/by_rows.py.
+
+    Attributes:
+        ids: how many of each table a row of a batch has. widths: numbers in a row of each table.
+        size: numbers in all of them.
+        arrays: shape and dtype of what goes with them, by the names of spaces.
+        lags: whether rows lag behind the steps made. most: how many steps at most.
+    """
+
+    ids: tuple[int, ...]
+    widths: tuple[int, ...]
+    size: int
+    arrays: dict[str, tuple[tuple[int, ...], str]]
+    lags: bool
+    most: int
+
+
 class FitPlan(NamedTuple):
     """One job of a fit.
 
@@ -44,6 +62,10 @@ class FitPlan(NamedTuple):
         led: whether the driver leads every step, because a callback wants to see each.
         whole: whether every rank makes the whole update. scalars: the optimizer's Variables that
             are no slots. loss_scale: which of them is a scale that falls when a step is left out.
+        exchanges: where a step has phases, the number of the ring in which each of its exchanges
+            goes; none else. rings: how many numbers each ring takes.
+        logs: how many numbers a step of a user's returns beside metrics.
+        tables: weights whose gradients travel as rows, if there are any.
         labels, test_labels: what integer labels may be, for each array of targets.
         wire: dtype in which gradients travel.
         others: Variables that are not float32. metric_others: which of them belong to metrics.
@@ -89,6 +111,10 @@ class FitPlan(NamedTuple):
     whole: bool
     scalars: tuple[np.ndarray, ...]
     loss_scale: int | None
+    exchanges: tuple[int, ...]
+    rings: tuple[int, ...]
+    logs: int
+    tables: SharedTables | None
     labels: tuple[Classes | None, ...]
     test_labels: tuple[Classes | None, ...]
     wire: str

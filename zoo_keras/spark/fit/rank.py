@@ -1,4 +1,4 @@
-"""One rank of a fit, inside its executor's Python worker: reads its rows, then trains epochs.
+"""One rank of a fit, inside its executor's Python worker: trains epochs on its rows.
 
 In: a RankContext (rows, bridge, boards) and a FitPlan. Out: weights and optimizer slots in shared
 memory, which the driver fetches. Knows programs and flat vectors; no model, no layer, no Keras
@@ -21,12 +21,11 @@ from zoo_keras.engine import spaces
 from zoo_keras.engine.runner import Runner
 from zoo_keras.errors import NonFiniteLossError
 from zoo_keras.spark.data.records import Layout
-from zoo_keras.spark.engine import check_engine, check_ranks
 from zoo_keras.spark.fit.middle import Kept
 from zoo_keras.spark.fit.plan import FitPlan
 from zoo_keras.spark.fit.rank_data import PAUSE, RankData, wait_for_blob
 from zoo_keras.spark.fit.schedule import make_schedule, place_of_epoch
-from zoo_keras.spark.transport.allreduce import SUM_VALUES
+from zoo_keras.spark.transport.allreduce import SUM_VALUES, AllReduce
 from zoo_keras.spark.transport.bridge import Region
 from zoo_keras.spark.transport.job import RankContext
 from zoo_keras.training.clock import Clock
@@ -34,35 +33,6 @@ from zoo_keras.training.data import epoch_order, gathered
 
 REPORT_EVERY = 0.05  # seconds between progress records
 MAX_BOARD_METRICS = 1000  # of more metric values only the first ones are shown during an epoch
-
-
-def train_rank(
-    rank: RankContext, plan: FitPlan, decode: Any = None, decode_tests: Any = None
-) -> int:
-    """The body of the job; returns the number of rows that this rank held.
-
-    Args:
-        decode, decode_tests: turn items (to train on, to validate on) into columns; None for
-            records.
-    """
-    check_engine(plan.engine)
-    native.set_threads(rank.cores)
-    clock = Clock()
-    data = RankData(rank, plan, decode, decode_tests)
-    clock.lap("read")
-    isa = native.instruction_set()
-    facts = rank.gather({"rows": data.rows, "tests": data.test_rows, "isa": isa})
-    check_ranks([f["isa"] for f in facts], plan.isa)
-    kind = WholeWorker if plan.whole else RankWorker
-    worker = kind(rank, plan, data, facts, clock)
-    clock.lap("wait")
-    for epoch in range(*plan.epochs):
-        if not worker.gate(epoch):
-            break
-        worker.epoch(epoch)
-    worker.gate(plan.epochs[1])
-    worker.close()
-    return data.rows
 
 
 class RankWorker:
@@ -115,6 +85,7 @@ class RankWorker:
         self.others = [array.copy() for array in plan.others]
         self.scalars = [array.copy() for array in plan.scalars]
         self.rng, self.share = np.zeros(2, np.int64), np.zeros((), np.float32)
+        self.logs = np.zeros(plan.logs, np.float32)
         self.counts = np.ones(max(plan.outputs, 1), np.float32)
         self.lr, self.iterations = np.zeros((), np.float32), np.array(plan.iterations, np.int32)
         self.norms = np.zeros(max(plan.variables, 1), np.float32)
@@ -125,7 +96,7 @@ class RankWorker:
             spaces.WEIGHTS: weights, spaces.GRADS: self.ring.gradient, spaces.STATE: self.state,
             spaces.METRICS: self.metrics, spaces.RNG: self.rng, spaces.SHARE: self.share,
             spaces.COUNTS: self.counts, spaces.RATE: self.lr, spaces.ITERATIONS: self.iterations,
-            spaces.NORMS: self.norms, **spaces.VAR.named(self.others),
+            spaces.NORMS: self.norms, spaces.LOGS: self.logs, **spaces.VAR.named(self.others),
             **spaces.OPTIMIZER.named(self.scalars),
         }  # fmt: skip
         found.update({spaces.SLOT(name): array for name, array in self.slots.items()})
@@ -135,7 +106,7 @@ class RankWorker:
         """Tell the driver which programs this rank needs, and where its memory can be read."""
         rank, plan = self.rank.rank, self.plan
         sizes, tests = self.schedule.sizes(rank), self.tests.sizes(rank)
-        need = [f"train:{n}" for n in sizes] + [f"count:{n}" for n in sizes if plan.counts]
+        need = self._train_programs() + [f"count:{n}" for n in sizes if plan.counts]
         need += [f"test:{n}" for n in tests]
         need += [f"test-count:{n}" for n in tests if plan.test_counts]
         self.facts["need"] = need
@@ -145,6 +116,9 @@ class RankWorker:
             self.rank.progress.share(spaces.WEIGHTS, whole)
         self._share_slots()
         self._write(-1)
+
+    def _train_programs(self) -> list[str]:
+        return [f"train:{n}" for n in self.schedule.sizes(self.rank.rank)]
 
     def _share_slots(self) -> None:
         size = self.kept[1] - self.kept[0]
@@ -212,6 +186,8 @@ class RankWorker:
             self._weights_version = facts["weights_version"]
             self._take_weights(self._blob(spaces.WEIGHTS).view(np.float32))
         self.lr[...] = facts["lr"]
+        for number, rate in facts["rates"]:
+            self.scalars[number][...] = rate
 
     def _turn(self, epoch: int, step: int) -> bool:
         """Where the driver leads every step: wait for its word; False when training stops here."""
@@ -228,7 +204,7 @@ class RankWorker:
         """After a step that the driver leads: all that callbacks may want to see."""
         if not self.plan.led:
             return
-        self._publish(self._measured(self.data.rows), None)
+        self._publish(self._measured(self.data.rows, self.logs), None)
         self.facts.update(turned=[epoch, step], halted=halted, iterations=int(self.iterations))
         self._write(step)
 
@@ -310,12 +286,10 @@ class RankWorker:
         rows = slice(lo, hi) if order is None else order[lo:hi]
         self._prepare("", rows, hi - lo, self.schedule.batch(step))
         self.rng[:] = int(self.iterations), self.schedule.first_row(rank, step)
+        self.logs[:] = 0
+        self._gradient(rows, hi - lo)
         if hi > lo:
-            self._run(f"train:{hi - lo}", rows)
             self._check_loss(epoch, number)
-        else:
-            ring.gradient[:] = 0
-        self.plan.tail.put_moves(self.state, self.current, self.share, ring.gradient)
         wishes, alone = self._wishes(), self.clock.apart()
         self.clock.lap("compute")
         notes = ring.reduce_scatter([*wishes, alone, self._wants_snapshot(number)])
@@ -328,6 +302,14 @@ class RankWorker:
         if time.monotonic() - self._reported > REPORT_EVERY:
             self._write(number)
         return bool(notes[:, 0].any())
+
+    def _gradient(self, rows: Any, count: int) -> None:
+        """What this rank's rows, `count` of them, add to the vector that is summed."""
+        if count:
+            self._run(f"train:{count}", rows)
+        else:
+            self.ring.gradient[:] = 0
+        self.plan.tail.put_moves(self.state, self.current, self.share, self.ring.gradient)
 
     # ---- going on in the middle of an epoch ----------------------------------------------------
 
@@ -390,14 +372,16 @@ class RankWorker:
         if tests:
             layout, columns = self.plan.test_layout, self.data.tests
         runner = self._runner(name)
-        self._feed(runner, layout, columns, rows)
+        for space, array in self._batch(layout, columns, rows).items():
+            runner.set(space, array)
         runner.run()
 
     @staticmethod
-    def _feed(runner: Runner, layout: Layout, columns: list[np.ndarray], rows: Any) -> None:
+    def _batch(layout: Layout, columns: list[np.ndarray], rows: Any) -> dict[str, np.ndarray]:
+        """The leaves of a batch by the names of their spaces."""
         found = [a[rows] for a in columns] if isinstance(rows, slice) else gathered(columns, rows)
-        for space, array in spaces.of_batch(layout.split(found)).items():
-            runner.set(space, np.ascontiguousarray(array))
+        batch = spaces.of_batch(layout.split(found))
+        return {space: np.ascontiguousarray(array) for space, array in batch.items()}
 
     def _wishes(self) -> list[float]:
         """(stop, learning rate); rank 0 asks the driver and its answer counts."""
@@ -461,7 +445,7 @@ class RankWorker:
 
     def _finish(self, epoch: int, steps: int) -> None:
         """Validate, and tell the driver that the epoch of so many steps is done."""
-        trained = self._measured(self.data.rows)
+        trained = self._measured(self.data.rows, self.logs)
         tested = self._validate(epoch)
         self.clock.lap("validate")
         self.metrics[:] = trained[0]
@@ -469,10 +453,11 @@ class RankWorker:
         self.facts.update(done=epoch, steps=steps, iterations=int(self.iterations))
         self._write(steps - 1)
 
-    def _measured(self, rows: int) -> tuple[np.ndarray, list[np.ndarray], int]:
-        return self.metrics.copy(), [array.copy() for array in self.others], rows
+    def _measured(self, rows: int, logs: Any = ()) -> tuple[Any, ...]:
+        others = [array.copy() for array in self.others]
+        return self.metrics.copy(), others, rows, np.array(logs, np.float32)
 
-    def _validate(self, epoch: int) -> tuple[np.ndarray, list[np.ndarray], int] | None:
+    def _validate(self, epoch: int) -> tuple[Any, ...] | None:
         """Metrics of this rank's validation rows, or None when it is not the epoch for it."""
         if epoch not in self.plan.validation_epochs:
             return None
@@ -553,14 +538,18 @@ class WholeWorker(RankWorker):
 
     def _move(self, exact: bool) -> None:
         ring, p = self.ring, self.plan.weights
+        self._spread(ring)
+        self._update_all(ring.weights)
+        self.current[p:] += ring.weights[p:]
+        self._after_gather()
+
+    def _spread(self, ring: AllReduce) -> None:
+        """Every rank's sums to every rank, where `weights` lie in a RankWorker's ring."""
         lo, hi = ring.bounds
         ring.weights[lo:hi] = ring.gradient[lo:hi]
         ring.all_gather(exact=True)
         self.clock.lap("exchange")
         self.clock.together()
-        self._update_all(ring.weights)
-        self.current[p:] += ring.weights[p:]
-        self._after_gather()
 
     def _update_all(self, gradient: np.ndarray) -> None:
         p, number = self.plan.weights, self.plan.loss_scale

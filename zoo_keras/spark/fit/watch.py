@@ -88,7 +88,8 @@ class Watcher:
 
     def _tell(self, **facts: Any) -> None:
         rate = float(getattr(self.model.optimizer, "learning_rate", 0.0))
-        self.facts.update(facts, lr=rate, weights_version=self.weights_version)
+        self.facts.update(facts, lr=rate, rates=self.compiler.rates())
+        self.facts["weights_version"] = self.weights_version
         self.job.control.write((), self.facts)
 
     def look(self) -> None:
