@@ -28,6 +28,8 @@ HOMES = {
     "tree": ["zoo_keras.tree", "stand_ins.tree"],
     "trainers": ["stand_ins.trainers", "zoo_keras.utils"],
     "layers.rnn": ["zoo_keras.layers", "zoo_keras.layers.conv_lstm", "zoo_keras"],
+    "layers.preprocessing.image_preprocessing.bounding_boxes": ["zoo_keras.utils.bounding_boxes"],
+    "layers.preprocessing.feature_space": ["zoo_keras.utils"],
     "layers": ["zoo_keras.layers", "stand_ins.layers", "zoo_keras"],
     "ops.numpy": ["zoo_keras.ops.numpy", "zoo_keras.ops"],
     "ops": ["zoo_keras.ops", "stand_ins.ops", "zoo_keras.ops.nn", "zoo_keras"],

@@ -29,10 +29,11 @@ from zoo_keras.primitives.straight import settings
 from zoo_keras.random import drawing
 from zoo_keras.recent import Recent
 from zoo_keras.values import ARRAYS, answering
-from zoo_keras.variables import unchanged, updating
+from zoo_keras.variables import Variable, unchanged, updating
 
 CALLS, CALL_BYTES = 16, 16 << 20  # kept ready for each layer
 
+_KNOWN = (np.ndarray, np.generic, Tensor, Variable)
 _PLAIN = (bool, int, float, str, type(None))
 
 
@@ -83,6 +84,8 @@ def _as_numbers(leaf: Any) -> Any:
         return _as_numbers(leaf.to_numpy())
     if _is_text(leaf):
         return leaf
+    if hasattr(type(leaf), "__array__") and not isinstance(leaf, _KNOWN):
+        return _as_numbers(np.asarray(leaf))
     return value(np.asarray(leaf)) if isinstance(leaf, (np.ndarray, np.generic)) else leaf
 
 
