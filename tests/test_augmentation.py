@@ -165,7 +165,7 @@ def test_boxes_are_cut_filled_up_or_refused():
         ("RandomFlip", {"mode": "diagonal"}, "mode must be"),
         ("RandomGaussianBlur", {"kernel_size": 4}, "kernel_size must be"),
         ("RandomCrop", {"height": 0, "width": 2}, "height must be"),
-        ("RandAugment", {"num_ops": 0}, "num_ops must be"),
+        ("RandAugment", {"num_ops": -1}, "num_ops must be"),
     ],
 )
 def test_wrong_arguments_are_refused(name, kwargs, match):

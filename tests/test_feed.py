@@ -369,7 +369,7 @@ def lookup(**arguments):
     (lambda: lookup(vocabulary=["a"])(np.ones((1, 1))), DataError, "expected text"),
     (lambda: lookup(vocabulary=["a"], sparse=True, output_mode="count"),
      UnsupportedError, "sparse is not supported"),
-    (lambda: layers.Normalization(mean=1.0), ConfigError, "go together"),
+    (lambda: layers.Normalization(mean=1.0), ConfigError, "must be set"),
     (lambda: layers.Discretization(), ConfigError, "bin_boundaries"),
     (lambda: layers.TextVectorization(vocabulary=["a"])(np.array([["a", "b"]])),
      ShapeError, "must have the shape"),

@@ -27,7 +27,7 @@ from zoo_keras.naming import auto_name
 from zoo_keras.ops.convert import as_dtype, as_float, axis_in, known_ints, value
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import random as random_ops
-from zoo_keras.variables import Variable
+from zoo_keras.variables import Variable, updating
 
 _MASK = 2**64 - 1
 _global: SeedGenerator | None = None
@@ -117,9 +117,9 @@ class SeedGenerator:
     def next(self, ordered: bool = True) -> np.ndarray:
         """The present state (seed, count) as an array; the count goes up by one."""
         trace = current_trace()
-        # Layers called on arrays count their own calls, so those without a seed must differ in it.
-        if trace is None or (trace.once and self is _global):
-            with not_tracing(), drawing():
+        if trace is None or trace.once:  # a layer called on arrays is traced at every call
+            # A model's generators may wait for its training, which must not wait for them.
+            with not_tracing(), drawing() if self is _global else updating([self.state]):
                 seed, count = (int(v) for v in self.state.numpy())
                 self.state.assign(np.array([seed, count + 1]))
             return np.array([seed, count], "int64")

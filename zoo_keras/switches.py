@@ -6,6 +6,7 @@ KERAS_MAX_STEPS_PER_EPOCH). Out: what others ask for. Knows nobody.
 
 from __future__ import annotations
 
+import logging
 import os
 
 from zoo_keras.errors import ConfigError
@@ -27,6 +28,14 @@ def disable_interactive_logging() -> None:
 def is_interactive_logging_enabled() -> bool:
     """Whether progress is shown as bars. Source: keras.config."""
     return bool(_flags["interactive"])
+
+
+def say(message: str) -> None:
+    """Print it, or, where interactive logging is off, give it to Python's logging."""
+    if is_interactive_logging_enabled():
+        print(message)
+    else:
+        logging.getLogger("zoo_keras").info(message.strip())
 
 
 def enable_traceback_filtering() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from zoo_keras import dtypes
 from zoo_keras.errors import FileError, ShapeError
-from zoo_keras.graph import Operators, current_trace, install_operators
+from zoo_keras.graph import Operators, current_scope, current_trace, install_operators
 from zoo_keras.guard import NONE, Guard, Guards, as_one
 
 _numbers = itertools.count()
@@ -185,7 +185,7 @@ class Variable(Operators):
         constraint: Any = None,
     ) -> None:
         self.name = name or f"variable_{next(_numbers)}"
-        self.path = self.name
+        self.path = "/".join(filter(None, [current_scope(), self.name]))
         self.trainable = self.trainable_when_made = trainable
         self.autocast = autocast
         restructure()

@@ -27,7 +27,11 @@ HOMES = {
     "backend.tensorflow.trainer": ["stand_ins.tensorflow"],
     "tree": ["zoo_keras.tree", "stand_ins.tree"],
     "trainers": ["stand_ins.trainers", "zoo_keras.utils"],
+    "callbacks": ["zoo_keras.callbacks", "stand_ins.callbacks"],
+    "utils.io_utils": ["zoo_keras.utils", "stand_ins.settings"],
     "layers.rnn": ["zoo_keras.layers", "zoo_keras.layers.conv_lstm", "zoo_keras"],
+    "layers.preprocessing.image_preprocessing.bounding_boxes": ["zoo_keras.utils.bounding_boxes"],
+    "layers.preprocessing.feature_space": ["zoo_keras.utils"],
     "layers": ["zoo_keras.layers", "stand_ins.layers", "zoo_keras"],
     "ops.numpy": ["zoo_keras.ops.numpy", "zoo_keras.ops"],
     "ops": ["zoo_keras.ops", "stand_ins.ops", "zoo_keras.ops.nn", "zoo_keras"],
@@ -172,4 +176,5 @@ def install() -> None:
     import zoo_keras
 
     zoo_keras.install_as_keras()
+    importlib.import_module("stand_ins.internals")
     sys.meta_path[:0] = [KerasSource(), AbsentFrameworks()]

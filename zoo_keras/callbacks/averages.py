@@ -37,10 +37,10 @@ class SwapEMAWeights(Callback):
     def _pairs(self) -> list[tuple[Any, Any]]:
         """(weight, its average) of everything that is trained."""
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        found = optimizer.averages() if getattr(optimizer, "use_ema", False) else []
+        found = optimizer.averages()
         if not found:
             raise ConfigError(
-                "SwapEMAWeights: there must be averages to swap in. Received: "
+                "SwapEMAWeights must be used when `use_ema=True` is set. Received: "
                 f"{type(optimizer).__name__} with use_ema={getattr(optimizer, 'use_ema', False)}, "
                 f"built={optimizer.built}. Compile with an optimizer that has use_ema=True."
             )

@@ -47,7 +47,7 @@ class BackupAndRestore(Callback):
         delete_checkpoint: bool = True,
     ) -> None:
         super().__init__()
-        self.backup_dir = os.fspath(backup_dir).rstrip("/")
+        self.backup_dir = os.fspath(backup_dir or "").rstrip("/")
         if not self.backup_dir:
             raise ConfigError(
                 f"BackupAndRestore: backup_dir must be a folder. Received: {backup_dir!r}. Name "

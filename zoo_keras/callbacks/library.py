@@ -10,8 +10,21 @@ from typing import Any
 
 import numpy as np
 
+from zoo_keras import ops
 from zoo_keras.callbacks.callback import Callback, Logs
 from zoo_keras.errors import ConfigError
+from zoo_keras.switches import say
+
+_BETTER_WHEN_LARGER = ("acc", "auc", "precision", "recall", "fmeasure", "f1")
+_BETTER_WHEN_SMALLER = ("loss", "error", "mse", "mae", "rmse", "mape", "msle", "divergence")
+
+
+def learning_rates(optimizer: Any) -> dict[str, float]:
+    """{"learning_rate": rate}; where there are several optimizers, a name for each."""
+    rated = optimizer.rated()
+    if len(rated) == 1:
+        return {"learning_rate": float(rated[0].learning_rate)}
+    return {f"learning_rate_{each.name}": float(each.learning_rate) for each in rated}
 
 
 class _Monitor(Callback):
@@ -20,19 +33,32 @@ class _Monitor(Callback):
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
         super().__init__()
         if mode not in ("auto", "min", "max"):
-            warnings.warn(f"{type(self).__name__}: mode {mode!r} is unknown, using 'auto'.",
+            warnings.warn(f"{type(self).__name__} mode {mode!r} is unknown, using 'auto'.",
                           stacklevel=3)  # fmt: skip
             mode = "auto"
         self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
+
+    @property
+    def monitor_op(self) -> Any:
+        """ops.greater or ops.less: how a better value compares with the best before."""
+        return ops.greater if self._larger_is_better() else ops.less
 
     def _larger_is_better(self) -> bool:
         if self.mode != "auto":
             return self.mode == "max"
         name = self.monitor.removeprefix("val_")
-        for metric in self._model_metrics():
-            if getattr(metric, "name", None) == name and getattr(metric, "_direction", None):
+        for metric in self._model_metrics():  # of several outputs each has its name before that
+            known = getattr(metric, "_direction", None) and getattr(metric, "name", None)
+            if known and (name == known or name.endswith(f"_{known}")):
                 return bool(metric._direction == "up")
-        return any(part in name for part in ("acc", "auc", "precision", "recall", "fmeasure", "f1"))
+        if any(part in name for part in _BETTER_WHEN_LARGER):
+            return True
+        if not name.endswith(_BETTER_WHEN_SMALLER):
+            raise ConfigError(
+                f"{type(self).__name__}: whether {self.monitor!r} is to become larger or smaller "
+                "is not known. Received: mode='auto'. Pass mode='max' or mode='min'."
+            )
+        return False
 
     def _model_metrics(self) -> list[Any]:
         return list(getattr(self.model, "metrics", []))
@@ -43,6 +69,7 @@ class _Monitor(Callback):
         return now - delta > best if self._larger_is_better() else now + delta < best
 
     def _value(self, logs: Logs) -> float | None:
+        self._larger_is_better()  # raises where that is not known
         value = (logs or {}).get(self.monitor)
         if value is None:
             warnings.warn(
@@ -101,10 +128,10 @@ class EarlyStopping(_Monitor):
 
     def on_train_end(self, logs: Logs = None) -> None:
         if self.stopped_epoch > 0 and self.verbose:
-            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
+            say(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.restore_best_weights and self.best_weights is not None:
             if self.verbose:
-                print(f"Restoring model weights from the end of epoch {self.best_epoch + 1}.")
+                say(f"Restoring model weights from the end of epoch {self.best_epoch + 1}.")
             self.model.set_weights(self.best_weights)
 
 
@@ -167,7 +194,7 @@ class ModelCheckpoint(_Monitor):
             self.best = self.best if now is None else now  # unknown: saved, as Keras does
         path = self._path(epoch, batch, logs)
         if self.verbose:
-            print(f"\nEpoch {epoch + 1}: saving model to {path}")
+            say(f"\nEpoch {epoch + 1}: saving model to {path}")
         if self.save_weights_only:
             self.model.save_weights(path, overwrite=True)
         else:
@@ -194,7 +221,10 @@ class LearningRateScheduler(Callback):
         self.schedule, self.verbose = schedule, verbose
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        optimizer = self.model.optimizer
+        for optimizer in self.model.optimizer.rated():
+            self._set(epoch, optimizer)
+
+    def _set(self, epoch: int, optimizer: Any) -> None:
         now = float(optimizer.learning_rate)
         try:
             rate = self.schedule(epoch, now)
@@ -206,11 +236,11 @@ class LearningRateScheduler(Callback):
             )
         optimizer.learning_rate = float(rate)
         if self.verbose:
-            print(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.")
+            say(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.")
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if logs is not None:
-            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+            logs.update(learning_rates(self.model.optimizer))
 
 
 class ReduceLROnPlateau(_Monitor):
@@ -242,10 +272,8 @@ class ReduceLROnPlateau(_Monitor):
         self.wait, self.cooldown_counter = 0, 0
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        optimizer = self.model.optimizer
-        rate = float(optimizer.learning_rate)
         if logs is not None:
-            logs["learning_rate"] = rate
+            logs.update(learning_rates(self.model.optimizer))
         now = self._value(logs)
         if now is None:
             return
@@ -255,15 +283,18 @@ class ReduceLROnPlateau(_Monitor):
             self.best, self.wait = now, 0
         elif self.cooldown_counter <= 0:
             self.wait += 1
-            if self.wait >= self.patience and rate > self.min_lr:
-                self._reduce(epoch, rate)
+            rated = self.model.optimizer.rated()
+            high = [each for each in rated if float(each.learning_rate) > self.min_lr]
+            if self.wait >= self.patience and high:
+                for each in high:
+                    self._reduce(epoch, each)
+                self.cooldown_counter, self.wait = self.cooldown, 0
 
-    def _reduce(self, epoch: int, rate: float) -> None:
-        lower = max(rate * self.factor, self.min_lr)
-        self.model.optimizer.learning_rate = lower
+    def _reduce(self, epoch: int, optimizer: Any) -> None:
+        lower = max(float(optimizer.learning_rate) * self.factor, self.min_lr)
+        optimizer.learning_rate = lower
         if self.verbose:
-            print(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {lower}.")
-        self.cooldown_counter, self.wait = self.cooldown, 0
+            say(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {lower}.")
 
 
 class CSVLogger(Callback):
@@ -372,8 +403,8 @@ class TerminateOnNaN(Callback):
         if loss is not None and not np.isfinite(loss):
             if self.raise_error:
                 raise RuntimeError(
-                    f"Batch {batch}: the loss is no longer finite. Received: {loss}. Check the "
-                    "data for NaN, or lower the learning rate."
+                    f"NaN or Inf loss encountered at batch {batch}. Received: loss={loss}. Check "
+                    "the data for NaN, or lower the learning rate."
                 )
-            print(f"Batch {batch}: Invalid loss, terminating training")
+            say(f"Batch {batch}: Invalid loss, terminating training")
             self.model.stop_training = True

@@ -17,6 +17,7 @@ import numpy as np
 
 from zoo_keras import config
 from zoo_keras.callbacks.callback import Callback, Logs
+from zoo_keras.callbacks.library import learning_rates
 from zoo_keras.errors import ConfigError, UnsupportedError
 
 _BUCKETS = 30  # of a histogram, as tf.summary has
@@ -150,8 +151,8 @@ class TensorBoard(Callback):
             file.flush()
 
     def _train_values(self, epoch: int, values: dict[str, Any]) -> None:
-        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        values["epoch_learning_rate"] = float(optimizer.learning_rate)
+        rates = learning_rates(self.model.optimizer)
+        values.update({f"epoch_{name}": rate for name, rate in rates.items()})
         if self.write_steps_per_second:
             seconds = max(time.monotonic() - self._epoch_began, 1e-9)
             values["epoch_steps_per_second"] = (self._iterations() - self._steps_before) / seconds

@@ -16,7 +16,7 @@ from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.layers.base.call_context import current_training
 from zoo_keras.layers.base.functional import CallNode, is_tried, memory_of, remember
 from zoo_keras.nest import flatten, pack_as
-from zoo_keras.ops.symbolic import KerasTensor
+from zoo_keras.ops.symbolic import KerasTensor, any_symbolic
 
 
 class FunctionGraph:
@@ -187,14 +187,22 @@ class FunctionGraph:
         return given
 
     def _check_structure(self, inputs: Any) -> None:
-        """Warn when a dict holds more than the Inputs."""
+        """Warn of a dict that holds more than the Inputs, and of a list in place of a dict; raise
+        where their order is not that of the names."""
         wanted = self.inputs_structure
-        if isinstance(wanted, dict) and isinstance(inputs, dict) and set(inputs) - set(wanted):
-            warnings.warn(
-                "The structure of `inputs` doesn't match the expected structure of model "
-                f'"{self.name}". Received: {sorted(inputs)}. Pass a dict of {sorted(wanted)}.',
-                stacklevel=2,
-            )
+        if not isinstance(wanted, dict) or any_symbolic([inputs]):
+            return
+        named = isinstance(inputs, dict)
+        if named and not set(inputs) - set(wanted):
+            return
+        received = sorted(inputs) if named else f"a {type(inputs).__name__}"
+        message = (
+            "The structure of `inputs` doesn't match the expected structure of model "
+            f'"{self.name}". Received: {received}. Pass a dict of {sorted(wanted)}.'
+        )
+        if not named and list(wanted) != sorted(wanted):
+            raise ConfigError(message)
+        warnings.warn(message, stacklevel=2)
 
     def _by_name(self, inputs: dict[str, Any]) -> list[Any]:
         names = [self.input_name(t) for t in self.inputs]

@@ -39,14 +39,20 @@ class LossScaleOptimizer(Optimizer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
+        if not kwargs.pop("dynamic", True):
+            raise ConfigError(
+                "LossScaleOptimizer: the scale is always dynamic. Received: dynamic=False. For a "
+                "fixed one set `loss_scale_factor` of the inner optimizer."
+            )
         super().__init__(learning_rate=0.0, name=name, **kwargs)
         changed = sorted(k for k, v in kwargs.items() if v is not None and v != _UNSET.get(k))
         if changed:
             raise ConfigError(
-                f"LossScaleOptimizer: these are settings of the inner optimizer. Received: "
-                f"{changed}. Set them there."
+                "LossScaleOptimizer: these arguments are to be set on the `inner_optimizer`. "
+                f"Received: {changed}. Set them there."
             )
         self.inner_optimizer = inner_optimizer
+        self.inner_optimizer.loss_scale_factor = None  # there is one scale, as in Keras
         self.initial_scale, self.dynamic_growth_steps = initial_scale, dynamic_growth_steps
         self._scale_before = float(initial_scale)
 
@@ -112,6 +118,11 @@ class LossScaleOptimizer(Optimizer):
 
     def _overwrite_and_constrain(self, variables: Sequence[Variable]) -> None:
         self.inner_optimizer._overwrite_and_constrain(variables)
+
+    def rated(self) -> list[Any]:
+        """Those in the inner optimizer."""
+        found: list[Any] = self.inner_optimizer.rated()
+        return found
 
     @property
     def learning_rate(self) -> Any:

@@ -100,7 +100,7 @@ class OptimizerMap(MutableMapping):
 def _check_optimizer(given: Any) -> None:
     if not isinstance(given, Optimizer) or isinstance(given, (LossScaleOptimizer, MultiOptimizer)):
         raise ConfigError(
-            "A map of optimizers holds plain ones: no LossScaleOptimizer and no MultiOptimizer. "
+            f"A map of optimizers holds plain ones: an optimizer cannot be {type(given).__name__}. "
             f"Received: {given!r}. Pass Adam() or another."
         )
 
@@ -132,7 +132,26 @@ class MultiOptimizer(Optimizer):
     def _note(self, optimizer: Any) -> None:
         _check_optimizer(optimizer)
         if not any(optimizer is known for known in self._inner):
+            optimizer.loss_scale_factor = self._loss_scale
             self._inner.append(optimizer)
+
+    @property
+    def loss_scale_factor(self) -> float | None:
+        """That of all optimizers, whatever they were made with."""
+        return self._loss_scale
+
+    @loss_scale_factor.setter
+    def loss_scale_factor(self, value: float | None) -> None:
+        self._loss_scale = value
+        for optimizer in self.__dict__.get("_inner", ()):
+            optimizer.loss_scale_factor = value
+
+    def rated(self) -> list[Any]:
+        """The optimizers in it."""
+        return list(self._inner)
+
+    def averages(self) -> list[tuple[Variable, Variable]]:
+        return [pair for optimizer in self._inner for pair in optimizer.averages()]
 
     @property
     def optimizers(self) -> list[Any]:

@@ -92,10 +92,13 @@ class Muon(Optimizer):
             return
         self.assign_add(m, gradient + m * (self.momentum - 1))
         ahead = gradient + m * self.momentum if self.nesterov else m.value
-        update = self._orthogonal(ahead) * rate
-        if self.rms_rate is not None:
-            update = update * (math.sqrt(max(variable.shape)) * self.rms_rate)
-        self.assign_sub(variable, update)
+        self.assign_sub(variable, self.lr_adjust(self._orthogonal(ahead) * rate))
+
+    def lr_adjust(self, x: Any) -> Any:
+        """An update of a matrix, in the size that rms_rate asks for."""
+        if self.rms_rate is None:
+            return x
+        return x * (math.sqrt(max(x.shape)) * self.rms_rate)
 
     def _adam_step(self, g: Any, variable: Variable, rate: Any, m: Variable, v: Variable) -> None:
         step = as_dtype(ops.add(self.iterations, 1), variable.dtype)

@@ -17,11 +17,12 @@ import numpy as np
 
 from zoo_keras import initializers, ops
 from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
-from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.errors import ArgumentTypeError, ConfigError, ShapeError
 from zoo_keras.graph import current_trace, not_tracing
 from zoo_keras.naming import auto_name
 from zoo_keras.ops.convert import as_dtype
 from zoo_keras.optimizers.arguments import check_arguments
+from zoo_keras.optimizers.clipping import clipped
 from zoo_keras.optimizers.conditional import update_if
 from zoo_keras.optimizers.schedules import LearningRateSchedule
 from zoo_keras.primitives.update import optimizer_update
@@ -146,12 +147,16 @@ class Optimizer:
             self._variables = [v for v in self._variables if v is not self._learning_rate]
             self._learning_rate = self._rate_from(value)
         elif not fixed or self._rate_function is not None:
-            raise ConfigError(
-                f"{self.name}: the learning rate comes from {self._rate_source()} "
-                f"and cannot be set. Received: {value!r}. Make the optimizer with a number."
+            raise ArgumentTypeError(
+                f"{self.name}: This optimizer was created with {self._rate_source()}, so that its "
+                f"learning rate cannot be set. Received: {value!r}. Make it with a number."
             )
         else:
             self._learning_rate.assign(value)
+
+    def rated(self) -> list[Any]:
+        """The optimizers that have a learning rate: this one."""
+        return [self]
 
     def ask_rate(self) -> None:
         """Take over the rate of now, where a function gives it."""
@@ -164,7 +169,8 @@ class Optimizer:
         return [self._learning_rate] if isinstance(self._learning_rate, Variable) else []
 
     def _rate_source(self) -> str:
-        return "a function" if self._rate_function else type(self._learning_rate).__name__
+        kind = type(self._learning_rate).__name__
+        return "a function" if self._rate_function else f"a `LearningRateSchedule` ({kind})"
 
     def current_learning_rate(self) -> Any:
         """The rate of this step as a float32 scalar (in a trace: a tensor)."""
@@ -458,17 +464,7 @@ class Optimizer:
 
     def clip_gradients(self, grads: Sequence[Any]) -> list[Any]:
         """The gradients within the limits that clipnorm, global_clipnorm or clipvalue set."""
-        if self.clipnorm:
-            limit = float(self.clipnorm)
-            return [_shrunk(g, ops.sum(ops.square(g)), limit) for g in grads]
-        if self.global_clipnorm:
-            squares = [ops.sum(ops.square(g)) for g in grads]
-            whole = ops.sum(ops.stack(squares))
-            return [_shrunk(g, whole, float(self.global_clipnorm)) for g in grads]
-        if self.clipvalue:
-            limit = float(self.clipvalue)
-            return [ops.clip(g, -limit, limit) for g in grads]
-        return list(grads)
+        return clipped(grads, self.clipnorm, self.global_clipnorm, self.clipvalue)
 
     # ---- weight decay ----------------------------------------------------------------------------
 
@@ -593,8 +589,3 @@ class Optimizer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"
-
-
-def _shrunk(gradient: Any, square_sum: Any, limit: float) -> Any:
-    """The gradient scaled so that the norm whose square is given becomes at most `limit`."""
-    return ops.multiply(gradient, ops.divide(limit, ops.maximum(ops.sqrt(square_sum), limit)))

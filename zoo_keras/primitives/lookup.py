@@ -132,14 +132,14 @@ def tokens_of_numbers(x, *, tokens, unknown):
 
 
 @column_op(
-    shape=as_dtype("int64"),
+    shape=lambda x, bins, mask, salt, dtype="int64": Spec(x.shape, dtype),
     samples=[
         Sample([], {"bins": 7, "mask": None, "salt": None}, make=_text("a", "bc", "")),
         Sample([], {"bins": 7, "mask": "a", "salt": (1, 2)}, make=_text("a", "bc", "")),
         Sample([], {"bins": 3, "mask": 4, "salt": None}, make=_whole([1, 2], [3, 4])),
     ],
 )
-def hash_bins(x, *, bins, mask, salt):
+def hash_bins(x, *, bins, mask, salt, dtype="int64"):
     """The bin of every value by its hash; bin 0 is that of `mask`, if there is one."""
     flat = x.reshape(-1)
     masked = mask is not None and bins > 1
@@ -150,7 +150,7 @@ def hash_bins(x, *, bins, mask, salt):
         names = (mask, mask.encode()) if isinstance(mask, str) else (mask,)
         hit = np.fromiter((v in names for v in x.reshape(-1).tolist()), bool, x.size)
         numbers = np.where(hit, 0, numbers + 1)
-    return numbers.reshape(x.shape)
+    return numbers.reshape(x.shape).astype(dtype)
 
 
 @column_op(

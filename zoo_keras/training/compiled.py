@@ -15,7 +15,7 @@ from zoo_keras import losses as losses_module
 from zoo_keras import metrics as metrics_module
 from zoo_keras import optimizers as optimizers_module
 from zoo_keras.configs.by_value import carries_lambdas
-from zoo_keras.errors import ConfigError, DataError, NotCompiledError
+from zoo_keras.errors import ConfigError, DataError, NotCompiledError, UnsupportedError
 from zoo_keras.graph import not_tracing
 from zoo_keras.naming import to_snake_case
 from zoo_keras.nest import flatten
@@ -250,6 +250,11 @@ def _as_loss(item: Any) -> Any:
     """Names and functions become Loss objects with the default reduction."""
     if _means(item, "crossentropy", "ce"):
         return losses_module.LossFunctionWrapper(_crossentropy, name=item.lower())
+    if isinstance(item, (list, tuple)) or (isinstance(item, dict) and "class_name" not in item):
+        raise UnsupportedError(
+            "compile: a loss of several outputs together, beside others of each, is not "
+            f"supported. Received: {item!r}. Override compute_loss in a subclass of Model."
+        )
     item = losses_module.get(item)
     if item is None or isinstance(item, losses_module.Loss):
         return item

@@ -20,3 +20,7 @@ def disable_flash_attention() -> None:
 def is_flash_attention_enabled() -> bool:
     """The setting."""
     return _flash
+
+
+def set_logging_verbosity(level: str) -> None:
+    """How much Keras logs; Python's logging has levels of its own."""

@@ -120,10 +120,12 @@ class TestCase(parameterized.TestCase):
     maxDiff = None
     words_matter = True  # False: an error's type is compared, not what it says
 
-    def assertRaisesRegex(self, error: Any, regex: Any, *args: Any, **kwargs: Any) -> Any:
+    def assertRaisesRegex(
+        self, expected_exception: Any, expected_regex: Any, *args: Any, **kwargs: Any
+    ) -> Any:
         if self.words_matter:
-            return super().assertRaisesRegex(error, regex, *args, **kwargs)
-        return super().assertRaises(error, *args, **kwargs)
+            return super().assertRaisesRegex(expected_exception, expected_regex, *args, **kwargs)
+        return super().assertRaises(expected_exception, *args, **kwargs)
 
     def setUp(self) -> None:
         backend.clear_session()

@@ -26,13 +26,13 @@ from zoo_keras.ops.masks import any_arrays, mask_of, set_mask
 from zoo_keras.primitives.fed import standing_in
 from zoo_keras.primitives.op import as_tensors
 from zoo_keras.primitives.straight import settings
-from zoo_keras.random import drawing
 from zoo_keras.recent import Recent
 from zoo_keras.values import ARRAYS, answering
-from zoo_keras.variables import unchanged, updating
+from zoo_keras.variables import Variable, unchanged, updating
 
 CALLS, CALL_BYTES = 16, 16 << 20  # kept ready for each layer
 
+_KNOWN = (np.ndarray, np.generic, Tensor, Variable)
 _PLAIN = (bool, int, float, str, type(None))
 
 
@@ -83,6 +83,8 @@ def _as_numbers(leaf: Any) -> Any:
         return _as_numbers(leaf.to_numpy())
     if _is_text(leaf):
         return leaf
+    if hasattr(type(leaf), "__array__") and not isinstance(leaf, _KNOWN):
+        return _as_numbers(np.asarray(leaf))
     return value(np.asarray(leaf)) if isinstance(leaf, (np.ndarray, np.generic)) else leaf
 
 
@@ -90,14 +92,6 @@ def _is_text(leaf: Any) -> bool:
     if not isinstance(leaf, (np.ndarray, np.generic)) or leaf.dtype.kind not in "OUS":
         return False
     return leaf.dtype.kind in "US" or holds_text(np.asarray(leaf))
-
-
-def _next_draw(layer: Any) -> int:
-    """The step that random ops of the layer's next call on arrays see."""
-    with drawing():
-        calls: int = layer.__dict__.get("_random_calls", -1) + 1
-        layer.__dict__["_random_calls"] = calls
-    return calls
 
 
 def _is_fed(leaf: Any) -> bool:
@@ -161,7 +155,6 @@ class _Call:
         self._below = [each._own_losses for each in below if hasattr(each, "_own_losses")]
         self._lost = len(losses)
         self._random = trace.rng is not None
-        self._draw = _next_draw(layer) if self._random else 0
         updates = list(trace.updates.values())
         self._updated = [variable for variable, _ in updates]
         self._variables = [variable for variable, _ in trace.parameters.values()]
@@ -188,7 +181,7 @@ class _Call:
         if any_arrays():
             fed += [_dense(mask_of(a), np.dtype(bool)) for a in arrays if _is_masked(a)]
         if self._random:
-            fed.append(np.array([self._draw, 0], np.int64))
+            fed.append(np.zeros(2, np.int64))  # generators count the calls
         results: list[Any] = self._run(fed)
         if not all(self._given):
             left = iter(results)

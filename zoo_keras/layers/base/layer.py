@@ -139,7 +139,11 @@ class Layer(Tracked):
         """Make a Variable of this layer; float ones start as glorot_uniform, others as zeros."""
         from zoo_keras import constraints
 
-        del overwrite_with_gradient
+        if overwrite_with_gradient:
+            raise UnsupportedError(
+                f'{type(self).__name__} "{self.name}": a weight is not its own gradient. Received: '
+                "overwrite_with_gradient=True. Keras has it for float8, which is not here."
+            )
         dims = weight_shape(self, shape)
         if current_trace() is not None and self.built and not self._building:
             raise ConfigError(
@@ -163,6 +167,10 @@ class Layer(Tracked):
         if not self._trainable:
             variable.trainable = False
         return variable
+
+    def add_variable(self, *args: Any, **kwargs: Any) -> Variable:
+        """The same as add_weight, under the name that Keras has for Variables of any kind."""
+        return self.add_weight(*args, **kwargs)
 
     def _own_scope(self) -> AbstractContextManager[None]:
         """Nodes and weights made inside carry this layer's name, once."""

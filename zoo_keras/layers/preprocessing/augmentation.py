@@ -21,12 +21,16 @@ Range = tuple[float, float]
 
 
 def between(
-    layer: Layer, argument: str, value: Any, low: float, high: float, both_ways: bool = True
-) -> Range:
-    """A number or two as the range to draw from: f means -f to f, but nothing below `low`."""
+    layer: Layer, argument: str, value: Any, low: float, high: float, both_ways: bool = True,
+    each: bool = False,
+) -> Range:  # fmt: skip
+    """A number or two as the range to draw from: f means -f to f, but nothing below `low`.
+
+    Of two numbers each must lie within the bounds, or, as Keras mostly has it, not both outside.
+    """
     if isinstance(value, (list, tuple)) and len(value) == 2:
         first, last = sorted(value)
-        if first <= high and last >= low:
+        if (low <= first and last <= high) if each else (first <= high and last >= low):
             return first, last
     elif isinstance(value, (int, float)) and low <= value <= high:
         return (max(-abs(value), low) if both_ways else 0), abs(value)
@@ -58,20 +62,22 @@ class ImageAugmentation(Layer):
     """The base. Subclasses draw parameters in `draw` and use them in `transformed`.
 
     `_options` names the arguments for the configuration, `moves` says whether pixels change their
-    places, and so those of segmentation masks.
+    places, and so those of segmentation masks; `draws`, whether there is anything to draw.
     """
 
     _options: tuple[str, ...] = ("seed",)
     moves = False
+    draws = True
     interpolation = "nearest"
 
     def __init__(
         self, seed: int | None = None, data_format_: Any = None, bounding_box_format: Any = None,
         **kwargs: Any,
     ) -> None:  # fmt: skip
+        data_format_ = kwargs.pop("data_format", data_format_)
         super().__init__(**kwargs)
         self.seed, self.bounding_box_format = seed, bounding_box_format
-        self.generator = random.SeedGenerator(seed)
+        self.generator = random.SeedGenerator(seed) if self.draws else None
         self.data_format = data_format(self, data_format_)
 
     # ---- what subclasses say -------------------------------------------------------------------
@@ -103,7 +109,7 @@ class ImageAugmentation(Layer):
             shape = (shape[0], *shape[2:], shape[1])
         drawn = self.draw(shape, self.generator if seed is None else seed)
         if self.moves and isinstance(drawn, dict):
-            drawn = {**drawn, "image_size": shape[1:3]}
+            drawn = {**drawn, "input_shape": tuple(images.shape)}
         return drawn
 
     def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
@@ -131,9 +137,15 @@ class ImageAugmentation(Layer):
         if not self.moves or not training or transformation is None:
             return bounding_boxes
         return moved_along(
-            self, bounding_boxes, transformation["image_size"],
+            self, bounding_boxes, self.size_of(transformation),
             lambda boxes: self.moved_boxes(boxes, transformation),
         )  # fmt: skip
+
+    def size_of(self, drawn: Any) -> tuple[int, int]:
+        """(height, width) of the images for which a transformation was drawn."""
+        shape = drawn["input_shape"]
+        height, width = shape[-2:] if self.data_format == "channels_first" else shape[-3:-1]
+        return int(height), int(width)
 
     def moved_boxes(self, boxes: Any, drawn: Any) -> tuple[Any, tuple[int, int]]:
         """Boxes (batch, boxes, 4), left, top, right and bottom in pixels, moved as drawn, and the

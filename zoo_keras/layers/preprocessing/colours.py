@@ -88,12 +88,12 @@ class RandomContrast(_AsGiven):
     def draw(self, shape: Sequence[int], seed: Any) -> Any:
         """A factor for each image."""
         low, high = 1 - self.factor[0], 1 + self.factor[1]
-        return {"contrast_factor": random.uniform(shape[:1], low, high, seed=seed)}
+        return {"contrast_factor": per_image(random.uniform(shape[:1], low, high, seed=seed))}
 
     def transformed(self, x: Any, drawn: Any, interpolation: str) -> Any:
         """Images of more or less contrast."""
         middle = ops.mean(x, axis=(1, 2), keepdims=True)
-        return self._cut((x - middle) * per_image(drawn["contrast_factor"]) + middle)
+        return self._cut((x - middle) * drawn["contrast_factor"] + middle)
 
 
 class RandomHue(_AsGiven):

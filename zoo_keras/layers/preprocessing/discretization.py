@@ -14,6 +14,7 @@ from zoo_keras.layers.base.arguments import argument_error, refuse
 from zoo_keras.layers.base.layer import Layer
 from zoo_keras.layers.preprocessing.adapting import is_spark, seen
 from zoo_keras.layers.preprocessing.encoding import encode, output_mode
+from zoo_keras.ops.symbolic import KerasTensor
 
 FEW = 128  # boundaries: with so many, comparing with all of them is faster than searching
 
@@ -84,14 +85,34 @@ class Discretization(Layer):
         """Numbers of bins, or encodings of them."""
         if self.bin_boundaries is None:
             raise ConfigError(
-                f'Discretization "{self.name}": has no boundaries. Received: a call. Adapt the '
-                "layer, or pass bin_boundaries."
+                f'Discretization "{self.name}": has no boundaries. Received: a call. You need to '
+                "call `adapt` before, or to pass bin_boundaries."
             )
         bins = _bins(ops.cast(inputs, "float32"), self.bin_boundaries)
         if self.output_mode == "int":
             return bins
         depth = len(self.bin_boundaries) + 1
         return encode(bins, self.output_mode, depth, self.compute_dtype)
+
+    @property
+    def output_dtype(self) -> str:
+        """The dtype of the outputs."""
+        return "int32" if self.output_mode == "int" else self.compute_dtype
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """The shape of the outputs; before `adapt` as many bins are expected as num_bins says."""
+        shape = tuple(input_shape)
+        learnt = self.bin_boundaries
+        depth = self.num_bins if learnt is None else len(learnt) + 1
+        if self.output_mode == "int":
+            return shape
+        if self.output_mode == "one_hot":
+            return (*(shape[:-1] if len(shape) > 1 and shape[-1] == 1 else shape), depth)
+        return (shape[0], *shape[2:], depth) if len(shape) > 1 else (depth,)
+
+    def compute_output_spec(self, inputs: Any) -> KerasTensor:
+        """A KerasTensor like the output."""
+        return KerasTensor(self.compute_output_shape(inputs.shape), self.output_dtype)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, and the boundaries that were learnt."""

@@ -465,7 +465,7 @@ def _cardinality(name: str, layer: Any) -> int:
     if isinstance(layer, CategoryEncoding):
         return layer.num_tokens
     if isinstance(layer, Discretization):
-        return len(layer.bin_boundaries) + 1 if layer.bin_boundaries else int(layer.num_bins or 0)
+        return int(layer.num_bins or len(layer.bin_boundaries or ()) + 1)
     if isinstance(layer, (Hashing, HashedCrossing)):
         return layer.num_bins
     raise ConfigError(

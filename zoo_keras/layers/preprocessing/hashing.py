@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import config, ops
+from zoo_keras.errors import DataError
 from zoo_keras.layers.base.arguments import argument_error, one_of, positive, refuse
 from zoo_keras.layers.base.layer import Layer, shape_error
 from zoo_keras.layers.preprocessing.encoding import encode, output_mode
@@ -52,7 +53,10 @@ class Hashing(Layer):
         if self.output_mode == "one_hot" and inputs.shape[-1:] == (1,):
             inputs = ops.squeeze(inputs, -1)
         salt = tuple(self.salt) if self.salt else None
-        bins = hash_bins(inputs, bins=self.num_bins, mask=self.mask_value, salt=salt)
+        options: dict[str, Any] = {"bins": self.num_bins, "mask": self.mask_value, "salt": salt}
+        if self.output_mode == "int" and self.dtype == "int32":
+            options["dtype"] = "int32"
+        bins = hash_bins(inputs, **options)
         if self.output_mode == "int":
             return bins
         return encode(bins, self.output_mode, self.num_bins, self.compute_dtype)
@@ -104,10 +108,19 @@ class HashedCrossing(Layer):
                 self, "expected a list of two or more columns (rows,) or (rows, 1)",
                 f"shapes {shapes}", "Pass one column for each feature.",
             )  # fmt: skip
+        self._check_dtypes(inputs)
         bins = cross_bins(*inputs, bins=self.num_bins)
         if self.output_mode == "int":
             return bins
         return encode(bins, self.output_mode, self.num_bins, self.compute_dtype)
+
+    def _check_dtypes(self, columns: Any) -> None:
+        for column in columns:
+            if column.dtype not in ("string", "bytes") and "int" not in str(column.dtype):
+                raise DataError(
+                    f'HashedCrossing "{self.name}": a column should have an integer or string '
+                    f"dtype. Received: {column.dtype}. Put numbers into bins by Discretization."
+                )
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

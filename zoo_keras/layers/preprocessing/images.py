@@ -191,9 +191,12 @@ class Resizing(_Sized):
 
     def _moved(self, boxes: Any, height: int, width: int) -> Any:
         box = Box(0, 0, height, width)
-        if self.crop_to_aspect_ratio:
-            box = crop_box(height, width, self.size)
-        elif self.pad_to_aspect_ratio:
+        if self.crop_to_aspect_ratio:  # whole pixels of the new size are cut off, as in Keras
+            scale = max(self.height / height, self.width / width)
+            top = (height * scale - self.height) // 2 / scale
+            left = (width * scale - self.width) // 2 / scale
+            return scaled(boxes, top, left, scale, scale)
+        if self.pad_to_aspect_ratio:
             frame = pad_box(height, width, self.size)
             box = frame._replace(top=-frame.top, left=-frame.left)
         down, across = self.height / box.height, self.width / box.width

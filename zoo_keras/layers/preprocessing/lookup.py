@@ -111,6 +111,11 @@ class Lookup(Layer):
         """Text or whole numbers."""
         return "int64" if self.invert else self.vocabulary_dtype
 
+    @property
+    def idf_weights(self) -> Any:
+        """One number for each token, with tf_idf; None before they are known."""
+        return self._idf
+
     # ---- vocabulary ----------------------------------------------------------------------------
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import ops, random
-from zoo_keras.layers.base.arguments import positive
+from zoo_keras.layers.base.arguments import int_tuple, positive
 from zoo_keras.layers.preprocessing import colours, motions
 from zoo_keras.layers.preprocessing.augmentation import (
     ImageAugmentation,
@@ -240,7 +240,7 @@ class RandAugment(_Several):
         **kwargs: Any,
     ) -> None:
         super().__init__(seed, data_format, **kwargs)
-        self.num_ops = positive(self, "num_ops", num_ops)
+        self.num_ops = int_tuple(self, "num_ops", num_ops, 1, least=0)[0]
         self._make(factor, value_range, interpolation, seed)
 
     def draw(self, shape: Sequence[int], seed: Any) -> Any:
@@ -332,7 +332,8 @@ class MaxNumBoundingBoxes(ImageAugmentation):
     array([[ 1.,  1., -1.]], dtype=float32)
     """
 
-    _options = ("max_number",)
+    _options = ("max_number", "fill_value")
+    draws = False
 
     def __init__(self, max_number: int, fill_value: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -345,10 +346,13 @@ class MaxNumBoundingBoxes(ImageAugmentation):
     def transform_bounding_boxes(
         self, bounding_boxes: Any, transformation: Any, training: bool = True
     ) -> Any:
-        """The boxes (batch, max_number, 4) and labels (batch, max_number)."""
-        return {key: self._filled(bounding_boxes[key]) for key in ("boxes", "labels")}
+        """The boxes (batch, max_number, 4) and labels (batch, max_number); also without a batch."""
+        batched = len(bounding_boxes["boxes"].shape) == 3
+        made = {key: self._filled(bounding_boxes[key], int(batched)) for key in ("boxes", "labels")}
+        return {**bounding_boxes, **made}
 
-    def _filled(self, x: Any) -> Any:
-        missing = max(self.max_number - x.shape[1], 0)
-        sides = [(0, 0), (0, missing), *[(0, 0)] * (len(x.shape) - 2)]
-        return ops.pad(x[:, : self.max_number], sides, constant_values=self.fill_value)
+    def _filled(self, x: Any, axis: int) -> Any:
+        first = x[:, : self.max_number] if axis else x[: self.max_number]
+        sides = [(0, 0)] * len(x.shape)
+        sides[axis] = (0, max(self.max_number - x.shape[axis], 0))
+        return ops.pad(first, sides, constant_values=self.fill_value)

@@ -65,7 +65,7 @@ class RandomFlip(ImageAugmentation):
 
     def moved_boxes(self, boxes: Any, drawn: Any) -> tuple[Any, tuple[int, int]]:
         """Boxes, some of them mirrored."""
-        height, width = drawn["image_size"]
+        height, width = self.size_of(drawn)
         x1, y1, x2, y2 = parts(boxes)
         if 2 in self._axes[self.mode]:
             x1, x2 = width - x2, width - x1
@@ -109,7 +109,7 @@ class _Affine(ImageAugmentation):
             [b1 / area, -a1 / area, (a1 * b2 - a2 * b1) / area],
             [-b0 / area, a0 / area, (a2 * b0 - a0 * b2) / area],
         ]
-        return around(boxes, rows), drawn["image_size"]
+        return around(boxes, rows), self.size_of(drawn)
 
 
 class RandomRotation(_Affine):
@@ -169,9 +169,9 @@ class RandomZoom(_Affine):
     ) -> None:
         super().__init__(seed, data_format, **kwargs)
         self.height_factor, self.width_factor = height_factor, width_factor
-        self._height = between(self, "height_factor", height_factor, -1, 1)
+        self._height = between(self, "height_factor", height_factor, -1, 1, each=True)
         given = height_factor if width_factor is None else width_factor
-        self._width = between(self, "width_factor", given, -1, 1)
+        self._width = between(self, "width_factor", given, -1, 1, each=True)
         self._fill(fill_mode, interpolation, fill_value)
 
     def matrix(self, shape: Sequence[int], seed: Any) -> Sequence[Any]:
@@ -207,8 +207,8 @@ class RandomTranslation(_Affine):
     ) -> None:
         super().__init__(seed, data_format, **kwargs)
         self.height_factor, self.width_factor = height_factor, width_factor
-        self._height = between(self, "height_factor", height_factor, -1, 1)
-        self._width = between(self, "width_factor", width_factor, -1, 1)
+        self._height = between(self, "height_factor", height_factor, -1, 1, each=True)
+        self._width = between(self, "width_factor", width_factor, -1, 1, each=True)
         self._fill(fill_mode, interpolation, fill_value)
 
     def matrix(self, shape: Sequence[int], seed: Any) -> Sequence[Any]:
@@ -312,7 +312,7 @@ class RandomPerspective(ImageAugmentation):
         far = g * x + h * y + 1
         made = enclosing((a * x + b * y + c) / far, (d * x + e * y + f) / far)
         chosen = ops.reshape(drawn["apply_perspective"], (-1, 1, 1))
-        return ops.where(chosen, made, boxes), drawn["image_size"]
+        return ops.where(chosen, made, boxes), self.size_of(drawn)
 
 
 class RandomElasticTransform(ImageAugmentation):
@@ -397,8 +397,7 @@ class RandomCrop(ImageAugmentation):
         if drawn is not None:
             return drawn
         shape = tuple((data["images"] if isinstance(data, dict) else data).shape)
-        first = self.data_format == "channels_first"
-        return {"image_size": shape[-2:] if first else shape[-3:-1]}
+        return {"input_shape": shape}
 
     def draw(self, shape: Sequence[int], seed: Any) -> Any:
         """The first row and column of each part."""
@@ -442,7 +441,7 @@ class RandomCrop(ImageAugmentation):
         if "top" in drawn:
             top, left = (ops.cast(drawn[k], "float32") for k in ("top", "left"))
             return pad(boxes, *(-ops.reshape(v, (-1, 1, 1)) for v in (top, left))), size
-        top, left, height, width = self._middle_box(*drawn["image_size"])
+        top, left, height, width = self._middle_box(*self.size_of(drawn))
         return scaled(boxes, top, left, self.height / height, self.width / width), size
 
     def _middle_box(self, height: int, width: int) -> tuple[int, int, int, int]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import config, ops
-from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.errors import ArgumentTypeError, ConfigError, ShapeError
 from zoo_keras.feed.states import Moments
 from zoo_keras.layers.base.layer import Layer
 from zoo_keras.layers.preprocessing.adapting import is_spark, seen
@@ -33,8 +33,9 @@ class Normalization(Layer):
         self.axis = () if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
         if (mean is None) != (variance is None) or np.shape(mean) != np.shape(variance):
             raise ConfigError(
-                f'Normalization "{self.name}": mean and variance go together, in one shape. '
-                f"Received: mean={mean}, variance={variance}. Pass both, or adapt the layer."
+                f'Normalization "{self.name}": both `mean` and `variance` must be set, in one '
+                f"shape, or none. Received: mean={mean}, variance={variance}. Pass both, or adapt "
+                "the layer."
             )
         if np.ndim(mean) > len(self.axis):
             raise ConfigError(
@@ -61,13 +62,27 @@ class Normalization(Layer):
         self.built = True
 
     def _checked(self, axis: int, shape: tuple[Any, ...]) -> int:
-        if not -len(shape) <= axis < len(shape) or shape[axis] is None:
+        what = f'Normalization "{self.name}": All `axis` values'
+        received = f"Received: axis={self.axis} for shape {shape}."
+        if not -len(shape) <= axis < len(shape):
             raise ShapeError(
-                f'Normalization "{self.name}": axes that are kept must exist, with a known size. '
-                f"Received: axis={self.axis} for shape {shape}. Choose others, or give the Input "
-                "a full shape."
+                f"{what} must be in the range of the inputs' axes. {received} Choose others."
+            )
+        if shape[axis] is None:
+            raise ShapeError(
+                f"{what} to be kept need a known size. {received} Give the Input a full shape."
             )
         return axis % len(shape)
+
+    @property
+    def mean(self) -> Any:
+        """The mean, to broadcast over inputs; None until the layer is built."""
+        return self._spread(len(self._shape))[0] if self._shape is not None else None
+
+    @property
+    def variance(self) -> Any:
+        """The variance, to broadcast over inputs; None until the layer is built."""
+        return self._spread(len(self._shape))[1] if self._shape is not None else None
 
     def adapt(self, data: Any, feature_col: Any = None) -> None:
         """Learn mean and variance.
@@ -83,26 +98,21 @@ class Normalization(Layer):
                 "Received: adapt(). Make one without."
             )
         shape, rest = _shape_of(data, feature_col)
-        keep = tuple(sorted(a % len(shape) for a in self.axis))
+        keep = tuple(sorted(self._checked(a, shape) for a in self.axis))
         if not self.built:
             self.build(shape if 0 in keep else (None, *shape[1:]))
-        state = seen(_MakeMoments(keep), rest, _floats, column=feature_col, lists_are_batches=True)
+        take = _Floats(keep, tuple((self._shape or shape)[a] for a in keep))
+        state = seen(_MakeMoments(keep), rest, take, column=feature_col, lists_are_batches=True)
         self._learn(state)
 
     def _learn(self, state: Moments) -> None:
-        if np.shape(state.mean) != self.adapt_mean.shape:
-            raise ShapeError(
-                f'Normalization "{self.name}": was built for inputs of shape {self._shape}. '
-                f"Received: data with means of shape {np.shape(state.mean)}. Use data of that "
-                "shape, or a new layer."
-            )
         self.adapt_mean.assign(state.mean)
         self.adapt_variance.assign(state.variance)
 
     def call(self, inputs: Any) -> Any:
         """The normalised inputs, or with invert=True the inputs that give these."""
         x = ops.cast(inputs, self.compute_dtype)
-        mean, variance = self._spread(x.ndim)
+        mean, variance = self._spread(len(self._shape or x.shape))
         scale = ops.maximum(ops.sqrt(variance), config.epsilon())
         if self.invert:
             return ops.add(mean, ops.multiply(x, scale))
@@ -145,8 +155,21 @@ class _MakeMoments:
         return Moments(self.axes)
 
 
-def _floats(chunk: Any) -> np.ndarray:
-    return np.asarray(chunk, np.float32)
+class _Floats:
+    """A batch as an array, once its kept axes have the sizes of the layer; plain data."""
+
+    def __init__(self, axes: tuple[int, ...], sizes: tuple[int | None, ...]) -> None:
+        self.axes, self.sizes = axes, sizes
+
+    def __call__(self, chunk: Any) -> np.ndarray:
+        made = np.asarray(chunk, np.float32)
+        if made.size and tuple(made.shape[a] for a in self.axes if a < made.ndim) != self.sizes:
+            raise ShapeError(
+                f"adapt: Normalization was built for sizes {self.sizes} of the axes {self.axes}. "
+                f"Received: data with an incompatible shape {made.shape}. Use data of that shape, "
+                "or a new layer."
+            )
+        return made
 
 
 def _shape_of(data: Any, column: Any) -> tuple[tuple[int | None, ...], Any]:
@@ -164,9 +187,15 @@ def _shape_of(data: Any, column: Any) -> tuple[tuple[int | None, ...], Any]:
     batches = iter(data)
     first = next(batches, None)
     if first is None:
-        raise ConfigError("adapt: the data hold no batch. Received: an empty source. Pass some.")
+        raise ConfigError("adapt: an empty iterable holds no batch. Received: no data. Pass some.")
     return _batch_shape(first), itertools.chain([first], batches)
 
 
 def _batch_shape(batch: Any) -> tuple[int, ...]:
-    return np.shape(batch[0] if isinstance(batch, tuple) else batch)
+    rows = batch[0] if isinstance(batch, tuple) else batch
+    if np.ndim(rows) == 0:
+        raise ArgumentTypeError(
+            "adapt: an iterable must yield batches, arrays with a `.shape`. Received: "
+            f"{rows!r}. Give each batch an axis of rows."
+        )
+    return np.shape(rows)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
+from zoo_keras.errors import ConfigError
 from zoo_keras.layers.base.layer import Layer
 
 
@@ -53,6 +54,11 @@ class Pipeline(Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         """A pipeline with this configuration."""
+        if not isinstance(config.get("layers"), (list, tuple)):
+            raise ConfigError(
+                "Pipeline: a config holds its `layers` as a list. Received: "
+                f"layers={config.get('layers')!r}. Pass what get_config gave."
+            )
         layers = [
             deserialize_keras_object(c, custom_objects=custom_objects) for c in config["layers"]
         ]

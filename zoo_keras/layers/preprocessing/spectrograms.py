@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import config, initializers, ops
+from zoo_keras.errors import ArgumentTypeError
 from zoo_keras.layers.base.arguments import argument_error, data_format, one_of
 from zoo_keras.layers.base.input_spec import InputSpec
 from zoo_keras.layers.base.layer import Layer
@@ -142,6 +143,9 @@ class STFTSpectrogram(Layer):
             )  # fmt: skip
         self.frame_step, self.fft_length = frame_step, fft_length
         self.window, self.periodic, self.scaling = window, periodic, scaling
+        kernel = initializers.STFT("real", window, scaling)  # refuses unknown words
+        if isinstance(window, str):
+            kernel((4, 1, 3))
         self.padding = one_of(self, "padding", padding, ("valid", "same"))
         self.expand_dims, self.data_format = expand_dims, data_format(self, data_format_)
         self.input_spec = InputSpec(ndim=3)
@@ -159,7 +163,12 @@ class STFTSpectrogram(Layer):
                 setattr(self, f"{side}_kernel", made)
 
     def call(self, inputs: Any) -> Any:
-        """The spectrogram."""
+        """The spectrogram. ArgumentTypeError for a signal of whole numbers."""
+        if not str(inputs.dtype).startswith("float"):
+            raise ArgumentTypeError(
+                f'STFTSpectrogram "{self.name}": a signal must be float numbers. Received: dtype '
+                f"{inputs.dtype}. Scale it, for example by Rescaling(1 / 32768)."
+            )
         sides = [
             self._convolved(inputs, getattr(self, f"{side}_kernel"))
             for side in ("real", "imag")
