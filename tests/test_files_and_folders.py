@@ -197,12 +197,18 @@ def test_a_folder_of_texts(folder):
 @pytest.mark.parametrize(
     ("more", "error", "match"),
     [
-        ({"label_mode": "ordinal"}, ConfigError, "unknown label_mode"),
-        ({"class_names": ["cow"]}, DataError, "must be folders"),
-        ({"labels": [1, 2]}, DataError, "needs a label"),
-        ({"validation_split": 0.2}, ConfigError, "needs a subset"),
-        ({"label_mode": "binary", "class_names": ["cat"]}, DataError, "2 classes"),
-        ({"color_mode": "hsv"}, ConfigError, "unknown color_mode"),
+        ({"label_mode": "ordinal"}, ConfigError, "`label_mode` argument must be one of"),
+        ({"class_names": ["cow"]}, DataError, "did not match the folders"),
+        ({"class_names": ["cat"]}, DataError, "did not match the folders"),
+        ({"labels": [1, 2]}, DataError, "to match the number of files"),
+        ({"labels": "other"}, ConfigError, "`labels` argument should be"),
+        ({"labels": [1] * 10, "class_names": ["cat"]}, ConfigError, "only pass `class_names`"),
+        ({"labels": [1] * 10, "label_mode": "binary"}, DataError, "exactly 2 classes"),
+        ({"validation_split": 0.2}, ConfigError, "`subset` is, and inversely"),
+        ({"validation_split": 2, "subset": "both"}, ConfigError, "between 0 and 1"),
+        ({"validation_split": 0.2, "subset": "both"}, ConfigError, "must provide a `seed`"),
+        ({"color_mode": "hsv"}, ConfigError, "`color_mode` must be one of"),
+        ({"format": "torch"}, ConfigError, "`format` should be"),
     ],
 )
 def test_wrong_folders_are_refused(more, error, match, folder):

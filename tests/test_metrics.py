@@ -11,6 +11,8 @@ from zoo_keras import losses, metrics, ops
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import current_trace
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*each weight is a float")
+
 TRUE = np.float32([[0, 1], [1, 0], [1, 1], [0, 0]])
 PRED = np.float32([[0.2, 0.9], [0.4, 0.6], [0.7, 0.3], [0.1, 0.8]])
 IDS = np.int32([1, 0, 0, 1])
@@ -197,3 +199,21 @@ def test_a_function_that_ignores_a_class_is_left_out_of_every_mean():
         model.compile("sgd", loss, metrics=[ignoring], weighted_metrics=[ignoring])
         logs.append(model.evaluate(x, y, verbose=0))
     assert np.ptp(logs) == pytest.approx(0, abs=1e-6)
+
+
+def test_counts_of_whole_numbers_warn_of_weights_that_are_none():
+    metric = metrics.MeanIoU(num_classes=3)
+    with pytest.warns(UserWarning, match="each weight is a float"):
+        metric(np.array([0, 1]), np.array([0, 1]), sample_weight=np.array([0.2, 1.5]))
+
+
+def test_a_metric_has_the_variables_and_metrics_in_its_lists_and_dicts():
+    metric = metrics.Mean()
+    metric.more = {"a": [keras.Variable(0.0), metrics.Mean()], "b": keras.Variable(1.0)}
+    assert len(metric.variables) == 6
+
+
+def test_what_is_no_number_between_0_and_1_is_named():
+    for given in ([-1, 0.5, 2], None):
+        with pytest.raises(ConfigError, match=r"Threshold values must be in \[0, 1\]"):
+            metrics.FalsePositives(thresholds=given or [None])

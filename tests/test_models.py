@@ -133,9 +133,9 @@ FUNCTIONAL_ERRORS = [
     (lambda x: zk.Input(4), ConfigError, r"Write \(4,\)"),
     (lambda x: zk.Input(), ConfigError, "pass a `shape` argument"),
     (lambda x: zk.Input((4.5,)), ConfigError, "whole numbers or None"),
-    (lambda x: x if x else None, TypeError, "no truth value"),
+    (lambda x: x if x else None, TypeError, "cannot be used as a boolean"),
     (lambda x: np.exp(x), TypeError, "no values"),
-    (lambda x: list(x), TypeError, "Iterating"),
+    (lambda x: list(x), NotImplementedError, "Iterating"),
 ]
 
 
@@ -450,3 +450,18 @@ def test_a_rule_of_one_s_own_for_relu_s_gradient_stands_behind_a_normalization()
     model = zk.Model(inputs, layers.Lambda(guided)(normed))
     model.compile("sgd", "mse")
     assert np.isfinite(model.train_on_batch(np.eye(4, dtype="float32"), ONES[:1].repeat(4, 0)))
+
+
+def test_a_list_of_one_output_gives_arrays():
+    x, y = np.ones((4, 3), "f4"), np.ones((4, 2), "f4")
+    start = zk.Input((3,))
+    model = zk.Model(start, [zk.layers.Dense(2)(start)])
+    assert isinstance(model.output, list) and isinstance(model(start), list)
+    for found in (model(x), model.predict(x, verbose=0), model.predict_on_batch(x)):
+        assert found.shape == (4, 2)
+    again = zk.Input((3,))
+    outer = zk.Model(again, zk.layers.Dense(1)(model(again)[0]))
+    assert outer.predict(x, verbose=0).shape == (4, 1)
+    model.compile("sgd", ["mse"])
+    model.fit(x, [y], verbose=0)
+    assert model.evaluate(x, y, verbose=0) == model.evaluate(x, [y], verbose=0)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections import OrderedDict, defaultdict, deque, namedtuple
 
 import numpy as np
 import pytest
@@ -230,5 +231,19 @@ def test_structures_are_walked_compared_and_rebuilt():
     for check in (tree.assert_same_structure, tree.assert_same_paths):
         with pytest.raises(ShapeError):
             check([1, [2]], [1, 2])
-    with pytest.raises(ShapeError, match="4 leaves"):
+    with pytest.raises(ShapeError, match="expected: 4"):
         tree.pack_sequence_as(nest, [1])
+
+
+def test_dicts_and_deques_stay_of_their_kind():
+    tree, pair = zk.tree, namedtuple("pair", "x y")
+    ordered, counts = OrderedDict(b=1, a=2), defaultdict(int, b=1, a=2)
+    assert tree.flatten(ordered) == [1, 2] and tree.flatten(counts) == [2, 1]
+    for nest in (ordered, counts, deque([1, 2], 5), pair(1, 2), (), deque()):
+        made = tree.map_structure(lambda x: x * 10, nest)
+        assert type(made) is type(nest) and tree.is_nested(nest)
+        assert tree.flatten(made) == [x * 10 for x in tree.flatten(nest)]
+    assert tree.map_structure(lambda *v: v, ordered, {"a": 3, "b": 4}) == {"b": (1, 4), "a": (2, 3)}
+    for a, b in (((), []), ([1], [1, 2]), ({"a": 1}, {"b": 1}), (pair(1, 2), (1, 2)), (1, [1])):
+        with pytest.raises(ShapeError):
+            tree.map_structure(max, a, b)

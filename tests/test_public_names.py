@@ -75,8 +75,48 @@ def test_a_layer_takes_the_policy_of_its_path():
     found["narrow_1.*"] = "float32"
     with pytest.raises(ConfigError, match="multiple"):
         _ = found["narrow_12"]
-    with pytest.raises(ConfigError, match="already exists"):
+    with pytest.raises(ConfigError, match="already exist"):
         found["narrow.*"] = "float32"
+    with pytest.raises(ConfigError, match="Cannot interpret the assigned value"):
+        found["other"] = 3
+
+
+def test_a_map_without_a_default_follows_the_global_policy_where_it_is_read():
+    found = DTypePolicyMap(policy_map={"a": "float64", "b": "int8_from_mixed_bfloat16"})
+    config.set_dtype_policy("mixed_bfloat16")
+    try:
+        again = DTypePolicyMap.from_config(found.get_config())
+    finally:
+        config.set_dtype_policy("float32")
+    assert [p.name for p in again.values()] == ["mixed_bfloat16", "int8_from_mixed_bfloat16"]
+
+
+def test_policies_have_names_that_layers_may_refuse():
+    policy = zk.dtype_policies.DTypePolicy("mixed_float16")
+    assert (policy.compute_dtype, policy.variable_dtype) == ("float16", "float32")
+    assert repr(policy) == '<DTypePolicy "mixed_float16">'
+    with pytest.raises(UnsupportedError, match="mixed_float16"):
+        zk.layers.Dense(1, dtype=policy)
+    with pytest.raises(UnsupportedError, match="int8_from_bfloat16"):
+        zk.layers.Dense(1, dtype="int8_from_bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "match"),
+    [
+        (lambda p: p.DTypePolicy("mixed_float15"), ValueError, "Cannot convert"),
+        (lambda p: p.DTypePolicy(123), TypeError, "'name' must be a string"),
+        (lambda p: p.get(123), ValueError, "Cannot interpret `dtype`"),
+        (lambda p: p.get("int8_from_"), ValueError, "Cannot convert"),
+        (lambda p: p.get("int8_abc_"), ValueError, "valid pair"),
+        (lambda p: p.QuantizedDTypePolicy("int8", "float16"), ValueError, "doesn't work well"),
+        (lambda p: p.QuantizedDTypePolicy("int7"), ValueError, "Invalid quantization mode"),
+        (lambda p: config.set_dtype_policy(None), ValueError, "Invalid `policy`"),
+    ],
+)
+def test_what_is_no_policy_is_refused(make, error, match):
+    with pytest.raises(error, match=match):
+        make(zk.dtype_policies)
 
 
 def test_several_optimizers_are_saved_with_their_state(tmp_path):

@@ -75,8 +75,14 @@ def dtype_policy() -> policies.DTypePolicy:
 def set_dtype_policy(policy: Any) -> None:
     """Set the default policy, by name ("mixed_bfloat16") or as a DTypePolicy.
 
-    Raises UnsupportedError or ConfigError for another name. Source: keras.io/api/mixed_precision.
+    Layers refuse to be made with one that they cannot compute in. Raises ConfigError for what is no
+    policy. Source: keras.io/api/mixed_precision.
     """
+    if not isinstance(policy, (str, policies.DTypePolicy)):
+        raise ConfigError(
+            f"set_dtype_policy: Invalid `policy` argument. Received: {policy!r}. Pass a policy or "
+            "its name, such as 'mixed_bfloat16'."
+        )
     policies.set_default(policies.dtype_policy(policy))
 
 

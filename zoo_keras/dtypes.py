@@ -30,6 +30,7 @@ def standardize(dtype: Any) -> str:
     if dtype is str or dtype is bytes:
         return "string" if dtype is str else "bytes"
     name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    name = "int32" if name == "int" else name
     if name not in ALL and name not in TEXT:
         raise ConfigError(
             f"Unknown dtype. Received: {dtype!r}. Use one of {', '.join([*ALL, *TEXT])}."

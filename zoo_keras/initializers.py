@@ -221,7 +221,7 @@ def compute_fans(
 def _one_of(name: str, argument: str, given: Any, allowed: Sequence[str]) -> str:
     if given not in allowed:
         raise ConfigError(
-            f"{name}: unknown {argument}. Received: {argument}={given!r}. "
+            f"{name}: Invalid `{argument}` argument: {given!r}. Received: {argument}={given!r}. "
             f"Use one of {', '.join(allowed)}."
         )
     return str(given)
@@ -246,7 +246,7 @@ class VarianceScaling(RandomInitializer):
         name = type(self).__name__
         if scale <= 0:
             raise ConfigError(
-                f"{name}: scale must be above 0. Received: scale={scale}. Pass a positive number."
+                f"{name}: Argument `scale` must be positive float. Received: scale={scale}."
             )
         distribution = distribution.lower()
         distribution = "truncated_normal" if distribution == "normal" else distribution
@@ -399,8 +399,8 @@ def _from_array(array: np.ndarray) -> Any:
         """The given array, for a weight of its shape."""
         if tuple(shape) != array.shape:
             raise ShapeError(
-                f"An array of shape {array.shape} was given as initializer. Received: a weight of "
-                f"shape {tuple(shape)}. Pass an array of the weight's shape."
+                f"Expected `shape` to be {array.shape}, that of the array given as initializer. "
+                f"Received: a weight of shape {tuple(shape)}. Pass an array of the weight's shape."
             )
         return array.astype(dtypes.standardize(dtype))
 

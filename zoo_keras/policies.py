@@ -11,31 +11,37 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zoo_keras import dtypes
-from zoo_keras.errors import ConfigError, UnsupportedError
+from zoo_keras.errors import ArgumentTypeError, ConfigError, UnsupportedError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DTypePolicy:
-    """A name such as "float32", and what it means.
+    """A name such as "float32", and what it means; without a name that of the default policy.
 
     With "mixed_bfloat16" weights are float32; a layer reads them and its inputs rounded to
     bfloat16, computes and sums in float32, and rounds its outputs. What backward needs is kept in
-    two bytes a number.
+    two bytes a number. Policies that layers cannot compute in ("mixed_float16", "bfloat16") have
+    names and dtypes like all others; a layer refuses them (`usable`).
+
+    Raises ArgumentTypeError for what is no string, ConfigError for an unknown name.
     """
 
     keras_module = "keras"
 
-    name: str = "float32"
+    name: str = None  # type: ignore[assignment]  # a string once made
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", _valid_name(self.name))
 
     @property
     def variable_dtype(self) -> str:
         """The dtype of weights."""
-        return "float32" if self.mixed else self.name
+        return "float32" if self.name.startswith("mixed_") else self.name
 
     @property
     def compute_dtype(self) -> str:
         """The dtype that layers compute in."""
-        return "bfloat16" if self.mixed else self.name
+        return self.name.removeprefix("mixed_")
 
     @property
     def mixed(self) -> bool:
@@ -54,16 +60,38 @@ class DTypePolicy:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> DTypePolicy:
         """The policy of a configuration."""
-        return dtype_policy(config["name"])
+        return cls(**config)
 
     def serialize(self) -> dict[str, Any]:
         """Keras' configuration of the policy."""
         return {
-            "module": "keras",
-            "class_name": "DTypePolicy",
+            "module": self.keras_module,
+            "class_name": type(self).__name__,
             "config": self.get_config(),
             "registered_name": None,
         }
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__name__} "{self.name}">'
+
+
+_MIXED = ("mixed_float16", "mixed_bfloat16")
+
+
+def _valid_name(name: Any) -> str:
+    if name is None:
+        return _default.name
+    if not isinstance(name, str):
+        raise ArgumentTypeError(
+            f"DTypePolicy: 'name' must be a string. Received: {name!r}. Pass 'float32' for "
+            "instance."
+        )
+    if name not in (*dtypes.ALL, *dtypes.TEXT, *_MIXED, "bfloat16"):
+        raise ConfigError(
+            f"Cannot convert a name to a dtype policy. Received: {name!r}. Use one of "
+            f"{', '.join([*_MIXED, *dtypes.ALL])}."
+        )
+    return name
 
 
 _default = DTypePolicy("float32")
@@ -89,20 +117,25 @@ def dtype_policy(value: Any = None) -> DTypePolicy:
                 f"Dtype policy {value.get('class_name')!r} is not supported. Received: {value}. "
                 "Use a plain dtype such as 'float32'."
             )
-        return dtype_policy(value["config"]["name"])
-    if value == "mixed_bfloat16":
-        return DTypePolicy(value)
-    if isinstance(value, str) and value.startswith("mixed_"):
-        raise UnsupportedError(
-            f"Mixed precision needs the range of float32. Received: dtype={value!r}. Use "
-            "'mixed_bfloat16' or 'float32'."
-        )
+        return DTypePolicy(value["config"]["name"])
     try:
-        return DTypePolicy(dtypes.standardize(value))
-    except (ConfigError, TypeError):
+        return DTypePolicy(value if isinstance(value, str) else dtypes.standardize(value))
+    except TypeError:
         raise ConfigError(
-            f"Unknown dtype policy. Received: {value!r}. Use one of {', '.join(dtypes.ALL)}."
+            f"Cannot interpret `dtype` argument. Received: {value!r}. Pass the name of a dtype, a "
+            "dtype, or a policy."
         ) from None
+
+
+def usable(policy: DTypePolicy) -> DTypePolicy:
+    """The policy, if layers can compute in it; UnsupportedError for half precision."""
+    name = getattr(policy, "source_name", None) or policy.name
+    if name in ("mixed_float16", "bfloat16"):
+        raise UnsupportedError(
+            f"Mixed precision needs the range of float32, weights its precision. Received: "
+            f"dtype={policy.name!r}. Use 'mixed_bfloat16' or 'float32'."
+        )
+    return policy
 
 
 # ---- quantised layers ----------------------------------------------------------------------------
@@ -125,7 +158,7 @@ def check_mode(mode: Any) -> str:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class QuantizedDTypePolicy(DTypePolicy):
     """Weights in the mode's own format; everything else as `source_name` says.
 
@@ -143,7 +176,12 @@ class QuantizedDTypePolicy(DTypePolicy):
 
     def __post_init__(self) -> None:
         check_mode(self.mode)
-        source = dtype_policy(self.source_name)
+        source = DTypePolicy(_default.name if self.source_name is None else self.source_name)
+        if source.compute_dtype == "float16":
+            raise ConfigError(
+                f"Weights in {self.mode} are not computed in float16: the range doesn't work well. "
+                f"Received: source_name={self.source_name!r}. Use 'float32' or 'mixed_bfloat16'."
+            )
         object.__setattr__(self, "source_name", source.name)
         object.__setattr__(self, "name", f"{self.mode}_from_{source.name}")
 
@@ -152,40 +190,37 @@ class QuantizedDTypePolicy(DTypePolicy):
         return self.mode
 
     @property
+    def _source(self) -> DTypePolicy:
+        return DTypePolicy(self.source_name)  # type: ignore[arg-type]
+
+    @property
     def variable_dtype(self) -> str:
-        return dtype_policy(self.source_name).variable_dtype
+        return self._source.variable_dtype
 
     @property
     def compute_dtype(self) -> str:
-        return dtype_policy(self.source_name).compute_dtype
+        return self._source.compute_dtype
 
     @property
     def mixed(self) -> bool:
-        return dtype_policy(self.source_name).mixed
+        return self._source.mixed
 
     def get_config(self) -> dict[str, Any]:
         return {"mode": self.mode, "source_name": self.source_name}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> QuantizedDTypePolicy:
-        """The policy of a configuration."""
-        return cls(**config)
-
-    def serialize(self) -> dict[str, Any]:
-        """Keras' configuration of the policy."""
-        return {
-            "module": "keras.dtype_policies",
-            "class_name": "QuantizedDTypePolicy",
-            "config": self.get_config(),
-            "registered_name": None,
-        }
 
 
 def quantized_policy(value: Any) -> QuantizedDTypePolicy | None:
     """The policy of a name such as "int8_from_float32" or of a configuration; None for others."""
     if isinstance(value, dict) and value.get("class_name") == "QuantizedDTypePolicy":
-        return QuantizedDTypePolicy.from_config(value["config"])
-    if isinstance(value, str) and "_from_" in value:
-        mode, source = value.split("_from_", 1)
-        return QuantizedDTypePolicy(mode, source)
-    return None
+        return QuantizedDTypePolicy(**value["config"])
+    if not isinstance(value, str) or not value.startswith(KERAS_MODES):
+        return None
+    mode, between, source = value.partition("_from_")
+    if mode in dtypes.ALL and not between:
+        return None
+    if not between:
+        raise ConfigError(
+            f"Cannot convert `policy` into a valid pair of a mode and a source. Received: {value!r}"
+            ". Write it as 'int8_from_float32'."
+        )
+    return QuantizedDTypePolicy(mode, source)

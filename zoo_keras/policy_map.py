@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
-from zoo_keras.errors import ConfigError
-from zoo_keras.policies import DTypePolicy, dtype_policy
+from zoo_keras.errors import ArgumentTypeError, ConfigError
+from zoo_keras.policies import DTypePolicy, dtype_policy, usable
 
 
 class DTypePolicyMap(MutableMapping):
@@ -36,9 +36,9 @@ class DTypePolicyMap(MutableMapping):
                 f"{default_policy!r}. Pass a policy."
             )
         if policy_map is not None and not isinstance(policy_map, dict):
-            raise ConfigError(
-                f"DTypePolicyMap: `policy_map` must be a dict. Received: {policy_map!r}. Pass "
-                "paths and policies."
+            raise ArgumentTypeError(
+                f"DTypePolicyMap: If specified, `policy_map` must be a dict. Received: "
+                f"{policy_map!r}. Pass paths and policies."
             )
         self._default = None if default_policy is None else dtype_policy(default_policy)
         self._map: dict[str, DTypePolicy] = {}
@@ -76,7 +76,7 @@ class DTypePolicyMap(MutableMapping):
         found = [pattern for pattern in self._map if re.fullmatch(pattern, key)]
         if len(found) > 1:
             raise ConfigError(
-                f"DTypePolicyMap: path {key!r} matches multiple dtype policy specification keys. "
+                f"DTypePolicyMap: Path {key!r} matches multiple dtype policy specification keys. "
                 f"Received: {found}. Make the expressions exclude each other."
             )
         return self._map[found[0]] if found else self.default_policy
@@ -84,10 +84,16 @@ class DTypePolicyMap(MutableMapping):
     def __setitem__(self, key: str, policy: Any) -> None:
         if key in self._map:
             raise ConfigError(
-                f"DTypePolicyMap: {key!r} already exists. Received: {policy!r}. Delete the old one "
-                "first."
+                f"{key} already exist in the DTypePolicyMap as a key. Received: {policy!r}. Delete "
+                "the old one first."
             )
-        self._map[key] = dtype_policy(policy)
+        try:
+            self._map[key] = dtype_policy(policy)
+        except ConfigError:
+            raise ConfigError(
+                f"DTypePolicyMap: Cannot interpret the assigned value. Received: {policy!r} for "
+                f"{key!r}. Assign a policy or its name."
+            ) from None
 
     def __delitem__(self, key: str) -> None:
         del self._map[key]
@@ -102,17 +108,30 @@ class DTypePolicyMap(MutableMapping):
         return iter(self._map)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """The constructor's arguments. Without a default policy all that are in the map, too, will
+        follow the global one where the configuration is read."""
         return {
             "default_policy": None if self._default is None else self._default.serialize(),
-            "policy_map": {key: policy.serialize() for key, policy in self._map.items()},
+            "policy_map": {key: self._written(policy) for key, policy in self._map.items()},
         }
+
+    def _written(self, policy: DTypePolicy) -> dict[str, Any]:
+        config = policy.serialize()
+        if self._default is not None:
+            return config
+        followed = "name" if policy.quantization_mode is None else "source_name"
+        return {**config, "config": {**config["config"], followed: None}}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> DTypePolicyMap:
         """The map of a configuration."""
         del custom_objects
         return cls(config["default_policy"], config["policy_map"])
+
+    def __repr__(self) -> str:
+        default = None if self._default is None else self._default.name
+        mapping = [(key, policy.name) for key, policy in self._map.items()]
+        return f"<DTypePolicyMap default_policy={default}, mapping={mapping}>"
 
     def serialize(self) -> dict[str, Any]:
         """Keras' configuration."""
@@ -123,5 +142,8 @@ class DTypePolicyMap(MutableMapping):
 
 
 def policy_for(dtype: Any, path: str) -> DTypePolicy:
-    """The policy of a layer with this path, made with this dtype, policy or map."""
-    return dtype[path] if isinstance(dtype, DTypePolicyMap) else dtype_policy(dtype)
+    """The policy of a layer with this path, made with this dtype, policy or map.
+
+    Raises UnsupportedError for one that layers cannot compute in.
+    """
+    return usable(dtype[path] if isinstance(dtype, DTypePolicyMap) else dtype_policy(dtype))

@@ -97,7 +97,7 @@ class SeedGenerator:
         kwargs.pop("backend", None)
         if kwargs:
             raise ConfigError(
-                f"SeedGenerator: unknown arguments. Received: {sorted(kwargs)}. "
+                f"SeedGenerator: Unrecognized keyword arguments. Received: {sorted(kwargs)}. "
                 "Use seed and name only."
             )
         self.name = name or auto_name(type(self).__name__)
@@ -106,7 +106,7 @@ class SeedGenerator:
             seed = make_default_seed()
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
             raise ConfigError(
-                f"SeedGenerator: the seed must be an integer. Received: seed={seed!r}. "
+                f"SeedGenerator: Argument `seed` must be an integer. Received: seed={seed!r}. "
                 "Pass a whole number or None."
             )
         self.state = Variable(
@@ -157,7 +157,7 @@ def draw_seed(seed: Any) -> np.ndarray:
     if isinstance(seed, np.ndarray) and seed.shape == (2,):
         return seed
     raise ConfigError(
-        "The seed must be an integer, a SeedGenerator or None. Received: "
+        "Argument `seed` must be either an integer, a SeedGenerator or None. Received: "
         f"seed={seed!r} of {type(seed)}. Pass one of these."
     )
 
@@ -194,7 +194,7 @@ def _float_dtype(dtype: Any, name: str) -> str:
     found = dtypes.standardize(dtype)
     if not dtypes.is_float(found):
         raise ConfigError(
-            f"random.{name}: the dtype must be a floating one. Received: dtype={dtype!r}. "
+            f"`keras.random.{name}` requires a floating point `dtype`. Received: dtype={dtype!r}. "
             "Use random.randint for integers."
         )
     return found
@@ -268,7 +268,7 @@ def randint(
     kind, shape = dtypes.standardize(dtype), known_ints(shape, "shape")
     if kind not in dtypes.INTEGERS:
         raise ConfigError(
-            f"random.randint: the dtype must be an integer one. Received: dtype={dtype!r}. "
+            f"`keras.random.randint` requires an integer `dtype`. Received: dtype={dtype!r}. "
             "Use random.uniform for floating numbers."
         )
     if not _traced(seed):

@@ -102,15 +102,16 @@ class OrthogonalRegularizer(Regularizer):
         self.factor = _factor(type(self), "factor", factor)
         if mode not in ("rows", "columns"):
             raise ConfigError(
-                f"OrthogonalRegularizer: mode must be 'rows' or 'columns'. Received: mode={mode!r}."
+                'Invalid value for argument `mode`. Expected one of {"rows", "columns"}. Received: '
+                f"mode={mode}"
             )
         self.mode = mode
 
     def __call__(self, x: Any) -> Any:
         if len(x.shape) != 2:
             raise ShapeError(
-                f"OrthogonalRegularizer: only a matrix has rows. Received: shape {tuple(x.shape)}. "
-                "Use it on a weight of rank 2."
+                "Inputs to OrthogonalRegularizer must have rank 2. Received: inputs.shape="
+                f"{tuple(x.shape)}"
             )
         rows = ops.normalize(x if self.mode == "rows" else ops.transpose(x), axis=1)
         size = rows.shape[0]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
-from zoo_keras.errors import FileError, ShapeError
+from zoo_keras.errors import ConfigError, FileError, ShapeError
 from zoo_keras.graph import Operators, current_scope, current_trace, install_operators
 from zoo_keras.guard import NONE, Guard, Guards, as_one
 
@@ -184,7 +184,7 @@ class Variable(Operators):
         regularizer: Any = None,
         constraint: Any = None,
     ) -> None:
-        self.name = name or f"variable_{next(_numbers)}"
+        self.name = _valid_name(name) if name else f"variable_{next(_numbers)}"
         self.path = "/".join(filter(None, [current_scope(), self.name]))
         self.trainable = self.trainable_when_made = trainable
         self.autocast = autocast
@@ -193,6 +193,24 @@ class Variable(Operators):
         self.regularizer, self.constraint = regularizer, constraint
         self._value = _first_value(initializer, shape, dtype)
         self.dtype = self._value.dtype.name
+
+    @property
+    def constraint(self) -> Any:
+        """What each update of the values goes through, or None."""
+        return self._constraint
+
+    @constraint.setter
+    def constraint(self, given: Any) -> None:
+        self._constraint = _function_or_none("constraint", given)
+
+    @property
+    def regularizer(self) -> Any:
+        """What makes a loss of the values, or None."""
+        return self._regularizer
+
+    @regularizer.setter
+    def regularizer(self, given: Any) -> None:
+        self._regularizer = _function_or_none("regularizer", given)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -274,11 +292,28 @@ class Variable(Operators):
     def __len__(self) -> int:
         return len(self._value)
 
+    def __pos__(self) -> Any:
+        return self.value
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            "A Keras Variable cannot be used as a boolean. Received: an `if`, `and`, `or` or `not` "
+            f'on "{self.path}". Ask for `variable is not None`, or compare its value.'
+        )
+
     def __float__(self) -> float:
-        return float(self.present())
+        return float(self._scalar())
 
     def __int__(self) -> int:
-        return int(self.present())
+        return int(self._scalar())
+
+    def _scalar(self) -> np.ndarray:
+        if self.ndim:
+            raise TypeError(
+                "Only scalar arrays can be converted to Python scalars. Received: a Variable of "
+                f"shape {self.shape}. Pick one element first."
+            )
+        return self.present()
 
     def __getstate__(self) -> dict[str, Any]:
         state = {**self.__dict__, "_value": self.numpy()}
@@ -294,13 +329,45 @@ class Variable(Operators):
         return copy.deepcopy(self)
 
     def __repr__(self) -> str:
-        return f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}>"
+        text = f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}"
+        return f"{text}, value={self.present()}>" if current_trace() is None else f"{text}>"
 
 
 install_operators(Variable)
-# Compared by identity, so that lists of Variables can be searched.
-Variable.__eq__ = object.__eq__  # type: ignore[method-assign]
-Variable.__ne__ = object.__ne__  # type: ignore[method-assign]
+
+
+def _unless_a_variable(elementwise: Callable[[Any, Any], Any], same: bool) -> Any:
+    """Compared with numbers element by element; with each other by identity, so that lists of
+    Variables can be searched."""
+
+    def compare(self: Variable, other: Any) -> Any:
+        if other is None or isinstance(other, (Variable, str)):
+            return (self is other) is same
+        return elementwise(self, other)
+
+    return compare
+
+
+Variable.__eq__ = _unless_a_variable(Variable.__eq__, True)  # type: ignore[method-assign]
+Variable.__ne__ = _unless_a_variable(Variable.__ne__, False)  # type: ignore[method-assign]
+
+
+def _function_or_none(attribute: str, given: Any) -> Any:
+    if given is not None and not callable(given):
+        raise ConfigError(
+            f"Variable: Invalid value for attribute `{attribute}`. Received: {given!r}. Pass a "
+            "function of the values, or None."
+        )
+    return given
+
+
+def _valid_name(name: Any) -> str:
+    if not isinstance(name, str) or "/" in name:
+        raise ConfigError(
+            "Variable: Argument `name` must be a string and cannot contain character `/`. "
+            f"Received: name={name!r}. Use a plain name."
+        )
+    return name
 
 
 def _first_value(initializer: Any, shape: Sequence[int] | None, dtype: Any) -> np.ndarray:
@@ -311,7 +378,10 @@ def _first_value(initializer: Any, shape: Sequence[int] | None, dtype: Any) -> n
     if callable(initializer):
         kind = dtypes.standardize(dtype)
         if shape is None:
-            raise ShapeError("Variable: an initializer function needs `shape`. Received: None.")
+            raise ShapeError(
+                "When creating a Variable from an initializer, the `shape` is needed. Received: "
+                f"shape=None with {initializer!r}. Pass the shape, or an array."
+            )
         made = np.asarray(initializer(tuple(shape), dtype=kind), dtype=kind, order="C")
         # Initializers of the user's may give the same array twice; ours do not.
         return made if type(initializer).__module__.startswith("zoo_keras.") else made.copy()

@@ -1,7 +1,7 @@
 """Brings Keras' own unit tests into build/keras_suite, once.
 
-In: the wheels of Keras and absl on PyPI. Out: the test files, the list of Keras' modules, absl. Of
-Keras itself nothing is unpacked, so no test can meet it by accident.
+In: the wheels of Keras, absl and ml_dtypes on PyPI. Out: the test files, the list of Keras'
+modules, the two packages. Of Keras itself nothing is unpacked, so no test can meet it by accident.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ VERSION = "3.15.1"
 FOLDER = Path(__file__).resolve().parents[2] / "build" / "keras_suite" / VERSION
 MODULES = FOLDER / "modules.txt"
 PACKAGES = FOLDER / "packages"
-_ABSL = "absl-py==2.5.1"
+_NEEDED = ("absl-py==2.5.1", "ml_dtypes==0.6.0")  # by the test files themselves
 
 
 def fetch() -> None:
@@ -24,7 +24,7 @@ def fetch() -> None:
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
     _pip("download", "--no-deps", "--dest", str(FOLDER), f"keras=={VERSION}")
-    _pip("install", "--no-deps", "--target", str(PACKAGES), "--upgrade", _ABSL)
+    _pip("install", "--no-deps", "--target", str(PACKAGES), "--upgrade", *_NEEDED)
     wheel = next(FOLDER.glob("keras-*.whl"))
     with zipfile.ZipFile(wheel) as archive:
         names = [n for n in archive.namelist() if n.startswith("keras/src/")]

@@ -33,12 +33,19 @@ HOMES = {
     "layers.preprocessing.image_preprocessing.bounding_boxes": ["zoo_keras.utils.bounding_boxes"],
     "layers.preprocessing.feature_space": ["zoo_keras.utils"],
     "layers": ["zoo_keras.layers", "stand_ins.layers", "zoo_keras"],
+    "ops.image": ["zoo_keras.ops.image"],
+    "ops.linalg": ["zoo_keras.ops.linalg"],
     "ops.numpy": ["zoo_keras.ops.numpy", "zoo_keras.ops"],
     "ops": ["zoo_keras.ops", "stand_ins.ops", "zoo_keras.ops.nn", "zoo_keras"],
     "saving": ["zoo_keras.saving", "stand_ins.saving"],
     "legacy": ["zoo_keras.saving", "stand_ins.saving"],
     "models": ["zoo_keras.models", "stand_ins.models"],
+    "utils.file_utils": ["stand_ins.files"],
+    "utils.tracking": ["stand_ins.tracking"],
     "utils": ["zoo_keras.utils", "stand_ins.utils", "zoo_keras.config"],
+    "losses": ["zoo_keras.losses", "stand_ins.losses"],
+    "metrics.metrics_utils": ["stand_ins.metrics_utils"],
+    "datasets": ["zoo_keras.datasets", "stand_ins.datasets"],
     "dtype_policies": ["zoo_keras.dtype_policies", "zoo_keras.config"],
     "random": ["zoo_keras.random", "stand_ins.random"],
     "initializers": ["zoo_keras.initializers", "stand_ins.initializers"],
@@ -113,7 +120,8 @@ def find(below: str, name: str) -> Any:
 def _operation(below: str, name: str) -> Any:
     from stand_ins.operations import operation
 
-    snake = re.sub(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+    name_of = {"LayerNorm": "LayerNormalization", "RMSNorm": "RmsNormalization"}.get(name, name)
+    snake = re.sub(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name_of).lower()
     for home in [*homes(below), "zoo_keras.ops.linalg", "zoo_keras.ops.image", "zoo_keras.ops.nn"]:
         for each in (snake, snake.replace("_", ""), re.sub(r"_(?=\d)", "", snake)):
             function = getattr(_imported(home), each, None)

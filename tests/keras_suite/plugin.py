@@ -27,6 +27,7 @@ _words: dict[str, str] = {}  # tests that are run with the words of errors left 
 
 
 def pytest_configure(config: Any) -> None:
+    import ml_dtypes  # noqa: F401  # for arrays of bfloat16 in lists of test cases
     import modules
 
     modules.install()

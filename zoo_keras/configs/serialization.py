@@ -390,7 +390,7 @@ def _read_keras_tensor(inner: dict[str, Any]) -> Any:
     from zoo_keras.ops.symbolic import KerasTensor
 
     tensor = KerasTensor(inner["shape"], dtype=inner["dtype"])
-    tensor.keras_history = inner["keras_history"]  # type: ignore[attr-defined]
+    tensor.keras_history = inner["keras_history"]
     return tensor
 
 

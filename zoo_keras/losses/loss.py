@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras import dtypes, ops
+from zoo_keras import config, dtypes, ops
 from zoo_keras.configs.by_value import carries_lambdas
 from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.errors import ConfigError
@@ -71,7 +71,7 @@ class Loss:
     Args:
         reduction: "sum_over_batch_size" or "mean" divide the sum by the number of values,
             "mean_with_sample_weight" by the sum of the weights; "sum" and "none" do not divide.
-        dtype: what y_true and y_pred are converted to; float32 by default.
+        dtype: what y_true and y_pred are converted to; keras.config.floatx() by default.
 
     Source: https://keras.io/api/losses.
     """
@@ -89,12 +89,13 @@ class Loss:
     ) -> None:
         if reduction not in REDUCTIONS:
             raise ConfigError(
-                f"{type(self).__name__}: unknown reduction. Received: reduction={reduction!r}. "
+                f"{type(self).__name__}: Invalid value for argument `reduction`. Received: "
+                f"reduction={reduction!r}. "
                 f"Use one of {', '.join(map(str, REDUCTIONS))}."
             )
         self.name = name or auto_name(type(self).__name__)
         self.reduction = reduction
-        self._dtype = dtypes.standardize(getattr(dtype, "compute_dtype", dtype))
+        self._dtype = dtypes.standardize(getattr(dtype, "compute_dtype", dtype) or config.floatx())
 
     @property
     def dtype(self) -> str:
@@ -102,8 +103,9 @@ class Loss:
         return self._dtype
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The reduced loss: a scalar, or one value a sample with reduction "none"."""
-        return self.weighted(y_true, y_pred, sample_weight)
+        """The reduced loss: a scalar, or one value a sample with reduction "none". What the mask of
+        y_pred leaves out does not count."""
+        return self.weighted(y_true, y_pred, sample_weight, mask_of(y_pred))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """One value a sample (and step, for sequences)."""

@@ -14,7 +14,7 @@ import numpy as np
 from zoo_keras import ops
 from zoo_keras.configs.serialization import deserialize_keras_object
 from zoo_keras.errors import ConfigError, ShapeError
-from zoo_keras.metrics.confusion import count, threshold_list
+from zoo_keras.metrics.confusion import at_least_thresholds, count, threshold_list
 from zoo_keras.metrics.metric import Metric
 from zoo_keras.ops.convert import fuzz_factor
 
@@ -48,11 +48,15 @@ class AUC(Metric):
         super().__init__(name=name, dtype=dtype)
         self.curve = _CURVES.get(str(curve).lower(), "")
         self.summation_method = str(summation_method).lower()
-        if not self.curve or self.summation_method not in _METHODS:
-            raise ConfigError(
-                f"AUC: curve must be one of {list(_CURVES.values())}, summation_method one of "
-                f"{_METHODS}. Received: {curve!r}, {summation_method!r}. Change them."
-            )
+        for what, given, fits, allowed in (
+            ("curve", curve, self.curve, _CURVES.values()),
+            ("summation method", summation_method, self.summation_method in _METHODS, _METHODS),
+        ):
+            if not fits:
+                raise ConfigError(
+                    f'Invalid AUC {what} value: "{given}". Received: {given!r}. Use one of '
+                    f"{list(allowed)}."
+                )
         if num_labels and not multi_label:
             raise ConfigError(
                 f"AUC: num_labels is for multi_label=True only. Received: num_labels={num_labels}. "
@@ -68,14 +72,10 @@ class AUC(Metric):
         if num_labels or not multi_label:
             self._add_counts(num_labels)
 
-    @staticmethod
-    def _inner(num_thresholds: int, thresholds: Sequence[float] | None) -> list[float]:
+    def _inner(self, num_thresholds: int, thresholds: Sequence[float] | None) -> list[float]:
         if thresholds is not None:
             return sorted(threshold_list(list(thresholds), 0.5))
-        if num_thresholds <= 1:
-            raise ConfigError(
-                f"AUC: num_thresholds must be above 1. Received: {num_thresholds}. Use 200."
-            )
+        at_least_thresholds(self, num_thresholds, 2)
         return [(i + 1) / (num_thresholds - 1) for i in range(num_thresholds - 2)]
 
     @property

@@ -26,11 +26,21 @@ def threshold_list(thresholds: Any, default: float) -> list[float]:
     if thresholds is None:
         return [default]
     found = list(thresholds) if isinstance(thresholds, (list, tuple)) else [thresholds]
-    if any(t is None or not 0 <= t <= 1 for t in found):
+    wrong = [t for t in found if t is None or not 0 <= t <= 1]
+    if wrong:
         raise ConfigError(
-            f"Thresholds must lie in 0..1. Received: thresholds={thresholds}. Pass probabilities."
+            f"Threshold values must be in [0, 1]. Received: {wrong}. Pass probabilities."
         )
     return found
+
+
+def at_least_thresholds(metric: Metric, num_thresholds: Any, least: int) -> None:
+    """ConfigError for fewer thresholds than a curve needs."""
+    if num_thresholds < least:
+        raise ConfigError(
+            f"{type(metric).__name__}: Argument `num_thresholds` must be an integer > {least - 1}. "
+            f"Received: {num_thresholds}. Use 200."
+        )
 
 
 def _only_top_k(y_pred: Any, k: int) -> Any:
@@ -43,8 +53,9 @@ def _only_top_k(y_pred: Any, k: int) -> Any:
 def _one_class(y: Any, class_id: int) -> Any:
     if len(y.shape) == 1:
         raise ShapeError(
-            "class_id needs y_pred of the shape (batch, classes). Received: shape "
-            f"{tuple(y.shape)}. Leave class_id out."
+            "When class_id is provided, y_pred must be a 2D array with shape (num_samples, "
+            f"num_classes), found shape: {tuple(y.shape)}. Received: class_id={class_id}. Leave it "
+            "out."
         )
     return ops.expand_dims(y[..., class_id], -1)
 
@@ -213,11 +224,12 @@ class _AtLeast(Metric):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
-        if not 0 <= value <= 1 or num_thresholds < 1:
+        if not 0 <= value <= 1:
             raise ConfigError(
-                f"{type(self).__name__}: {self.argument} must lie in 0..1, num_thresholds be at "
-                f"least 1. Received: {value}, {num_thresholds}. Change them."
+                f"{type(self).__name__}: `{self.argument}` must be in the range [0, 1]. Received: "
+                f"{value}. Pass a share."
             )
+        at_least_thresholds(self, num_thresholds, 1)
         self.value, self.num_thresholds, self.class_id = value, num_thresholds, class_id
         setattr(self, self.argument, value)
         many = np.linspace(0.0, 1.0, num_thresholds).tolist()

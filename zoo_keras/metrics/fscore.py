@@ -18,6 +18,13 @@ _AVERAGES = (None, "micro", "macro", "weighted")
 _COUNTS = ("true_positives", "false_positives", "false_negatives", "intermediate_weights")
 
 
+def _invalid(argument: str, rule: str, given: Any, remedy: str) -> ConfigError:
+    return ConfigError(
+        f"Invalid `{argument}` argument value. {rule}. Received: {argument}={given} of type "
+        f"'{type(given)}'. {remedy}"
+    )
+
+
 class FBetaScore(Metric):
     """(1 + beta**2) * precision * recall / (beta**2 * precision + recall).
 
@@ -35,12 +42,17 @@ class FBetaScore(Metric):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
-        fits = threshold is None or 0 < threshold <= 1
-        if average not in _AVERAGES or beta <= 0 or not fits:
-            raise ConfigError(
-                f"{type(self).__name__}: average must be one of {_AVERAGES}, beta above 0, "
-                f"threshold above 0 and at most 1, or None. Received: {average!r}, {beta}, "
-                f"{threshold}. Change them."
+        if average not in _AVERAGES:
+            kinds = "{None, 'micro', 'macro', 'weighted'}"
+            raise _invalid("average", f"Expected one of: {kinds}", average, "Choose one of these.")
+        for argument, given in (("beta", beta), ("threshold", threshold)):
+            if not isinstance(given, float) and not (given is None and argument == "threshold"):
+                raise _invalid(argument, "It should be a Python float", given, "Pass 0.5.")
+        if beta <= 0:
+            raise _invalid("beta", "It should be > 0", beta, "Pass 1.0.")
+        if threshold is not None and not 0 < threshold <= 1:
+            raise _invalid(
+                "threshold", "It should verify 0 < threshold <= 1", threshold, "Pass 0.5."
             )
         self.average, self.beta, self.threshold = average, beta, threshold
         self.axis = None if average == "micro" else 0

@@ -6,15 +6,17 @@ https://keras.io/api/metrics/segmentation_metrics.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from zoo_keras import ops
+from zoo_keras.dtypes import is_float
 from zoo_keras.errors import ConfigError
 from zoo_keras.metrics.metric import Metric
-from zoo_keras.ops.convert import as_dtype, fuzz_factor
+from zoo_keras.ops.convert import as_dtype, dtype_of, fuzz_factor
 
 
 class IoU(Metric):
@@ -52,6 +54,13 @@ class IoU(Metric):
         y_true, y_pred = (ops.ravel(as_dtype(y, "int32")) for y in (y_true, y_pred))
         weights = as_dtype(1 if sample_weight is None else sample_weight, "float32")
         if not self.dtype.startswith("float"):
+            if sample_weight is not None and is_float(dtype_of(sample_weight)):
+                warnings.warn(
+                    f"{type(self).__name__}: each weight is a float, but counts are of dtype "
+                    f"{self.dtype} (int): casting cuts it off. Use whole weights, or "
+                    "dtype='float32'.",
+                    stacklevel=2,
+                )
             weights = ops.trunc(weights)
         weights = ops.ravel(weights) if len(weights.shape) > 1 else weights
         weights = ops.broadcast_to(weights, y_true.shape)

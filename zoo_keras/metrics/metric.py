@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from zoo_keras import dtypes, initializers
+from zoo_keras import config, dtypes, initializers
 from zoo_keras.configs.by_value import carries_lambdas
 from zoo_keras.errors import ConfigError
 from zoo_keras.naming import auto_name
@@ -38,6 +38,17 @@ def _with_values(result: Any) -> Any:
         return answering(result(self))
 
     return call
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """What an attribute is, or holds in lists and dicts."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
 
 
 @carries_lambdas
@@ -66,7 +77,7 @@ class Metric:
         self.__dict__["_variables"] = []
         self.__dict__["_metrics"] = []
         self.name = name or auto_name(type(self).__name__)
-        self._dtype = dtypes.standardize(getattr(dtype, "compute_dtype", dtype))
+        self._dtype = dtypes.standardize(getattr(dtype, "compute_dtype", dtype) or config.floatx())
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """On arrays, batches of several threads are added one after the other."""
@@ -87,10 +98,11 @@ class Metric:
                 f"{type(self).__name__}.__init__ must call super().__init__() first. Received: "
                 f"an attribute {name!r} before that. Move the call to the top."
             )
-        if isinstance(value, Variable) and not any(v is value for v in self._variables):
-            self._variables.append(value)
-        if isinstance(value, Metric) and not any(m is value for m in self._metrics):
-            self._metrics.append(value)
+        for leaf in _leaves(value):
+            if isinstance(leaf, Variable) and not any(v is leaf for v in self._variables):
+                self._variables.append(leaf)
+            if isinstance(leaf, Metric) and not any(m is leaf for m in self._metrics):
+                self._metrics.append(leaf)
         super().__setattr__(name, value)
 
     def add_variable(

@@ -175,10 +175,15 @@ class R2Score(Metric):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
-        if class_aggregation not in _AGGREGATIONS or num_regressors < 0:
+        if class_aggregation not in _AGGREGATIONS:
             raise ConfigError(
-                f"R2Score: class_aggregation must be one of {_AGGREGATIONS}, num_regressors at "
-                f"least 0. Received: {class_aggregation!r}, {num_regressors}. Change them."
+                "R2Score: Invalid value for argument `class_aggregation`. Received: "
+                f"{class_aggregation!r}. Use one of {_AGGREGATIONS}."
+            )
+        if num_regressors < 0:
+            raise ConfigError(
+                "R2Score: Invalid value for argument `num_regressors`. Received: "
+                f"{num_regressors}. Pass 0 or more."
             )
         self.class_aggregation, self.num_regressors = class_aggregation, num_regressors
         self.num_samples = self.add_variable((), name="num_samples")
@@ -189,7 +194,7 @@ class R2Score(Metric):
             return
         if len(y_pred_shape) != 2 or len(y_true_shape) != 2:
             raise ShapeError(
-                "R2Score: y_true and y_pred must have the shape (batch, columns). Received: "
+                "R2Score expects 2D inputs with shape (batch, columns). Received: "
                 f"{tuple(y_true_shape)} and {tuple(y_pred_shape)}. Reshape them."
             )
         columns = (y_pred_shape[-1],)

@@ -118,14 +118,23 @@ class Model(Trainer, Layer):
         return [t.history[0].operation.name for t in graph.outputs if t.history]
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
-        """Run the functional graph. Subclasses define their own."""
+        """Run the functional graph; the only item of a list of outputs stands for the list, as in
+        Keras. Subclasses define their own."""
         del training, mask
         if self._function is None:
             raise NotImplementedError(
                 f"{type(self).__name__} does not define `call`, and has no input and output "
                 "tensors. Define call(self, inputs) or build the model from Input(...)."
             )
-        return self._function.run(inputs)
+        outputs = self._function.run(inputs)
+        return outputs[0] if _is_single(outputs) else outputs
+
+    def _call_symbolic(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """KerasTensors, in a list where the outputs are a list of one."""
+        made = super()._call_symbolic(args, kwargs)
+        graph = self._function
+        plain = graph is not None and _is_plain_functional(type(self))
+        return [made] if plain and _is_single(graph.outputs_structure) else made
 
     def build(self, input_shape: Any = None) -> None:
         """Make the weights of a subclassed model for inputs of this shape."""
@@ -298,6 +307,10 @@ def _leaf_names(outputs: dict[str, Any], above: str = "") -> Iterator[str]:
                 yield f"{name}/{tensor.history[0].operation.name if tensor.history else 'output'}"
         else:
             yield name
+
+
+def _is_single(outputs: Any) -> bool:
+    return isinstance(outputs, (list, tuple)) and len(outputs) == 1
 
 
 def _is_plain_functional(cls: type) -> bool:

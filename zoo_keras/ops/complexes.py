@@ -38,8 +38,8 @@ def view_as_complex(x: Any) -> Any:
     pairs = _on_arrays("view_as_complex", as_float(x))
     if pairs.shape[-1:] != (2,):
         raise ShapeError(
-            "view_as_complex: the last axis holds real and imaginary part. Received: shape "
-            f"{pairs.shape}. Put them last."
+            "view_as_complex: Last dimension of input must be size 2 (real and imaginary). "
+            f"Received: shape {pairs.shape}. Put them last."
         )
     return _joined(pairs[..., 0], pairs[..., 1])
 

@@ -204,7 +204,8 @@ def axis_in(axis: Any, ndim: int, what: str = "axis") -> int:
     number = known_int(axis, what)
     if not -ndim <= number < ndim:
         raise ShapeError(
-            f"{what} is out of range for a tensor of {ndim} dimensions. Received: {number}. "
+            f"{what} {number} is out of bounds for a tensor of {ndim} dimensions. Received: "
+            f"{number}. "
             f"Use {-ndim} to {ndim - 1}."
         )
     return number % ndim if ndim else 0

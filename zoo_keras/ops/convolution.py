@@ -99,8 +99,10 @@ def conv(
     gaps = _numbers(dilation_rate, count, "dilation_rate")
     if x.shape[-1] % w.shape[-2]:
         raise ShapeError(
-            f"conv: the kernel's channels, {w.shape[-2]}, must divide those of the inputs, "
-            f"{x.shape[-1]}. Received: inputs.shape={inputs.shape}, kernel.shape={w.shape}."
+            f"conv: the number of input channels must match the kernel's: {w.shape[-2]} must "
+            "divide "
+            f"{x.shape[-1]}. Received: inputs.shape={inputs.shape}, kernel.shape={w.shape}. Change "
+            "one of them."
         )
     pad = cells(padding, x.shape[1:-1], w.shape[:-2], steps, gaps)
     groups = x.shape[-1] // w.shape[-2]
@@ -266,10 +268,19 @@ def adaptive_max_pool(inputs: Any, output_size: Any, data_format: str | None = N
 # --- space and channels
 
 
+def _blocks(name: str, block_size: int, data_format: str) -> bool:
+    if block_size < 2:
+        raise ConfigError(
+            f"{name}: `block_size` must be at least 2. Received: block_size={block_size}. Pass the "
+            "number of cells along a side."
+        )
+    return _channels_last(data_format)
+
+
 @public
 def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") -> Any:
     """Blocks of block_size x block_size cells become channels."""
-    last = _channels_last(data_format)
+    last = _blocks("space_to_depth", block_size, data_format)
     x = _in(as_dtype(x, dtype_of(x)), last)
     b, h, w, c = x.shape
     x = reshape_op(x, shape=(b, h // block_size, block_size, w // block_size, block_size, c))
@@ -281,7 +292,7 @@ def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") 
 @public
 def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") -> Any:
     """Channels become blocks of block_size x block_size cells."""
-    last = _channels_last(data_format)
+    last = _blocks("depth_to_space", block_size, data_format)
     x = _in(as_dtype(x, dtype_of(x)), last)
     b, h, w, channels = x.shape
     c = channels // (block_size * block_size)
@@ -293,6 +304,10 @@ def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") 
 @public
 def extract_sequences(x: Any, sequence_length: int, sequence_stride: int) -> Any:
     """All windows of sequence_length along the last axis, sequence_stride apart."""
+    if not x.shape:
+        raise ShapeError(
+            "extract_sequences: Input should have rank >= 1. Received: a scalar. Add an axis."
+        )
     count = 1 + (x.shape[-1] - sequence_length) // sequence_stride
     starts = np.arange(max(count, 0))[:, None] * sequence_stride
     places = (starts + np.arange(sequence_length)).astype("int32")

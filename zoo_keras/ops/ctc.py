@@ -111,7 +111,7 @@ def ctc_decode(
         return found
     if strategy != "greedy":
         raise ConfigError(
-            f"ctc_decode: unknown strategy. Received: {strategy!r}. Use greedy or beam_search."
+            f"ctc_decode: Invalid strategy. Received: {strategy!r}. Use greedy or beam_search."
         )
     steps = x.shape[1]
     outside = arange(steps)[None, :] >= reshape(lengths, (-1, 1))

@@ -6,13 +6,22 @@ In: tensors, Variables or arrays. Out: the same shape, or one value a row for th
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
 
-from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
+from zoo_keras.errors import ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor
-from zoo_keras.ops.convert import as_dtype, as_float, axes_in, axis_in, dtype_of, fuzz_factor
+from zoo_keras.ops.convert import (
+    as_dtype,
+    as_float,
+    axes_in,
+    axis_in,
+    dtype_of,
+    fuzz_factor,
+    shape_of,
+)
 from zoo_keras.ops.plain import unary, unary_float
 from zoo_keras.ops.shaping import moveaxis, split
 from zoo_keras.ops.symbolic import public
@@ -232,7 +241,7 @@ def before_activation(output: Any, activation: str, axis: int | None = None) -> 
 def _same_shape(target: Any, output: Any, name: str) -> None:
     if tuple(target.shape) != tuple(output.shape):
         raise ShapeError(
-            f"{name}: target and output must have one shape. Received: target.shape="
+            f"{name}: target and output must have the same shape. Received: target.shape="
             f"{tuple(target.shape)}, output.shape={tuple(output.shape)}. Reshape the target, or "
             "give the last layer as many units as the target has columns."
         )
@@ -274,11 +283,8 @@ def sparse_categorical_crossentropy(
     """
     output = as_float(output)
     last = len(output.shape) - 1
-    if axis not in (-1, last):
-        raise ConfigError(
-            f"sparse_categorical_crossentropy: only the last axis may hold the classes. Received: "
-            f"axis={axis}. Move it there with ops.moveaxis."
-        )
+    if axis_in(axis, last + 1) != last:
+        output = moveaxis(output, axis, -1)
     target = as_dtype(target, "int32")
     if len(target.shape) == len(output.shape) and target.shape[-1] == 1:
         target = reshape_op(target, shape=target.shape[:-1])
@@ -335,6 +341,19 @@ def batch_normalization(
     """(x - mean) / sqrt(variance + epsilon) * scale + offset, with vectors along axis."""
     x = as_float(x)
     shape = _channel_shape(x, axis)
+    for name, vector in {
+        "mean": mean,
+        "variance": variance,
+        "offset": offset,
+        "scale": scale,
+    }.items():
+        if vector is not None and math.prod(shape_of(vector)) != math.prod(shape):
+            raise ShapeError(
+                f"batch_normalization: `{name}` must be a vector of length {math.prod(shape)}, "
+                "that "
+                f"of axis {axis}. Received: shape {shape_of(vector)}. Pass one number for each "
+                "channel."
+            )
     factor = m.rsqrt(m.add(as_float(variance), float(epsilon)))
     if scale is not None:
         factor = m.multiply(factor, as_float(scale))
@@ -354,10 +373,12 @@ def layer_normalization(
     **kwargs: Any,
 ) -> Any:
     """(x - mean) / sqrt(variance + epsilon) * gamma + beta over the axes of each sample."""
+    if kwargs.pop("rms_scaling", False):
+        return _scaled_alone(x, gamma, axis, epsilon)
     if kwargs:
         raise UnsupportedError(
             f"layer_normalization: further arguments are not supported. Received: {kwargs}. "
-            "Use ops.rms_normalization for rms_scaling=True."
+            "Leave them out."
         )
     x, epsilon = as_float(x), fuzz_factor() if epsilon is None else epsilon
     axes = axes_in(axis, len(x.shape))
@@ -373,6 +394,23 @@ def layer_normalization(
     shape = _channel_shape(x, axes)
     y = y if gamma is None else m.multiply(y, reshape_op(as_float(gamma), shape=shape))
     return y if beta is None else m.add(y, reshape_op(as_float(beta), shape=shape))
+
+
+def _scaled_alone(x: Any, gamma: Any, axis: Any, epsilon: float | None) -> Any:
+    """x / sqrt(variance + epsilon) * gamma, which Keras 3.0 called RMS scaling."""
+    warnings.warn(
+        "You passed `rms_scaling=True`, which is deprecated: it divides by the deviation from the "
+        "mean. Use ops.rms_normalization.",
+        stacklevel=4,
+    )
+    x, epsilon = as_float(x), fuzz_factor() if epsilon is None else epsilon
+    axes = axes_in(axis, len(x.shape))
+    apart = m.subtract(x, reduce.reduce_mean(x, axes=axes, keepdims=True))
+    variance = reduce.reduce_mean(m.square(apart), axes=axes, keepdims=True)
+    y = m.multiply(x, m.rsqrt(m.add(variance, float(epsilon))))
+    if gamma is None:
+        return y
+    return m.multiply(y, reshape_op(as_float(gamma), shape=_channel_shape(x, axes)))
 
 
 @public

@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from zoo_keras.errors import ShapeError, UnsupportedError
+import numpy as np
+
+from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
+from zoo_keras.graph import Tensor
 from zoo_keras.ops.convert import (
     as_dtype,
     as_float,
@@ -96,7 +99,8 @@ def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
     if [x1.shape[a] for a in over1] != [x2.shape[a] for a in over2]:
         raise ShapeError(
             f"tensordot: the summed axes differ in size. Received: shapes {x1.shape} and "
-            f"{x2.shape}, axes={axes}. Name axes of equal sizes."
+            f"{x2.shape}, axes={axes}. Name axes of equal sizes.",
+            met=[(x.shape[a],) for x, over in ((x1, over1), (x2, over2)) for a in over],
         )
     width = math.prod(x1.shape[a] for a in over1)
     left = reshape_op(transpose(x1, [*free1, *over1]), shape=(_size(x1, free1), width))
@@ -261,6 +265,19 @@ def cdist(x: Any, y: Any) -> Any:
 
 # --- factorisations, on the host
 
+
+def _matrices(name: str, x: Any, square: bool = False) -> Any:
+    """x as floats, of rank 2 or more; ShapeError otherwise, or unless matrices are square."""
+    x = as_float(x)
+    if len(x.shape) < 2 or (square and x.shape[-1] != x.shape[-2]):
+        kind = "square matrices" if square else "matrices"
+        raise ShapeError(
+            f"{name}: the last two axes must hold {kind}. Input should have rank >= 2. Received: "
+            f"shape {tuple(x.shape)}. Pass {kind}."
+        )
+    return x
+
+
 det = unary_float(hl.det, "The determinant.")
 slogdet = unary_float(hl.slogdet, "(sign, logarithm of the absolute value) of the determinant.")
 
@@ -277,13 +294,13 @@ inv = unary_float(hl.inv, "The inverse matrix.")
 @public
 def pinv(x: Any, rcond: float | None = None) -> Any:
     """The Moore-Penrose pseudo-inverse."""
-    return hl.pinv(as_float(x), rcond=rcond)
+    return hl.pinv(_matrices("pinv", x), rcond=rcond)
 
 
 @public
 def solve(a: Any, b: Any) -> Any:
     """x with a @ x = b; b may be a vector or a matrix of columns."""
-    a, b = as_float(a), as_float(b)
+    a, b = _matrices("solve", a, square=True), as_float(b)
     if len(b.shape) == len(a.shape):
         return hl.solve(a, b)
     column = hl.solve(a, reshape_op(b, shape=(*b.shape, 1)))
@@ -293,7 +310,7 @@ def solve(a: Any, b: Any) -> Any:
 @public
 def solve_triangular(a: Any, b: Any, lower: bool = False) -> Any:
     """x with a @ x = b, of a only its upper (or lower) triangle used."""
-    a, b = as_float(a), as_float(b)
+    a, b = _matrices("solve_triangular", a, square=True), as_float(b)
     if len(b.shape) == len(a.shape):
         return hl.solve_triangular(a, b, lower=lower)
     column = hl.solve_triangular(a, reshape_op(b, shape=(*b.shape, 1)), lower=lower)
@@ -302,15 +319,25 @@ def solve_triangular(a: Any, b: Any, lower: bool = False) -> Any:
 
 @public
 def cholesky(x: Any, upper: bool = False) -> Any:
-    """The lower triangle L with L @ L.T = x, or its transpose when upper."""
-    found = hl.cholesky(as_float(x))
+    """The lower triangle L with L @ L.T = x, or its transpose when upper.
+
+    A matrix that is not positive definite is a ConfigError, and NaN inside a program.
+    """
+    x = _matrices("cholesky", x, square=True)
+    found = hl.cholesky(x)
+    if not isinstance(found, Tensor) and np.isnan(found).any() and not np.isnan(x).any():
+        raise ConfigError(
+            "cholesky: a matrix is not positive definite. Received: one with an eigenvalue of 0 or "
+            "less. Add a small number to its diagonal."
+        )
     return swapaxes(found, -1, -2) if upper else found
 
 
 @public
 def cholesky_inverse(x: Any, upper: bool = False) -> Any:
     """The inverse of the matrix whose Cholesky factor is x."""
-    factor = triu(as_float(x)) if upper else tril(as_float(x))
+    x = _matrices("cholesky_inverse", x, square=True)
+    factor = triu(x) if upper else tril(x)
     turn = {"transpose_a": upper, "transpose_b": not upper}
     return hl.inv(matmul_op(factor, factor, **turn))
 
@@ -326,7 +353,12 @@ def lu_factor(x: Any) -> tuple[Any, Any]:
 @public
 def qr(x: Any, mode: str = "reduced") -> Any:
     """(q, r): x as an orthogonal times an upper triangular matrix."""
-    return hl.qr(as_float(x), mode=mode)
+    if mode not in ("reduced", "complete"):
+        raise ConfigError(
+            "`mode` argument value not supported. Expected one of {'reduced', 'complete'}. "
+            f"Received: mode={mode}"
+        )
+    return hl.qr(_matrices("qr", x), mode=mode)
 
 
 @public
@@ -341,50 +373,73 @@ eigh = unary_float(hl.eigh, "(values, vectors) of a symmetric matrix, smallest v
 
 @public
 def lstsq(a: Any, b: Any, rcond: float | None = None) -> Any:
-    """x with the least |a @ x - b|."""
-    if rcond is not None:
-        raise UnsupportedError(f"lstsq: rcond must be None. Received: rcond={rcond}.")
-    return hl.lstsq(as_float(a), as_float(b))
+    """x with the least |a @ x - b|. Singular values below rcond times the largest count as 0."""
+    return hl.lstsq(as_float(a), as_float(b), rcond=rcond)
 
 
 @public
 def matrix_rank(x: Any, tol: float | None = None) -> Any:
     """The number of singular values above tol, int32."""
-    return hl.matrix_rank(as_float(x), tol=tol)
+    return hl.matrix_rank(_matrices("matrix_rank", x), tol=tol)
 
 
 # --- Fourier transforms of (real, imaginary) pairs, on the host
 
 
+def pair_of(name: str, x: Any, rank: int) -> tuple[Any, Any]:
+    """(real, imaginary) as floats of one shape that has so many axes; ShapeError otherwise."""
+    if not isinstance(x, (tuple, list)) or len(x) != 2:
+        raise ShapeError(
+            f"{name}: Input `x` should be a tuple of two tensors - real and imaginary. Received: "
+            f"{x!r}. Pass (real, imaginary)."
+        )
+    real, imaginary = as_float(x[0]), as_float(x[1])
+    if tuple(real.shape) != tuple(imaginary.shape):
+        raise ShapeError(
+            f"{name}: Both the real and imaginary parts should have the same shape. Received: "
+            f"{tuple(real.shape)} and {tuple(imaginary.shape)}. Reshape one of them."
+        )
+    return of_rank(name, real, rank), imaginary
+
+
+def of_rank(name: str, x: Any, rank: int) -> Any:
+    if len(x.shape) < rank:
+        raise ShapeError(
+            f"{name}: Input should have rank >= {rank}. Received: shape {tuple(x.shape)}. Add an "
+            "axis."
+        )
+    return x
+
+
 @public
 def fft(x: Any) -> Any:
     """The Fourier transform of the last axis; x and the result are (real, imaginary)."""
-    return hl.fourier(as_float(x[0]), as_float(x[1]), kind="fft")
+    return hl.fourier(*pair_of("fft", x, 1), kind="fft")
 
 
 @public
 def fft2(x: Any) -> Any:
     """The Fourier transform of the last two axes of (real, imaginary)."""
-    return hl.fourier(as_float(x[0]), as_float(x[1]), kind="fft2")
+    return hl.fourier(*pair_of("fft2", x, 2), kind="fft2")
 
 
 @public
 def ifft2(x: Any) -> Any:
     """The inverse Fourier transform of the last two axes of (real, imaginary)."""
-    return hl.fourier(as_float(x[0]), as_float(x[1]), kind="ifft2")
+    return hl.fourier(*pair_of("ifft2", x, 2), kind="ifft2")
 
 
 @public
 def rfft(x: Any, fft_length: int | None = None) -> Any:
     """(real, imaginary) of the first half of the Fourier transform of real numbers."""
-    x = as_float(x)
+    x = of_rank("rfft", as_float(x), 1)
     return hl.rfft(x, length=fft_length or x.shape[-1])
 
 
 @public
 def irfft(x: Any, fft_length: int | None = None) -> Any:
     """The real numbers whose rfft is (real, imaginary)."""
-    real, imaginary = as_float(x[0]), as_float(x[1])
+    real, imaginary = pair_of("irfft", x, 1)
     return hl.irfft(real, imaginary, length=fft_length or 2 * (real.shape[-1] - 1))
 
 

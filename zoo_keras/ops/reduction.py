@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
+from zoo_keras.errors import ConfigError
 from zoo_keras.ops.convert import (
     as_dtype,
     as_float,
@@ -152,9 +153,16 @@ def std(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 @public
 def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = False) -> Any:
-    """(mean, variance). `synchronized` has no effect on a single rank's values."""
+    """(mean, variance). `synchronized` has no effect on a single rank's values.
+
+    Of float16 they are computed in float32, and cut to what float16 can hold.
+    """
     x = as_float(x)
-    return mean(x, axes, keepdims), var(x, axes, keepdims)
+    if dtype_of(x) != "float16":
+        return mean(x, axes, keepdims), var(x, axes, keepdims)
+    most = float(np.finfo("float16").max)
+    found = (of(as_dtype(x, "float32"), axes, keepdims) for of in (mean, var))
+    return tuple(as_dtype(m.clip(each, low=-most, high=most), "float16") for each in found)
 
 
 @public
@@ -358,6 +366,12 @@ def _matrix_norm(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any
 @public
 def normalize(x: Any, axis: Any = -1, order: Any = 2, epsilon: float | None = None) -> Any:
     """x divided by its norm along axis; rows of zeros stay zeros."""
+    if not isinstance(order, int) or order < 1:
+        raise ConfigError(
+            f"normalize: Argument `order` must be an int >= 1. Received: order={order!r}. Pass "
+            "2 for "
+            "the Euclidean norm."
+        )
     x = as_float(x)
     epsilon = fuzz_factor() if epsilon is None else epsilon
     if order == 2:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
-from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.errors import ArgumentTypeError, ConfigError, ShapeError
 from zoo_keras.ops.convert import dtype_of, value
 from zoo_keras.ops.convolution import extract_sequences
-from zoo_keras.ops.products import irfft, rfft
+from zoo_keras.ops.products import irfft, pair_of, rfft
 from zoo_keras.ops.shaping import pad, reshape
 from zoo_keras.ops.symbolic import public
 
@@ -41,10 +41,13 @@ def named_window(name: str, length: int, periodic: bool) -> np.ndarray:
     at = np.arange(length) / max(size, 1)
     if name == "bartlett":
         return 1 - np.abs(2 * at - 1)
+    if name == "tukey":  # half of it flat, the quarters at its ends cosines
+        rise = np.minimum(np.minimum(at, 1 - at) * 4, 1)
+        return np.asarray(0.5 * (1 - np.cos(np.pi * rise)))
     if name not in _COSINES:
         raise ConfigError(
             f"Unknown window. Received: window={name!r}. Use one of {', '.join(_COSINES)}, "
-            "bartlett, or pass the numbers of a window."
+            "bartlett, tukey, or pass the numbers of a window."
         )
     shares = _COSINES[name]
     return np.sum(
@@ -52,11 +55,17 @@ def named_window(name: str, length: int, periodic: bool) -> np.ndarray:
     )
 
 
-def _window(name: str, window: Any, sequence: int, fft: int) -> np.ndarray:
+def _window(name: str, window: Any, sequence: int, stride: Any, fft: int) -> np.ndarray:
     """The window as float32 in the middle of a frame."""
+    if not isinstance(stride, int) or stride < 1:
+        raise ConfigError(
+            f"{name}: `sequence_stride` must be a positive integer. Received: {stride}. Pass the "
+            "number of samples from frame to frame."
+        )
     if fft < sequence:
         raise ConfigError(
-            f"{name}: fft_length must not be below sequence_length. Received: fft_length={fft}, "
+            f"{name}: `fft_length` must equal or exceed sequence_length. Received: "
+            f"fft_length={fft}, "
             f"sequence_length={sequence}. Use a longer transform."
         )
     if window is None:
@@ -64,15 +73,15 @@ def _window(name: str, window: Any, sequence: int, fft: int) -> np.ndarray:
     if isinstance(window, str):
         if window not in ("hann", "hamming"):
             raise ConfigError(
-                f"{name}: a window by name is 'hann' or 'hamming'. Received: window={window!r}. "
-                "Pass the numbers of another."
+                f"{name}: If a string is passed to `window`, it must be 'hann' or 'hamming'. "
+                f"Received: window={window!r}. Pass the numbers of another."
             )
         window = named_window(window, sequence, periodic=True)
     made = np.asarray(window, np.float32)
     if made.shape != (sequence,):
         raise ShapeError(
-            f"{name}: the window must have sequence_length={sequence} numbers. Received: shape "
-            f"{made.shape}. Change one of the two."
+            f"{name}: The shape of `window` must be equal to [sequence_length]. Received: shape "
+            f"{made.shape}, sequence_length={sequence}. Change one of the two."
         )
     before = (fft - sequence) // 2
     return np.pad(made, (before, fft - sequence - before))
@@ -94,10 +103,11 @@ def stft(
     """
     x = value(x)
     if not dtypes.is_float(dtype_of(x)):
-        raise ConfigError(
-            f"stft: a signal holds floats. Received: dtype {dtype_of(x)}. Cast it to float32."
+        raise ArgumentTypeError(
+            "stft: a signal must have the dtype `float32` or `float64`. Received: dtype "
+            f"{dtype_of(x)}. Cast it."
         )
-    shape = _window("stft", window, sequence_length, fft_length)
+    shape = _window("stft", window, sequence_length, sequence_stride, fft_length)
     if center:
         sides = [(0, 0)] * (len(x.shape) - 1) + [(fft_length // 2, fft_length // 2)]
         x = pad(x, sides, mode="reflect")
@@ -117,7 +127,8 @@ def istft(
     center: bool = True,
 ) -> Any:
     """The signal of stft's (real, imaginary). Source: keras.ops.istft."""
-    shape = _window("istft", window, sequence_length, fft_length)
+    shape = _window("istft", window, sequence_length, sequence_stride, fft_length)
+    x = pair_of("istft", x, 2)
     pieces = -(-fft_length // sequence_stride)
     rest = pieces * sequence_stride - fft_length
     if window is not None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
-from zoo_keras.errors import ConfigError, UnsupportedError
+from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor
 from zoo_keras.ops.convert import (
     as_dtype,
@@ -274,6 +274,17 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
 
 def _segments(data: Any, segment_ids: Any, num_segments: Any) -> tuple[Any, Any, int]:
     data, ids = value(data), as_dtype(segment_ids, "int32")
+    if len(ids.shape) != 1:
+        raise ShapeError(
+            "Argument `segment_ids` should be an 1-D vector, one number for each row. Received: "
+            f"shape {tuple(ids.shape)}. Flatten it."
+        )
+    if not data.shape or data.shape[0] != ids.shape[0]:
+        raise ShapeError(
+            "Argument `segment_ids` and `data` should have same leading dimension. Received: "
+            "shapes "
+            f"{tuple(ids.shape)} and {tuple(data.shape)}. Pass one id for each row."
+        )
     if num_segments is None:
         return data, ids, int(np.max(_known(ids, "segment ops without num_segments"))) + 1
     return data, ids, known_int(num_segments, "num_segments")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from zoo_keras import dtypes
-from zoo_keras.errors import UnsupportedError
+from zoo_keras.errors import ArgumentTypeError, UnsupportedError
 from zoo_keras.graph import install_operators, ufunc_operator
 from zoo_keras.values import answering
 
@@ -50,13 +50,22 @@ class KerasTensor:
 
     rank = ndim
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("shape", "dtype", "sparse", "ragged") and name in self.__dict__:
+            raise AttributeError(
+                f"The `{name}` attribute of KerasTensor is immutable. Received: {value!r}. Make "
+                "another KerasTensor."
+            )
+        super().__setattr__(name, value)
+
     def __getstate__(self) -> dict[str, Any]:
         """Without history: a chain of calls as deep as the model; the model brings the calls."""
         return {**self.__dict__, "history": None}
 
     def __bool__(self) -> bool:
         raise TypeError(
-            "A symbolic KerasTensor has no truth value. Received: an `if`, `and`, `or` or `not` "
+            "A symbolic KerasTensor cannot be used as a boolean. Received: an `if`, `and`, `or` or "
+            "`not` "
             "on it. Use zoo_keras.ops functions, or put the condition into a Layer's `call`."
         )
 
@@ -64,13 +73,15 @@ class KerasTensor:
         return ufunc_operator(ufunc, method, inputs)
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError(
-            "A symbolic KerasTensor has no values, so numpy cannot take it. Use the functions of "
-            "zoo_keras.ops, or put the computation into a Layer's `call`."
+        raise ArgumentTypeError(
+            "A symbolic KerasTensor doesn't have any actual numerical value, so numpy cannot take "
+            "it. Use the functions of zoo_keras.ops, or put the computation into a Layer's `call`."
         )
 
     def __iter__(self) -> Any:
-        raise TypeError("Iterating over a symbolic KerasTensor is not supported. Use ops.unstack.")
+        raise UnsupportedError(
+            "Iterating over a symbolic KerasTensor is not supported. Use ops.unstack."
+        )
 
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"

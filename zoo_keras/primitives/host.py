@@ -129,8 +129,9 @@ _SEGMENTS: dict[str, Any] = {"max": np.maximum, "min": np.minimum, "prod": np.mu
 def _segment_start(kind: str, dtype: np.dtype) -> Any:
     if kind == "prod":
         return 1
-    limits = np.finfo(dtype) if dtypes.is_float(dtype.name) else np.iinfo(dtype)
-    return limits.min if kind == "max" else limits.max
+    if dtypes.is_float(dtype.name):
+        return -np.inf if kind == "max" else np.inf
+    return np.iinfo(dtype).min if kind == "max" else np.iinfo(dtype).max
 
 
 @op(
@@ -147,7 +148,8 @@ def _segment_start(kind: str, dtype: np.dtype) -> Any:
 def segment_reduce(x: np.ndarray, ids: np.ndarray, *, kind: str, segments: int) -> np.ndarray:
     """The largest, smallest or product of the rows of x with the ids 0, 1, ... segments - 1.
 
-    A segment without rows keeps the dtype's limit, or 1 for the product. Ids outside are left out.
+    A segment without rows is infinite (of whole numbers the dtype's limit), or 1 for the product.
+    Ids outside are left out.
     """
     found = np.full((segments, *x.shape[1:]), _segment_start(kind, x.dtype), x.dtype)
     inside = (ids >= 0) & (ids < segments)

@@ -178,12 +178,15 @@ def eigh(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @op(
-    shape=lambda a, b: Spec((a.shape[1], *b.shape[1:]), a.dtype),
-    samples=[Sample([(5, 3), (5, 2)]), Sample([(5, 3), (5,)])],
+    shape=lambda a, b, *, rcond: Spec((a.shape[1], *b.shape[1:]), a.dtype),
+    samples=[
+        Sample([(5, 3), (5, 2)], {"rcond": None}),
+        Sample([(5, 3), (5,)], {"rcond": 1e-3}),
+    ],
 )
-def lstsq(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def lstsq(a: np.ndarray, b: np.ndarray, *, rcond: float | None) -> np.ndarray:
     """x with the least |a @ x - b|."""
-    return np.linalg.lstsq(a, b, rcond=None)[0]
+    return np.linalg.lstsq(a, b, rcond=rcond)[0]
 
 
 def _pinv_spec(x: Spec, *, rcond: float | None) -> Spec:

@@ -7,6 +7,7 @@ Node), on Variables inside a trace, and on arrays (computes). Knows no layer and
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -391,4 +392,14 @@ def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     try:
         return tuple(np.broadcast_shapes(*shapes))
     except ValueError:
-        raise ShapeError("shapes do not broadcast to one shape.") from None
+        met = _not_alike(shapes)
+        raise ShapeError("shapes do not broadcast to one shape.", met) from None
+
+
+def _not_alike(shapes: Sequence[Sequence[int]]) -> list[tuple[int]]:
+    """Two sizes of one axis that do not go together."""
+    for sizes in itertools.zip_longest(*[reversed(shape) for shape in shapes], fillvalue=1):
+        several = [size for size in dict.fromkeys(sizes) if size != 1]
+        if len(several) > 1:
+            return [(size,) for size in several[:2]]
+    return []

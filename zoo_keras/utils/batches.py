@@ -126,16 +126,21 @@ def timeseries_dataset_from_array(
     >>> timeseries_dataset_from_array(np.arange(5), None, 3, batch_size=2)[0].tolist()
     [[0, 1, 2], [1, 2, 3]]
     """
-    del format  # of TensorFlow or of Grain; here both are Batches
+    _known_format("timeseries_dataset_from_array", format)
     begin, end = start_index or 0, len(data) if end_index is None else end_index
-    sizes = {"sampling_rate": sampling_rate, "sequence_stride": sequence_stride}
-    wrong = {k: v for k, v in sizes.items() if not 0 < v < len(data)}
-    if wrong or not 0 <= begin < end <= len(data):
-        raise ConfigError(
-            "timeseries_dataset_from_array: strides must lie between 0 and the length of the data, "
-            f"and 0 <= start_index < end_index. Received: {wrong or sizes}, start_index={begin}, "
-            f"end_index={end}, {len(data)} steps. Change these."
-        )
+    for argument, given, fits, rule in (
+        ("start_index", begin, 0 <= begin < len(data), "0 or higher, and below the length"),
+        ("end_index", end, begin < end <= len(data), "above start_index, and at most the length"),
+        ("sampling_rate", sampling_rate, 0 < sampling_rate < len(data), "between 0 and the length"),
+        ("sequence_stride", sequence_stride, 0 < sequence_stride < len(data),
+         "between 0 and the length"),
+    ):  # fmt: skip
+        if not fits:
+            raise ConfigError(
+                f"timeseries_dataset_from_array: `{argument}` must be {rule} of the data. "
+                "Received: "
+                f"{argument}={given}, {len(data)} steps. Change it."
+            )
     data = np.asarray(data)[begin:end]
     count = end - begin - (sequence_length - 1) * sampling_rate
     if targets is not None:
@@ -150,6 +155,14 @@ def timeseries_dataset_from_array(
         return x if targets is None else (x, targets[starts[rows]])
 
     return Batches(len(starts), make, batch_size, shuffle, seed)
+
+
+def _known_format(name: str, format: str) -> None:
+    """Keras' two kinds of data sets, of TensorFlow and of Grain; here both are Batches."""
+    if format not in ("tf", "grain"):
+        raise ConfigError(
+            f"{name}: `format` should be one of 'tf', 'grain'. Received: {format!r}. Leave it out."
+        )
 
 
 def split_dataset(
@@ -207,20 +220,19 @@ class _Folder:
         self, name: str, directory: Any, labels: Any, label_mode: Any, class_names: Any,
         endings: Sequence[str], shuffle: bool, seed: int | None, follow_links: bool,
     ) -> None:  # fmt: skip
-        if label_mode not in _LABEL_MODES:
-            raise ConfigError(
-                f"{name}: unknown label_mode. Received: {label_mode!r}. Use int, binary, "
-                "categorical or None."
-            )
+        _check_labels(name, labels, label_mode, class_names)
         self.name, self.label_mode = name, label_mode if labels is not None else None
+        self.kind = {"image": "images", "text": "text files"}[name.partition("_")[0]]
         root = Path(directory)
         folders = [root]
         if labels == "inferred":
             found = sorted(p.name for p in root.iterdir() if p.is_dir() and p.name[0] != ".")
-            if class_names is not None and not set(class_names) <= set(found):
+            if class_names is not None and set(class_names) != set(found):
                 raise DataError(
-                    f"{name}: class_names must be folders of {directory}. Received: {class_names}, "
-                    f"where there are {found}. Leave it out, or rename the folders."
+                    f"{name}: the `class_names` passed did not match the folders of {directory}. "
+                    f"Received: {class_names}, where there are {found}. Leave it out, or "
+                    "rename the "
+                    "folders."
                 )
             self.class_names: Any = list(class_names or found)
             folders = [root / each for each in self.class_names]
@@ -231,8 +243,8 @@ class _Folder:
             self._given(labels)
         if label_mode == "binary" and self.label_mode and len(self.class_names) != 2:
             raise DataError(
-                f"{name}: label_mode='binary' wants 2 classes. Received: {self.class_names}. Use "
-                "'int' or 'categorical'."
+                f"{name}: with label_mode='binary' there must be exactly 2 classes. Received: "
+                f"{self.class_names}. Use 'int' or 'categorical'."
             )
         if shuffle:
             self._shuffled(np.random.randint(10**6) if seed is None else seed)
@@ -242,8 +254,9 @@ class _Folder:
         self.labels = None if labels is None else np.asarray(labels)
         if labels is not None and len(labels) != len(self.paths):
             raise DataError(
-                f"{self.name}: each file needs a label. Received: {len(labels)} labels for "
-                f"{len(self.paths)} files. Give them in the order of the sorted paths."
+                f"{self.name}: Expected the lengths of `labels` to match the number of files. "
+                f"Received: {len(labels)} labels for {len(self.paths)} files. Give them in the "
+                "order of the sorted paths."
             )
 
     def _shuffled(self, seed: int) -> None:
@@ -256,11 +269,6 @@ class _Folder:
         """The slices of the subset, or of both."""
         if not share:
             return [slice(None)]
-        if not 0 < share < 1 or subset not in ("training", "validation", "both"):
-            raise ConfigError(
-                f"{self.name}: validation_split lies between 0 and 1 and needs a subset. Received: "
-                f"validation_split={share}, subset={subset!r}. Use training, validation or both."
-            )
         first = len(self.paths) - int(share * len(self.paths))
         parts = {"training": slice(0, first), "validation": slice(first, None)}
         return list(parts.values()) if subset == "both" else [parts[subset]]
@@ -272,8 +280,8 @@ class _Folder:
         paths = self.paths[part]
         if not paths:
             raise DataError(
-                f"{self.name}: no file was found. Received: {len(self.paths)} files in all. Check "
-                "the directory, and the endings of the files."
+                f"{self.name}: No {self.kind} found. Received: {len(self.paths)} files in all. "
+                "Check the directory, and the endings of the files."
             )
         labels = None if self.label_mode is None else self._encoded(self.labels[part])
 
@@ -290,6 +298,46 @@ class _Folder:
             return np.eye(len(self.class_names), dtype=np.float32)[labels]
         return labels.astype(np.float32)[:, None] if self.label_mode == "binary" else (
             labels.astype(np.int32))  # fmt: skip
+
+
+def _check_labels(name: str, labels: Any, label_mode: Any, class_names: Any) -> None:
+    if isinstance(labels, str) and labels != "inferred":
+        raise ConfigError(
+            f"{name}: `labels` argument should be 'inferred', None, or a list of whole numbers. "
+            f"Received: {labels!r}. Use one of these."
+        )
+    if label_mode not in _LABEL_MODES:
+        raise ConfigError(
+            f"{name}: `label_mode` argument must be one of int, binary, categorical, None. "
+            f"Received: {label_mode!r}. Use one of these."
+        )
+    if class_names is not None and labels != "inferred":
+        raise ConfigError(
+            f'{name}: you can only pass `class_names` if `labels="inferred"`. Received: '
+            f"class_names={class_names}. Leave it out."
+        )
+
+
+def _check_split(name: str, share: Any, subset: Any, shuffle: bool, seed: Any) -> None:
+    """ConfigError for halves that don't fit; without a seed two calls would share files."""
+    given = f"Received: validation_split={share}, subset={subset!r}, seed={seed}."
+    if share and not 0 < share < 1:
+        raise ConfigError(f"{name}: `validation_split` must be between 0 and 1. {given} Use 0.2.")
+    if bool(share) != bool(subset):
+        raise ConfigError(
+            f"{name}: `validation_split` must be set where `subset` is, and inversely. {given} "
+            "Pass both or none."
+        )
+    if subset not in ("training", "validation", "both", None):
+        raise ConfigError(
+            f'{name}: `subset` must be either "training", "validation" or "both". {given} Use one '
+            "of these."
+        )
+    if share and shuffle and seed is None:
+        raise ConfigError(
+            f"{name}: to split and shuffle you must provide a `seed`, or the halves may overlap. "
+            f"{given} Pass the same one in both calls."
+        )
 
 
 def files_below(folder: Path, endings: Sequence[str], follow_links: bool) -> list[Path]:
@@ -323,11 +371,13 @@ def image_dataset_from_directory(
 
     A list of two for subset="both". Needs Pillow. Source: keras.utils.image_dataset_from_directory.
     """
-    del format, verbose
+    del verbose
+    _known_format("image_dataset_from_directory", format)
+    _check_split("image_dataset_from_directory", validation_split, subset, shuffle, seed)
     if color_mode not in _CHANNELS:
         raise ConfigError(
-            f"image_dataset_from_directory: unknown color_mode. Received: {color_mode!r}. Use one "
-            f"of {', '.join(_CHANNELS)}."
+            "image_dataset_from_directory: `color_mode` must be one of "
+            f"{', '.join(_CHANNELS)}. Received: {color_mode!r}. Use one of these."
         )
     folder = _Folder(
         "image_dataset_from_directory", directory, labels, label_mode, class_names, PICTURES,
@@ -371,7 +421,9 @@ def text_dataset_from_directory(
 
     A list of two for subset="both". Source: keras.utils.text_dataset_from_directory.
     """
-    del format, verbose
+    del verbose
+    _known_format("text_dataset_from_directory", format)
+    _check_split("text_dataset_from_directory", validation_split, subset, shuffle, seed)
     folder = _Folder(
         "text_dataset_from_directory", directory, labels, label_mode, class_names, (".txt",),
         shuffle, seed, follow_links,

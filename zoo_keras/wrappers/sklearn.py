@@ -112,6 +112,11 @@ class SKLearnClassifier(ClassifierMixin, _Wrapper):
         if learn:
             self._encoder = OneHotEncoder(sparse_output=False).fit(rows)
             self.classes_ = np.unique(y)
+            if len(self.classes_) == 1:
+                raise ConfigError(
+                    "SKLearnClassifier: Classifier can't train when only one class is present. "
+                    f"Received: {self.classes_[0]!r} in every row. Pass rows of two classes."
+                )
         made: np.ndarray = self._encoder.transform(rows)
         return made
 
@@ -120,6 +125,8 @@ class SKLearnClassifier(ClassifierMixin, _Wrapper):
         check_is_fitted(self)
         X = validate_data(self, X, reset=False)
         return np.asarray(self.model_.predict(X, verbose=0))
+
+    decision_function = predict_proba
 
     def _decoded(self, y: np.ndarray) -> np.ndarray:
         if y.shape[1] == 1:

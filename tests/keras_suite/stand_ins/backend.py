@@ -7,7 +7,7 @@ import contextlib
 import sys
 from typing import Any
 
-from zoo_keras import config, ops, random
+from zoo_keras import StatelessScope, config, name_scope, ops, random
 from zoo_keras.backend import *  # noqa: F403
 from zoo_keras.backend import clear_session, is_float_dtype, is_int_dtype
 from zoo_keras.config import floatx, image_data_format
@@ -156,7 +156,9 @@ def any_symbolic_tensors(args: Any = None, kwargs: Any = None) -> bool:
 
 
 __all__ = [
-    "KerasTensor", "Variable", "backend", "cast", "clear_session", "config", "convert_to_numpy",
-    "convert_to_tensor", "floatx", "image", "image_data_format", "is_float_dtype", "is_int_dtype",
-    "is_tensor", "linalg", "nn", "numpy", "ops", "random", "shape", "standardize_dtype",
+    "KerasTensor", "StatelessScope", "Variable", "backend", "cast", "clear_session", "config",
+    "convert_to_numpy", "convert_to_tensor", "floatx", "image", "image_data_format",
+    "is_float_dtype", "is_int_dtype",
+    "is_tensor", "linalg", "name_scope", "nn", "numpy", "ops", "random", "shape",
+    "standardize_dtype",
 ]  # fmt: skip

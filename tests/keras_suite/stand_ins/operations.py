@@ -33,6 +33,12 @@ def operation(name: str, function: Callable[..., Any]) -> type:
         self.kept = {**dict(zip(kept_names, args)), **kwargs}
 
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        first = names[0] if names else ""
+        if first in self.kept:  # such as the condition of a loop, before the tensors
+            rest = [n for n in names if n not in self.kept]
+            if len(args) > len(rest) or name == "Einsum":
+                return function(self.kept[first], *args, **kwargs)
+            return function(**self.kept, **dict(zip(rest, args)), **kwargs)
         return function(*args, **self.kept, **kwargs)
 
     calls = dict.fromkeys(("__call__", "call", "symbolic_call", "compute_output_spec"), __call__)

@@ -1,10 +1,5 @@
-"""Names of `keras.src.tree` that zoo_keras keeps elsewhere."""
+"""Names of `keras.src.tree` that are not public."""
 
-from __future__ import annotations
+from zoo_keras.tree import register_tree_node_class
 
-from typing import Any
-
-
-def register_tree_node_class(cls: Any) -> Any:
-    """Classes that optree is told of; zoo_keras knows lists, tuples and dicts by themselves."""
-    return cls
+__all__ = ["register_tree_node_class"]

@@ -87,22 +87,31 @@ _ShapeOf = Callable[[KerasTensor, int], tuple[int, ...]]
 
 def _fitting(call: _Call, leaves: Sequence[KerasTensor]) -> list[_Trial]:
     """Two trials that go well, with sizes that differ where they are unknown."""
-    moving = _with_masks(leaves)
-    axes = [(id(t), i) for t in moving for i, d in enumerate(t.shape) if i and d is None]
-    search = Search(len(axes))
     trials, first = _pair(call, trial_shape)
     empty = trials if not any(first) else []
     if empty and not _vanishes(empty):
         return empty
+    unknown = [(id(t), i) for t in _with_masks(leaves) for i, d in enumerate(t.shape) if d is None]
+    behind = [axis for axis in unknown if axis[1]]  # rows of a batch are any number, if that fits
+    for axes in (behind, unknown) if len(behind) < len(unknown) else (unknown,):
+        found, empty = _searched(call, axes, empty)
+        if found or empty:
+            return found or empty
+    raise _explained(next(filter(None, first)), leaves)
+
+
+def _searched(
+    call: _Call, axes: list[tuple[int, int]], empty: list[_Trial]
+) -> tuple[list[_Trial], list[_Trial]]:
+    """Trials that go well with other sizes of these axes; those of which nothing is left."""
+    search = Search(len(axes))
     for pairs in search.choices():
         trials, errors = _pair(call, _chosen(dict(zip(axes, pairs, strict=True))))
         if not any(errors) and not _vanishes(trials):
-            return trials
+            return trials, empty
         empty = empty or ([] if any(errors) else trials)
         search.failed(errors if any(errors) else [_VANISHED, _VANISHED])
-    if empty:
-        return empty
-    raise _explained(next(filter(None, first)), leaves)
+    return [], empty
 
 
 # Of what is cut off at the start of an axis nothing may be left of a size that is only tried.

@@ -42,7 +42,7 @@ from zoo_keras.naming import auto_name
 from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.ops.masks import mask_of, set_mask
 from zoo_keras.ops.symbolic import KerasTensor, any_symbolic
-from zoo_keras.policies import DTypePolicy, dtype_policy
+from zoo_keras.policies import DTypePolicy, dtype_policy, usable
 from zoo_keras.policy_map import policy_for
 from zoo_keras.stateless import holding, values_of
 from zoo_keras.variables import Variable, is_awaited
@@ -110,6 +110,7 @@ class Layer(Tracked):
         self.built = False
         self.autocast = autocast
         path = "/".join(filter(None, [current_scope(), self.name]))
+        self._path = path
         self._dtype_policy: DTypePolicy = policy_for(dtype, path)
         self.supports_masking = False
         self.input_spec: Any = None
@@ -177,13 +178,19 @@ class Layer(Tracked):
         return nullcontext() if self._building else scope(self.name)
 
     @property
+    def path(self) -> str:
+        """The names of the layers around it and its own, joined by slashes, as in its weights'."""
+        own = self._own_variables
+        return own[0].path.rpartition("/")[0] if own else self._path
+
+    @property
     def dtype_policy(self) -> DTypePolicy:
         """The dtypes of weights and of the computation. It is set by a policy or its name."""
         return self._dtype_policy
 
     @dtype_policy.setter
     def dtype_policy(self, value: Any) -> None:
-        self._dtype_policy = dtype_policy(value)
+        self._dtype_policy = usable(dtype_policy(value))
 
     @property
     def rounds(self) -> bool:
