@@ -91,7 +91,7 @@ class PhasedWorker(WholeWorker):
         alone = self.clock.apart()
         self.clock.lap("compute")
         notes = ring.reduce_scatter([alone])
-        self.clock.met(alone, float(notes[:, 0].max()))
+        self.clock.met(alone, notes[:, 0].tolist())
         self._spread(ring)
 
     def _move(self, exact: bool) -> None:
