@@ -123,9 +123,9 @@ def test_a_process_killed_at_any_file_of_a_backup_goes_on_to_the_same_bits(
     tmp_path, monkeypatch, killed_at
 ):
     """os.replace puts each file in its place; at the third epoch's end: which of its files."""
-    whole, backup, count = regression(), callbacks.BackupAndRestore(tmp_path / "b"), itertools.count()
+    whole, backup = regression(), callbacks.BackupAndRestore(tmp_path / "b")
     fit(whole)
-    replace = os.replace
+    count, replace = itertools.count(), os.replace
 
     def killed(*given):
         if next(count) == killed_at:
@@ -145,7 +145,7 @@ def test_weights_of_another_moment_than_their_description_are_refused(tmp_path):
     broken(regression(), backup, Break(2))
     described = json.loads((tmp_path / "training_metadata.json").read_text())
     (tmp_path / "training_metadata.json").write_text(json.dumps({**described, "iterations": 99}))
-    with pytest.raises(FileError, match="of different moments.*an optimizer of 6 steps"):
+    with pytest.raises(FileError, match=r"of different moments.*an optimizer of 6 steps"):
         fit(regression(), backup)
 
 
