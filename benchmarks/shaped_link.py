@@ -61,12 +61,17 @@ class Cable(threading.Thread):
     def run(self) -> None:
         threading.Thread(target=self._deliver, daemon=True).start()
         free = 0.0
-        while True:
-            packet = os.read(self.source, MTU + 100)
+        while packet := self._packet():
             free = max(free, time.perf_counter()) + len(packet) / self.link.rate
             self._room.acquire()
             self._due.append((free + self.link.latency, packet))
             self._some.release()
+
+    def _packet(self) -> bytes:
+        try:
+            return os.read(self.source, MTU + 100)
+        except OSError:  # the namespace has gone, and the device with it
+            return b""
 
     def _deliver(self) -> None:
         while True:
