@@ -61,12 +61,17 @@ class Cable(threading.Thread):
     def run(self) -> None:
         threading.Thread(target=self._deliver, daemon=True).start()
         free = 0.0
-        while True:
-            packet = os.read(self.source, MTU + 100)
+        while packet := self._packet():
             free = max(free, time.perf_counter()) + len(packet) / self.link.rate
             self._room.acquire()
             self._due.append((free + self.link.latency, packet))
             self._some.release()
+
+    def _packet(self) -> bytes:
+        try:
+            return os.read(self.source, MTU + 100)
+        except OSError:  # the namespace has gone, and the device with it
+            return b""
 
     def _deliver(self) -> None:
         while True:
@@ -137,8 +142,9 @@ def inside(master: str, options: Any) -> None:
     """All-reduces of both ranks, for each link that the parent sets up when it is asked to."""
     import allreduce
 
-    given = SimpleNamespace(ranks=2, sizes=SIZES, wire="float32", seconds=3.0, turns=1, warm_up=4.0)
-    allreduce.WARM_UP = 200
+    sizes = options.sizes
+    given = SimpleNamespace(ranks=2, sizes=sizes, wire="float32", seconds=3.0, turns=1, warm_up=4.0)
+    allreduce.WARM_UP = 100
     os.environ["PYSPARK_PYTHON"] = sys.executable
     cluster = allreduce.Cluster(
         given, master,
@@ -182,6 +188,7 @@ def main() -> None:
     parser.add_argument("--points", type=Path, required=True, help="of scaling_model.py --save")
     parser.add_argument("--least", action="store_true", help="least times, on a busy machine")
     parser.add_argument("--gbit", type=float, nargs="+", default=[1, 10])
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="bytes")
     parser.add_argument("--latency", type=float, default=1e-3, help="seconds, one way")
     parser.add_argument("--folder", type=Path, default=Path("build/shaped_link"))
     parser.add_argument("--inside", help=argparse.SUPPRESS)

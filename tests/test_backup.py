@@ -124,9 +124,8 @@ def test_a_process_killed_at_any_file_of_a_backup_goes_on_to_the_same_bits(
 ):
     """os.replace puts each file in its place; at the third epoch's end: which of its files."""
     whole, backup = regression(), callbacks.BackupAndRestore(tmp_path / "b")
-    count = itertools.count()
     fit(whole)
-    replace = os.replace
+    count, replace = itertools.count(), os.replace
 
     def killed(*given):
         if next(count) == killed_at:

@@ -33,8 +33,9 @@ def context(**conf):
     return Sessions().get("local-cluster[2,1,1024]", **conf).sparkContext
 
 
-def says(text):
-    print(text, flush=True)
+def says(what):
+    """In one line."""
+    print(str(what).replace("\n", " "), flush=True)
 
 
 def once(text):

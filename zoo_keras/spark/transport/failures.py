@@ -143,6 +143,7 @@ def alone(items: Iterator[Any]) -> Iterator[Any]:
 
 def in_short(text: str) -> str:
     """Spark's reason without the Java frames that follow it."""
+    text = re.sub(r"^An error occurred while calling [^\n]*\n: ", "", text)  # py4j's own words
     reason = text.split("Most recent failure reason: ")[-1]
     return re.split(r"\n\s+at |\nDriver stacktrace:", reason)[0].strip()[:2000]
 
