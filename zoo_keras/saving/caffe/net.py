@@ -305,7 +305,7 @@ def _batch_norm(layer: _Layer) -> None:
     mean, variance, factor = layer.arrays(3)[:3]
     scale = 0.0 if factor.ravel()[0] == 0 else 1.0 / float(factor.ravel()[0])
     ones = np.ones(mean.size, np.float32)
-    weights = [ones, 0 * ones, mean.ravel() * scale, variance.ravel() * scale]
+    weights: list[np.ndarray] = [ones, 0 * ones, mean.ravel() * scale, variance.ravel() * scale]
     names = [layer.constant(str(i), w.astype(np.float32)) for i, w in enumerate(weights)]
     layer.node("BatchNormalization", [*layer.bottoms(), *names], layer.top(), epsilon=epsilon)
 

@@ -30,7 +30,7 @@ class Storage(NamedTuple):
 
     dtype: str
     key: str
-    count: int
+    size: int
 
 
 class Tensor(NamedTuple):

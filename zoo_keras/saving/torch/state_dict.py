@@ -127,9 +127,9 @@ def _tensors(told: Any, storage: Callable[[Storage], Any]) -> dict[str, np.ndarr
         kind = tensor.storage
         if kind.key not in stored:
             data = storage(kind)
-            if kind.count < 0 or kind.count * _width(kind.dtype) > len(data):
-                raise _damaged(f"{name!r} of {kind.count} numbers in {len(data)} bytes")
-            stored[kind.key] = array(data, kind.dtype, kind.count)
+            if kind.size < 0 or kind.size * _width(kind.dtype) > len(data):
+                raise _damaged(f"{name!r} of {kind.size} numbers in {len(data)} bytes")
+            stored[kind.key] = array(data, kind.dtype, kind.size)
         found[name] = _view(name, tensor, stored[kind.key])
     return found
 
