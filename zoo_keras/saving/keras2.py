@@ -146,15 +146,22 @@ def _ends(value: Any) -> Iterator[list[Any]]:
             yield from _ends(item)
 
 
-def without_modules(value: Any) -> Any:
-    """A configuration of Keras 2's archives in the form that its `.h5` files have."""
+_OF_KERAS_2 = ("tf_keras.", "keras.src.engine.", "keras.engine.")  # modules that 3 does not have
+
+
+def without_modules(value: Any, builtin: tuple[str, ...] = _OF_KERAS_2) -> Any:
+    """A configuration in the form that `.h5` files of Keras 2 have: without names of modules.
+
+    Args:
+        builtin: how modules begin that need not be told.
+    """
     if isinstance(value, list):
-        return [without_modules(v) for v in value]
+        return [without_modules(v, builtin) for v in value]
     if not isinstance(value, dict):
         return value
-    builtin = str(value.get("module")).split(".")[0] in ("keras", "tf_keras")
-    left_out = ("module", "registered_name", "build_config") if builtin else ()
-    return {k: without_modules(v) for k, v in value.items() if k not in left_out}
+    told = f"{value.get('module')}.".startswith(builtin)
+    left_out = ("module", "registered_name", "build_config") if told else ()
+    return {k: without_modules(v, builtin) for k, v in value.items() if k not in left_out}
 
 
 def lambda_config(config: Any) -> Any:

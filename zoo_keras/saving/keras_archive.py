@@ -19,6 +19,7 @@ from zoo_keras.configs.serialization import object_sharing, serialize_keras_obje
 from zoo_keras.errors import FileError, ZooKerasError
 from zoo_keras.models.model import Model
 from zoo_keras.saving import assets, config_json, hdf5, int8_layers, weights_tree
+from zoo_keras.saving.keras2 import without_modules
 from zoo_keras.saving.layer_groups import KERAS_VERSION, Plan, assign
 from zoo_keras.saving.legacy import modern_config
 from zoo_keras.saving.legacy_training import modern_training_config
@@ -103,7 +104,7 @@ def _modern(config: Any, metadata: Any) -> Any:
     version = str(metadata.get("keras_version", "3")) if isinstance(metadata, dict) else "3"
     if not version.startswith("2."):
         return config
-    modern = modern_config(config, 2)
+    modern = modern_config(without_modules(config, ("keras.", "tf_keras.")), 2)
     if compiled := modern.get("compile_config"):
         training = {**compiled, "optimizer_config": compiled.get("optimizer")}
         modern["compile_config"] = modern_training_config(training)
