@@ -1,9 +1,10 @@
 /* Hammers the thread pool by itself: argv[1] parallel regions of a few tiny tasks from each of two
  * callers at once, each with a job for later that one of them holds, then the same in a forked
- * child. Every task must run exactly once, with the context of its own region. Prints what is wrong
- * and returns 1, else returns 0. */
+ * child. Every task must run exactly once, with the context of its own region; each thread begins
+ * with its own part. Prints what is wrong and returns 1, else returns 0. */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,9 +66,33 @@ static void hammer(void) {
     pthread_join(other, NULL);
 }
 
+/* One task for each part, which ends once all have begun: so no thread can do another's. */
+typedef struct {
+    _Atomic int begun, strangers;
+} meeting;
+
+static void meet(void *ctx, int64_t i, int thread) {
+    meeting *m = ctx;
+    if (thread != i) atomic_fetch_add(&m->strangers, 1);
+    atomic_fetch_add(&m->begun, 1);
+    while (atomic_load(&m->begun) < THREADS) sched_yield();
+}
+
+static void check_parts(void) {
+    zk_call c = {.threads = THREADS};
+    for (int k = 0; k < 100; k++) {
+        meeting m = {0};
+        zk_parallel(&c, THREADS, meet, &m);
+        if (!m.strangers) continue;
+        printf("%d threads began with a part that is not theirs\n", m.strangers);
+        exit(1);
+    }
+}
+
 int main(int argc, char **argv) {
     regions = argc > 1 ? atol(argv[1]) : 1000;
     setvbuf(stdout, NULL, _IONBF, 0);
+    check_parts();
     hammer();
     pid_t child = fork();
     if (child == 0) {
