@@ -66,6 +66,14 @@ def test_seconds_of_jobs_that_were_restarted_add_up():
     assert Account().ranks() == []
 
 
+def test_a_rank_that_a_later_job_lacks_keeps_its_seconds():
+    account = Account()
+    account.told([{"compute": 1.0}, {"compute": 2.0}])
+    account.end_job()
+    account.told([{"compute": 3.0}])
+    assert [rank["compute"] for rank in account.ranks()] == [4.0, 2.0]
+
+
 def parsed(path):
     """The page's elements; every tag but the head's is closed."""
     text = path.read_text()

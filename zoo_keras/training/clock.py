@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import zip_longest
 
 PARTS = ("start", "read", "wait", "compute", "exchange", "update", "validate", "callbacks")
 
@@ -89,11 +90,10 @@ class Account:
         self._before, self._now = self._sums(), []
 
     def _sums(self) -> list[dict[str, float]]:
-        if not self._now:
-            return self._before
-        before = self._before or [{} for _ in self._now]
-        return [{part: old.get(part, 0.0) + new[part] for part in new}
-                for old, new in zip(before, self._now, strict=True)]  # fmt: skip
+        """Of each rank in all jobs; one that the present job does not have keeps its seconds."""
+        both = zip_longest(self._before, self._now, fillvalue={})
+        return [{part: old.get(part, 0.0) + new.get(part, 0.0) for part in {**old, **new}}
+                for old, new in both]  # fmt: skip
 
     def ranks(self) -> list[dict[str, float]]:
         """Seconds by part, for each rank."""
