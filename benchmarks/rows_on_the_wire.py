@@ -48,10 +48,11 @@ def records(sc: Any, users: int, items: int, batch: int) -> Any:
 
 def received(users: int, items: int, batch: int, by_rows: bool) -> int:
     """Bytes of the tables that a rank receives in a step."""
-    share = (RANKS - 1) / RANKS
-    if by_rows:
-        return int(share * 4 * batch * 4 * (WIDTH + 1))
-    return int(share * 2 * 4 * 2 * WIDTH * (users + items))
+    found = 0
+    for table in (users, items, users, items):
+        rows = by_rows and 2 * batch <= table
+        found += 4 * (batch * (WIDTH + 1) if rows else 2 * table * WIDTH)
+    return found * (RANKS - 1) // RANKS
 
 
 def step(data: Any, users: int, items: int, batch: int, by_rows: bool) -> dict[str, float]:

@@ -96,6 +96,39 @@ def test_after_the_last_restart_the_executor_is_named(cluster2):
     leftovers.wait_until(leftovers.driver, before)
 
 
+def test_with_leave_a_fit_goes_on_with_fewer_ranks(cluster2, monkeypatch):
+    """As a fit that begins anew at the last epoch's end with as many ranks as there are slots."""
+    options = {"batch_size": 4, "seed": 3}
+    plain = classifier()
+    fit(plain, cluster2, **options, epochs=1)
+    expected = fit(plain, cluster2, **options, initial_epoch=1, epochs=2, num_ranks=1)
+    kills, found = Kills(cluster2), cluster.executors
+
+    def not_replaced(sc):
+        return found(sc)[: 1 if kills.batch >= 0 else None]
+
+    monkeypatch.setattr(cluster, "executors", not_replaced)
+    model = classifier()
+    first = pytest.warns(RuntimeWarning, match="goes on from the start of epoch 2, restart 1")
+    fewer = "goes on with fewer ranks, from the start of epoch 2. Received: 1 of 2 slots"
+    with first, pytest.warns(RuntimeWarning, match=fewer):
+        more = {"epochs": 2, "callbacks": [kills], "min_ranks": 1, "start_timeout": 15.0}
+        history = fit(model, cluster2, **options, **more)
+    assert {name: values[1:] for name, values in history.items()} == expected
+    assert all(map(np.array_equal, state_of(model), state_of(plain)))
+
+
+def test_without_leave_a_fit_that_lacks_executors_ends(cluster2, monkeypatch):
+    kills, found = Kills(cluster2), cluster.executors
+
+    def not_replaced(sc):
+        return found(sc)[: 1 if kills.batch >= 0 else None]
+
+    monkeypatch.setattr(cluster, "executors", not_replaced)
+    with pytest.warns(RuntimeWarning), pytest.raises(ClusterError, match="needs 2 task slots"):
+        fit(classifier(), cluster2, callbacks=[kills], batch_size=4, start_timeout=15.0)
+
+
 # ---- what is left behind -------------------------------------------------------------------------
 
 

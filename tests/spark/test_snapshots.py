@@ -103,6 +103,7 @@ def test_copies_of_different_moments_are_no_whole():
 
 BAD = [
     ({"snapshot_steps": 0}, "snapshot_steps must be a whole number"),
+    ({"min_ranks": 0}, "min_ranks must be a whole number"),
     ({"snapshot_seconds": -1}, "snapshot_seconds must be a number of seconds above 0"),
     (
         {"snapshot_steps": 3, "callbacks": [callbacks.LambdaCallback(on_train_batch_end=print)]},

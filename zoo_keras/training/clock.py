@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any
 
 PARTS = ("start", "read", "wait", "compute", "exchange", "update", "validate", "callbacks")
 
@@ -100,21 +102,11 @@ class Account:
         self._waits_before, self._waits = self.waits(), []
 
     def _sums(self) -> list[dict[str, float]]:
-        if not self._now:
-            return self._before
-        before = self._before or [{} for _ in self._now]
-        return [{part: old.get(part, 0.0) + new[part] for part in new}
-                for old, new in zip(before, self._now, strict=True)]  # fmt: skip
+        return _added(self._before, self._now)
 
     def waits(self) -> list[dict[int, float]]:
         """For each rank, how many seconds it has waited in steps for which other rank."""
-        if not self._waits:
-            return self._waits_before
-        before = self._waits_before or [{} for _ in self._waits]
-        return [
-            {rank: old.get(rank, 0.0) + new.get(rank, 0.0) for rank in sorted({*old, *new})}
-            for old, new in zip(before, self._waits, strict=True)
-        ]
+        return _added(self._waits_before, self._waits)
 
     def ranks(self) -> list[dict[str, float]]:
         """Seconds by part, for each rank."""
@@ -126,6 +118,13 @@ class Account:
             seconds["wait"] += gate - seconds["callbacks"]
             found.append({part: seconds[part] for part in PARTS})
         return found
+
+
+def _added(before: Sequence[dict[Any, float]], now: Sequence[dict[Any, float]]) -> list[Any]:
+    """Of each rank in all jobs; one that the present job does not have keeps its seconds."""
+    both = zip_longest(before, now, fillvalue={})
+    return [{key: old.get(key, 0.0) + new.get(key, 0.0) for key in {**old, **new}}
+            for old, new in both]  # fmt: skip
 
 
 def mean(ranks: Sequence[dict[str, float]]) -> dict[str, float]:

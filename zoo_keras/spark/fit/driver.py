@@ -33,6 +33,7 @@ from zoo_keras.spark.fit.task import train_rank
 from zoo_keras.spark.fit.turns import wants_turns
 from zoo_keras.spark.fit.watch import Watcher
 from zoo_keras.spark.transport.bridge import PeerLostError
+from zoo_keras.spark.transport.failures import LateRanksError
 from zoo_keras.spark.transport.job import JobError, RankJob
 from zoo_keras.training import clock
 from zoo_keras.training.arguments import FitArguments
@@ -72,10 +73,8 @@ class SparkFit:
         cluster.check_session(self.sc, self.ranks)
         ordered = self.args.shuffle and o.order_rows
         self.by_content = bool(ordered and partitions.arrives_by_luck(self.records.source))
-        self.records = self.records.spread(self.ranks, self.by_content).packed(self.layout)
-        if isinstance(self.validation, Records):
-            tests = self.compiler.test_layout
-            self.validation = self.validation.spread(self.ranks).packed(tests)
+        self._given = self.records, self.validation
+        self._spread()
         self.seed = next_shuffle_seed() if o.seed is None else o.seed
         self.bars = arguments.bars(model, None)
         self.epoch: int = self.args.initial_epoch
@@ -85,6 +84,14 @@ class SparkFit:
         self.snapshot: Snapshot = self.compiler.snapshot()
         self.middle: Middle | None = None  # newer than the snapshot
         self._refuse_snapshots_in_turns()
+
+    def _spread(self) -> None:
+        """The records in as many partitions as there are ranks."""
+        records, validation = self._given
+        self.records = records.spread(self.ranks, self.by_content).packed(self.layout)
+        if isinstance(validation, Records):
+            tests = self.compiler.test_layout
+            self.validation = validation.spread(self.ranks).packed(tests)
 
     def _refuse_snapshots_in_turns(self) -> None:
         o = self.options
@@ -174,6 +181,10 @@ class SparkFit:
                 restarts += 1
                 self.account.end_job()
                 self._recover(error, restarts)
+            except LateRanksError as error:
+                if not restarts:
+                    raise
+                self._go_on_with_fewer(error)
         if last:
             self.model.optimizer.finalize_variable_values(self.compiler.state.trained)
         history = self.bars.history
@@ -195,10 +206,32 @@ class SparkFit:
             RuntimeWarning,
             stacklevel=5,
         )
+        try:
+            cluster.check_session(self.sc, self.ranks, timeout=self.options.start_timeout)
+        except ClusterError as missing:
+            self._go_on_with_fewer(missing)
+        self._restore()
+
+    def _go_on_with_fewer(self, missing: ClusterError) -> None:
+        """As many ranks as there are slots, from the last epoch's end, if the user allows it."""
+        left, least = min(self.ranks, cluster.slots(self.sc)), self.options.min_ranks
+        if least is None or left < least or left == self.ranks:
+            raise missing
+        warnings.warn(
+            f"fit goes on with fewer ranks, from the start of epoch {self.epoch + 1}. Received: "
+            f"{left} of {self.ranks} slots {self.options.start_timeout:.0f} s after executors were "
+            "lost. Give the application more executors, or wait longer by start_timeout.",
+            RuntimeWarning,
+            stacklevel=6,
+        )
+        self.ranks, self.middle = left, None
+        self._spread()
+        self._restore()
+
+    def _restore(self) -> None:
         self.compiler.restore(self.snapshot)
         if self.middle is not None:
             self.middle.put(self.compiler)
-        cluster.check_session(self.sc, self.ranks, timeout=self.options.start_timeout)
 
     def _place(self) -> str:
         return "the start" if self.middle is None else f"step {self.middle.step + 1}"

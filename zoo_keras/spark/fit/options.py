@@ -28,6 +28,9 @@ class FitOptions(NamedTuple):
         wire: dtype of gradients on the network: float32, bfloat16 or float16; default:
             bfloat16 when a layer has the policy mixed_bfloat16, else float32.
         max_restarts: how often a lost executor is survived by going back to the last epoch's end.
+        min_ranks: with how few ranks a fit may go on that has lost executors, when none come in
+            their place within start_timeout seconds: from the last epoch's end, with the records
+            spread anew, as a fit with that num_ranks would. None: it ends with an error.
         snapshot_steps, snapshot_seconds: after how many steps, or seconds, a copy of weights and
             optimizer is kept within an epoch: a fit that loses an executor then goes on from there,
             to the same bits. None: only at the end of an epoch.
@@ -45,6 +48,7 @@ class FitOptions(NamedTuple):
     seed: int | None = None
     wire: str | None = None
     max_restarts: int = 3
+    min_ranks: int | None = None
     snapshot_steps: int | None = None
     snapshot_seconds: float | None = None
     step_timeout: float = 600.0
@@ -82,6 +86,8 @@ def _check_options(o: FitOptions) -> None:
     if o.seed is not None:
         whole("seed", o.seed, 0)
     whole("max_restarts", o.max_restarts, 0)
+    if o.min_ranks is not None:
+        whole("min_ranks", o.min_ranks, 1)
     whole("data_budget", o.data_budget, 0)
     if o.wire is not None and o.wire not in WIRE_TYPES:
         raise ConfigError(

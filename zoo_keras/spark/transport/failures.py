@@ -33,6 +33,10 @@ class LostExecutor(NamedTuple):
     reason: str
 
 
+class LateRanksError(ClusterError):
+    """Not all ranks of a job could begin in time."""
+
+
 class JobError(ClusterError):
     """A job of ranks that failed.
 

@@ -51,7 +51,7 @@ from zoo_keras.spark.transport import failures
 from zoo_keras.spark.transport.allreduce import AllReduce
 from zoo_keras.spark.transport.board import Board, Record, RemoteBoard
 from zoo_keras.spark.transport.bridge import Bridge, BridgeError, Peer, PeerLostError
-from zoo_keras.spark.transport.failures import JobError, LostExecutor
+from zoo_keras.spark.transport.failures import JobError, LateRanksError, LostExecutor
 from zoo_keras.spark.transport.group import Group
 from zoo_keras.spark.transport.pulse import Pulse, Pulses
 
@@ -548,8 +548,8 @@ class RankJob:
         self.close()
 
 
-def _too_late(name: str, size: int, missing: int, waited: float) -> ClusterError:
-    return ClusterError(
+def _too_late(name: str, size: int, missing: int, waited: float) -> LateRanksError:
+    return LateRanksError(
         f"Job {name} was given up, for not all of its ranks could run at once. Received: "
         f"{size - missing} of {size} ranks had begun, the first {waited:.0f} s ago. Free slots "
         "that other jobs hold, let the application have more executors "
