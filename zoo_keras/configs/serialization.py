@@ -12,7 +12,7 @@ import importlib
 import threading
 import types
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,7 +26,7 @@ from zoo_keras.configs.registration import (
     get_registered_object,
     scoped_objects,
 )
-from zoo_keras.errors import ConfigError, UnsupportedError
+from zoo_keras.errors import ArgumentTypeError, ConfigError, UnsupportedError
 
 # Public modules whose classes a config may name; `keras.X` and `keras.src.X...` mean zoo_keras.X.
 FAMILIES = (
@@ -337,6 +337,11 @@ class _Reader:
             return slice(*(self.nested(inner[k]) for k in ("start", "stop", "step")))
         if name == "__keras_tensor__":
             return _read_keras_tensor(inner)
+        if name == "__typespec__" and not isinstance(inner, (list, tuple, dict)):
+            raise ArgumentTypeError(
+                f"A {name} in a config: Expected 'config' to be a list or a tuple. Received: "
+                f"{inner!r}. The file or config is damaged."
+            )
         raise UnsupportedError(
             f"A config names a {name}, which zoo_keras does not have. Received: {inner!r}. "
             "Save the model without TensorFlow type specifications."
@@ -408,17 +413,33 @@ def find_object(config: dict[str, Any], custom: dict[str, Any]) -> Any:
             f"registered_name={registered!r}. The file or config is damaged."
         )
     if name == "function":
-        return _find_function(config["config"], module, custom)
+        found = _find_function(config["config"], module, custom)
+        return _not_in_disguise(found, registered, (name, config["config"]), module)
     found = get_registered_object(registered, custom_objects=custom)
     if found is None:
         found = custom.get(name)
-    return _builtin(module, name) if found is None and module else found
+    if found is not None or not module:
+        return found
+    return _not_in_disguise(_builtin(module, name), registered, (name,), module)
+
+
+def _not_in_disguise(found: Any, registered: str, names: Sequence[Any], module: Any) -> Any:
+    """What was found by module and name; a config that claims to mean a registered object with
+    another name must not get a built-in one."""
+    ours = str(getattr(found, "__module__", "")).startswith("zoo_keras.")
+    if found is None or registered in names or not ours or module is None:
+        return found
+    raise ConfigError(
+        f"A config of {names[-1]!r} in {module!r} resolved to a Keras built-in. Received: "
+        f"registered_name={registered!r}. The file or config is damaged, or was not written by "
+        "Keras."
+    )
 
 
 def _find_function(name: Any, module: str | None, custom: dict[str, Any]) -> Any:
     if not isinstance(name, str):
-        raise ConfigError(
-            f'The "config" of a function must be its name. Received: {name!r}. '
+        raise ArgumentTypeError(
+            f"A function in a config: Expected 'config' to be a non-null str. Received: {name!r}. "
             "The file or config is damaged, or was not written by Keras."
         )
     if name.startswith("keras2>"):

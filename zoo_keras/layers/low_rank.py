@@ -73,12 +73,12 @@ class LowRank:
         ['bias', 'lora_kernel_a', 'lora_kernel_b']
         """
         own = f'{type(self).__name__} "{self.name}"'
+        self._check_low_rank()
         if not self.built:
             raise ConfigError(
                 f"{own}: Cannot enable lora on a layer that isn't yet built. Received: a layer "
                 "without weights. Call it on data, or build(input_shape), first."
             )
-        self._check_low_rank()
         self.add_factors(rank, lora_alpha, a_initializer, b_initializer)
 
     def build_factors(self) -> None:

@@ -11,6 +11,7 @@ from zoo_keras.errors import ConfigError, NotFunctionalError
 from zoo_keras.layers.base.layer import Layer, captures_arguments, map_structure_shapes
 from zoo_keras.models.function_graph import FunctionGraph
 from zoo_keras.models.functional_config import functional_config, functional_from_config
+from zoo_keras.models.state_tree import set_state_tree, state_tree
 from zoo_keras.naming import auto_name
 from zoo_keras.nest import flatten
 from zoo_keras.training.trainer import Trainer
@@ -189,6 +190,27 @@ class Model(Trainer, Layer):
         from zoo_keras.models.quantizing import quantize_model
 
         quantize_model(self, mode, config, filters, sample, type_check)
+
+    # ---- state ---------------------------------------------------------------------------------
+
+    def get_state_tree(self, value_format: str = "backend_tensor") -> dict[str, Any]:
+        """The values of all Variables, in dicts nested like their paths.
+
+        Args:
+            value_format: "backend_tensor", or "numpy_array" for copies.
+
+        Raises ConfigError where two Variables have one path. Source: keras.Model.get_state_tree.
+
+        >>> model.get_state_tree()["trainable_variables"]["dense"]["kernel"]
+        """
+        return state_tree(self, value_format)
+
+    def set_state_tree(self, state_tree: dict[str, Any]) -> None:
+        """Assign values that get_state_tree gave; Variables that are left out stay.
+
+        Raises ConfigError for paths that the model has not, and changes nothing then.
+        """
+        set_state_tree(self, state_tree)
 
     # ---- configuration -------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from zoo_keras.saving import (
     config_json,
     config_yaml,
     files,
+    folder,
     h5,
     hdf5,
     keras_archive,
@@ -30,6 +31,12 @@ from zoo_keras.variables import unchanged
 _H5 = (".h5", ".hdf5")
 
 
+_LAYERS_ONLY = (
+    "load_weights: by_name only supports loading legacy '.h5' or '.hdf5' files. Received: {!r}. "
+    "Leave it out."
+)
+
+
 def save_model(
     model: Model, filepath: Any, overwrite: bool = True, zipped: bool | None = None,
     include_optimizer: bool = True, **kwargs: Any,
@@ -40,6 +47,7 @@ def save_model(
         filepath: local, or of any Hadoop file system (`hdfs://`, `s3a://`, ...) while a Spark
             session runs. The file appears under its name only when it is complete.
         overwrite: False refuses when the file exists.
+        zipped: False writes a local folder, of the files that a `.keras` archive holds.
         include_optimizer: keep the training state, in `.h5`.
 
     Raises ConfigError for a path of another kind or a model without weights, FileError when the
@@ -57,12 +65,15 @@ def save_model(
         warnings.warn(
             "The `save_format` argument is deprecated: the path says the format.", stacklevel=2
         )
-    if kwargs or zipped is False:
+    if kwargs:
         raise ConfigError(
             "save_model: The following argument(s) are not supported. Received: "
-            f"{sorted(kwargs)}, zipped={zipped}. Leave them out."
+            f"{sorted(kwargs)}. Leave them out."
         )
-    if path.endswith(".keras"):
+    if zipped is False:
+        with folder.writable(path, overwrite) as draft, _unchanged(model):
+            keras_archive.save_folder(model, draft)
+    elif path.endswith(".keras"):
         if not model.built:
             warnings.warn(
                 "You are saving a model that has not yet been built: the file holds no weights.",
@@ -107,6 +118,8 @@ def load_model(
     label = files.path_text(filepath)
     if os.path.isdir(label) and saved_model.is_saved_model(label):
         return saved_model.load(label, custom_objects, compile, safe_mode)
+    if os.path.isfile(os.path.join(label, "config.json")):
+        return keras_archive.load(label, label, custom_objects, compile, safe_mode)
     with files.readable(label) as path:
         load = keras_archive.load if _is_zip(path, label) else h5.load
         return load(path, label, custom_objects, compile, safe_mode)
@@ -190,9 +203,11 @@ def load_weights(
     """
     if kwargs:
         raise ConfigError(
-            f"load_weights: unsupported arguments. Received: {sorted(kwargs)}. Leave them out."
+            f"load_weights: Invalid keyword arguments. Received: {sorted(kwargs)}. Leave them out."
         )
     label = files.path_text(filepath)
+    if by_name and label.endswith((".keras", shards.ENDING)):
+        raise ConfigError(_LAYERS_ONLY.format(label))
     _require_built(model)
     with files.readable(label) as path:
         if label.endswith(shards.ENDING):
@@ -224,10 +239,7 @@ def _hdf5_plan(
             _refuse_skips(label, objects)
             return layer_groups.plan(file if whole is None else whole, model, skip, by_name)
         if by_name:
-            raise FileError(
-                "by_name works with the .h5 layout of layers only. Received: a .weights.h5 file. "
-                "Leave by_name out."
-            )
+            raise FileError(_LAYERS_ONLY.format(label))
         return weights_tree.plan(file, model, skip, skip=objects)
 
 

@@ -19,20 +19,30 @@ from zoo_keras.configs.serialization import object_sharing, serialize_keras_obje
 from zoo_keras.errors import FileError, ZooKerasError
 from zoo_keras.models.model import Model
 from zoo_keras.saving import assets, config_json, hdf5, int8_layers, weights_tree
+from zoo_keras.saving.folder import Folder
 from zoo_keras.saving.keras2 import without_modules
 from zoo_keras.saving.layer_groups import KERAS_VERSION, Plan, assign
 from zoo_keras.saving.legacy import modern_config
 from zoo_keras.saving.legacy_training import modern_training_config
 from zoo_keras.saving.precision import in_own_precision
 
+Archive = zipfile.ZipFile | Folder
 WEIGHTS = "model.weights.h5"
 # Bytes that a member may unpack to whatever its packed size, and for each packed one.
 FREE_BYTES = 1 << 20
 FREE_VALUES = 50_000  # that a JSON may have whatever its packed size
 
 
-def save(model: Model, path: str) -> None:
-    """Write the archive."""
+def save_folder(model: Model, folder: str) -> None:
+    """Write the members of an archive as files into a folder."""
+    packed = io.BytesIO()
+    save(model, packed)
+    with zipfile.ZipFile(packed) as archive:
+        archive.extractall(folder)
+
+
+def save(model: Model, path: Any) -> None:
+    """Write the archive to a path or an open file."""
     import h5py
 
     saved = datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
@@ -115,10 +125,10 @@ def _modern(config: Any, metadata: Any) -> Any:
 
 
 @contextmanager
-def _reading(path: str, label: str) -> Iterator[zipfile.ZipFile]:
+def _reading(path: str, label: str) -> Iterator[Archive]:
     """The archive, opened; whatever is wrong with it is a FileError."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with Folder(path) if os.path.isdir(path) else zipfile.ZipFile(path) as archive:
             yield archive
     except ZooKerasError as error:
         raise type(error)(f"{label}: {error}" if label not in str(error) else str(error)) from None
@@ -129,13 +139,15 @@ def _reading(path: str, label: str) -> Iterator[zipfile.ZipFile]:
         ) from None
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+def _member(archive: Archive, name: str) -> bytes:
     """A member's bytes; claims about its size are checked before memory is taken."""
     names = archive.namelist()
     if name not in names:
         raise FileError(f"the archive holds no {name}. Received: {names[:8]}. It is no model.")
     info = archive.getinfo(name)
-    packed = min(info.compress_size, os.path.getsize(str(archive.filename)))
+    packed = info.compress_size
+    if isinstance(archive, zipfile.ZipFile):
+        packed = min(packed, os.path.getsize(str(archive.filename)))
     if info.file_size > hdf5.LARGEST_RATIO * packed + FREE_BYTES:
         raise FileError(
             f"{name} claims {info.file_size} bytes out of {packed}. The archive is "
@@ -144,7 +156,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     return archive.read(info)
 
 
-def _json(archive: zipfile.ZipFile, label: str, name: str) -> Any:
+def _json(archive: Archive, label: str, name: str) -> Any:
     """A member's JSON, whose values are counted before they become objects."""
     text = _member(archive, name)
     values, packed = text.count(b",") + 1, archive.getinfo(name).compress_size
@@ -156,6 +168,6 @@ def _json(archive: zipfile.ZipFile, label: str, name: str) -> Any:
     return config_json.parse(text, label, name)
 
 
-def _metadata(archive: zipfile.ZipFile, label: str) -> Any:
+def _metadata(archive: Archive, label: str) -> Any:
     present = "metadata.json" in archive.namelist()
     return _json(archive, label, "metadata.json") if present else {}

@@ -136,6 +136,12 @@ class Trainer(DefaultSteps):
         return self._all_metrics()
 
     @property
+    def metrics_variables(self) -> list[Any]:
+        """The Variables of all metrics, those of the loss first."""
+        held = [v for metric in self._all_metrics() for v in metric.variables]
+        return list({id(v): v for v in [*held, *self._measured()]}.values())
+
+    @property
     def metrics_names(self) -> list[str]:
         """The names that evaluate gives values for, the loss first."""
         return list(self._logs())

@@ -6,7 +6,8 @@ import operator
 from typing import Any
 
 from zoo_keras.callbacks import BackupAndRestore
-from zoo_keras.models import Sequential
+from zoo_keras.layers import MultiHeadAttention
+from zoo_keras.models import Model, Sequential
 from zoo_keras.models.model import Functional
 from zoo_keras.optimizers import MultiOptimizer, Muon, Optimizer
 
@@ -19,6 +20,8 @@ _also(Optimizer, "_clip_gradients", "clip_gradients")
 _also(Optimizer, "_apply_weight_decay", "apply_weight_decay")
 _also(Optimizer, "_accumulated_gradients", "_sums")
 _also(Optimizer, "_model_variables_moving_average", "_averages")
+_also(Model, "_operations", "_function.operations")
+_also(MultiHeadAttention, "_sliding_window", "sliding_window")
 _also(Muon, "_should_use_adamw", "_by_adam")
 _also(BackupAndRestore, "_current_epoch", "_epoch")
 _also(BackupAndRestore, "_weights_path", "_weights")

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras.configs import registration
+from zoo_keras.configs.serialization import object_sharing as ObjectSharingScope
+from zoo_keras.configs.serialization import safe_mode_scope as SafeModeScope
 from zoo_keras.saving import load_model
 
+_CONFIG_FILENAME, _METADATA_FILENAME = "config.json", "metadata.json"
 GLOBAL_CUSTOM_OBJECTS, GLOBAL_CUSTOM_NAMES = registration._objects, registration._names
 
 
@@ -30,3 +33,6 @@ def save_weights_only(model: Any, filepath: Any, **options: Any) -> None:
 def load_weights_only(model: Any, filepath: Any, **options: Any) -> None:
     """Weights from a file of weights, or of a model."""
     model.load_weights(filepath, **options)
+
+
+__all__ = ["ObjectSharingScope", "SafeModeScope"]

@@ -112,6 +112,16 @@ def true_or_false(trainable: Any) -> bool:
     return bool(trainable)
 
 
+def layer_name(name: Any) -> str:
+    """A layer's name, which paths of weights are made of."""
+    if not isinstance(name, str) or "/" in name:
+        raise ConfigError(
+            f"A layer's name must be a string without '/'. Received: name={name!r}. "
+            "Use letters, digits and underscores."
+        )
+    return name
+
+
 def weight_shape(layer: Any, shape: Any) -> tuple[int, ...]:
     """The shape of a weight: None is that of a scalar, a number that of a vector."""
     if isinstance(shape, str):

@@ -24,7 +24,7 @@ from zoo_keras.errors import (
     UnsupportedError,
 )
 from zoo_keras.graph import Tensor, current_scope, current_trace, not_tracing, scope
-from zoo_keras.layers.base.arguments import true_or_false, weight_shape
+from zoo_keras.layers.base.arguments import layer_name, refuse, true_or_false, weight_shape
 from zoo_keras.layers.base.call_context import calling, current_training, rounded, rounding
 from zoo_keras.layers.base.call_signature import CallSignature
 from zoo_keras.layers.base.captured import accepted, captured_arguments
@@ -106,7 +106,7 @@ class Layer(Tracked):
                 f"{type(self).__name__}: unrecognized keyword arguments. Received: "
                 f"{sorted(kwargs)}. Remove them, or check their spelling."
             )
-        self.name = _valid_name(name or auto_name(type(self).__name__))
+        self.name = layer_name(name or auto_name(type(self).__name__))
         self.built = False
         self.autocast = autocast
         path = "/".join(filter(None, [current_scope(), self.name]))
@@ -140,11 +140,7 @@ class Layer(Tracked):
         """Make a Variable of this layer; float ones start as glorot_uniform, others as zeros."""
         from zoo_keras import constraints
 
-        if overwrite_with_gradient:
-            raise UnsupportedError(
-                f'{type(self).__name__} "{self.name}": a weight is not its own gradient. Received: '
-                "overwrite_with_gradient=True. Keras has it for float8, which is not here."
-            )
+        refuse(self, overwrite_with_gradient=overwrite_with_gradient)  # float8 alone needs it
         dims = weight_shape(self, shape)
         if current_trace() is not None and self.built and not self._building:
             raise ConfigError(
@@ -411,6 +407,11 @@ class Layer(Tracked):
 
         Builds the layer if it was not built before.
         """
+        if type(self).call is Layer.call:
+            raise NotImplementedError(
+                f'{type(self).__name__} "{self.name}": does not have a `compute_output_shape` '
+                "method implemented, nor a `call`. Received: a shape. Define call(self, inputs)."
+            )
         inputs = _keras_tensors(input_shape, self.input_dtype)
         self._prepare((inputs,), {})
         outputs = symbolic_outputs(self._call_traced, (inputs,), {})
@@ -553,15 +554,6 @@ def _tuples(shape: Any) -> Any:
     if isinstance(shape, dict):
         return {k: _tuples(v) for k, v in shape.items()}
     return [_tuples(s) for s in shape]
-
-
-def _valid_name(name: str) -> str:
-    if not isinstance(name, str) or "/" in name:
-        raise ConfigError(
-            f"A layer's name must be a string without '/'. Received: name={name!r}. "
-            "Use letters, digits and underscores."
-        )
-    return name
 
 
 def _regularizer(identifier: Any) -> Any:

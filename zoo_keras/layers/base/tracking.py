@@ -150,13 +150,16 @@ class Tracked:
     @property
     def variables(self) -> list[Variable]:
         """All Variables, those of metrics and of seed generators included."""
-        found = [*self.weights, *self.metrics_variables]
+        found = [*self.weights, *self._measured()]
         found += [seed.state for layer in self._flatten_layers() for seed in layer._own_seeds]
         return _distinct(found)
 
     @property
     def metrics_variables(self) -> list[Variable]:
         """The Variables of metrics that are attributes here or below."""
+        return self._measured()
+
+    def _measured(self) -> list[Variable]:
         metrics = [metric for layer in self._flatten_layers() for metric in layer._own_metrics]
         return _distinct([v for metric in metrics for v in metric.variables])
 
@@ -194,7 +197,7 @@ class Tracked:
     @property
     def non_trainable_variables(self) -> list[Variable]:
         """All other Variables: weights that training leaves, states of seeds and metrics."""
-        others = {id(v) for v in [*self.trainable_weights, *self.metrics_variables]}
+        others = {id(v) for v in [*self.trainable_weights, *self._measured()]}
         return [v for v in self.variables if id(v) not in others]
 
     @property
