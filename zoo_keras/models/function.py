@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from zoo_keras.errors import ConfigError
 from zoo_keras.layers.base.layer import Layer
 from zoo_keras.layers.base.op_layer import OpCall
+from zoo_keras.layers.input_layer import InputLayer
 from zoo_keras.models.model import Functional
+from zoo_keras.nest import flatten
+from zoo_keras.ops.symbolic import KerasTensor
 
 
 class _AnyOperation(type):
@@ -47,6 +51,15 @@ class Function(Functional):
     keras_module = "keras.src.ops.function"
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None) -> None:
+        for what, given in (("inputs", inputs), ("outputs", outputs)):
+            if not flatten(given):
+                raise ConfigError(
+                    f"Function: `{what}` argument cannot be empty. Received: {given!r}. Pass "
+                    "KerasTensors."
+                )
+        for tensor in flatten(inputs):
+            if isinstance(tensor, KerasTensor) and tensor.history is None:
+                InputLayer(input_tensor=tensor)  # data enter here, too
         super().__init__(inputs, outputs, name=name)
 
     @property

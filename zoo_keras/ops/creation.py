@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
+from zoo_keras.errors import ConfigError
 from zoo_keras.ops.convert import (
     as_dtype,
     common_dtype,
@@ -179,6 +180,11 @@ def tri(N: Any, M: Any = None, k: Any = 0, dtype: Any = None) -> np.ndarray:
 @public
 def meshgrid(*x: Any, indexing: str = "xy") -> Any:
     """Coordinate grids of several vectors: numpy.meshgrid."""
+    if indexing not in ("xy", "ij"):
+        raise ConfigError(
+            f"meshgrid: indexing must be 'xy' or 'ij'. Received: indexing={indexing!r}. Use one of "
+            "these."
+        )
     vectors = [ravel(v) for v in x]
     sizes = tuple(v.shape[0] for v in vectors)
     grids = []

@@ -29,6 +29,7 @@ from zoo_keras.ops.convert import (
 from zoo_keras.ops.shaping import moveaxis, ravel
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import elementwise as m
+from zoo_keras.primitives import host
 from zoo_keras.primitives import index as ix
 from zoo_keras.primitives.arrays import broadcast_to, strided_slice, strided_slice_grad
 from zoo_keras.primitives.arrays import reshape as reshape_op
@@ -240,13 +241,17 @@ def scatter(indices: Any, values: Any, shape: Any) -> Any:
 
 @public
 def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | None = None) -> Any:
-    """The inputs with updates written (or, with reduction="add", added) at indices."""
+    """The inputs with updates written at indices, or reduced with what is there: by "add", or by
+    "max", "min" and "mul" on the host."""
     x = value(inputs)
     updates = as_dtype(updates, dtype_of(x))
-    if reduction not in (None, "add"):
-        raise UnsupportedError(
-            f"scatter_update: reduction must be None or 'add'. Received: {reduction!r}."
+    if reduction not in (None, "add", "max", "min", "mul"):
+        raise ConfigError(
+            f"scatter_update: unknown reduction. Received: {reduction!r}. Use 'add', 'max', 'min', "
+            "'mul' or None."
         )
+    if reduction in ("max", "min", "mul"):
+        return host.scatter_reduce(x, _places(indices), updates, kind=reduction)
     op = ix.scatter_update if reduction is None else ix.scatter_add
     return op(x, _places(indices), updates)
 
@@ -264,6 +269,11 @@ def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
     """x1 where the condition is true (not 0), else x2; with the condition only: its places."""
     if x1 is None and x2 is None:
         return nonzero(condition)
+    if x1 is None or x2 is None:
+        raise ConfigError(
+            "where: `x1` and `x2` either both should be `None` or both values. Received: "
+            f"x1={x1!r}, x2={x2!r}. Pass the other one."
+        )
     return m.where(value(condition), operand(x1), operand(x2))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
-from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.errors import ArgumentTypeError, ConfigError, ShapeError
 from zoo_keras.ops import elementwise as e
 from zoo_keras.ops.convert import as_dtype, as_float, dtype_of, value
 from zoo_keras.ops.convolution import conv, depthwise_conv
@@ -30,8 +30,8 @@ def _floats(name: str, images: Any) -> Any:
     images = value(images)
     if not dtypes.is_float(dtype_of(images)):
         raise ConfigError(
-            f"image.{name}: the images must hold floats. Received: dtype {dtype_of(images)}. "
-            "Divide them by 255 first."
+            f"image.{name}: Invalid images dtype: expected float dtype. Received: dtype "
+            f"{dtype_of(images)}. Divide them by 255 first."
         )
     return images
 
@@ -139,11 +139,16 @@ def extract_patches(
     data_format: str | None = None,
 ) -> Any:
     """Windows of images (or of volumes, with three sizes), each flattened into the channels."""
+    if not isinstance(size, (int, tuple, list)):
+        raise ArgumentTypeError(
+            "image.extract_patches: Expected an int or a tuple of ints as `size`. Received: "
+            f"size={size!r}. Give one number for each axis."
+        )
     rank = 2 if isinstance(size, int) else len(size)
     if rank not in (2, 3):
         raise ConfigError(
-            "image.extract_patches: a size is one number, 2 of them, or 3 for volumes. Received: "
-            f"size={size!r}. Give one for each axis."
+            "image.extract_patches: Expected a tuple of length 2 or 3 as `size`. Received: "
+            f"size={size!r}. Give one number for each axis."
         )
     return _patches(value(images), rank, size, strides, dilation_rate, padding, data_format)
 

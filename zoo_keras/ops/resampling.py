@@ -18,7 +18,7 @@ from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.ops import elementwise as e
 from zoo_keras.ops.convert import as_dtype, as_float, value
 from zoo_keras.ops.convolution import depthwise_conv
-from zoo_keras.ops.images import in_floats, on_batch
+from zoo_keras.ops.images import checked_axes, in_floats, on_batch
 from zoo_keras.ops.indexing import where
 from zoo_keras.ops.products import solve, tensordot
 from zoo_keras.ops.reduction import sum as total_of
@@ -159,7 +159,14 @@ def affine_transform(
     """
     _checked("affine_transform", "interpolation", interpolation, tuple(ORDERS))
     _checked("affine_transform", "fill_mode", fill_mode, tuple(_OF_TRANSFORMS))
-    transform = reshape(as_float(transform), (-1, 8))
+    transform = as_float(transform)
+    if len(transform.shape) not in (1, 2) or transform.shape[-1] != 8:
+        raise ShapeError(
+            "image.affine_transform: Invalid transform rank: expected rank 1 (one transform of 8 "
+            f"numbers) or rank 2 (one for each image). Received: shape {tuple(transform.shape)}. "
+            "Reshape it."
+        )
+    transform = reshape(transform, (-1, 8))
 
     def moved(x: Any) -> Any:
         return _projected(x, transform, interpolation, fill_mode, fill_value)
@@ -198,10 +205,14 @@ def perspective_transform(
     """
     _checked("perspective_transform", "interpolation", interpolation, tuple(ORDERS))
     points = [value(start_points), value(end_points)]
-    if any(tuple(p.shape[-2:]) != (4, 2) for p in points) or points[0].shape != points[1].shape:
+    checked_axes("perspective_transform", value(images), data_format)
+    fits = all(len(p.shape) in (2, 3) and tuple(p.shape[-2:]) == (4, 2) for p in points)
+    if not fits or points[0].shape != points[1].shape:
         raise ShapeError(
-            "image.perspective_transform: start_points and end_points must be (4, 2) or (batch, 4, "
-            f"2). Received: shapes {[tuple(p.shape) for p in points]}. Give four corners each."
+            "image.perspective_transform: Invalid start_points shape: expected (4, 2) or "
+            "(batch, 4, "
+            f"2), and end_points alike. Received: shapes {[tuple(p.shape) for p in points]}. Give "
+            "four corners each."
         )
     transform = homography(*[reshape(p, (-1, 4, 2)) for p in points])
 
@@ -225,8 +236,10 @@ def map_coordinates(
     inputs, coordinates = value(inputs), as_float(coordinates)
     if coordinates.shape[0] != len(inputs.shape) or len(coordinates.shape) < 2:
         raise ShapeError(
-            "image.map_coordinates: there must be coordinates for each axis of the inputs. "
-            f"Received: inputs of shape {tuple(inputs.shape)}, coordinates of shape "
+            "image.map_coordinates: the first axis of `coordinates` must be the same as the "
+            "rank of "
+            "`inputs`, and there must be others, expected at least rank 2. Received: inputs "
+            f"of shape {tuple(inputs.shape)}, coordinates of shape "
             f"{tuple(coordinates.shape)}. Stack one array for each axis."
         )
     places, fix = [coordinates[i] for i in range(len(inputs.shape))], _OF_COORDINATES[fill_mode]

@@ -143,6 +143,11 @@ def rot90(array: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
     """Turned by k quarters from the first of the axes towards the second."""
     x = value(array)
     first, second = (axis_in(a, len(x.shape)) for a in axes)
+    if first == second:
+        raise ConfigError(
+            f"rot90: an image turns in a plane of two axes. Received: axes={tuple(axes)}. Name two "
+            "different ones."
+        )
     k %= 4
     if k >= 2:
         x = flip_op(x, axes=(first, second) if k == 2 else (first,))
@@ -340,7 +345,12 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
     if mode == "constant":
         number = 0 if constant_values is None else known_array(constant_values, "constant_values")
         return pad_op(x, paddings=pairs, value=float(number))
-    if mode not in _EDGE_MODES or constant_values is not None:
+    if constant_values is not None:
+        raise ConfigError(
+            "pad: Argument `constant_values` can only be provided when `mode == 'constant'`. "
+            f"Received: mode={mode!r}, constant_values={constant_values}. Leave it out."
+        )
+    if mode not in _EDGE_MODES:
         raise ConfigError(
             f"pad: mode must be 'constant' (with constant_values) or one of {_EDGE_MODES}. "
             f"Received: mode={mode!r}, constant_values={constant_values}."

@@ -26,7 +26,8 @@ def operation(name: str, function: Callable[..., Any]) -> type:
         names = list(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         names = []
-    kept_names = [n for n in names if n not in _TENSORS]
+    tensors = _TENSORS - {"shape"} if name in ("BroadcastTo", "Scatter") else _TENSORS
+    kept_names = [n for n in names if n not in tensors]
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         kwargs.pop("name", None)
