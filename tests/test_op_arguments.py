@@ -33,6 +33,11 @@ REFUSED = {
     "turn": (lambda: ops.rot90(X, axes=(0, 0)), "two different ones"),
     "grid": (lambda: ops.meshgrid(X[0], X[0], indexing="kk"), "'xy' or 'ij'"),
     "half a choice": (lambda: ops.where(X > 2, X, None), "`x1` and `x2` either both"),
+    "size": (lambda: ops.reshape(X, (-2, 6)), "non-negative integer"),
+    "order of axes": (lambda: ops.transpose(X, (0, 0)), "valid permutation"),
+    "window of a tensor": (lambda: ops.slice(X, (0,), (1, 1)), "dimensions in `start_indices`"),
+    "bins": (lambda: ops.histogram(X, bins=-1), "`bins` should be a non-negative integer"),
+    "diagonal": (lambda: ops.eye(3.0), "whole numbers"),
     "place": (lambda: ops.argpartition(X, (1, 2)), "whole number"),
     "scale": (
         lambda: ops.batch_normalization(X, X[0], X[0], -1, scale=X[0, :2]),

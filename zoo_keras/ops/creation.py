@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
-from zoo_keras.errors import ConfigError
+from zoo_keras.errors import ArgumentTypeError, ConfigError
 from zoo_keras.ops.convert import (
     as_dtype,
     common_dtype,
@@ -160,6 +160,11 @@ def geomspace(
 @public
 def eye(N: Any, M: Any = None, k: Any = 0, dtype: Any = None) -> np.ndarray:
     """(N, M) with ones on the k-th diagonal."""
+    for given in (N, M):
+        if isinstance(given, float) or dtypes.is_float(str(getattr(given, "dtype", ""))):
+            raise ArgumentTypeError(
+                f"eye: the sizes must be whole numbers. Received: N={N}, M={M}. Pass integers."
+            )
     rows, columns = known_int(N, "N"), None if M is None else known_int(M, "M")
     return np.eye(rows, columns, known_int(k, "k"), dtypes.standardize(dtype))
 

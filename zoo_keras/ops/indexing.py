@@ -211,6 +211,13 @@ def slice_(inputs: Any, start_indices: Any, shape: Any) -> Any:
     x = value(inputs)
     begin = known_ints(start_indices, "start_indices")
     sizes = known_ints(shape, "shape")
+    for name, given in (("start_indices", begin), ("shape", sizes)):
+        if len(given) != len(x.shape):
+            raise ShapeError(
+                f"slice: the number of dimensions in `{name}` must match the number of dimensions "
+                f"in `inputs`. Received: {name}={tuple(given)} for inputs of shape "
+                f"{tuple(x.shape)}. Give one number for each axis."
+            )
     lengths = [d - b if s == -1 else s for d, b, s in zip(x.shape, begin, sizes, strict=True)]
     end = tuple(b + s for b, s in zip(begin, lengths, strict=True))
     return strided_slice(x, begin=begin, end=end, strides=(1,) * len(begin))

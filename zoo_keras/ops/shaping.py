@@ -46,7 +46,13 @@ def reshape(x: Any, newshape: Any) -> Any:
     """The same elements under another shape; one entry may be -1 (or None)."""
     if isinstance(newshape, (list, tuple)):
         newshape = [-1 if d is None else d for d in newshape]
-    return reshape_op(value(x), shape=known_ints(newshape, "newshape"))
+    sizes = known_ints(newshape, "newshape")
+    if any(d < -1 for d in sizes) or list(sizes).count(-1) > 1:
+        raise ConfigError(
+            "reshape: each size must be a non-negative integer, or once -1 for what is left. "
+            f"Received: newshape={tuple(sizes)}. Change it."
+        )
+    return reshape_op(value(x), shape=sizes)
 
 
 @public
@@ -87,6 +93,11 @@ def transpose(x: Any, axes: Any = None) -> Any:
     x = value(x)
     ndim = len(x.shape)
     order = range(ndim)[::-1] if axes is None else [axis_in(a, ndim) for a in axes]
+    if sorted(order) != list(range(ndim)):
+        raise ConfigError(
+            f"transpose: the axes must be a valid permutation of those of x, which has {ndim}. "
+            f"Received: axes={list(axes)}. Name each axis once."
+        )
     return transpose_op(x, perm=tuple(order))
 
 

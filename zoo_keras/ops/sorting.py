@@ -186,6 +186,16 @@ def unique(
 @public
 def histogram(x: Any, bins: int = 10, range: tuple[float, float] | None = None) -> Any:
     """(counts, edges) of a histogram; only outside a trace."""
+    if not isinstance(bins, int) or bins < 0:
+        raise ConfigError(
+            f"histogram: Argument `bins` should be a non-negative integer. Received: bins={bins}. "
+            "Pass the number of bins."
+        )
+    if range is not None and (not isinstance(range, (tuple, list)) or len(range) != 2):
+        raise ConfigError(
+            "histogram: Argument `range` must be a tuple of two elements. Received: "
+            f"range={range!r}. Pass the lowest and the highest edge."
+        )
     counts, edges = np.histogram(_known(x, "histogram"), bins, range)
     return counts.astype("int32"), edges.astype("float32")
 

@@ -26,8 +26,9 @@ def operation(name: str, function: Callable[..., Any]) -> type:
         names = list(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         names = []
-    tensors = _TENSORS - {"shape"} if name in ("BroadcastTo", "Scatter") else _TENSORS
-    kept_names = [n for n in names if n not in tensors]
+    kept_names = [n for n in names if n not in _TENSORS]
+    if name in ("BroadcastTo", "Scatter", "Slice"):
+        kept_names = ["shape"]
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         kwargs.pop("name", None)
