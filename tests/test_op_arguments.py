@@ -133,3 +133,19 @@ def test_functions_begin_at_any_tensor():
     assert found[0].tolist() == [[6] * 3] * 2 and found[1].tolist() == [[1] * 3] * 2
     with pytest.raises(ValueError, match="`inputs` argument cannot be empty"):
         zk.Function([], a)
+
+
+def test_images_lie_as_the_setting_says():
+    images, kernel = np.random.rand(1, 3, 6, 6).astype("f4"), np.ones((2, 2, 3, 5), "f4")
+    last = np.moveaxis(images, 1, -1)
+    for _ in range(2):  # the second calls are remembered
+        want = [ops.conv(last, kernel), ops.max_pool(last, 2), image.rgb_to_hsv(last),
+                image.extract_patches(last, 3)]  # fmt: skip
+        zk.config.set_image_data_format("channels_first")
+        try:
+            found = [ops.conv(images, kernel), ops.max_pool(images, 2), image.rgb_to_hsv(images),
+                     image.extract_patches(images, 3)]  # fmt: skip
+        finally:
+            zk.config.set_image_data_format("channels_last")
+        for one, other in zip(found, want, strict=True):
+            np.testing.assert_allclose(np.moveaxis(one, 1, -1), other, rtol=1e-5)

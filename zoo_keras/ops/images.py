@@ -21,6 +21,7 @@ from zoo_keras.ops.products import matmul, tensordot
 from zoo_keras.ops.shaping import moveaxis, pad, reshape
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives.resampling import INTERPOLATIONS, crop_box, pad_box, taps
+from zoo_keras.switches import image_data_format
 
 _GREY = np.array([0.2989, 0.5870, 0.1140], np.float32)
 
@@ -37,7 +38,8 @@ def checked_axes(name: str, images: Any, data_format: str | None) -> tuple[int, 
             f"image.{name}: data_format must be 'channels_last' or 'channels_first'. Received: "
             f"data_format={data_format!r}."
         )
-    return (-2, -1, -3) if data_format == "channels_first" else (-3, -2, -1)
+    first = (data_format or image_data_format()) == "channels_first"
+    return (-2, -1, -3) if first else (-3, -2, -1)
 
 
 def in_floats(images: Any, compute: Callable[[Any], Any]) -> Any:

@@ -24,6 +24,7 @@ from zoo_keras.ops.reduction import min as smallest
 from zoo_keras.ops.resampling import bell
 from zoo_keras.ops.shaping import moveaxis, pad, reshape, stack
 from zoo_keras.ops.symbolic import public
+from zoo_keras.switches import image_data_format
 
 
 def _floats(name: str, images: Any) -> Any:
@@ -76,7 +77,7 @@ _SOBEL = np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]], np.float32)
 def sobel_edges(images: Any, data_format: str | None = None) -> Any:
     """The slope of every channel down and across, on a new last axis."""
     images = as_float(images)
-    channels = -3 if data_format == "channels_first" else -1
+    channels = -3 if (data_format or image_data_format()) == "channels_first" else -1
     count = images.shape[channels]
     kernel = np.tile(np.stack([_SOBEL, _SOBEL.T], -1)[:, :, None], (1, 1, count, 1))
 
@@ -122,7 +123,8 @@ def ssim(
 def _planes(images: Any, data_format: str | None) -> Any:
     """Every channel as an image of its own: (batch * channels, height, width, 1)."""
     x = as_float(images)
-    x = x if data_format == "channels_first" else moveaxis(x, -1, -3)
+    first = (data_format or image_data_format()) == "channels_first"
+    x = x if first else moveaxis(x, -1, -3)
     return reshape(x, (-1, *x.shape[-2:], 1))
 
 
@@ -178,7 +180,7 @@ def _patches(
             f"image.extract_patches: expected {rank + 1} axes, or {rank + 2} with a batch. "
             f"Received: shape {tuple(x.shape)}. Reshape the images."
         )
-    first = data_format == "channels_first"
+    first = (data_format or image_data_format()) == "channels_first"
     single = len(x.shape) == rank + 1
     x = x[None] if single else x
     x = moveaxis(x, 1, -1) if first else x
