@@ -83,6 +83,12 @@ def resize(
     """
     images = value(images)
     height, width, _ = checked_axes("resize", images, data_format)
+    if any(d is not None and d < 1 for d in known_ints(size, "size")):
+        raise ConfigError(
+            f"image.resize: `size` must have positive height and width. Received: size={size}. "
+            "Pass "
+            "(height, width)."
+        )
     if interpolation not in INTERPOLATIONS:
         raise ConfigError(
             f"image.resize: unknown interpolation. Received: {interpolation!r}. Use one of "
@@ -135,6 +141,14 @@ def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
     """0.2989 red + 0.5870 green + 0.1140 blue, with a channel axis of 1."""
     images = value(images)
     channels = checked_axes("rgb_to_grayscale", images, data_format)[2]
+    count = images.shape[channels]
+    if count not in (1, 3):
+        raise ShapeError(
+            "image.rgb_to_grayscale: Invalid channel size: expected 3 (RGB) or 1 (Grayscale). "
+            f"Received: {count} channels. Check data_format."
+        )
+    if count == 1:
+        return images
 
     def grey(x: Any) -> Any:
         mixed = tensordot(moveaxis(x, channels, -1), _GREY[:, None], axes=1)
@@ -157,13 +171,16 @@ def _borders(
             f"image.{what}: Must specify exactly two of {names}. Received: {before}, {after}, "
             f"{new}."
         )
-    for name, given in zip(names.split(", "), (before, after, new), strict=True):
-        if given is not None and given < 0:
-            raise ConfigError(f"image.{what}: {name} must be >= 0. Received: {name}={given}.")
     if before is None:
         before = outer - inner - after
     elif after is None:
         after = outer - inner - before
+    for name, given in zip(names.split(", "), (before, after, new), strict=True):
+        if given is not None and given < 0:
+            raise ShapeError(
+                f"image.{what}: {name} must be >= 0. Received: sizes {inner} and {outer}, borders "
+                f"{before} and {after}. Change the size or the borders."
+            )
     if before < 0 or after < 0 or (outer is not None and before + after > outer):
         raise ShapeError(
             f"image.{what}: the borders do not fit. Received: sizes {inner} and {outer}, borders "

@@ -43,9 +43,18 @@ def rgb_to_hsv(images: Any, data_format: str | None = None) -> Any:
     return on_batch("rgb_to_hsv", _floats("rgb_to_hsv", images), data_format, hsv)
 
 
+def _colours(name: str, x: Any) -> list[Any]:
+    if x.shape[-1] != 3:
+        raise ShapeError(
+            f"image.{name}: Invalid channel size: expected 3. Received: {x.shape[-1]} channels. "
+            "Check data_format."
+        )
+    return [x[..., i] for i in range(3)]
+
+
 def hsv(x: Any) -> Any:
     """The same of (..., 3)."""
-    r, g, b = x[..., 0], x[..., 1], x[..., 2]
+    r, g, b = _colours("rgb_to_hsv", x)
     top = largest(x, axis=-1)
     spread = top - smallest(x, axis=-1)
     saturation = where(top > 0, spread / where(top > 0, top, 1.0), 0.0)
@@ -64,7 +73,8 @@ def hsv_to_rgb(images: Any, data_format: str | None = None) -> Any:
 
 def rgb(x: Any) -> Any:
     """The same of (..., 3)."""
-    turn, saturation, top = x[..., 0] * 6, x[..., 1], x[..., 2]
+    hue, saturation, top = _colours("hsv_to_rgb", x)
+    turn = hue * 6
     red = e.clip(e.absolute(turn - 3) - 1, 0, 1)
     green, blue = (e.clip(2 - e.absolute(turn - k), 0, 1) for k in (2, 4))
     return stack([((c - 1) * saturation + 1) * top for c in (red, green, blue)], axis=-1)
@@ -169,7 +179,14 @@ def extract_patches_3d(
 
 
 def _each(given: Any, rank: int) -> tuple[int, ...]:
-    return (given,) * rank if isinstance(given, int) else tuple(given)
+    made = (given,) * rank if isinstance(given, int) else tuple(given)
+    if len(made) != rank:
+        raise ArgumentTypeError(
+            f"image.extract_patches: Expected an int or a tuple of {rank} ints. Received: "
+            f"{given!r}. "
+            "Give one number for each axis."
+        )
+    return made
 
 
 def _patches(

@@ -111,6 +111,7 @@ def _wrapped_once(x: Any, size: int) -> Any:
 # A transform's coordinates are brought inside before the cells next to them are found...
 _OF_TRANSFORMS: dict[str, Fix | None] = {
     "constant": None, "nearest": _clamped, "wrap": _wrapped_once, "reflect": _reflected,
+    "mirror": _mirrored,
 }  # fmt: skip
 # ... and of map_coordinates the cells are found first.
 _OF_COORDINATES: dict[str, Fix | None] = {
@@ -154,11 +155,12 @@ def affine_transform(
     """Images whose pixel (x, y) is the one at (a0 x + a1 y + a2, b0 x + b1 y + b2) / k of the old.
 
     A transform is (a0, a1, a2, b0, b1, b2, c0, c1), with k = c0 x + c1 y + 1: one, or one for each
-    image. fill_mode is "constant", "nearest", "wrap" or "reflect". Source:
+    image. fill_mode is "constant", "nearest", "wrap", "mirror" or "reflect". Source:
     keras.ops.image.affine_transform.
     """
     _checked("affine_transform", "interpolation", interpolation, tuple(ORDERS))
     _checked("affine_transform", "fill_mode", fill_mode, tuple(_OF_TRANSFORMS))
+    checked_axes("affine_transform", value(images), data_format)
     transform = as_float(transform)
     if len(transform.shape) not in (1, 2) or transform.shape[-1] != 8:
         raise ShapeError(
@@ -176,7 +178,7 @@ def affine_transform(
 
 def homography(start_points: Any, end_points: Any) -> Any:
     """Transforms (batch, 8) that take end points (batch, 4, 2) to start points."""
-    start, end = as_float(start_points), as_float(end_points)
+    start, end = (as_dtype(as_float(p), "float32") for p in (start_points, end_points))
     x, y = end[..., 0], end[..., 1]
     one, zero = e.add(x * 0, 1.0), x * 0
     rows = []
