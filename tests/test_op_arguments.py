@@ -149,3 +149,19 @@ def test_images_lie_as_the_setting_says():
             zk.config.set_image_data_format("channels_last")
         for one, other in zip(found, want, strict=True):
             np.testing.assert_allclose(np.moveaxis(one, 1, -1), other, rtol=1e-5)
+
+
+class Scaled(zk.Operation):
+    def __init__(self, alpha, *, beta=1.0, name=None):
+        super().__init__(name=name)
+        self.alpha, self.beta = alpha, beta
+
+    def call(self, x):
+        return x * self.alpha + self.beta
+
+
+def test_an_operation_is_made_anew_of_its_arguments():
+    config = Scaled(0.5, name="half").get_config()
+    assert config == {"alpha": 0.5, "beta": 1.0, "name": "half"}
+    again = Scaled.from_config(config)
+    assert again(np.ones(2, "f4")).tolist() == [1.5, 1.5] and again.get_config() == config

@@ -5,9 +5,11 @@ In: KerasTensors, or tensors and arrays. Out: the same kinds.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from zoo_keras.errors import ConfigError
+from zoo_keras.layers.base.captured import all_arguments
 from zoo_keras.layers.base.layer import Layer
 from zoo_keras.layers.base.op_layer import OpCall
 from zoo_keras.layers.input_layer import InputLayer
@@ -38,6 +40,18 @@ class Operation(Layer, metaclass=_AnyOperation):
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name=name)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor; its name alone for classes that add theirs."""
+        if type(self).get_config is not Operation.get_config:
+            return {"name": self.name}
+        found = all_arguments(self)
+        return {**found, "name": self.name} if "name" in found or _takes_names(self) else found
+
+
+def _takes_names(operation: Any) -> bool:
+    parameters = inspect.signature(type(operation).__init__).parameters.values()
+    return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
 
 
 class Function(Functional):

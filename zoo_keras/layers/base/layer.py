@@ -548,7 +548,8 @@ def _tuples(shape: Any) -> Any:
 def _valid_name(name: str) -> str:
     if not isinstance(name, str) or "/" in name:
         raise ConfigError(
-            f"A layer's name must be a string without '/'. Received: name={name!r}. "
+            "A layer's name must be a string and cannot contain character `/`. Received: "
+            f"{name!r}. "
             "Use letters, digits and underscores."
         )
     return name
