@@ -107,7 +107,7 @@ def test_set_weights_checks_every_array_before_setting_any():
     ("make", "error", "message"),
     [
         (lambda: layers.Dense(2, units_=3), ConfigError, "unrecognized keyword.*units_"),
-        (lambda: layers.Dense(2, name="a/b"), ConfigError, "without '/'"),
+        (lambda: layers.Dense(2, name="a/b"), ConfigError, "cannot contain character `/`"),
         (lambda: layers.Dense(2, dtype="float31"), ConfigError, "float31"),
         (lambda: layers.Layer()(np.ones((1, 2))), NotImplementedError, "does not have a `call`"),
     ],

@@ -33,7 +33,7 @@ def test_shape_and_dtype_follow_the_initializer(make, shape, dtype):
 
 
 def test_an_initializer_function_needs_a_shape_and_a_known_dtype():
-    with pytest.raises(ShapeError, match="needs `shape`"):
+    with pytest.raises(ShapeError, match="the `shape` is needed"):
         Variable(lambda shape, dtype: np.ones(shape, dtype))
     with pytest.raises(ConfigError, match="float99"):
         Variable(1.0, dtype="float99")

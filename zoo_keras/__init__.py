@@ -22,7 +22,7 @@ _OBJECTS = {
     "Initializer": "initializers",
     "Input": "layers",
     "InputSpec": "layers",
-    "KerasTensor": "ops.symbolic",
+    "KerasTensor": "layers.base.op_layer",  # with which ops take it
     "Layer": "layers",
     "Loss": "losses",
     "Metric": "metrics",

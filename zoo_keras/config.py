@@ -15,12 +15,14 @@ from zoo_keras.missing import missing
 from zoo_keras.ops import convert
 from zoo_keras.primitives import conv_choice, tile_choice
 from zoo_keras.switches import (
+    choose_image_data_format,
     disable_flash_attention,
     disable_interactive_logging,
     disable_traceback_filtering,
     enable_flash_attention,
     enable_interactive_logging,
     enable_traceback_filtering,
+    image_data_format,
     is_flash_attention_enabled,
     is_interactive_logging_enabled,
     is_traceback_filtering_enabled,
@@ -33,7 +35,6 @@ from zoo_keras.switches import (
 _FORMATS = ("channels_last", "channels_first")
 
 _floatx = "float32"
-_image_data_format = "channels_last"
 
 
 def _one_of(function: str, value: Any, allowed: Any) -> str:
@@ -100,21 +101,12 @@ def set_epsilon(value: float) -> None:
     convert.set_fuzz_factor(float(value))
 
 
-def image_data_format() -> str:
-    """The default order of image axes: "channels_last" or "channels_first".
-
-    Source: keras.io/api/config.
-    """
-    return _image_data_format
-
-
 def set_image_data_format(data_format: str) -> None:
     """Set the default order of image axes: "channels_last" or "channels_first".
 
     Raises ConfigError for another name. Source: keras.io/api/config.
     """
-    global _image_data_format
-    _image_data_format = _one_of("set_image_data_format", data_format, _FORMATS)
+    choose_image_data_format(_one_of("set_image_data_format", data_format, _FORMATS))
 
 
 def gemm() -> str:
@@ -228,7 +220,7 @@ def show_config() -> None:
         else "Winograd's algorithm where it is quicker",
         "inference": inference_dtype(),
         "floatx": _floatx,
-        "image data format": _image_data_format,
+        "image data format": image_data_format(),
     }
     for name, value in lines.items():
         print(f"{name:<17} {value}")

@@ -1,4 +1,4 @@
-"""Switches of keras.config that say how much is run and shown; `zoo_keras.config` offers them.
+"""Switches of keras.config: how much is run and shown, how images lie. It offers them.
 
 In: flags and limits, the latter also from the environment (KERAS_MAX_EPOCHS,
 KERAS_MAX_STEPS_PER_EPOCH). Out: what others ask for. Knows nobody.
@@ -13,6 +13,21 @@ from zoo_keras.errors import ConfigError
 
 _flags: dict[str, bool | None] = {"interactive": True, "filtering": True, "flash": None}
 _limits: dict[str, int | None] = {}
+_image_data_format = "channels_last"
+
+
+def image_data_format() -> str:
+    """The default order of image axes: "channels_last" or "channels_first".
+
+    Source: keras.io/api/config.
+    """
+    return _image_data_format
+
+
+def choose_image_data_format(data_format: str) -> None:
+    """Another default, which has been checked."""
+    global _image_data_format
+    _image_data_format = data_format
 
 
 def enable_interactive_logging() -> None:

@@ -108,6 +108,10 @@ def find(below: str, name: str) -> Any:
         return importlib.import_module(f"keras.src.{path}")
     if below == "utils.module_utils":
         return Absent(name)
+    if below.startswith("ops") and name[0].isupper() and name != "Function":
+        made = _operation(below, name)
+        if not isinstance(made, Missing):
+            return made
     for home in homes(below):
         module = _imported(home)
         if module is not None and hasattr(module, name):

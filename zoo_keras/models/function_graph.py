@@ -109,7 +109,8 @@ class FunctionGraph:
             return []
         if not node.inputs and node.operation.__class__.__name__ == "InputLayer":
             raise ConfigError(
-                f'Model "{self.name}": its outputs depend on the Input '
+                f'Model "{self.name}": Output tensors need what is not connected to `inputs`: '
+                "the Input "
                 f'"{node.operation.name}", which is not among `inputs`. Received: '
                 f"{[t.name for t in self.inputs]}. Add it to `inputs`."
             )

@@ -201,6 +201,8 @@ def known_ints(x: Any, what: str) -> tuple[int, ...]:
 
 def axis_in(axis: Any, ndim: int, what: str = "axis") -> int:
     """The axis counted from 0. Raises ShapeError when there is none."""
+    if axis is None:
+        raise ShapeError(f"{what} must be a whole number here. Received: None. Name one axis.")
     number = known_int(axis, what)
     if not -ndim <= number < ndim:
         raise ShapeError(

@@ -23,6 +23,7 @@ from zoo_keras.primitives.arrays import transpose as transpose_op
 from zoo_keras.primitives.conv import conv as conv_op
 from zoo_keras.primitives.conv import conv_grad_input
 from zoo_keras.primitives.straight import straight
+from zoo_keras.switches import image_data_format
 
 Padding = tuple[tuple[int, int], ...]
 
@@ -67,7 +68,7 @@ def _channels_last(data_format: str | None) -> bool:
             "data_format must be 'channels_last' or 'channels_first'. Received: "
             f"data_format={data_format!r}."
         )
-    return data_format != "channels_first"
+    return (data_format or image_data_format()) != "channels_first"
 
 
 def _in(x: Any, last: bool) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
+from zoo_keras.errors import ArgumentTypeError, ConfigError
 from zoo_keras.ops.convert import (
     as_dtype,
     common_dtype,
@@ -159,6 +160,11 @@ def geomspace(
 @public
 def eye(N: Any, M: Any = None, k: Any = 0, dtype: Any = None) -> np.ndarray:
     """(N, M) with ones on the k-th diagonal."""
+    for given in (N, M):
+        if isinstance(given, float) or dtypes.is_float(str(getattr(given, "dtype", ""))):
+            raise ArgumentTypeError(
+                f"eye: the sizes must be whole numbers. Received: N={N}, M={M}. Pass integers."
+            )
     rows, columns = known_int(N, "N"), None if M is None else known_int(M, "M")
     return np.eye(rows, columns, known_int(k, "k"), dtypes.standardize(dtype))
 
@@ -179,6 +185,11 @@ def tri(N: Any, M: Any = None, k: Any = 0, dtype: Any = None) -> np.ndarray:
 @public
 def meshgrid(*x: Any, indexing: str = "xy") -> Any:
     """Coordinate grids of several vectors: numpy.meshgrid."""
+    if indexing not in ("xy", "ij"):
+        raise ConfigError(
+            f"meshgrid: indexing must be 'xy' or 'ij'. Received: indexing={indexing!r}. Use one of "
+            "these."
+        )
     vectors = [ravel(v) for v in x]
     sizes = tuple(v.shape[0] for v in vectors)
     grids = []

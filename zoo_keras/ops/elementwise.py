@@ -288,8 +288,10 @@ def isneginf(x: Any) -> Any:
 
 @public
 def isreal(x: Any) -> Any:
-    """True everywhere: zoo_keras has no complex numbers."""
+    """True where there is no imaginary part: everywhere but in arrays of complex numbers."""
     x = value(x)
+    if is_complex(x):
+        return np.isreal(x)
     return m.logical_or(m.equal(x, x), True)
 
 

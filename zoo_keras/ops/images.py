@@ -21,23 +21,25 @@ from zoo_keras.ops.products import matmul, tensordot
 from zoo_keras.ops.shaping import moveaxis, pad, reshape
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives.resampling import INTERPOLATIONS, crop_box, pad_box, taps
+from zoo_keras.switches import image_data_format
 
 _GREY = np.array([0.2989, 0.5870, 0.1140], np.float32)
 
 
-def _axes(name: str, images: Any, data_format: str | None) -> tuple[int, int, int]:
+def checked_axes(name: str, images: Any, data_format: str | None) -> tuple[int, int, int]:
     """(height, width, channel) axes, counted from the end."""
     if len(images.shape) not in (3, 4):
         raise ShapeError(
-            f"image.{name}: images must have 3 axes, or 4 with a batch. Received: shape "
-            f"{tuple(images.shape)}. Reshape them."
+            f"image.{name}: Invalid images rank: expected rank 3 (one image) or rank 4 (a batch). "
+            f"Received: shape {tuple(images.shape)}. Reshape them."
         )
     if data_format not in (None, "channels_last", "channels_first"):
         raise ConfigError(
             f"image.{name}: data_format must be 'channels_last' or 'channels_first'. Received: "
             f"data_format={data_format!r}."
         )
-    return (-2, -1, -3) if data_format == "channels_first" else (-3, -2, -1)
+    first = (data_format or image_data_format()) == "channels_first"
+    return (-2, -1, -3) if first else (-3, -2, -1)
 
 
 def in_floats(images: Any, compute: Callable[[Any], Any]) -> Any:
@@ -53,7 +55,7 @@ def in_floats(images: Any, compute: Callable[[Any], Any]) -> Any:
 def on_batch(name: str, images: Any, data_format: str | None, compute: Callable[..., Any]) -> Any:
     """compute(batch of images, channels last) for images in either layout, or for a single one."""
     x = value(images)
-    channels = _axes(name, x, data_format)[2]
+    channels = checked_axes(name, x, data_format)[2]
     single = len(x.shape) == 3
     x = moveaxis(x, channels, -1) if channels != -1 else x
     made = compute(x[None] if single else x)
@@ -80,7 +82,13 @@ def resize(
     >>> ops.image.resize(images, (224, 224))
     """
     images = value(images)
-    height, width, _ = _axes("resize", images, data_format)
+    height, width, _ = checked_axes("resize", images, data_format)
+    if any(d is not None and d < 1 for d in known_ints(size, "size")):
+        raise ConfigError(
+            f"image.resize: `size` must have positive height and width. Received: size={size}. "
+            "Pass "
+            "(height, width)."
+        )
     if interpolation not in INTERPOLATIONS:
         raise ConfigError(
             f"image.resize: unknown interpolation. Received: {interpolation!r}. Use one of "
@@ -132,7 +140,15 @@ def resize_axis(x: Any, axis: int, new: int, interpolation: str, antialias: bool
 def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
     """0.2989 red + 0.5870 green + 0.1140 blue, with a channel axis of 1."""
     images = value(images)
-    channels = _axes("rgb_to_grayscale", images, data_format)[2]
+    channels = checked_axes("rgb_to_grayscale", images, data_format)[2]
+    count = images.shape[channels]
+    if count not in (1, 3):
+        raise ShapeError(
+            "image.rgb_to_grayscale: Invalid channel size: expected 3 (RGB) or 1 (Grayscale). "
+            f"Received: {count} channels. Check data_format."
+        )
+    if count == 1:
+        return images
 
     def grey(x: Any) -> Any:
         mixed = tensordot(moveaxis(x, channels, -1), _GREY[:, None], axes=1)
@@ -142,17 +158,29 @@ def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
     return as_dtype(grey(as_float(images)), name)
 
 
-def _borders(what: str, inner: Any, outer: Any, before: Any, after: Any) -> tuple[int, int]:
-    """(before, after) of an axis, with inner + before + after == outer, where one is not given."""
+def _borders(
+    what: str, names: str, inner: Any, outer: Any, before: Any, after: Any
+) -> tuple[int, int]:
+    """(before, after) of an axis, with inner + before + after == outer, where one is not given.
+
+    names: what the user calls the borders and the new size.
+    """
+    new = inner if what == "crop_images" else outer
     if sum(given is None for given in (inner, outer, before, after)) != 1:
         raise ConfigError(
-            f"image.{what}: give two of the new size and the borders on both sides of it. "
-            f"Received: sizes {inner} and {outer}, borders {before} and {after}."
+            f"image.{what}: Must specify exactly two of {names}. Received: {before}, {after}, "
+            f"{new}."
         )
     if before is None:
         before = outer - inner - after
     elif after is None:
         after = outer - inner - before
+    for name, given in zip(names.split(", "), (before, after, new), strict=True):
+        if given is not None and given < 0:
+            raise ShapeError(
+                f"image.{what}: {name} must be >= 0. Received: sizes {inner} and {outer}, borders "
+                f"{before} and {after}. Change the size or the borders."
+            )
     if before < 0 or after < 0 or (outer is not None and before + after > outer):
         raise ShapeError(
             f"image.{what}: the borders do not fit. Received: sizes {inner} and {outer}, borders "
@@ -174,10 +202,12 @@ def crop_images(
 ) -> Any:
     """Images without their borders. Two of top, bottom and height are given, and so for width."""
     images = value(images)
-    height, width, _ = _axes("crop_images", images, data_format)
+    height, width, _ = checked_axes("crop_images", images, data_format)
     old = images.shape[height], images.shape[width]
-    down = _borders("crop_images", target_height, old[0], top_cropping, bottom_cropping)
-    along = _borders("crop_images", target_width, old[1], left_cropping, right_cropping)
+    names = "top_cropping, bottom_cropping, target_height"
+    down = _borders("crop_images", names, target_height, old[0], top_cropping, bottom_cropping)
+    names = "left_cropping, right_cropping, target_width"
+    along = _borders("crop_images", names, target_width, old[1], left_cropping, right_cropping)
     keep = [slice(None)] * len(images.shape)
     for axis, (first, last) in ((height, down), (width, along)):
         keep[axis] = slice(first, images.shape[axis] - last)
@@ -197,11 +227,14 @@ def pad_images(
 ) -> Any:
     """Images with zeros around them. Two of top, bottom and height are given, and so for width."""
     images = value(images)
-    height, width, _ = _axes("pad_images", images, data_format)
+    height, width, _ = checked_axes("pad_images", images, data_format)
     borders = [(0, 0)] * len(images.shape)
     old = images.shape[height], images.shape[width]
-    borders[height] = _borders("pad_images", old[0], target_height, top_padding, bottom_padding)
-    borders[width] = _borders("pad_images", old[1], target_width, left_padding, right_padding)
+    names = "top_padding, bottom_padding, target_height"
+    down = _borders("pad_images", names, old[0], target_height, top_padding, bottom_padding)
+    names = "left_padding, right_padding, target_width"
+    along = _borders("pad_images", names, old[1], target_width, left_padding, right_padding)
+    borders[height], borders[width] = down, along
     return pad(images, borders)
 
 

@@ -29,6 +29,7 @@ from zoo_keras.ops.convert import (
 from zoo_keras.ops.shaping import moveaxis, ravel
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import elementwise as m
+from zoo_keras.primitives import host
 from zoo_keras.primitives import index as ix
 from zoo_keras.primitives.arrays import broadcast_to, strided_slice, strided_slice_grad
 from zoo_keras.primitives.arrays import reshape as reshape_op
@@ -210,6 +211,13 @@ def slice_(inputs: Any, start_indices: Any, shape: Any) -> Any:
     x = value(inputs)
     begin = known_ints(start_indices, "start_indices")
     sizes = known_ints(shape, "shape")
+    for name, given in (("start_indices", begin), ("shape", sizes)):
+        if len(given) != len(x.shape):
+            raise ShapeError(
+                f"slice: the number of dimensions in `{name}` must match the number of dimensions "
+                f"in `inputs`. Received: {name}={tuple(given)} for inputs of shape "
+                f"{tuple(x.shape)}. Give one number for each axis."
+            )
     lengths = [d - b if s == -1 else s for d, b, s in zip(x.shape, begin, sizes, strict=True)]
     end = tuple(b + s for b, s in zip(begin, lengths, strict=True))
     return strided_slice(x, begin=begin, end=end, strides=(1,) * len(begin))
@@ -240,13 +248,17 @@ def scatter(indices: Any, values: Any, shape: Any) -> Any:
 
 @public
 def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | None = None) -> Any:
-    """The inputs with updates written (or, with reduction="add", added) at indices."""
+    """The inputs with updates written at indices, or reduced with what is there: by "add", or by
+    "max", "min" and "mul" on the host."""
     x = value(inputs)
     updates = as_dtype(updates, dtype_of(x))
-    if reduction not in (None, "add"):
-        raise UnsupportedError(
-            f"scatter_update: reduction must be None or 'add'. Received: {reduction!r}."
+    if reduction not in (None, "add", "max", "min", "mul"):
+        raise ConfigError(
+            f"scatter_update: unknown reduction. Received: {reduction!r}. Use 'add', 'max', 'min', "
+            "'mul' or None."
         )
+    if reduction in ("max", "min", "mul"):
+        return host.scatter_reduce(x, _places(indices), updates, kind=reduction)
     op = ix.scatter_update if reduction is None else ix.scatter_add
     return op(x, _places(indices), updates)
 
@@ -264,6 +276,11 @@ def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
     """x1 where the condition is true (not 0), else x2; with the condition only: its places."""
     if x1 is None and x2 is None:
         return nonzero(condition)
+    if x1 is None or x2 is None:
+        raise ConfigError(
+            "where: `x1` and `x2` either both should be `None` or both values. Received: "
+            f"x1={x1!r}, x2={x2!r}. Pass the other one."
+        )
     return m.where(value(condition), operand(x1), operand(x2))
 
 

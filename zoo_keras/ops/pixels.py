@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
-from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.errors import ArgumentTypeError, ConfigError, ShapeError
 from zoo_keras.ops import elementwise as e
 from zoo_keras.ops.convert import as_dtype, as_float, dtype_of, value
 from zoo_keras.ops.convolution import conv, depthwise_conv
@@ -24,14 +24,15 @@ from zoo_keras.ops.reduction import min as smallest
 from zoo_keras.ops.resampling import bell
 from zoo_keras.ops.shaping import moveaxis, pad, reshape, stack
 from zoo_keras.ops.symbolic import public
+from zoo_keras.switches import image_data_format
 
 
 def _floats(name: str, images: Any) -> Any:
     images = value(images)
     if not dtypes.is_float(dtype_of(images)):
         raise ConfigError(
-            f"image.{name}: the images must hold floats. Received: dtype {dtype_of(images)}. "
-            "Divide them by 255 first."
+            f"image.{name}: Invalid images dtype: expected float dtype. Received: dtype "
+            f"{dtype_of(images)}. Divide them by 255 first."
         )
     return images
 
@@ -42,9 +43,18 @@ def rgb_to_hsv(images: Any, data_format: str | None = None) -> Any:
     return on_batch("rgb_to_hsv", _floats("rgb_to_hsv", images), data_format, hsv)
 
 
+def _colours(name: str, x: Any) -> list[Any]:
+    if x.shape[-1] != 3:
+        raise ShapeError(
+            f"image.{name}: Invalid channel size: expected 3. Received: {x.shape[-1]} channels. "
+            "Check data_format."
+        )
+    return [x[..., i] for i in range(3)]
+
+
 def hsv(x: Any) -> Any:
     """The same of (..., 3)."""
-    r, g, b = x[..., 0], x[..., 1], x[..., 2]
+    r, g, b = _colours("rgb_to_hsv", x)
     top = largest(x, axis=-1)
     spread = top - smallest(x, axis=-1)
     saturation = where(top > 0, spread / where(top > 0, top, 1.0), 0.0)
@@ -63,7 +73,8 @@ def hsv_to_rgb(images: Any, data_format: str | None = None) -> Any:
 
 def rgb(x: Any) -> Any:
     """The same of (..., 3)."""
-    turn, saturation, top = x[..., 0] * 6, x[..., 1], x[..., 2]
+    hue, saturation, top = _colours("hsv_to_rgb", x)
+    turn = hue * 6
     red = e.clip(e.absolute(turn - 3) - 1, 0, 1)
     green, blue = (e.clip(2 - e.absolute(turn - k), 0, 1) for k in (2, 4))
     return stack([((c - 1) * saturation + 1) * top for c in (red, green, blue)], axis=-1)
@@ -76,7 +87,7 @@ _SOBEL = np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]], np.float32)
 def sobel_edges(images: Any, data_format: str | None = None) -> Any:
     """The slope of every channel down and across, on a new last axis."""
     images = as_float(images)
-    channels = -3 if data_format == "channels_first" else -1
+    channels = -3 if (data_format or image_data_format()) == "channels_first" else -1
     count = images.shape[channels]
     kernel = np.tile(np.stack([_SOBEL, _SOBEL.T], -1)[:, :, None], (1, 1, count, 1))
 
@@ -122,7 +133,8 @@ def ssim(
 def _planes(images: Any, data_format: str | None) -> Any:
     """Every channel as an image of its own: (batch * channels, height, width, 1)."""
     x = as_float(images)
-    x = x if data_format == "channels_first" else moveaxis(x, -1, -3)
+    first = (data_format or image_data_format()) == "channels_first"
+    x = x if first else moveaxis(x, -1, -3)
     return reshape(x, (-1, *x.shape[-2:], 1))
 
 
@@ -139,11 +151,16 @@ def extract_patches(
     data_format: str | None = None,
 ) -> Any:
     """Windows of images (or of volumes, with three sizes), each flattened into the channels."""
+    if not isinstance(size, (int, tuple, list)):
+        raise ArgumentTypeError(
+            "image.extract_patches: Expected an int or a tuple of ints as `size`. Received: "
+            f"size={size!r}. Give one number for each axis."
+        )
     rank = 2 if isinstance(size, int) else len(size)
     if rank not in (2, 3):
         raise ConfigError(
-            "image.extract_patches: a size is one number, 2 of them, or 3 for volumes. Received: "
-            f"size={size!r}. Give one for each axis."
+            "image.extract_patches: Expected a tuple of length 2 or 3 as `size`. Received: "
+            f"size={size!r}. Give one number for each axis."
         )
     return _patches(value(images), rank, size, strides, dilation_rate, padding, data_format)
 
@@ -162,7 +179,14 @@ def extract_patches_3d(
 
 
 def _each(given: Any, rank: int) -> tuple[int, ...]:
-    return (given,) * rank if isinstance(given, int) else tuple(given)
+    made = (given,) * rank if isinstance(given, int) else tuple(given)
+    if len(made) != rank:
+        raise ArgumentTypeError(
+            f"image.extract_patches: Expected an int or a tuple of {rank} ints. Received: "
+            f"{given!r}. "
+            "Give one number for each axis."
+        )
+    return made
 
 
 def _patches(
@@ -173,7 +197,7 @@ def _patches(
             f"image.extract_patches: expected {rank + 1} axes, or {rank + 2} with a batch. "
             f"Received: shape {tuple(x.shape)}. Reshape the images."
         )
-    first = data_format == "channels_first"
+    first = (data_format or image_data_format()) == "channels_first"
     single = len(x.shape) == rank + 1
     x = x[None] if single else x
     x = moveaxis(x, 1, -1) if first else x

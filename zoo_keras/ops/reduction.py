@@ -7,6 +7,7 @@ without those axes, or with size 1 there when keepdims.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,8 +52,11 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 @public
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The mean; float32 for integers."""
-    return _reduce(reduce.reduce_mean, as_float(x), axis, keepdims)
+    """The mean; float32 for integers. That of float16 is summed in float32."""
+    x = as_float(x)
+    if dtype_of(x) == "float16":
+        return as_dtype(mean(as_dtype(x, "float32"), axis, keepdims), "float16")
+    return _reduce(reduce.reduce_mean, x, axis, keepdims)
 
 
 @public
@@ -65,15 +69,27 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) ->
 @public
 def max(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Any:
     """The largest element, and at least `initial`."""
-    found = _reduce(reduce.reduce_max, x, axis, keepdims)
-    return found if initial is None else m.maximum(found, initial)
+    if initial is None:
+        return _reduce(reduce.reduce_max, x, axis, keepdims)
+    return _met(reduce.reduce_max, m.maximum, x, axis, keepdims, initial)
 
 
 @public
 def min(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Any:
     """The smallest element, and at most `initial`."""
-    found = _reduce(reduce.reduce_min, x, axis, keepdims)
-    return found if initial is None else m.minimum(found, initial)
+    if initial is None:
+        return _reduce(reduce.reduce_min, x, axis, keepdims)
+    return _met(reduce.reduce_min, m.minimum, x, axis, keepdims, initial)
+
+
+def _met(op: Any, both: Callable[..., Any], x: Any, axis: Any, keepdims: bool, initial: Any) -> Any:
+    """An extreme that `initial` takes part in; of no elements it is `initial`."""
+    x = value(x)
+    axes = axes_in(axis, len(x.shape))
+    if math.prod(x.shape[a] for a in axes):
+        return both(_reduce(op, x, axis, keepdims), initial)
+    sizes = [1 if i in axes else d for i, d in enumerate(x.shape) if keepdims or i not in axes]
+    return np.full(sizes, initial, dtype_of(x))
 
 
 @public

@@ -18,7 +18,7 @@ from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.ops import elementwise as e
 from zoo_keras.ops.convert import as_dtype, as_float, value
 from zoo_keras.ops.convolution import depthwise_conv
-from zoo_keras.ops.images import in_floats, on_batch
+from zoo_keras.ops.images import checked_axes, in_floats, on_batch
 from zoo_keras.ops.indexing import where
 from zoo_keras.ops.products import solve, tensordot
 from zoo_keras.ops.reduction import sum as total_of
@@ -111,6 +111,7 @@ def _wrapped_once(x: Any, size: int) -> Any:
 # A transform's coordinates are brought inside before the cells next to them are found...
 _OF_TRANSFORMS: dict[str, Fix | None] = {
     "constant": None, "nearest": _clamped, "wrap": _wrapped_once, "reflect": _reflected,
+    "mirror": _mirrored,
 }  # fmt: skip
 # ... and of map_coordinates the cells are found first.
 _OF_COORDINATES: dict[str, Fix | None] = {
@@ -154,12 +155,20 @@ def affine_transform(
     """Images whose pixel (x, y) is the one at (a0 x + a1 y + a2, b0 x + b1 y + b2) / k of the old.
 
     A transform is (a0, a1, a2, b0, b1, b2, c0, c1), with k = c0 x + c1 y + 1: one, or one for each
-    image. fill_mode is "constant", "nearest", "wrap" or "reflect". Source:
+    image. fill_mode is "constant", "nearest", "wrap", "mirror" or "reflect". Source:
     keras.ops.image.affine_transform.
     """
     _checked("affine_transform", "interpolation", interpolation, tuple(ORDERS))
     _checked("affine_transform", "fill_mode", fill_mode, tuple(_OF_TRANSFORMS))
-    transform = reshape(as_float(transform), (-1, 8))
+    checked_axes("affine_transform", value(images), data_format)
+    transform = as_float(transform)
+    if len(transform.shape) not in (1, 2) or transform.shape[-1] != 8:
+        raise ShapeError(
+            "image.affine_transform: Invalid transform rank: expected rank 1 (one transform of 8 "
+            f"numbers) or rank 2 (one for each image). Received: shape {tuple(transform.shape)}. "
+            "Reshape it."
+        )
+    transform = reshape(transform, (-1, 8))
 
     def moved(x: Any) -> Any:
         return _projected(x, transform, interpolation, fill_mode, fill_value)
@@ -169,7 +178,7 @@ def affine_transform(
 
 def homography(start_points: Any, end_points: Any) -> Any:
     """Transforms (batch, 8) that take end points (batch, 4, 2) to start points."""
-    start, end = as_float(start_points), as_float(end_points)
+    start, end = (as_dtype(as_float(p), "float32") for p in (start_points, end_points))
     x, y = end[..., 0], end[..., 1]
     one, zero = e.add(x * 0, 1.0), x * 0
     rows = []
@@ -198,10 +207,14 @@ def perspective_transform(
     """
     _checked("perspective_transform", "interpolation", interpolation, tuple(ORDERS))
     points = [value(start_points), value(end_points)]
-    if any(tuple(p.shape[-2:]) != (4, 2) for p in points) or points[0].shape != points[1].shape:
+    checked_axes("perspective_transform", value(images), data_format)
+    fits = all(len(p.shape) in (2, 3) and tuple(p.shape[-2:]) == (4, 2) for p in points)
+    if not fits or points[0].shape != points[1].shape:
         raise ShapeError(
-            "image.perspective_transform: start_points and end_points must be (4, 2) or (batch, 4, "
-            f"2). Received: shapes {[tuple(p.shape) for p in points]}. Give four corners each."
+            "image.perspective_transform: Invalid start_points shape: expected (4, 2) or "
+            "(batch, 4, "
+            f"2), and end_points alike. Received: shapes {[tuple(p.shape) for p in points]}. Give "
+            "four corners each."
         )
     transform = homography(*[reshape(p, (-1, 4, 2)) for p in points])
 
@@ -225,8 +238,10 @@ def map_coordinates(
     inputs, coordinates = value(inputs), as_float(coordinates)
     if coordinates.shape[0] != len(inputs.shape) or len(coordinates.shape) < 2:
         raise ShapeError(
-            "image.map_coordinates: there must be coordinates for each axis of the inputs. "
-            f"Received: inputs of shape {tuple(inputs.shape)}, coordinates of shape "
+            "image.map_coordinates: the first axis of `coordinates` must be the same as the "
+            "rank of "
+            "`inputs`, and there must be others, expected at least rank 2. Received: inputs "
+            f"of shape {tuple(inputs.shape)}, coordinates of shape "
             f"{tuple(coordinates.shape)}. Stack one array for each axis."
         )
     places, fix = [coordinates[i] for i in range(len(inputs.shape))], _OF_COORDINATES[fill_mode]

@@ -46,7 +46,13 @@ def reshape(x: Any, newshape: Any) -> Any:
     """The same elements under another shape; one entry may be -1 (or None)."""
     if isinstance(newshape, (list, tuple)):
         newshape = [-1 if d is None else d for d in newshape]
-    return reshape_op(value(x), shape=known_ints(newshape, "newshape"))
+    sizes = known_ints(newshape, "newshape")
+    if any(d < -1 for d in sizes) or list(sizes).count(-1) > 1:
+        raise ConfigError(
+            "reshape: each size must be a non-negative integer, or once -1 for what is left. "
+            f"Received: newshape={tuple(sizes)}. Change it."
+        )
+    return reshape_op(value(x), shape=sizes)
 
 
 @public
@@ -87,6 +93,11 @@ def transpose(x: Any, axes: Any = None) -> Any:
     x = value(x)
     ndim = len(x.shape)
     order = range(ndim)[::-1] if axes is None else [axis_in(a, ndim) for a in axes]
+    if sorted(order) != list(range(ndim)):
+        raise ConfigError(
+            f"transpose: the axes must be a valid permutation of those of x, which has {ndim}. "
+            f"Received: axes={list(axes)}. Name each axis once."
+        )
     return transpose_op(x, perm=tuple(order))
 
 
@@ -143,6 +154,11 @@ def rot90(array: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
     """Turned by k quarters from the first of the axes towards the second."""
     x = value(array)
     first, second = (axis_in(a, len(x.shape)) for a in axes)
+    if first == second:
+        raise ConfigError(
+            f"rot90: an image turns in a plane of two axes. Received: axes={tuple(axes)}. Name two "
+            "different ones."
+        )
     k %= 4
     if k >= 2:
         x = flip_op(x, axes=(first, second) if k == 2 else (first,))
@@ -340,7 +356,12 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
     if mode == "constant":
         number = 0 if constant_values is None else known_array(constant_values, "constant_values")
         return pad_op(x, paddings=pairs, value=float(number))
-    if mode not in _EDGE_MODES or constant_values is not None:
+    if constant_values is not None:
+        raise ConfigError(
+            "pad: Argument `constant_values` can only be provided when `mode == 'constant'`. "
+            f"Received: mode={mode!r}, constant_values={constant_values}. Leave it out."
+        )
+    if mode not in _EDGE_MODES:
         raise ConfigError(
             f"pad: mode must be 'constant' (with constant_values) or one of {_EDGE_MODES}. "
             f"Received: mode={mode!r}, constant_values={constant_values}."

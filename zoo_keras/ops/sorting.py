@@ -41,7 +41,10 @@ from zoo_keras.primitives.products import matmul
 
 def _flat_or_axis(x: Any, axis: int | None) -> tuple[Any, int]:
     x = value(x)
-    return (ravel(x), 0) if axis is None else (x, axis_in(axis, len(x.shape)))
+    if isinstance(axis, (tuple, list)) and len(axis) == 1:
+        axis = axis[0]
+    flat = axis is None or not x.shape
+    return (ravel(x), 0) if flat else (x, axis_in(axis, len(x.shape)))
 
 
 @public
@@ -89,6 +92,10 @@ def argsort(x: Any, axis: int | None = -1) -> Any:
 @public
 def argpartition(x: Any, kth: int, axis: int | None = -1) -> Any:
     """Places such that smaller elements stand before the kth; here they are fully sorted."""
+    if not isinstance(kth, int):
+        raise ConfigError(
+            f"argpartition: kth must be a whole number. Received: kth={kth!r}. Pass one place."
+        )
     return argsort(x, axis)
 
 
@@ -179,6 +186,16 @@ def unique(
 @public
 def histogram(x: Any, bins: int = 10, range: tuple[float, float] | None = None) -> Any:
     """(counts, edges) of a histogram; only outside a trace."""
+    if not isinstance(bins, int) or bins < 0:
+        raise ConfigError(
+            f"histogram: Argument `bins` should be a non-negative integer. Received: bins={bins}. "
+            "Pass the number of bins."
+        )
+    if range is not None and (not isinstance(range, (tuple, list)) or len(range) != 2):
+        raise ConfigError(
+            "histogram: Argument `range` must be a tuple of two elements. Received: "
+            f"range={range!r}. Pass the lowest and the highest edge."
+        )
     counts, edges = np.histogram(_known(x, "histogram"), bins, range)
     return counts.astype("int32"), edges.astype("float32")
 

@@ -158,6 +158,29 @@ def segment_reduce(x: np.ndarray, ids: np.ndarray, *, kind: str, segments: int) 
 
 
 @op(
+    shape=lambda x, ids, updates, *, kind: x,
+    samples=[
+        Sample(
+            (),
+            {"kind": kind},
+            make=lambda rng: [
+                rng.normal(size=(4, 2)).astype("f4"),
+                rng.integers(0, 4, (6, 1)),
+                rng.normal(size=(6, 2)).astype("f4"),
+            ],
+        )
+        for kind in ("max", "min", "mul")
+    ],
+)
+def scatter_reduce(x: np.ndarray, ids: np.ndarray, updates: np.ndarray, *, kind: str) -> np.ndarray:
+    """x with the updates of the places ids[..., :], each met with what is there."""
+    found = x.copy()
+    at = tuple(np.moveaxis(ids, -1, 0))
+    _SEGMENTS["prod" if kind == "mul" else kind].at(found, at, updates)
+    return found
+
+
+@op(
     shape=lambda x, *, ord, axes: Spec(kept_shape(x.shape, axes), x.dtype),
     samples=[Sample([(4, 5)], {"ord": o, "axes": (0, 1)}) for o in (2, -2, "nuc")],
 )

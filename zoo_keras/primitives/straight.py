@@ -17,6 +17,7 @@ import numpy as np
 from zoo_keras import native
 from zoo_keras.primitives import conv_choice, tile_choice
 from zoo_keras.recent import Recent
+from zoo_keras.switches import image_data_format
 from zoo_keras.values import ARRAYS
 
 KEPT, KEPT_BYTES = 64, 32 << 20  # calls of each op
@@ -46,7 +47,8 @@ def note(made: Made) -> None:
 
 def settings() -> Hashable:
     """What else than an op, shapes and attributes decides which program is made."""
-    return native.settings(), conv_choice.exact(), tile_choice.inference_dtype()
+    engine = native.settings(), conv_choice.exact(), tile_choice.inference_dtype()
+    return (*engine, image_data_format())
 
 
 def straight(function: Callable[..., Any]) -> Callable[..., Any]:

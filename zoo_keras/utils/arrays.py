@@ -69,6 +69,12 @@ def pad_sequences(
             raise ConfigError(
                 f"pad_sequences: {name} must be 'pre' or 'post'. Received: {name}={side!r}."
             )
+    kind = np.dtype(dtype).kind
+    if isinstance(value, str) and kind not in "OSU":
+        raise ConfigError(
+            f"pad_sequences: `dtype` {dtype} is not compatible with `value`'s type, {type(value)}. "
+            f"Received: value={value!r}. Use dtype=object for text."
+        )
     rows = [np.asarray(s) for s in sequences]
     length = max((len(r) for r in rows), default=0) if maxlen is None else maxlen
     rest = next((r.shape[1:] for r in rows if len(r)), ())

@@ -106,7 +106,7 @@ def _fetch(origin: str, target: Path, wanted: str | None, algorithm: str) -> Non
             _download(origin, file, target)
         if not _is(Path(temporary), wanted, algorithm):
             raise FileError(
-                f"get_file: the file has another hash. Received: {origin}, whose hash is not "
+                f"get_file: Incomplete or corrupted file. Received: {origin}, whose hash is not "
                 f"{wanted}. It was not kept; check the address."
             )
         os.chmod(temporary, 0o644)

@@ -27,6 +27,8 @@ def operation(name: str, function: Callable[..., Any]) -> type:
     except (TypeError, ValueError):
         names = []
     kept_names = [n for n in names if n not in _TENSORS]
+    if name in ("BroadcastTo", "Scatter", "Slice"):
+        kept_names = ["shape"]
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         kwargs.pop("name", None)

@@ -36,6 +36,8 @@ torch_uses_gpu = _no
 
 
 def _array(x: Any) -> np.ndarray:
+    if isinstance(x, list) and x and isinstance(x[0], (str, list)):
+        return np.asarray(x)  # rows of text
     return x if isinstance(x, np.ndarray) else ops.convert_to_numpy(x)
 
 

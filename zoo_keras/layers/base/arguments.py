@@ -116,8 +116,8 @@ def layer_name(name: Any) -> str:
     """A layer's name, which paths of weights are made of."""
     if not isinstance(name, str) or "/" in name:
         raise ConfigError(
-            f"A layer's name must be a string without '/'. Received: name={name!r}. "
-            "Use letters, digits and underscores."
+            "A layer's name must be a string and cannot contain character `/`. Received: "
+            f"name={name!r}. Use letters, digits and underscores."
         )
     return name
 

@@ -22,6 +22,36 @@ def accepted(cls: type, config: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in config.items() if k in known or k not in _BASE_ARGUMENTS}
 
 
+def all_arguments(operation: Any) -> dict[str, Any]:
+    """Every __init__ argument, defaults included; NotImplementedError for `*args`, or no "
+    "plain data."""
+    args, kwargs = operation._init_arguments
+    signature = inspect.signature(type(operation).__init__)
+    bound = signature.bind(operation, *args, **kwargs)
+    bound.apply_defaults()
+    found = dict(list(bound.arguments.items())[1:])
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            found.update(found.pop(name))
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            raise _no_config(operation, name, found[name])
+    for key, value in found.items():
+        _check_plain(operation, key, value)
+    return found
+
+
+def _check_plain(layer: Any, key: str, value: Any) -> None:
+    if not all(isinstance(v, (str, int, float, type(None))) for v in flatten(value)):
+        raise _no_config(layer, key, value)
+
+
+def _no_config(layer: Any, key: str, value: Any) -> NotImplementedError:
+    return NotImplementedError(
+        f"{type(layer).__name__} does not define get_config and its argument {key} is no "
+        f"plain value. Received: {value!r}. Define get_config in the class."
+    )
+
+
 def captured_arguments(layer: Any, base: type) -> dict[str, Any]:
     """__init__ arguments of a class that does not define get_config, when they are plain data."""
     args, kwargs = layer._init_arguments
@@ -31,9 +61,5 @@ def captured_arguments(layer: Any, base: type) -> dict[str, Any]:
     found = {**dict(zip(names, args, strict=False)), **kwargs}
     found = {k: v for k, v in found.items() if k not in _BASE_ARGUMENTS}
     for key, value in found.items():
-        if not all(isinstance(v, (str, int, float, type(None))) for v in flatten(value)):
-            raise NotImplementedError(
-                f"{type(layer).__name__} does not define get_config and its argument {key} is no "
-                f"plain value. Received: {value!r}. Define get_config in the class."
-            )
+        _check_plain(layer, key, value)
     return found

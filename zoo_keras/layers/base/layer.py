@@ -109,9 +109,8 @@ class Layer(Tracked):
         self.name = layer_name(name or auto_name(type(self).__name__))
         self.built = False
         self.autocast = autocast
-        path = "/".join(filter(None, [current_scope(), self.name]))
-        self._path = path
-        self._dtype_policy: DTypePolicy = policy_for(dtype, path)
+        self._path = "/".join(filter(None, [current_scope(), self.name]))
+        self._dtype_policy: DTypePolicy = policy_for(dtype, self._path)
         self.supports_masking = False
         self.input_spec: Any = None
         self.activity_regularizer = _regularizer(activity_regularizer)

@@ -17,6 +17,7 @@ from zoo_keras.layers.base.op_names import CALL_ARGUMENTS, class_name, module_na
 from zoo_keras.layers.base.tracking import Tracked
 from zoo_keras.naming import auto_name
 from zoo_keras.nest import flatten
+from zoo_keras.ops.symbolic import KerasTensor as KerasTensor
 from zoo_keras.ops.symbolic import any_symbolic, set_hook
 
 

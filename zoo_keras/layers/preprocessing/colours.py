@@ -173,7 +173,9 @@ class RandomColorDegeneration(_Coloured):
 
     def transformed(self, x: Any, drawn: Any, interpolation: str) -> Any:
         """Paler images."""
-        return self._cut(x + per_image(drawn["factor"]) * (ops.image.rgb_to_grayscale(x) - x))
+        return self._cut(
+            x + per_image(drawn["factor"]) * (ops.image.rgb_to_grayscale(x, "channels_last") - x)
+        )
 
 
 class RandomPosterization(_Coloured):
@@ -244,7 +246,7 @@ class RandomGrayscale(ImageAugmentation):
 
     def transformed(self, x: Any, drawn: Any, interpolation: str) -> Any:
         """Grey images."""
-        return ops.where(per_image(drawn), ops.image.rgb_to_grayscale(x), x)
+        return ops.where(per_image(drawn), ops.image.rgb_to_grayscale(x, "channels_last"), x)
 
 
 class RandomColorJitter(ImageAugmentation):

@@ -423,7 +423,8 @@ class RandomCrop(ImageAugmentation):
             x = self._middle(x)
             if x.shape[1:3] == (self.height, self.width):
                 return x
-            return ops.image.resize(x, (self.height, self.width), interpolation)
+            size = (self.height, self.width)
+            return ops.image.resize(x, size, interpolation, data_format="channels_last")
         down = ops.reshape(drawn["top"], (-1, 1, 1)) + np.arange(self.height)[None, :, None]
         across = ops.reshape(drawn["left"], (-1, 1, 1)) + np.arange(self.width)[None, None, :]
         first = np.arange(batch, dtype=np.int32)[:, None, None] * height
