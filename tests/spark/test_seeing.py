@@ -101,6 +101,8 @@ def test_a_report_says_which_rank_is_waited_for(local2, monkeypatch, tmp_path):
     assert f"s of it for rank 1 on {socket.gethostname()}." in text
     cells = [cell.text for cell in page.findall(".//table")[-1].findall(".//td")]
     assert len(cells) == 4 and cells[1] == f"{history.waits[0][1]:.2f}"
+
+
 def test_a_rank_that_a_later_job_lacks_keeps_its_seconds():
     account = Account()
     account.told([{"compute": 1.0}, {"compute": 2.0}], [{1: 0.5}, {}])
