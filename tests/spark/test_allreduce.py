@@ -87,9 +87,9 @@ def _check_sums_in_small_blocks(rank):
         allreduce._LARGEST_BLOCK = before
 
 
-def test_slices_larger_than_a_block_may_be_go_as_several(cluster4):
+def test_slices_larger_than_a_block_may_be_go_as_several(cluster2):
     """As vectors of some GB do; the limit is 4096 bytes here."""
-    found = run_rank_job(cluster4.parallelize(range(2), 2), _check_sums_in_small_blocks,
+    found = run_rank_job(cluster2.parallelize(range(2), 2), _check_sums_in_small_blocks,
                          same_host=False)  # fmt: skip
     assert [wrong for wrong, _ in found] == [[]] * 2
 
