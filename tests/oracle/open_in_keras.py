@@ -66,6 +66,12 @@ def results(job: dict, arrays: dict) -> dict[str, np.ndarray]:
     return found
 
 
+def _plain(value: object) -> np.ndarray:
+    """An array that numpy can store; bfloat16 is a type of another package."""
+    array = np.asarray(value)
+    return array.astype("float32") if array.dtype.kind == "V" else array
+
+
 def main(jobs: Path, out: Path) -> None:
     make_gradients_dense()
     for make in (custom_models.scale_layer, custom_models.block_layer, custom_models.subclassed):
@@ -78,7 +84,7 @@ def main(jobs: Path, out: Path) -> None:
             found = results(job, arrays)
         except Exception as error:
             found = {"failed": f"{type(error).__name__}: {error}"[:2000]}
-        made |= {f"{Path(job['file']).name}/{k}": np.asarray(v) for k, v in found.items()}
+        made |= {f"{Path(job['file']).name}/{k}": _plain(v) for k, v in found.items()}
     np.savez(out, **made)
 
 
