@@ -108,6 +108,13 @@ static void score_gradients(const attention *w, const block *s, const tile_bench
     }
 }
 
+/* to(n) = from(n), n up to 16. */
+ZK_INLINE void store_some(const float *from, int64_t n, float *to) {
+    for (int v = 0; v < 16; v += VL)
+        if (n - v >= VL) vf_store(to + v, vf_load(from + v));
+        else if (n > v) memcpy(to + v, from + v, (size_t)(n - v) * sizeof *to);
+}
+
 /* dq (+)= gradients of scores times keys. */
 static void add_rounded_queries(const attention *w, const block *s, const tile_bench *m) {
     const int64_t wide = whole_steps(w->width) * TILE_SIDE;
@@ -116,9 +123,9 @@ static void add_rounded_queries(const attention *w, const block *s, const tile_b
     tile_rows_round(m->dp, WIDTH, s->rows, s->keys, m->rows);
     tile_rows_product(m->rows, s->rows, m->plain, whole_steps(s->keys), w->width, m->dq, wide, 0);
     for (int64_t r = 0; r < s->rows; r++, from += wide, to += query_step(w, w->width)) {
-        if (!s->s) memcpy(to, from, (size_t)w->width * sizeof *to);
-        else
-            for (int64_t i = 0; i < w->width; i++) to[i] += from[i];
+        for (int64_t i = 0; !s->s && i < w->width; i += 16)
+            store_some(from + i, zk_min(16, w->width - i), to + i);
+        for (int64_t i = 0; s->s && i < w->width; i++) to[i] += from[i];
     }
 }
 
@@ -150,9 +157,8 @@ static void store_turned(const float *x, int64_t keys, int64_t features, float *
         for (int64_t i = 0; i < keys; i += 16) {
             for (int64_t r = 0; r < 16; r++) memcpy(tile + 16 * r, x + (j + r) * WIDTH + i, 64);
             turn_tile((uint16_t *)tile);
-            const size_t bytes = (size_t)zk_min(16, features - j) * sizeof *to;
             for (int64_t r = 0; r < zk_min(16, keys - i); r++)
-                memcpy(to + (i + r) * row + j, tile + 16 * r, bytes);
+                store_some(tile + 16 * r, zk_min(16, features - j), to + (i + r) * row + j);
         }
 }
 
