@@ -400,5 +400,6 @@ def depthwise_int8(
     how = {"strides": strides, "padding": padding, "dilation": dilation}
     *window, channels, _ = kernel_shape
     sums = _exact_sums(q, w.reshape(*window, 1, channels), channels, how)
-    how = {"activation": activation, "scale": scale, "both": both, "unsigned": unsigned}
-    return _scaled_back(sums, step, wstep, b, **how)
+    return _scaled_back(
+        sums, step, wstep, b, activation=activation, scale=scale, both=both, unsigned=unsigned
+    )
