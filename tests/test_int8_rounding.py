@@ -54,7 +54,7 @@ def test_a_shortcut_beside_a_depthwise_layer_reads_bits(rng):
 def test_after_a_sample_outputs_keep_their_means(kind, rng):
     """Positive inputs would turn errors of rounding into a shift of every output."""
     layer = layers.Dense(20) if kind == "dense" else layers.Conv2D(20, 1)
-    x = rng.uniform(0, 1, (64, 2, 2, 100)).astype(np.float32)
+    x = (rng.uniform(0, 1, (64, 2, 2, 100)) * rng.uniform(0, 2, 100)).astype(np.float32)
     model = zk.Sequential([layers.Input((2, 2, 100)), layer])
     want = model.predict(x, verbose=0).mean((0, 1, 2))
     kernel = np.asarray(layer.kernel)
@@ -66,7 +66,18 @@ def test_after_a_sample_outputs_keep_their_means(kind, rng):
         now = other.layers[-1]
         moved = np.asarray(now.kernel) / np.asarray(now.kernel_scale) - kernel
         assert np.abs(moved * np.asarray(now.kernel_scale)).max() < 1
-    assert shifts[1] < shifts[0] / 5
+    assert shifts[1] < shifts[0] / 2
+
+
+def test_without_a_sample_a_convolution_keeps_the_sums_of_its_weights(rng):
+    layer = layers.Conv2D(20, 1)
+    layer.build((None, 4, 4, 100))
+    kernel = np.asarray(layer.kernel)
+    nearest, scale = AbsMaxQuantizer()(kernel, axis=(0, 1, 2))
+    layer.quantize("int8")
+    errors = [np.abs((q / scale - kernel).sum((0, 1, 2))).max() for q in (layer.kernel, nearest)]
+    assert errors[0] < errors[1] / 5
+    assert np.abs(np.asarray(layer.kernel) - kernel * scale).max() < 1
 
 
 def test_a_quantizer_of_the_user_decides_alone(rng):

@@ -112,11 +112,18 @@ class Quantizable(Layer):
         """(whole numbers, their scale) of a weight, the scale with its summed axes of size 1."""
         own = self._config.weight_quantizer
         values, scale = (own or AbsMaxQuantizer())(weight, axis=axes)
-        if own is not None or not self.meets_inputs or self.seen is None:
-            return values, scale
+        mean = None if own is not None else self.mean_inputs(weight.shape[-2])
+        return (
+            values if mean is None else keep_sums(values, weight * scale, mean[:, None], axes),
+            scale,
+        )
+
+    def mean_inputs(self, count: int) -> np.ndarray | None:
+        """(count,) inputs of the large weight on average, if a sample says so."""
+        if not self.meets_inputs or self.seen is None:
+            return None
         mean = self.seen.mean
-        known = mean.shape == weight.shape[-2:-1] and np.isfinite(mean).all()
-        return keep_sums(values, weight * scale, mean[:, None], axes) if known else values, scale
+        return mean if mean.shape == (count,) and np.isfinite(mean).all() else None
 
     def check_quantize(self, mode: Any) -> None:
         """ConfigError when the layer is not built, or quantised already."""

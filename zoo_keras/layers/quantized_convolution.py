@@ -108,6 +108,12 @@ class Int8Conv(Quantizable):
         most = depthwise_most(math.prod(weight.shape[:-2]))
         return abs_max_quantize(weight, axes, (-most, most), "int16")
 
+    def mean_inputs(self, count: int) -> np.ndarray | None:
+        """Without a sample all alike: behind a ReLU that is nearer than zero. (Dense layers then
+        have Keras' numbers.)"""
+        found = super().mean_inputs(count)
+        return np.ones(count) if found is None else found
+
     @property
     def is_depthwise(self) -> bool:
         """Whether each channel has filters of its own."""
