@@ -13,7 +13,7 @@ from zoo_keras import native
 from zoo_keras.errors import ConfigError, DataError, ShapeError, UnsupportedError
 from zoo_keras.graph import Graph, Spec, input_tensor, tracing
 from zoo_keras.layers.quantized import Quantizable
-from zoo_keras.models.quantizing import calibrate
+from zoo_keras.models.quantizing import calibrate, quantize_layer
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.primitives.int8 import LONGEST, dense_int8, gather_int8, pack_int8
 from zoo_keras.quantizers import AbsMaxQuantizer, Int8QuantizationConfig
@@ -342,9 +342,7 @@ def force(model, sample=None):
     able = [x for x in model.layers if isinstance(x, Quantizable)]
     ranges = {} if sample is None else calibrate(model, able, sample)
     for layer in able:
-        config = Int8QuantizationConfig()
-        seen = ranges.get(id(layer))
-        layer.quantize(config=config if seen is None else config.calibrated(seen.low, seen.high))
+        quantize_layer(layer, Int8QuantizationConfig(), ranges.get(id(layer)))
     model.forget_programs()
     return [x.name for x in able]
 

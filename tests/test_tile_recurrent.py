@@ -18,6 +18,8 @@ import zoo_keras as zk
 from zoo_keras import config, layers, native
 from zoo_keras.graph import Graph, constant, input_tensor
 from zoo_keras.passes import split
+from zoo_keras.passes.grad import gradients as slopes
+from zoo_keras.passes.pipeline import optimise
 from zoo_keras.passes.table_products import project_tables
 from zoo_keras.primitives.op import registry as R
 from zoo_keras.primitives.recurrent import MATRICES
@@ -166,6 +168,62 @@ def test_a_row_of_attention_has_the_same_bits_alone_and_by_the_models(shape: Any
     assert alone.tobytes() == whole[-1:].tobytes()
 
 
+def gradients(
+    shape: Any, causal: bool = False, key_heads: int = 0
+) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """Inputs of attention_grad for heads of a shape, whose keys may have fewer heads."""
+    attrs = {"scale": 0.2, "causal": causal, "rounds": True}
+    q, k, v = heads(*shape)
+    kept = key_heads or k.shape[2]
+    arrays = [q, k[:, :, :kept].copy(), v[:, :, :kept].copy()]
+    y, stats = run_kernel(R["attention"], arrays, attrs)
+    return [np.random.default_rng(3).normal(size=y.shape).astype("f4"), y, stats, *arrays], attrs
+
+
+LONG = (1, 260, 4, 33, 200, 50)
+
+
+@pytest.mark.parametrize("kind", ["one", "odd", "odder"])
+def test_the_gradient_of_attention_is_that_of_rounded_operands(kind: str) -> None:
+    """Probabilities and their gradients on the edge between two bfloat16 numbers may be rounded the
+    other way."""
+    for arrays, attrs in cases("attention_grad", kind):
+        check_kernel(R["attention_grad"], arrays, attrs, 0.0, 0.06)
+
+
+@pytest.mark.parametrize("shape", (*HEADS, LONG))
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_gradient_over_several_blocks_of_queries_and_keys(shape: Any, causal: bool) -> None:
+    check_kernel(R["attention_grad"], *gradients(shape, causal), 0.0, 0.06)
+
+
+def test_the_gradient_of_heads_that_share_keys() -> None:
+    check_kernel(R["attention_grad"], *gradients(LONG, key_heads=2), 0.0, 0.06)
+
+
+@pytest.mark.parametrize("shape", (*HEADS, LONG))
+def test_a_row_of_the_gradient_has_the_same_bits_alone_and_by_the_models(shape: Any) -> None:
+    arrays, attrs = gradients(shape)
+    found = set()
+    for isa in [isa for isa in ("amx", "avx512") if isa in SETS]:
+        with instruction_set(isa):
+            made = run_kernel(R["attention_grad"], arrays, attrs)
+            found.add(b"".join(y.tobytes() for y in made))
+    assert len(found) <= 1
+    whole = run_kernel(R["attention_grad"], arrays, attrs)
+    alone = run_kernel(R["attention_grad"], [a[-1:] for a in arrays], attrs)
+    for one, all_rows in zip(alone, whole, strict=True):
+        assert one.tobytes() == all_rows[-1:].tobytes()
+
+
+def test_rounding_shows_in_the_gradient_and_only_as_much_as_it_should() -> None:
+    arrays, attrs = gradients(HEADS[0])
+    rounded = run_kernel(R["attention_grad"], arrays, attrs)
+    plain = run_kernel(R["attention_grad"], arrays, {**attrs, "rounds": False})
+    for a, b in zip(rounded, plain, strict=True):
+        assert 1e-4 < np.abs(a - b).max() / np.std(b) < 0.1
+
+
 def attend(q: Any, k: Any, v: Any) -> Any:
     return R["attention"](R["round_bfloat16"](q), k, v, scale=0.5)[0]
 
@@ -180,6 +238,32 @@ def test_long_and_wide_attention_pays(keys: int, width: int, pays: bool) -> None
     assert made == [pays] and compiled(graph).wants_tiles() == pays
     plain = graph_of(lambda q, k, v: R["attention"](q, k, v, scale=0.5)[0], shape, shape, shape)
     assert not compiled(plain).wants_tiles()
+
+
+@pytest.mark.parametrize(("width", "pays"), [(32, True), (8, False)])
+def test_attention_trains_in_tiles_both_ways_or_not_at_all(width: int, pays: bool) -> None:
+    inputs = [input_tensor(name, (2, 40, 4, width)) for name in "qkv"]
+    y = R["reduce_sum"](R["square"](attend(*inputs)), axes=(0, 1, 2, 3), keepdims=False)
+    graph = optimise(Graph(inputs, slopes(y, inputs)))
+    made = {
+        n.op.name: bool(n.attrs.get("rounds")) for n in graph.nodes() if "attention" in n.op.name
+    }
+    assert made == {"attention": pays, "attention_grad": pays}
+
+
+def test_a_transformer_in_mixed_precision_follows_float32() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8, 40, 64)).astype("f4"), rng.normal(size=(8, 3)).astype("f4")
+
+    def made() -> Any:
+        zk.utils.set_random_seed(1)
+        tokens = layers.Input((40, 64))
+        seen = layers.LayerNormalization()(
+            tokens + layers.MultiHeadAttention(2, 32)(tokens, tokens)
+        )
+        return zk.Model(tokens, layers.Dense(3)(layers.GlobalAveragePooling1D()(seen)))
+
+    check_follows_float32(made, x, y, rate=0.05, rtol=0.02)
 
 
 # ---- which layers --------------------------------------------------------------------------------

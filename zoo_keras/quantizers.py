@@ -15,7 +15,7 @@ from zoo_keras import ops
 from zoo_keras.errors import ConfigError, UnsupportedError
 from zoo_keras.missing import missing
 from zoo_keras.policies import check_mode
-from zoo_keras.primitives.int8 import EPSILON, MOST, abs_max_scale
+from zoo_keras.primitives.int8 import EPSILON, MOST, UNSIGNED_MOST, abs_max_scale
 
 __all__ = [
     "AbsMaxQuantizer", "Int8QuantizationConfig", "QuantizationConfig", "Quantizer",
@@ -236,10 +236,16 @@ class Int8QuantizationConfig(QuantizationConfig):
     def mode(self) -> str:
         return "int8"
 
-    def input_scale(self) -> float:
-        """The scale of all inputs; 0 when each row has its own."""
+    def is_positive(self) -> bool:
+        """Whether a calibration saw no input below zero."""
+        return self.input_range is not None and self.input_range[0] >= 0
+
+    def input_scale(self, unsigned: bool = False) -> float:
+        """The scale of all inputs, to int8 or uint8; 0 when each row has its own."""
         if self.input_range is None:
             return 0.0
+        if unsigned:
+            return UNSIGNED_MOST / (self.input_range[1] + EPSILON)
         return float(abs_max_scale(max(-self.input_range[0], self.input_range[1])))
 
     def calibrated(self, low: float, high: float) -> Int8QuantizationConfig:

@@ -2,15 +2,18 @@
  * running maximum and sum for each query. Backward: probabilities are computed again from the
  * scores, the maximum and the sum that forward kept. */
 #include "attention.h"
+#include "attention_grad_tiles.h"
 #include "attention_tiles.h"
 
 /* Scratch floats of a thread: packed keys and values of a block, a tile, then forward's maxima and
- * sums of a chunk; backward has two tiles, and packed queries, gradients and keys as well. */
+ * sums of a chunk; backward has two tiles, and packed queries, gradients and keys as well, or what
+ * tile registers want. */
 static int64_t forward_floats(const attention *w) {
     const int64_t packed = KEYS * (padded(w->width) + padded(w->depth));
     return packed + ROWS * WIDTH + padded(2 * w->chunk) + (w->rounds ? rounded_floats(w) : 0);
 }
 static int64_t backward_floats(const attention *w) {
+    if (w->rounds) return tile_bench_floats(w);
     const int64_t width = padded(w->width), depth = padded(w->depth);
     return KEYS * (2 * width + depth) + ROWS * (width + depth) + 2 * ROWS * WIDTH + ROWS;
 }
@@ -183,23 +186,6 @@ static float dot(const float *a, const float *b, int64_t n) {
     return vf_total(sum)[0];
 }
 
-/* A row of scores x becomes probabilities (after dropout), a row of dp their gradient by the
- * scores: scale * p * (dp - dot). */
-static void gradient_row(const attention *w, const block *s, int64_t r, float *x, float *dp,
-                         float dot) {
-    const float *stats = w->known + 2 * ((s->b * w->heads + s->h) * w->queries + s->t + r);
-    const float max = stats[0], by = stats[1];
-    const float scale = w->seen && max <= MASKED ? 0 : w->scale;
-    float factor[KEYS];
-    if (w->threshold) draw_row(w, s, s->t + r, factor);
-    for (int64_t i = 0; i < padded(s->keys); i += VL) {
-        const vf p = vf_exp_flush(vf_load(x + i) - max) * by, d = vf_load(dp + i);
-        const vf f = w->threshold ? vf_load(factor + i) : vf_set(1);
-        vf_store(x + i, p * f);
-        vf_store(dp + i, p * (d * f - dot) * scale);
-    }
-}
-
 /* c = a' b, or c += a' b, for a(n, rows of c) in a tile and b(n, cols) packed. */
 static void add_turned(const float *a, int64_t n, const float *b, float *c, int64_t crow,
                        int64_t rows, int64_t cols, int fresh) {
@@ -231,12 +217,9 @@ static void backward_block(const attention *w, const block *s, const bench *m, i
     product(dq, s->rows, w->width);
 }
 
-static void zero_rows(float *x, int64_t step, int64_t rows, int64_t width) {
-    for (; rows > 0; rows--, x += step) memset(x, 0, (size_t)width * sizeof *x);
-}
-
 /* All queries that read one block of keys. */
-static void backward_keys(const attention *w, block s, const bench *m) {
+static void backward_keys(const attention *w, block s, float *scratch) {
+    const bench b = new_bench(w, scratch), *m = &b;
     const int64_t rows = zk_ceil(w->queries, zk_max(1, zk_ceil(w->queries, ROWS)));
     const int64_t k = key_at(w, &s, w->width), v = key_at(w, &s, w->depth), first = s.h;
     int fresh = 1;
@@ -257,8 +240,9 @@ static void backward_keys(const attention *w, block s, const bench *m) {
 /* One head of keys, with all heads of queries that read it. */
 static void backward_task(void *ctx, int64_t task, int thread) {
     const attention *w = ctx;
-    const bench m = new_bench(w, (float *)w->call->scratch + thread * backward_floats(w));
+    float *scratch = (float *)w->call->scratch + thread * backward_floats(w);
     const int64_t heads = w->heads / w->group;
+    if (w->rounds) tile_rows_begin();
     for (int64_t i = task * w->per; i < zk_min((task + 1) * w->per, w->batch * heads); i++) {
         block s = {.b = i / heads, .h = i % heads * w->group};
         for (int64_t h = s.h; !w->keys && h < s.h + w->group; h++)
@@ -266,9 +250,11 @@ static void backward_task(void *ctx, int64_t task, int thread) {
                       query_step(w, w->width), w->queries, w->width);
         for (; s.s < w->keys; s.s += w->block) {
             s.keys = zk_min(w->block, w->keys - s.s);
-            backward_keys(w, s, &m);
+            if (w->rounds) backward_keys_rounded(w, s, scratch);
+            else backward_keys(w, s, scratch);
         }
     }
+    if (w->rounds) tile_rows_end();
 }
 
 /* attention_grad: gradients by q, k and v, from that by y.  out dq, dk, dv, like q, k, v

@@ -215,4 +215,25 @@ static void draw_row(const attention *w, const block *s, int64_t t, float *facto
             factor[j + i] = (int32_t)(words[i] >> 8) >= w->threshold ? w->kept : 0;
     }
 }
+
+/* A row of scores x becomes probabilities (after dropout), a row of dp their gradient by the
+ * scores: scale * p * (dp - dot). */
+static void gradient_row(const attention *w, const block *s, int64_t r, float *x, float *dp,
+                         float dot) {
+    const float *stats = w->known + 2 * ((s->b * w->heads + s->h) * w->queries + s->t + r);
+    const float max = stats[0], by = stats[1];
+    const float scale = w->seen && max <= MASKED ? 0 : w->scale;
+    float factor[KEYS];
+    if (w->threshold) draw_row(w, s, s->t + r, factor);
+    for (int64_t i = 0; i < padded(s->keys); i += VL) {
+        const vf p = vf_exp_flush(vf_load(x + i) - max) * by, d = vf_load(dp + i);
+        const vf f = w->threshold ? vf_load(factor + i) : vf_set(1);
+        vf_store(x + i, p * f);
+        vf_store(dp + i, p * (d * f - dot) * scale);
+    }
+}
+
+static void zero_rows(float *x, int64_t step, int64_t rows, int64_t width) {
+    for (; rows > 0; rows--, x += step) memset(x, 0, (size_t)width * sizeof *x);
+}
 #endif

@@ -27,6 +27,14 @@ static void pack_rounded(const attention *w, const block *s, float *keys, float 
         tile_rows_pack(&v, 0, s->keys, w->depth, j, to);
 }
 
+static void scale_and_mask(const attention *w, const block *s, float *tile) {
+    for (int64_t r = 0; r < s->rows; r++, tile += WIDTH) {
+        for (int64_t i = 0; i < padded(s->keys); i += VL)
+            vf_store(tile + i, vf_load(tile + i) * w->scale);
+        mask_row(w, s, s->t + r, tile);
+    }
+}
+
 /* The scores of a block of up to 32 queries: tile(rows, keys). */
 static void rounded_scores(const attention *w, const block *s, const float *keys, float *tile) {
     const int64_t steps = whole_steps(w->width);
@@ -34,11 +42,7 @@ static void rounded_scores(const attention *w, const block *s, const float *keys
     tile_rows_round(w->q + query_at(w, s, w->width), query_step(w, w->width), s->rows, w->width,
                     rows);
     tile_rows_product(rows, s->rows, (const uint16_t *)keys, steps, s->keys, tile, WIDTH, 0);
-    for (int64_t r = 0; r < s->rows; r++, tile += WIDTH) {
-        for (int64_t i = 0; i < padded(s->keys); i += VL)
-            vf_store(tile + i, vf_load(tile + i) * w->scale);
-        mask_row(w, s, s->t + r, tile);
-    }
+    scale_and_mask(w, s, tile);
 }
 
 /* y (+)= probabilities times values. */

@@ -16,6 +16,7 @@ typedef struct {
     int32_t *top;      /* (images, pieces) bits of the largest magnitude */
     float *scale;      /* (images) 0 where an image is not finite */
     float fixed;
+    int positive; /* q is 0..255 */
 } round_job;
 
 static void top_task(void *ctx, int64_t task, int thread) {
@@ -25,7 +26,7 @@ static void top_task(void *ctx, int64_t task, int thread) {
     const float *x = j->x + image * j->n;
     (void)thread;
     j->top[task] = int8_largest(x + a, b - a);
-    if (j->fixed > 0) int8_round(x + a, b - a, j->fixed, j->q + image * j->n + a);
+    if (j->fixed > 0) byte_round(x + a, b - a, j->fixed, j->positive, j->q + image * j->n + a);
 }
 
 static void piece_task(void *ctx, int64_t task, int thread) {
@@ -40,13 +41,13 @@ static void piece_task(void *ctx, int64_t task, int thread) {
 
 static round_job round_job_of(const zk_call *c) {
     round_job j = {.n = zk_span(c->a, 1, c->a->ndim), .fixed = (float)c->attr[0]};
-    j.pieces = zk_max(1, zk_ceil(j.n, PIECE));
+    j.pieces = zk_max(1, zk_ceil(j.n, PIECE)), j.positive = c->a->dtype == ZK_U8;
     return j;
 }
 
 /* round_int8: each image with its own scale, or all with a fixed one.
- * out q(images, ...) int8, step(images)  in x(images, ...)  attr scale or 0
- * scratch: top(images, pieces), scale(images) */
+ * out q(images, ...) int8, or uint8 with a fixed scale, step(images)  in x(images, ...)  attr scale
+ * or 0 scratch: top(images, pieces), scale(images) */
 static void round_int8(const zk_call *c) {
     round_job j = round_job_of(c);
     const int64_t images = c->a->dims[0];
@@ -68,17 +69,21 @@ static int64_t round_int8_scratch(const zk_call *c) {
     return zk_align(c->a->dims[0] * (round_job_of(c).pieces + 1) * 4);
 }
 
-/* The results of a call: y(images, ..., n), or q like it in int8 and step(images), or all three. */
+/* The results of a call: y(images, ..., n), or q like it in bytes and step(images), or all three.
+ */
 typedef struct {
     stored y;
     int8_t *q;
     float *step;
+    int positive; /* q is 0..255 */
 } results;
 
 static results results_of(const zk_call *c) {
-    results r = {{NULL, ZK_WIDE}, NULL, NULL};
+    results r = {{NULL, ZK_WIDE}, NULL, NULL, 0};
     if (c->nout != 2) r.y = stored_of(c->a, c->p[0], 0);
-    if (c->nout > 1) r.q = c->p[c->nout - 2], r.step = c->p[c->nout - 1];
+    if (c->nout < 2) return r;
+    r.q = c->p[c->nout - 2], r.step = c->p[c->nout - 1];
+    r.positive = c->a[c->nout - 2].dtype == ZK_U8;
     return r;
 }
 
@@ -104,7 +109,7 @@ static int8_more more_of(const zk_call *c) {
 }
 
 /* conv_int8: act(conv(q, w) step wstep + b + residual), as it is or rounded or both.
- * out y(images, ..., n) float32 or bits and/or q(images, ..., n) int8, step(images)
+ * out y(images, ..., n) float32 or bits and/or q(images, ..., n) int8 or uint8, step(images)
  * in q(images, .., channels) int8, step(images), w(ceil(n / 16), taps 16 ceil(k / 64), 16, 4) int8,
  *    wstep(n), b(n), residual like y or none: float32, bits, or int8 and then its step(images)
  *    k: channels, times the kernel's columns when merged
@@ -119,7 +124,7 @@ static void conv_int8(const zk_call *c) {
     j.step = in[1], j.w = in[2], j.wstep = in[3], j.bias = in[4];
     j.more = more_of(c), j.n = c->a->dims[c->a->ndim - 1];
     j.act = (int)c->attr[ZK_CONV_TAPS_ACTIVATION], j.scale = (float)c->attr[ZK_CONV_TAPS_SCALE];
-    j.y = r.y, j.q = r.q, j.scratch = c->scratch;
+    j.y = r.y, j.q = r.q, j.positive = r.positive, j.scratch = c->scratch;
     tap_list_offsets(&l, offsets);
     l.from = j.taps.x = in[0];
     if (!in_place(&l)) {
@@ -140,7 +145,7 @@ static int64_t conv_int8_scratch(const zk_call *c) {
 }
 
 /* depthwise_int8: the same with a filter for each channel.
- * in q(images, .., channels) int8, step(images), w(taps, channels) int8, wstep(n), b(n)
+ * in q(images, .., channels) int8 or uint8, step(images), w(taps, channels) int16, wstep(n), b(n)
  * scratch: weights as floats(taps, channels); offsets(taps); the images with their borders */
 static void depthwise_int8(const zk_call *c) {
     tap_layout l = tap_layout_of(c, c->a + c->nout, c->a);
@@ -149,12 +154,13 @@ static void depthwise_int8(const zk_call *c) {
     const int64_t n = l.taps * l.channels;
     float *w = (float *)c->scratch;
     int64_t *offsets = (int64_t *)(c->scratch + zk_align(n * 4));
-    for (int64_t i = 0; i < n; i++) w[i] = ((const int8_t *)in[2])[i];
+    for (int64_t i = 0; i < n; i++) w[i] = ((const int16_t *)in[2])[i];
     tap_list_offsets(&l, offsets);
     l.from = in[0], l.to = (char *)offsets + zk_align(l.taps * 8);
     tap_lay_out(c, &l);
     depthwise_job j = {.l = &l, .offsets = offsets, .w = w, .y = (float *)r.y.p, .q = r.q};
     j.step = in[1], j.wstep = in[3], j.bias = in[4];
+    j.positive = c->a[c->nout].dtype == ZK_U8, j.unsigned_q = r.positive;
     j.act = (int)c->attr[ZK_CONV_TAPS_ACTIVATION], j.scale = (float)c->attr[ZK_CONV_TAPS_SCALE];
     pass_steps(c, &r, j.step);
     depthwise_compute(c, &j);

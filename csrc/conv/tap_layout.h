@@ -41,7 +41,7 @@ static inline tap_layout tap_layout_of(const zk_call *c, const zk_arg *x, const 
         l.kernel[i] = (int64_t)c->attr[ZK_CONV_TAPS_KERNEL + i];
     }
     l.merged = c->attr[ZK_CONV_TAPS_MERGED] != 0;
-    l.wide = x->dtype == ZK_F32, l.narrow = x->dtype != ZK_I8;
+    l.wide = x->dtype == ZK_F32, l.narrow = x->dtype != ZK_I8 && x->dtype != ZK_U8;
     for (int i = 0; i < 2; i++) {
         const int64_t reach = (l.kernel[i] - 1) * l.dilation[i];
         l.planes[i] = zk_min(l.stride[i], reach + 1);

@@ -151,7 +151,7 @@ enum {
 
 /* int8: inputs side by side for each column of a panel, the largest magnitude, and 1 / epsilon:
  * 1e-7, which keeps the scale of zeros finite, as in Keras. */
-enum { ZK_INT8_STEP = 4, ZK_INT8_MOST = 127, ZK_INT8_PER_EPSILON = 10000000 };
+enum { ZK_INT8_STEP = 4, ZK_INT8_MOST = 127, ZK_UINT8_MOST = 255, ZK_INT8_PER_EPSILON = 10000000 };
 
 /* ---- Programs ----------------------------------------------------------------------------------
  */

@@ -28,9 +28,10 @@ typedef struct {
     const int8_t *w;   /* panels (taps, groups * 16, 16, 4) */
     const float *wstep, *bias;
     int8_more more;
-    stored y;    /* float32 or bits; p: NULL or the results */
-    int8_t *q;   /* NULL, or the results rounded */
-    float scale; /* of q */
+    stored y;     /* float32 or bits; p: NULL or the results */
+    int8_t *q;    /* NULL, or the results rounded */
+    float scale;  /* of q */
+    int positive; /* q is 0..255 */
     int64_t n;
     int act;
     char *scratch; /* of each thread: int8_thread_bytes */
@@ -136,7 +137,7 @@ ZK_INLINE void int8_put_whole(const int8_job *job, const int8_places *where, con
             else if (y) stored_save(&bits, at + v * VL, s, VL, 0);
             if (q) vf_store(own + v * VL, s);
         }
-        if (q) int8_round(own, panels * PANEL, j.scale, q + at);
+        if (q) byte_round(own, panels * PANEL, j.scale, j.positive, q + at);
     }
 }
 
@@ -173,7 +174,7 @@ static void int8_put_some(const int8_job *j, const int8_places *places, const in
         }
         for (int v = 0; j->y.p && v < some; v += VL)
             stored_save(&j->y, at + v, vf_load(y + v), zk_min(VL, some - v), 0);
-        if (j->q) int8_round(y, some, j->scale, j->q + at);
+        if (j->q) byte_round(y, some, j->scale, j->positive, j->q + at);
     }
 }
 

@@ -1,5 +1,6 @@
-/* Floats as int8: to the nearest whole number within -127..127, ties to even. In: floats and their
- * scale. Out: bytes. Adding 1.5 * 2^23 leaves a whole number in a float's low bits. */
+/* Floats as bytes: to the nearest whole number within -127..127, or 0..255 where `positive`, ties
+ * to even. In: floats and their scale. Out: bytes. Adding 1.5 * 2^23 leaves a whole number in a
+ * float's low bits. */
 #ifndef ZK_INT8_ROUND_H
 #define ZK_INT8_ROUND_H
 #include "vmath.h"
@@ -7,52 +8,70 @@
 #if defined(ZK_ISA_AVX512) || defined(ZK_ISA_AVX2)
 #include <immintrin.h>
 /* 8 floats * scale as whole numbers. */
-ZK_INLINE __m256i int8_whole(const float *x, __m256 scale) {
+ZK_INLINE __m256i int8_whole(const float *x, __m256 scale, float most) {
     const __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x), scale);
-    return _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(ZK_INT8_MOST)));
+    return _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(most)));
 }
 #endif
 
 #if defined(ZK_ISA_AVX512)
 #define INT8_AT_ONCE 16
-ZK_INLINE void int8_round_some(const float *x, float scale, int8_t *q) {
+ZK_INLINE void int8_round_some(const float *x, float scale, const int positive, int8_t *q) {
+    const __m512 most = _mm512_set1_ps(positive ? ZK_UINT8_MOST : ZK_INT8_MOST);
     const __m512 v = _mm512_mul_ps(_mm512_loadu_ps(x), _mm512_set1_ps(scale));
-    const __m512i whole = _mm512_cvtps_epi32(_mm512_min_ps(v, _mm512_set1_ps(ZK_INT8_MOST)));
-    const __m128i bytes = _mm512_cvtsepi32_epi8(whole);
-    _mm_storeu_si128((__m128i *)q, _mm_max_epi8(bytes, _mm_set1_epi8(-ZK_INT8_MOST)));
+    const __m512i whole = _mm512_cvtps_epi32(_mm512_min_ps(v, most));
+    const __m128i bytes =
+        positive ? _mm512_cvtepi32_epi8(_mm512_max_epi32(whole, _mm512_setzero_si512()))
+                 : _mm_max_epi8(_mm512_cvtsepi32_epi8(whole), _mm_set1_epi8(-ZK_INT8_MOST));
+    _mm_storeu_si128((__m128i *)q, bytes);
 }
 #elif defined(ZK_ISA_AVX2)
 #define INT8_AT_ONCE 16
-ZK_INLINE void int8_round_some(const float *x, float scale, int8_t *q) {
+ZK_INLINE void int8_round_some(const float *x, float scale, const int positive, int8_t *q) {
     const __m256 s = _mm256_set1_ps(scale);
-    const __m256i both = _mm256_packs_epi32(int8_whole(x, s), int8_whole(x + 8, s));
+    const float most = positive ? ZK_UINT8_MOST : ZK_INT8_MOST;
+    const __m256i both = _mm256_packs_epi32(int8_whole(x, s, most), int8_whole(x + 8, s, most));
     const __m256i order = _mm256_permute4x64_epi64(both, 0xd8);
+    const __m128i low = _mm256_castsi256_si128(order), high = _mm256_extracti128_si256(order, 1);
     const __m128i bytes =
-        _mm_packs_epi16(_mm256_castsi256_si128(order), _mm256_extracti128_si256(order, 1));
-    _mm_storeu_si128((__m128i *)q, _mm_max_epi8(bytes, _mm_set1_epi8(-ZK_INT8_MOST)));
+        positive ? _mm_packus_epi16(low, high)
+                 : _mm_max_epi8(_mm_packs_epi16(low, high), _mm_set1_epi8(-ZK_INT8_MOST));
+    _mm_storeu_si128((__m128i *)q, bytes);
 }
 #else
 #define INT8_AT_ONCE 1
-ZK_INLINE void int8_round_some(const float *x, float scale, int8_t *q) {
+ZK_INLINE void int8_round_some(const float *x, float scale, const int positive, int8_t *q) {
+    const float most = positive ? ZK_UINT8_MOST : ZK_INT8_MOST, least = positive ? 0 : -most;
     float v = *x * scale;
-    v = v > ZK_INT8_MOST ? ZK_INT8_MOST : v;
-    v = (v < -ZK_INT8_MOST ? -ZK_INT8_MOST : v) + 0x1.8p23f;
+    v = v > most ? most : v;
+    v = (v < least ? least : v) + 0x1.8p23f;
     int32_t bits;
     memcpy(&bits, &v, 4);
     *q = (int8_t)bits;
 }
 #endif
 
-/* q(k) = x(k) * scale */
-ZK_INLINE void int8_round(const float *x, int64_t k, float scale, int8_t *q) {
+ZK_INLINE void int8_round_all(const float *x, int64_t k, float scale, const int positive,
+                              int8_t *q) {
     int64_t i = 0;
-    for (; i + INT8_AT_ONCE <= k; i += INT8_AT_ONCE) int8_round_some(x + i, scale, q + i);
+    for (; i + INT8_AT_ONCE <= k; i += INT8_AT_ONCE) int8_round_some(x + i, scale, positive, q + i);
     if (i >= k) return;
     float some[INT8_AT_ONCE] = {0};
     int8_t rounded[INT8_AT_ONCE];
     memcpy(some, x + i, (size_t)(k - i) * sizeof *x);
-    int8_round_some(some, scale, rounded);
+    int8_round_some(some, scale, positive, rounded);
     memcpy(q + i, rounded, (size_t)(k - i));
+}
+
+/* q(k) = x(k) * scale */
+ZK_INLINE void int8_round(const float *x, int64_t k, float scale, int8_t *q) {
+    int8_round_all(x, k, scale, 0, q);
+}
+
+/* The same as bytes of 0..255 where `positive`. */
+ZK_INLINE void byte_round(const float *x, int64_t k, float scale, int positive, int8_t *q) {
+    if (positive) int8_round_all(x, k, scale, 1, q);
+    else int8_round_all(x, k, scale, 0, q);
 }
 
 /* The bits of the largest magnitude; those of what is not finite come out on top. */

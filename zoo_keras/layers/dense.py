@@ -33,6 +33,7 @@ class Dense(LowRank, Quantizable):
     (2, 3)
     """
 
+    meets_inputs = True
     kernel = adapted("kernel")
     kernel_scale: Variable
 

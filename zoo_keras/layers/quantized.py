@@ -16,6 +16,7 @@ from zoo_keras import activations, ops
 from zoo_keras.errors import ConfigError, UnsupportedError
 from zoo_keras.graph import not_tracing
 from zoo_keras.layers.base.layer import Layer
+from zoo_keras.layers.mean_rounding import keep_sums
 from zoo_keras.ops.convert import dtype_of
 from zoo_keras.policies import QuantizedDTypePolicy
 from zoo_keras.primitives.int8 import EPSILON, MOST, Range, dense_int8, observe, pack_int8
@@ -40,6 +41,7 @@ class Quantizable(Layer):
     """
 
     computes = "large_weight"
+    meets_inputs = False  # the large weight is (.., inputs, outputs): a sample's means round it
 
     quantization_config: Int8QuantizationConfig | None = None
     seen: Range | None = None  # set while a sample is run to find the range of the inputs
@@ -95,8 +97,7 @@ class Quantizable(Layer):
 
     def _round_weight(self, name: str, summed: tuple[int, ...]) -> None:
         weight = getattr(self, name)
-        quantizer = self._config.weight_quantizer or AbsMaxQuantizer()
-        values, scale = quantizer(weight.numpy(), axis=summed)
+        values, scale = self.rounded_weight(weight.numpy(), summed)
         self._own_variables[:] = [v for v in self._own_variables if v is not weight]
         with not_tracing():
             made = self.int8_weight(name, weight.shape)
@@ -106,6 +107,23 @@ class Quantizable(Layer):
         kept.path = f"{weight.path}_scale"
         kept.assign(self.arranged_scale(scale).reshape(kept.shape))
         setattr(self, name, made)
+
+    def rounded_weight(self, weight: np.ndarray, axes: Sequence[int]) -> tuple[Any, Any]:
+        """(whole numbers, their scale) of a weight, the scale with its summed axes of size 1."""
+        own = self._config.weight_quantizer
+        values, scale = (own or AbsMaxQuantizer())(weight, axis=axes)
+        mean = None if own is not None else self.mean_inputs(weight.shape[-2])
+        return (
+            values if mean is None else keep_sums(values, weight * scale, mean[:, None], axes),
+            scale,
+        )
+
+    def mean_inputs(self, count: int) -> np.ndarray | None:
+        """(count,) inputs of the large weight on average, if a sample says so."""
+        if not self.meets_inputs or self.seen is None:
+            return None
+        mean = self.seen.mean
+        return mean if mean.shape == (count,) and np.isfinite(mean).all() else None
 
     def check_quantize(self, mode: Any) -> None:
         """ConfigError when the layer is not built, or quantised already."""
@@ -127,9 +145,13 @@ class Quantizable(Layer):
 
     def int8_weight(self, name: str, shape: Sequence[int]) -> Variable:
         """An int8 weight of zeros; its scale is made too, as attribute `<name>_scale`."""
+        return self.whole_weight(name, shape, "int8")
+
+    def whole_weight(self, name: str, shape: Sequence[int], dtype: str) -> Variable:
+        """The same of another dtype of whole numbers."""
         summed = [axis % len(shape) for axis in self.large_weight().summed]
         kept = [size for axis, size in enumerate(shape) if axis not in summed]
-        made = self.add_weight(shape, "zeros", "int8", trainable=False, name=name)
+        made = self.add_weight(shape, "zeros", dtype, trainable=False, name=name)
         scale = self.add_weight(
             self.scale_shape(kept), "ones", trainable=False, name=f"{name}_scale"
         )

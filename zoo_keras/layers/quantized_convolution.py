@@ -8,7 +8,7 @@ take them into the product. Real Keras has no int8 convolutions.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,12 @@ from zoo_keras.primitives.conv_int8 import (
     DEPTHWISE_TAPS,
     conv_int8,
     depthwise_int8,
+    depthwise_most,
     pack_conv_int8,
     round_int8,
 )
 from zoo_keras.primitives.int8 import LONGEST
-from zoo_keras.quantizers import serialize
+from zoo_keras.quantizers import abs_max_quantize, serialize
 from zoo_keras.variables import Variable
 
 LEAST_PRODUCTS = (16, 32)  # of a sum that pays, in a window of one cell and in others
@@ -38,6 +39,7 @@ _ALONE = {"activation": "linear", "scale": 0.0, "both": False}  # what passes ma
 class Int8Conv(Quantizable):
     """A convolution of 1 or 2 axes whose kernel may be int8 with a scale for each filter."""
 
+    meets_inputs = True
     kernel: Variable
     kernel_scale: Variable
     rank: int
@@ -95,6 +97,23 @@ class Int8Conv(Quantizable):
             return filters == 1 and taps <= DEPTHWISE_TAPS
         return getattr(self, "groups", 1) == 1 and taps * channels <= LONGEST
 
+    def int8_weight(self, name: str, shape: Sequence[int]) -> Variable:
+        """A weight of whole numbers and its scale: int16 where each channel has its own filters,
+        whose few weights may nearly cancel."""
+        return self.whole_weight(name, shape, "int16" if self.is_depthwise else "int8")
+
+    def rounded_weight(self, weight: np.ndarray, axes: Sequence[int]) -> Any:
+        if not self.is_depthwise or self._config.weight_quantizer is not None:
+            return super().rounded_weight(weight, axes)
+        most = depthwise_most(math.prod(weight.shape[:-2]))
+        return abs_max_quantize(weight, axes, (-most, most), "int16")
+
+    def mean_inputs(self, count: int) -> np.ndarray | None:
+        """Without a sample all alike: behind a ReLU that is nearer than zero. (Dense layers then
+        have Keras' numbers.)"""
+        found = super().mean_inputs(count)
+        return np.ones(count) if found is None else found
+
     @property
     def is_depthwise(self) -> bool:
         """Whether each channel has filters of its own."""
@@ -112,7 +131,9 @@ class Int8Conv(Quantizable):
     def _int8_convolved(self, x: Any, padding: str) -> Any:
         *window, channels, filters = self.kernel.shape
         many = channels * filters if self.is_depthwise else filters
-        q, step = round_int8(in_float32(x), scale=self._config.input_scale())
+        config = self._config
+        positive = self.is_depthwise and config.is_positive()
+        q, step = round_int8(in_float32(x), scale=config.input_scale(positive), unsigned=positive)
         wstep = ops.reshape(ops.divide(np.float32(1), in_float32(self.kernel_scale)), (many,))
         how = {
             "kernel_shape": tuple(self.kernel.shape),

@@ -31,14 +31,24 @@ def quantize_model(
     for layer in able:  # before any of them changes
         layer.check_quantize(mode)
     for layer in layers:
-        seen = ranges.get(id(layer))
         try:
-            layer.quantize(mode, config if seen is None else config.calibrated(seen.low, seen.high),
-                           type_check=type_check)  # fmt: skip
+            quantize_layer(layer, config, ranges.get(id(layer)), type_check, mode)
         except NotImplementedError as error:
             if layer.weights:
                 warnings.warn(str(error), stacklevel=4)
     model.forget_training()
+
+
+def quantize_layer(
+    layer: Any, config: Any, seen: Range | None, type_check: bool = True, mode: Any = None
+) -> None:
+    """One layer to int8, by what a sample showed of its inputs if there was one."""
+    layer.seen = seen
+    config = config if seen is None else config.calibrated(seen.low, seen.high)
+    try:
+        layer.quantize(mode, config, type_check=type_check)
+    finally:
+        layer.seen = None
 
 
 def _stays(layer: Any) -> bool:

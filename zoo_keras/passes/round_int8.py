@@ -36,7 +36,7 @@ def round_where_made(graph: Graph) -> Graph:
 
 
 def _rounding(made: Node, node: Node, both: bool) -> Replacements:
-    attrs = {**made.attrs, "scale": node.attrs["scale"], "both": both}
+    attrs = {**made.attrs, **node.attrs, "both": both}
     specs = [*(made.specs if both else ()), *node.specs]
     outputs = Node(made.op, made.inputs, attrs, specs, made.scope).outputs
     found: Replacements = dict(zip(node.outputs, outputs[-2:], strict=True))
@@ -49,7 +49,7 @@ def _pooled_in_bytes(graph: Graph) -> Graph:
     readers = graph.readers()
 
     def rule(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
-        if node.op.name != "round_int8" or not node.attrs["scale"]:
+        if node.op.name != "round_int8" or not node.attrs["scale"] or node.attrs.get("unsigned"):
             return None
         pool = inputs[0].node
         lone = pool.op.name == "max_pool" and len(readers[node.inputs[0]]) == 1
@@ -76,7 +76,7 @@ def _narrow_shortcuts(graph: Graph) -> Graph:
         y = node.outputs[0]
         if node.op.name not in _SHORT or y.dtype != "float32" or not _is_shortcut(y, readers[y]):
             return _again(node, inputs) if adds_bytes else None
-        if not node.attrs["both"]:
+        if not node.attrs["both"] or node.attrs.get("unsigned"):
             return _again(node, inputs, narrow=True)
         q, step = _again(node, inputs, both=False)
         return [q, q, step]

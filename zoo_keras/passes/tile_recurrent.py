@@ -2,8 +2,8 @@
 
 In: a Graph. Out: a Graph in which recurrent ops whose matrix is rounded (mixed_bfloat16), or all of
 them where products may round, have `rounds` set, forward and backward; and the states that the
-gradient of the matrix reads are rounded, as they were when the step multiplied them. Attention has
-it set forward; its gradient is made in float32.
+gradient of the matrix reads are rounded, as they were when the step multiplied them. So have
+attention and its gradient.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from zoo_keras.primitives.recurrent import MATRICES
 from zoo_keras.primitives.rounding import is_rounded, round_bfloat16
 from zoo_keras.primitives.tile_choice import attention_pays, tiles_pay
 
+ATTENTION = {"attention": 0, "attention_grad": 3}  # where q stands among the inputs
+
 
 def tile_recurrent(rounds: bool = False) -> Callable[[Graph], Graph]:
     """The pass. rounds: every product may round its operands, not only what is rounded already."""
@@ -23,7 +25,7 @@ def tile_recurrent(rounds: bool = False) -> Callable[[Graph], Graph]:
     def rule(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
         if node.op.name == "matmul":
             return _of_rounded_states(node, inputs)
-        if node.op.name == "attention":
+        if node.op.name in ATTENTION:
             return _attention(node, inputs, rounds)
         if node.op.name not in MATRICES or node.attrs.get("rounds"):
             return None
@@ -44,13 +46,15 @@ def tile_recurrent(rounds: bool = False) -> Callable[[Graph], Graph]:
 
 
 def _attention(node: Node, inputs: tuple[Tensor, ...], rounds: bool) -> Sequence[Tensor] | None:
-    q, k, v = node.inputs[:3]
+    at = ATTENTION[node.op.name]
+    q, k, v = node.inputs[at : at + 3]
     if node.attrs.get("rounds") or not (rounds or any(map(is_rounded, (q, k, v)))):
         return None
     if not attention_pays(k.shape[1], min(q.shape[3], v.shape[3])):
         return None
-    bare = [t.node.inputs[0] if t.node.op.name == "round_bfloat16" else t for t in inputs[:3]]
-    given = (*bare, *inputs[3:])
+    multiplied = {0, at, at + 1, at + 2}  # its gradient's first input is that by y
+    bare = [i in multiplied and t.node.op.name == "round_bfloat16" for i, t in enumerate(inputs)]
+    given = [t.node.inputs[0] if is_bare else t for is_bare, t in zip(bare, inputs, strict=True)]
     return Node(node.op, given, {**node.attrs, "rounds": True}, node.specs, node.scope).outputs
 
 

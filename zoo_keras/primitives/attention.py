@@ -256,9 +256,11 @@ def attention_grad(
     *more: np.ndarray, scale: float, causal: bool = False, blank: bool = False, rate: float = 0.0,
     seed: int = 0, rounds: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """Gradients (dq, dk, dv) of attention's y, from its outputs and inputs."""
+    """Gradients (dq, dk, dv) of attention's y, from its outputs and inputs. With `rounds` its five
+    products round g, q, k, v, the probabilities and their gradients to bfloat16."""
+    g, q, k, v = (nearest(x) if rounds else x for x in (g, q, k, v))
     p, ds = _score_grads(g, y, stats, q, k, v, more, scale, causal, rate, seed)
-    ds = ds * scale
+    p, ds = (nearest(x) if rounds else x for x in (p, ds * scale))
     dq = (ds @ _like_heads(k, q.shape[2])).transpose(0, 2, 1, 3)
     dk = ds.swapaxes(2, 3) @ q.transpose(0, 2, 1, 3)
     dv = p.swapaxes(2, 3) @ g.transpose(0, 2, 1, 3)

@@ -1,8 +1,10 @@
 """int8 convolutions of 1 and 2 axes, for inference: rounded images, and products on them.
 
 In: float32 images, or int8 ones with the step (1 / scale) of each; int8 weights from `pack_int8`.
-Out: float32, bits of bfloat16, or int8 with steps for the next layer. Sums of products are exact; a
-step that is NaN makes all float32 results of its image NaN. Nothing here has a gradient.
+Out: float32, bits of bfloat16, or int8 with steps for the next layer. What a depthwise convolution
+reads is uint8 where it is never negative, and its weights are int16: nine weights that nearly
+cancel don't bear rounding to 8 bits. Sums of products are exact; a step that is NaN makes all
+float32 results of its image NaN. Nothing here has a gradient.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from zoo_keras.primitives.int8 import (
     GROUP,
     LONGEST,
     MOST,
+    UNSIGNED_MOST,
     abs_max_scale,
     pack_int8,
     packed_shape,
@@ -33,13 +36,18 @@ from zoo_keras.primitives.products import FUSED_ACTIVATIONS, activate, activatio
 from zoo_keras.primitives.row_rules import first_input, rows_in
 
 RESIDUALS = {"float32", "uint16", "int8"}
-DEPTHWISE_TAPS = 2**24 // (MOST * MOST)  # products that a float32 sum holds exactly
+DEPTHWISE_TAPS = 2**24 // (UNSIGNED_MOST * MOST)  # products that a float32 sum holds exactly
 
 
-def _rounded_shape(x: Spec, *, scale: float) -> tuple[Spec, Spec]:
-    if not x.shape or scale < 0:
-        raise ShapeError("x needs a batch axis, and scale must not be below 0.")
-    return Spec(x.shape, "int8"), Spec(x.shape[:1], "float32")
+def depthwise_most(taps: int) -> int:
+    """The largest magnitude of depthwise weights whose sums of so many products float32 holds."""
+    return min(2**15 - 1, 2**24 // (UNSIGNED_MOST * max(taps, 1)))
+
+
+def _rounded_shape(x: Spec, *, scale: float, unsigned: bool = False) -> tuple[Spec, Spec]:
+    if not x.shape or scale < 0 or (unsigned and not scale):
+        raise ShapeError("x needs a batch axis, and scale must not be below 0, or 0 with unsigned.")
+    return Spec(x.shape, "uint8" if unsigned else "int8"), Spec(x.shape[:1], "float32")
 
 
 def _images(low: float = -1.0, hole: float = 0.0) -> Any:
@@ -61,12 +69,16 @@ def _images(low: float = -1.0, hole: float = 0.0) -> Any:
         Sample((), {"scale": 90.0}, make=_images(0)),
         Sample((), {"scale": 0.0}, make=_images(hole=np.nan)),
         Sample((), {"scale": 90.0}, make=_images(hole=np.inf)),
+        Sample((), {"scale": 220.0, "unsigned": True}, make=_images()),
         Sample([(0, 3)], {"scale": 0.0}),
         Sample([(2, 0)], {"scale": 0.0}),
     ],
 )
-def round_int8(x: np.ndarray, *, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """(q, step): x * scale to the nearest int8, and 1 / scale for each image, (batch,).
+def round_int8(
+    x: np.ndarray, *, scale: float, unsigned: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """(q, step): x * scale to the nearest int8, or uint8 with `unsigned` (what is below zero
+    becomes 0), and 1 / scale for each image, (batch,).
 
     scale 0 stands for 127 / (the largest magnitude of each image). An image with a NaN or an
     infinity becomes zeros, and its step NaN.
@@ -77,7 +89,7 @@ def round_int8(x: np.ndarray, *, scale: float) -> tuple[np.ndarray, np.ndarray]:
     own = abs_max_scale(np.max(np.abs(flat), -1, initial=0))
     own = np.full_like(own, scale) if scale else own
     step = np.where(finite, np.float32(1) / own, np.float32(np.nan))
-    return rounded(flat, own[:, None]).reshape(x.shape), step
+    return rounded(flat, own[:, None], unsigned).reshape(x.shape), step
 
 
 # ---- geometry ------------------------------------------------------------------------------------
@@ -106,8 +118,11 @@ def _taps(
     return math.prod(kernel[:split]), math.prod(kernel[split:-1]), kernel[-1]
 
 
-def _outputs(y: Spec, scale: float, both: bool, narrow: bool = False) -> tuple[Spec, ...]:
-    rounds = (Spec(y.shape, "int8"), Spec(y.shape[:1], "float32")) if scale else ()
+def _outputs(
+    y: Spec, scale: float, both: bool, narrow: bool = False, unsigned: bool = False
+) -> tuple[Spec, ...]:
+    q = Spec(y.shape, "uint8" if unsigned else "int8")
+    rounds = (q, Spec(y.shape[:1], "float32")) if scale else ()
     y = Spec(y.shape, "uint16" if narrow else y.dtype)
     return (y, *rounds) if both or not scale else rounds
 
@@ -120,7 +135,7 @@ def _check_vectors(filters: int, step: Spec, images: int, *vectors: Spec) -> Non
 def _conv_shape(
     q: Spec, step: Spec, w: Spec, wstep: Spec, b: Spec, *more: Spec, kernel_shape: tuple[int, ...],
     strides: Any, padding: Any, dilation: Any, activation: str, scale: float, both: bool,
-    narrow: bool = False,
+    narrow: bool = False, unsigned: bool = False,
 ) -> tuple[Spec, ...]:  # fmt: skip
     activation_code(activation)
     if len(q.shape) not in (3, 4):
@@ -136,7 +151,7 @@ def _conv_shape(
         raise ShapeError(f"the residual must have the shape of the output, {shape}.")
     if any(s.shape != shape[:1] for s in more[1:]) or len(more) != _terms(more):
         raise ShapeError("an int8 residual needs one step for each image, others none.")
-    return _outputs(Spec(shape, "float32"), scale, both, narrow)
+    return _outputs(Spec(shape, "float32"), scale, both, narrow, unsigned)
 
 
 def _terms(more: Sequence[Spec]) -> int:
@@ -167,12 +182,17 @@ def _is_int8(q: Spec, step: Spec, w: Spec, wstep: Spec, b: Spec, *more: Spec) ->
     return q.dtype == w.dtype == "int8" and floats and {r.dtype for r in more[:1]} <= RESIDUALS
 
 
+def _is_bytes(q: Spec, step: Spec, w: Spec, wstep: Spec, b: Spec) -> bool:
+    floats = all(s.dtype == "float32" for s in (step, wstep, b))
+    return q.dtype in ("int8", "uint8") and w.dtype == "int16" and floats
+
+
 # ---- references ----------------------------------------------------------------------------------
 
 
 def _scaled_back(
     sums: np.ndarray, step: np.ndarray, wstep: np.ndarray, b: np.ndarray, *residual: np.ndarray,
-    activation: str, scale: float, both: bool, narrow: bool = False,
+    activation: str, scale: float, both: bool, narrow: bool = False, unsigned: bool = False,
 ) -> Any:  # fmt: skip
     by_image = step.reshape(-1, *[1] * (sums.ndim - 1))
     y = sums.astype(step.dtype) * (by_image * wstep) + b
@@ -180,7 +200,7 @@ def _scaled_back(
     kept = registry["to_bfloat16"].reference(y) if narrow else y
     if not scale:
         return kept
-    q = rounded(np.nan_to_num(y, nan=0.0), np.float32(scale))
+    q = rounded(np.nan_to_num(y, nan=0.0), np.float32(scale), unsigned)
     after = np.where(np.isnan(step), np.nan, np.float32(1) / np.float32(scale)).astype(np.float32)
     return (kept, q, after) if both else (q, after)
 
@@ -215,8 +235,11 @@ def conv_sample(i: int, case: Any, residual: bool, depthwise: bool = False) -> S
     name = ("linear", "relu", "relu6")[i % 3]
 
     def make(rng: np.random.Generator) -> list[np.ndarray]:
-        w = rng.integers(-127, 128, kernel).astype(np.int8)
-        q = rng.integers(-127, 128, x_shape).astype(np.int8)
+        most = depthwise_most(math.prod(kernel[:-2])) if depthwise else MOST
+        w = rng.integers(-most, most + 1, kernel).astype(np.int16 if depthwise else np.int8)
+        q = rng.integers(-MOST, MOST + 1, x_shape).astype(np.int8)
+        if depthwise and i % 2:
+            q = rng.integers(0, UNSIGNED_MOST + 1, x_shape).astype(np.uint8)
         n = x_shape[-1] if depthwise else kernel[-1]
         packed = w.reshape(-1, n) if depthwise else pack_conv_int8(
             w, strides=attrs["strides"], dilation=attrs["dilation"]
@@ -230,6 +253,7 @@ def conv_sample(i: int, case: Any, residual: bool, depthwise: bool = False) -> S
 
     attrs |= {"kernel_shape": kernel, "activation": name, "scale": scale, "both": both}
     attrs |= {} if depthwise else {"narrow": i % 4 == 3 and (both or not scale)}
+    attrs |= {"unsigned": scale > 0 and i % 5 < 2}
     return Sample((), attrs, make=make)
 
 
@@ -273,15 +297,18 @@ def conv_int8(
     scale: float,
     both: bool,
     narrow: bool = False,
+    unsigned: bool = False,
 ) -> Any:
     """y = activation(conv(q, w) * step * wstep + b), the products summed exactly.
 
     q (batch, *spatial, channels) and step (batch,) come from `round_int8`, w from `pack_conv_int8`
     for weights of `kernel_shape`; wstep and b are (filters,). The result is y, with narrow its
-    bits; with a `scale` y rounded by it and the steps (batch,), and y before them when `both`.
+    bits; with a `scale` y rounded by it (`unsigned`: to uint8) and the steps (batch,), and y before
+    them when `both`.
     """
     sums = _packed_sums(q, w, tuple(kernel_shape), strides, padding, dilation)
     how: dict[str, Any] = {"activation": activation, "scale": scale, "both": both, "narrow": narrow}
+    how |= {"unsigned": unsigned}
     return _scaled_back(sums, step, wstep, b, **how)
 
 
@@ -310,6 +337,7 @@ def conv_int8_add(
     scale: float,
     both: bool,
     narrow: bool = False,
+    unsigned: bool = False,
 ) -> Any:
     """`conv_int8` with a residual like y, added before the activation: float32, bits of bfloat16,
     or int8 followed by the step of each image."""
@@ -319,12 +347,14 @@ def conv_int8_add(
         residual = residual * by.reshape(-1, *[1] * (residual.ndim - 1))
     sums = _packed_sums(q, w, tuple(kernel_shape), strides, padding, dilation)
     how: dict[str, Any] = {"activation": activation, "scale": scale, "both": both, "narrow": narrow}
+    how |= {"unsigned": unsigned}
     return _scaled_back(sums, step, wstep, b, residual, **how)
 
 
 def _depthwise_shape(
     q: Spec, step: Spec, w: Spec, wstep: Spec, b: Spec, *, kernel_shape: tuple[int, ...],
     strides: Any, padding: Any, dilation: Any, activation: str, scale: float, both: bool,
+    unsigned: bool = False,
 ) -> tuple[Spec, ...]:  # fmt: skip
     activation_code(activation)
     *window, channels, each = kernel_shape
@@ -336,7 +366,7 @@ def _depthwise_shape(
     if math.prod(window) > DEPTHWISE_TAPS:
         raise ShapeError(f"a sum of {math.prod(window)} products may not be exact in float32.")
     _check_vectors(channels, step, shape[0], wstep, b)
-    return _outputs(Spec(shape, "float32"), scale, both)
+    return _outputs(Spec(shape, "float32"), scale, both, unsigned=unsigned)
 
 
 @op(
@@ -344,7 +374,7 @@ def _depthwise_shape(
     rows=_ROWS,
     shape=_depthwise_shape,
     attrs_to_c=_numbers,
-    dtypes=_is_int8,
+    dtypes=_is_bytes,
     epilogue=FUSED_ACTIVATIONS,
     takes_scale=(3, 4),
     samples=[conv_sample(i, c, False, True) for i, c in enumerate(TAP_CASES)],
@@ -363,10 +393,13 @@ def depthwise_int8(
     activation: str,
     scale: float,
     both: bool,
+    unsigned: bool = False,
 ) -> Any:
-    """`conv_int8` with a filter for each channel: w (taps, channels) for weights of kernel_shape
-    (*kernel, channels, 1)."""
+    """`conv_int8` with a filter for each channel: q may be uint8; w (taps, channels) is int16,
+    within `depthwise_most(taps)`, for weights of kernel_shape (*kernel, channels, 1)."""
     how = {"strides": strides, "padding": padding, "dilation": dilation}
     *window, channels, _ = kernel_shape
     sums = _exact_sums(q, w.reshape(*window, 1, channels), channels, how)
-    return _scaled_back(sums, step, wstep, b, activation=activation, scale=scale, both=both)
+    return _scaled_back(
+        sums, step, wstep, b, activation=activation, scale=scale, both=both, unsigned=unsigned
+    )

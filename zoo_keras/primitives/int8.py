@@ -23,6 +23,7 @@ from zoo_keras.primitives.row_rules import first_input, rows_in
 STEP: int = lib.ZK_INT8_STEP  # inputs that stand side by side for each column of a panel
 GROUP = 64  # inputs to which those of a tap are padded with zeros
 MOST: int = lib.ZK_INT8_MOST  # largest magnitude of a rounded input or weight
+UNSIGNED_MOST: int = lib.ZK_UINT8_MOST  # of an input that is never negative
 EPSILON = 1 / lib.ZK_INT8_PER_EPSILON  # keeps the scale of zeros finite, as in Keras
 LONGEST = (2**31 - 1) // (MOST * MOST)  # products that an int32 sum holds
 
@@ -32,9 +33,10 @@ def abs_max_scale(largest: Any) -> Any:
     return np.float32(MOST) / (np.asarray(largest, np.float32) + np.float32(EPSILON))
 
 
-def rounded(x: np.ndarray, scale: Any) -> np.ndarray:
-    """x * scale to the nearest int8, ties to even."""
-    return np.clip(np.rint(x * scale), -MOST, MOST).astype(np.int8)
+def rounded(x: np.ndarray, scale: Any, unsigned: bool = False) -> np.ndarray:
+    """x * scale to the nearest int8 or uint8, ties to even."""
+    low, high, dtype = (0, UNSIGNED_MOST, np.uint8) if unsigned else (-MOST, MOST, np.int8)
+    return np.clip(np.rint(x * scale), low, high).astype(dtype)
 
 
 def rounded_rows(x: np.ndarray, fixed: float) -> tuple[np.ndarray, np.ndarray]:
@@ -236,16 +238,33 @@ def gather_int8(table: np.ndarray, scale: np.ndarray, ids: np.ndarray) -> np.nda
 
 
 class Range:
-    """The smallest and the largest number that a tensor held in all runs so far, and 0."""
+    """The smallest and the largest number that a tensor held in all runs so far, and 0; and the
+    mean of each place of its last axis."""
 
     def __init__(self) -> None:
         self.low = self.high = 0.0
+        self._total: Any = 0.0
+        self._count = 0
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(features,); NaN before anything was seen, or where they were not always as many."""
+        return np.asarray(self._total / self._count if self._count else np.nan)
 
     def widen(self, x: np.ndarray) -> None:
         """Take the numbers of x in; those that are not finite do not count."""
+        total = _finite_sum(x)
+        alike = np.shape(self._total) in ((), total.shape)
+        self._total = self._total + total if alike else np.nan
+        self._count += x.size // max(x.shape[-1], 1) if x.ndim else 1
         x = x[np.isfinite(x)]
         self.low = min(self.low, float(x.min(initial=0)))
         self.high = max(self.high, float(x.max(initial=0)))
+
+
+def _finite_sum(x: np.ndarray) -> Any:
+    finite = np.where(np.isfinite(x), x, 0)
+    return finite.sum(tuple(range(x.ndim - 1)), dtype=np.float64)
 
 
 @op(shape=same, samples=[Sample([(2, 3)], {"seen": Range()})])
