@@ -72,7 +72,7 @@ def test_many_constants_of_a_small_file_are_refused(monkeypatch):
 
     def model(size):
         contents = Contents(18, nodes, {"c": np.zeros(size, np.float32)}, *([p] for p in ports))
-        return graph._Importer(contents).model("m")
+        return graph.Importer(contents).model("m")
 
     assert model(600).name == "m"
     with pytest.raises(FileError, match="too large"):
