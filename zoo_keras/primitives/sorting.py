@@ -65,14 +65,14 @@ def cumprod(x: Any, *, axis: int) -> Any:
 
 @op(shape=same, samples=[Sample([shape, shape], {"axis": axis}) for shape, axis in _ALONG])
 def cumprod_grad(g: Any, x: Any, *, axis: int) -> Any:
-    """Gradient of cumprod, exact at zeros too: one pass for each element along the axis."""
-    x, g = np.moveaxis(x, axis, -1), np.moveaxis(g, axis, -1)
-    result = np.zeros_like(x)
-    for i in range(x.shape[-1]):
-        others = x.copy()
-        others[..., i] = 1
-        result[..., i] = np.sum((g * np.cumprod(others, -1))[..., i:], -1)
-    return np.moveaxis(result, -1, axis)
+    """Gradient of cumprod, exact at zeros too: what lies before an element, times a sum over what
+    follows that is carried backwards."""
+    x, carried = np.moveaxis(x, axis, 0), np.moveaxis(g, axis, 0).copy()
+    before = np.ones_like(x)
+    before[1:] = np.cumprod(x[:-1], 0)
+    for i in range(len(x) - 2, -1, -1):
+        carried[i] += x[i + 1] * carried[i + 1]
+    return np.moveaxis(before * carried, 0, axis)
 
 
 def _sort_grad(g: Any, y: Any, x: Any, *, axis: int) -> tuple[Any]:
