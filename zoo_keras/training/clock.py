@@ -122,7 +122,7 @@ class Account:
 
 def _added(before: Sequence[dict[Any, float]], now: Sequence[dict[Any, float]]) -> list[Any]:
     """Of each rank in all jobs; one that the present job does not have keeps its seconds."""
-    both = zip_longest(before, now, fillvalue={})
+    both: Any = zip_longest(before, now, fillvalue={})
     return [{key: old.get(key, 0.0) + new.get(key, 0.0) for key in {**old, **new}}
             for old, new in both]  # fmt: skip
 
