@@ -60,7 +60,7 @@ static int64_t first_task(const order *o, int part) { return o->n * part / o->pa
 
 /* The job as it stands; 0 while it changes, or where this thread has no business. */
 static int look(job *j, int thread, order *o) {
-    o->number = atomic_load_explicit(&j->number, memory_order_acquire);
+    o->number = atomic_load(&j->number);
     o->fn = __atomic_load_n(&j->now.fn, __ATOMIC_RELAXED);
     o->ctx = __atomic_load_n(&j->now.ctx, __ATOMIC_RELAXED);
     o->n = __atomic_load_n(&j->now.n, __ATOMIC_RELAXED);
@@ -110,10 +110,15 @@ static int64_t run(job *j, int thread, int64_t most) {
 
 static int changed(uint32_t seen) { return atomic_load(&pool.now.number) != seen; }
 
+/* Whether all tasks have been run: a look that costs threads that spin nothing. */
+static int is_over(job *j) {
+    return atomic_load(&j->done) >= __atomic_load_n(&j->now.n, __ATOMIC_RELAXED);
+}
+
 /* Whether tasks of the later job are left. What it says may be old, which harms no one. */
 static int has_later(int thread) {
     order o;
-    if (!look(&pool.later, thread, &o)) return 0;
+    if (is_over(&pool.later) || !look(&pool.later, thread, &o)) return 0;
     for (int i = 0; i < o.parts; i++)
         if (next_task(&o, i, atomic_load(&pool.later.part[i].next)) >= 0) return 1;
     return 0;
@@ -123,7 +128,7 @@ static void wait_for_job(uint32_t seen, int thread) {
     for (;;) {
         for (int i = 0; i < SPINS; i++) {
             if (changed(seen)) return;
-            if (run(&pool.later, thread, 1)) i = 0;
+            if (!is_over(&pool.later) && run(&pool.later, thread, 1)) i = 0;
             pause_cpu();
         }
         pthread_mutex_lock(&pool.sleep);
@@ -145,10 +150,11 @@ static void *worker(void *arg) {
     return NULL;
 }
 
-/* In a child: a job that is kept has all of its tasks before it, another one none. */
+/* In a child: a job that is kept has all of its tasks before it, another one none. A job that was
+ * over belongs to no one any more, whatever another thread of the parent was about to promise. */
 static void restore(job *j, int kept) {
     const uint32_t was = atomic_load(&j->number), number = was + was % 2;
-    kept = kept && number == was;
+    kept = kept && number == was && !is_over(j);
     if (!kept) j->now.n = 0;
     for (int i = 0; i < j->now.parts; i++)
         atomic_store(&j->part[i].next, (uint64_t)(kept ? number - 2 : number) << 32);

@@ -110,7 +110,8 @@ static void run_task(void *ctx, int64_t task, int thread) {
 }
 
 /* Rows are cut first, since a task copies its rows for each block of columns; but where they need
- * no copy and b is larger than a and than L2, each task has columns of its own: b is read once. */
+ * none (the last ones may) and b is larger than a and than L2, each task has columns of its own: b
+ * is read once. */
 static void choose_tasks(product *g, int threads) {
     const int64_t high = zk_ceil(g->m, SIDE), wide = zk_ceil(g->n, SIDE);
     const int64_t most = high * SIDE * g->n * g->k / TASK;

@@ -9,12 +9,12 @@
 #define ZK_TAP_PRODUCT_H
 #include "amx.h"
 
-#define TAP_BLOCK 16               /* places */
-#define TAP_BLOCKS 32              /* of a task, at most */
-#define TAP_WEIGHTS (1 << 20)      /* bytes of w that a task reads again and again, from L2 */
-#define TAP_FEW 8                  /* blocks that meet weights larger than L2, which are read once */
-#define TAP_TASK (1 << 22)         /* multiplications of a task, about */
-#define TAP_SQUARE 32              /* places and columns computed at once */
+#define TAP_BLOCK 16          /* places */
+#define TAP_BLOCKS 32         /* of a task, at most */
+#define TAP_WEIGHTS (1 << 20) /* bytes of w that a task reads again and again, from L2 */
+#define TAP_FEW 8             /* blocks that meet weights larger than L2, which are read once */
+#define TAP_TASK (1 << 22)    /* multiplications of a task, about */
+#define TAP_SQUARE 32         /* places and columns computed at once */
 #define TAP_BEHIND (TAP_BLOCK + 1) /* rows that may be read behind the last place */
 #define TAP_GROUP 1024             /* bytes of packed weights: 64 of a tap by 16 columns, a tile */
 
