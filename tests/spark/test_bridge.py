@@ -177,7 +177,7 @@ def test_the_socket_is_in_a_private_folder_and_goes_with_the_last_user(local2):
         (False, "zookeras-1-{machine}-{pids}-", False),
         (False, "zookeras-{pid}-{machine}-00000000-", False),  # of another container
         (True, "zookeras-{pid}-{machine}-00000000-", True),
-        (True, "zookeras-{pid}-00000000-{pids}-", False),  # another machine's refuse calls from here
+        (True, "zookeras-{pid}-00000000-{pids}-", False),  # of another machine
         (True, "zookeras-{pid}-", False),
     ],
 )
