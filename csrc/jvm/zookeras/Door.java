@@ -103,14 +103,20 @@ abstract class Door implements Closeable {
     /** Removes what JVMs that were killed have left: old sockets that refuse a call. */
     private static void sweep(Path parent) throws IOException {
       try (DirectoryStream<Path> old = Files.newDirectoryStream(parent, PREFIX + "*")) {
-        for (Path folder : old) {
-          Path file = folder.resolve("s");
-          boolean ended = Files.isReadable(folder) && Files.exists(file) && isOver(folder, file);
-          if (ended && refuses(file)) {
-            Files.deleteIfExists(file);
-            Files.deleteIfExists(folder);
-          }
+        old.forEach(Unix::removeIfOver);
+      }
+    }
+
+    private static void removeIfOver(Path folder) {
+      Path file = folder.resolve("s");
+      try {
+        boolean ended = Files.isReadable(folder) && Files.exists(file) && isOver(folder, file);
+        if (ended && refuses(file)) {
+          Files.deleteIfExists(file);
+          Files.deleteIfExists(folder);
         }
+      } catch (IOException e) {
+        // another JVM that begins now has been quicker
       }
     }
 
