@@ -110,7 +110,7 @@ class BackupAndRestore(Callback):
 
         first = self.model.optimizer
         rest = [each for each in optimizers(self.model) if each is not first and counts_first(each)]
-        return int(first.iterations.numpy()) + sum(int(each.steps_done) for each in rest)
+        return int(first.steps_done) + sum(int(each.steps_done) for each in rest)
 
     def _epoch_of(self, backup: dict[str, Any]) -> int:
         """The epoch to begin with. The weights may be those that were about to be described when

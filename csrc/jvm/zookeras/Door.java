@@ -13,6 +13,7 @@ import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.UUID;
 import org.apache.spark.SparkConf;
 
 /**
@@ -135,14 +136,14 @@ abstract class Door implements Closeable {
       return Files.getLastModifiedTime(file).toMillis() < System.currentTimeMillis() - MINUTE_MS;
     }
 
-    /** What a file holds, or a link says, as eight digits; the host's name where there is none. */
+    /** What a file holds, or a link says, as eight digits; any, which no other JVM has, if none. */
     private static String mark(Path path) {
       String found;
       try {
         boolean link = Files.isSymbolicLink(path);
         found = link ? Files.readSymbolicLink(path).toString() : Files.readString(path);
       } catch (IOException | RuntimeException e) {
-        found = String.valueOf(System.getenv("HOSTNAME"));
+        found = UUID.randomUUID().toString();
       }
       return String.format("%08x", found.hashCode());
     }
