@@ -149,6 +149,58 @@ def test_weights_of_another_moment_than_their_description_are_refused(tmp_path):
         fit(regression(), backup)
 
 
+class Halves(keras.Sequential):
+    """Each layer has an optimizer of its own, which the first step builds."""
+
+    def compile(self, *further, **given):
+        super().compile(**given)
+        self.further = list(further)
+
+    def train_step(self, data):
+        x, y = data
+        with keras.GradientTape() as tape:
+            loss = keras.ops.mean(keras.ops.square(self(x) - y))
+        grads = tape.gradient(loss, self.trainable_weights)
+        for i, optimizer in enumerate(self.further):
+            half = slice(2 * i, 2 * i + 2)
+            if i:
+                optimizer.build(self.trainable_weights[half])
+            optimizer.apply(grads[half], self.trainable_weights[half])
+        return {"loss": loss}
+
+
+def halves():
+    keras.utils.set_random_seed(1)
+    model = Halves([keras.Input((3,)), layers.Dense(4, "tanh"), layers.Dense(1)])
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01, momentum=0.9))
+    model.compile(keras.optimizers.Adam(0.1), scaled)
+    return model
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_further_optimizers_go_on_too(tmp_path, monkeypatch, killed):
+    """After a cut in the third epoch, or between the weights of the second and what describes them;
+    each backup replaces 3 files, the first one 2."""
+    whole, backup = halves(), callbacks.BackupAndRestore(tmp_path)
+    fit(whole)
+    count, replace = itertools.count(), os.replace
+
+    def last(*given):
+        if killed and next(count) == 4:
+            raise KeyError("power cut")
+        replace(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", last)
+        broken(halves(), backup, Break(2, 1))
+    again = halves()
+    assert fit(again, callbacks.BackupAndRestore(tmp_path)).epoch == [2, 3]
+    assert_equal_weights(whole, again)
+    for ours, theirs in zip(whole.further, again.further, strict=True):
+        for one, other in zip(ours.variables, theirs.variables, strict=True):
+            np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
 @pytest.mark.parametrize("text", ["{}", "[]", "{", '{"epoch": -1}', '{"epoch": "2"}'])
 def test_a_backup_that_names_no_epoch_is_refused(tmp_path, text):
     backup = callbacks.BackupAndRestore(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import socket
 import struct
 import tempfile
@@ -40,6 +41,8 @@ from zoo_keras.spark.transport.bridge import (
 from zoo_keras.spark.transport.job import JobError, RankJob, run_rank_job
 
 pytestmark = pytest.mark.spark
+
+NO_PROCESS = 1 << 30  # more than the largest process id
 
 
 @pytest.fixture
@@ -166,13 +169,30 @@ def test_the_socket_is_in_a_private_folder_and_goes_with_the_last_user(local2):
     assert not os.path.exists(os.path.dirname(path))
 
 
-def test_sockets_of_killed_processes_are_swept_away(local2, tmp_path):
-    stale = Path(tempfile.mkdtemp(prefix="zookeras-1-"))
+@pytest.mark.parametrize(
+    "is_old, name, swept",
+    [
+        (False, "zookeras-{pid}-{machine}-{pids}-", True),  # no process has that id
+        (True, "zookeras-1-{machine}-{pids}-", True),  # process 1 is there, the socket is old
+        (False, "zookeras-1-{machine}-{pids}-", False),
+        (False, "zookeras-{pid}-{machine}-00000000-", False),  # of another container
+        (True, "zookeras-{pid}-{machine}-00000000-", True),
+        (True, "zookeras-{pid}-00000000-{pids}-", False),  # of another machine
+        (True, "zookeras-{pid}-", False),
+    ],
+)
+def test_sockets_of_killed_processes_are_swept_away(local2, is_old, name, swept):
+    with contextlib.closing(Bridge(address := call_java(local2, "Bridge", "openForDriver"))):
+        folder = os.path.basename(os.path.dirname(address.split(":")[1]))
+    _, _, machine, pids, _ = folder.split("-")
+    prefix = name.format(pid=NO_PROCESS, machine=machine, pids=pids)
+    stale = Path(tempfile.mkdtemp(prefix=prefix))
     with socket.socket(socket.AF_UNIX) as gone:
         gone.bind(str(stale / "s"))
-    os.utime(stale / "s", (0, 0))
+    os.utime(stale / "s", (0, 0) if is_old else None)
     driver_bridge(local2).close()
-    assert not stale.exists()
+    assert stale.exists() == (not swept)
+    shutil.rmtree(stale, ignore_errors=True)
 
 
 def _no_anonymous_files():

@@ -79,11 +79,29 @@ def test_tables_travel_whole_where_rows_save_nothing():
     adam = CASES["adam"]
     every = [(ITEMS, 2), (ITEMS, 4), (USERS, 4)]
     assert tables_of(pairs(adam()), 16) == every
+    assert tables_of(pairs(adam()), 49) == every[2:]  # 2 / 49 * 49 is less than 2
     assert tables_of(pairs(adam()), 150) == every[2:]  # 450 of 200 items
     assert tables_of(pairs(adam()), 151) == []
     assert tables_of(pairs(adam(), regularizer="l2"), 16) == every[:2]
     assert tables_of(pairs(optimizers.Lamb(0.1)), 16) == []
     assert tables_of(pairs(optimizers.Adam(0.1, use_ema=True)), 16) == []
+
+
+def test_gathers_without_gradient_travel_too():
+    """All ranks know where each has its rows from how many gathers there are."""
+    from zoo_keras.engine import spaces
+    from zoo_keras.spark.data.records import layout_of
+    from zoo_keras.spark.fit.compiler import FitCompiler
+
+    items, table = keras.Input((2,), dtype="int32"), layers.Embedding(ITEMS, 4)
+    both = table(items[:, 0]) * keras.ops.stop_gradient(table(items[:, 1]))
+    model = keras.Model(items, layers.Dense(1)(both))
+    model.compile("adam", "mse")
+    layout = layout_of((np.zeros(2, np.int32), np.zeros(1, np.float32)), supervised=True)
+    made = FitCompiler(model, layout, layout, False, 1, BATCH)
+    program = made.program("train:5")
+    assert program.bytes_of(spaces.IDS(0)) == 4 * 5 * 2
+    assert program.bytes_of(spaces.ROWS(0)) == 4 * 5 * 2 * 4
 
 
 def test_a_restart_in_the_middle_of_an_epoch_changes_no_bit(cluster2, monkeypatch):

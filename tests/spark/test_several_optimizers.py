@@ -56,6 +56,26 @@ def test_a_second_fit_goes_on_and_sees_rates_that_callbacks_set(cluster2):
     assert all(map(np.array_equal, *states))
 
 
+def test_a_fit_that_broke_off_goes_on_in_a_new_model(local2, tmp_path):
+    """With all optimizers, and with the draws of the steps that come next."""
+
+    def cut(epoch):
+        if epoch == 1:
+            raise KeyError("power cut")
+
+    models = [built("gan", X) for _ in range(3)]
+    for model in models:
+        model.built = True
+    backup = callbacks.BackupAndRestore(tmp_path)
+    fit_on(local2, models[0], SPLITS[2])
+    power = callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: cut(epoch))
+    with pytest.raises(KeyError, match="power cut"):
+        fit_on(local2, models[1], SPLITS[2], callbacks=[backup, power])
+    fit_on(local2, models[2], SPLITS[2], callbacks=[callbacks.BackupAndRestore(tmp_path)])
+    for ours, theirs in zip(moved(models[0]), moved(models[2]), strict=True):
+        np.testing.assert_array_equal(np.array(ours), np.array(theirs))
+
+
 def normalized():
     keras.utils.set_random_seed(1)
     return gan(optimizers.Adam(0.01), optimizers.SGD(0.01))

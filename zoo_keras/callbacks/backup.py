@@ -15,6 +15,7 @@ from typing import Any
 
 from zoo_keras.callbacks.callback import Callback, Logs
 from zoo_keras.errors import ClusterError, ConfigError, FileError
+from zoo_keras.optimizers.restored import counts_first, restore_later
 
 
 class BackupAndRestore(Callback):
@@ -89,13 +90,32 @@ class BackupAndRestore(Callback):
             optimizer.build(self.model.trainable_variables)
         backup = self._described()
         self.model.load_weights(self._weights)
+        self._restore_unbuilt()
         self._epoch = self._epoch_of(backup)
         self.model.begin_at(self._epoch)
+
+    def _restore_unbuilt(self) -> None:
+        """Further optimizers of the model's own steps are built in the first one."""
+        from zoo_keras.saving import hdf5, weights_tree
+
+        label = self._weights
+        with _files().readable(label) as path, hdf5.open_for_reading(path, label) as file:
+            found = list(weights_tree.unbuilt(file, self.model))
+        for optimizer, store in found:
+            restore_later(optimizer, store)
+
+    def _steps(self) -> int:
+        """What all optimizers have counted."""
+        from zoo_keras.saving.weights_tree import optimizers
+
+        first = self.model.optimizer
+        rest = [each for each in optimizers(self.model) if each is not first and counts_first(each)]
+        return int(first.steps_done) + sum(int(each.steps_done) for each in rest)
 
     def _epoch_of(self, backup: dict[str, Any]) -> int:
         """The epoch to begin with. The weights may be those that were about to be described when
         the process was killed: their optimizer has counted more steps."""
-        steps = int(self.model.optimizer.iterations.numpy())
+        steps = self._steps()
         for moment in (backup, backup.get("next", {})):
             if moment.get("iterations", steps) == steps and "epoch" in moment:
                 return int(moment["epoch"])
@@ -135,7 +155,7 @@ class BackupAndRestore(Callback):
     def _save(self) -> None:
         """The weights are swapped in one step. What describes the old ones tells of the new ones
         too while that happens, so that a process may be killed at any moment."""
-        steps = int(self.model.optimizer.iterations.numpy())
+        steps = self._steps()
         moment = {"epoch": self._epoch, "batch": self._seen, "iterations": steps}
         if _files().exists(self._metadata):
             if self.double_checkpoint:

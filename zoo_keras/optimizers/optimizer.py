@@ -24,6 +24,7 @@ from zoo_keras.ops.convert import as_dtype
 from zoo_keras.optimizers.arguments import check_arguments
 from zoo_keras.optimizers.clipping import clipped
 from zoo_keras.optimizers.conditional import update_if
+from zoo_keras.optimizers.restored import restore
 from zoo_keras.optimizers.schedules import LearningRateSchedule
 from zoo_keras.primitives.update import optimizer_update
 from zoo_keras.stateless import holding, values_of
@@ -301,6 +302,7 @@ class Optimizer:
             if not self.built:
                 with not_tracing():
                     self.build(variables)
+            restore(self)
             self._check_known(variables)
             grads, variables = self._with_gradient(grads, variables)
             self.ask_rate()

@@ -59,6 +59,21 @@ def seed_generators(model: Model) -> list[tuple[str, Any]]:
     return [(path, node) for path, node in walk(model) if isinstance(node, SeedGenerator)]
 
 
+def optimizers(model: Model) -> list[Any]:
+    """All optimizers that are saved with the model."""
+    return [node for _, node in walk(model) if isinstance(node, Optimizer)]
+
+
+def unbuilt(file: Any, model: Model) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The optimizers that are not built yet, each with what the file has of it."""
+    for path, node in walk(model):
+        group = None
+        if isinstance(node, Optimizer) and not node.built:
+            group = variables_group(file, path)
+        if group is not None and len(group) > len(node.variables):
+            yield node, _own_arrays(group)
+
+
 def _children(node: Any) -> Iterator[tuple[str, Any]]:
     if not isinstance(node, Layer):
         return
@@ -169,10 +184,13 @@ class _OwnLoader:
 
 
 def _own_plan(group: Any, owner: Any) -> Plan:
+    return [(_OwnLoader(owner), _own_arrays(group))]
+
+
+def _own_arrays(group: Any) -> dict[str, Any]:
     names = [] if group is None else list(group)
     shapes = {name: hdf5.child(group, name, "dataset").shape or () for name in names}
-    store = {name: hdf5.read_array(group, name, shape) for name, shape in shapes.items()}
-    return [(_OwnLoader(owner), store)]
+    return {name: hdf5.read_array(group, name, shape) for name, shape in shapes.items()}
 
 
 def plan(

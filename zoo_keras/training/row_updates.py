@@ -53,9 +53,9 @@ class Use(NamedTuple):
     def ids_count(self) -> int:
         return sum(node.inputs[1].size for node in self.gathers)
 
-    def grows_with_rows(self, fewer: Use, share: float) -> bool:
-        """Whether so small a share of the batch has as small a share of the ids."""
-        return fewer.ids_count() == share * self.ids_count()
+    def grows_with_rows(self, rows: int, fewer: Use, few: int) -> bool:
+        """Whether a batch of `few` rows has as small a share of the ids as of the `rows`."""
+        return rows * fewer.ids_count() == few * self.ids_count()
 
     def pays(self) -> bool:
         """Whether a step touches so few rows that the dense gradient is the larger one."""
@@ -179,11 +179,15 @@ class RowTables:
         shared: bool = False,
     ) -> Outputs:  # fmt: skip
         """Rows of gradients and where their ids occur; with `norms` the sums of squares too. When
-        `shared` the rows and ids as they are, for others to sort."""
+        `shared` the rows and ids as they are, for others to sort: of every gather, as others know
+        only how many there are."""
         outputs: Outputs = []
         for i, use in enumerate(uses):
             pairs = [(gradient_of(n.outputs[0]), n.inputs[1]) for n in use.gathers]
             row = use.variable.shape[1:]
+            if shared:
+                pairs = [(ops.zeros((*ids.shape, *row)) if g is None else g, ids)
+                         for g, ids in pairs]  # fmt: skip
             none = constant(np.zeros((0, *row), np.float32)), constant(np.zeros(0, np.int32))
             used = [(g, ids) for g, ids in pairs if g is not None] or [none]
             rows = _end_to_end([ops.reshape(g, (ids.size, *row)) for g, ids in used])

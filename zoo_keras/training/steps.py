@@ -419,7 +419,7 @@ def shared_tables(
         for use in (_uses_of(model, state, shapes.with_rows(2), structure) if whole else ())
     }
     found = [use for use in whole if id(use.variable) in few
-             and use.grows_with_rows(few[id(use.variable)], 2 / rows)]  # fmt: skip
+             and use.grows_with_rows(rows, few[id(use.variable)], 2)]  # fmt: skip
     tables = RowTables(state, model.optimizer, [use.variable for use in found]) if found else None
     return tables, [use.ids_count() // rows for use in found]
 

@@ -186,10 +186,14 @@ final class Connection {
   }
 
   /** A block of this process may go away like any other, while it is read too. */
-  private static void copy(Peer peer, String name, Target target) throws BridgeException {
+  private static void copy(Peer peer, String name, Target target)
+      throws BridgeException, InterruptedException {
     try {
       Blocks.copy(name, target);
     } catch (Exception e) { // Scala throws checked exceptions undeclared
+      if (e instanceof InterruptedException ended) {
+        throw ended;
+      }
       String text = "block " + name + " of " + peer + ": " + e;
       throw new BridgeException(BridgeException.PEER_LOST, text);
     }

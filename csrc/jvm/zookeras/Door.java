@@ -13,6 +13,7 @@ import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.UUID;
 import org.apache.spark.SparkConf;
 
 /**
@@ -54,6 +55,10 @@ abstract class Door implements Closeable {
   }
 
   private static final class Unix extends Door {
+    /** This machine since its start, and whose process ids are ours: folders may be shared. */
+    private static final String MACHINE = mark(Path.of("/proc/sys/kernel/random/boot_id"));
+
+    private static final String PIDS = mark(Path.of("/proc/self/ns/pid"));
     private final Path folder;
     private final Path file;
     private final ServerSocketChannel channel;
@@ -64,7 +69,7 @@ abstract class Door implements Closeable {
       folder =
           Files.createTempDirectory(
               parent,
-              PREFIX + ProcessHandle.current().pid() + "-",
+              PREFIX + ProcessHandle.current().pid() + "-" + MACHINE + "-" + PIDS + "-",
               PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
       file = folder.resolve("s");
       try {
@@ -99,28 +104,48 @@ abstract class Door implements Closeable {
     /** Removes what JVMs that were killed have left: old sockets that refuse a call. */
     private static void sweep(Path parent) throws IOException {
       try (DirectoryStream<Path> old = Files.newDirectoryStream(parent, PREFIX + "*")) {
-        for (Path folder : old) {
-          Path file = folder.resolve("s");
-          boolean ended = Files.isReadable(folder) && Files.exists(file) && isOver(folder, file);
-          if (ended && refuses(file)) {
-            Files.deleteIfExists(file);
-            Files.deleteIfExists(folder);
-          }
-        }
+        old.forEach(Unix::removeIfOver);
       }
     }
 
-    /** Its process has gone; or, where other machines' processes may be meant, it is old. */
+    private static void removeIfOver(Path folder) {
+      Path file = folder.resolve("s");
+      try {
+        boolean ended = Files.isReadable(folder) && Files.exists(file) && isOver(folder, file);
+        if (ended && refuses(file)) {
+          Files.deleteIfExists(file);
+          Files.deleteIfExists(folder);
+        }
+      } catch (IOException e) {
+        // another JVM that begins now has been quicker
+      }
+    }
+
+    /**
+     * Its process has gone; or it is old, where process ids are of another container. Sockets of
+     * other machines refuse our calls while they live, so nothing can be told of them.
+     */
     private static boolean isOver(Path folder, Path file) throws IOException {
       String[] words = folder.getFileName().toString().split("-");
-      try {
-        if (words.length > 2 && ProcessHandle.of(Long.parseLong(words[1])).isEmpty()) {
-          return true;
-        }
-      } catch (NumberFormatException e) {
+      if (words.length != 5 || !words[1].matches("[0-9]{1,18}") || !words[2].equals(MACHINE)) {
         return false;
       }
+      if (words[3].equals(PIDS) && ProcessHandle.of(Long.parseLong(words[1])).isEmpty()) {
+        return true;
+      }
       return Files.getLastModifiedTime(file).toMillis() < System.currentTimeMillis() - MINUTE_MS;
+    }
+
+    /** What a file holds, or a link says, as eight digits; any, which no other JVM has, if none. */
+    private static String mark(Path path) {
+      String found;
+      try {
+        boolean link = Files.isSymbolicLink(path);
+        found = link ? Files.readSymbolicLink(path).toString() : Files.readString(path);
+      } catch (IOException | RuntimeException e) {
+        found = UUID.randomUUID().toString();
+      }
+      return String.format("%08x", found.hashCode());
     }
 
     private static boolean refuses(Path file) {

@@ -64,6 +64,7 @@ final class Exchange {
           fetch.start();
         }
       } catch (Exception e) { // Scala throws checked exceptions undeclared
+        keepInterrupt(e);
         done(peer, heard, e);
       }
     }
@@ -91,6 +92,7 @@ final class Exchange {
           fetch.start();
         }
       } catch (Exception e) {
+        keepInterrupt(e);
         fail(plan.peer(), e);
       }
     }
@@ -110,7 +112,15 @@ final class Exchange {
         new Fetch(group.peers[peer], plan.names(), places, e -> done(peer, served, e)).start();
       }
     } catch (Exception e) {
+      keepInterrupt(e);
       done(peer, served, e);
+    }
+  }
+
+  /** A task that is ended while it is here says so at its next wait. */
+  private static void keepInterrupt(Exception e) {
+    if (e instanceof InterruptedException) {
+      Thread.currentThread().interrupt();
     }
   }
 

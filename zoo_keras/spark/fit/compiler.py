@@ -217,6 +217,11 @@ class FitCompiler:
         else:
             self.model.optimizer.resume(iterations)
 
+    def count_anew(self) -> None:
+        """A callback may have loaded optimizers of a fit that was broken off."""
+        if self.state.shared:
+            self._steps_done.assign(_steps_of(self.model, self.state))
+
     def rates(self) -> list[tuple[int, float]]:
         """(number among the optimizer's Variables that are no slots, value) of learning rates."""
         optimizers = self.state.shared or (self.model.optimizer,)
@@ -271,8 +276,13 @@ def _tail(state: State, updated: Sequence[Any]) -> Tail:
 def _steps_done(model: TrainedModel, state: State) -> Variable:
     """What counts the steps that ranks make: the optimizer, or for steps in phases, in which each
     optimizer counts its own, a Variable that goes on where the busiest of them has stopped."""
-    known = [optimizer.steps_done for optimizer in (model.optimizer, *state.shared)]
-    return Variable(np.int32(max(map(int, known)))) if state.shared else known[0]
+    if not state.shared:
+        return model.optimizer.steps_done
+    return Variable(np.int32(_steps_of(model, state)))
+
+
+def _steps_of(model: TrainedModel, state: State) -> int:
+    return max(int(o.steps_done) for o in (model.optimizer, *state.shared))
 
 
 def _plan_of(tables: RowTables | None, ids: Sequence[int]) -> SharedTables | None:

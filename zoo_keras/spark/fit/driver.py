@@ -171,6 +171,7 @@ class SparkFit:
         self.model.stop_training = False
         self.model._note(_trained=True)
         self.bars.on_train_begin()
+        self.compiler.count_anew()
         self.epoch = self.model.begun_at(self.epoch)
         self.snapshot = self.compiler.snapshot()
         restarts = 0
