@@ -194,8 +194,9 @@ def _items(reader: _Reader, pairs: list[Any]) -> list[Any]:
 def _reduce(reader: _Reader, _: Any) -> None:
     arguments, function = reader.stack.pop(), reader.stack.pop()
     if function == Global("collections", "OrderedDict"):
-        reader.stack.append(made := {})
+        made: dict[Any, Any] = {}
         _fill(made, _items(reader, arguments[0] if arguments else []))
+        reader.stack.append(made)
     elif function == Global("torch._utils", "_rebuild_tensor_v2"):
         storage, offset, shape, strides = arguments[:4]
         if not isinstance(storage, Storage):
