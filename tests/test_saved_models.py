@@ -164,6 +164,11 @@ def test_arrays_of_a_checkpoint_do_not_share_bytes(tmp_path):
         found.array("b")
 
 
+def test_a_checkpoint_has_no_more_numbers_than_its_files_have_bytes(tmp_path):
+    assert checkpoint(tmp_path, [(0, b"a", entry(1 << 50))], bytes(8)).numbers() == 8
+    assert checkpoint(tmp_path, [(0, b"a", entry(8))], bytes(8)).numbers() == 4
+
+
 @pytest.mark.parametrize(
     ("rows", "error"),
     [

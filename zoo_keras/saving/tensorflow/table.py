@@ -78,14 +78,22 @@ class Checkpoint:
             raise _damaged(f"a text of {size} bytes in {len(data)}")
         return data[place + 4 :]
 
+    def numbers(self) -> int:
+        """How many numbers there are for weights: what entries claim, if the files are as large."""
+        claimed = sum(math.prod(entry.shape) for entry in self.entries.values())
+        shards = {entry.shard for entry in self.entries.values()}
+        return min(claimed, sum(len(self._file(shard)) for shard in shards))
+
+    def _file(self, shard: int) -> memoryview:
+        if not 0 <= shard < self._shards:
+            raise _damaged(f"part {shard} of {self._shards}")
+        if shard not in self._files:
+            self._files[shard] = mapped(f"{self.prefix}.data-{shard:05d}-of-{self._shards:05d}")
+            self._left[shard] = len(self._files[shard])
+        return self._files[shard]
+
     def _bytes(self, entry: Entry) -> memoryview:
-        if not 0 <= entry.shard < self._shards:
-            raise _damaged(f"part {entry.shard} of {self._shards}")
-        if entry.shard not in self._files:
-            path = f"{self.prefix}.data-{entry.shard:05d}-of-{self._shards:05d}"
-            self._files[entry.shard] = mapped(path)
-            self._left[entry.shard] = len(self._files[entry.shard])
-        data = self._files[entry.shard]
+        data = self._file(entry.shard)
         if entry.offset < 0 or entry.size < 0 or entry.offset + entry.size > len(data):
             raise _damaged(f"bytes {entry.offset} to {entry.offset + entry.size} of {len(data)}")
         return data[entry.offset : entry.offset + entry.size]
