@@ -56,6 +56,24 @@ def written(tmp_path, told):
     return path
 
 
+def small(layer):
+    return f"""input: "x" input_shape {{ dim: 1 dim: 2 dim: 1 dim: 1 }}
+        layer {{ name: "a" bottom: "x" top: "y" {layer} }}"""
+
+
+def test_elu_has_a_name_in_capitals_only(tmp_path):
+    path = written(tmp_path, small('type: "ELU" elu_param { alpha: 0.5 }'))
+    x = np.float32([[-1, 2]]).reshape(1, 2, 1, 1)
+    got = np.asarray(zk.saving.from_caffe(path, FILES / "lenet.caffemodel").predict_on_batch(x))
+    np.testing.assert_allclose(got.ravel(), [0.5 * np.expm1(-1), 2], rtol=1e-6)
+
+
+def test_an_inner_product_of_some_axes_is_refused(tmp_path):
+    path = written(tmp_path, small('type: "InnerProduct" inner_product_param { axis: 2 }'))
+    with pytest.raises(UnsupportedError, match=r"all axes but that of rows.*axis=2"):
+        zk.saving.from_caffe(path, FILES / "lenet.caffemodel")
+
+
 def test_all_unknown_layers_are_named_at_once(tmp_path):
     more = 'layer { type: "Python" } layer { type: "Spp" } layer { type: "Python" }'
     path = written(tmp_path, NETS["lenet"][0] + more)

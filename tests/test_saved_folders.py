@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,10 +47,40 @@ def test_a_folder_replaces_models_only(tmp_path):
     (tmp_path / "mine" / "letter.txt").write_text("x")
     with pytest.raises(FileError, match="something else"):
         zk.saving.save_model(net(), tmp_path / "mine", zipped=False)
+    (tmp_path / "mine" / "config.json").write_text("{}")  # as others call theirs, too
+    with pytest.raises(FileError, match="something else"):
+        zk.saving.save_model(net(), tmp_path / "mine", zipped=False)
+    assert sorted(os.listdir(tmp_path / "mine")) == ["config.json", "letter.txt"]
+    (tmp_path / "mine" / "config.json").unlink()
     with pytest.raises(ConfigError, match="should not end in"):
         zk.saving.save_model(net(), tmp_path / "m.keras", zipped=False)
     with pytest.raises(FileError, match="a directory"):
         zk.saving.load_model(tmp_path / "mine")
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
+    model, place = net(), tmp_path / "m"
+    zk.saving.save_model(model, place, zipped=False)
+    rename = Path.rename
+
+    def fail(self, target):
+        if target == place and (self / "model.weights.h5").stat().st_mtime > old:
+            raise OSError("no space")
+        return rename(self, target)
+
+    old = (place / "model.weights.h5").stat().st_mtime
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="no space"):
+        zk.saving.save_model(net(), place, zipped=False)
+    assert os.listdir(tmp_path) == ["m"]
+    np.testing.assert_array_equal(zk.saving.load_model(place).predict(X), model.predict(X))
+
+
+def test_folders_are_local(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="are local ones"):
+        zk.saving.save_model(net(), "hdfs://name/model", zipped=False)
+    assert os.listdir(tmp_path) == []
 
 
 def test_links_are_no_members_of_a_folder(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import struct
 
 import numpy as np
 import pytest
@@ -15,6 +17,10 @@ import zoo_keras as zk
 from zoo_keras.errors import FileError, UnsupportedError, ZooKerasError
 from zoo_keras.saving import protobuf as pb
 from zoo_keras.saving.tensorflow import messages
+from zoo_keras.saving.tensorflow.flat import Flat, Flattener, restored
+from zoo_keras.saving.tensorflow.messages import Body, Node
+from zoo_keras.saving.tensorflow.table import Checkpoint
+from zoo_keras.saving.tensorflow.words import Translator
 
 GOLDEN = Golden("saved_models")
 FILES = DATA / "saved_models"
@@ -102,3 +108,131 @@ def test_damaged_folders_are_typed_errors(name, part, tmp_path):
         path.write_bytes(bytes(data))
         error = assert_small(lambda: zk.saving.load_model(tmp_path / "m"))
         assert error is None or isinstance(error, ZooKerasError), error
+
+
+# ---- what a hostile folder claims ----------------------------------------------------------------
+
+
+def field(number, value):
+    """A field of a message: a number, or bytes."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def varint(value):
+    more = [value >> 7 * i & 127 for i in range(max(-(-value.bit_length() // 7), 1))]
+    return bytes(b | 128 for b in more[:-1]) + bytes(more[-1:])
+
+
+def block(rows):
+    """A block of a table: (length shared with the key before, the rest of the key, value)."""
+    found = b"".join(varint(n) + varint(len(k)) + varint(len(v)) + k + v for n, k, v in rows)
+    return found + struct.pack("<II", 0, 1)
+
+
+def checkpoint(folder, rows, data):
+    """A checkpoint of these rows, and of one file of bytes."""
+    inner = block([(0, b"", field(1, 1)), *rows])
+    outer = block([(0, b"~", varint(0) + varint(len(inner)))])
+    place = len(inner) + 5
+    footer = (varint(0) * 2 + varint(place) + varint(len(outer))).ljust(40, b"\0")
+    magic = struct.pack("<Q", 0xDB4775248B80FB57)
+    (folder / "v.index").write_bytes(inner + b"\0" * 5 + outer + b"\0" * 5 + footer + magic)
+    (folder / "v.data-00000-of-00001").write_bytes(data)
+    return Checkpoint(str(folder / "v"))
+
+
+def entry(size, offset=0, dtype=14, axes=1):
+    shape = b"".join(field(2, field(1, size // 2 if i == 0 else 1)) for i in range(axes))
+    return field(1, dtype) + field(2, shape) + field(4, offset) + field(5, size)
+
+
+def test_arrays_of_a_checkpoint_are_read_once_from_one_open_file(tmp_path):
+    rows = [(0, b"%05d" % i, entry(2, 2 * i)) for i in range(3000)]
+    found = checkpoint(tmp_path, rows, np.arange(3000, dtype="<u2").tobytes())
+    before = len(os.listdir("/proc/self/fd"))
+    arrays = [found.array(f"{i:05d}") for i in range(3000)]
+    assert len(os.listdir("/proc/self/fd")) <= before + 1
+    assert arrays[5] is found.array("00005")
+
+
+def test_arrays_of_a_checkpoint_do_not_share_bytes(tmp_path):
+    found = checkpoint(tmp_path, [(0, b"a", entry(8)), (0, b"b", entry(8))], bytes(8))
+    found.array("a")
+    with pytest.raises(FileError, match="above each other"):
+        found.array("b")
+
+
+def test_a_checkpoint_has_no_more_numbers_than_its_files_have_bytes(tmp_path):
+    assert checkpoint(tmp_path, [(0, b"a", entry(1 << 50))], bytes(8)).numbers() == 8
+    assert checkpoint(tmp_path, [(0, b"a", entry(8))], bytes(8)).numbers() == 4
+
+
+@pytest.mark.parametrize(
+    ("rows", "error"),
+    [
+        ([(n, b"k", b"") for n in range(1, 5000)], "keys that are longer"),
+        ([(0, b"a", entry(8, axes=5000))], "5000 axes"),
+    ],
+    ids=["keys", "axes"],
+)
+def test_a_hostile_index_is_refused(rows, error, tmp_path):
+    rows = [(0, b"kk", b""), *rows] if error.startswith("keys") else rows
+    with pytest.raises(FileError, match=error):
+        checkpoint(tmp_path, rows, bytes(8))
+
+
+def node(name, kind, *inputs, **attributes):
+    return Node(kind, name, list(inputs), {k: memoryview(v) for k, v in attributes.items()})
+
+
+def body(*nodes, arguments=(), returns=()):
+    return Body(list(arguments), {n.name: n for n in nodes}, list(returns))
+
+
+def test_identities_in_a_circle_restore_nothing():
+    circle = body(node("a", "Identity", "b"), node("b", "Identity", "a"),
+                  node("set", "AssignVariableOp", "v", "a"))  # fmt: skip
+    assert restored(circle, {}, "") == {}
+
+
+def constant(count, values=b""):
+    """A constant of so many elements that are all alike."""
+    shape = field(2, field(1, count))
+    return field(8, field(1, 1) + field(2, shape) + field(5, values))
+
+
+def test_a_constant_in_a_function_that_is_called_often_is_taken_once():
+    inner = body(node("c", "Const", value=constant(1 << 22)), returns=["c:output:0"])
+    calls = [node(f"n{i}", "PartitionedCall", f=field(10, field(1, b"g"))) for i in range(50)]
+    outer = body(*calls)
+    flattener = Flattener({"g": inner}, lambda name: None)
+    flattener.add(outer, [n.name for n in calls], {})
+    assert len({id(a) for a in flattener.flat.arrays.values()}) == 1
+
+
+ONE = node("c", "Const", value=constant(1))
+LARGE = [node(f"c{i}", "Const", value=constant(1 << 24)) for i in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "error"),
+    [
+        (LARGE, "constants are larger"),
+        ([ONE._replace(name="c" * 5000)], "longer than 4096"),
+        ([ONE, node("n", "AddN", *["c"] * 1_000_001)], "more than"),
+    ],
+    ids=["constants", "name", "inputs"],
+)
+def test_a_hostile_graph_is_refused(nodes, error, monkeypatch):
+    monkeypatch.setattr("zoo_keras.saving.tensorflow.flat._MOST_BYTES", 1 << 27)
+    with pytest.raises(FileError, match=error):
+        Flattener({}, lambda name: None).add(body(*nodes), [n.name for n in nodes], {})
+
+
+def test_a_graph_of_more_tensors_than_nodes_of_a_net_is_refused(monkeypatch):
+    monkeypatch.setattr("zoo_keras.saving.tensorflow.words._MOST_OUTPUTS", 5000)
+    nodes = [(node(f"u{i}", "Unpack", num=field(3, 4000)), ["x:0"], f"u{i}") for i in range(2)]
+    with pytest.raises(FileError, match="more than 5000 tensors"):
+        Translator(Flat(nodes, {}, {}))

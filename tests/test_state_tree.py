@@ -7,7 +7,7 @@ import pytest
 
 import zoo_keras as zk
 from zoo_keras import layers
-from zoo_keras.errors import ConfigError
+from zoo_keras.errors import ConfigError, ShapeError
 
 X = np.linspace(-1, 1, 12, dtype="f4").reshape(4, 3)
 
@@ -68,3 +68,13 @@ def test_two_variables_of_one_path_are_refused():
     model(X)
     with pytest.raises(ConfigError, match="found twice"):
         model.get_state_tree()
+
+
+def test_a_value_of_another_shape_changes_nothing():
+    model = net()
+    before = model.get_weights()
+    wrong = {"trainable_variables": {"out": {"kernel": np.ones((3, 1)), "bias": np.ones(3)}}}
+    with pytest.raises(ShapeError, match=r"out/bias has shape \(1,\)"):
+        model.set_state_tree(wrong)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)

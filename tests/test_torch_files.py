@@ -15,7 +15,7 @@ from hostile import assert_small
 
 import zoo_keras as zk
 from zoo_keras.errors import ConfigError, FileError, UnsupportedError, ZooKerasError
-from zoo_keras.saving.torch import state_dict
+from zoo_keras.saving.torch import pickled, state_dict
 
 GOLDEN = Golden("torchvision")
 FILES = DATA / "torchvision"
@@ -109,3 +109,40 @@ def test_damaged_files_are_typed_errors(form, tmp_path):
         path.write_bytes(bytes(data))
         error = assert_small(lambda: state_dict.read(str(path)))
         assert error is None or isinstance(error, ZooKerasError), repr(error)
+
+
+# A tuple that has another twice, and so on: few bytes, whose hash or text would have no end.
+NEST = b")" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(200))
+
+
+@pytest.mark.parametrize("end", [b"K\x01s.", b"Q."], ids=["key", "storage"])
+def test_a_pickle_that_nests_without_end_is_refused_at_once(end):
+    data = b"\x80\x02}" + NEST + end
+    with pytest.raises((FileError, UnsupportedError)):
+        pickled.read(data)
+
+
+def test_a_storage_and_a_class_are_named_by_texts():
+    storage = b"(U\x07storagectorch\nFloatStorage\n" + NEST + b"U\x03cpuK\x01tQ."
+    for data in (storage, NEST + NEST + b"\x93."):
+        with pytest.raises(FileError, match="no text"):
+            pickled.read(b"\x80\x04" + data)
+
+
+def test_a_list_that_is_copied_again_and_again_is_refused():
+    pairs = b"](" + b"U\x01aK\x01\x86" * 5000 + b"eq\x01"
+    data = (
+        b"\x80\x02" + pairs + b"ccollections\nOrderedDict\nq\x02" + b"h\x02h\x01\x85R" * 5000 + b"."
+    )
+    with pytest.raises(FileError, match="more names"):
+        pickled.read(data)
+
+
+def test_arrays_of_safetensors_do_not_share_bytes(tmp_path):
+    rows = {str(i): {"dtype": "BF16", "shape": [9], "data_offsets": [0, 18]} for i in range(2)}
+    header = json.dumps(rows).encode()
+    (tmp_path / "a.safetensors").write_bytes(
+        len(header).to_bytes(8, "little") + header + b"\0" * 18
+    )
+    with pytest.raises(FileError, match="above each other"):
+        state_dict.read(tmp_path / "a.safetensors")

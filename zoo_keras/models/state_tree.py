@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from zoo_keras.errors import ConfigError
+import numpy as np
+
+from zoo_keras.errors import ConfigError, ShapeError
 
 FORMATS = ("backend_tensor", "numpy_array")
 
@@ -65,9 +67,15 @@ def set_state_tree(model: Any, tree: dict[str, Any]) -> None:
             f"set_state_tree: the model has no such variables. Received: {missing[:8]}. Pass what "
             "get_state_tree gave for a model with the same names."
         )
-    for name, values in given.items():
-        for path, value in values.items():
-            known[name][path].assign(value)
+    pairs = [(known[name][path], v) for name, values in given.items() for path, v in values.items()]
+    for variable, value in pairs:
+        if np.shape(value) != variable.shape:
+            raise ShapeError(
+                f"set_state_tree: {variable.path} has shape {variable.shape}. Received: a value of "
+                f"shape {np.shape(value)}. Pass what get_state_tree gave."
+            )
+    for variable, value in pairs:
+        variable.assign(value)
 
 
 def _flat(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

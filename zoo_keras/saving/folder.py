@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from zoo_keras.errors import ConfigError, FileError
+from zoo_keras.saving import files
 
 ENDINGS = (".keras", ".h5", ".hdf5")
+_MEMBERS = {"metadata.json", "config.json", "model.weights.h5", "assets"}
 
 
 class Folder:
@@ -25,6 +27,12 @@ class Folder:
 
     def __init__(self, path: str) -> None:
         self.filename = path
+        top = Path(path)
+        self._sizes = {
+            found.relative_to(top).as_posix(): found.stat().st_size
+            for found in sorted(top.rglob("*"))
+            if found.is_file() and not found.is_symlink()
+        }
 
     def __enter__(self) -> Folder:
         return self
@@ -33,18 +41,13 @@ class Folder:
         """Nothing is open."""
 
     def namelist(self) -> list[str]:
-        """The files in it, by their paths below it."""
-        top = Path(self.filename)
-        return [
-            path.relative_to(top).as_posix()
-            for path in sorted(top.rglob("*"))
-            if path.is_file() and not path.is_symlink()
-        ]
+        """The files in it when it was opened, by their paths below it."""
+        return list(self._sizes)
 
     def getinfo(self, name: str) -> zipfile.ZipInfo:
-        """The size of a file, which is packed in no way."""
+        """The size of a file, which is packed in no way. KeyError for what is no member."""
         info = zipfile.ZipInfo(name)
-        info.file_size = info.compress_size = os.path.getsize(Path(self.filename, name))
+        info.file_size = info.compress_size = self._sizes[name]
         return info
 
     def read(self, info: zipfile.ZipInfo) -> bytes:
@@ -60,17 +63,31 @@ def writable(path: str, overwrite: bool) -> Iterator[str]:
             "save_model: the path of a folder (zipped=False) should not end in "
             f"{' or '.join(ENDINGS)}. Received: {path!r}. Choose another name."
         )
+    if files.is_remote(path):
+        raise ConfigError(
+            f"save_model: folders (zipped=False) are local ones. Received: {path!r}. Save a .keras "
+            "file there."
+        )
     target = Path(os.path.realpath(path))
-    if target.exists() and not (overwrite and target.joinpath("config.json").is_file()):
+    if target.exists() and not (overwrite and _is_model(target)):
         raise FileError(
             f"{path}: something else has this name, or overwrite=False. Choose another name."
         )
-    draft = target.with_name(f".zoo_keras-{uuid.uuid4().hex}")
+    draft, old = (target.with_name(f".zoo_keras-{uuid.uuid4().hex}") for _ in range(2))
     draft.mkdir(parents=True)
     try:
         yield str(draft)
         if target.exists():
-            shutil.rmtree(target)
+            target.rename(old)
         draft.rename(target)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        if old.exists() and not target.exists():
+            old.rename(target)
+        for left in (draft, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether a folder holds the members of an archive, and nothing that would be lost with it."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return "config.json" in names and names <= _MEMBERS

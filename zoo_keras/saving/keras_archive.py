@@ -141,10 +141,13 @@ def _reading(path: str, label: str) -> Iterator[Archive]:
 
 def _member(archive: Archive, name: str) -> bytes:
     """A member's bytes; claims about its size are checked before memory is taken."""
-    names = archive.namelist()
-    if name not in names:
-        raise FileError(f"the archive holds no {name}. Received: {names[:8]}. It is no model.")
-    info = archive.getinfo(name)
+    try:
+        info = archive.getinfo(name)
+    except KeyError:
+        names = archive.namelist()[:8]
+        raise FileError(
+            f"the archive holds no {name}. Received: {names}. It is no model."
+        ) from None
     packed = info.compress_size
     if isinstance(archive, zipfile.ZipFile):
         packed = min(packed, os.path.getsize(str(archive.filename)))

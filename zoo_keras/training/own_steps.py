@@ -54,6 +54,22 @@ def refuse_on_spark(model: TracedModel, kind: str, method: str) -> None:
         )
 
 
+def beside_float32(model: TracedModel) -> list[Any]:
+    """Weights to train in other floats: the flat vectors of a step do not hold them."""
+    return [v for v in model.trainable_variables if v.dtype in ("float16", "float64")]
+
+
+def refuse_beside_float32(model: TracedModel) -> None:
+    """UnsupportedError where ranks would have to share gradients of other floats."""
+    found = beside_float32(model)
+    if found:
+        raise UnsupportedError(
+            f'Model "{model.name}": fit on Spark trains float32 weights. Received: '
+            f"{[v.path for v in found[:4]]} of {found[0].dtype}. Give these layers the dtype "
+            "float32 or a mixed policy, freeze them, or train on arrays."
+        )
+
+
 class StepProgram(NamedTuple):
     """A step of a user's, compiled. Log number i is named names[i] and lies in `out<i>`."""
 

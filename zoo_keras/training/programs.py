@@ -32,7 +32,7 @@ from zoo_keras.training.compiled import plain
 from zoo_keras.training.constraints import constraint_program
 from zoo_keras.training.data import Batch
 from zoo_keras.training.interface import TrainedModel
-from zoo_keras.training.own_steps import defined
+from zoo_keras.training.own_steps import beside_float32, defined
 from zoo_keras.training.row_updates import TablesChanged
 from zoo_keras.training.state import State, signature
 from zoo_keras.training.update import (
@@ -102,6 +102,7 @@ class ModelPrograms:
         self._signature: Any = None
         self._made_for: Any = None  # optimizer, and the state of all models, when it was checked
         self._seen = self._changed = 0
+        self._whole = -1, False  # the state of all models, and whether steps are traced whole
         self._programs = Recent(PROGRAMS, PROGRAM_BYTES, _Ready.shared)
         self._packs: WeakValueDictionary[bytes, Packed] = WeakValueDictionary()
         self._outputs = Recent(PROGRAMS, PROGRAM_BYTES)
@@ -162,7 +163,7 @@ class ModelPrograms:
         """The State of the Variables that there are now. Optimizers of the model's own steps are
         none of it but for ranks: a step's program adopts what it uses."""
         model = self.model
-        own = bool(defined(model, "train")) and not ranks
+        own = self._is_whole() and not ranks
         optimizer = model.optimizer if training and not own and not shared else None
         users = (optimizer, *shared)
         if self.state is not None and self._made_for == (users, weights_module.structure()):
@@ -279,10 +280,21 @@ class ModelPrograms:
         made = own_steps.step_program(self.model, state, kind, shapes, batch.structure)
         return _Ready(state, self._bound(made.program), made.names, made.specs)
 
-    def train(self, batch: Batch) -> None:
-        """One step: gradient, update, constraints."""
+    def _is_whole(self) -> bool:
+        """Whether a step is traced as one function: the class defines it, or weights are no
+        float32, so that they lie in no flat vector."""
+        now = weights_module.structure()
+        if self._whole[0] != now:
+            found = bool(defined(self.model, "train") or beside_float32(self.model))
+            self._whole = now, found
+        return self._whole[1]
+
+    def train(self, batch: Batch) -> dict[str, Any] | None:
+        """One step: gradient, update, constraints. Returns logs where the step is traced whole."""
         with self.lock:
             state = self._prepared(batch, training=True)
+            if self._is_whole():
+                return self.run_own("train", batch)
             key = ("train", steps.shapes_of(batch))
             ready = self._ready(
                 key, batch, lambda s: _Ready(state, self._train_runner(s, batch, state))
@@ -290,6 +302,7 @@ class ModelPrograms:
             with state.guard.writing():
                 self._look()
                 self._step(ready, batch, state)
+        return None
 
     def _step(self, ready: _Ready, batch: Batch, state: State) -> None:
         optimizer = self.model.optimizer

@@ -454,7 +454,9 @@ class Trainer(DefaultSteps):
     def _train_batch(self, batch: Batch) -> None:
         self._note(_trained=True)
         if not self._run_own("train", batch):
-            self._local().train(self._arranged(batch))
+            logs = self._local().train(self._arranged(batch))
+            if logs is not None:
+                self._note(_step_logs=logs)
 
     def _test_batch(self, batch: Batch) -> None:
         if not self._run_own("test", batch):

@@ -6,6 +6,7 @@ which its importer makes layers of. Source: caffe.proto.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import pathlib
@@ -24,14 +25,14 @@ from zoo_keras.saving.caffe.text import Fields
 from zoo_keras.saving.onnx.graph import Importer, labelled
 from zoo_keras.saving.onnx.model_file import Contents, Node, Port
 
-_OPSET = 18
+_OPSET, _MOST_LAYERS = 18, 10_000
 _INPUTS = ("Data", "ImageData", "HDF5Data", "MemoryData", "DummyData", "WindowData")
 _FOR_TRAINING = ("Accuracy", "SoftmaxWithLoss", "EuclideanLoss", "HingeLoss", "Silence",
                  "SigmoidCrossEntropyLoss", "MultinomialLogisticLoss", "InfogainLoss",
                  "ContrastiveLoss")  # fmt: skip
 # Names of the first Caffe, where they are not today's in capitals.
 _OLD = {"SOFTMAX_LOSS": "SoftmaxWithLoss", "TANH": "TanH", "RELU": "ReLU", "LRN": "LRN",
-        "ABSVAL": "AbsVal", "BNLL": "BNLL"}  # fmt: skip
+        "ABSVAL": "AbsVal", "BNLL": "BNLL", "ELU": "ELU", "HDF5_DATA": "HDF5Data"}  # fmt: skip
 Blobs = dict[str, list[np.ndarray]]
 
 
@@ -85,9 +86,8 @@ def _blob(found: pb.Fields) -> np.ndarray:
     if 7 not in found:  # of the first Caffe: always four sizes
         shape = [pb.integer(found, n) for n in (1, 2, 3, 4)]
     values = pb.floats(found, 8, "<f8") if 8 in found else pb.floats(found, 5)
-    count = int(np.prod(np.array(shape, dtype=object))) if shape else 1
-    if any(n < 0 for n in shape) or count != values.size:
-        raise FileError(f"an array of shape {shape} has {values.size} values. It is damaged.")
+    if len(shape) > 32 or any(n < 0 for n in shape) or math.prod(shape) != values.size:
+        raise FileError(f"an array of shape {shape[:32]} has {values.size} values. It is damaged.")
     return values.astype(np.float32).reshape(shape)
 
 
@@ -121,6 +121,8 @@ class _Net:
         layers = [*told.get("layers", []), *told.get("layer", [])]
         if not layers or not all(isinstance(layer, dict) for layer in layers):
             raise FileError("there are no layers. It is no prototxt of a net.")
+        if len(layers) > _MOST_LAYERS:
+            raise FileError(f"there are {len(layers)} layers. It is damaged.")
         self.layers = [layer for layer in layers if _is_used(layer)]
         self.blobs, self.shape = blobs, shape
         self.nodes: list[Node] = []
@@ -289,6 +291,8 @@ def _pooling(layer: _Layer) -> None:
 @_makes("InnerProduct")
 def _inner_product(layer: _Layer) -> None:
     told = layer.settings("inner_product_param")
+    if int(one(told, "axis", 1)) != 1:
+        raise layer.refuse("it reads all axes but that of rows", f"axis={one(told, 'axis')}")
     has_bias = bool(one(told, "bias_term", True))
     arrays = layer.arrays(1 + has_bias)
     kernel = arrays[0].reshape(arrays[0].shape[-2:])

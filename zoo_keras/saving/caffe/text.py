@@ -13,7 +13,7 @@ from zoo_keras.errors import FileError
 
 Fields = dict[str, list[Any]]
 
-_LARGEST, _DEEPEST = 20_000_000, 50
+_LARGEST, _DEEPEST = 4_000_000, 50  # the largest nets take some 300 kB
 _TOKEN = re.compile(
     r"""\s+|\#[^\n]*                                  # nothing
     |(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')

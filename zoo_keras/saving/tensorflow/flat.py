@@ -19,7 +19,9 @@ _CALLS = ("StatefulPartitionedCall", "PartitionedCall")
 _SAME = ("Identity", "ReadVariableOp", "StopGradient", "PreventGradient", "CheckNumerics",
          "Snapshot", "EnsureShape", "PlaceholderWithDefault")  # fmt: skip
 _VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
-_DEEPEST, _MOST_NODES = 50, 100_000
+_DEEPEST, _MOST_NODES, _MOST_INPUTS = 50, 100_000, 1_000_000
+_LONGEST = 4096  # characters of a name, with those of the calls above
+_MOST_BYTES = 2 << 30  # of constants, as much as a file of TensorFlow can hold
 _LATER = {"indices": 1, "batch_mean": 1, "batch_variance": 2}  # outputs that have names
 
 
@@ -41,7 +43,8 @@ class Flattener:
     def __init__(self, library: dict[str, Body], variable: Callable[[str], Any]) -> None:
         self.library, self.variable = library, variable
         self.flat = Flat([], {}, {})
-        self.count = 0
+        self.count = self.inputs = self.bytes = 0
+        self.known: dict[int, Any] = {}  # id of a node -> its constant: functions are called often
 
     def add(self, body: Body, wanted: list[str], given: dict[str, str], above: str = "") -> Any:
         """The names, in the whole graph, of the tensors `wanted` of this body.
@@ -55,8 +58,11 @@ class Flattener:
         names = dict(given)
         for node in _ordered(body, wanted):
             self.count += 1
-            if self.count > _MOST_NODES:
+            self.inputs += len(node.inputs)
+            if self.count > _MOST_NODES or self.inputs > _MOST_INPUTS:
                 raise FileError(f"the graph has more than {_MOST_NODES} nodes. It is damaged.")
+            if len(above) + len(node.name) > _LONGEST:
+                raise FileError(f"a name is longer than {_LONGEST} characters. It is damaged.")
             self._add(node, [_named(names, name) for name in node.inputs], names, above)
         return [_named(names, name) for name in wanted]
 
@@ -73,7 +79,7 @@ class Flattener:
         if node.kind in _VARIABLES:
             self._keep(own, self.variable(node.name))
         elif node.kind == "Const":
-            self._keep(own, node.attribute("value"))
+            self._keep(own, self._constant(node))
         elif node.kind == "Placeholder":
             self.flat.inputs[f"{own}:0"] = node
         else:
@@ -82,6 +88,15 @@ class Flattener:
     def _keep(self, name: str, value: Any) -> None:
         if isinstance(value, np.ndarray):  # others are texts, or variables that nobody reads
             self.flat.arrays[f"{name}:0"] = value
+
+    def _constant(self, node: Node) -> Any:
+        """A constant, taken once; FileError when all of them are larger than a file."""
+        if id(node) not in self.known:
+            value = self.known[id(node)] = node.attribute("value")
+            self.bytes += getattr(value, "nbytes", 0)
+            if self.bytes > _MOST_BYTES:
+                raise FileError("the constants are larger than files are. It is damaged.")
+        return self.known[id(node)]
 
     def _called(self, node: Node, inputs: list[str], own: str) -> list[str]:
         function = self.library.get(str(node.attribute("f")))
@@ -148,17 +163,22 @@ def restored(graph: Body, library: dict[str, Body], restore: str) -> dict[str, s
 def _assigned(nodes: dict[str, Node]) -> dict[str, str]:
     """Variable -> key of the array that the body assigns to it from a checkpoint."""
     found = {}
+    listed: dict[str, Any] = {}
     for node in nodes.values():
         if node.kind not in ("AssignVariableOp", "Assign") or len(node.inputs) < 2:
             continue
         source, number = _split(node.inputs[1])
-        while source in nodes and nodes[source].kind == "Identity":
+        for _ in range(_DEEPEST):
+            if source not in nodes or nodes[source].kind != "Identity":
+                break
             source, number = _split(nodes[source].inputs[0])
         reader = nodes.get(source)
         if reader is None or reader.kind != "RestoreV2":
             continue
-        keys = nodes.get(_split(reader.inputs[1])[0])
-        listed = keys.attribute("value") if keys is not None else []
-        if isinstance(listed, list) and number < len(listed):
-            found[_split(node.inputs[0])[0]] = listed[number]
+        if source not in listed:
+            told = nodes.get(_split(reader.inputs[1])[0])
+            listed[source] = told.attribute("value") if told is not None else []
+        keys = listed[source]
+        if isinstance(keys, list) and number < len(keys):
+            found[_split(node.inputs[0])[0]] = keys[number]
     return found

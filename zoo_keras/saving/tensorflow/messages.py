@@ -151,6 +151,8 @@ def tensor(found: pb.Fields) -> Any:
     if 4 in found:
         return typed(pb.raw(found, 4), dtype, shape, "a constant")
     values = _listed(found, dtype)
+    if len(shape) > 32:
+        raise FileError(f"a constant has {len(shape)} axes. It is damaged.")
     count = math.prod(shape)
     if values.size == count:
         return values.reshape(shape)

@@ -47,8 +47,7 @@ def load(path: str, custom_objects: Any, compile: bool, safe_mode: bool) -> Any:
         if not told:
             return _of_graph(path, saved, checkpoint)
     with config_json.custom_names(custom_objects, safe_mode), config_json.reading(path):
-        numbers = sum(entry.size // 4 for entry in checkpoint.entries.values())
-        return _of_config(path, told, checkpoint, compile, numbers)
+        return _of_config(path, told, checkpoint, compile, checkpoint.numbers())
 
 
 # ---- by the graph --------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ DTYPES = {1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "in
           10: "bool", 17: "uint16", 19: "float16", 22: "uint32", 23: "uint64"}  # fmt: skip
 BFLOAT16, STRING = 14, 7
 _MAGIC = 0xDB4775248B80FB57
+_MOST_AXES, _KEY_BYTES = 32, 100  # of an array; of all keys, for each byte of the index
 _FOOTER, _TRAILER = 48, 5  # bytes; a trailer is the kind of compression and a checksum
 
 
@@ -49,13 +50,22 @@ class Checkpoint:
         if pb.integer(header, 2):
             raise UnsupportedError("Checkpoints are little-endian. Received: a big-endian one.")
         self.entries = {_text(key): _entry(pb.fields(value)) for key, value in rows.items()}
+        self._arrays: dict[str, np.ndarray] = {}
+        self._files: dict[int, memoryview] = {}
+        self._left: dict[int, int] = {}  # bytes of each file that no array has taken
 
     def array(self, key: str) -> np.ndarray:
-        """An array of numbers."""
+        """An array of numbers; arrays have no bytes in common."""
         entry = self.entries.get(key)
         if entry is None:
             raise _damaged(f"no array {key!r}")
-        return typed(self._bytes(entry), entry.dtype, entry.shape, key)
+        if key not in self._arrays:
+            data = self._bytes(entry)
+            self._left[entry.shard] -= entry.size
+            if self._left[entry.shard] < 0:
+                raise _damaged("arrays that lie above each other")
+            self._arrays[key] = typed(data, entry.dtype, entry.shape, key)
+        return self._arrays[key]
 
     def text(self, key: str) -> memoryview:
         """A single string."""
@@ -68,10 +78,22 @@ class Checkpoint:
             raise _damaged(f"a text of {size} bytes in {len(data)}")
         return data[place + 4 :]
 
+    def numbers(self) -> int:
+        """How many numbers there are for weights: what entries claim, if the files are as large."""
+        claimed = sum(math.prod(entry.shape) for entry in self.entries.values())
+        shards = {entry.shard for entry in self.entries.values()}
+        return min(claimed, sum(len(self._file(shard)) for shard in shards))
+
+    def _file(self, shard: int) -> memoryview:
+        if not 0 <= shard < self._shards:
+            raise _damaged(f"part {shard} of {self._shards}")
+        if shard not in self._files:
+            self._files[shard] = mapped(f"{self.prefix}.data-{shard:05d}-of-{self._shards:05d}")
+            self._left[shard] = len(self._files[shard])
+        return self._files[shard]
+
     def _bytes(self, entry: Entry) -> memoryview:
-        if not 0 <= entry.shard < self._shards:
-            raise _damaged(f"part {entry.shard} of {self._shards}")
-        data = mapped(f"{self.prefix}.data-{entry.shard:05d}-of-{self._shards:05d}")
+        data = self._file(entry.shard)
         if entry.offset < 0 or entry.size < 0 or entry.offset + entry.size > len(data):
             raise _damaged(f"bytes {entry.offset} to {entry.offset + entry.size} of {len(data)}")
         return data[entry.offset : entry.offset + entry.size]
@@ -84,7 +106,9 @@ def typed(data: Any, dtype: int, shape: list[int], name: str) -> np.ndarray:
             f"Arrays of this type are not read. Received: {name!r} of DataType {dtype}."
         )
     kind = np.dtype("<u2" if dtype == BFLOAT16 else DTYPES[dtype])
-    if any(size < 0 for size in shape) or math.prod(shape) * kind.itemsize != len(data):
+    if len(shape) > _MOST_AXES or any(size < 0 for size in shape):
+        raise _damaged(f"{name!r} of shape {shape[:_MOST_AXES]}")
+    if math.prod(shape) * kind.itemsize != len(data):
         raise _damaged(f"{name!r} of shape {shape} in {len(data)} bytes")
     values = np.frombuffer(data, kind).reshape(shape)
     return (values.astype("<u4") << 16).view("<f4") if dtype == BFLOAT16 else values
@@ -104,6 +128,8 @@ def _entry(found: pb.Fields) -> Entry:
     if 7 in found:
         raise UnsupportedError("Arrays in slices are not read. Received: a partitioned variable.")
     shape = [pb.integer(size, 1) for size in pb.messages(pb.message(found, 2), 2)]
+    if len(shape) > _MOST_AXES:
+        raise _damaged(f"an array of {len(shape)} axes")
     return Entry(pb.integer(found, 1), shape, *(pb.integer(found, n) for n in (3, 4, 5)))
 
 
@@ -119,9 +145,15 @@ def _rows(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     for _ in range(2):  # the index of metadata, then that of blocks
         offset, place = pb.varint(footer, place)
         size, place = pb.varint(footer, place)
-    for _, handle in _block(data, offset, size):
+    left = _KEY_BYTES * len(data)  # keys share their beginnings, and blocks could be one
+    for above, handle in _block(data, offset, size):
         offset, after = pb.varint(handle, 0)
-        yield from _block(data, offset, pb.varint(handle, after)[0])
+        left -= len(above)
+        for key, value in _block(data, offset, pb.varint(handle, after)[0]):
+            left -= len(key) + 1
+            if left < 0:
+                raise _damaged("keys that are longer than those of models")
+            yield key, value
 
 
 def _block(data: memoryview, offset: int, size: int) -> Iterator[tuple[bytes, memoryview]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras.errors import UnsupportedError
+from zoo_keras.errors import FileError, UnsupportedError
 from zoo_keras.saving.onnx import model_file
 from zoo_keras.saving.tensorflow.flat import Flat
 from zoo_keras.saving.tensorflow.messages import Node
@@ -44,6 +44,7 @@ _OWN = (
     "SquaredDifference", "Rsqrt", "OneHot", "ZerosLike", "OnesLike", "FloorDiv", "NotEqual",
     "Erfc", "Transpose", "Conv3DBackpropInputV2",
 )  # fmt: skip
+_MOST_OUTPUTS = 300_000
 _CASTS = {name: code for code, name in model_file.DTYPES.items()}  # ONNX' numbers of dtypes
 
 Words = Callable[["Translator", Node, list[str], str], None]
@@ -62,8 +63,13 @@ class Translator:
         self.arrays = flat.arrays
         self.nodes: list[model_file.Node] = []
         self.holes: dict[str, list[int]] = {}  # tensor between SpaceToBatchND and back -> blocks
+        outputs = 0
         for node, inputs, own in flat.nodes:
+            before = len(self.nodes)
             self._translate(node, inputs, own)
+            outputs += sum(len(made.outputs) for made in self.nodes[before:])
+            if outputs > _MOST_OUTPUTS:
+                raise FileError(f"the graph has more than {_MOST_OUTPUTS} tensors. It is damaged.")
 
     def _translate(self, node: Node, inputs: list[str], own: str) -> None:
         if node.kind in _SAME:

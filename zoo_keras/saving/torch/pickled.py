@@ -50,6 +50,7 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
 _PUSHES = ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE",
            "BINUNICODE8", "SHORT_BINSTRING", "BINSTRING")  # fmt: skip
 _NOTHING = ("PROTO", "FRAME", "STOP")
+_MOST_AXES, _MOST_COPIED = 32, 1_000_000  # a list that is copied may be named again and again
 
 
 def read(data: Any) -> Any:
@@ -72,6 +73,7 @@ class _Reader:
     def __init__(self) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.copied = 0  # items of lists that became dicts
 
     def take(self, name: str, argument: Any) -> None:
         """One instruction."""
@@ -116,7 +118,14 @@ def _global(reader: _Reader, argument: str) -> None:
 
 def _stack_global(reader: _Reader, _: Any) -> None:
     name, module = reader.stack.pop(), reader.stack.pop()
-    reader.stack.append(Global(str(module), str(name)))
+    reader.stack.append(Global(_text(module), _text(name)))
+
+
+def _text(item: Any) -> str:
+    """A name. What nests is none: its parts may share parts, so that text of it has no end."""
+    if not isinstance(item, str):
+        raise TypeError("a name that is no text")
+    return item
 
 
 def _tuple(count: int | None) -> Callable[[_Reader, Any], None]:
@@ -140,7 +149,10 @@ def _set_item(reader: _Reader, _: Any) -> None:
 def _fill(target: Any, items: list[Any]) -> None:
     if not isinstance(target, dict):
         raise TypeError("items of what is no dict")
-    target.update(zip(items[::2], items[1::2], strict=True))
+    keys = items[::2]
+    if not all(isinstance(key, (str, int)) for key in keys):  # hashes of what nests have no end
+        raise TypeError("names that are no texts")
+    target.update(zip(keys, items[1::2], strict=True))
 
 
 def _append(reader: _Reader, _: Any) -> None:
@@ -164,20 +176,33 @@ def _build(reader: _Reader, _: Any) -> None:
 
 
 def _storage(reader: _Reader, _: Any) -> None:
-    kind, found, key, _, count, *_ = reader.stack.pop()
+    kind, found, key, _, count = reader.stack.pop()[:5]
     if kind != "storage" or not isinstance(found, Global) or found.name not in STORAGES:
-        raise UnsupportedError(f"Storages hold numbers. Received: {str(found)[:80]}.")
-    reader.stack.append(Storage(STORAGES[found.name], str(key), int(count)))
+        name = found.name[:80] if isinstance(found, Global) else type(found).__name__
+        raise UnsupportedError(f"Storages hold numbers. Received: {name}.")
+    reader.stack.append(Storage(STORAGES[found.name], _text(key), int(count)))
+
+
+def _items(reader: _Reader, pairs: list[Any]) -> list[Any]:
+    """Keys and values in turn, of the pairs that Python 2 wrote."""
+    reader.copied += len(pairs)
+    if reader.copied > _MOST_COPIED or not all(len(pair) == 2 for pair in pairs):
+        raise ValueError("more names than a net has, or no pairs")
+    return [item for pair in pairs for item in pair]
 
 
 def _reduce(reader: _Reader, _: Any) -> None:
     arguments, function = reader.stack.pop(), reader.stack.pop()
     if function == Global("collections", "OrderedDict"):
-        reader.stack.append(dict(arguments[0] if arguments else ()))
+        made: dict[Any, Any] = {}
+        _fill(made, _items(reader, arguments[0] if arguments else []))
+        reader.stack.append(made)
     elif function == Global("torch._utils", "_rebuild_tensor_v2"):
-        storage, offset, shape, strides, *_ = arguments
+        storage, offset, shape, strides = arguments[:4]
         if not isinstance(storage, Storage):
             raise TypeError("a tensor without a storage")
+        if max(len(shape), len(strides)) > _MOST_AXES:
+            raise ValueError("a tensor of more axes than tensors have")
         sizes = (tuple(int(n) for n in given) for given in (shape, strides))
         reader.stack.append(Tensor(storage, int(offset), *sizes))
     elif function == Global("torch._utils", "_rebuild_parameter"):

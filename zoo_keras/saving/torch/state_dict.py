@@ -92,11 +92,11 @@ def _of_old(path: str) -> dict[str, np.ndarray]:
     for _ in range(2):  # versions, and sizes of C's types
         pickled.read(stream)
     told, keys = pickled.read(stream), pickled.read(stream)
-    if not isinstance(keys, list):
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise _damaged("no list of storages")
     dtypes = {t.storage.key: t.storage.dtype for t in _named(told).values()}
     found, place = {}, stream.tell()
-    for key in map(str, keys):
+    for key in keys:
         if place + 8 > len(data):
             raise _damaged("storages that are cut off")
         count, width = struct.unpack_from("<q", data, place)[0], _width(dtypes.get(key, "<f4"))
@@ -122,9 +122,15 @@ def _named(told: Any) -> dict[str, Tensor]:
 
 def _tensors(told: Any, storage: Callable[[Storage], Any]) -> dict[str, np.ndarray]:
     stored: dict[str, np.ndarray] = {}
+    kinds: dict[str, Storage] = {}
     found = {}
     for name, tensor in _named(told).items():
         kind = tensor.storage
+        if kinds.setdefault(kind.key, kind) != kind:
+            raise UnsupportedError(
+                f"Numbers are of one type. Received: {name!r}, which shares the numbers of another "
+                "tensor under another type. Save clones of both."
+            )
         if kind.key not in stored:
             data = storage(kind)
             if kind.size < 0 or kind.size * _width(kind.dtype) > len(data):
@@ -160,8 +166,21 @@ def _of_safetensors(path: str) -> dict[str, np.ndarray]:
     try:
         header = json.loads(bytes(data[8 : 8 + size]))
         rows = {k: v for k, v in header.items() if k != "__metadata__"}
-        return {name: _safe_array(name, row, data[8 + size :]) for name, row in rows.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        data = data[8 + size :]
+        if sum(row["data_offsets"][1] - row["data_offsets"][0] for row in rows.values()) > len(
+            data
+        ):
+            raise _damaged("arrays that lie above each other")
+        return {name: _safe_array(name, row, data) for name, row in rows.items()}
+    except (
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise _damaged(repr(error)[:200]) from None
 
 
@@ -170,9 +189,9 @@ def _safe_array(name: str, row: Any, data: memoryview) -> np.ndarray:
     if dtype not in _SAFE_DTYPES:
         raise UnsupportedError(f"Arrays of this type are not read. Received: {name!r} of {dtype}.")
     start, stop = (int(n) for n in row["data_offsets"])
+    if len(shape) > 32 or min(shape, default=0) < 0 or not 0 <= start <= stop <= len(data):
+        raise _damaged(f"{name!r} of shape {shape[:33]}")
     kind, count = _SAFE_DTYPES[dtype], math.prod(shape)
-    if min(shape, default=0) < 0 or not 0 <= start <= stop <= len(data):
-        raise _damaged(f"{name!r} of shape {shape}")
-    if count * _width(kind) != stop - start or len(shape) > 32:
+    if count * _width(kind) != stop - start:
         raise _damaged(f"{name!r} of shape {shape} in {stop - start} bytes")
     return array(data[start:stop], kind, count).reshape(shape)

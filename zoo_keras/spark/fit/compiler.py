@@ -28,6 +28,7 @@ from zoo_keras.training.constraints import constraint_program
 from zoo_keras.training.data import Batch
 from zoo_keras.training.interface import TrainedModel
 from zoo_keras.training.label_counts import class_counts
+from zoo_keras.training.own_steps import refuse_beside_float32
 from zoo_keras.training.row_updates import RowTables
 from zoo_keras.training.state import State
 from zoo_keras.training.update import (
@@ -71,6 +72,7 @@ class FitCompiler:
         self.layout, self.test_layout = layout, test_layout
         batch = _weighted(layout.zeros(2), class_weighted)
         self._state = model._local().prepare(batch, training=True)
+        refuse_beside_float32(model)
         self.whole = not model.optimizer.elementwise
         self.shapes, self.structure = steps.shapes_of(batch), batch.structure
         self._steps_done = _steps_done(model, self._state)
