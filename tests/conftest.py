@@ -15,12 +15,11 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).parent.parent / "build/pycache"))
 
 
-def pytest_collection_modifyitems(items):
+def pytest_itemcollected(item):
     """With several processes of pytest, one has all tests of Spark: they share sessions, and look
     for what others of their kind leave behind."""
-    for item in items:
-        if item.get_closest_marker("spark"):
-            item.add_marker(pytest.mark.xdist_group("spark"))
+    if item.get_closest_marker("spark"):
+        item.add_marker(pytest.mark.xdist_group("spark"))
 
 
 def pytest_runtest_setup():
