@@ -341,3 +341,13 @@ def test_versions_and_structure_grow_with_changes():
     structure = weights.structure()
     layers.Dense(1).inner = layers.Dense(1)
     assert weights.structure() > structure
+
+
+def test_a_twin_has_a_small_arena_of_its_own():
+    x = input_tensor("x", (3, 5))
+    program = compiled(Graph([x], [ops.sort(ops.exp(x))]))
+    first = Runner(program)
+    twin = first.twin()
+    assert not np.shares_memory(first.arrays["arena"], twin.arrays["arena"])
+    pointers = [int(native.ffi.cast("intptr_t", r._table[0])) for r in (first, twin)]
+    assert pointers == [r.arrays["arena"].ctypes.data for r in (first, twin)]

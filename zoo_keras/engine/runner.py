@@ -191,7 +191,10 @@ class Runner:
         """Another Runner of the same program on the same arrays, for another thread."""
         made = Runner(self.loaded)
         native.ffi.memmove(made._table, self._table, native.ffi.sizeof(self._table))
+        own = made.arrays.get(ARENA)
         made.arrays = dict(self.arrays)
+        if own is not None:  # what it keeps for itself, not that of the first
+            made.set(ARENA, own)
         return made
 
     def set(self, space: str, array: np.ndarray) -> None:
