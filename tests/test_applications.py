@@ -114,7 +114,7 @@ def test_channels_first_computes_the_same(application, monkeypatch):
     make = getattr(applications, application)
     last = make(input_shape=shape, **arguments)
     last.set_weights(seeded_weights(application, last.weights))
-    monkeypatch.setattr(zk.config, "_image_data_format", "channels_first")
+    monkeypatch.setattr("zoo_keras.switches._image_data_format", "channels_first")
     first = make(input_shape=(3, 32, 40), **arguments)
     first.set_weights(last.get_weights())
     x = image(application, shape)
@@ -258,7 +258,7 @@ def test_names_of_classes_are_fetched(web):
 
 @pytest.mark.parametrize("application", ["DenseNet121", "NASNetMobile", "ConvNeXtTiny"])
 def test_nets_that_have_their_channels_last_say_so(application, monkeypatch):
-    monkeypatch.setattr(zk.config, "_image_data_format", "channels_first")
+    monkeypatch.setattr("zoo_keras.switches._image_data_format", "channels_first")
     with pytest.raises(UnsupportedError, match="channels last"):
         getattr(applications, application)(weights=None)
 

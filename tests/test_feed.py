@@ -82,7 +82,8 @@ def test_text_and_numbers_train_and_predict_together():
     np.testing.assert_array_equal(model.predict_on_batch(x), want)
     for words in (WORDS.astype("U"), WORDS.astype("S"), WORDS.tolist(), WORDS[:, 0]):
         np.testing.assert_array_equal(model.predict({"word": words, "n": NUMBERS}, verbose=0), want)
-    np.testing.assert_array_equal(model.predict([NUMBERS, WORDS], verbose=0), want)
+    with pytest.raises(ConfigError, match=r"Pass a dict of \['n', 'word'\]"):
+        model.predict([NUMBERS, WORDS], verbose=0)
 
 
 def test_a_feed_travels_as_plain_data():

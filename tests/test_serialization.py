@@ -207,7 +207,7 @@ REFUSED = [
     (lambda: s.deserialize_keras_object({"class_name": "__typespec__", "config": []}),
      UnsupportedError, "__typespec__"),
     (lambda: s.deserialize_keras_object(
-        {"module": None, "class_name": "function", "config": {}}), ConfigError, "its name"),
+        {"module": None, "class_name": "function", "config": {}}), ConfigError, "non-null str"),
 ]  # fmt: skip
 
 

@@ -27,7 +27,7 @@ def test_a_state_tree_holds_all_variables_by_their_paths():
         tree["trainable_variables"]["out"]["kernel"], model.get_layer("out").kernel
     )
     assert set(tree["non_trainable_variables"]["bn"]) == {"moving_mean", "moving_variance"}
-    assert tree["optimizer_variables"]["adam"]["iteration"] == 1
+    assert tree["optimizer_variables"][model.optimizer.name]["iteration"] == 1
     assert set(tree["metrics_variables"]["loss"]) == {"total", "count"}
     assert len(model.metrics_variables) == 4
 

@@ -213,6 +213,9 @@ def _sizes(total: int, left: Any, right: Any) -> tuple[int, int]:
 # ---- folders -------------------------------------------------------------------------------------
 
 
+_KINDS = {"image": "images", "text": "text files", "audio": "audio files"}
+
+
 class _Folder:
     """Files below a directory with their labels, split and shuffled as Keras does."""
 
@@ -222,7 +225,7 @@ class _Folder:
     ) -> None:  # fmt: skip
         _check_labels(name, labels, label_mode, class_names)
         self.name, self.label_mode = name, label_mode if labels is not None else None
-        self.kind = {"image": "images", "text": "text files"}[name.partition("_")[0]]
+        self.kind = _KINDS[name.partition("_")[0]]
         root = Path(directory)
         folders = [root]
         if labels == "inferred":
@@ -466,6 +469,7 @@ def audio_dataset_from_directory(
     A list of two for subset="both". Source: keras.utils.audio_dataset_from_directory.
     """
     del verbose
+    _check_split("audio_dataset_from_directory", validation_split, subset, shuffle, seed)
     rate, length = sampling_rate, output_sequence_length
     if ragged and length is not None:
         raise ConfigError(
