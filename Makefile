@@ -9,7 +9,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
 # Two processes, one of which has Spark's tests.
-SIDE_BY_SIDE := -n 2 --dist loadgroup
+SIDE_BY_SIDE := -n 2
 BENCHMARKS := step latency spark_latency allreduce scaling
 
 .PHONY: demo test lint docs bench compatibility keras-suite golden-applications test-isas \
