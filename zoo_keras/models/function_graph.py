@@ -193,6 +193,8 @@ class FunctionGraph:
         wanted = self.inputs_structure
         if not isinstance(wanted, dict) or any_symbolic([inputs]):
             return
+        if not isinstance(inputs, (dict, list, tuple)):  # the only one has no order
+            return
         named = isinstance(inputs, dict)
         if named and not set(inputs) - set(wanted):
             return
