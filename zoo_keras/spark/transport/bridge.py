@@ -43,6 +43,10 @@ class BridgeTimeoutError(BridgeError):
     """Somebody did not answer in time; the message names the peer."""
 
 
+class BridgeGoneError(BridgeError):
+    """The JVM at the other end is there no more."""
+
+
 class PeerLostError(BridgeError):
     """Another executor, or a block of it, is gone; the message names the peer."""
 
@@ -287,7 +291,7 @@ def _connect(where: str) -> socket.socket:
 
 
 def _gone(why: object) -> BridgeError:
-    return BridgeError(
+    return BridgeGoneError(
         f"The bridge to this executor's JVM is gone. Received: {why}. "
         "The task or its executor has ended; see the executor's log."
     )
@@ -324,6 +328,8 @@ class Region:
                     return mmap.mmap(fd, self.nbytes), number, os.dup(fd)
             except (OSError, AttributeError) as error:
                 reasons.append(str(error))
+            except BridgeGoneError:
+                raise  # a file with a name would outlive a process that is killed now
             except BridgeError as error:
                 reasons.append(str(error))
         raise ClusterError(
