@@ -215,7 +215,7 @@ def test_a_fit_is_that_of_the_model_and_trains_a_copy(frame):
     for mine, theirs in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert made.uid == estimator.uid and made.getFeaturesCols() == ["a", "b"]
-    assert model.optimizer.learning_rate == pytest.approx(0.1)
+    assert float(model.optimizer.learning_rate.numpy()) == pytest.approx(0.1)
 
 
 class Notes(keras.callbacks.Callback):
