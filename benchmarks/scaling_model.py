@@ -175,7 +175,8 @@ def trained(name: str, ranks: int, steps: int = 40) -> dict[str, Any]:
     spark.sparkContext.setLogLevel("OFF")
     x, y = batch_of(name)
     rows = list(zip(*x, y) if isinstance(x, list) else zip(x, y))
-    records = [((row[:-1] if isinstance(x, list) else row[0]), row[-1]) for row in rows]
+    several = isinstance(x, list)  # inputs, each an array: a tuple of numbers is one vector
+    records = [(tuple(map(np.asarray, row[:-1])) if several else row[0], row[-1]) for row in rows]
     rdd = spark.sparkContext.parallelize(list(range(ranks)), ranks).flatMap(lambda _: records)
     options = {"batch_size": ranks * BATCH[name], "verbose": 0, "steps_per_epoch": steps}
     model = model_of(name)
