@@ -2,6 +2,7 @@
  * that stay in L1 cache; each row of the code is one function over a tile. How the code is written
  * down, and which operation becomes which rows, stands in zoo_keras/primitives/chain_code.py. */
 #include "tiles.h"
+#include "vangle.h"
 #include "vmath.h"
 
 enum {
@@ -117,6 +118,18 @@ TILE_2(elu, vf_blend(a > 0.f, a, b * vf_expm1(vf_at_most(a, vf_set(0)))))
 TILE_2(sigmoid_cross_entropy, /* target a, logits b */
        (vf_at_least(b, vf_set(0)) - b * a) + vf_log1p_finite(vf_exp(-vf_abs(b))))
 TILE_2(power, vf_pow(a, b))
+TILE_1(exp2, vf_exp2(a))
+TILE_1(tan, vf_tan(a))
+TILE_1(arcsin, vf_asin(a))
+TILE_1(arccos, vf_acos(a))
+TILE_1(arctan, vf_atan(a))
+TILE_2(arctan2, vf_atan2(a, b))
+TILE_1(sinh, vf_sinh(a))
+TILE_1(cosh, vf_cosh(a))
+TILE_1(arcsinh, vf_asinh(a))
+TILE_1(arccosh, vf_acosh(a))
+TILE_1(arctanh, vf_atanh(a))
+TILE_1(erfinv, vf_erfinv(a))
 TILE_1(gelu, vf_gelu(a))
 TILE_1(gelu_tanh, vf_gelu_tanh(a))
 TILE_1(silu, vf_silu(a))

@@ -18,6 +18,8 @@
     X(divide) X(sqrt) X(rsqrt) X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(sin) X(cos)         \
     X(erf) X(tanh) X(sigmoid) X(softplus) X(elu) X(sigmoid_cross_entropy) X(power)                 \
     X(floor_divide) X(mod) X(floor_divide_int) X(mod_int)                                          \
+    X(exp2) X(tan) X(arcsin) X(arccos) X(arctan) X(arctan2) X(sinh) X(cosh) X(arcsinh) X(arccosh)  \
+    X(arctanh) X(erfinv)                                                                           \
     X(gelu) X(gelu_tanh) X(silu) X(gelu_grad) X(gelu_tanh_grad) X(silu_grad)
 /* clang-format on */
 #define ZK_COUNT_(name) +1
