@@ -23,9 +23,8 @@ from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.primitives.op import as_tensors
 
-# class: ops. A histogram of a batch, eight equations for each image, and Fourier transforms.
+# class: ops. Eight equations for each image, and Fourier transforms.
 ALLOWED_IN_LAYERS = {
-    "Equalization": {"count_ids"},
     "RandomPerspective": {"solve"},
     "MelSpectrogram": {"rfft", "fourier"},
 }

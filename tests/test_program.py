@@ -157,9 +157,9 @@ def test_an_input_without_a_place_is_refused():
 def test_host_instructions_run_between_those_of_c():
     x = input_tensor("x", (3, 4))
     y = R["tanh"](R["cumprod"](R["exp"](x), axis=1))
-    graph = optimise(Graph([x], [R["arctan"](y), y]))
+    graph = optimise(Graph([x], [R["bessel_i0"](y), y]))
     program = compiled(graph)
-    assert [program.labels[i] for i in sorted(program.host)] == ["cumprod", "arctan"]
+    assert [program.labels[i] for i in sorted(program.host)] == ["cumprod", "bessel_i0"]
     value = np.linspace(-1, 1, 12, dtype="f").reshape(3, 4)
     assert_close(run(graph, {"x": value}), evaluate(graph.outputs, {"x": value}))
 

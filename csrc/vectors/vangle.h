@@ -1,5 +1,5 @@
-/* Trigonometry beyond sine and cosine, its hyperbolic relatives, 2^x and the inverse of erf. In, out,
- * bounds and special values: as in vmath.h. */
+/* Trigonometry beyond sine and cosine, its hyperbolic relatives, 2^x and the inverse of erf. In,
+ * out, bounds and special values: as in vmath.h. */
 #ifndef ZK_VANGLE_H
 #define ZK_VANGLE_H
 #include "vmath.h"
@@ -144,8 +144,8 @@ ZK_INLINE vf vf_atanh(vf x) {
     return vf_blend((a > 1.f) | (x != x), vf_set(__builtin_nanf("")), vf_copysign(y, x));
 }
 
-/* The inverse of erf: below 4 ulp; infinite at -1 and 1, NaN outside. Over x it is a smooth function
- * of -log(1 - x^2), and farther out of its root (after Giles 2010). */
+/* The inverse of erf: below 4 ulp; infinite at -1 and 1, NaN outside. Over x it is a smooth
+ * function of -log(1 - x^2), and farther out of its root (after Giles 2010). */
 ZK_INLINE vf vf_erfinv(vf x) {
     vf w = -vf_log((1.f - x) * (1.f + x)), v = w - 2.5f, u = vf_sqrt(w) - 3.f;
     vf p = 2.8112183e-08f * v + 3.43281e-07f;
