@@ -101,10 +101,39 @@ static void turn_4(const block *b) {
     for (int64_t i = 0; i < b->rows; i++) \
     row_##T(b, b->dst + i * b->to_row, b->src + i * b->from_row)
 
+#define SHORT 1024 /* bytes up to which a call of memcpy costs more than it saves */
+
+/* Dense bytes; the last vector may lie over the one before. */
+ZK_INLINE void copy_dense(char *d, const char *s, int64_t bytes) {
+    const int64_t width = sizeof(vf);
+    if (bytes < width || bytes > SHORT) {
+        memcpy(d, s, (size_t)bytes);
+        return;
+    }
+    for (int64_t i = 0; i < bytes - width; i += width) AT(vf, d, i) = AT(const vf, s, i);
+    AT(vf, d, bytes - width) = AT(const vf, s, bytes - width);
+}
+
+#define BACKWARDS(l, w) ((w) - 1 - (l))
+
+/* A row of floats from the last to the first; s is the last one. */
+static void reverse_4(char *d, const char *s, int64_t n) {
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL)
+        AT(vf, d, i * 4) = __builtin_shuffle(AT(const vf, s, -4 * (i + VL - 1)),
+                                             (vi){LANES(BACKWARDS, VL)});
+    for (; i < n; i++) AT(e4, d, i * 4) = AT(const e4, s, -4 * i);
+}
+
 static void copy_block(const block *b, int64_t size) {
     if (b->from_col == size && b->to_col == size) {
         for (int64_t i = 0; i < b->rows; i++)
-            memcpy(b->dst + i * b->to_row, b->src + i * b->from_row, (size_t)(b->cols * size));
+            copy_dense(b->dst + i * b->to_row, b->src + i * b->from_row, b->cols * size);
+        return;
+    }
+    if (size == 4 && b->from_col == -4 && b->to_col == 4) {
+        for (int64_t i = 0; i < b->rows; i++)
+            reverse_4(b->dst + i * b->to_row, b->src + i * b->from_row, b->cols);
         return;
     }
     if (size == 4 && b->from_row == 4 && b->to_col == 4 && b->from_col) {

@@ -15,8 +15,8 @@ import numpy as np
 from zoo_keras import dtypes
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
-from zoo_keras.primitives.op import Sample, broadcast, elementwise, op, registry
 from zoo_keras.primitives.index import at_places
+from zoo_keras.primitives.op import Sample, broadcast, elementwise, op, registry
 from zoo_keras.primitives.reduce import kept_shape
 
 _PAIR = [Sample([(3, 5), (5,)], dtypes=("int32", "int32"), low=1, high=40)]
