@@ -34,15 +34,25 @@ typedef struct {
     item *items;
 } sort_job;
 
-/* A whole number that orders like the element: float32, int32 or bool. By bits: as floats, numbers
- * below 2^-126 would be equal. */
-static int32_t key_of(const char *x, int dtype) {
-    int32_t bits;
-    if (dtype == ZK_BOOL) return *x != 0;
-    memcpy(&bits, x, 4);
-    if (dtype == ZK_I32) return bits;
-    if ((bits & INT32_MAX) > 0x7f800000) return INT32_MAX;
-    return bits == INT32_MIN ? 0 : bits ^ (bits >> 31 & INT32_MAX);
+/* A whole number that orders like the float. By bits: as floats, numbers below 2^-126 would be
+ * equal. */
+ZK_INLINE int32_t key_of(int32_t bits) {
+    const int32_t key = bits == INT32_MIN ? 0 : bits ^ (bits >> 31 & INT32_MAX);
+    return (bits & INT32_MAX) > 0x7f800000 ? INT32_MAX : key;
+}
+
+/* Keys of n elements, `step` of them apart, in whose order the elements are: float32, int32 or
+ * bool. */
+static void keys_of(const sort_job *j, const char *x, int64_t step, int64_t n, int32_t *key) {
+    const int32_t *whole = (const int32_t *)x, turn = j->falling ? -1 : 0;
+    if (j->dtype == ZK_BOOL)
+        for (int64_t i = 0; i < n; i++) key[i] = (x[i * step] != 0) ^ turn;
+    else if (j->dtype == ZK_I32)
+        for (int64_t i = 0; i < n; i++) key[i] = whole[i * step] ^ turn;
+    else if (step == 1)
+        for (int64_t i = 0; i < n; i++) key[i] = key_of(whole[i]) ^ turn;
+    else
+        for (int64_t i = 0; i < n; i++) key[i] = key_of(whole[i * step]) ^ turn;
 }
 
 /* Item i joins the k least so far, which are sorted; returns how many there are. */
@@ -54,25 +64,29 @@ static int64_t insert(item *least, int64_t count, int64_t k, item one) {
     return count < k ? count + 1 : k;
 }
 
-/* rank[i]: how many of n <= RANKED keys come before key i; of equal ones, those in front. */
+/* rank[i]: how many of n <= RANKED keys come before key i; of equal ones, those in front. Lanes
+ * beyond n are never read. */
 static void rank_all(int32_t *rank, const int32_t *key, int64_t n) {
-    memset(rank, 0, (RANKED + VL) * sizeof *rank);
-    for (int64_t k = 0; k < n; k++) {
-        const vi one = vi_set(key[k]);
-        for (int64_t i = k + 1; i < n; i += VL) /* what lies beyond n is never read */
-            *(vi *)(rank + i) -= one <= *(const vi *)(key + i);
-        for (int64_t i = 0; i < k; i++) rank[i] += key[k] < key[i];
+    int32_t count[VL];
+    for (int i = 0; i < VL; i++) count[i] = i;
+    const vi lane = *(const vi *)count;
+    for (int64_t i = 0; i < n; i += VL) {
+        const vi mine = *(const vi *)(key + i);
+        vi before = vi_set(0);
+        for (int64_t k = 0; k < i; k++) before -= vi_set(key[k]) <= mine;
+        for (int64_t k = i; k < zk_min(i + VL, n); k++) {
+            const vi one = vi_set(key[k]);
+            before -= (one < mine) | ((one == mine) & (lane > (int32_t)(k - i)));
+        }
+        for (int64_t k = i + VL; k < n; k++) before -= vi_set(key[k]) < mine;
+        *(vi *)(rank + i) = before;
     }
-}
-
-static int32_t line_key(const sort_job *j, const char *x, int64_t i) {
-    return key_of(x + i * j->l.inner * zk_dtype_size(j->dtype), j->dtype) ^ (j->falling ? -1 : 0);
 }
 
 /* A short line: the j->k first items of it, in order. */
 static void sort_short(const sort_job *j, const char *x, item *to) {
     int32_t key[RANKED + VL] = {0}, rank[RANKED + VL];
-    for (int64_t i = 0; i < j->l.n; i++) key[i] = line_key(j, x, i);
+    keys_of(j, x, j->l.inner, j->l.n, key);
     rank_all(rank, key, j->l.n);
     for (int64_t i = 0; i < j->l.n; i++)
         if (rank[i] < j->k) to[rank[i]] = (item){key[i], (int32_t)i};
@@ -104,18 +118,24 @@ static item *sort_all(item *a, item *b, int64_t n) {
 }
 
 static const item *sort_line(const sort_job *j, const char *x, item *room) {
-    const int64_t n = j->l.n;
+    const int64_t n = j->l.n, few = j->k <= FEW, step = j->l.inner * zk_dtype_size(j->dtype);
     int64_t count = 0;
-    if (n <= RANKED) {
+    if (n <= RANKED && 4 * j->k > n) {
         sort_short(j, x, room);
         return room;
     }
-    for (int64_t i = 0; i < n; i++) {
-        const item one = {line_key(j, x, i), (int32_t)i};
-        if (j->k <= FEW) count = insert(room, count, j->k, one);
-        else room[i] = one;
+    for (int64_t at = 0; at < n; at += RANKED) {
+        int32_t key[RANKED];
+        const int64_t some = zk_min(RANKED, n - at);
+        keys_of(j, x + at * step, j->l.inner, some, key);
+        for (int64_t i = 0; i < some; i++) {
+            const item one = {key[i], (int32_t)(at + i)};
+            if (!few) room[at + i] = one;
+            else if (count < j->k || (count && key[i] < room[count - 1].key))
+                count = insert(room, count, j->k, one);
+        }
     }
-    return j->k <= FEW ? room : sort_all(room, room + n, n);
+    return few ? room : sort_all(room, room + n, n);
 }
 
 static void sort_task(void *ctx, int64_t task, int thread) {

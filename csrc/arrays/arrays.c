@@ -120,8 +120,8 @@ ZK_INLINE void copy_dense(char *d, const char *s, int64_t bytes) {
 static void reverse_4(char *d, const char *s, int64_t n) {
     int64_t i = 0;
     for (; i + VL <= n; i += VL)
-        AT(vf, d, i * 4) = __builtin_shuffle(AT(const vf, s, -4 * (i + VL - 1)),
-                                             (vi){LANES(BACKWARDS, VL)});
+        AT(vf, d, i * 4) =
+            __builtin_shuffle(AT(const vf, s, -4 * (i + VL - 1)), (vi){LANES(BACKWARDS, VL)});
     for (; i < n; i++) AT(e4, d, i * 4) = AT(const e4, s, -4 * i);
 }
 
