@@ -202,6 +202,23 @@ def segments(name: str, d: Draw) -> Iterator[Inputs]:
             yield [x, ids], {"kind": kind, "segments": few}
 
 
+@drawn_for("searchsorted", exact=True)
+def searched(name: str, d: Draw) -> Iterator[Inputs]:
+    for right in (False, True):
+        x, few = d.whole(d.shape(elements=20_001), 40).astype("f4"), d.size(33)
+        edges = np.sort(d.whole((few,), 40).astype("f4"))
+        yield [edges, np.where(x == 7, np.float32(np.nan), x)], {"right": right}
+
+
+@drawn_for("lu_factor")
+def triangles(name: str, d: Draw) -> Iterator[Inputs]:
+    """Matrices whose largest elements leave no doubt about the order of rows."""
+    rows, columns = d.size(33), d.size(33)
+    shape = (d.batch(97), rows, columns)
+    first = np.eye(rows, columns, dtype="f4")[d.rng.permutation(rows)]
+    yield [d.floats(*shape, low=-0.1, high=0.1) + 4 * first], {}
+
+
 @drawn_for("count_ids")
 def counted(name: str, d: Draw) -> Iterator[Inputs]:
     for dtype in ("float32", "int32"):

@@ -94,6 +94,8 @@ TILE_2(maximum_int, vf_blend(A > B, a, b))
 TILE_2(minimum_int, vf_blend(A < B, a, b))
 TILE_1(abs_int, (vu)(A ^ (A >> 31)) - (vu)(A >> 31))
 TILE_1(sign_int, (A < 0) - (A > 0))
+TILE_2(left_shift_int, ((vu)A << (B & 31)) & (vu)((vu)B < 32u))
+TILE_2(right_shift_int, A >> (vi)vf_blend((vi)((vu)B < 32u), b, (vf)vi_set(31)))
 
 /* Rounded to the 8 significant bits of bfloat16, as a float and as the upper half of one. */
 TILE_1(round_bfloat16, vf_bfloat16(a))
@@ -157,6 +159,19 @@ static int32_t floor_quotient_int(int64_t a, int64_t b) {
 static int32_t modulo_int(int64_t a, int64_t b) {
     return b == 0 ? 0 : (int32_t)(a - b * floor_quotient_int(a, b));
 }
+static int32_t divisor(int32_t a, int32_t b) {
+    uint32_t x = a < 0 ? -(uint32_t)a : (uint32_t)a, y = b < 0 ? -(uint32_t)b : (uint32_t)b;
+    while (y) {
+        uint32_t rest = x % y;
+        x = y;
+        y = rest;
+    }
+    return (int32_t)x;
+}
+static int32_t multiple(int32_t a, int32_t b) {
+    uint32_t d = (uint32_t)divisor(a, b), x = a < 0 ? -(uint32_t)a : (uint32_t)a;
+    return d ? (int32_t)(x / d * (b < 0 ? -(uint32_t)b : (uint32_t)b)) : 0;
+}
 #define LANES(type, call)                         \
     ({                                            \
         type y;                                   \
@@ -167,6 +182,9 @@ TILE_2(floor_divide, LANES(vf, floor_quotient(a[i], b[i])))
 TILE_2(mod, LANES(vf, modulo(a[i], b[i])))
 TILE_2(floor_divide_int, LANES(vi, floor_quotient_int(A[i], B[i])))
 TILE_2(mod_int, LANES(vi, modulo_int(A[i], B[i])))
+TILE_2(gcd_int, LANES(vi, divisor(A[i], B[i])))
+TILE_2(lcm_int, LANES(vi, multiple(A[i], B[i])))
+TILE_2(nextafter, LANES(vf, nextafterf(a[i], b[i])))
 
 #define NUMBER(name) number_##name,
 #define FUNCTION(name) tile_##name,

@@ -1,4 +1,4 @@
-"""Rare ops, most of which run on the host: quantiles, number theory, counting, searching, segments.
+"""Rare ops, most of which run on the host: quantiles, whole numbers, counting, searching, segments.
 
 In: arrays whose shapes are known. Out: arrays of known shapes. Those without a gradient rule say so
 when one is asked for.
@@ -16,25 +16,25 @@ from zoo_keras import dtypes
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.primitives.index import at_places
-from zoo_keras.primitives.op import Sample, broadcast, elementwise, op, registry
+from zoo_keras.primitives.op import Sample, all_float32, broadcast, elementwise, op, registry
 from zoo_keras.primitives.reduce import kept_shape
 
 _PAIR = [Sample([(3, 5), (5,)], dtypes=("int32", "int32"), low=1, high=40)]
 
 
-@elementwise(shape=broadcast, samples=_PAIR)
+@elementwise(tile="gcd_int", shape=broadcast, samples=_PAIR)
 def gcd(a: Any, b: Any) -> Any:
     """The greatest common divisor of integers."""
     return np.gcd(a, b)
 
 
-@elementwise(shape=broadcast, samples=_PAIR)
+@elementwise(tile="lcm_int", shape=broadcast, samples=_PAIR)
 def lcm(a: Any, b: Any) -> Any:
     """The least common multiple of integers."""
     return np.lcm(a, b)
 
 
-@elementwise(shape=broadcast, samples=[Sample([(3, 5), (5,)])])
+@elementwise(tile="nextafter", shape=broadcast, samples=[Sample([(3, 5), (5,)])])
 def nextafter(a: Any, b: Any) -> Any:
     """The next floating number after a towards b."""
     return np.nextafter(a, b)
@@ -117,6 +117,9 @@ def _search_spec(sequence: Spec, values: Spec, *, right: bool) -> Spec:
 
 
 @op(
+    kernel=True,
+    attrs_to_c=lambda attrs, ins, outs: [attrs["right"]],
+    dtypes=all_float32,
     shape=_search_spec,
     samples=[
         Sample((), {"right": r}, make=lambda rng: [np.arange(5, dtype="f4"), rng.normal(size=7)])

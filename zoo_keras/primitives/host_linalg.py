@@ -1,4 +1,4 @@
-"""Matrix factorisations, inverses and Fourier transforms; they run on the host.
+"""Matrix factorisations, inverses and Fourier transforms; all but lu_factor run on the host.
 
 In: arrays whose last two axes (last one for Fourier) hold the matrices. Out: arrays of known
 shapes. det, slogdet, inv and solve have gradients.
@@ -13,7 +13,7 @@ import numpy as np
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.primitives.elementwise import multiply, negative
-from zoo_keras.primitives.op import Sample, op, registry
+from zoo_keras.primitives.op import Sample, all_float32, op, registry
 from zoo_keras.primitives.products import matmul
 
 
@@ -113,7 +113,13 @@ def _lu_spec(x: Spec) -> tuple[Spec, Spec]:
     return x, Spec((*x.shape[:-2], min(x.shape[-2:])), "int32")
 
 
-@op(shape=_lu_spec, samples=[Sample([(2, 4, 4)]), Sample([(3, 5)])])
+@op(
+    kernel=True,
+    attrs_to_c=lambda attrs, ins, outs: (),
+    dtypes=all_float32,
+    shape=_lu_spec,
+    samples=[Sample([(2, 4, 4)]), Sample([(3, 5)])],
+)
 def lu_factor(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(both triangles in one matrix, row by row the row with which it changes its place)."""
     made = x.astype(np.float64).reshape(-1, *x.shape[-2:])
