@@ -210,6 +210,16 @@ def searched(name: str, d: Draw) -> Iterator[Inputs]:
         yield [edges, np.where(x == 7, np.float32(np.nan), x)], {"right": right}
 
 
+@drawn_for("fourier", "rfft")
+def waves(name: str, d: Draw) -> Iterator[Inputs]:
+    for _ in range(3):
+        shape = (d.batch(65, 33), d.size(3), int(d.pick([2, 4, 8, 16, 32, 64, 128, 512])))
+        if name == "rfft":
+            yield [d.floats(*shape)], {}
+        else:
+            yield [d.floats(*shape), d.floats(*shape)], {"inverse": d.coin()}
+
+
 @drawn_for("lu_factor")
 def triangles(name: str, d: Draw) -> Iterator[Inputs]:
     """Matrices whose largest elements leave no doubt about the order of rows."""

@@ -23,10 +23,9 @@ from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.primitives.op import as_tensors
 
-# class: ops. Eight equations for each image, and Fourier transforms.
+# class: ops. Eight equations for each image.
 ALLOWED_IN_LAYERS = {
     "RandomPerspective": {"solve"},
-    "MelSpectrogram": {"rfft", "fourier"},
 }
 ALLOWED: dict[str, set[str]] = {}
 
