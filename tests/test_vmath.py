@@ -149,8 +149,8 @@ def test_special_values_are_numpys(op):
 
 
 @pytest.mark.parametrize(
-    "op", ["power", "arctan2", "maximum", "minimum", "divide", "mod", "floor_divide", "equal", "less",
-           "not_equal", "greater_equal"]
+    "op", ["power", "arctan2", "maximum", "minimum", "divide", "mod", "floor_divide", "equal",
+           "less", "not_equal", "greater_equal"]
 )  # fmt: skip
 def test_special_pairs_are_numpys(op):
     values = np.concatenate([SPECIAL, np.array([2, 3, -2, -3, 0.5, -2.5, 7], np.float32)])

@@ -10,22 +10,41 @@ typedef struct {
     int right;
 } search_job;
 
-/* NaN stands behind all numbers, as numpy sorts it. */
-static int comes_before(float a, float b, int right) {
-    return right ? !(b < a) && !(a != a && b == b) : a < b || (b != b && a == a);
+/* 1 or 0, without a branch: these would be guessed wrong half of the time. NaN stands behind all
+ * numbers, as numpy sorts it. */
+static int32_t comes_before(float a, float b, int right) {
+    const int nan = b != b;
+    return right ? (a <= b) | nan : (a < b) | (nan & (a == a));
+}
+
+#define ABREAST 16 /* searches that do not wait for each other */
+
+/* All searches halve alike, whatever they look for. */
+static void search_some(const search_job *j, const float *x, int32_t *y, int right) {
+    float look[ABREAST];
+    int32_t at[ABREAST] = {0};
+    memcpy(look, x, sizeof look);
+    for (int64_t rest = j->n; rest > 0;) {
+        const int32_t half = (int32_t)((rest + 1) / 2);
+        for (int i = 0; i < ABREAST; i++)
+            at[i] += half * comes_before(j->sorted[at[i] + half - 1], look[i], right);
+        rest -= half;
+    }
+    memcpy(y, at, sizeof at);
 }
 
 static void search_task(void *ctx, int64_t task, int thread) {
     const search_job *j = ctx;
+    const int64_t end = zk_min((task + 1) * PART, j->count);
     (void)thread;
-    for (int64_t i = task * PART; i < zk_min((task + 1) * PART, j->count); i++) {
-        const float *low = j->sorted;
-        for (int64_t rest = j->n; rest > 0;) { /* no branch depends on the values */
-            const int64_t half = (rest + 1) / 2;
-            low += comes_before(low[half - 1], j->x[i], j->right) ? half : 0;
-            rest = rest - half;
-        }
-        j->y[i] = (int32_t)(low - j->sorted);
+    for (int64_t i = task * PART; i < end; i += ABREAST) {
+        const int64_t n = zk_min(ABREAST, end - i);
+        float x[ABREAST] = {0};
+        int32_t y[ABREAST];
+        memcpy(x, j->x + i, (size_t)n * 4);
+        if (j->right) search_some(j, x, y, 1);
+        else search_some(j, x, y, 0);
+        memcpy(j->y + i, y, (size_t)n * 4);
     }
 }
 

@@ -149,6 +149,8 @@ def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None)
     top = float(limits.max) if posinf is None else posinf
     bottom = float(limits.min) if neginf is None else neginf
     x = m.where(m.isnan(x), nan, x)
+    if posinf is None and neginf is None:
+        return m.clip(x, low=bottom, high=top)
     x = m.where(m.equal(x, math.inf), top, x)
     return m.where(m.equal(x, -math.inf), bottom, x)
 

@@ -434,7 +434,7 @@ def _of_two_axes(pair: tuple[Any, Any], inverse: bool) -> tuple[Any, Any]:
     """Along the last axis, and along the one before by turning the matrices."""
     for _ in range(2):
         pair = hl.fourier(*pair, inverse=inverse)
-        pair = tuple(swapaxes(part, -1, -2) for part in pair)  # type: ignore[assignment]
+        pair = tuple(swapaxes(part, -1, -2) for part in pair)
     return pair
 
 

@@ -231,9 +231,7 @@ def _power_of_two(*specs: Spec) -> bool:
     return all_float32(*specs) and 2 <= n <= 1 << 14 and n & (n - 1) == 0
 
 
-def _fourier_grad(
-    g: Any, y: Any, real: Any, imaginary: Any, *, inverse: bool
-) -> tuple[Any, ...]:
+def _fourier_grad(g: Any, y: Any, real: Any, imaginary: Any, *, inverse: bool) -> tuple[Any, ...]:
     """The transform's adjoint is its inverse, but for the number of elements."""
     n = real.shape[-1]
     parts = [multiply(real, 0.0) if part is None else part for part in g]
