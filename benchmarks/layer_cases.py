@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from op_cases import RANDOM, ROWS
+
 SHAPES = {
     "vector": {"small": (32, 64), "medium": (128, 1024)},
     "sequence": {"small": (8, 16, 32), "medium": (32, 64, 128)},
@@ -19,8 +21,13 @@ SHAPES = {
     "clip": {"small": (2, 4, 8, 8, 4), "medium": (4, 8, 16, 16, 8)},
     "matrix": {"small": (8, 8, 8), "medium": (8, 64, 64)},
     "ids": {"small": (8, 16), "medium": (64, 128)},
+    "wide": {"small": (2, 1024), "medium": (16, 8192)},
+    "wave": {"small": (2, 1024, 1), "medium": (16, 8192, 1)},
+    "heads": {"small": (4, 16, 2, 16), "medium": (8, 128, 4, 32)},
+    "photo": {"small": (2, 32, 32, 3), "medium": (8, 96, 96, 3)},
+    "film": {"small": (2, 4, 6, 6, 6, 2), "medium": (2, 4, 8, 8, 8, 8)},
 }
-CHANNELS_FIRST = ("signal", "image", "volume")  # for torch
+CHANNELS_FIRST = ("signal", "image", "volume", "photo")  # for torch
 
 
 class Case(NamedTuple):
@@ -36,11 +43,12 @@ def cases() -> dict[str, Case]:
         *layers(),
         *recurrent(),
         *merging(),
+        *of_columns(),
+        *augmenting(),
         *unary(),
         *binary(),
         *reductions(),
-        *moving(),
-        *numeric(),
+        *of_tables(),
     ]
     return {case.name: case for case in found}
 
@@ -173,6 +181,83 @@ def merging() -> Iterator[Case]:
     }
     for name, sign in signs.items():
         yield Case(name, "image", _merged(name), lambda t, c, s=sign: lambda x: s(t, x, x * 0.5))
+
+
+def of_columns() -> Iterator[Case]:
+    """Layers that look up, scale or transform what comes in."""
+    rows: list[tuple[str, str, dict[str, Any], Any, bool]] = [
+        ("Activation", "vector", {"activation": "tanh"}, lambda t, c: t.nn.Tanh(), True),
+        ("ActivityRegularization", "vector", {"l2": 0.1}, None, True),
+        ("Identity", "vector", {}, lambda t, c: t.nn.Identity(), True),
+        ("Reshape", "image", {"target_shape": (-1,)}, lambda t, c: t.nn.Flatten(), True),
+        ("Masking", "sequence", {}, None, True),
+        ("SpatialDropout1D", "sequence", {"rate": 0.3}, None, True),
+        ("SpatialDropout3D", "volume", {"rate": 0.3}, lambda t, c: t.nn.Dropout3d(0.3), True),
+        ("Normalization", "vector", {"mean": 0.5, "variance": 2.0}, None, True),
+        ("CenterCrop", "photo", {"height": 20, "width": 20}, None, True),
+        ("Resizing", "photo", {"height": 40, "width": 48},
+         lambda t, c: t.nn.Upsample((40, 48), mode="bilinear"), True),
+        ("CategoryEncoding", "ids", {"num_tokens": 64}, None, False),
+        ("Discretization", "vector", {"bin_boundaries": [-1.0, -0.5, 0.0, 0.5, 1.0]},
+         lambda t, c: lambda x: t.bucketize(x, t.tensor([-1.0, -0.5, 0.0, 0.5, 1.0])), False),
+        ("Hashing", "ids", {"num_bins": 32}, None, False),
+        ("IntegerLookup", "ids", {"vocabulary": list(range(50))}, None, False),
+        ("STFTSpectrogram", "wave", {"mode": "log"}, None, False),
+        ("MelSpectrogram", "wide", {"fft_length": 512}, None, False),
+        ("ConvLSTM1D", "heads", {"filters": 8, "kernel_size": 2}, None, True),
+        ("ConvLSTM3D", "film", {"filters": 4, "kernel_size": 3}, None, True),
+    ]  # fmt: skip
+    for name, kind, arguments, torch, train in rows:
+        yield Case(name, kind, _layer(name, arguments), torch, train)
+    yield Case("Dot", "vector", lambda keras: lambda x: keras.layers.Dot(1)([x, x * 0.5]),
+               lambda t, c: lambda x: (x * x * 0.5).sum(1, keepdim=True))  # fmt: skip
+    yield Case("GroupQueryAttention", "sequence", lambda keras: _twice(
+        keras.layers.GroupQueryAttention(16, 4, 2)))  # fmt: skip
+    yield Case("SpectralNormalization", "vector", lambda keras: keras.layers.SpectralNormalization(
+        keras.layers.Dense(64)))  # fmt: skip
+    yield Case("StackedRNNCells", "sequence", lambda keras: keras.layers.RNN(
+        [keras.layers.LSTMCell(32), keras.layers.GRUCell(32)]))  # fmt: skip
+
+
+def augmenting() -> Iterator[Case]:
+    """Layers that change pictures at random, as in training."""
+    rows: dict[str, Any] = {
+        **dict.fromkeys("RandomFlip RandomInvert RandomGaussianBlur RandomElasticTransform "
+                        "AutoContrast RandomPerspective RandomGrayscale RandomErasing "
+                        "ContrastLimitedAdaptiveHistogramEqualization".split(), ()),
+        **dict.fromkeys("RandomRotation RandomZoom RandomContrast RandomBrightness RandomHue "
+                        "RandomColorDegeneration RandomSharpness".split(), (0.2,)),
+        "RandomTranslation": (0.2, 0.2), "RandomShear": (0.2, 0.2), "RandomCrop": (24, 24),
+        "RandomSaturation": ((0.3, 0.6),), "RandomPosterization": (4,), "Equalization": (),
+        "Solarization": (), "RandAugment": (), "RandomColorJitter": (),
+    }  # fmt: skip
+    for name, arguments in rows.items():
+        yield Case(name, "photo", _augmenter(name, arguments), None, train=False)
+
+
+def _augmenter(name: str, arguments: Any) -> Callable[[Any], Any]:
+    """The layer inside of another one, for a model that predicts would turn it off."""
+    options = {} if name in _UNSEEDED else {"seed": 1}
+
+    def make(keras: Any) -> Any:
+        class Augmented(keras.layers.Layer):  # type: ignore[name-defined, misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner = getattr(keras.layers, name)(*arguments, **options)
+
+            def call(self, x: Any) -> Any:
+                return self.inner(x * 60 + 128, training=True)
+
+        return Augmented()
+
+    return make
+
+
+_UNSEEDED = ("Equalization", "AutoContrast", "ContrastLimitedAdaptiveHistogramEqualization")
+
+
+def _twice(layer: Any) -> Any:
+    return lambda x: layer(x, x)
 
 
 def _layer(name: str, arguments: dict[str, Any]) -> Callable[[Any], Any]:
@@ -324,145 +409,32 @@ def _reducer(keras: Any, name: str) -> Any:
     return keras.ops.linalg.norm if name == "norm" else getattr(keras.ops, name)
 
 
-def moving() -> Iterator[Case]:
-    """What moves numbers and computes none."""
-    rows: list[tuple[str, Any, Any]] = [
-        ("transpose", _op("transpose", (0, 2, 1)), lambda x, t: x.transpose(1, 2).contiguous()),
-        ("swapaxes", _op("swapaxes", 1, 2), lambda x, t: x.transpose(1, 2).contiguous()),
-        ("flip", _op("flip", axis=1), lambda x, t: x.flip(1)),
-        ("roll", _op("roll", 3, axis=1), lambda x, t: x.roll(3, 1)),
-        ("repeat", _op("repeat", 2, axis=1), lambda x, t: x.repeat_interleave(2, 1)),
-        ("tile", _op("tile", (1, 2, 1)), lambda x, t: x.tile(1, 2, 1)),
-        (
-            "pad",
-            _op("pad", ((0, 0), (1, 1), (2, 2))),
-            lambda x, t: t.nn.functional.pad(x, (2, 2, 1, 1)),
-        ),
-        (
-            "slice",
-            lambda keras: lambda x: x[:, 2:-2, ::2],
-            lambda x, t: x[:, 2:-2, ::2].contiguous(),
-        ),
-        ("take", _op("take", [3, 1, 5, 2] * 4, axis=1), lambda x, t: x[:, [3, 1, 5, 2] * 4]),
-        (
-            "stack",
-            lambda keras: lambda x: keras.ops.stack([x, x], 1),
-            lambda x, t: t.stack([x, x], 1),
-        ),
-        (
-            "split",
-            lambda keras: lambda x: keras.ops.concatenate(keras.ops.split(x, 4, 2)[::-1], 2),
-            lambda x, t: t.cat(t.chunk(x, 4, 2)[::-1], 2),
-        ),
-        ("clip", _op("clip", -0.5, 0.5), lambda x, t: x.clip(-0.5, 0.5)),
-        (
-            "where",
-            lambda keras: lambda x: keras.ops.where(x > 0, x, 0.5 * x),
-            lambda x, t: t.where(x > 0, x, 0.5 * x),
-        ),
-        ("triu", _op("triu"), lambda x, t: x.triu()),
-        ("diff", _op("diff"), lambda x, t: x.diff()),
-    ]
-    for name, make, torch in rows:
-        yield Case(name, "sequence", make, lambda t, c, f=torch: lambda x: f(x, t))
+def of_tables() -> Iterator[Case]:
+    """The rows of op_cases.py, and what is drawn."""
+    for name, kind, ours, torch, train in ROWS:
+        yield Case(name, kind, _computed(ours), _torch_computed(torch), train)
+    for name, kind, ours, torch, train in RANDOM:
+        yield Case(name, kind, _drawn(ours), _torch_computed(torch), train)
 
 
-def numeric() -> Iterator[Case]:
-    """Products, sorting, decompositions, transforms, pictures."""
-    spread = lambda keras, x: x + 10 * keras.ops.eye(x.shape[-1])  # noqa: E731
-    wide = lambda t, x: x + 10 * t.eye(x.shape[-1])  # noqa: E731
-    rows: list[tuple[str, str, Any, Any, bool]] = [
-        (
-            "matmul",
-            "matrix",
-            lambda keras: lambda x: keras.ops.matmul(x, x),
-            lambda x, t: x @ x,
-            True,
-        ),
-        (
-            "einsum",
-            "matrix",
-            lambda keras: lambda x: keras.ops.einsum("bij,bkj->bik", x, x),
-            lambda x, t: t.einsum("bij,bkj->bik", x, x),
-            True,
-        ),
-        ("sort", "vector", _op("sort"), lambda x, t: x.sort().values, True),
-        ("argsort", "vector", _op("argsort"), lambda x, t: x.argsort(), False),
-        (
-            "top_k",
-            "vector",
-            lambda keras: lambda x: keras.ops.top_k(x, 5)[0],
-            lambda x, t: x.topk(5).values,
-            True,
-        ),
-        ("median", "vector", _op("median", axis=-1), lambda x, t: x.median(-1).values, False),
-        (
-            "cholesky",
-            "matrix",
-            lambda keras: (
-                lambda x: keras.ops.cholesky(
-                    spread(keras, keras.ops.matmul(x, keras.ops.transpose(x, (0, 2, 1))))
-                )
-            ),
-            lambda x, t: t.linalg.cholesky(wide(t, x @ x.mT)),
-            True,
-        ),
-        (
-            "inv",
-            "matrix",
-            lambda keras: lambda x: keras.ops.inv(spread(keras, x)),
-            lambda x, t: t.linalg.inv(wide(t, x)),
-            True,
-        ),
-        (
-            "solve",
-            "matrix",
-            lambda keras: lambda x: keras.ops.solve(spread(keras, x), x),
-            lambda x, t: t.linalg.solve(wide(t, x), x),
-            True,
-        ),
-        (
-            "det",
-            "matrix",
-            lambda keras: lambda x: keras.ops.det(spread(keras, x * 0.1)),
-            lambda x, t: t.linalg.det(wide(t, x * 0.1)),
-            False,
-        ),
-        (
-            "qr",
-            "matrix",
-            lambda keras: lambda x: keras.ops.qr(x)[1],
-            lambda x, t: t.linalg.qr(x)[1],
-            False,
-        ),
-        (
-            "svd",
-            "matrix",
-            lambda keras: lambda x: keras.ops.svd(x)[1],
-            lambda x, t: t.linalg.svd(x)[1],
-            False,
-        ),
-        (
-            "one_hot",
-            "ids",
-            lambda keras: lambda x: keras.ops.one_hot(x, 64, dtype="float32"),
-            lambda x, t: t.nn.functional.one_hot(x % 64, 64).float(),
-            False,
-        ),
-        (
-            "rfft",
-            "vector",
-            lambda keras: lambda x: keras.ops.rfft(x)[0],
-            lambda x, t: t.fft.rfft(x).real,
-            False,
-        ),
-        (
-            "image.resize",
-            "image",
-            lambda keras: lambda x: keras.ops.image.resize(x, (24, 24)),
-            lambda x, t: t.nn.functional.interpolate(x, (24, 24), mode="bilinear"),
-            True,
-        ),
-    ]
-    for name, kind, make, torch, train in rows:
-        yield Case(name, kind, make, lambda t, c, f=torch: lambda x: f(x, t), train)
+def _computed(ours: Any) -> Callable[[Any], Any]:
+    return lambda keras: lambda x: ours(keras, keras.ops, x)
+
+
+def _torch_computed(function: Any) -> Callable[[Any, int], Any] | None:
+    return function and (lambda t, c: lambda x: function(t, x))
+
+
+def _drawn(ours: Any) -> Callable[[Any], Any]:
+    def make(keras: Any) -> Any:
+        class Drawn(keras.layers.Layer):  # type: ignore[name-defined, misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.seed = keras.random.SeedGenerator(1)
+
+            def call(self, x: Any) -> Any:
+                return ours(keras, self.seed, x)
+
+        return Drawn()
+
+    return make

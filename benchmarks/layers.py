@@ -177,8 +177,12 @@ def measure(
     ready = [c for c in team if "error" not in answers[c.name]]
     times: dict[str, list[float]] = {c.name: [] for c in ready}
     for _ in range(rounds):
-        for contender in ready:
-            times[contender.name].append(contender.ask(seconds=seconds)["seconds"])
+        for contender in [c for c in ready if c.name in times]:
+            answers[contender.name] = answer = contender.ask(seconds=seconds)
+            if "error" in answer:
+                del times[contender.name]
+            else:
+                times[contender.name].append(answer["seconds"])
     found: dict[str, Any] = {"case": case, "size": size, "train": train}
     found["us"] = {name: statistics.median(t) * 1e6 for name, t in times.items()}
     found["errors"] = {n: a["error"] for n, a in answers.items() if "error" in a}

@@ -362,7 +362,7 @@ class RandomGraph:
 
     def _host(self) -> None:
         x = self.some()
-        self.keep(R["arctan"](x) if self.coin() or not x.ndim else R["cumprod"](x, axis=0))
+        self.keep(R["bessel_i0"](x) if self.coin() or not x.ndim else R["cumprod"](x, axis=0))
 
     # ---- outputs
 

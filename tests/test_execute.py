@@ -83,16 +83,16 @@ def test_runners_may_share_an_arena():
 
 
 def test_host_instructions_see_the_memory_of_this_run():
-    program = program_of(lambda x: R["cumsum"](R["arctan"](x), axis=1, reverse=False))
+    program = program_of(lambda x: R["cumsum"](R["bessel_i0"](x), axis=1, reverse=False))
     predict = Call(Crew(runner_of(program)), ["x0"], [program_spec()])
     for seed in range(3):
         x = floats(2, 3, seed=seed)
         (out,) = predict([x], version=1)
-        np.testing.assert_allclose(out, np.cumsum(np.arctan(x), 1), 1e-6)
+        np.testing.assert_allclose(out, np.cumsum(np.i0(x), 1), 1e-6)
 
 
 def test_a_call_of_one_array_gives_the_only_output():
-    program = program_of(lambda x: R["cumsum"](R["arctan"](x), axis=1, reverse=False))
+    program = program_of(lambda x: R["cumsum"](R["bessel_i0"](x), axis=1, reverse=False))
     predict = Call(Crew(runner_of(program)), ["x0"], [program_spec()])
     first, second = floats(2, 3, seed=1), floats(2, 3, seed=2)
     found = predict.one(first, version=1)
@@ -106,10 +106,10 @@ def program_spec():
 
 def test_quick_predictions_of_a_model_with_host_ops_are_of_their_own_batch():
     inputs = zk.Input((3,))
-    model = zk.Model(inputs, ops.arctan2(inputs, ops.cumsum(inputs, axis=1)))
+    model = zk.Model(inputs, ops.i0(ops.cumsum(inputs, axis=1)) + inputs)
     for seed in range(4):
         x = floats(2, 3, seed=seed)
-        np.testing.assert_allclose(model.predict_on_batch(x), np.arctan2(x, x.cumsum(1)), 1e-6)
+        np.testing.assert_allclose(model.predict_on_batch(x), np.i0(x.cumsum(1)) + x, 1e-6)
 
 
 def test_time_is_measured_for_each_instruction():

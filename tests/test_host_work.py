@@ -23,11 +23,9 @@ from zoo_keras.passes.grad import gradients
 from zoo_keras.passes.pipeline import optimise
 from zoo_keras.primitives.op import as_tensors
 
-# class: ops. A histogram of a batch, eight equations for each image, and Fourier transforms.
+# class: ops. Eight equations for each image.
 ALLOWED_IN_LAYERS = {
-    "Equalization": {"count_ids"},
     "RandomPerspective": {"solve"},
-    "MelSpectrogram": {"rfft", "fourier"},
 }
 ALLOWED: dict[str, set[str]] = {}
 
@@ -151,16 +149,21 @@ def test_a_masked_layer_with_states_of_its_own():
     assert used == set()
 
 
+def bessel(x):
+    """A function that numpy computes, in what can be trained."""
+    return x * ops.stop_gradient(ops.i0(x))
+
+
 def test_what_numpy_computes_is_told_from_inside_loops_too():
     x = np.ones((2, 3, 5), "f4")
-    assert numpy_ops(ops.arctan, [x]) == {"arctan"}
-    layer = zk.layers.SimpleRNN(4, activation=ops.arctan)
-    assert numpy_ops(layer, [x]) == {"arctan", "scan"}
+    assert numpy_ops(bessel, [x]) == {"bessel_i0"}
+    layer = zk.layers.SimpleRNN(4, activation=bessel)
+    assert numpy_ops(layer, [x]) == {"bessel_i0", "scan"}
 
 
 def test_summary_shows_programs_and_what_numpy_computes(capsys):
     x = zk.Input((3,))
-    model = zk.Model(x, ops.arctan(zk.layers.Dense(2)(x)) + ops.arctan(x[:, :1]), name="net")
+    model = zk.Model(x, bessel(zk.layers.Dense(2)(x)) + bessel(x[:, :1]), name="net")
     model.summary(programs=True)
     assert "Programs of this process: 0" in capsys.readouterr().out
     model.compile("sgd", "mse")
@@ -172,7 +175,7 @@ def test_summary_shows_programs_and_what_numpy_computes(capsys):
     assert (
         shown.count("computed by numpy: ") == 2
         and 'by numpy: layer "net/' in shown
-        and ", arctan" in shown
+        and ", bessel_i0" in shown
     )
     model.summary()
     assert "Programs" not in capsys.readouterr().out

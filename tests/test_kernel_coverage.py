@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import place_draws  # noqa: F401 - its draws join DRAWN
 import pytest
 from kernel_check import check_gradient, check_kernel, check_results, reference, run_kernel, wide
 from kernel_draws import DRAWN, EXACT, KINDS, Draw, normed

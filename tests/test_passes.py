@@ -187,7 +187,7 @@ def test_attributes_that_differ_in_the_middle_of_an_array_differ():
     other[2500] = 1
     from zoo_keras.graph import Node
 
-    nodes = [Node(R["arctan"], [x], {"table": t}, [x.spec]) for t in (long, other, long.copy())]
+    nodes = [Node(R["bessel_i0"], [x], {"table": t}, [x.spec]) for t in (long, other, long.copy())]
     made = simplify(Graph([x], [n.outputs[0] for n in nodes])).outputs
     assert (made[0] is made[1], made[0] is made[2]) == (False, True)
 

@@ -157,16 +157,16 @@ def test_an_input_without_a_place_is_refused():
 def test_host_instructions_run_between_those_of_c():
     x = input_tensor("x", (3, 4))
     y = R["tanh"](R["cumprod"](R["exp"](x), axis=1))
-    graph = optimise(Graph([x], [R["arctan"](y), y]))
+    graph = optimise(Graph([x], [R["bessel_i0"](y), y]))
     program = compiled(graph)
-    assert [program.labels[i] for i in sorted(program.host)] == ["cumprod", "arctan"]
+    assert [program.labels[i] for i in sorted(program.host)] == ["cumprod", "bessel_i0"]
     value = np.linspace(-1, 1, 12, dtype="f").reshape(3, 4)
     assert_close(run(graph, {"x": value}), evaluate(graph.outputs, {"x": value}))
 
 
 def test_an_op_that_this_process_lacks_is_named():
     x = input_tensor("x", (3,))
-    program = compiled(Graph([x], [R["arctan"](x)]))
+    program = compiled(Graph([x], [R["bessel_i0"](x)]))
     program.host[0] = ("frobnicate", {})
     with pytest.raises(ProgramError, match=r"does not have.*'frobnicate'"):
         Runner(program)
@@ -177,7 +177,7 @@ def test_data_that_only_the_run_finds_wrong_names_the_layer():
     with scope("words"):
         rows = R["gather"](table, ids)
     feeds = {"table": np.zeros((5, 2), "f"), "ids": np.array([0, 5, 1], "i4")}
-    for outputs in ([rows], [R["arctan"](ids), R["exp"](rows)]):
+    for outputs in ([rows], [R["bessel_i0"](ids), R["exp"](rows)]):
         with pytest.raises(DataError, match=r'layer "words", gather: .*5'):
             run(optimise(Graph([table, ids], outputs)), feeds)
     double = input_tensor("double", (5, 2), "float64")  # float64 runs on the host
@@ -259,7 +259,7 @@ def read_before_and_after(a, b):
 
 def read_old_after(a, b):
     old = a.value
-    a.assign(R["arctan"](b.value) * 0 + 5)
+    a.assign(R["bessel_i0"](b.value) * 0 + 5)
     return (R["exp"](old * 0) + old,)
 
 
@@ -318,11 +318,11 @@ def test_random_updates_equal_the_same_lines_in_numpy(seed):
 
     def traced(*vs):
         reads = [lambda v=v: v.value for v in vs]
-        return tuple(lines(reads, R["add"], R["arctan"], lambda i, t: vs[i].assign(t)))
+        return tuple(lines(reads, R["add"], R["bessel_i0"], lambda i, t: vs[i].assign(t)))
 
     values = list(start)
     reads = [lambda i=i: values[i] for i in range(3)]
-    want = lines(reads, np.add, np.arctan, lambda i, a: values.__setitem__(i, a))
+    want = lines(reads, np.add, np.i0, lambda i, a: values.__setitem__(i, a))
     results, after = Store(*start).run(traced)
     np.testing.assert_allclose(results, want, 1e-5)
     np.testing.assert_allclose(after, values, 1e-5)
@@ -370,16 +370,16 @@ def run_spaces(program, **spaces):
 
 
 def test_joined_programs_run_one_after_the_other():
-    first = one("x", lambda x: R["arctan"](x * 2 + constant(np.arange(4, dtype="f"))), "mid")
+    first = one("x", lambda x: R["bessel_i0"](x * 2 + constant(np.arange(4, dtype="f"))), "mid")
     second = one(
-        "mid", lambda x: R["flip"](R["arctan"](x) + constant(np.arange(4, dtype="f")), axes=(0,))
+        "mid", lambda x: R["flip"](R["bessel_i0"](x) + constant(np.arange(4, dtype="f")), axes=(0,))
     )
     x, mid, out = (np.linspace(0, 1, 4, dtype="f") for _ in range(3))
     both = join(first, second)
     run_spaces(both, x=x, mid=mid, out0=out)
-    want_mid = np.arctan(x * 2 + np.arange(4, dtype="f"))
+    want_mid = np.i0(x * 2 + np.arange(4, dtype="f"))
     np.testing.assert_allclose(mid, want_mid, 1e-6)
-    np.testing.assert_allclose(out, (np.arctan(want_mid) + np.arange(4, dtype="f"))[::-1], 1e-6)
+    np.testing.assert_allclose(out, (np.i0(want_mid) + np.arange(4, dtype="f"))[::-1], 1e-6)
     assert both.labels == first.labels + second.labels
     assert sorted(both.host) == [*first.host, *[len(first.instrs) + i for i in second.host]]
 

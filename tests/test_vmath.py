@@ -74,6 +74,17 @@ FUNCTIONS = {  # op: (exact function, low, high, ulp)
     "sqrt": (np.sqrt, 0, 3e38, 0.5),
     "rsqrt": (lambda x: 1 / np.sqrt(x), 1e-30, 3e38, 1.5),
     "reciprocal": (lambda x: 1 / x, 1e-30, 8e37, 0.5),
+    "exp2": (np.exp2, -125.9, 130, 1.5),
+    "tan": (np.tan, -5e3, 5e3, 4),
+    "arcsin": (np.arcsin, -1, 1, 3),
+    "arccos": (np.arccos, -1, 1, 3),
+    "arctan": (np.arctan, -1e4, 1e4, 3),
+    "sinh": (np.sinh, -90, 90, 3),
+    "cosh": (np.cosh, -90, 90, 3),
+    "arcsinh": (np.arcsinh, -1e30, 1e30, 4),
+    "arccosh": (np.arccosh, 1, 3e38, 4),
+    "arctanh": (np.arctanh, -1, 1, 4),
+    "erfinv": (registry["erfinv"].reference, -1, 1, 4),
 }
 
 
@@ -93,6 +104,18 @@ def test_sine_of_huge_angles_is_exact(instruction_set):
     x = np.array([1e6, 2e6, 1e9, 1e20, 3e38, -1e7, 11, 710.5], np.float32)
     assert ulps(compute("sin", x), np.sin(x.astype(np.float64))) <= 2
     assert ulps(compute("cos", x), np.cos(x.astype(np.float64))) <= 2
+
+
+def test_tangent_of_huge_angles_is_exact():
+    x = np.array([1e6, 2e6, 1e9, 1e20, 3e38, -1e7, 11, 710.5], np.float32)
+    assert ulps(compute("tan", x), np.tan(x.astype(np.float64))) <= 4
+
+
+def test_angles_of_points_in_all_directions():
+    rng = np.random.default_rng(0)
+    y, x = rng.normal(size=(2, 100_000)) * np.exp(rng.uniform(-20, 20, (2, 100_000)))
+    y, x = y.astype(np.float32), x.astype(np.float32)
+    assert ulps(compute("arctan2", y, x), np.arctan2(y.astype("f8"), x.astype("f8"))) <= 4
 
 
 def test_power_is_within_one_ulp():
@@ -126,8 +149,8 @@ def test_special_values_are_numpys(op):
 
 
 @pytest.mark.parametrize(
-    "op", ["power", "maximum", "minimum", "divide", "mod", "floor_divide", "equal", "less",
-           "not_equal", "greater_equal"]
+    "op", ["power", "arctan2", "maximum", "minimum", "divide", "mod", "floor_divide", "equal",
+           "less", "not_equal", "greater_equal"]
 )  # fmt: skip
 def test_special_pairs_are_numpys(op):
     values = np.concatenate([SPECIAL, np.array([2, 3, -2, -3, 0.5, -2.5, 7], np.float32)])

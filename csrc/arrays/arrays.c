@@ -1,7 +1,7 @@
 /* Kernels that move elements of any dtype: each op sets up one or more walks (dimensions, and byte
  * strides through source and target) and hands them to the one strided copy below. They must not
  * know what the elements mean. */
-#include "vec.h"
+#include "turn.h"
 
 #define MAX_DIMS 16            /* tile splits each of 8 axes in two */
 #define TASK_BYTES (64 * 1024) /* moved by one task, at least */
@@ -30,8 +30,6 @@ typedef uint32_t e4 __attribute__((may_alias, aligned(1)));
 typedef uint64_t e8 __attribute__((may_alias, aligned(1)));
 typedef uint64_t e16 __attribute__((vector_size(16), may_alias, aligned(1)));
 
-#define AT(T, p, bytes) (*(T *)((p) + (bytes)))
-
 /* One row that repeats an element, a dense row, or any other. */
 #define ROW(T)                                                                              \
     ZK_INLINE void row_##T(const block *b, char *restrict d, const char *restrict s) {      \
@@ -49,42 +47,6 @@ ROW(e4)
 ROW(e8)
 ROW(e16)
 
-#define FOUR(f, l, w) f(l, w), f((l) + 1, w), f((l) + 2, w), f((l) + 3, w)
-#if VL == 16
-#define LANES(f, w) FOUR(f, 0, w), FOUR(f, 4, w), FOUR(f, 8, w), FOUR(f, 12, w)
-#elif VL == 8
-#define LANES(f, w) FOUR(f, 0, w), FOUR(f, 4, w)
-#else
-#define LANES(f, w) FOUR(f, 0, w)
-#endif
-#define LOW(l, w) ((l) & (w) ? VL + (l) - (w) : (l))
-#define HIGH(l, w) ((l) & (w) ? VL + (l) : (l) + (w))
-
-/* In every square of 2w x 2w, swaps the two w x w squares off the diagonal. */
-#define SWAP_SQUARES(w)                                                     \
-    _Pragma("GCC unroll 16") for (int i = 0; i < VL; i++) if (!(i & (w))) { \
-        vf a = r[i], b = r[i + (w)];                                        \
-        r[i] = __builtin_shuffle(a, b, (vi){LANES(LOW, w)});                \
-        r[i + (w)] = __builtin_shuffle(a, b, (vi){LANES(HIGH, w)});         \
-    }
-
-/* Transposes VL x VL floats. */
-ZK_INLINE void turn_square(char *d, int64_t to_row, const char *s, int64_t from_col) {
-    vf r[VL];
-#pragma GCC unroll 16
-    for (int i = 0; i < VL; i++) r[i] = AT(const vf, s, i *from_col);
-#if VL >= 16
-    SWAP_SQUARES(8)
-#endif
-#if VL >= 8
-    SWAP_SQUARES(4)
-#endif
-    SWAP_SQUARES(2)
-    SWAP_SQUARES(1)
-#pragma GCC unroll 16
-    for (int i = 0; i < VL; i++) AT(vf, d, i * to_row) = r[i];
-}
-
 /* A block whose source is dense along rows and whose target is dense along columns. */
 static void turn_4(const block *b) {
     int64_t rows = b->rows - b->rows % VL, cols = b->cols - b->cols % VL;
@@ -101,10 +63,39 @@ static void turn_4(const block *b) {
     for (int64_t i = 0; i < b->rows; i++) \
     row_##T(b, b->dst + i * b->to_row, b->src + i * b->from_row)
 
+#define SHORT 1024 /* bytes up to which a call of memcpy costs more than it saves */
+
+/* Dense bytes; the last vector may lie over the one before. */
+ZK_INLINE void copy_dense(char *d, const char *s, int64_t bytes) {
+    const int64_t width = sizeof(vf);
+    if (bytes < width || bytes > SHORT) {
+        memcpy(d, s, (size_t)bytes);
+        return;
+    }
+    for (int64_t i = 0; i < bytes - width; i += width) AT(vf, d, i) = AT(const vf, s, i);
+    AT(vf, d, bytes - width) = AT(const vf, s, bytes - width);
+}
+
+#define BACKWARDS(l, w) ((w) - 1 - (l))
+
+/* A row of floats from the last to the first; s is the last one. */
+static void reverse_4(char *d, const char *s, int64_t n) {
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL)
+        AT(vf, d, i * 4) =
+            __builtin_shuffle(AT(const vf, s, -4 * (i + VL - 1)), (vi){LANES(BACKWARDS, VL)});
+    for (; i < n; i++) AT(e4, d, i * 4) = AT(const e4, s, -4 * i);
+}
+
 static void copy_block(const block *b, int64_t size) {
     if (b->from_col == size && b->to_col == size) {
         for (int64_t i = 0; i < b->rows; i++)
-            memcpy(b->dst + i * b->to_row, b->src + i * b->from_row, (size_t)(b->cols * size));
+            copy_dense(b->dst + i * b->to_row, b->src + i * b->from_row, b->cols * size);
+        return;
+    }
+    if (size == 4 && b->from_col == -4 && b->to_col == 4) {
+        for (int64_t i = 0; i < b->rows; i++)
+            reverse_4(b->dst + i * b->to_row, b->src + i * b->from_row, b->cols);
         return;
     }
     if (size == 4 && b->from_row == 4 && b->to_col == 4 && b->from_col) {

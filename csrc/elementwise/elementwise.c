@@ -2,6 +2,7 @@
  * that stay in L1 cache; each row of the code is one function over a tile. How the code is written
  * down, and which operation becomes which rows, stands in zoo_keras/primitives/chain_code.py. */
 #include "tiles.h"
+#include "vangle.h"
 #include "vmath.h"
 
 enum {
@@ -93,6 +94,8 @@ TILE_2(maximum_int, vf_blend(A > B, a, b))
 TILE_2(minimum_int, vf_blend(A < B, a, b))
 TILE_1(abs_int, (vu)(A ^ (A >> 31)) - (vu)(A >> 31))
 TILE_1(sign_int, (A < 0) - (A > 0))
+TILE_2(left_shift_int, ((vu)A << (B & 31)) & (vu)((vu)B < 32u))
+TILE_2(right_shift_int, A >> (vi)vf_blend((vi)((vu)B < 32u), b, (vf)vi_set(31)))
 
 /* Rounded to the 8 significant bits of bfloat16, as a float and as the upper half of one. */
 TILE_1(round_bfloat16, vf_bfloat16(a))
@@ -117,6 +120,18 @@ TILE_2(elu, vf_blend(a > 0.f, a, b * vf_expm1(vf_at_most(a, vf_set(0)))))
 TILE_2(sigmoid_cross_entropy, /* target a, logits b */
        (vf_at_least(b, vf_set(0)) - b * a) + vf_log1p_finite(vf_exp(-vf_abs(b))))
 TILE_2(power, vf_pow(a, b))
+TILE_1(exp2, vf_exp2(a))
+TILE_1(tan, vf_tan(a))
+TILE_1(arcsin, vf_asin(a))
+TILE_1(arccos, vf_acos(a))
+TILE_1(arctan, vf_atan(a))
+TILE_2(arctan2, vf_atan2(a, b))
+TILE_1(sinh, vf_sinh(a))
+TILE_1(cosh, vf_cosh(a))
+TILE_1(arcsinh, vf_asinh(a))
+TILE_1(arccosh, vf_acosh(a))
+TILE_1(arctanh, vf_atanh(a))
+TILE_1(erfinv, vf_erfinv(a))
 TILE_1(gelu, vf_gelu(a))
 TILE_1(gelu_tanh, vf_gelu_tanh(a))
 TILE_1(silu, vf_silu(a))
@@ -144,6 +159,19 @@ static int32_t floor_quotient_int(int64_t a, int64_t b) {
 static int32_t modulo_int(int64_t a, int64_t b) {
     return b == 0 ? 0 : (int32_t)(a - b * floor_quotient_int(a, b));
 }
+static int32_t divisor(int32_t a, int32_t b) {
+    uint32_t x = a < 0 ? -(uint32_t)a : (uint32_t)a, y = b < 0 ? -(uint32_t)b : (uint32_t)b;
+    while (y) {
+        uint32_t rest = x % y;
+        x = y;
+        y = rest;
+    }
+    return (int32_t)x;
+}
+static int32_t multiple(int32_t a, int32_t b) {
+    uint32_t d = (uint32_t)divisor(a, b), x = a < 0 ? -(uint32_t)a : (uint32_t)a;
+    return d ? (int32_t)(x / d * (b < 0 ? -(uint32_t)b : (uint32_t)b)) : 0;
+}
 #define LANES(type, call)                         \
     ({                                            \
         type y;                                   \
@@ -154,6 +182,9 @@ TILE_2(floor_divide, LANES(vf, floor_quotient(a[i], b[i])))
 TILE_2(mod, LANES(vf, modulo(a[i], b[i])))
 TILE_2(floor_divide_int, LANES(vi, floor_quotient_int(A[i], B[i])))
 TILE_2(mod_int, LANES(vi, modulo_int(A[i], B[i])))
+TILE_2(gcd_int, LANES(vi, divisor(A[i], B[i])))
+TILE_2(lcm_int, LANES(vi, multiple(A[i], B[i])))
+TILE_2(nextafter, LANES(vf, nextafterf(a[i], b[i])))
 
 #define NUMBER(name) number_##name,
 #define FUNCTION(name) tile_##name,

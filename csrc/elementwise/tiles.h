@@ -14,10 +14,12 @@
     X(negative) X(abs) X(sign) X(floor) X(ceil) X(round) X(square) X(clip)                         \
     X(relu) X(relu_grad) X(relu6) X(relu6_grad) X(leaky_relu) X(tanh_grad) X(sigmoid_grad)         \
     X(add_int) X(subtract_int) X(multiply_int) X(maximum_int) X(minimum_int) X(abs_int)            \
-    X(sign_int) X(round_bfloat16) X(to_bfloat16) X(from_bfloat16)                                                                                 \
+    X(sign_int) X(left_shift_int) X(right_shift_int) X(round_bfloat16) X(to_bfloat16) X(from_bfloat16)                                                                                 \
     X(divide) X(sqrt) X(rsqrt) X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(sin) X(cos)         \
     X(erf) X(tanh) X(sigmoid) X(softplus) X(elu) X(sigmoid_cross_entropy) X(power)                 \
-    X(floor_divide) X(mod) X(floor_divide_int) X(mod_int)                                          \
+    X(floor_divide) X(mod) X(floor_divide_int) X(mod_int) X(gcd_int) X(lcm_int) X(nextafter)                                         \
+    X(exp2) X(tan) X(arcsin) X(arccos) X(arctan) X(arctan2) X(sinh) X(cosh) X(arcsinh) X(arccosh)  \
+    X(arctanh) X(erfinv)                                                                           \
     X(gelu) X(gelu_tanh) X(silu) X(gelu_grad) X(gelu_tanh_grad) X(silu_grad)
 /* clang-format on */
 #define ZK_COUNT_(name) +1

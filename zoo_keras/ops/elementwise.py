@@ -149,6 +149,8 @@ def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None)
     top = float(limits.max) if posinf is None else posinf
     bottom = float(limits.min) if neginf is None else neginf
     x = m.where(m.isnan(x), nan, x)
+    if posinf is None and neginf is None:
+        return m.clip(x, low=bottom, high=top)
     x = m.where(m.equal(x, math.inf), top, x)
     return m.where(m.equal(x, -math.inf), bottom, x)
 
@@ -168,14 +170,7 @@ def cbrt(x: Any) -> Any:
 
 
 exp = unary_float(m.exp, "e to the power of x.")
-
-
-@public
-def exp2(x: Any) -> Any:
-    """2 to the power of x."""
-    return m.power(2.0, as_float(x))
-
-
+exp2 = unary_float(special.exp2, "2 to the power of x.")
 expm1 = unary_float(m.expm1, "exp(x) - 1, exact near 0.")
 log = unary_float(m.log, "The natural logarithm.")
 log1p = unary_float(m.log1p, "log(1 + x), exact near 0.")
@@ -215,7 +210,7 @@ def logaddexp2(x1: Any, x2: Any) -> Any:
 @public
 def ldexp(x1: Any, x2: Any) -> Any:
     """x1 * 2**x2."""
-    return m.multiply(as_float(x1), m.power(2.0, as_float(x2)))
+    return m.multiply(as_float(x1), special.exp2(as_float(x2)))
 
 
 erf = unary_float(m.erf, "The error function.")

@@ -6,6 +6,7 @@ In: images in either layout, one or a batch. Out: images, patches, or a number f
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from zoo_keras.ops.reduction import max as largest
 from zoo_keras.ops.reduction import mean
 from zoo_keras.ops.reduction import min as smallest
 from zoo_keras.ops.resampling import bell
-from zoo_keras.ops.shaping import moveaxis, pad, reshape, stack
+from zoo_keras.ops.shaping import moveaxis, pad, reshape, stack, transpose
 from zoo_keras.ops.symbolic import public
 from zoo_keras.switches import image_data_format
 
@@ -207,6 +208,18 @@ def _patches(
     return made[0] if single else made
 
 
+def _side_by_side(x: Any, sizes: Sequence[int]) -> Any:
+    """Windows that neither overlap nor leave gaps: only axes are moved."""
+    counts = [n // k for n, k in zip(x.shape[1:-1], sizes, strict=True)]
+    kept = [slice(0, n * k) for n, k in zip(counts, sizes, strict=True)]
+    split = [d for pair in zip(counts, sizes, strict=True) for d in pair]
+    cells = reshape(x[(slice(None), *kept)], (x.shape[0], *split, x.shape[-1]))
+    rank = len(sizes)
+    order = (0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2), 2 * rank + 1)
+    window = math.prod(sizes) * x.shape[-1]
+    return reshape(transpose(cells, order), (x.shape[0], *counts, window))
+
+
 def _windows(
     x: Any, sizes: Sequence[int], steps: Sequence[int], apart: Sequence[int], padding: str
 ) -> Any:
@@ -217,6 +230,8 @@ def _windows(
             missing = max((-(-n // s) - 1) * s + span - n, 0)
             borders.append((missing // 2, missing - missing // 2))
         x = pad(x, ((0, 0), *borders, (0, 0)))
+    if tuple(steps) == tuple(sizes) == tuple(spans):
+        return _side_by_side(x, sizes)
     ends = [n - span + 1 for n, span in zip(x.shape[1:-1], spans, strict=True)]
     found = []
     for cell in itertools.product(*map(range, sizes)):

@@ -25,7 +25,19 @@ from zoo_keras.ops.convert import (
 from zoo_keras.ops.indexing import get_item
 from zoo_keras.ops.plain import unary_float
 from zoo_keras.ops.reduction import norm, sum
-from zoo_keras.ops.shaping import diagonal, moveaxis, ravel, stack, swapaxes, transpose, tril, triu
+from zoo_keras.ops.shaping import (
+    concatenate,
+    diagonal,
+    flip,
+    moveaxis,
+    pad,
+    ravel,
+    stack,
+    swapaxes,
+    transpose,
+    tril,
+    triu,
+)
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import elementwise as m
 from zoo_keras.primitives import host_linalg as hl
@@ -414,33 +426,53 @@ def of_rank(name: str, x: Any, rank: int) -> Any:
 @public
 def fft(x: Any) -> Any:
     """The Fourier transform of the last axis; x and the result are (real, imaginary)."""
-    return hl.fourier(*pair_of("fft", x, 1), kind="fft")
+    made: tuple[Any, Any] = hl.fourier(*pair_of("fft", x, 1), inverse=False)
+    return made
+
+
+def _of_two_axes(pair: tuple[Any, Any], inverse: bool) -> tuple[Any, Any]:
+    """Along the last axis, and along the one before by turning the matrices."""
+    for _ in range(2):
+        pair = hl.fourier(*pair, inverse=inverse)
+        pair = tuple(swapaxes(part, -1, -2) for part in pair)
+    return pair
 
 
 @public
 def fft2(x: Any) -> Any:
     """The Fourier transform of the last two axes of (real, imaginary)."""
-    return hl.fourier(*pair_of("fft2", x, 2), kind="fft2")
+    return _of_two_axes(pair_of("fft2", x, 2), inverse=False)
 
 
 @public
 def ifft2(x: Any) -> Any:
     """The inverse Fourier transform of the last two axes of (real, imaginary)."""
-    return hl.fourier(*pair_of("ifft2", x, 2), kind="ifft2")
+    return _of_two_axes(pair_of("ifft2", x, 2), inverse=True)
 
 
 @public
 def rfft(x: Any, fft_length: int | None = None) -> Any:
     """(real, imaginary) of the first half of the Fourier transform of real numbers."""
     x = of_rank("rfft", as_float(x), 1)
-    return hl.rfft(x, length=fft_length or x.shape[-1])
+    size, length = x.shape[-1], fft_length or x.shape[-1]
+    if size < length:
+        x = pad(x, [(0, 0)] * (len(x.shape) - 1) + [(0, length - size)])
+    return hl.rfft(x[..., :length] if size > length else x)
 
 
 @public
 def irfft(x: Any, fft_length: int | None = None) -> Any:
     """The real numbers whose rfft is (real, imaginary)."""
     real, imaginary = pair_of("irfft", x, 1)
-    return hl.irfft(real, imaginary, length=fft_length or 2 * (real.shape[-1] - 1))
+    length = fft_length or 2 * (real.shape[-1] - 1)
+    plain = dtype_of(real) == "float32" and length == 2 * (real.shape[-1] - 1) > 2
+    if not plain or length & (length - 1):
+        return hl.irfft(real, imaginary, length=length)
+    # A power of two: the engine transforms the whole, whose other half is mirrored.
+    rest = slice(1, length // 2)
+    whole = concatenate([real, flip(real[..., rest], -1)], -1)
+    turns = concatenate([imaginary, flip(m.negative(imaginary[..., rest]), -1)], -1)
+    return hl.fourier(whole, turns, inverse=True)[0]
 
 
 __all__ = [

@@ -7,7 +7,7 @@ without those axes, or with size 1 there when keepdims.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,9 +29,12 @@ from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import elementwise as m
 from zoo_keras.primitives import reduce
 from zoo_keras.primitives.arrays import broadcast_to as broadcast_op
+from zoo_keras.primitives.arrays import concatenate as concatenate_op
 from zoo_keras.primitives.arrays import reshape as reshape_op
+from zoo_keras.primitives.arrays import transpose as transpose_op
 from zoo_keras.primitives.host import quantile as quantile_op
 from zoo_keras.primitives.host import singular_norm
+from zoo_keras.primitives.sorting import sort as sort_op
 
 
 def _reduce(op: Any, x: Any, axis: Any, keepdims: bool) -> Any:
@@ -206,11 +209,50 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return total if keepdims else reshape_op(total, shape=kept)
 
 
+# Which share of the way from the lower to the upper neighbour a quantile lies.
+_BETWEEN: dict[str, Callable[[int, float], float]] = {
+    "linear": lambda place, share: share,
+    "lower": lambda place, share: 0.0,
+    "higher": lambda place, share: float(share > 0),
+    "midpoint": lambda place, share: 0.5 * (share > 0),
+    "nearest": lambda place, share: float(share > 0.5 or (share == 0.5 and place % 2 == 1)),
+}
+
+
+def _sorted_quantiles(
+    x: Any, q: Sequence[float], axes: tuple[int, ...], method: str, keepdims: bool
+) -> Any:
+    """The quantiles on a new first axis, of the sorted elements; NaN where there is one."""
+    kept = [i for i in range(len(x.shape)) if i not in axes]
+    moved = transpose_op(x, perm=(*kept, *axes)) if (*kept, *axes) != (*range(len(x.shape)),) else x
+    lines = reshape_op(moved, shape=(*[x.shape[i] for i in kept], -1))
+    lines = sort_op(lines, axis=len(kept))
+    last, found = lines[..., -1], []
+    for fraction in q:
+        if not 0 <= fraction <= 1:
+            raise ConfigError(
+                f"quantile: a quantile lies between 0 and 1. Received: {fraction}. Change q."
+            )
+        at = fraction * (lines.shape[-1] - 1)
+        place = math.floor(at)
+        share, value_at = _BETWEEN[method](place, at - place), lines[..., place]
+        if share:
+            step = m.subtract(lines[..., place + 1], value_at)
+            value_at = m.add(value_at, m.multiply(step, share))
+        found.append(m.where(m.isnan(last), last, value_at))
+    shape = [1 if i in axes else d for i, d in enumerate(x.shape) if keepdims or i not in axes]
+    parts = [reshape_op(each, shape=(1, *shape)) for each in found]
+    return parts[0] if len(parts) == 1 else concatenate_op(*parts, axis=0)
+
+
 def _quantile(x: Any, q: Any, axis: Any, method: str, keepdims: bool, skip_nan: bool) -> Any:
     x = as_float(x)
     fractions = np.asarray(q, np.float64)
-    how = {"axes": axes_in(axis, len(x.shape)), "method": method, "keepdims": keepdims}
+    how: dict[str, Any] = {"axes": axes_in(axis, len(x.shape)), "method": method, "keepdims": keepdims}
     flat = tuple(float(f) for f in fractions.ravel())
+    if method in _BETWEEN and not skip_nan and 0 not in x.shape:
+        picked = _sorted_quantiles(x, flat, **how)
+        return reshape_op(picked, shape=(*fractions.shape, *picked.shape[1:]))
     found = quantile_op(x, q=flat, skip_nan=skip_nan, **how)
     return reshape_op(found, shape=(*fractions.shape, *found.shape[1:]))
 

@@ -400,11 +400,12 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The diagonal of two axes, on the last axis of the result."""
     x = moveaxis(x, (axis1, axis2), (-2, -1))
     rows, columns = x.shape[-2:]
-    at = np.arange(max(rows, columns))
-    at = at[(at - min(offset, 0) < rows) & (at + max(offset, 0) < columns)]
+    below, right = max(-offset, 0), max(offset, 0)
+    count = max(min(rows - below, columns - right), 0)
     flat = reshape_op(x, shape=(*x.shape[:-2], rows * columns))
-    places = (at - min(offset, 0)) * columns + at + max(offset, 0)
-    return pick(flat, places, len(flat.shape) - 1)
+    first = below * columns + right
+    end = first + (count - 1) * (columns + 1) + 1 if count else first
+    return flat[..., first : end : columns + 1]
 
 
 @public

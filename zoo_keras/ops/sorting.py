@@ -17,6 +17,7 @@ from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor
 from zoo_keras.ops.convert import (
     as_dtype,
+    as_float,
     axis_in,
     dtype_of,
     is_known,
@@ -237,6 +238,11 @@ def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
     y = value(y)
     axis = axis_in(axis, len(y.shape))
     size = y.shape[axis]
+    if x is None and size > 1:
+        ends = m.add(_between(y, axis, 0, 1), _between(y, axis, size - 1, size))
+        whole = reduce.reduce_sum(as_float(y), axes=(axis,), keepdims=True)
+        found = m.multiply(m.subtract(whole, m.multiply(ends, 0.5)), dx)
+        return reshape_op(found, shape=(*y.shape[:axis], *y.shape[axis + 1 :]))
     middle = m.multiply(m.add(_between(y, axis, 1, size), _between(y, axis, 0, size - 1)), 0.5)
     step: Any = dx
     if x is not None:

@@ -28,7 +28,10 @@ MAX_ROWS: int = lib.ZK_CHAIN_MAX_ROWS
 MAX_INPUTS: int = lib.ZK_CHAIN_MAX_INPUTS
 
 _LOGIC = {"logical_and": "and", "logical_or": "or", "logical_xor": "xor", "logical_not": "not"}
-_LOGIC_OF_BOOLS = {"add": "or", "multiply": "and", "maximum": "or", "minimum": "and"}
+_BITS = {"bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "xor", "bitwise_not": "not"}
+_LOGIC_OF_BOOLS = {
+    "add": "or", "multiply": "and", "maximum": "or", "minimum": "and", **_BITS,
+}  # fmt: skip
 _COMPARE = {
     "equal": ("equal", False),
     "not_equal": ("not_equal", False),
@@ -48,6 +51,11 @@ _INT_TILES = {
     "minimum": "minimum_int",
     "abs": "abs_int",
     "sign": "sign_int",
+    "left_shift": "left_shift_int",
+    "right_shift": "right_shift_int",
+    "gcd": "gcd_int",
+    "lcm": "lcm_int",
+    **_BITS,
 }
 _INT_FORMS = ("negative", "square", "relu", "clip", "round")  # made of the tiles above
 _POWERS = {2.0: "square", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}

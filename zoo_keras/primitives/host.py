@@ -1,7 +1,7 @@
-"""Rare ops that run on the host: quantiles, number theory, counting, searching, segments.
+"""Rare ops, most of which run on the host: quantiles, whole numbers, counting, searching, segments.
 
-In: arrays whose shapes are known. Out: arrays of known shapes. None has a kernel in C; those
-without a gradient rule say so when one is asked for.
+In: arrays whose shapes are known. Out: arrays of known shapes. Those without a gradient rule say so
+when one is asked for.
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ import numpy as np
 from zoo_keras import dtypes
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
-from zoo_keras.primitives.op import Sample, broadcast, elementwise, op, registry
+from zoo_keras.primitives.index import at_places
+from zoo_keras.primitives.op import Sample, all_float32, broadcast, elementwise, op, registry
 from zoo_keras.primitives.reduce import kept_shape
 
 _PAIR = [Sample([(3, 5), (5,)], dtypes=("int32", "int32"), low=1, high=40)]
 
 
-@elementwise(shape=broadcast, samples=_PAIR)
+@elementwise(tile="gcd_int", shape=broadcast, samples=_PAIR)
 def gcd(a: Any, b: Any) -> Any:
     """The greatest common divisor of integers."""
     return np.gcd(a, b)
 
 
-@elementwise(shape=broadcast, samples=_PAIR)
+@elementwise(tile="lcm_int", shape=broadcast, samples=_PAIR)
 def lcm(a: Any, b: Any) -> Any:
     """The least common multiple of integers."""
     return np.lcm(a, b)
 
 
-@elementwise(shape=broadcast, samples=[Sample([(3, 5), (5,)])])
+@elementwise(tile="nextafter", shape=broadcast, samples=[Sample([(3, 5), (5,)])])
 def nextafter(a: Any, b: Any) -> Any:
     """The next floating number after a towards b."""
     return np.nextafter(a, b)
@@ -89,6 +90,9 @@ def _count_spec(ids: Spec, weights: Spec, *, length: int) -> Spec:
 
 
 @op(
+    kernel=True,
+    dtypes=lambda ids, weights: at_places(weights, ids),
+    attrs_to_c=lambda attrs, ins, outs: (),
     shape=_count_spec,
     grad=lambda g, y, ids, weights, *, length: (
         None,
@@ -101,7 +105,8 @@ def count_ids(ids: np.ndarray, weights: np.ndarray, *, length: int) -> np.ndarra
     rows = math.prod(ids.shape[:-1])
     found = np.zeros((rows, length), weights.dtype)
     at = np.arange(rows)[:, None]
-    np.add.at(found, (at, ids.reshape(rows, -1)), weights.reshape(rows, -1))
+    flat = (rows, ids.shape[-1])
+    np.add.at(found, (at, ids.reshape(flat)), weights.reshape(flat))
     return found.reshape(*ids.shape[:-1], length)
 
 
@@ -112,6 +117,9 @@ def _search_spec(sequence: Spec, values: Spec, *, right: bool) -> Spec:
 
 
 @op(
+    kernel=True,
+    attrs_to_c=lambda attrs, ins, outs: [attrs["right"]],
+    dtypes=all_float32,
     shape=_search_spec,
     samples=[
         Sample((), {"right": r}, make=lambda rng: [np.arange(5, dtype="f4"), rng.normal(size=7)])
@@ -121,6 +129,13 @@ def _search_spec(sequence: Spec, values: Spec, *, right: bool) -> Spec:
 def searchsorted(sequence: np.ndarray, values: np.ndarray, *, right: bool) -> np.ndarray:
     """Where each value belongs in a sorted sequence: before its equals, or behind them."""
     return np.searchsorted(sequence, values, "right" if right else "left")
+
+
+_KINDS = {"max": 0, "min": 1, "prod": 2, "mul": 2}
+
+
+def _kind(attrs: dict[str, Any], ins: Sequence[Spec], outs: Sequence[Spec]) -> list[int]:
+    return [_KINDS[attrs["kind"]]]
 
 
 _SEGMENTS: dict[str, Any] = {"max": np.maximum, "min": np.minimum, "prod": np.multiply}
@@ -135,6 +150,9 @@ def _segment_start(kind: str, dtype: np.dtype) -> Any:
 
 
 @op(
+    kernel=True,
+    dtypes=at_places,
+    attrs_to_c=_kind,
     shape=lambda x, ids, *, kind, segments: Spec((segments, *x.shape[1:]), x.dtype),
     samples=[
         Sample(
@@ -158,6 +176,9 @@ def segment_reduce(x: np.ndarray, ids: np.ndarray, *, kind: str, segments: int) 
 
 
 @op(
+    kernel=True,
+    dtypes=at_places,
+    attrs_to_c=_kind,
     shape=lambda x, ids, updates, *, kind: x,
     samples=[
         Sample(

@@ -1,4 +1,4 @@
-"""Matrix factorisations, inverses and Fourier transforms; they run on the host.
+"""Matrix factorisations, inverses and Fourier transforms; most run on the host.
 
 In: arrays whose last two axes (last one for Fourier) hold the matrices. Out: arrays of known
 shapes. det, slogdet, inv and solve have gradients.
@@ -13,7 +13,7 @@ import numpy as np
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
 from zoo_keras.primitives.elementwise import multiply, negative
-from zoo_keras.primitives.op import Sample, op, registry
+from zoo_keras.primitives.op import Sample, all_float32, op, registry
 from zoo_keras.primitives.products import matmul
 
 
@@ -113,7 +113,13 @@ def _lu_spec(x: Spec) -> tuple[Spec, Spec]:
     return x, Spec((*x.shape[:-2], min(x.shape[-2:])), "int32")
 
 
-@op(shape=_lu_spec, samples=[Sample([(2, 4, 4)]), Sample([(3, 5)])])
+@op(
+    kernel=True,
+    attrs_to_c=lambda attrs, ins, outs: (),
+    dtypes=all_float32,
+    shape=_lu_spec,
+    samples=[Sample([(2, 4, 4)]), Sample([(3, 5)])],
+)
 def lu_factor(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(both triangles in one matrix, row by row the row with which it changes its place)."""
     made = x.astype(np.float64).reshape(-1, *x.shape[-2:])
@@ -219,46 +225,61 @@ def _parts(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x.real, x.imag
 
 
-_TRANSFORMS: dict[str, Any] = {
-    "fft": np.fft.fft, "ifft": np.fft.ifft, "fft2": np.fft.fft2, "ifft2": np.fft.ifft2,
-}  # fmt: skip
+def _power_of_two(*specs: Spec) -> bool:
+    """Whether the kernel knows the length: its buffers hold two to 16,384 elements of each row."""
+    n = specs[0].shape[-1] if specs[0].shape else 0
+    return all_float32(*specs) and 2 <= n <= 1 << 14 and n & (n - 1) == 0
+
+
+def _fourier_grad(g: Any, y: Any, real: Any, imaginary: Any, *, inverse: bool) -> tuple[Any, ...]:
+    """The transform's adjoint is its inverse, but for the number of elements."""
+    n = real.shape[-1]
+    parts = [multiply(real, 0.0) if part is None else part for part in g]
+    back = fourier(*parts, inverse=not inverse)
+    return tuple(multiply(part, 1.0 / n if inverse else float(n)) for part in back)
 
 
 @op(
-    shape=lambda real, imaginary, *, kind: (real, imaginary),
-    samples=[Sample([(4, 6), (4, 6)], {"kind": kind}) for kind in _TRANSFORMS],
+    kernel=True,
+    grad=_fourier_grad,
+    attrs_to_c=lambda attrs, ins, outs: [attrs["inverse"]],
+    dtypes=_power_of_two,
+    shape=lambda real, imaginary, *, inverse: (real, imaginary),
+    samples=[Sample([(4, n), (4, n)], {"inverse": back}) for n in (6, 8) for back in (False, True)],
 )
-def fourier(real: np.ndarray, imaginary: np.ndarray, *, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """(real, imaginary) of the Fourier transform of the last axis, or of the last two."""
-    return _parts(_TRANSFORMS[kind](_complex(real, imaginary)))
+def fourier(
+    real: np.ndarray, imaginary: np.ndarray, *, inverse: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """(real, imaginary) of the Fourier transform of the last axis, or of its inverse."""
+    function: Any = np.fft.ifft if inverse else np.fft.fft
+    return _parts(function(_complex(real, imaginary)))
 
 
-def _rfft_spec(x: Spec, *, length: int) -> tuple[Spec, Spec]:
-    half = Spec((*x.shape[:-1], length // 2 + 1), x.dtype)
-    return half, half
+def _half(x: Spec) -> tuple[Spec, Spec]:
+    spec = Spec((*x.shape[:-1], x.shape[-1] // 2 + 1), x.dtype)
+    return spec, spec
 
 
-def _rfft_grad(g: Any, y: Any, x: Any, *, length: int) -> tuple[Any]:
+def _rfft_grad(g: Any, y: Any, x: Any) -> tuple[Any]:
     """sum over frequencies of real * cos - imaginary * sin, which a Fourier transform gives."""
-    rest = length - (length // 2 + 1)
+    rest = x.shape[-1] - (x.shape[-1] // 2 + 1)
     sides = (*((0, 0) for _ in x.shape[:-1]), (0, rest))
     parts = [multiply(y[0], 0.0) if part is None else part for part in g]
     real, imaginary = (registry["pad"](part, paddings=sides) for part in parts)
-    made = fourier(real, negative(imaginary), kind="fft")[0]
-    size = x.shape[-1]
-    if size > length:
-        return (registry["pad"](made, paddings=(*sides[:-1], (0, size - length))),)
-    return (made[..., :size],)
+    return (fourier(real, negative(imaginary), inverse=False)[0],)
 
 
 @op(
-    shape=_rfft_spec,
+    kernel=True,
+    attrs_to_c=lambda attrs, ins, outs: (),
+    dtypes=_power_of_two,
+    shape=_half,
     grad=_rfft_grad,
-    samples=[Sample([(3, 6)], {"length": n}) for n in (6, 8, 5)],
+    samples=[Sample([(3, n)]) for n in (6, 8, 5)],
 )
-def rfft(x: np.ndarray, *, length: int) -> tuple[np.ndarray, np.ndarray]:
+def rfft(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(real, imaginary) of the first half of the Fourier transform of real numbers."""
-    return _parts(np.fft.rfft(x, length))
+    return _parts(np.fft.rfft(x))
 
 
 @op(

@@ -181,6 +181,9 @@ def take_along_axis(x: np.ndarray, ids: np.ndarray, *, axis: int) -> np.ndarray:
 
 
 @op(
+    kernel=True,
+    attrs_to_c=lambda attrs, ins, outs: [attrs["axis"]],
+    dtypes=lambda g, ids: g.dtype == "float32" and ids.dtype in ("int32", "int64"),
     shape=lambda g, ids, *, shape, axis: Spec(tuple(shape), g.dtype),
     grad=lambda g, y, g0, ids, *, shape, axis: (take_along_axis(g, ids, axis=axis), None),
 )
@@ -190,6 +193,7 @@ def take_along_axis_grad(
     """Zeros of `shape` to which g is added at the places that take_along_axis reads."""
     result = np.zeros(tuple(shape), g.dtype)
     where: list[np.ndarray] = list(np.indices(ids.shape, sparse=True))
+    where = [at if n > 1 else at * 0 for at, n in zip(where, shape, strict=True)]  # repeated
     where[axis] = ids
     np.add.at(result, tuple(where), g)
     return result
@@ -203,6 +207,12 @@ def _places(indices: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, ...]
     return found
 
 
+def at_places(*specs: Spec) -> bool:
+    """Whether the kernels of places know the dtypes: 32 bits, but for ids of 64."""
+    *others, ids = [s.dtype for s in (*specs[:1], *specs[2:], specs[1])]
+    return ids in ("int32", "int64") and others[0] in ("float32", "int32") and len({*others}) == 1
+
+
 def _at_places(x: Spec, indices: Spec) -> tuple[int, ...]:
     _integer("indices", indices)
     depth = indices.shape[-1] if indices.shape else 0
@@ -212,6 +222,9 @@ def _at_places(x: Spec, indices: Spec) -> tuple[int, ...]:
 
 
 @op(
+    kernel=True,
+    dtypes=at_places,
+    attrs_to_c=lambda attrs, ins, outs: (),
     shape=lambda x, indices: Spec(_at_places(x, indices), x.dtype),
     grad=lambda g, y, x, indices: (gather_nd_grad(g, indices, shape=x.shape), None),
     samples=[_with_ids((4, 4, 2), 4, (3, 2))],
@@ -222,6 +235,9 @@ def gather_nd(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
 
 
 @op(
+    kernel=True,
+    dtypes=at_places,
+    attrs_to_c=lambda attrs, ins, outs: (),
     shape=lambda g, indices, *, shape: Spec(tuple(shape), g.dtype),
     grad=lambda g, y, g0, indices, *, shape: (gather_nd(g, indices), None),
     samples=[_with_ids((3, 2), 4, (3, 2), shape=(4, 4, 2))],
@@ -245,6 +261,9 @@ def _scatter_sample(rng: np.random.Generator) -> list[Any]:
 
 
 @op(
+    kernel=True,
+    dtypes=at_places,
+    attrs_to_c=lambda attrs, ins, outs: (),
     shape=_updated,
     grad=lambda g, y, x, indices, updates: (g, None, gather_nd(g, indices)),
     samples=[Sample((), make=_scatter_sample)],
@@ -262,6 +281,9 @@ def _scatter_update_grad(g: Any, y: Any, x: Any, indices: Any, updates: Any) -> 
 
 
 @op(
+    kernel=True,
+    dtypes=at_places,
+    attrs_to_c=lambda attrs, ins, outs: (),
     shape=_updated,
     grad=_scatter_update_grad,
     samples=[Sample((), make=_scatter_sample)],

@@ -75,9 +75,12 @@ def cumprod_grad(g: Any, x: Any, *, axis: int) -> Any:
     return np.moveaxis(before * carried, 0, axis)
 
 
+def _put_back(g: Any, places: Any, x: Any, axis: int) -> Any:
+    return registry["take_along_axis_grad"](g, places, shape=tuple(x.shape), axis=axis)
+
+
 def _sort_grad(g: Any, y: Any, x: Any, *, axis: int) -> tuple[Any]:
-    rank = argsort(argsort(x, axis=axis), axis=axis)
-    return (registry["take_along_axis"](g, rank, axis=axis),)
+    return (_put_back(g, argsort(x, axis=axis), x, axis),)
 
 
 @op(
@@ -116,7 +119,7 @@ def _top_k_spec(x: Spec, *, k: int) -> tuple[Spec, Spec]:
     attrs_to_c=lambda attrs, ins, outs: (),
     rows=last_axis_of_first,
     shape=_top_k_spec,
-    grad=lambda g, y, x, *, k: (scatter_last(g[0], y[1], size=x.shape[-1]),),
+    grad=lambda g, y, x, *, k: (_put_back(g[0], y[1], x, -1),),
     samples=[Sample([s], {"k": k}) for s, k in [((7,), 3), ((4, 5), 1), ((2, 3, 4), 4)]],
 )
 def top_k(x: Any, *, k: int) -> tuple[Any, Any]:
@@ -127,17 +130,3 @@ def top_k(x: Any, *, k: int) -> tuple[Any, Any]:
     backwards = np.argsort(np.flip(x, -1), axis=-1, kind="stable")
     places = np.flip(x.shape[-1] - 1 - backwards, -1)[..., :k]
     return np.take_along_axis(x, places, -1), places
-
-
-@op(
-    shape=lambda g, ids, *, size: Spec((*g.shape[:-1], size), g.dtype),
-    grad=lambda gg, y, g, ids, *, size: (registry["take_along_axis"](gg, ids, axis=-1), None),
-    samples=[Sample([(4, 3), (4, 3)], {"size": 6}, dtypes=("float32", "int32"), low=0, high=6)],
-)
-def scatter_last(values: Any, ids: Any, *, size: int) -> Any:
-    """Zeros of `size` along the last axis, with the values added at the places `ids`."""
-    rows = int(np.prod(values.shape[:-1]))
-    flat = np.zeros((rows, size), values.dtype)
-    at = np.arange(rows)[:, None]
-    np.add.at(flat, (at, ids.reshape(rows, -1)), values.reshape(rows, -1))
-    return flat.reshape(*values.shape[:-1], size)

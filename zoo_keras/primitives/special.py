@@ -1,4 +1,4 @@
-"""Rare elementwise functions, which run on the host: trigonometry beyond sine and cosine, its
+"""Rare elementwise functions: powers of two, trigonometry beyond sine and cosine, its
 hyperbolic relatives, and the inverse of erf.
 
 In: arrays or tensors that broadcast to one shape. Out: one array of that shape, floating point.
@@ -29,6 +29,18 @@ _INSIDE = [Sample([(4, 5)], low=-0.9, high=0.9)]
 
 
 @elementwise(
+    tile="exp2",
+    shape=floating,
+    grad=lambda g, y, x: (multiply(g, multiply(y, math.log(2.0))),),
+    samples=_INSIDE,
+)
+def exp2(x: Any) -> Any:
+    """2 to the power of x."""
+    return np.exp2(x)
+
+
+@elementwise(
+    tile="tan",
     shape=floating,
     grad=lambda g, y, x: (divide(g, square(cos(x))),),
     samples=_INSIDE,
@@ -39,6 +51,7 @@ def tan(x: Any) -> Any:
 
 
 @elementwise(
+    tile="arcsin",
     shape=floating,
     grad=lambda g, y, x: (multiply(g, rsqrt(subtract(1.0, square(x)))),),
     samples=_INSIDE,
@@ -49,6 +62,7 @@ def arcsin(x: Any) -> Any:
 
 
 @elementwise(
+    tile="arccos",
     shape=floating,
     grad=lambda g, y, x: (negative(multiply(g, rsqrt(subtract(1.0, square(x))))),),
     samples=_INSIDE,
@@ -59,6 +73,7 @@ def arccos(x: Any) -> Any:
 
 
 @elementwise(
+    tile="arctan",
     shape=floating,
     grad=lambda g, y, x: (divide(g, add(square(x), 1.0)),),
     samples=_INSIDE,
@@ -74,6 +89,7 @@ def _arctan2_grad(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
 
 
 @elementwise(
+    tile="arctan2",
     shape=floating,
     grad=_arctan2_grad,
     samples=[Sample([(4, 5), (5,)], low=0.2, high=2)],
@@ -83,19 +99,30 @@ def arctan2(a: Any, b: Any) -> Any:
     return np.arctan2(a, b)
 
 
-@elementwise(shape=floating, grad=lambda g, y, x: (multiply(g, cosh(x)),), samples=_INSIDE)
+@elementwise(
+    tile="sinh",
+    shape=floating,
+    grad=lambda g, y, x: (multiply(g, cosh(x)),),
+    samples=_INSIDE,
+)
 def sinh(x: Any) -> Any:
     """The hyperbolic sine."""
     return np.sinh(x)
 
 
-@elementwise(shape=floating, grad=lambda g, y, x: (multiply(g, sinh(x)),), samples=_INSIDE)
+@elementwise(
+    tile="cosh",
+    shape=floating,
+    grad=lambda g, y, x: (multiply(g, sinh(x)),),
+    samples=_INSIDE,
+)
 def cosh(x: Any) -> Any:
     """The hyperbolic cosine."""
     return np.cosh(x)
 
 
 @elementwise(
+    tile="arcsinh",
     shape=floating,
     grad=lambda g, y, x: (multiply(g, rsqrt(add(square(x), 1.0))),),
     samples=_INSIDE,
@@ -106,6 +133,7 @@ def arcsinh(x: Any) -> Any:
 
 
 @elementwise(
+    tile="arccosh",
     shape=floating,
     grad=lambda g, y, x: (multiply(g, rsqrt(subtract(square(x), 1.0))),),
     samples=[Sample([(4, 5)], low=1.2, high=4)],
@@ -116,6 +144,7 @@ def arccosh(x: Any) -> Any:
 
 
 @elementwise(
+    tile="arctanh",
     shape=floating,
     grad=lambda g, y, x: (divide(g, subtract(1.0, square(x))),),
     samples=_INSIDE,
@@ -163,6 +192,7 @@ def _erfinv(x: Any) -> np.ndarray:
 
 
 @elementwise(
+    tile="erfinv",
     shape=floating,
     grad=lambda g, y, x: (multiply(g, multiply(exp(square(y)), math.sqrt(math.pi) / 2)),),
     samples=_INSIDE,
