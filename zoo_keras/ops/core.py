@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
+from zoo_keras.bfloat16 import Bfloat16, in_dtype
 from zoo_keras.errors import UnsupportedError
 from zoo_keras.graph import Tensor
 from zoo_keras.ops.convert import as_dtype, dtype_of, is_variable, shape_of, value
@@ -80,7 +81,7 @@ def size(x: Any) -> Any:
 def cast(x: Any, dtype: Any) -> Any:
     """x in another dtype; floats are cut off towards 0 on their way to integers."""
     if isinstance(x, (bool, int, float)):
-        return np.asarray(x, dtypes.standardize(dtype))
+        return in_dtype(x, dtypes.standardize(dtype))
     return as_dtype(x, dtype)
 
 

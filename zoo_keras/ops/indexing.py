@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras import dtypes
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor
 from zoo_keras.ops.convert import (
@@ -242,7 +243,7 @@ def scatter(indices: Any, values: Any, shape: Any) -> Any:
     """Zeros of a shape to which values are added at indices (n, rank of the indexed axes)."""
     values = value(values)
     return ix.scatter_add(
-        np.zeros(known_ints(shape, "shape"), dtype_of(values)), _places(indices), values
+        in_dtype(np.zeros(known_ints(shape, "shape")), dtype_of(values)), _places(indices), values
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.errors import ConfigError
 from zoo_keras.ops.convert import (
     as_dtype,
@@ -52,10 +53,10 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 @public
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The mean; float32 for integers. That of float16 is summed in float32."""
+    """The mean; float32 for integers. That of half precision is summed in float32."""
     x = as_float(x)
-    if dtype_of(x) == "float16":
-        return as_dtype(mean(as_dtype(x, "float32"), axis, keepdims), "float16")
+    if (half := dtype_of(x)) in ("float16", "bfloat16"):
+        return as_dtype(mean(as_dtype(x, "float32"), axis, keepdims), half)
     return _reduce(reduce.reduce_mean, x, axis, keepdims)
 
 
@@ -89,7 +90,7 @@ def _met(op: Any, both: Callable[..., Any], x: Any, axis: Any, keepdims: bool, i
     if math.prod(x.shape[a] for a in axes):
         return both(_reduce(op, x, axis, keepdims), initial)
     sizes = [1 if i in axes else d for i, d in enumerate(x.shape) if keepdims or i not in axes]
-    return np.full(sizes, initial, dtype_of(x))
+    return in_dtype(np.full(sizes, initial), dtype_of(x))
 
 
 @public

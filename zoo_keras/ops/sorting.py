@@ -315,7 +315,7 @@ def segment_sum(
     data, ids, count = _segments(data, segment_ids, num_segments)
     outside = m.logical_or(m.less(ids, 0), m.greater_equal(ids, count))
     column = reshape_op(m.where(outside, count, ids), shape=(-1, 1))
-    empty = np.zeros((count + 1, *data.shape[1:]), dtype_of(data))
+    empty = np.zeros((count + 1, *data.shape[1:]), dtypes.storage(dtype_of(data)))
     return _between(scatter_add(empty, column, data), 0, 0, count)
 
 

@@ -50,7 +50,7 @@ def write_arrays(group: Any, variables: Sequence[Any]) -> None:
     for variable in variables:
         count = used[variable.path] = used.get(variable.path, 0) + 1
         names.append(variable.path if count == 1 else f"{variable.path}_{count}")
-        group.create_dataset(names[-1], data=variable.numpy())
+        group.create_dataset(names[-1], data=np.asarray(variable.numpy()))
     hdf5.write_names(group, "weight_names", names)
 
 

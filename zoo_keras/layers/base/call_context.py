@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from zoo_keras.bfloat16 import BFLOAT16
+from zoo_keras.dtypes import is_float
 from zoo_keras.graph import Tensor, current_trace
 from zoo_keras.nest import map_structure
+from zoo_keras.primitives.op import cast_to
 from zoo_keras.primitives.rounding import round_bfloat16
 
 
@@ -52,6 +55,18 @@ def rounding(narrow: bool) -> Iterator[None]:
 def rounded(tensors: Any) -> Any:
     """The structure with its float32 tensors rounded to bfloat16."""
     return map_structure(_rounded, tensors)
+
+
+def autocast(tensors: Any, dtype: str) -> Any:
+    """The structure with its bfloat16 tensors in the dtype of a layer, and all floats in bfloat16
+    where that is the dtype."""
+
+    def cast(value: Any) -> Any:
+        if not isinstance(value, Tensor) or not is_float(value.dtype) or not is_float(dtype):
+            return value
+        return cast_to(value, dtype) if BFLOAT16 in (value.dtype, dtype) else value
+
+    return map_structure(cast, tensors)
 
 
 def _rounded(value: Any) -> Any:

@@ -25,7 +25,7 @@ from zoo_keras.errors import (
 )
 from zoo_keras.graph import Tensor, current_scope, current_trace, not_tracing, scope
 from zoo_keras.layers.base.arguments import layer_name, refuse, true_or_false, weight_shape
-from zoo_keras.layers.base.call_context import calling, current_training, rounded, rounding
+from zoo_keras.layers.base.call_context import autocast, calling, current_training, rounded, rounding
 from zoo_keras.layers.base.call_signature import CallSignature
 from zoo_keras.layers.base.captured import accepted, captured_arguments
 from zoo_keras.layers.base.eager import call_on_arrays
@@ -316,6 +316,8 @@ class Layer(Tracked):
         with calling(training), rounding(mixed), self._own_scope():
             if mixed and self.autocast:
                 bound = {name: rounded(value) for name, value in bound.items()}
+            elif self.autocast:
+                bound = {n: autocast(v, self.compute_dtype) for n, v in bound.items()}
             outputs = signature.invoke(self.call, bound)
             outputs = rounded(outputs) if mixed else outputs
             self._add_activity_loss(outputs)
