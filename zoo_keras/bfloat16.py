@@ -1,7 +1,7 @@
-"""bfloat16 on the host: float32 arrays whose numbers have 8 significant bits, under their own dtype.
+"""bfloat16 on the host: float32 arrays whose numbers have 8 significant bits, and say so.
 
-In: arrays. Out: rounded numbers, and `Bfloat16`, the array that says so. numpy has no such dtype: to
-its functions the numbers are float32, to ours (`dtype`, Python's operators) they are bfloat16.
+In: arrays. Out: rounded numbers, and `Bfloat16`, the array of them. numpy has no such dtype: to its
+functions the numbers are float32, to ours (`dtype`, Python's operators) they are bfloat16.
 """
 
 from __future__ import annotations

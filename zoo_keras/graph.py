@@ -177,7 +177,7 @@ def ufunc_operator(ufunc: Any, method: str, inputs: tuple[Any, ...]) -> Any:
 operators: dict[str, Callable[..., Any]] = {}
 _BINARY = "add sub mul truediv floordiv mod pow matmul".split()
 _COMPARE = "lt le gt ge eq ne and or xor".split()
-_UNARY = "neg abs invert getitem".split()
+_UNARY = "neg abs invert round getitem".split()
 
 
 def install_operators(cls: type) -> None:

@@ -10,8 +10,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from zoo_keras import config, dtypes, ops
 from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.configs.by_value import carries_lambdas

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
-from zoo_keras.bfloat16 import Bfloat16, in_dtype
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.errors import UnsupportedError
 from zoo_keras.graph import Tensor
 from zoo_keras.ops.convert import as_dtype, dtype_of, is_variable, shape_of, value

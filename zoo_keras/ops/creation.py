@@ -64,9 +64,9 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
     """An array of a shape full of one value (a number, or what broadcasts)."""
     name = dtypes.standardize(dtype) if dtype is not None else "float32"
     made = as_dtype(fill_value, name)
-    return in_dtype(np.array(np.broadcast_to(made, _shape(shape))), name) if is_known(made) else broadcast_op(
-        made, shape=_shape(shape)
-    )  # fmt: skip
+    if not is_known(made):
+        return broadcast_op(made, shape=_shape(shape))
+    return in_dtype(np.array(np.broadcast_to(made, _shape(shape))), name)
 
 
 @public

@@ -1,7 +1,7 @@
 """Tensors of bfloat16 become float32 tensors whose numbers are rounded: no Program has others.
 
-In: a Graph as it was traced. Out: one without bfloat16, and which of its inputs stand for which. The
-bodies of loops are rewritten too. All other passes run after this.
+In: a Graph as it was traced. Out: one without bfloat16, its inputs in the same order. The bodies of
+loops are rewritten too. All other passes run after this.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """bfloat16 as a form of storage: float32 numbers rounded to 8 significant bits, kept in two bytes.
 
-In: float32 arrays. Out: the same rounded, or the upper halves of their bits as uint16. Programs have
-no bfloat16 tensors (`passes/bfloat16.py`): they compute in float32, what waits in memory is narrow.
+In: float32 arrays. Out: the same rounded, or the upper halves of their bits as uint16. Programs
+have no bfloat16 tensors (`passes/bfloat16.py`): they compute in float32, and only what waits in
+memory is narrow.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ def read_array(group: Any, name: str, shape: Sequence[int]) -> np.ndarray:
 
 
 def write_array(group: Any, name: str, array: np.ndarray) -> None:
-    """Keep an array under a name. bfloat16 is two bytes without a type, which an attribute tells."""
+    """Keep an array under a name. bfloat16 is two bytes without a type; an attribute says it."""
     if array.dtype.name != BFLOAT16:
         group[name] = array
         return

@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from zoo_keras.errors import FileError
 from zoo_keras.layers.base.layer import Layer
 from zoo_keras.models.model import Model

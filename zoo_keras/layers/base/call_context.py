@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from zoo_keras.bfloat16 import BFLOAT16
 from zoo_keras.dtypes import is_float
 from zoo_keras.graph import Tensor, current_trace
 from zoo_keras.nest import map_structure
@@ -57,16 +56,16 @@ def rounded(tensors: Any) -> Any:
     return map_structure(_rounded, tensors)
 
 
-def autocast(tensors: Any, dtype: str) -> Any:
-    """The structure with its bfloat16 tensors in the dtype of a layer, and all floats in bfloat16
-    where that is the dtype."""
+def taken(tensors: Any, dtype: str, narrow: bool) -> Any:
+    """The structure with its floating tensors in the dtype in which a layer computes, and with
+    `narrow` rounded to bfloat16."""
 
     def cast(value: Any) -> Any:
-        if not isinstance(value, Tensor) or not is_float(value.dtype) or not is_float(dtype):
-            return value
-        return cast_to(value, dtype) if BFLOAT16 in (value.dtype, dtype) else value
+        floats = isinstance(value, Tensor) and is_float(value.dtype) and is_float(dtype)
+        return cast_to(value, dtype) if floats else value
 
-    return map_structure(cast, tensors)
+    found = map_structure(cast, tensors)
+    return rounded(found) if narrow else found
 
 
 def _rounded(value: Any) -> Any:
