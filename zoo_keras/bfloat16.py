@@ -20,6 +20,7 @@ class Dtype(str):
     __slots__ = ()
     name, kind, type, itemsize = "bfloat16", "f", np.float32, 2
     isnative, hasobject = True, False
+    _is_numeric = True  # asked by numpy.testing
 
 
 BFLOAT16 = Dtype("bfloat16")
@@ -41,9 +42,9 @@ def float_of(bits: Any) -> np.ndarray:
 class Bfloat16(Values):
     """An array of bfloat16, kept as rounded float32. What is written into it is rounded."""
 
-    dtype = property(lambda self: BFLOAT16)  # type: ignore[assignment]
-    itemsize = property(lambda self: 2)  # type: ignore[assignment]
-    nbytes = property(lambda self: 2 * self.size)  # type: ignore[assignment]
+    dtype = property(lambda self: BFLOAT16)
+    itemsize = property(lambda self: 2)
+    nbytes = property(lambda self: 2 * self.size)
 
     def __getitem__(self, key: Any) -> Any:
         return labelled(np.asarray(self)[key])
@@ -58,7 +59,7 @@ class Bfloat16(Values):
         return np.asarray(self).astype(dtype, *args, **kwargs)
 
     def __repr__(self) -> str:
-        return f"{super().__repr__().partition(', dtype=')[0].rstrip(')')}, dtype=bfloat16)"
+        return super().__repr__().replace("dtype=float32", "dtype=bfloat16")
 
 
 def labelled(array: Any) -> Bfloat16:

@@ -200,6 +200,8 @@ install_operators(Tensor)
 _item = Bfloat16.__getitem__
 install_operators(Bfloat16)  # numpy's own would give float32
 Bfloat16.__getitem__ = _item  # type: ignore[method-assign]
+for _name in _BINARY:
+    setattr(Bfloat16, f"__i{_name}__", getattr(Bfloat16, f"__{_name}__"))
 
 
 class Leaf:

@@ -79,8 +79,8 @@ class Constant(Initializer):
         self.value = value
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
-        made = in_dtype(self.value, dtypes.standardize(dtype))
-        return np.array(np.broadcast_to(made, tuple(shape)))
+        made = np.array(np.broadcast_to(self.value, tuple(shape)))
+        return in_dtype(made, dtypes.standardize(dtype))
 
     def get_config(self) -> dict[str, Any]:
         return {"value": serialize_keras_object(self.value)}

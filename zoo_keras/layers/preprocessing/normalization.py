@@ -129,7 +129,7 @@ class Normalization(Layer):
         for i, size in enumerate(reversed(np.shape(self.input_mean)), 1):
             narrow[self._keep[-i]] = size
         given = [in_dtype(v, self.compute_dtype) for v in (self.input_mean, self.input_variance)]
-        return [np.broadcast_to(v.reshape(narrow), wide) for v in given]
+        return [np.broadcast_to(v.reshape(narrow), wide, subok=True) for v in given]
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """That of the inputs."""
