@@ -72,6 +72,11 @@ def itemsize(dtype: str) -> int:
     return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
 
 
+def largest(dtype: str) -> float:
+    """The largest finite number of a floating dtype."""
+    return float.fromhex("0x1.fep127") if dtype == "bfloat16" else float(np.finfo(dtype).max)
+
+
 @functools.cache
 def name_of(dtype: np.dtype) -> str:
     """The name of a numpy dtype; numpy puts it together anew each time, in 5 us."""

@@ -155,7 +155,7 @@ def get_item(x: Any, key: Any) -> Any:
     """
     x = value(x)
     if isinstance(x, np.ndarray) and _all_known(key):
-        return np.asarray(x[_plain(key)])
+        return np.asanyarray(x[_plain(key)])
     made = _basic(_expanded(key, len(x.shape)), x.shape)
     whole = all(made.begin[i] == 0 and made.end[i] == d and made.strides[i] == 1
                 for i, d in enumerate(x.shape))  # fmt: skip
