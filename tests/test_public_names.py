@@ -97,8 +97,6 @@ def test_policies_have_names_that_layers_may_refuse():
     assert repr(policy) == '<DTypePolicy "mixed_float16">'
     with pytest.raises(UnsupportedError, match="mixed_float16"):
         zk.layers.Dense(1, dtype=policy)
-    with pytest.raises(UnsupportedError, match="int8_from_bfloat16"):
-        zk.layers.Dense(1, dtype="int8_from_bfloat16")
 
 
 @pytest.mark.parametrize(

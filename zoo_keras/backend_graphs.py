@@ -107,7 +107,7 @@ class _Gradients(Layer):
         ]
         found = pullback([loss], [constant(np.ones(loss.shape, loss.dtype))], sources)
         return [
-            constant(np.zeros(s.shape, s.dtype)) if g is None else g
+            constant(np.zeros(s.shape, np.float32), s.dtype) if g is None else g
             for g, s in zip(found, sources, strict=True)
         ]
 

@@ -1,5 +1,5 @@
 """Names of the element types, numpy's dtype for each, and promotion between them. No tensor or
-graph is known here. bfloat16 has no numpy type and exists only on the wire and in storage."""
+graph is known here. bfloat16 has no numpy type: it is kept as rounded float32 (`bfloat16.py`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from zoo_keras.errors import ConfigError
 
-FLOATS = ("float16", "float32", "float64")
+FLOATS = ("bfloat16", "float16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 ALL = (*FLOATS, *INTEGERS, "bool")
 TEXT = ("string", "bytes")  # in graphs and columns only: no Program knows them
@@ -60,8 +60,21 @@ def from_objects(array: np.ndarray) -> np.ndarray:
 
 
 def storage(dtype: str) -> Any:
-    """What numpy keeps values of this dtype in: text is Python's str and bytes."""
+    """What numpy keeps values of this dtype in: text is Python's str and bytes, bfloat16 rounded
+    float32."""
+    if dtype == "bfloat16":
+        return "float32"
     return object if dtype in TEXT else dtype
+
+
+def itemsize(dtype: str) -> int:
+    """Bytes of one number of this dtype."""
+    return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
+
+
+def largest(dtype: str) -> float:
+    """The largest finite number of a floating dtype."""
+    return float.fromhex("0x1.fep127") if dtype == "bfloat16" else float(np.finfo(dtype).max)
 
 
 @functools.cache
@@ -92,7 +105,9 @@ def promote(*dtypes: str) -> str:
     """The common dtype of several: floats win over integers, wide over narrow, bool yields."""
     if any(d in TEXT for d in dtypes):
         return _text_of(dtypes)
-    found = [d for d in dtypes if d in FLOATS]
+    found = {d for d in dtypes if d in FLOATS}
+    if found == {"bfloat16", "float16"}:
+        return "float32"
     if found:
         return max(found, key=FLOATS.index)
     name = np.result_type(*dtypes).name

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from zoo_keras.bfloat16 import BFLOAT16, Bfloat16, foreign, in_dtype
 from zoo_keras.dtypes import native
 from zoo_keras.errors import ShapeError
 
@@ -176,7 +177,7 @@ def ufunc_operator(ufunc: Any, method: str, inputs: tuple[Any, ...]) -> Any:
 operators: dict[str, Callable[..., Any]] = {}
 _BINARY = "add sub mul truediv floordiv mod pow matmul".split()
 _COMPARE = "lt le gt ge eq ne and or xor".split()
-_UNARY = "neg abs invert getitem".split()
+_UNARY = "neg abs invert round getitem".split()
 
 
 def install_operators(cls: type) -> None:
@@ -196,6 +197,11 @@ def install_operators(cls: type) -> None:
 
 
 install_operators(Tensor)
+_item = Bfloat16.__getitem__
+install_operators(Bfloat16)  # numpy's own would give float32
+Bfloat16.__getitem__ = _item  # type: ignore[method-assign]
+for _name in _BINARY:
+    setattr(Bfloat16, f"__i{_name}__", getattr(Bfloat16, f"__{_name}__"))
 
 
 class Leaf:
@@ -224,7 +230,10 @@ def input_tensor(name: str, shape: Iterable[int], dtype: str = "float32") -> Ten
 
 def constant(value: Any, dtype: str | None = None) -> Tensor:
     """A tensor whose values are known while tracing."""
-    array = native(np.array(value, dtype=dtype))
+    if dtype == BFLOAT16 or (dtype is None and isinstance(value, Bfloat16)):
+        array: np.ndarray = in_dtype(np.array(value), BFLOAT16)
+    else:
+        array = foreign(native(np.array(value, dtype=dtype)))
     array.setflags(write=False)
     return Node(CONSTANT, (), {"value": array}, [Spec(array.shape, array.dtype.name)]).outputs[0]
 

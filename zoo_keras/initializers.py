@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes, random
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.configs.serialization import (
     deserialize_keras_object,
     get_by_name,
@@ -26,6 +27,10 @@ from zoo_keras.ops.signals import named_window
 
 # The standard deviation of a normal distribution cut off at two standard deviations.
 _CUT_STDDEV = 0.8796256610342398
+
+
+def _storage(dtype: Any) -> Any:
+    return dtypes.storage(dtypes.standardize(dtype))
 
 
 class Initializer:
@@ -57,14 +62,14 @@ class Zeros(Initializer):
     """Zeros."""
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
-        return np.zeros(tuple(shape), dtypes.standardize(dtype))
+        return in_dtype(np.zeros(tuple(shape), _storage(dtype)), dtypes.standardize(dtype))
 
 
 class Ones(Initializer):
     """Ones."""
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
-        return np.ones(tuple(shape), dtypes.standardize(dtype))
+        return in_dtype(np.ones(tuple(shape), _storage(dtype)), dtypes.standardize(dtype))
 
 
 class Constant(Initializer):
@@ -74,8 +79,8 @@ class Constant(Initializer):
         self.value = value
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
-        made = np.asarray(self.value, dtypes.standardize(dtype))
-        return np.array(np.broadcast_to(made, tuple(shape)))
+        made = np.array(np.broadcast_to(self.value, tuple(shape)))
+        return in_dtype(made, dtypes.standardize(dtype))
 
     def get_config(self) -> dict[str, Any]:
         return {"value": serialize_keras_object(self.value)}
@@ -112,7 +117,7 @@ class STFT(Initializer):
             window = np.asarray(window, np.float64)
             total = {"density": np.sqrt(np.sum(window**2)), "spectrum": np.sum(np.abs(window))}
             made = made * window[:, None] / total.get(str(self.scaling), 1.0)
-        return made[:, None].astype(dtypes.standardize(dtype))
+        return in_dtype(made[:, None], dtypes.standardize(dtype))
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -133,7 +138,7 @@ class Identity(Initializer):
                 f"Identity: only a matrix has a diagonal. Received: shape={tuple(shape)}. "
                 "Use another initializer for this weight."
             )
-        return np.asarray(self.gain * np.eye(shape[0], shape[1]), dtypes.standardize(dtype))
+        return in_dtype(self.gain * np.eye(shape[0], shape[1]), dtypes.standardize(dtype))
 
     def get_config(self) -> dict[str, Any]:
         return {"gain": self.gain}
@@ -346,7 +351,7 @@ class Orthogonal(RandomInitializer):
         q, r = np.linalg.qr(random.normal((long, short), seed=self.seed))
         q = q * np.sign(np.diag(r))
         q = q.T if rows < columns else q
-        return (self.gain * q).reshape(shape).astype(dtype)
+        return in_dtype((self.gain * q).reshape(shape), dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "gain": self.gain}
@@ -402,7 +407,7 @@ def _from_array(array: np.ndarray) -> Any:
                 f"Expected `shape` to be {array.shape}, that of the array given as initializer. "
                 f"Received: a weight of shape {tuple(shape)}. Pass an array of the weight's shape."
             )
-        return array.astype(dtypes.standardize(dtype))
+        return in_dtype(array.copy(), dtypes.standardize(dtype))
 
     return initializer
 

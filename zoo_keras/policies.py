@@ -20,8 +20,8 @@ class DTypePolicy:
 
     With "mixed_bfloat16" weights are float32; a layer reads them and its inputs rounded to
     bfloat16, computes and sums in float32, and rounds its outputs. What backward needs is kept in
-    two bytes a number. Policies that layers cannot compute in ("mixed_float16", "bfloat16") have
-    names and dtypes like all others; a layer refuses them (`usable`).
+    two bytes a number. With "bfloat16" all of it is rounded, weights too. "mixed_float16" has a
+    name and dtypes like all others; a layer refuses it (`usable`).
 
     Raises ArgumentTypeError for what is no string, ConfigError for an unknown name.
     """
@@ -86,7 +86,7 @@ def _valid_name(name: Any) -> str:
             f"DTypePolicy: 'name' must be a string. Received: {name!r}. Pass 'float32' for "
             "instance."
         )
-    if name not in (*dtypes.ALL, *dtypes.TEXT, *_MIXED, "bfloat16"):
+    if name not in (*dtypes.ALL, *dtypes.TEXT, *_MIXED):
         raise ConfigError(
             f"Cannot convert a name to a dtype policy. Received: {name!r}. Use one of "
             f"{', '.join([*_MIXED, *dtypes.ALL])}."
@@ -127,10 +127,17 @@ def dtype_policy(value: Any = None) -> DTypePolicy:
         ) from None
 
 
+def name_or_policy(config: dict[str, Any]) -> Any:
+    """What a layer is given as dtype in place of a policy's configuration: a name where that says
+    all."""
+    policy = dtype_policy(config)
+    return policy.name if type(policy) is DTypePolicy else policy
+
+
 def usable(policy: DTypePolicy) -> DTypePolicy:
     """The policy, if layers can compute in it; UnsupportedError for half precision."""
     name = getattr(policy, "source_name", None) or policy.name
-    if name in ("mixed_float16", "bfloat16"):
+    if name == "mixed_float16":
         raise UnsupportedError(
             f"Mixed precision needs the range of float32, weights its precision. Received: "
             f"dtype={policy.name!r}. Use 'mixed_bfloat16' or 'float32'."

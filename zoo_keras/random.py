@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from zoo_keras import dtypes, ops
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import Trace, current_trace, not_tracing
 from zoo_keras.missing import missing
@@ -216,7 +217,7 @@ def normal(
     made = np.asarray(numpy_generator(seed).standard_normal(shape, np.float32))
     made *= np.float32(stddev)
     made += np.float32(mean)
-    return made.astype(kind, copy=False)
+    return in_dtype(made, kind)
 
 
 @public
@@ -236,7 +237,7 @@ def uniform(
     made *= np.float32(maxval - minval)
     made += np.float32(minval)
     below = np.nextafter(np.float32(maxval), np.float32(minval))
-    return np.minimum(made, below, out=made).astype(kind, copy=False)
+    return in_dtype(np.minimum(made, below, out=made), kind)
 
 
 @public
@@ -257,7 +258,7 @@ def truncated_normal(
     flat = generator.standard_normal(math.prod(shape), np.float32)
     while (far := np.flatnonzero(np.abs(flat) > 2)).size:
         flat[far] = generator.standard_normal(far.size, np.float32)
-    return (flat * np.float32(stddev) + np.float32(mean)).reshape(shape).astype(kind)
+    return in_dtype((flat * np.float32(stddev) + np.float32(mean)).reshape(shape), kind)
 
 
 @public
@@ -373,7 +374,7 @@ def gamma(shape: Sequence[int], alpha: Any, dtype: Any = None, seed: Any = None)
     if _traced(seed):
         return as_dtype(ops.exp(log_gamma(shape, alpha, seed)), dtypes.standardize(dtype))
     drawn = _outside_a_trace("gamma", seed).standard_gamma(np.asarray(alpha), tuple(shape))
-    return np.asarray(drawn, dtypes.standardize(dtype))
+    return in_dtype(drawn, dtypes.standardize(dtype))
 
 
 @public
@@ -384,7 +385,7 @@ def binomial(
     trials = np.asarray(counts).astype("int64")
     generator = _outside_a_trace("binomial", seed)
     drawn = generator.binomial(trials, np.asarray(probabilities), tuple(shape))
-    return np.asarray(drawn, dtypes.standardize(dtype))
+    return in_dtype(drawn, dtypes.standardize(dtype))
 
 
 @public
@@ -395,7 +396,7 @@ def beta(shape: Sequence[int], alpha: Any, beta: Any, dtype: Any = None, seed: A
         return as_dtype(ops.sigmoid(apart), dtypes.standardize(dtype))
     generator = _outside_a_trace("beta", seed)
     drawn = generator.beta(np.asarray(alpha), np.asarray(beta), tuple(shape))
-    return np.asarray(drawn, dtypes.standardize(dtype))
+    return in_dtype(drawn, dtypes.standardize(dtype))
 
 
 __all__ = [

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
+from zoo_keras.bfloat16 import BFLOAT16, Bfloat16, in_dtype, labelled
 from zoo_keras.errors import ConfigError, FileError, ShapeError
 from zoo_keras.graph import Operators, current_scope, current_trace, install_operators
 from zoo_keras.guard import NONE, Guard, Guards, as_one
@@ -191,8 +192,9 @@ class Variable(Operators):
         restructure()
         self.aggregation = aggregation
         self.regularizer, self.constraint = regularizer, constraint
-        self._value = _first_value(initializer, shape, dtype)
-        self.dtype = self._value.dtype.name
+        first = _first_value(initializer, shape, dtype)
+        self.dtype = first.dtype.name
+        self._value = np.asarray(first)  # rounded float32, if it is bfloat16
 
     @property
     def constraint(self) -> Any:
@@ -226,7 +228,9 @@ class Variable(Operators):
     def value(self) -> Any:
         """The array, or in a running trace the tensor that stands for it."""
         trace = current_trace()
-        return trace.read(self) if trace else self.present()
+        if trace:
+            return trace.read(self)
+        return self._labelled()
 
     def present(self) -> np.ndarray:
         """The array, up to date."""
@@ -237,9 +241,12 @@ class Variable(Operators):
     def numpy(self) -> np.ndarray:
         """A copy of the present values."""
         if self.guard is None:
-            return self.present().copy()
+            return self._labelled().copy()
         with unchanged([self]):
-            return self.present().copy()
+            return self._labelled().copy()
+
+    def _labelled(self) -> np.ndarray:
+        return labelled(self.present()) if self.dtype == BFLOAT16 else self.present()
 
     def assign(self, value: Any) -> Any:
         """Set the values (in a running trace: note the update of the graph). Returns the value."""
@@ -249,7 +256,7 @@ class Variable(Operators):
 
             trace.assign(self, cast_to(as_tensors([value])[0], self.dtype))
             return value
-        array = np.asarray(value)
+        array = self._rounded(value)
         if array.shape != self.shape:
             raise ShapeError(
                 f'Variable "{self.path}" has shape {self.shape}. Received: a value of shape '
@@ -264,9 +271,13 @@ class Variable(Operators):
         touch()
         return value
 
+    def _rounded(self, value: Any) -> np.ndarray:
+        array = np.asarray(value)
+        return np.asarray(in_dtype(array, BFLOAT16)) if self.dtype == BFLOAT16 else array
+
     def overwrite(self, value: Any) -> None:
         """Set the values from within `before_read`."""
-        self._value[...] = value
+        self._value[...] = self._rounded(value)
         if self.guard is not None:
             self.guard.touched()
 
@@ -316,7 +327,7 @@ class Variable(Operators):
         return self.present()
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {**self.__dict__, "_value": self.numpy()}
+        state = {**self.__dict__, "_value": np.asarray(self.numpy())}
         for key in ("before_read", "guard"):
             state.pop(key, None)
         return state
@@ -382,12 +393,16 @@ def _first_value(initializer: Any, shape: Sequence[int] | None, dtype: Any) -> n
                 "When creating a Variable from an initializer, the `shape` is needed. Received: "
                 f"shape=None with {initializer!r}. Pass the shape, or an array."
             )
-        made = np.asarray(initializer(tuple(shape), dtype=kind), dtype=kind, order="C")
+        made = in_dtype(np.asarray(initializer(tuple(shape), dtype=kind), order="C"), kind)
         # Initializers of the user's may give the same array twice; ours do not.
         return made if type(initializer).__module__.startswith("zoo_keras.") else made.copy()
-    kind = dtypes.standardize(dtype) if dtype is not None else dtypes.of_python(initializer)
-    array = np.array(initializer, dtype=kind, order="C")
+    kind = dtypes.standardize(dtype) if dtype is not None else _dtype_of(initializer)
+    array = in_dtype(np.array(initializer, dtype=dtypes.storage(kind), order="C"), kind)
     return array if shape is None else array.reshape(shape)
+
+
+def _dtype_of(value: Any) -> str:
+    return str(value.dtype) if isinstance(value, (Bfloat16, Variable)) else dtypes.of_python(value)
 
 
 class FlatVector:

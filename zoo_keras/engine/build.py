@@ -13,6 +13,7 @@ from typing import Any
 from zoo_keras.engine import spaces
 from zoo_keras.engine.program import Place, Program, compile_graph
 from zoo_keras.graph import Graph, Tensor, Trace, input_tensor
+from zoo_keras.passes.bfloat16 import in_float32
 from zoo_keras.passes.pipeline import optimise
 
 
@@ -78,9 +79,12 @@ class Builder:
 
     def program(self) -> Program:
         """The Program, after all passes."""
-        graph = optimise(self.graph(), self.packs, self.rounds)
+        traced = self.graph()
+        graph = in_float32(traced)
+        inputs = dict(zip(graph.inputs, self.inputs.values(), strict=True))
+        graph = optimise(graph, self.packs, self.rounds)
         places = [place for _, place in self.outputs]
-        return compile_graph(graph, self.inputs, places, self.variable, self.freeze)
+        return compile_graph(graph, inputs, places, self.variable, self.freeze)
 
 
 def _at(place: Place | str) -> Place:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras import native
+from zoo_keras.bfloat16 import BFLOAT16, in_dtype
+from zoo_keras.dtypes import storage
 from zoo_keras.engine.program import Parts, Program
 from zoo_keras.engine.spaces import ARENA, CONSTANTS, IN, OUT, PACKED, Kind
 from zoo_keras.errors import DataError, ProgramError
@@ -448,7 +450,9 @@ class Call:
     def __init__(self, crew: Crew, fed: Iterable[str], outputs: Iterable[Spec]) -> None:
         self._crew, number = crew, crew.first.space_number
         self._fed = [number(space) for space in fed]
-        self._outputs = [(s.shape, np.dtype(s.dtype)) for s in outputs]
+        self._dtypes = [s.dtype for s in outputs]
+        self._outputs = [(s.shape, np.dtype(storage(s.dtype))) for s in outputs]
+        self._is_labelled = BFLOAT16 in self._dtypes
         self._written = [number(OUT(i)) for i in range(len(self._outputs))]
 
     def __call__(self, arrays: Sequence[np.ndarray], version: Any = None) -> list[np.ndarray]:
@@ -462,7 +466,7 @@ class Call:
             runner.run(version)
         finally:
             self._crew.give_back(runner)
-        return outs
+        return list(map(in_dtype, outs, self._dtypes)) if self._is_labelled else outs
 
     def one(self, array: np.ndarray, version: Any = None) -> np.ndarray:
         """The same for a program of one input and one output, without lists: 2 us less."""

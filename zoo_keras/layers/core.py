@@ -9,6 +9,7 @@ import numpy as np
 
 from zoo_keras import config as global_config
 from zoo_keras import ops
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.configs.by_value import dump_function, load_function
 from zoo_keras.configs.serialization import (
     deserialize_keras_object,
@@ -93,7 +94,7 @@ class Rescaling(Layer):
     def call(self, inputs: Any) -> Any:
         """The rescaled inputs."""
         scale = _channelwise(self.scale, self.compute_dtype)
-        offset = np.asarray(self.offset, self.compute_dtype)
+        offset = in_dtype(self.offset, self.compute_dtype)
         if OPEN in inputs.shape:  # images of different sizes, before they are resized
             return rescale_images(inputs, scale=scale, offset=offset)
         return ops.add(ops.multiply(ops.cast(inputs, self.compute_dtype), scale), offset)
@@ -117,7 +118,7 @@ class Rescaling(Layer):
 
 
 def _channelwise(scale: Any, dtype: str) -> np.ndarray:
-    made = np.asarray(scale, dtype)
+    made = in_dtype(scale, dtype)
     if made.ndim and global_config.image_data_format() == "channels_first":
         return made.reshape(made.shape + (1,) * (3 - made.ndim))
     return made

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import initializers, ops
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.errors import ConfigError, FileError, UnsupportedError
 from zoo_keras.layers.base.arguments import positive
 from zoo_keras.variables import Variable, beside_awaited
@@ -197,4 +198,4 @@ class _Merged:
         """Keep a sum."""
         self.frozen.assign(value)
         factor = self.layer.factors()[1]
-        factor.assign(np.zeros(factor.shape, factor.dtype))
+        factor.assign(in_dtype(np.zeros(factor.shape), factor.dtype))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras import activations, ops
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.errors import ConfigError, UnsupportedError
 from zoo_keras.graph import not_tracing
 from zoo_keras.layers.base.layer import Layer
@@ -185,7 +186,7 @@ class Quantizable(Layer):
         """activation(inputs @ kernel / scale + bias); kernel (K, N) int8, scale and bias (N,)."""
         units = kernel.shape[-1]
         if bias is None:
-            bias = np.zeros(units, self.variable_dtype)
+            bias = in_dtype(np.zeros(units), self.variable_dtype)
         if not self.rounds_inputs:
             return activation(ops.add(ops.matmul(inputs, self._unrounded(kernel, scale)), bias))
         fused = next((n for n in FUSED_ACTIVATIONS if activation is getattr(activations, n)), None)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import activations, native, ops, random
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.configs.registration import get_registered_name
 from zoo_keras.layers.base.arguments import number, positive
 from zoo_keras.layers.base.layer import Layer, known_size
@@ -175,7 +176,7 @@ class RecurrentCell(Quantizable):
 
     def _drawn(self, shape: Sequence[int], rate: float) -> list[Any]:
         count = self._gates if self.implementation == 1 else 1
-        ones = np.ones(shape, self.compute_dtype)
+        ones = in_dtype(np.ones(shape), self.compute_dtype)
         made = [random.dropout(ops.convert_to_tensor(ones), rate, seed=self.seed_generator)
                 for _ in range(count)]  # fmt: skip
         return made * (self._gates // count)

@@ -10,9 +10,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from zoo_keras import config, dtypes, ops
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.configs.by_value import carries_lambdas
 from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.errors import ConfigError
@@ -160,7 +159,7 @@ class Loss:
         if self.reduction == "mean_with_sample_weight" and weights is not None:
             return _at_least_something(ops.sum(weights))
         if mask is None or self.reduction == "mean_with_sample_weight":
-            return np.asarray(max(count, 1), self._dtype)
+            return in_dtype(max(count, 1), self._dtype)
         valid = ops.sum(as_dtype(mask, self._dtype))
         return _at_least_something(ops.multiply(valid, count / math.prod(mask.shape)))
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import config, dtypes, initializers
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.configs.by_value import carries_lambdas
 from zoo_keras.errors import ConfigError
 from zoo_keras.naming import auto_name
@@ -144,7 +145,7 @@ class Metric:
     def reset_state(self) -> None:
         """Forget all batches."""
         for variable in self.variables:
-            variable.assign(np.zeros(variable.shape, variable.dtype))
+            variable.assign(in_dtype(np.zeros(variable.shape), variable.dtype))
 
     def update_state(self, *args: Any, **kwargs: Any) -> Any:
         """Add a batch."""
@@ -174,7 +175,7 @@ class Metric:
 
     def stateless_reset_state(self) -> list[Any]:
         """The state before any batch."""
-        return [np.zeros(v.shape, v.dtype) for v in self.variables]
+        return [in_dtype(np.zeros(v.shape), v.dtype) for v in self.variables]
 
     def __copy__(self) -> Metric:
         """As in Keras a copy has state of its own."""

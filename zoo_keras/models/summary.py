@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo_keras import dtypes
 from zoo_keras.errors import ConfigError
 
 Row = list[str]
@@ -231,7 +232,7 @@ def _totals(model: Any) -> Iterator[str]:
         kinds["Optimizer"] = list(optimizer.variables)
     everything = [v for variables in kinds.values() for v in variables]
     for kind, variables in {"Total": everything, **kinds}.items():
-        nbytes = sum(_count([v]) * np.dtype(v.dtype).itemsize for v in variables)
+        nbytes = sum(_count([v]) * dtypes.itemsize(v.dtype) for v in variables)
         yield f" {kind} params: {_count(variables):,} ({_readable(nbytes)})"
 
 

@@ -63,7 +63,7 @@ operators.update(
         "eq": elementwise.equal, "ne": elementwise.not_equal, "and": elementwise.logical_and,
         "or": elementwise.logical_or, "xor": elementwise.logical_xor, "neg": elementwise.negative,
         "round_bfloat16": round_bfloat16,
-        "abs": elementwise.absolute, "invert": elementwise.logical_not,
+        "abs": elementwise.absolute, "round": elementwise.round, "invert": elementwise.logical_not,
         "getitem": indexing.get_item, "stop_gradient": core.stop_gradient,
     }
 )  # fmt: skip

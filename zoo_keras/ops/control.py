@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor, current_trace, tracing
 from zoo_keras.nest import flatten, map_structure, pack_as
@@ -223,7 +224,7 @@ def _no_rows(f: Callable[..., Any], init: Any, xs: Any) -> Any:
     """The outputs (0, ...) of no steps, their shapes found by tracing one."""
     with tracing():
         _, y = _looped(f, init, xs, 0, False, 1)
-    return map_structure(lambda t: None if t is None else np.zeros(t.shape, t.dtype), y)
+    return map_structure(lambda t: None if t is None else in_dtype(np.zeros(t.shape), t.dtype), y)
 
 
 class _Body:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
+from zoo_keras.bfloat16 import foreign
 from zoo_keras.errors import DataError, ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor, current_trace
 from zoo_keras.primitives.arrays import concatenate, reshape
@@ -47,7 +48,7 @@ def value(x: Any) -> Any:
     if isinstance(x, np.ndarray):
         if x.dtype.kind == "c" and current_trace() is None:
             return x
-        return dtypes.native(x if x.dtype.kind in "fiub" else _numbers(x))
+        return dtypes.native(x if x.dtype.kind in "fiub" else _numbers(foreign(x)))
     if is_variable(x):
         return x.value
     if isinstance(x, np.generic):

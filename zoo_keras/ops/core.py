@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
+from zoo_keras.bfloat16 import BFLOAT16, bits_of, float_of, in_dtype, labelled
 from zoo_keras.errors import UnsupportedError
 from zoo_keras.graph import Tensor
 from zoo_keras.ops.convert import as_dtype, dtype_of, is_variable, shape_of, value
@@ -80,7 +81,7 @@ def size(x: Any) -> Any:
 def cast(x: Any, dtype: Any) -> Any:
     """x in another dtype; floats are cut off towards 0 on their way to integers."""
     if isinstance(x, (bool, int, float)):
-        return np.asarray(x, dtypes.standardize(dtype))
+        return in_dtype(x, dtypes.standardize(dtype))
     return as_dtype(x, dtype)
 
 
@@ -119,7 +120,11 @@ def view(x: Any, dtype: Any = None) -> Any:
         raise UnsupportedError(
             f"ops.view works on arrays only. Received: {x}. Use ops.cast to convert values."
         )
-    return x.view(dtypes.standardize(dtype or x.dtype.name))
+    of, to = dtype_of(x), dtypes.standardize(dtype or dtype_of(x))
+    numbers = bits_of(x) if of == BFLOAT16 else x
+    if to != BFLOAT16:
+        return numbers.view(to)
+    return labelled(float_of(numbers.view(np.uint16)))
 
 
 __all__ = [

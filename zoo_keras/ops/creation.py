@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.errors import ArgumentTypeError, ConfigError
 from zoo_keras.ops.convert import (
     as_dtype,
@@ -36,16 +37,20 @@ def _shape(shape: Any) -> tuple[int, ...]:
     return known_ints(shape, "shape")
 
 
+def _storage(dtype: Any) -> Any:
+    return dtypes.storage(dtypes.standardize(dtype))
+
+
 @public
 def zeros(shape: Any, dtype: Any = None) -> np.ndarray:
     """Zeros of a shape; float32 unless a dtype is given."""
-    return np.zeros(_shape(shape), dtypes.standardize(dtype))
+    return in_dtype(np.zeros(_shape(shape), _storage(dtype)), dtypes.standardize(dtype))
 
 
 @public
 def ones(shape: Any, dtype: Any = None) -> np.ndarray:
     """Ones of a shape; float32 unless a dtype is given."""
-    return np.ones(_shape(shape), dtypes.standardize(dtype))
+    return in_dtype(np.ones(_shape(shape), _storage(dtype)), dtypes.standardize(dtype))
 
 
 @public
@@ -59,27 +64,27 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
     """An array of a shape full of one value (a number, or what broadcasts)."""
     name = dtypes.standardize(dtype) if dtype is not None else "float32"
     made = as_dtype(fill_value, name)
-    return np.array(np.broadcast_to(made, _shape(shape))) if is_known(made) else broadcast_op(
-        made, shape=_shape(shape)
-    )  # fmt: skip
+    if not is_known(made):
+        return broadcast_op(made, shape=_shape(shape))
+    return in_dtype(np.array(np.broadcast_to(made, _shape(shape))), name)
 
 
 @public
 def zeros_like(x: Any, dtype: Any = None) -> Any:
     """Zeros of x's shape and dtype."""
-    return np.zeros(shape_of(x), dtypes.standardize(dtype or dtype_of(x)))
+    return zeros(shape_of(x), dtype or dtype_of(x))
 
 
 @public
 def ones_like(x: Any, dtype: Any = None) -> Any:
     """Ones of x's shape and dtype."""
-    return np.ones(shape_of(x), dtypes.standardize(dtype or dtype_of(x)))
+    return ones(shape_of(x), dtype or dtype_of(x))
 
 
 @public
 def empty_like(x: Any, dtype: Any = None) -> Any:
     """Zeros of x's shape and dtype."""
-    return np.zeros(shape_of(x), dtypes.standardize(dtype or dtype_of(x)))
+    return zeros(shape_of(x), dtype or dtype_of(x))
 
 
 @public
@@ -96,7 +101,7 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
         dtype = common_dtype(start, step, *([] if stop is None else [stop]))
     first, last = (0, start) if stop is None else (start, stop)
     bounds = [known_array(v, "arange").item() for v in (first, last, step)]
-    return np.arange(*bounds).astype(dtypes.standardize(dtype))
+    return in_dtype(np.arange(*bounds).astype(_storage(dtype)), dtypes.standardize(dtype))
 
 
 @public
@@ -114,10 +119,11 @@ def linspace(
     if is_known(value(start), value(stop)):
         ends = known_array(value(start), "start"), known_array(value(stop), "stop")
         made, step = np.linspace(*ends, num, endpoint, retstep=True, axis=axis)
-        return (made.astype(name), np.asarray(step, name)) if retstep else made.astype(name)
+        made = in_dtype(np.asarray(made, dtypes.storage(name)), name)
+        return (made, in_dtype(step, name)) if retstep else made
     start, stop = as_dtype(start, name), as_dtype(stop, name)
     step = m.divide(m.subtract(stop, start), float(max(num - endpoint, 1)))
-    grid = np.arange(num, dtype=name).reshape(-1, *[1] * len(step.shape))
+    grid = np.arange(num, dtype=dtypes.storage(name)).reshape(-1, *[1] * len(step.shape))
     made = moveaxis(m.add(start, m.multiply(grid, step)), 0, axis)
     return (made, step) if retstep else made
 
@@ -166,7 +172,8 @@ def eye(N: Any, M: Any = None, k: Any = 0, dtype: Any = None) -> np.ndarray:
                 f"eye: the sizes must be whole numbers. Received: N={N}, M={M}. Pass integers."
             )
     rows, columns = known_int(N, "N"), None if M is None else known_int(M, "M")
-    return np.eye(rows, columns, known_int(k, "k"), dtypes.standardize(dtype))
+    made = np.eye(rows, columns, known_int(k, "k"), _storage(dtype))
+    return in_dtype(made, dtypes.standardize(dtype))
 
 
 @public
@@ -179,7 +186,8 @@ def identity(n: Any, dtype: Any = None) -> np.ndarray:
 def tri(N: Any, M: Any = None, k: Any = 0, dtype: Any = None) -> np.ndarray:
     """(N, M) with ones on and below the k-th diagonal."""
     rows, columns = known_int(N, "N"), None if M is None else known_int(M, "M")
-    return np.tri(rows, columns, known_int(k, "k"), dtypes.standardize(dtype))
+    made = np.tri(rows, columns, known_int(k, "k"), _storage(dtype))
+    return in_dtype(made, dtypes.standardize(dtype))
 
 
 @public

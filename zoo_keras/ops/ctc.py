@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from zoo_keras.dtypes import promote
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.ops import elementwise as e
 from zoo_keras.ops.control import scan
-from zoo_keras.ops.convert import as_dtype, as_float, value
+from zoo_keras.ops.convert import as_dtype, as_float, dtype_of, value
 from zoo_keras.ops.creation import arange
 from zoo_keras.ops.indexing import one_hot, take_along_axis, where
 from zoo_keras.ops.neural import log_softmax
@@ -103,6 +104,7 @@ def ctc_decode(
     "beam_search", on the host, sums over alignments. Source: keras.ops.ctc_decode.
     """
     x, lengths = as_float(inputs), as_dtype(value(sequence_lengths), "int32")
+    x = as_dtype(x, promote(dtype_of(x), "float32"))
     blank = mask_index % x.shape[-1]
     if strategy == "beam_search":
         found: tuple[Any, Any] = label_beams(

@@ -118,12 +118,12 @@ def _same(upstream: Sequence[Any]) -> list[Any]:
 def _along(outputs: list[Tensor], points: list[Tensor], along: list[Tensor]) -> list[Tensor]:
     from zoo_keras.passes.grad import pullback
 
-    weights = [constant(np.zeros(t.shape, t.dtype)) for t in outputs]
+    weights = [constant(np.zeros(t.shape, np.float32), t.dtype) for t in outputs]
     back = pullback(outputs, weights, points)
     pairs = [(b, v) for b, v in zip(back, along, strict=True) if b is not None]
     found = pullback([b for b, _ in pairs], [v for _, v in pairs], weights)
     return [
-        constant(np.zeros(t.shape, t.dtype)) if g is None else g
+        constant(np.zeros(t.shape, np.float32), t.dtype) if g is None else g
         for t, g in zip(outputs, found, strict=True)
     ]
 

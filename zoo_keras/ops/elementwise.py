@@ -40,7 +40,9 @@ true_divide = binary(m.divide, "x1 / x2, in floating point for integers too.", "
 @public
 def divide_no_nan(x1: Any, x2: Any) -> Any:
     """x1 / x2, and 0 where x2 is 0; the gradient is 0 there too."""
-    x1, x2 = as_float(x1), as_float(x2)
+    found = common_dtype(x1, x2)
+    kind = found if dtypes.is_float(found) else "float32"
+    x1, x2 = as_dtype(x1, kind), as_dtype(x2, kind)
     zero = m.equal(x2, 0.0)
     return m.where(zero, 0.0, m.divide(x1, m.where(zero, 1.0, x2)))
 
@@ -97,14 +99,16 @@ minimum = binary(m.minimum, "The smaller of x1 and x2; NaN if one is.")
 @public
 def fmax(x1: Any, x2: Any) -> Any:
     """The larger of x1 and x2; of a number and NaN the number."""
-    x1, x2 = value(x1), value(x2)
+    kind = common_dtype(x1, x2)
+    x1, x2 = as_dtype(x1, kind), as_dtype(x2, kind)
     return m.where(m.isnan(x1), x2, m.where(m.isnan(x2), x1, m.maximum(x1, x2)))
 
 
 @public
 def fmin(x1: Any, x2: Any) -> Any:
     """The smaller of x1 and x2; of a number and NaN the number."""
-    x1, x2 = value(x1), value(x2)
+    kind = common_dtype(x1, x2)
+    x1, x2 = as_dtype(x1, kind), as_dtype(x2, kind)
     return m.where(m.isnan(x1), x2, m.where(m.isnan(x2), x1, m.minimum(x1, x2)))
 
 
@@ -132,8 +136,8 @@ def hypot(x1: Any, x2: Any) -> Any:
 @public
 def heaviside(x1: Any, x2: Any) -> Any:
     """0 below 0, x2 at 0, 1 above."""
-    x1 = as_float(x1)
-    step = m.where(m.equal(x1, 0.0), operand(x2), as_dtype(m.greater(x1, 0.0), dtype_of(x1)))
+    x1, x2 = as_floats(x1, x2)
+    step = m.where(m.equal(x1, 0.0), x2, as_dtype(m.greater(x1, 0.0), dtype_of(x1)))
     return m.where(m.isnan(x1), x1, step)
 
 
@@ -143,11 +147,9 @@ def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None)
     x = value(x)
     if not dtypes.is_float(dtype_of(x)):
         return x
-    import numpy as np
-
-    limits = np.finfo(dtype_of(x))
-    top = float(limits.max) if posinf is None else posinf
-    bottom = float(limits.min) if neginf is None else neginf
+    limit = dtypes.largest(dtype_of(x))
+    top = limit if posinf is None else posinf
+    bottom = -limit if neginf is None else neginf
     x = m.where(m.isnan(x), nan, x)
     if posinf is None and neginf is None:
         return m.clip(x, low=bottom, high=top)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras import dtypes
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor
 from zoo_keras.ops.convert import (
@@ -154,7 +155,7 @@ def get_item(x: Any, key: Any) -> Any:
     """
     x = value(x)
     if isinstance(x, np.ndarray) and _all_known(key):
-        return np.asarray(x[_plain(key)])
+        return np.asanyarray(x[_plain(key)])
     made = _basic(_expanded(key, len(x.shape)), x.shape)
     whole = all(made.begin[i] == 0 and made.end[i] == d and made.strides[i] == 1
                 for i, d in enumerate(x.shape))  # fmt: skip
@@ -242,7 +243,7 @@ def scatter(indices: Any, values: Any, shape: Any) -> Any:
     """Zeros of a shape to which values are added at indices (n, rank of the indexed axes)."""
     values = value(values)
     return ix.scatter_add(
-        np.zeros(known_ints(shape, "shape"), dtype_of(values)), _places(indices), values
+        in_dtype(np.zeros(known_ints(shape, "shape")), dtype_of(values)), _places(indices), values
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from zoo_keras.errors import ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor
 from zoo_keras.ops.convert import (
+    alike,
     as_dtype,
     as_float,
     axes_in,
@@ -218,10 +219,10 @@ def sparsemax(x: Any, axis: int = -1) -> Any:
     axis = axis_in(axis, len(x.shape))
     falling = m.negative(scan.sort(m.negative(x), axis=axis))
     column = [-1 if i == axis else 1 for i in range(len(x.shape))]
-    rank = np.arange(1, x.shape[axis] + 1, dtype="float32").reshape(column)
+    rank = as_dtype(np.arange(1, x.shape[axis] + 1).reshape(column), dtype_of(x))
     above = scan.cumsum(falling, axis=axis, reverse=False)
     support = m.greater(falling, m.divide(m.subtract(above, 1.0), rank))
-    count = reduce.reduce_sum(as_dtype(support, "float32"), axes=(axis,), keepdims=True)
+    count = reduce.reduce_sum(as_dtype(support, dtype_of(x)), axes=(axis,), keepdims=True)
     total = reduce.reduce_sum(m.where(support, above, 0.0), axes=(axis,), keepdims=True)
     return m.maximum(m.subtract(x, m.divide(m.subtract(total, 1.0), count)), 0.0)
 
@@ -424,7 +425,7 @@ def rms_normalization(
     y = m.multiply(x, m.rsqrt(m.add(mean_square, float(epsilon))))
     if scale is None:
         return y
-    return m.multiply(y, reshape_op(as_float(scale), shape=_channel_shape(x, axes)))
+    return m.multiply(y, reshape_op(as_dtype(scale, dtype_of(x)), shape=_channel_shape(x, axes)))
 
 
 # --- attention
@@ -454,7 +455,7 @@ def dot_product_attention(
             f"attn_logits_soft_cap={attn_logits_soft_cap}. Leave it out."
         )
     del flash_attention
-    query, key, value = as_float(query), as_float(key), as_float(value)
+    query, key, value = alike([as_float(query), as_float(key), as_float(value)])
     scale = 1.0 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
     masks = _attention_mask(bias, mask)
     return attention(query, key, value, *masks, scale=scale, causal=bool(is_causal))[0]

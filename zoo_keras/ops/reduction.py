@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.errors import ConfigError
 from zoo_keras.ops.convert import (
     as_dtype,
@@ -21,7 +22,6 @@ from zoo_keras.ops.convert import (
     axis_in,
     dtype_of,
     fuzz_factor,
-    operand,
     value,
 )
 from zoo_keras.ops.elementwise import isclose
@@ -55,10 +55,10 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 @public
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The mean; float32 for integers. That of float16 is summed in float32."""
+    """The mean; float32 for integers. That of half precision is summed in float32."""
     x = as_float(x)
-    if dtype_of(x) == "float16":
-        return as_dtype(mean(as_dtype(x, "float32"), axis, keepdims), "float16")
+    if (half := dtype_of(x)) in ("float16", "bfloat16"):
+        return as_dtype(mean(as_dtype(x, "float32"), axis, keepdims), half)
     return _reduce(reduce.reduce_mean, x, axis, keepdims)
 
 
@@ -92,7 +92,7 @@ def _met(op: Any, both: Callable[..., Any], x: Any, axis: Any, keepdims: bool, i
     if math.prod(x.shape[a] for a in axes):
         return both(_reduce(op, x, axis, keepdims), initial)
     sizes = [1 if i in axes else d for i, d in enumerate(x.shape) if keepdims or i not in axes]
-    return np.full(sizes, initial, dtype_of(x))
+    return in_dtype(np.full(sizes, initial), dtype_of(x))
 
 
 @public
@@ -174,14 +174,15 @@ def std(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = False) -> Any:
     """(mean, variance). `synchronized` has no effect on a single rank's values.
 
-    Of float16 they are computed in float32, and cut to what float16 can hold.
+    Of half precision they are computed in float32, and cut to what it can hold.
     """
     x = as_float(x)
-    if dtype_of(x) != "float16":
+    half = dtype_of(x)
+    if half not in ("bfloat16", "float16"):
         return mean(x, axes, keepdims), var(x, axes, keepdims)
-    most = float(np.finfo("float16").max)
+    most = dtypes.largest(half)
     found = (of(as_dtype(x, "float32"), axes, keepdims) for of in (mean, var))
-    return tuple(as_dtype(m.clip(each, low=-most, high=most), "float16") for each in found)
+    return tuple(as_dtype(m.clip(each, low=-most, high=most), half) for each in found)
 
 
 @public
@@ -442,7 +443,7 @@ def normalize(x: Any, axis: Any = -1, order: Any = 2, epsilon: float | None = No
 def psnr(x1: Any, x2: Any, max_val: Any) -> Any:
     """The peak signal-to-noise ratio in decibels, given the largest possible value."""
     error = mean(m.square(m.subtract(as_float(x1), as_float(x2))))
-    ratio = m.divide(m.square(as_float(operand(max_val))), error)
+    ratio = m.divide(m.square(as_dtype(max_val, dtype_of(error))), error)
     return m.multiply(m.log(ratio), 10.0 / math.log(10.0))
 
 

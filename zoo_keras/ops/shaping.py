@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.ops.convert import (
     alike,
@@ -378,7 +379,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
 
 def _triangle(x: Any, keep: Any) -> Any:
     x = value(x)
-    return m.where(keep, x, np.zeros((), dtype_of(x)))
+    return m.where(keep, x, in_dtype(0, dtype_of(x)))
 
 
 @public

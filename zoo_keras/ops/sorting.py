@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor
 from zoo_keras.ops.convert import (
@@ -180,8 +181,9 @@ def unique(
             f"unique: size and fill_value are not supported. Received: size={size}, "
             f"fill_value={fill_value}. Leave them out and pad the result."
         )
-    x = _known(x, "unique")
-    return np.unique(x, return_index, return_inverse, return_counts, axis=axis)  # type: ignore[call-overload]
+    kind, x = dtype_of(x), _known(x, "unique")
+    found = np.unique(x, return_index, return_inverse, return_counts, axis=axis)  # type: ignore[call-overload]
+    return (in_dtype(found[0], kind), *found[1:]) if type(found) is tuple else in_dtype(found, kind)
 
 
 @public
@@ -275,8 +277,7 @@ def correlate(x1: Any, x2: Any, mode: str = "valid") -> Any:
 @public
 def corrcoef(x: Any) -> Any:
     """Pearson's correlation of the rows with each other."""
-    x = value(x)
-    x = as_dtype(x, dtypes.promote(dtype_of(x), "float32"))
+    x = as_float(x)
     x = m.subtract(x, reduce.reduce_mean(x, axes=(1,), keepdims=True))
     length = m.sqrt(reduce.reduce_sum(m.square(x), axes=(1,), keepdims=True))
     x = m.divide(x, length)
@@ -321,7 +322,7 @@ def segment_sum(
     data, ids, count = _segments(data, segment_ids, num_segments)
     outside = m.logical_or(m.less(ids, 0), m.greater_equal(ids, count))
     column = reshape_op(m.where(outside, count, ids), shape=(-1, 1))
-    empty = np.zeros((count + 1, *data.shape[1:]), dtype_of(data))
+    empty = np.zeros((count + 1, *data.shape[1:]), dtypes.storage(dtype_of(data)))
     return _between(scatter_add(empty, column, data), 0, 0, count)
 
 

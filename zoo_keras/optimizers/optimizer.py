@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo_keras import initializers, ops
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.configs.serialization import deserialize_keras_object, serialize_keras_object
 from zoo_keras.errors import ArgumentTypeError, ConfigError, ShapeError
 from zoo_keras.graph import current_trace, not_tracing
@@ -444,7 +445,7 @@ class Optimizer:
         step = as_dtype(ops.add(self.iterations, 1), variable.dtype)
         at = self._get_variable_index(variable)
         slots = [self._slots[name][at] for name in fused.slots]
-        one = np.ones((), variable.dtype)
+        one = in_dtype(1, variable.dtype)
         made = optimizer_update(
             variable, gradient, *slots, rate, step, one, kind=fused.kind, how=fused.how
         )

@@ -107,7 +107,7 @@ def _sum_of_norm_gradient(node: Node, inputs: tuple[Tensor, ...]) -> Outputs:
     rows = set(range(x.ndim - 1))
     if x.node.op.name != "batch_norm_grad" or x.index or not rows <= set(node.attrs["axes"]):
         return None
-    return [constant(np.zeros(node.specs[0].shape, node.specs[0].dtype))]
+    return [constant(np.zeros(node.specs[0].shape, np.float32), node.specs[0].dtype)]
 
 
 _RULES: dict[str, Callable[[Node, tuple[Tensor, ...]], Outputs]] = {

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import native
+from zoo_keras.dtypes import storage
 from zoo_keras.graph import CONSTANT, INPUT, PARAMETER, Graph, Leaf, Node, Tensor
 from zoo_keras.primitives.op import registry
 from zoo_keras.primitives.recurrent import MATRICES
@@ -85,7 +86,7 @@ def _touched(node: Node) -> int:
 def _bytes(tensor: Tensor) -> int:
     """Float32 that products round waits in two bytes, packed weights too."""
     narrow = tensor.dtype == "float32" and inference_dtype() == "bfloat16" and native.has_tiles()
-    return tensor.size * (2 if narrow else np.dtype(tensor.dtype).itemsize)
+    return tensor.size * (2 if narrow else np.dtype(storage(tensor.dtype)).itemsize)
 
 
 def alike(one: Graph, other: Graph) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
+from zoo_keras.bfloat16 import BFLOAT16, Bfloat16, foreign, in_dtype
 from zoo_keras.errors import ShapeError, UnsupportedError
 from zoo_keras.graph import Node, Spec, Tensor, constant, current_scope, current_trace
 from zoo_keras.primitives.fed import fed, is_plain
@@ -187,10 +188,20 @@ class Op:
     def results(self, arrays: Sequence[np.ndarray], attrs: dict[str, Any]) -> tuple[Any, ...]:
         """What the op gives for arrays: by the engine, or by numpy."""
         ins = [Spec(a.shape, dtypes.name_of(a.dtype)) for a in arrays]
+        if any(s.dtype == BFLOAT16 for s in ins) or attrs.get("dtype") == BFLOAT16:
+            return self._in_float32(arrays, attrs, ins)
         results = self._by_engine(arrays, attrs, ins)
         if results is None:
             results = self.compute(arrays, attrs, self.infer(*ins, **attrs))
         return tuple(results)
+
+    def _in_float32(
+        self, arrays: Sequence[np.ndarray], attrs: dict[str, Any], ins: Sequence[Spec]
+    ) -> tuple[Any, ...]:
+        """Of bfloat16: what float32 gives, rounded where the shape rule says bfloat16."""
+        specs = self.infer(*ins, **attrs)
+        made = self.results([np.asarray(a) for a in arrays], stored_in_float32(attrs))
+        return tuple(in_dtype(each, s.dtype) for each, s in zip(made, specs, strict=True))
 
     def _by_engine(
         self, arrays: Sequence[np.ndarray], attrs: dict[str, Any], ins: Sequence[Spec]
@@ -206,6 +217,8 @@ class Op:
         self, arrays: Sequence[np.ndarray], attrs: dict[str, Any], specs: Sequence[Spec]
     ) -> tuple[np.ndarray, ...]:
         """The numpy reference, its results in the dtypes that the shape rule promises."""
+        if any(type(a) is Bfloat16 for a in arrays) or any(s.dtype == BFLOAT16 for s in specs):
+            arrays, attrs = [np.asarray(a) for a in arrays], stored_in_float32(attrs)
         with np.errstate(all="ignore"):
             results = self.reference(*arrays, **attrs)
         results = results if isinstance(results, tuple) else (results,)
@@ -215,10 +228,12 @@ class Op:
                     f"ops.{self.name} has no form for complex numbers. Received: "
                     f"{found.dtype}. Give real and imaginary parts, or use numpy."
                 )
-        return tuple(
-            np.asarray(r, dtype=dtypes.storage(s.dtype))
-            for r, s in zip(results, specs, strict=True)
-        )
+        return tuple(in_dtype(r, s.dtype) for r, s in zip(results, specs, strict=True))
+
+
+def stored_in_float32(attrs: dict[str, Any]) -> dict[str, Any]:
+    """Attributes of an op that computes in float32 what is bfloat16 around it."""
+    return {**attrs, "dtype": "float32"} if attrs.get("dtype") == BFLOAT16 else attrs
 
 
 def op(reference: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -269,7 +284,7 @@ def cast_to(tensor: Tensor, dtype: str) -> Tensor:
     if tensor.dtype == dtype:
         return tensor
     if tensor.node.op.name == "constant":
-        return constant(tensor.node.attrs["value"].astype(dtype))
+        return constant(in_dtype(tensor.node.attrs["value"].astype(dtypes.storage(dtype)), dtype))
     result: Tensor = registry["cast"](tensor, dtype=dtype)
     return result
 
@@ -301,7 +316,7 @@ def _as_tensor(value: Any) -> Any:
         return value
     if _is_variable(value):
         trace = current_trace()
-        return trace.read(value) if trace else constant(np.asarray(value))
+        return trace.read(value) if trace else constant(value.value)
     if isinstance(value, (np.ndarray, np.generic)):
         trace = current_trace()
         if trace is not None and id(value) in trace.watched:
@@ -323,14 +338,16 @@ def _as_arrays(args: Sequence[Any]) -> list[np.ndarray]:
     known = [dtypes.name_of(a.dtype) for a in arrays if a is not None]
     common = dtypes.promote(*known) if known else None
     return [
-        np.asarray(_number(v, common).node.attrs["value"]) if a is None else a
+        _number(v, common).node.attrs["value"] if a is None else a
         for v, a in zip(args, arrays, strict=True)
     ]
 
 
 def _as_array(value: Any) -> np.ndarray:
-    if isinstance(value, (np.ndarray, np.generic)) or _is_variable(value):
-        return np.asarray(value)
+    if _is_variable(value):
+        value = value.value
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value if type(value) is Bfloat16 else foreign(np.asarray(value))
     return np.asarray(value, dtype=dtypes.of_python(value))
 
 

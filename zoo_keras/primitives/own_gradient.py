@@ -21,7 +21,7 @@ def _spec(*specs: Spec, rule: Rule, count: int) -> tuple[Spec, ...]:
 def _grad(g: Any, y: Any, *inputs: Any, rule: Rule, count: int) -> list[Any]:
     given = list(g) if count > 1 else [g]
     whole = [
-        constant(np.zeros(t.shape, t.dtype)) if up is None else up
+        constant(np.zeros(t.shape, np.float32), t.dtype) if up is None else up
         for up, t in zip(given, inputs[:count], strict=True)
     ]
     return [None] * count + list(rule(whole))

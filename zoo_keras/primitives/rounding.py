@@ -1,7 +1,8 @@
 """bfloat16 as a form of storage: float32 numbers rounded to 8 significant bits, kept in two bytes.
 
-In: float32 arrays. Out: the same rounded, or the upper halves of their bits as uint16. There is no
-bfloat16 tensor: everything computes in float32, and only what waits in memory is narrow.
+In: float32 arrays. Out: the same rounded, or the upper halves of their bits as uint16. Programs
+have no bfloat16 tensors (`passes/bfloat16.py`): they compute in float32, and only what waits in
+memory is narrow.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo_keras.bfloat16 import bits_of, float_of
 from zoo_keras.dtypes import is_float
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec, Tensor
@@ -41,13 +43,13 @@ def _from_bits(x: Spec) -> Spec:
 )
 def round_bfloat16(x: Any) -> Any:
     """The nearest number with 8 significant bits, ties to even. Gradients pass as they are."""
-    return _float_of(_bits_of(x))
+    return float_of(bits_of(x))
 
 
 @elementwise(tile="to_bfloat16", shape=_from_float("uint16"), samples=_SAMPLES)
 def to_bfloat16(x: Any) -> Any:
     """The bits of the nearest bfloat16, as uint16."""
-    return _bits_of(x)
+    return bits_of(x)
 
 
 @elementwise(
@@ -57,23 +59,12 @@ def to_bfloat16(x: Any) -> Any:
 )
 def from_bfloat16(x: Any) -> Any:
     """The float32 numbers that bfloat16 bits stand for."""
-    return _float_of(x)
-
-
-def _bits_of(x: Any) -> np.ndarray:
-    x = np.asarray(x, np.float32)
-    bits = x.view(np.uint32)
-    rounded = (bits + np.uint32(0x7FFF) + (bits >> 16 & 1)) >> 16
-    return np.where(np.isnan(x), bits >> 16 | 0x40, rounded).astype(np.uint16)
-
-
-def _float_of(bits: Any) -> np.ndarray:
-    return (np.asarray(bits).astype(np.uint32) << 16).view(np.float32)
+    return float_of(x)
 
 
 def nearest(x: np.ndarray) -> np.ndarray:
     """The nearest bfloat16 numbers, in the array's own dtype."""
-    return _float_of(_bits_of(x)).astype(x.dtype)
+    return float_of(bits_of(x)).astype(x.dtype)
 
 
 def is_rounded(tensor: Tensor) -> bool:

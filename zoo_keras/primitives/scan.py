@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import interpret
-from zoo_keras.dtypes import is_float
+from zoo_keras.dtypes import is_float, storage
 from zoo_keras.errors import ShapeError, UnsupportedError
 from zoo_keras.graph import (
     CONSTANT,
@@ -329,7 +329,7 @@ def _flat(steps: Tensor) -> Tensor:
 
 
 def _or_zeros(gradient: Any, tensor: Tensor) -> Any:
-    return constant(np.zeros(tensor.shape, tensor.dtype)) if gradient is None else gradient
+    return constant(np.zeros(tensor.shape), tensor.dtype) if gradient is None else gradient
 
 
 def _order(length: int, reverse: bool) -> Iterator[int]:
@@ -353,7 +353,7 @@ def scan(
     """
     rows = sequences_of(body, states)
     carried, xs = list(inputs[:states]), inputs[states : states + rows]
-    stacked = [np.zeros((length, *t.shape), t.dtype) for t in body.outputs[states:]]
+    stacked = [np.zeros((length, *t.shape), storage(t.dtype)) for t in body.outputs[states:]]
     for t in _order(length, reverse):
         made = interpret.run(body, [*carried, *[x[t] for x in xs], *inputs[states + rows :]])
         carried = made[:states]

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo_keras.bfloat16 import BFLOAT16, bits_of, float_of
 from zoo_keras.errors import FileError, ZooKerasError
 from zoo_keras.saving.hdf5_header import read_texts
 
@@ -148,9 +149,18 @@ def read_array(group: Any, name: str, shape: Sequence[int]) -> np.ndarray:
     return _bfloat16(values) if values.dtype.kind == "V" else values
 
 
+def write_array(group: Any, name: str, array: np.ndarray) -> None:
+    """Keep an array under a name. bfloat16 is two bytes without a type; an attribute says it."""
+    if array.dtype.name != BFLOAT16:
+        group[name] = array
+        return
+    made = group.create_dataset(name, data=bits_of(array).view("V2"))
+    made.attrs["dtype"] = str(BFLOAT16)
+
+
 def _bfloat16(values: np.ndarray) -> np.ndarray:
     """Two bytes without a type are bfloat16, the upper half of a float32."""
-    return (values.view("<u2").astype("<u4") << 16).view("<f4")
+    return float_of(values.view("<u2"))
 
 
 def _check_storage(dataset: Any) -> None:

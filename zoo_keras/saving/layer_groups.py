@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from zoo_keras.errors import FileError
 from zoo_keras.layers.base.layer import Layer
 from zoo_keras.models.model import Model
@@ -50,7 +52,7 @@ def write_arrays(group: Any, variables: Sequence[Any]) -> None:
     for variable in variables:
         count = used[variable.path] = used.get(variable.path, 0) + 1
         names.append(variable.path if count == 1 else f"{variable.path}_{count}")
-        group.create_dataset(names[-1], data=variable.numpy())
+        group.create_dataset(names[-1], data=np.asarray(variable.numpy()))
     hdf5.write_names(group, "weight_names", names)
 
 

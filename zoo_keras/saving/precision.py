@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 # Policies and dtypes that have no kernels. What float32 computes is closer to the exact result.
-_IN_FLOAT32 = ("mixed_float16", "float16", "bfloat16")
+_IN_FLOAT32 = ("mixed_float16", "float16")
 
 
 def in_own_precision(config: Any, label: str) -> Any:

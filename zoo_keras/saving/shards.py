@@ -93,7 +93,7 @@ def _fill(file: Any, pieces: list[_Piece]) -> None:
         group = file.require_group(piece.group)
         if piece.label is not None:
             group.attrs["name"] = piece.label
-        group[piece.key] = piece.array
+        hdf5.write_array(group, piece.key, piece.array)
 
 
 @contextmanager

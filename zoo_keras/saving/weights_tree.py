@@ -147,7 +147,7 @@ def write(model: Model, file: Any, skip: Sequence[Any] = ()) -> None:
         if not isinstance(node, SeedGenerator):
             group.attrs["name"] = node.name
         for name, array in stored(node).items():
-            group[name] = array
+            hdf5.write_array(group, name, np.asanyarray(array))
 
 
 def stored(node: Any) -> dict[str, Any]:

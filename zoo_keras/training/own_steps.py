@@ -56,7 +56,7 @@ def refuse_on_spark(model: TracedModel, kind: str, method: str) -> None:
 
 def beside_float32(model: TracedModel) -> list[Any]:
     """Weights to train in other floats: the flat vectors of a step do not hold them."""
-    return [v for v in model.trainable_variables if v.dtype in ("float16", "float64")]
+    return [v for v in model.trainable_variables if v.dtype in ("bfloat16", "float16", "float64")]
 
 
 def refuse_beside_float32(model: TracedModel) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from zoo_keras import native
 from zoo_keras import variables as weights_module
+from zoo_keras.dtypes import storage
 from zoo_keras.engine import spaces
 from zoo_keras.engine.program import Program, join
 from zoo_keras.engine.runner import Call, Crew, Loaded, Packed, Runner
@@ -255,7 +256,7 @@ class ModelPrograms:
             ready = self._ready(key, batch, lambda s: self._own_step(kind, s, batch, state))
             with state.guard.writing():
                 self._look()
-                outs = [np.empty(spec.shape, spec.dtype) for spec in ready.specs]
+                outs = [np.empty(spec.shape, storage(spec.dtype)) for spec in ready.specs]
                 ready.run(batch, outs, draw=self._own_draw(kind, ready))
                 state.guard.touched()
                 weights_module.touch()
@@ -429,7 +430,7 @@ class ModelPrograms:
         with guard.writing() if ready.alone else guard.reading():
             if self._seen != weights_module.structure() or self._behind(ready):
                 return None
-            outs = [np.empty(spec.shape, spec.dtype) for spec in ready.specs]
+            outs = [np.empty(spec.shape, storage(spec.dtype)) for spec in ready.specs]
             ready.run(batch, outs, guard.version, self._next_draw(ready))
             ready.structured, ready.function = self._seen, self.model._function
         return outs

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from zoo_keras.dtypes import is_float
 from zoo_keras.graph import Tensor, current_trace
 from zoo_keras.nest import map_structure
+from zoo_keras.primitives.op import cast_to
 from zoo_keras.primitives.rounding import round_bfloat16
 
 
@@ -52,6 +54,18 @@ def rounding(narrow: bool) -> Iterator[None]:
 def rounded(tensors: Any) -> Any:
     """The structure with its float32 tensors rounded to bfloat16."""
     return map_structure(_rounded, tensors)
+
+
+def taken(tensors: Any, dtype: str, narrow: bool) -> Any:
+    """The structure with its floating tensors in the dtype in which a layer computes, and with
+    `narrow` rounded to bfloat16."""
+
+    def cast(value: Any) -> Any:
+        floats = isinstance(value, Tensor) and is_float(value.dtype) and is_float(dtype)
+        return cast_to(value, dtype) if floats else value
+
+    found = map_structure(cast, tensors)
+    return rounded(found) if narrow else found
 
 
 def _rounded(value: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import native
-from zoo_keras.dtypes import name_of
+from zoo_keras.dtypes import name_of, storage
 from zoo_keras.engine.eager import Eager
 from zoo_keras.feed.columns import holds_text
 from zoo_keras.graph import Graph, Node, Tensor, input_tensor, tracing
@@ -161,7 +161,7 @@ class _Call:
         fed = [*inputs, *masked, *([trace.rng] if self._random else [])]
         graph = Graph(fed, [*results, *sent, *losses, *[value for _, value in updates]])
         self._eager = Eager(graph, fed, self._variables)
-        self._dtypes = [np.dtype(t.dtype) for t in inputs]
+        self._dtypes = [np.dtype(storage(t.dtype)) for t in inputs]
         self.nbytes = self._eager.nbytes
         self._edits, self._looked = layer.edits(), tracking.last_edit()
         self.lasts = not self._random and all(map(is_known, layer._flatten_layers()))

@@ -25,7 +25,7 @@ from zoo_keras.errors import (
 )
 from zoo_keras.graph import Tensor, current_scope, current_trace, not_tracing, scope
 from zoo_keras.layers.base.arguments import layer_name, refuse, true_or_false, weight_shape
-from zoo_keras.layers.base.call_context import calling, current_training, rounded, rounding
+from zoo_keras.layers.base.call_context import calling, current_training, rounded, rounding, taken
 from zoo_keras.layers.base.call_signature import CallSignature
 from zoo_keras.layers.base.captured import accepted, captured_arguments
 from zoo_keras.layers.base.eager import call_on_arrays
@@ -42,7 +42,7 @@ from zoo_keras.naming import auto_name
 from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.ops.masks import mask_of, set_mask
 from zoo_keras.ops.symbolic import KerasTensor, any_symbolic
-from zoo_keras.policies import DTypePolicy, dtype_policy, usable
+from zoo_keras.policies import DTypePolicy, dtype_policy, name_or_policy, usable
 from zoo_keras.policy_map import policy_for
 from zoo_keras.stateless import holding, values_of
 from zoo_keras.variables import Variable, is_awaited
@@ -314,8 +314,8 @@ class Layer(Tracked):
         masks = map_structure(mask_of, inputs) if given is None else given
         mixed = self.rounds
         with calling(training), rounding(mixed), self._own_scope():
-            if mixed and self.autocast:
-                bound = {name: rounded(value) for name, value in bound.items()}
+            if self.autocast:
+                bound = taken(bound, self.compute_dtype, mixed)
             outputs = signature.invoke(self.call, bound)
             outputs = rounded(outputs) if mixed else outputs
             self._add_activity_loss(outputs)
@@ -461,7 +461,7 @@ class Layer(Tracked):
         """A layer with this configuration (weights not included)."""
         config = dict(config)
         if isinstance(config.get("dtype"), dict):
-            config["dtype"] = dtype_policy(config["dtype"])
+            config["dtype"] = name_or_policy(config["dtype"])
         try:
             return cls(**config)
         except TypeError as error:

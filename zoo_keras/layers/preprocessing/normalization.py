@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import config, ops
+from zoo_keras.bfloat16 import in_dtype
 from zoo_keras.errors import ArgumentTypeError, ConfigError, ShapeError
 from zoo_keras.feed.states import Moments
 from zoo_keras.layers.base.layer import Layer
@@ -127,8 +128,8 @@ class Normalization(Layer):
         narrow = [1] * rank
         for i, size in enumerate(reversed(np.shape(self.input_mean)), 1):
             narrow[self._keep[-i]] = size
-        given = [np.asarray(v, self.compute_dtype) for v in (self.input_mean, self.input_variance)]
-        return [np.broadcast_to(v.reshape(narrow), wide) for v in given]
+        given = [in_dtype(v, self.compute_dtype) for v in (self.input_mean, self.input_variance)]
+        return [np.broadcast_to(v.reshape(narrow), wide, subok=True) for v in given]
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """That of the inputs."""
