@@ -1,7 +1,7 @@
-"""Contenders that each have a Spark session of their own, in a process of their own, and take turns.
+"""Contenders that each have a Spark session and a process of their own, and take turns.
 
-In: a script that gives `serve` its actions; the parent says on stdin which one to run. Out: what it
-answers, as JSON lines. Contenders that cannot start are named, with the reason.
+In: a script that gives `serve` its actions; the parent says on stdin which one to run. Out: what
+it answers, as JSON lines. Contenders that cannot start are named, with the reason.
 """
 
 from __future__ import annotations

@@ -38,15 +38,15 @@ INPUTS = {"ncf": ["user", "item"]}
 PEERS = ["torch", "torch_sparse", "elephas"]
 
 
-def write(name: str, case: Case, folder: str) -> None:
+def write(name: str, rows: int, folder: str) -> None:
     """One Parquet file for each rank."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from scoring import lists_of
 
-    work = workloads.WORKLOADS[f"train_{name}"]._replace(batch=case.rows)
+    work = workloads.WORKLOADS[f"train_{name}"]._replace(batch=rows)
     xs, y = workloads.data(work)
-    half = case.rows // 2
+    half = rows // 2
     (Path(folder) / name).mkdir()
     for rank in range(2):
         part = slice(rank * half, (rank + 1) * half)
@@ -74,9 +74,10 @@ def arrays(name: str, path: str) -> tuple[list[np.ndarray], np.ndarray]:
 
 
 def zoo_keras(name: str, folder: str) -> dict[str, sessions.Action]:
-    import zoo_keras as keras
     from scaling import EpochTimes
     from scoring import workers
+
+    import zoo_keras as keras
     from zoo_keras.spark.cluster import init_session
 
     spark = init_session(sessions.MASTER, "zoo_keras", conf=sessions.settings())
@@ -97,8 +98,9 @@ def zoo_keras(name: str, folder: str) -> dict[str, sessions.Action]:
 def local(name: str, folder: str) -> dict[str, sessions.Action]:
     import resource
 
-    import zoo_keras as keras
     from scaling import EpochTimes
+
+    import zoo_keras as keras
     from zoo_keras import native
 
     native.set_threads(2)
@@ -219,7 +221,7 @@ def measure(name: str, folder: str, pythons: dict[str, str], options: Any) -> No
     finally:
         for session in found:
             session.close()
-    _report(name, fits, options.epochs)
+    _report(name, fits, options.now, options.epochs)
 
 
 def _fit(session: sessions.Session, epochs: int) -> dict[str, Any]:
@@ -230,8 +232,8 @@ def _fit(session: sessions.Session, epochs: int) -> dict[str, Any]:
     return {**answer, "epoch": epoch, "start": whole - epochs * epoch}
 
 
-def _report(name: str, fits: dict[str, list[dict[str, Any]]], epochs: int) -> None:
-    rows, ours = CASES[name].rows, fits.get("zoo_keras") or []
+def _report(name: str, fits: dict[str, list[dict[str, Any]]], rows: int, epochs: int) -> None:
+    ours = fits.get("zoo_keras") or []
     print(f"\n{name}, {rows} rows, {epochs} epochs\n{'contender':14}{'first fit':>10}{'next':>8}"
           f"{'start':>8}{'samples/s':>11}{'rate':>7}{'peak MB':>9}")  # fmt: skip
     for who, each in fits.items():
@@ -253,6 +255,7 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", default=list(CASES), metavar="CASE")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows", type=int, help="fewer than the case's own")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--peer-python", default=os.environ.get("ZK_PEER_PYTHON", sys.executable))
     parser.add_argument("--elephas-python", default=os.environ.get("ZK_ELEPHAS_PYTHON"))
@@ -260,7 +263,8 @@ def main() -> None:
     python = dict.fromkeys(PEERS, options.peer_python) | {"elephas": options.elephas_python}
     with tempfile.TemporaryDirectory() as folder:
         for name in options.cases:
-            write(name, CASES[name], folder)
+            options.now = options.rows or CASES[name].rows
+            write(name, options.now, folder)
             pythons = {c: python.get(c, sys.executable) for c in options.contenders
                        if python.get(c, "") is not None}  # fmt: skip
             measure(name, folder, pythons, options)

@@ -24,7 +24,8 @@ def test_pauses_shrink_towards_the_end_of_an_epoch(
 
 
 def _watcher(**plan: Any) -> Any:
-    given = dict(led=False, snapshot_steps=None, snapshot_seconds=None, origin=0, steps=None)
+    given = {"led": False, "snapshot_steps": None, "snapshot_seconds": None}
+    given |= {"origin": 0, "steps": None}
     found = Watcher.__new__(Watcher)
     found.plan = SimpleNamespace(**given | plan)
     found.fit, found.bars = SimpleNamespace(epoch=0), SimpleNamespace(needs_batch_logs=False)

@@ -43,8 +43,8 @@ class _Results(NamedTuple):
 
 
 def pause_before(left: float, longest: float) -> float:
-    """Seconds until the next look, of an epoch that should go on for `left` seconds. Each look keeps
-    the JVMs busy on cores where ranks compute, so most are made near the end."""
+    """Seconds until the next look, of an epoch that should go on for `left` seconds. Each look
+    keeps the JVMs busy on cores where ranks compute, so most are made near the end."""
     return max(POLL, min(longest, left / 4))
 
 
