@@ -32,6 +32,7 @@ from zoo_keras.training.clock import Clock
 from zoo_keras.training.data import epoch_order, gathered
 
 REPORT_EVERY = 0.05  # seconds between progress records
+ASK_EVERY = 0.5  # seconds between looks at the driver's board within an epoch: two JVMs serve each
 MAX_BOARD_METRICS = 1000  # of more metric values only the first ones are shown during an epoch
 
 
@@ -387,7 +388,7 @@ class RankWorker:
         """(stop, learning rate); rank 0 asks the driver and its answer counts."""
         if self.rank.rank or self.plan.led or self._halts:
             return [float(self._halts), float(self.lr)]
-        record = self.rank.control.read(max_age=REPORT_EVERY)
+        record = self.rank.control.read(max_age=ASK_EVERY)
         facts = record.facts if record else {}
         return [float(bool(facts.get("stop"))), float(facts.get("lr", self.lr))]
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from zoo_keras.spark.fit.driver import SparkFit
 
 POLL, POLL_LED = 0.02, 0.001  # seconds between looks at the ranks' boards
+POLL_SHOWN, POLL_UNSEEN = 0.1, 0.5  # the longest, with and without callbacks that see batches
 
 
 class _Results(NamedTuple):
@@ -39,6 +40,12 @@ class _Results(NamedTuple):
     slots: dict[str, list[tuple[int, int, np.ndarray]]]
     scalars: list[np.ndarray]
     clocks: list[tuple[dict[str, float], dict[int, float]]]
+
+
+def pause_before(left: float, longest: float) -> float:
+    """Seconds until the next look, of an epoch that should go on for `left` seconds. Each look
+    keeps the JVMs busy on cores where ranks compute, so most are made near the end."""
+    return max(POLL, min(longest, left / 4))
 
 
 class Watcher:
@@ -59,6 +66,7 @@ class Watcher:
         self.ended = False
         self.kept: list[int] | None = None  # where the ranks made the copy that is here
         self.pause = POLL_LED if plan.led else POLL
+        self._first_seen: tuple[float, int] | None = None  # steps of this epoch, and when
 
     def start(self) -> None:
         """Publish the model and open the first epoch."""
@@ -84,6 +92,7 @@ class Watcher:
 
     def _open(self) -> None:
         self.step, self.turn = -1, [self.fit.epoch, 0]
+        self._first_seen = None
         self._tell(go=self.fit.epoch, turn=self.turn, stop=False)
 
     def _tell(self, **facts: Any) -> None:
@@ -110,6 +119,24 @@ class Watcher:
         elif max(done) < self.fit.epoch and not self.plan.led:
             self._show(records)
             self._keep(records)
+        self._pace(records)
+
+    def _pace(self, records: list[Any]) -> None:
+        """When to look next; copies within an epoch must be seen before the next ones are made."""
+        if self.plan.led:
+            return
+        self.pause = POLL
+        begun = all(r.facts.get("epoch") == self.fit.epoch for r in records)
+        made = int(min(r.values[0] for r in records)) + 1
+        if not begun or made <= 0 or self.plan.snapshot_steps or self.plan.snapshot_seconds:
+            return
+        now = time.perf_counter()
+        self._first_seen = self._first_seen or (now, made)
+        since, before = self._first_seen
+        if made == before:  # how fast they are is not known yet
+            return
+        left = (now - since) / (made - before) * (self._steps_now() - made)
+        self.pause = pause_before(left, POLL_SHOWN if self.bars.needs_batch_logs else POLL_UNSEEN)
 
     def _count(self, records: list[Any]) -> None:
         """Once row counts are known: refuse empty data, and tell the progress bar its length."""
