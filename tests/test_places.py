@@ -31,7 +31,7 @@ def test_a_line_with_nan_has_no_median_and_the_others_have():
 
 
 def test_a_quantile_beyond_1_is_refused():
-    with pytest.raises(ConfigError, match="between 0 and 1. Received: 1.5"):
+    with pytest.raises(ConfigError, match=r"between 0 and 1. Received: 1.5"):
         ops.quantile(LINES, 1.5)
 
 

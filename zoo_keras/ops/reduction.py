@@ -249,7 +249,11 @@ def _sorted_quantiles(
 def _quantile(x: Any, q: Any, axis: Any, method: str, keepdims: bool, skip_nan: bool) -> Any:
     x = as_float(x)
     fractions = np.asarray(q, np.float64)
-    how: dict[str, Any] = {"axes": axes_in(axis, len(x.shape)), "method": method, "keepdims": keepdims}
+    how: dict[str, Any] = {
+        "axes": axes_in(axis, len(x.shape)),
+        "method": method,
+        "keepdims": keepdims,
+    }
     flat = tuple(float(f) for f in fractions.ravel())
     if method in _BETWEEN and not skip_nan and 0 not in x.shape:
         picked = _sorted_quantiles(x, flat, **how)

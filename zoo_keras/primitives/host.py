@@ -122,7 +122,11 @@ def _search_spec(sequence: Spec, values: Spec, *, right: bool) -> Spec:
     dtypes=all_float32,
     shape=_search_spec,
     samples=[
-        Sample((), {"right": r}, make=lambda rng: [np.arange(5, dtype="f4"), rng.normal(size=7)])
+        Sample(
+            (),
+            {"right": r},
+            make=lambda rng: [np.arange(5, dtype="f4"), rng.normal(size=7).astype("f4")],
+        )
         for r in (False, True)
     ],
 )
