@@ -21,8 +21,8 @@ LONGEST_FILE = 600
 # The floors of the house, the ground first. A module imports its own floor or lower ones. Names are
 # the first part below zoo_keras, or two parts where a folder holds rooms on different floors.
 FLOORS = (
-    "errors missing paths values scopes switches dtypes bfloat16 naming nest native gemm guard recent "
-    "graph interpret primitives ops passes engine feed policies policy_map dtype_policies "
+    "errors missing paths values scopes switches dtypes bfloat16 naming nest native gemm guard "
+    "recent graph interpret primitives ops passes engine feed policies policy_map dtype_policies "
     "config configs quantizers variables stateless random initializers regularizers constraints "
     "activations layers.base layers losses metrics optimizers callbacks training models saving "
     "spark spark.transport spark.data spark.fit spark.scoring spark.images spark.ml spark.doctor "

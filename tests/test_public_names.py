@@ -289,3 +289,10 @@ def test_a_copied_multi_optimizer_goes_on_as_the_first_does():
     model.fit(x, y, verbose=0)
     other = copy.deepcopy(model)
     assert other.fit(x, y, verbose=0).history == model.fit(x, y, verbose=0).history
+
+
+def test_a_layer_is_made_again_with_its_map_of_policies():
+    layer = zk.layers.Dense(2, name="wide")
+    given = zk.dtype_policies.DTypePolicyMap("float32", {"wide": "bfloat16"})
+    config = {**layer.get_config(), "dtype": given.serialize()}
+    assert zk.layers.Dense.from_config(config).dtype_policy.name == "bfloat16"

@@ -127,13 +127,6 @@ def dtype_policy(value: Any = None) -> DTypePolicy:
         ) from None
 
 
-def name_or_policy(config: dict[str, Any]) -> Any:
-    """What a layer is given as dtype in place of a policy's configuration: a name where that says
-    all."""
-    policy = dtype_policy(config)
-    return policy.name if type(policy) is DTypePolicy else policy
-
-
 def usable(policy: DTypePolicy) -> DTypePolicy:
     """The policy, if layers can compute in it; UnsupportedError for half precision."""
     name = getattr(policy, "source_name", None) or policy.name

@@ -147,3 +147,12 @@ def policy_for(dtype: Any, path: str) -> DTypePolicy:
     Raises UnsupportedError for one that layers cannot compute in.
     """
     return usable(dtype[path] if isinstance(dtype, DTypePolicyMap) else dtype_policy(dtype))
+
+
+def name_or_policy(config: dict[str, Any]) -> Any:
+    """What a layer is given as dtype in place of a configuration: a name where that says all, else
+    a policy or a map."""
+    if config.get("class_name") == "DTypePolicyMap":
+        return DTypePolicyMap.from_config(config["config"])
+    policy = dtype_policy(config)
+    return policy.name if type(policy) is DTypePolicy else policy

@@ -42,8 +42,8 @@ from zoo_keras.naming import auto_name
 from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.ops.masks import mask_of, set_mask
 from zoo_keras.ops.symbolic import KerasTensor, any_symbolic
-from zoo_keras.policies import DTypePolicy, dtype_policy, name_or_policy, usable
-from zoo_keras.policy_map import policy_for
+from zoo_keras.policies import DTypePolicy, dtype_policy, usable
+from zoo_keras.policy_map import name_or_policy, policy_for
 from zoo_keras.stateless import holding, values_of
 from zoo_keras.variables import Variable, is_awaited
 
