@@ -15,6 +15,14 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).parent.parent / "build/pycache"))
 
 
+# JVMs that live for a minute on few cores: the optimizing compiler, threads that collect garbage
+# and a check of Spark's classes would cost more than they gain. Programs that tests start have them
+# from here, too.
+os.environ["JDK_JAVA_OPTIONS"] = (
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC "
+    "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+)
+
 # Folders whose tests stay in one process and begin first: Spark's share sessions, and look for what
 # others of their kind leave behind; the scripts of examples take long.
 TOGETHER = ("tests/examples", "tests/spark")
