@@ -64,11 +64,13 @@ test-isas: .venv/zoo-dev
 	sets="$$(.venv/bin/python -c 'from zoo_keras.native import *; print(*instruction_sets()[1:])')"; \
 	for isa in $$sets; do ZOO_KERAS_ISA=$$isa $(PYTEST) -q $(SIDE_BY_SIDE) $(KERNEL_TESTS) || exit; done
 
-KERNEL_TESTS := tests/test_*_ops.py tests/test_ops.py tests/test_gemm.py tests/test_conv*.py \
+KERNEL_TESTS := tests/test_*_ops.py tests/test_gemm.py tests/test_conv*.py \
     tests/test_pool.py tests/test_chain.py tests/test_vmath.py tests/test_reduce.py \
     tests/test_int8.py tests/test_int8_rounding.py tests/test_int8_recurrent.py tests/test_int8_shortcuts.py \
-    tests/test_exchange.py tests/test_kernel_coverage.py tests/test_program.py tests/test_same_bits.py \
-    tests/test_engine.py tests/test_threads.py
+    tests/test_exchange.py tests/test_program.py tests/test_same_bits.py tests/test_engine.py \
+    tests/test_threads.py
+# `make test` runs these in all instruction sets of the machine already: kernels one by one.
+ONE_BY_ONE := tests/test_ops.py tests/test_kernel_coverage.py
 
 test-spark35: .venv-spark35/zoo-dev
 	.venv-spark35/bin/python csrc/build.py --inplace
@@ -103,7 +105,7 @@ SANITIZED_TESTS := tests/test_*_ops.py tests/test_ops.py tests/test_gemm.py test
 test-emulated: .venv/zoo-dev
 	.venv/bin/python csrc/build.py --inplace --c-only --emulate=avx512,amx
 	PYTHONPATH=build/emulate-avx512-emulate-amx ZOO_KERAS_ISA=amx $(PYTEST) -q \
-	    $(SIDE_BY_SIDE) $(KERNEL_TESTS) \
+	    $(SIDE_BY_SIDE) $(KERNEL_TESTS) $(ONE_BY_ONE) \
 	    tests/test_amx.py tests/test_tile_products.py tests/test_tile_convolutions.py \
 	    tests/test_tile_recurrent.py
 

@@ -15,17 +15,37 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).parent.parent / "build/pycache"))
 
 
+# JVMs that live for a minute on few cores: the optimizing compiler, threads that collect garbage
+# and a check of Spark's classes would cost more than they gain. Programs that tests start have them
+# from here, too.
+os.environ["JDK_JAVA_OPTIONS"] = (
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC "
+    "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+)
+
+# Folders whose tests stay in one process and begin first: Spark's share sessions, and look for what
+# others of their kind leave behind; the scripts of examples take long.
+TOGETHER = ("tests/examples", "tests/spark")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """With several processes of pytest, one has all tests of Spark: they share sessions, and look
-    for what others of their kind leave behind."""
+    """With several processes of pytest, each takes a folder of TOGETHER or a file at a time, by
+    which fixtures of modules are made once, and the scheduler knows 200 things and not 20,000."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneForSpark(LoadScopeScheduling):
+    class FoldersFirst(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            return "spark" if nodeid.startswith("tests/spark/") else nodeid
+            file = nodeid.split("::")[0]
+            return next((folder for folder in TOGETHER if file.startswith(f"{folder}/")), file)
 
-    return OneForSpark(config, log)
+        def _assign_work_unit(self, node):
+            for folder in TOGETHER:
+                if folder in self.workqueue:
+                    self.workqueue.move_to_end(folder, last=False)
+            super()._assign_work_unit(node)
+
+    return FoldersFirst(config, log)
 
 
 def pytest_runtest_setup():

@@ -23,14 +23,20 @@ def results(*arguments: str) -> dict[str, dict]:
     return {name: json.loads(found) for name, found in pairs if name in REACHED}
 
 
+@pytest.fixture(scope="module")
+def reached():
+    """What all scripts reach, each from the same seed, one after the other in one process."""
+    return results("--all")
+
+
 def test_every_script_has_its_results():
     scripts = {path.stem for path in RUN.parent.glob("*.py")} - {"run", "made_data"}
     assert scripts == set(REACHED)
 
 
 @pytest.mark.parametrize("name", REACHED)
-def test_a_script_reaches_what_it_does_with_keras(name):
-    found = results(name)[name]
+def test_a_script_reaches_what_it_does_with_keras(name, reached):
+    found = reached[name]
     assert set(found) == set(REACHED[name])
     for key, value in found.items():
         low, high = min(REACHED[name][key]), max(REACHED[name][key])

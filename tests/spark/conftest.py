@@ -19,12 +19,9 @@ SECURE = {
     "spark.network.crypto.cipher": "AES/GCM/NoPadding",
 }
 
-# JVMs that live for a minute on few cores: the optimizing compiler would cost more than it gains.
-JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 QUICK = {
     "spark.executorEnv.SPARK_HOME": "none",  # workers import the installed pyspark, not its zip
-    "spark.driver.extraJavaOptions": JAVA,
-    "spark.executor.extraJavaOptions": JAVA,
+    "spark.python.daemon.module": "warm_daemon",
     "spark.python.task.killTimeout": "200ms",  # how long a cancelled worker may go on
     "spark.scheduler.revive.interval": "100ms",  # how often slots are offered again
     "spark.sql.shuffle.partitions": "4",
@@ -101,6 +98,6 @@ def pytest_collection_modifyitems(items):
     def session_of(item):
         return next((i for i, name in enumerate(wanted) if name in item.fixturenames), 4)
 
-    ours = [item for item in items if item.path.is_relative_to(HERE)]
-    others = [item for item in items if not item.path.is_relative_to(HERE)]
+    ours = [item for item in items if item.path.parent == HERE]
+    others = [item for item in items if item.path.parent != HERE]
     items[:] = [*others, *sorted(ours, key=session_of)]

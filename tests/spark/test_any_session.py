@@ -94,7 +94,7 @@ def daemons():
     """Process ids of our Python daemons and of their workers, which have the same command."""
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            if b"pyspark.daemon" in entry.read_bytes().split(b"\0") and is_ours(entry.parent.name):
+            if b"warm_daemon" in entry.read_bytes().split(b"\0") and is_ours(entry.parent.name):
                 yield entry.parent.name
 
 

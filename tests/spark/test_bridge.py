@@ -12,7 +12,6 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from unittest import mock
 
 import leftovers
 import numpy as np
@@ -22,6 +21,7 @@ from zoo_keras.errors import ClusterError, ConfigError, DataError
 from zoo_keras.spark.java import call_java
 from zoo_keras.spark.transport import board as boards
 from zoo_keras.spark.transport import bridge as bridges
+from zoo_keras.spark.transport import job as jobs
 from zoo_keras.spark.transport import neighbours
 from zoo_keras.spark.transport.board import (
     BOARD_BYTES,
@@ -420,8 +420,9 @@ def _leave(rank):
     if rank.rank == 1:
         rank.hang_up()
         time.sleep(25)
-    with mock.patch.object(neighbours, "_GRACE", 0.5):  # Spark knows of no other failure
-        rank.barrier()
+    # Spark knows of no other failure. This process ends with the task.
+    neighbours._GRACE, jobs._VERDICT_TIMEOUT = 0.5, 0.2
+    rank.barrier()
 
 
 @pytest.mark.parametrize("same_host", [False, True])
