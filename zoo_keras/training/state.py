@@ -131,8 +131,8 @@ class State:
         found.update({spaces.SLOT(name): flat.array for name, flat in self.slots.items()})
         if self.tables is not None:
             found.update(self.tables.arrays)
-        found.update(spaces.OPTIMIZER.named(np.asarray(v.value) for v in self.scalars))
-        found.update(spaces.VAR.named(np.asarray(v.value) for v in self.others))
+        found.update(spaces.OPTIMIZER.named(v.present() for v in self.scalars))
+        found.update(spaces.VAR.named(v.present() for v in self.others))
         return found
 
     def copies(self) -> dict[str, np.ndarray]:
