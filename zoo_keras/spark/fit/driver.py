@@ -185,8 +185,7 @@ class SparkFit:
                 self.account.end_job()
                 self._recover(error, restarts)
             except (LateRanksError, cluster.TooFewSlotsError) as error:
-                lost = restarts or getattr(error, "lost", ())
-                if not lost:  # the cluster is as it was when fit was called
+                if not (restarts or getattr(error, "lost", None)):  # the cluster is as it was when fit was called
                     raise
                 self.account.end_job()
                 restarts += self._meet_again(error, restarts)
