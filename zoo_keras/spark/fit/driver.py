@@ -185,8 +185,8 @@ class SparkFit:
                 self.account.end_job()
                 self._recover(error, restarts)
             except (LateRanksError, cluster.TooFewSlotsError) as error:
-                if not (restarts or getattr(error, "lost", None)):  # the cluster is as it was when fit was called
-                    raise
+                if not (restarts or getattr(error, "lost", None)):
+                    raise  # the cluster is as it was when fit was called
                 self.account.end_job()
                 restarts += self._meet_again(error, restarts)
         if last:
