@@ -68,6 +68,50 @@ def test_fit_goes_as_in_float32(dtype, tolerance, optimizer):
     np.testing.assert_allclose(*losses, rtol=tolerance)
 
 
+def exact():
+    """A Dense layer without bias of which the answer is known."""
+    made = keras.Sequential(
+        [keras.Input((2,), dtype="float64"), layers.Dense(1, use_bias=False, dtype="float64")]
+    )
+    made.compile("sgd", "mse")
+    made.set_weights([np.array([[1.0], [-1.0]])])
+    return made
+
+
+@pytest.mark.parametrize("floatx", ["float32", "float64"])
+@pytest.mark.parametrize("given", [
+    lambda m, x: m.predict(x, verbose=0),
+    lambda m, x: m.predict_on_batch(x),
+    lambda m, x: m.predict(iter([x]), verbose=0),
+    lambda m, x: m.predict(x.tolist(), verbose=0),
+    lambda m, x: m(x),
+])  # fmt: skip
+def test_inputs_of_a_float64_model_keep_their_digits(given, floatx):
+    x = np.array([[1.0 + 2.0**-40, 1.0]])  # 1 and 1 in float32
+    keras.config.set_floatx(floatx)
+    try:
+        assert float(given(exact(), x)[0, 0]) == 2.0**-40
+    finally:
+        keras.config.set_floatx("float32")
+
+
+def test_targets_and_validation_of_a_float64_model_keep_their_digits(wide):
+    made, x, y = exact(), np.array([[1.0, 1.0]]), np.array([[2.0**-40]])
+    assert made.evaluate(x, y, verbose=0) == 2.0**-80
+    assert made.test_on_batch(x, y) == 2.0**-80
+    found = made.fit(x, y, validation_data=(x + [[y.item(), 0.0]], y), verbose=0)
+    assert found.history["loss"] == [2.0**-80]
+    gradient = -2 * y.item() * x[0]  # of the one step; the rate is 0.01
+    kernel = np.array([1.0, -1.0]) - np.float64(np.float32(0.01)) * gradient
+    np.testing.assert_allclose(made.get_weights()[0][:, 0], kernel, rtol=0, atol=1e-15)
+
+
+def test_inputs_of_other_models_are_cut_to_what_the_engine_computes_in():
+    made = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    made.compile("sgd", "mse")
+    assert made.predict(X[:, :2], verbose=0).dtype == np.float32
+
+
 def test_floatx_float64_trains_a_model_that_is_built_by_data(wide):
     made = keras.Sequential([layers.BatchNormalization(), layers.Dropout(0.5), layers.Dense(2)])
     made.compile("adam", "mse")

@@ -293,3 +293,22 @@ def test_updates_of_whole_weights_see_each_weight_by_itself(made):
         model.train_on_batch(x, y)
     for a, b in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_allclose(a, b.numpy(), rtol=2e-5, atol=1e-6)
+
+
+def test_a_loss_scale_optimizer_stores_what_is_its_own_and_the_inner_ones():
+    """As in Keras 3.15: "0", "1", ... in the order of `variables`."""
+    weight = Variable(np.ones(2, np.float32))
+    made = [optimizers.LossScaleOptimizer(optimizers.Adam()) for _ in range(2)]
+    store: dict = {}
+    for each in made:
+        each.build([weight])
+    made[0].apply([np.float32([2.0**15, 0])])
+    made[0].save_own_variables(store)
+    names = [v.path.rpartition("/")[2] for v in made[0].variables]
+    assert names[:6] == ["iteration", "learning_rate", "step_counter", "dynamic_scale"] + names[:2]
+    assert [store[str(i)].shape for i in range(8)] == [()] * 6 + [(2,)] * 2 and len(store) == 8
+    made[1].load_own_variables(store)
+    for a, b in zip(*(m.variables for m in made), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert made[1].iterations == 1
+    made[1].set_weights([v.numpy() for v in made[0].variables])

@@ -420,6 +420,17 @@ def test_joining_random_programs_equals_running_both(seed):
         assert_close(got, run(graph, m.feeds))
 
 
+def test_programs_of_other_thread_counts_join_with_scratch_for_all(monkeypatch):
+    """They run with the fewest threads, with which a kernel may want more scratch memory."""
+    wants = lambda instr, args, attrs, threads: 4096 // threads  # noqa: E731
+    monkeypatch.setattr(native, "scratch_bytes", wants)
+    first, second = (dataclasses.replace(one("x", lambda x: x + 1), threads=n) for n in (8, 1))
+    for both in (join(first, second), join(second, first)):
+        ends = both.instrs["scratch"] + 4096 // both.threads
+        assert both.threads == 1
+        assert ends.max() <= both.space_bytes[0]
+
+
 def test_programs_with_a_prologue_are_not_joined():
     frozen = compiled(optimise(dense_and_scale(), freeze=True), freeze=True)
     with pytest.raises(ProgramError, match="prologue"):

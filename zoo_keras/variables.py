@@ -226,14 +226,13 @@ class Variable(Operators):
 
     @property
     def value(self) -> Any:
-        """The array, or in a running trace the tensor that stands for it."""
+        """The values now, which later assignments leave as they are; in a running trace the tensor
+        that stands for them."""
         trace = current_trace()
-        if trace:
-            return trace.read(self)
-        return self._labelled()
+        return trace.read(self) if trace else self._labelled().copy()
 
     def present(self) -> np.ndarray:
-        """The array, up to date."""
+        """The array itself, up to date: it changes with the Variable."""
         if self.before_read is not None:
             self.before_read()
         return self._value
@@ -298,7 +297,7 @@ class Variable(Operators):
         restructure()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.present(), dtype=dtype, copy=copy)
+        return np.array(self.present(), dtype=dtype, copy=copy is None or copy)
 
     def __len__(self) -> int:
         return len(self._value)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import numpy as np
+import pyspark
 import pytest
 from test_any_session import OTHER, WITHOUT, python_with
 
+import zoo_keras
 import zoo_keras as keras
 from zoo_keras import command, layers
 from zoo_keras.spark import cluster, doctor
@@ -107,3 +112,25 @@ def test_doctor_looks_at_settings(spark, monkeypatch):
     assert "num_ranks" in found["slots"].advice
     assert found["spark.dynamicAllocation.executorAllocationRatio"].must
     assert found["spark.python.worker.reuse"].advice.startswith("Better true")
+
+
+def test_the_command_runs_under_spark_submit(spark, file, tmp_path):
+    """As pyspark's own spark-submit starts it, in a session of its settings."""
+    source, out = table(spark, tmp_path / "in.parquet"), str(tmp_path / "out")
+    program = str(Path(zoo_keras.__file__).parent / "__main__.py")
+    submit = [str(Path(pyspark.__file__).parent / "bin" / "spark-submit")]
+    conf = ["--master", "local[1]", "--conf", "spark.ui.enabled=false"]
+    env = {**os.environ, "SPARK_HOME": str(Path(pyspark.__file__).parent)}
+
+    def run(*words):
+        return subprocess.run([*submit, *conf, program, *words], env=env, timeout=600,
+                              capture_output=True, text=True)  # fmt: skip
+
+    words = ["--model", file, "--input", source, "--output", out, "--columns", "a", "b"]
+    done = run("predict", *words)
+    assert done.returncode == 0, done.stderr[-3000:]
+    x = np.array([[row.a, row.b] for row in spark.read.parquet(out).collect()], np.float32)
+    want = keras.saving.load_model(file).predict(x, verbose=0)[:, 0].tolist()
+    assert [row.prediction for row in spark.read.parquet(out).collect()] == want
+    wrong = run("predict", "--model", str(tmp_path / "none.keras"), *words[2:])
+    assert wrong.returncode == 2 and "none.keras" in wrong.stderr

@@ -87,3 +87,12 @@ def test_a_failing_save_leaves_the_old_file_and_no_draft(folder, tmp_path, monke
         model().save(path)
     assert (tmp_path / "models" / "m.keras").read_bytes() == before
     assert listed(tmp_path) == ["m.keras"]
+
+
+def test_folders_of_file_paths_are_local_while_a_session_runs(local2, tmp_path):
+    model = zk.Sequential([zk.Input((2,)), layers.Dense(1)])
+    for path in (f"file:{tmp_path}/a", f"file://{tmp_path}/b"):
+        model.save(path, zipped=False)
+        loaded = zk.models.load_model(path)
+        for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
+import pyspark
 import pytest
 from pyspark.sql.functions import udf
 
@@ -67,7 +68,8 @@ def test_a_model_arrives_once_for_a_task_and_its_programs_once_for_a_worker(loca
         partitions = rdd.map(score).glom().collect()
         assert all(len({(pid, model_id) for pid, model_id, _ in p}) == 1 for p in partitions)
         programs = sum(count for p in partitions for _, _, count in p)
-    assert programs == 0, "the workers have seen the model before"
+    if pyspark.__version__ >= "4":  # before, a worker runs one task, see conftest.py
+        assert programs == 0, "the workers have seen the model before"
 
 
 def test_a_broadcast_model_is_used_by_all_tasks(local2):

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from zoo_keras.errors import DataError
+from zoo_keras.errors import ClusterError, DataError
 from zoo_keras.spark.data.records import CHUNK, Columns, Layout, Leaf, layout_of, narrow
 
 
@@ -157,3 +157,12 @@ def test_chunks_of_any_size_follow_each_other(sizes):
     (found,) = Columns(layout, 0).read_chunks(chunks)
     assert found.shape == rows.shape
     assert found.tolist() == rows.tolist()
+
+
+def test_records_do_not_spill_where_disks_must_be_encrypted():
+    records = [(np.ones(3, np.float32), np.float32(1))] * 2000
+    layout = layout_of(records[0], True)
+    with pytest.raises(ClusterError, match=r"Partition 3: .*data_budget=100 and spark.io.encryp"):
+        Columns(layout, 3, 100, spills=False).read(records, True)
+    kept = Columns(layout, 3, 1 << 20, spills=False).read(records, True)
+    assert len(kept[0]) == 2000

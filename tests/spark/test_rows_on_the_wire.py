@@ -105,7 +105,7 @@ def test_gathers_without_gradient_travel_too():
 
 
 def test_a_restart_in_the_middle_of_an_epoch_changes_no_bit(cluster2, monkeypatch):
-    data = cluster2.parallelize(records_of(DATA) * 12, 2)
+    data = cluster2.parallelize(records_of(DATA) * 48, 2)
     options = {"epochs": 2, "batch_size": 8, "verbose": 0, "snapshot_steps": 20, "seed": 3}
     models = [pairs(CASES["adam"]()) for _ in range(2)]
     expected = models[0].fit(data, **options).history

@@ -98,7 +98,12 @@ class Program:
                 "on machines with AMX only."
             )
         bodies = tuple(body.fitted() for body in self.bodies)
-        attrs = renumbered(self.instrs, self.attrs, bodies=bodies)
+        return replace(self, bodies=bodies, isa=isa)._with_scratch_behind()
+
+    def _with_scratch_behind(self) -> Program:
+        """The program with its kernels' scratch memory, as large as it must be now, behind the rest
+        of the arena."""
+        attrs = renumbered(self.instrs, self.attrs, bodies=self.bodies)
         needs = [
             native.scratch_bytes(self.instrs[i : i + 1], self.args, attrs, self.threads)
             for i in range(len(self.instrs))
@@ -106,7 +111,7 @@ class Program:
         instrs, end = self.instrs.copy(), padded(self.space_bytes[0])
         instrs["scratch"] = end
         sizes = (end + max(needs, default=0), *self.space_bytes[1:])
-        return replace(self, instrs=instrs, attrs=attrs, space_bytes=sizes, bodies=bodies, isa=isa)
+        return replace(self, instrs=instrs, attrs=attrs, space_bytes=sizes)
 
     def wants_mkl(self) -> bool:
         """Whether MKL computes a product of this program, whose tables C has not checked yet."""
@@ -561,9 +566,10 @@ def join(first: Program, second: Program, renamed: Mapping[str, str] | None = No
     constants[: first.constants.nbytes] = first.constants
     constants[shift:] = second.constants
     host = {**first.host, **{i + len(first.instrs): call for i, call in second.host.items()}}
-    return Program(
+    joined = Program(
         np.concatenate([first.instrs, instrs]), np.concatenate([first.args, args]),
         np.concatenate([first.attrs, renumbered(second.instrs, second.attrs, len(first.bodies))]),
         tuple(spaces), tuple(sizes), constants, first.labels + second.labels, host, 0,
         min(first.threads, second.threads), bodies=first.bodies + second.bodies,
     )  # fmt: skip
+    return joined if first.threads == second.threads else joined._with_scratch_behind()

@@ -17,11 +17,12 @@ from zoo_keras.feed import kinds
 from zoo_keras.nest import flatten
 
 
-def as_column(value: Any, what: str, fill: Any = None) -> np.ndarray:
+def as_column(value: Any, what: str, fill: Any = None, wide: bool = False) -> np.ndarray:
     """A column of rank 1 or more. DataError for nulls, ragged rows and other objects.
 
     Args:
         fill: stands for nulls and NaN; for a table a dict by column, too. None: nulls are refused.
+        wide: float64 is kept.
     """
     if is_ragged(value):
         return value
@@ -50,7 +51,9 @@ def as_column(value: Any, what: str, fill: Any = None) -> np.ndarray:
         )
     if array.ndim == 0:
         raise DataError(f"{what}: expected an array of rows. Received: one value. Wrap it: [x].")
-    return array if array.dtype == object else narrowed(dtypes.native(array), strict=False)
+    if array.dtype == object:
+        return array
+    return narrowed(dtypes.native(array), strict=False, wide=wide)
 
 
 def with_lists_of_text(structure: Any) -> Any:
@@ -177,14 +180,15 @@ def _check_text(array: np.ndarray, what: str) -> None:
             )
 
 
-def narrowed(array: np.ndarray, strict: bool = True) -> np.ndarray:
-    """Other floats become float32 and wide integers int32, as the engine computes so.
+def narrowed(array: np.ndarray, strict: bool = True, wide: bool = False) -> np.ndarray:
+    """Other floats become float32 and wide integers int32, as the engine computes so. When `wide`,
+    float64 stays.
 
     Integers that need more than 32 bits raise a DataError, or stay wide when not strict: lookups
     and hashes take them.
     """
     if array.dtype.kind == "f" and array.dtype != np.float32:
-        return array.astype(np.float32)
+        return array if wide and array.dtype == np.float64 else array.astype(np.float32)
     if (array.dtype.kind in "iu" and array.dtype.itemsize > 4) or array.dtype == np.uint32:
         if array.size and (array.max() > 2**31 - 1 or array.min() < -(2**31)):
             if not strict:

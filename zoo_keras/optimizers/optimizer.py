@@ -182,7 +182,7 @@ class Optimizer:
         """The array () in which the learning rate lives; zeros when a schedule computes it."""
         self.ask_rate()
         if isinstance(self._learning_rate, Variable):
-            return np.asarray(self._learning_rate)
+            return self._learning_rate.present()
         return np.zeros((), np.float32)
 
     # ---- variables -------------------------------------------------------------------------------
@@ -527,30 +527,30 @@ class Optimizer:
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Assign all Variables of the optimizer, in the order of `variables`."""
-        if not self.built or len(weights) != len(self._variables):
+        if not self.built or len(weights) != len(self.variables):
             raise ConfigError(
                 f"{self.name}: set_weights needs a built optimizer and one array for each of its "
-                f"{len(self._variables)} variables. Received: {len(weights)} arrays, built="
+                f"{len(self.variables)} variables. Received: {len(weights)} arrays, built="
                 f"{self.built}. Call build(model.trainable_variables) first."
             )
-        for variable, weight in zip(self._variables, weights, strict=True):
+        for variable, weight in zip(self.variables, weights, strict=True):
             variable.assign(weight)
 
     def save_own_variables(self, store: Any) -> None:
         """Write all Variables into a store under "0", "1", ..."""
-        for i, variable in enumerate(self._variables):
+        for i, variable in enumerate(self.variables):
             store[str(i)] = variable.numpy()
 
     def load_own_variables(self, store: Any) -> None:
         """Read all Variables from a store; with another number of them, warn and read none."""
-        if len(store.keys()) != len(self._variables):
+        if len(store.keys()) != len(self.variables):
             warnings.warn(
                 f"{self.name}: the saved optimizer has {len(store.keys())} variables, this one "
-                f"{len(self._variables)}; it starts afresh.",
+                f"{len(self.variables)}; it starts afresh.",
                 stacklevel=2,
             )
             return
-        for i, variable in enumerate(self._variables):
+        for i, variable in enumerate(self.variables):
             variable.assign(np.asarray(store[str(i)]))
 
     def get_config(self) -> dict[str, Any]:

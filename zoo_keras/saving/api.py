@@ -71,7 +71,7 @@ def save_model(
             f"{sorted(kwargs)}. Leave them out."
         )
     if zipped is False:
-        with folder.writable(path, overwrite) as draft, _unchanged(model):
+        with folder.writable(files.folder_text(path), overwrite) as draft, _unchanged(model):
             keras_archive.save_folder(model, draft)
     elif path.endswith(".keras"):
         if not model.built:
@@ -115,11 +115,11 @@ def load_model(
 
     >>> model = load_model("model.keras", custom_objects={"MyLayer": MyLayer})
     """
-    label = files.path_text(filepath)
-    if os.path.isdir(label) and saved_model.is_saved_model(label):
-        return saved_model.load(label, custom_objects, compile, safe_mode)
-    if os.path.isfile(os.path.join(label, "config.json")):
-        return keras_archive.load(label, label, custom_objects, compile, safe_mode)
+    label, here = files.path_text(filepath), files.folder_text(filepath)
+    if os.path.isdir(here) and saved_model.is_saved_model(here):
+        return saved_model.load(here, custom_objects, compile, safe_mode)
+    if os.path.isfile(os.path.join(here, "config.json")):
+        return keras_archive.load(here, here, custom_objects, compile, safe_mode)
     with files.readable(label) as path:
         load = keras_archive.load if _is_zip(path, label) else h5.load
         return load(path, label, custom_objects, compile, safe_mode)

@@ -32,8 +32,16 @@ def path_text(filepath: Any) -> str:
             f"A model's path must be a str or os.PathLike. Received: {filepath!r}. "
             "Pass something like 'model.keras'."
         )
-    is_here = path.startswith("file:/") and not _has_session()
-    return re.sub("^file:/+", "/", path) if is_here else path
+    return path if _has_session() else _without_scheme(path)
+
+
+def folder_text(filepath: Any) -> str:
+    """The same of a folder: those of file:/ are read and written here, whatever Spark does."""
+    return _without_scheme(path_text(filepath))
+
+
+def _without_scheme(path: str) -> str:
+    return re.sub("^file:/+", "/", path)
 
 
 def _has_session() -> bool:

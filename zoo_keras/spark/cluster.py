@@ -42,6 +42,10 @@ _DEFAULTS = {
 }
 
 
+class TooFewSlotsError(ClusterError):
+    """Fewer tasks can run at once than there are ranks."""
+
+
 class Executor(NamedTuple):
     """A living executor; "driver" in local mode."""
 
@@ -239,10 +243,10 @@ def _expected_executors(sc: Any) -> float:
     return float(setting(sc, "spark.executor.instances", "inf"))
 
 
-def _too_few(sc: Any, ranks: int, found: list[Executor]) -> ClusterError:
+def _too_few(sc: Any, ranks: int, found: list[Executor]) -> TooFewSlotsError:
     cores = ", ".join(f"{e.id} on {e.host}: {e.cores} cores" for e in found) or "no executors"
     slots = _slots(sc, found)
-    return ClusterError(
+    return TooFewSlotsError(
         f"Training needs {ranks} task slots at once, one for each partition. Received: {slots} "
         f"slots ({cores}; spark.task.cpus={task_cpus(sc)}). Repartition the data to at most "
         f"{max(1, slots)} partitions, or give the application more executors or cores."
@@ -289,9 +293,9 @@ def _check_version(sc: Any) -> None:
         )
 
 
-def _too_few_ever(sc: Any, ranks: int) -> ClusterError:
+def _too_few_ever(sc: Any, ranks: int) -> TooFewSlotsError:
     key = "spark.dynamicAllocation.maxExecutors"
-    return ClusterError(
+    return TooFewSlotsError(
         f"Training needs {ranks} task slots at once, one for each partition. Received: at most "
         f"{room(sc):.0f} slots ({key}={setting(sc, key, 'inf')}, "
         f"spark.task.cpus={task_cpus(sc)}). Repartition the data, pass a smaller num_ranks, or "

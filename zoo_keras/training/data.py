@@ -38,9 +38,9 @@ def template(structure: Any) -> Any:
     return map_structure(lambda leaf: next(counter), structure)
 
 
-def as_array(value: Any, what: str) -> np.ndarray:
+def as_array(value: Any, what: str, wide: bool = False) -> np.ndarray:
     """A numeric array of rank 1 or more from an array, list, Series or DataFrame of pandas."""
-    column = as_column(value, what)
+    column = as_column(value, what, wide=wide)
     if is_ragged(column):
         return column
     if is_text(column):
@@ -48,7 +48,7 @@ def as_array(value: Any, what: str) -> np.ndarray:
             f"{what}: expected numbers. Received: text, such as "
             f"{column.reshape(-1)[:1].tolist()}. Convert the data to a numeric array first."
         )
-    return narrowed(column)
+    return narrowed(column, wide=wide)
 
 
 def lists_as_arrays(given: Any, what: str) -> Any:
@@ -120,7 +120,7 @@ def gathered(arrays: Sequence[Any], order: np.ndarray) -> list[Any]:
 
 
 class ArrayData(Data):
-    """Arrays in memory, shuffled and cut into batches."""
+    """Arrays in memory, shuffled and cut into batches. When `wide`, float64 stays float64."""
 
     rows: int
 
@@ -132,12 +132,14 @@ class ArrayData(Data):
         batch_size: int | None = None,
         class_weight: dict[int, float] | None = None,
         fill_value: Any = None,
+        wide: bool = False,
     ) -> None:
         x, y = lists_as_arrays(with_lists_of_text(x), "x"), lists_as_arrays(y, "y")
         sample_weight = lists_as_arrays(sample_weight, "sample_weight")
         fills = fills_of(x, fill_value)
-        self.x = [as_column(a, f"x[{i}]", fills[i]) for i, a in enumerate(flatten(x))]
-        self.y = [] if y is None else [as_array(a, f"y[{i}]") for i, a in enumerate(flatten(y))]
+        self.x = [as_column(a, f"x[{i}]", fills[i], wide) for i, a in enumerate(flatten(x))]
+        ys = [] if y is None else flatten(y)
+        self.y = [as_array(a, f"y[{i}]", wide) for i, a in enumerate(ys)]
         weights = [] if sample_weight is None else flatten(sample_weight)
         self.weights = [as_array(w, "sample_weight").astype(np.float32) for w in weights]
         sw_structure = sample_weight
@@ -309,22 +311,26 @@ def check_lengths(*groups: Sequence[np.ndarray]) -> int:
 class IteratorData(Data):
     """A generator or iterator of (x, y, sample_weight) tuples, each item one batch."""
 
-    def __init__(self, source: Any, class_weight: dict[int, float] | None = None) -> None:
-        self.source, self.class_weight = iter(source), class_weight
+    def __init__(
+        self, source: Any, class_weight: dict[int, float] | None = None, wide: bool = False
+    ) -> None:
+        self.source, self.class_weight, self.wide = iter(source), class_weight, wide
 
     def batches(self, order: np.ndarray | None = None) -> Iterator[Batch]:
         """The items that are left; it can be read once."""
         for item in self.source:
-            yield batch_of(item, self.class_weight)
+            yield batch_of(item, self.class_weight, self.wide)
 
 
 class DatasetData(Data):
     """A PyDataset: an object with `__getitem__(i)` -> batch and a number of batches, or none."""
 
     def __init__(
-        self, dataset: Any, shuffle: bool = False, class_weight: dict[int, float] | None = None
-    ) -> None:
+        self, dataset: Any, shuffle: bool = False, class_weight: dict[int, float] | None = None,
+        wide: bool = False,
+    ) -> None:  # fmt: skip
         self.dataset, self.class_weight, self.shuffle = dataset, class_weight, shuffle
+        self.wide = wide
         self.steps = dataset.num_batches
         self.endless = self.steps is None
 
@@ -340,15 +346,16 @@ class DatasetData(Data):
         numbers = itertools.count() if count is None else range(count)
         for i in numbers if order is None else order:
             item = self.dataset[int(i)]
-            yield batch_of(tuple(item) if isinstance(item, list) else item, self.class_weight)
+            item = tuple(item) if isinstance(item, list) else item
+            yield batch_of(item, self.class_weight, self.wide)
 
 
-def batch_of(item: Any, class_weight: dict[int, float] | None = None) -> Batch:
+def batch_of(item: Any, class_weight: dict[int, float] | None = None, wide: bool = False) -> Batch:
     """One Batch from x, (x,), (x, y) or (x, y, sample_weight)."""
     x, y, weight = unpack_x_y_sample_weight(item)
     x = lists_as_arrays(with_lists_of_text(x), "x")
     rows = len(as_column(flatten(x)[0], "x[0]"))
-    data = ArrayData(x, y, weight, max(rows, 1), class_weight)
+    data = ArrayData(x, y, weight, max(rows, 1), class_weight, wide=wide)
     return Batch(data.x, data.y, data.weights, data.structure)
 
 
@@ -373,8 +380,9 @@ def make_data(
     class_weight: dict[int, float] | None = None,
     shuffle: bool = False,
     fill_value: Any = None,
+    wide: bool = False,
 ) -> Any:
-    """ArrayData, DatasetData or IteratorData, by the type of x."""
+    """ArrayData, DatasetData or IteratorData, by the type of x; `wide` is that of ArrayData."""
     if x is None:
         raise DataError("x is missing. Received: None. Pass arrays, an RDD, a DataFrame, ...")
     if is_dataset(x) or is_iterator(x):
@@ -388,9 +396,9 @@ def make_data(
                 "fill_value is for arrays and tables. Received: it with a generator or PyDataset. "
                 "Fill nulls where its items are made."
             )
-        return DatasetData(x, shuffle, class_weight) if is_dataset(x) else IteratorData(
-            x, class_weight)  # fmt: skip
-    return ArrayData(x, y, sample_weight, batch_size, class_weight, fill_value)
+        return DatasetData(x, shuffle, class_weight, wide) if is_dataset(x) else IteratorData(
+            x, class_weight, wide)  # fmt: skip
+    return ArrayData(x, y, sample_weight, batch_size, class_weight, fill_value, wide)
 
 
 def is_dataset(x: Any) -> bool:

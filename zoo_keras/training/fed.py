@@ -38,9 +38,24 @@ def fed_batch(model: TrainedModel, batch: Batch) -> Batch:
         feed = feed_for(model, sources, batch.structure[0])
     if feed is None:
         if any(a.dtype.itemsize > 4 for a in batch.x):
-            batch = batch._replace(x=[narrowed(a) for a in batch.x])
+            kept = _takes_wide(model, len(batch.x))
+            x = [narrowed(a, wide=k) for a, k in zip(batch.x, kept, strict=True)]
+            batch = batch._replace(x=x)
         return batch
     return batch._replace(x=feed.run(batch.x), structure=(feed, *batch.structure[1:]))
+
+
+def takes_float64(model: TrainedModel) -> bool:
+    """Whether the model computes with an input, or all it does, in float64."""
+    return any(_takes_wide(model, 1))
+
+
+def _takes_wide(model: TrainedModel, inputs: int) -> list[bool]:
+    """Which inputs stay in float64."""
+    graph = getattr(model, "_function", None)
+    if graph is None or len(graph.inputs) < inputs:
+        return [model.compute_dtype == "float64"] * inputs
+    return [t.dtype == "float64" for t in graph.inputs]
 
 
 def takes_columns(model: TrainedModel) -> bool:

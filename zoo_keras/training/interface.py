@@ -93,6 +93,10 @@ class TrainedModel(TracedModel, Protocol):
     stop_training: bool
 
     @property
+    def compute_dtype(self) -> str:
+        """The dtype of the numbers in `call`."""
+
+    @property
     def steps_per_execution(self) -> int:
         """How many batches are run between two calls of callbacks."""
 

@@ -328,7 +328,7 @@ class ModelPrograms:
         runner = self._bound(program)
         runner.set(spaces.NORMS, np.zeros(len(state.weights.offsets), np.float32))
         runner.set(spaces.RATE, optimizer.rate_array())
-        runner.set(spaces.ITERATIONS, np.asarray(optimizer.steps_done.value))
+        runner.set(spaces.ITERATIONS, optimizer.steps_done.present())
         for space in program.spaces:  # gradients of tables, as large as the batch has ids
             if _of_a_batch(space):
                 runner.set(space, native.aligned(program.bytes_of(space)))

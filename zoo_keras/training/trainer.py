@@ -27,7 +27,7 @@ from zoo_keras.training.data import (
 )
 from zoo_keras.training.default_steps import DefaultSteps, default
 from zoo_keras.training.epochs import Epochs, executions
-from zoo_keras.training.fed import fed_batch
+from zoo_keras.training.fed import fed_batch, takes_float64
 from zoo_keras.training.label_counts import check_all
 from zoo_keras.training.loop import FitLoop
 from zoo_keras.training.own_steps import defined, refuse_on_spark
@@ -288,7 +288,7 @@ class Trainer(DefaultSteps):
         """What to train on, and what to validate on, or None."""
         x, y = ragged_inputs(self, x, given.pad_value), ragged_targets(given.y, given.pad_value)
         data = make_data(x, y, given.sample_weight, given.batch_size, given.class_weight,
-                         bool(given.shuffle), given.fill_value)  # fmt: skip
+                         bool(given.shuffle), given.fill_value, takes_float64(self))  # fmt: skip
         validation = None
         if given.validation_split:
             if not isinstance(data, ArrayData):
@@ -299,7 +299,8 @@ class Trainer(DefaultSteps):
             vx, vy, vw = _validation_parts(given.validation_data)
             vx, vy = ragged_inputs(self, vx, given.pad_value), ragged_targets(vy, given.pad_value)
             size = given.validation_batch_size or given.batch_size
-            validation = make_data(vx, vy, vw, size, fill_value=given.fill_value)
+            wide = takes_float64(self)
+            validation = make_data(vx, vy, vw, size, fill_value=given.fill_value, wide=wide)
         for part in (data, validation):
             if isinstance(part, ArrayData) and not (self._eagerly() or defined(self, "train")):
                 check_all(self, part)
@@ -336,7 +337,8 @@ class Trainer(DefaultSteps):
             return logs if return_dict else _flat_logs(logs)
         _refuse(spark, "evaluate")
         x, y = ragged_inputs(self, x, pad_value), ragged_targets(y, pad_value)
-        data = make_data(x, y, sample_weight, batch_size, fill_value=fill_value)
+        wide = takes_float64(self)
+        data = make_data(x, y, sample_weight, batch_size, fill_value=fill_value, wide=wide)
         bars = arguments.bars(self, data.steps)
         with bars.closed_by_failure():
             logs = self._evaluate(Epochs(data, steps, "steps"), bars)
@@ -397,7 +399,8 @@ class Trainer(DefaultSteps):
             return predict_on_spark(self, x, **arguments.given(), **spark)
         _refuse(spark, "predict")
         x = ragged_inputs(self, x)
-        data = by_shape(make_data(x, None, None, batch_size, fill_value=fill_value))
+        wide = takes_float64(self)
+        data = by_shape(make_data(x, None, None, batch_size, fill_value=fill_value, wide=wide))
         bars = arguments.bars(self, data.steps)
         with bars.closed_by_failure():
             structure, results = self._predict(Epochs(data, steps, "steps"), bars)
@@ -433,7 +436,7 @@ class Trainer(DefaultSteps):
         self._require_compiled("train_on_batch")
         self._refuse_int8("train_on_batch")
         self._reset()
-        self._train_batch(batch_of((x, y, sample_weight), check_class_weight(class_weight)))
+        self._train_batch(self._batch_of((x, y, sample_weight), check_class_weight(class_weight)))
         return self._logs() if return_dict else _flat_logs(self._logs())
 
     @in_turn
@@ -442,14 +445,14 @@ class Trainer(DefaultSteps):
         """Loss and metrics of one batch."""
         self._require_compiled("test_on_batch")
         self._reset()
-        self._test_batch(batch_of((x, y, sample_weight)))
+        self._test_batch(self._batch_of((x, y, sample_weight)))
         return self._logs() if return_dict else _flat_logs(self._logs())
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs of one batch, without progress bar or batching."""
         programs = self._local()
         found = None if self._eagerly() else programs.predict_quickly(x)
-        return self._predict_batch(batch_of(x)) if found is None else found
+        return self._predict_batch(self._batch_of(x)) if found is None else found
 
     def _train_batch(self, batch: Batch) -> None:
         self._note(_trained=True)
@@ -499,6 +502,9 @@ class Trainer(DefaultSteps):
         if self._eagerly():
             return programs.run_eagerly("predict", batch)
         return programs.predict(batch)
+
+    def _batch_of(self, item: Any, class_weight: dict[int, float] | None = None) -> Batch:
+        return batch_of(item, class_weight, takes_float64(self))
 
     def _arranged(self, batch: Batch) -> Batch:
         """Inputs as the model's Programs take them, and targets in its own order."""

@@ -87,7 +87,7 @@ class _Given:
         variables = [variable for variable, _ in trace.parameters.values()]
         graph = Graph(self.feeds, [*results, *[new for _, new in updates]])
         run = Eager(graph, list(self.feeds), variables)
-        made = run([*self.feeds.values(), *[np.asarray(v) for v in variables]])
+        made = run([*self.feeds.values(), *[v.present() for v in variables]])
         for (variable, _), new in zip(updates, made[len(results) :], strict=True):
             variable.assign(new)
         return list(made[: len(results)])

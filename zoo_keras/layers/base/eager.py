@@ -127,11 +127,12 @@ class _Call:
     def __init__(self, layer: Any, args: tuple, kwargs: dict[str, Any]) -> None:
         inputs: list[Any] = []
         masked: list[Any] = []
+        wide = "float64" in (layer.compute_dtype, layer.input_dtype)
 
         def symbolic(leaf: Any) -> Any:
             if not _is_fed(leaf):
                 return leaf
-            dtype = "float32" if leaf.dtype == np.float64 else leaf.dtype.name
+            dtype = "float32" if leaf.dtype == np.float64 and not wide else leaf.dtype.name
             inputs.append(input_tensor(f"in{len(inputs)}", leaf.shape, dtype))
             if _is_masked(leaf):
                 masked.append(input_tensor(f"mask{len(masked)}", np.shape(mask_of(leaf)), "bool"))

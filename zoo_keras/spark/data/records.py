@@ -21,7 +21,7 @@ from zoo_keras.feed.columns import holds_text, stacked_text, value_array
 from zoo_keras.feed.feed import Source
 from zoo_keras.feed.ragged import Ragged, padded
 from zoo_keras.nest import flatten
-from zoo_keras.spark.data.spill import SpillFile
+from zoo_keras.spark.data.spill import SpillFile, unencrypted
 from zoo_keras.training.data import Batch, template
 from zoo_keras.training.fed import feed_for, takes_columns
 
@@ -346,10 +346,14 @@ class Columns:
         layout: what every record must look like.
         partition: its number, for messages.
         budget: bytes kept in memory; what is over lies in a file that has no name.
+        spills: whether it may; a file is not encrypted.
     """
 
-    def __init__(self, layout: Layout, partition: int, budget: int = 1 << 62) -> None:
+    def __init__(
+        self, layout: Layout, partition: int, budget: int = 1 << 62, spills: bool = True
+    ) -> None:
         self.layout, self.partition, self.budget = layout, partition, budget
+        self.spills = spills
         self._stores = [_Store(leaf) for leaf in layout.leaves]
         self.rows = 0  # read so far
 
@@ -381,6 +385,8 @@ class Columns:
 
     def _spill_over(self) -> None:
         if sum(store.nbytes for store in self._stores) > self.budget:
+            if not self.spills:
+                raise unencrypted(self.partition, self.budget)
             for store in self._stores:
                 store.spill()
 

@@ -50,6 +50,16 @@ class SpillFile:
         ) from None
 
 
+def unencrypted(partition: int, budget: int) -> ClusterError:
+    """What to raise when records may not lie on disk as they are."""
+    return ClusterError(
+        f"Partition {partition}: its records take more memory than data_budget, and on disk they "
+        f"would not be encrypted. Received: data_budget={budget} and "
+        "spark.io.encryption.enabled=true. Raise data_budget so that they stay in memory, use more "
+        "ranks, or turn that setting off."
+    )
+
+
 def _open() -> tuple[Any, str]:
     """A file in the folder of Spark's that has most room, or where Spark has none to write to."""
     reasons = []

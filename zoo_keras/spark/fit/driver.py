@@ -44,6 +44,7 @@ from zoo_keras.training.loop import next_shuffle_seed
 
 STARTUP = 30.0  # seconds after the session's start in which more executors may yet come
 LOSS = 60.0  # seconds until a job ends of which a rank is gone
+IO_ENCRYPTION = "spark.io.encryption.enabled"
 RETURN = 60.0  # seconds to wait for executors that were there and are gone
 
 
@@ -78,6 +79,7 @@ class SparkFit:
         self.seed = next_shuffle_seed() if o.seed is None else o.seed
         self.bars = arguments.bars(model, None)
         self.epoch: int = self.args.initial_epoch
+        self.begun: int | None = None  # the epoch whose callbacks have heard that it begins
         self.hosts: list[str] = []  # of the ranks of the last epoch
         self.isa: str | None = None  # of the ranks that the epochs so far ran on
         self.logs: dict[str, Any] = {}
@@ -182,10 +184,11 @@ class SparkFit:
                 restarts += 1
                 self.account.end_job()
                 self._recover(error, restarts)
-            except LateRanksError as error:
-                if not restarts:
-                    raise
-                self._go_on_with_fewer(error)
+            except (LateRanksError, cluster.TooFewSlotsError) as error:
+                if not (restarts or getattr(error, "lost", None)):
+                    raise  # the cluster is as it was when fit was called
+                self.account.end_job()
+                restarts += self._meet_again(error, restarts)
         if last:
             self.model.optimizer.finalize_variable_values(self.compiler.state.trained)
         history = self.bars.history
@@ -201,22 +204,39 @@ class SparkFit:
         """Go back to the end of the last epoch, or give up."""
         if not error.restartable or restarts > self.options.max_restarts:
             raise error
+        self._announce(error, restarts)
+        try:
+            cluster.check_session(self.sc, self.ranks, timeout=self.options.start_timeout)
+        except cluster.TooFewSlotsError as missing:
+            self._go_on_with_fewer(missing)
+        self._restore()
+
+    def _meet_again(self, error: ClusterError, restarts: int) -> bool:
+        """Ranks were missing. With fewer ranks from here on, or once more with as many when slots
+        have come back; the latter is a restart."""
+        fewer = self._go_on_with_fewer(error)
+        if not fewer:
+            if restarts >= self.options.max_restarts:
+                raise error
+            self._announce(error, restarts + 1)
+        self._restore()
+        return not fewer
+
+    def _announce(self, error: ClusterError, restarts: int) -> None:
         warnings.warn(
             f"fit goes on from {self._place()} of epoch {self.epoch + 1}, restart {restarts} of at "
             f"most {self.options.max_restarts}: {error}",
             RuntimeWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
-        try:
-            cluster.check_session(self.sc, self.ranks, timeout=self.options.start_timeout)
-        except ClusterError as missing:
-            self._go_on_with_fewer(missing)
-        self._restore()
 
-    def _go_on_with_fewer(self, missing: ClusterError) -> None:
-        """As many ranks as there are slots, from the last epoch's end, if the user allows it."""
+    def _go_on_with_fewer(self, missing: ClusterError) -> bool:
+        """As many ranks as there are slots, from the last epoch's end, if the user allows it. False
+        when executors have come back, and there are slots for all."""
         left, least = min(self.ranks, cluster.slots(self.sc)), self.options.min_ranks
-        if least is None or left < least or left == self.ranks:
+        if left == self.ranks:
+            return False
+        if least is None or left < least:
             raise missing
         warnings.warn(
             f"fit goes on with fewer ranks, from the start of epoch {self.epoch + 1}. Received: "
@@ -227,7 +247,7 @@ class SparkFit:
         )
         self.ranks, self.middle = left, None
         self._spread()
-        self._restore()
+        return True
 
     def _restore(self) -> None:
         self.compiler.restore(self.snapshot)
@@ -260,6 +280,7 @@ class SparkFit:
             validation_batch=a.validation_batch_size,
             validation_epochs=self._validation_epochs(last), class_weight=a.class_weight,
             wire=o.wire or default_wire(self.model), budget=o.data_budget,
+            spills=cluster.setting(self.sc, IO_ENCRYPTION, "false").lower() != "true",
             engine=this_engine(), isa=self.isa, halts=stops, averaged=averaged,
             led=wants_turns(self.bars.callbacks),
         )  # fmt: skip

@@ -69,7 +69,7 @@ class FitPlan(NamedTuple):
         labels, test_labels: what integer labels may be, for each array of targets.
         wire: dtype in which gradients travel.
         others: Variables that are not float32. metric_others: which of them belong to metrics.
-        budget: bytes of data a rank keeps in memory.
+        budget: bytes of data a rank keeps in memory. spills: whether others may lie on disk.
         engine: that of the driver, which makes the programs.
         isa: instruction set of the ranks before a restart, or None.
     """
@@ -121,5 +121,6 @@ class FitPlan(NamedTuple):
     others: tuple[np.ndarray, ...]
     metric_others: tuple[int, ...]
     budget: int
+    spills: bool
     engine: Engine
     isa: str | None

@@ -43,7 +43,7 @@ class RankData:
     """
 
     def __init__(self, rank: RankContext, plan: FitPlan, decode: Any, decode_tests: Any) -> None:
-        read = _read(rank.rows, plan.layout, rank.rank, plan.budget, decode)
+        read = _read(rank.rows, plan.layout, rank.rank, plan, decode)
         self.columns, self.rows = read, len(read[0])
         self.order = content_order(read) if plan.by_content else None
         self.tests = self._tests(rank, plan, read, decode_tests)
@@ -70,7 +70,7 @@ class RankData:
                 return [c[kept:] for c in read]
             tests, self.order = self.order[kept:], self.order[:kept]
             return [c[tests] for c in read]
-        return _read(rank.validation, plan.test_layout, rank.rank, plan.budget, decode)
+        return _read(rank.validation, plan.test_layout, rank.rank, plan, decode)
 
     def _weigh(self, class_weight: dict[int, float]) -> None:
         """Class weights, times the sample weights that there are, become the sample weights."""
@@ -102,8 +102,10 @@ def _mix(hashes: np.ndarray, column: np.ndarray) -> None:
         hashes ^= hashes >> np.uint64(29)
 
 
-def _read(items: Any, layout: Layout, partition: int, budget: int, decode: Any) -> list[np.ndarray]:
-    columns = Columns(layout, partition, budget)
+def _read(
+    items: Any, layout: Layout, partition: int, plan: FitPlan, decode: Any
+) -> list[np.ndarray]:
+    columns = Columns(layout, partition, plan.budget, plan.spills)
     if decode is not None:
         return columns.read_chunks(decode(items))
     return columns.read(items, supervised=True)

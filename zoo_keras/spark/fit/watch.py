@@ -86,7 +86,9 @@ class Watcher:
         self._open()
 
     def _begin_epoch(self) -> None:
-        self.bars.on_epoch_begin(self.fit.epoch)
+        if self.fit.begun != self.fit.epoch:  # a restart's weights and rates are those behind it
+            self.bars.on_epoch_begin(self.fit.epoch)
+            self.fit.begun = self.fit.epoch
         if self.plan.led:
             self.bars.on_train_batch_begin(0)
 

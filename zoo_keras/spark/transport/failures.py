@@ -10,7 +10,7 @@ import json
 import re
 import socket
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from zoo_keras.errors import ClusterError, ZooKerasError
@@ -34,7 +34,13 @@ class LostExecutor(NamedTuple):
 
 
 class LateRanksError(ClusterError):
-    """Not all ranks of a job could begin in time."""
+    """Not all ranks of a job could begin in time.
+
+    Attributes:
+        lost: the executors that went away meanwhile (LostExecutor).
+    """
+
+    lost: Sequence[LostExecutor] = ()
 
 
 class JobError(ClusterError):

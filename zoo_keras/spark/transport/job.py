@@ -368,7 +368,8 @@ class RankJob:
         self._first_seen = self._first_seen or time.monotonic()
         waited = time.monotonic() - self._first_seen
         if self._unseen and waited > self._start_timeout:
-            self._given_up = _too_late(self.name, self.size, len(self._unseen), waited)
+            late = _too_late(self.name, self.size, len(self._unseen), waited)
+            late.lost, self._given_up = self.lost(), late
             self.cancel()
 
     def _board_name(self, rank: int) -> str:
