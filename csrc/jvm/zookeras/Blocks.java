@@ -2,20 +2,23 @@ package zookeras;
 
 import io.netty.util.ReferenceCountUtil;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.nio.ByteBuffer;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
+import java.util.function.Consumer;
+import java.util.function.Predicate;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskContext;
 import org.apache.spark.storage.BlockData;
 import org.apache.spark.storage.BlockId;
 import org.apache.spark.storage.BlockManager;
 import org.apache.spark.storage.BlockManagerId;
-import org.apache.spark.storage.ByteBufferBlockData;
 import org.apache.spark.storage.StorageLevel;
 import org.apache.spark.storage.TestBlockId;
+import org.apache.spark.util.io.ChunkedByteBuffer;
 
 /**
  * Our blocks in this JVM's BlockManager. Each is put once and read-locked, so that it is never
@@ -99,10 +102,13 @@ final class Blocks {
   /** Takes a block back; returns when no peer is being sent it any more. */
   static void remove(String name, boolean tellMaster) {
     SharedBlock block = OURS.remove(name);
-    if (block == null || SparkEnv.get() == null) {
+    if (block == null) {
       return;
     }
     block.hide();
+    if (SparkEnv.get() == null) {
+      return;
+    }
     release(name);
     store().removeBlock(id(name), tellMaster);
   }
@@ -121,23 +127,36 @@ final class Blocks {
     }
   }
 
-  /** Copies a block of this process. */
+  /**
+   * Copies a block of this process. Under its own lock: of Spark's, a reader that meets a block on
+   * its way out may be given that of the next one with this name. The block may have been put by
+   * another class loader, so it is known by types of Java alone.
+   */
   static void copy(String name, Target target) throws IOException {
-    ByteBufferBlockData block = (ByteBufferBlockData) local(name);
-    try {
-      for (ByteBuffer part : block.buffer().getChunks()) {
-        target.write(part.duplicate());
-      }
-      target.finish();
-    } finally {
-      release(name);
+    scala.Option<ChunkedByteBuffer> found = store().memoryStore().getBytes(id(name));
+    if (found.isEmpty() || !(found.get() instanceof Predicate<?> block)) {
+      throw missing(name);
     }
+    @SuppressWarnings("unchecked")
+    Predicate<Consumer<ByteBuffer>> ours = (Predicate<Consumer<ByteBuffer>>) block;
+    try {
+      if (!ours.test(target::writeAll)) {
+        throw missing(name);
+      }
+    } catch (UncheckedIOException e) {
+      throw e.getCause();
+    }
+    target.finish();
+  }
+
+  private static IOException missing(String name) {
+    return new IOException("block " + name + " is not there");
   }
 
   private static BlockData local(String name) throws IOException {
     scala.Option<BlockData> data = store().getLocalBytes(id(name));
     if (data.isEmpty()) {
-      throw new IOException("block " + name + " is not there");
+      throw missing(name);
     }
     return data.get();
   }

@@ -2,6 +2,10 @@ package zookeras;
 
 import java.nio.ByteBuffer;
 import java.util.List;
+import java.util.concurrent.locks.ReadWriteLock;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
+import java.util.function.Consumer;
+import java.util.function.Predicate;
 import org.apache.spark.util.io.ChunkedByteBuffer;
 
 /**
@@ -9,8 +13,9 @@ import org.apache.spark.util.io.ChunkedByteBuffer;
  * storage memory, which is heap: so it disposes of nothing and shows its size only between {@link
  * #show} and {@link #hide}.
  */
-class SharedBlock extends ChunkedByteBuffer {
+class SharedBlock extends ChunkedByteBuffer implements Predicate<Consumer<ByteBuffer>> {
   private static final long serialVersionUID = 1L;
+  private final transient ReadWriteLock lock = new ReentrantReadWriteLock();
   private volatile boolean shown;
 
   SharedBlock(List<ByteBuffer> parts) {
@@ -21,8 +26,28 @@ class SharedBlock extends ChunkedByteBuffer {
     shown = true;
   }
 
+  /** From here on no byte is handed out; returns when none is being read. */
   void hide() {
+    lock.writeLock().lock();
     shown = false;
+    lock.writeLock().unlock();
+  }
+
+  /** Hands out all bytes, in parts that are good until then; false, and none, when hidden. */
+  @Override
+  public boolean test(Consumer<ByteBuffer> reader) {
+    lock.readLock().lock();
+    try {
+      if (!shown) {
+        return false;
+      }
+      for (ByteBuffer part : getChunks()) {
+        reader.accept(part.duplicate());
+      }
+      return true;
+    } finally {
+      lock.readLock().unlock();
+    }
   }
 
   @Override

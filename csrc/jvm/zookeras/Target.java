@@ -2,6 +2,7 @@ package zookeras;
 
 import io.netty.buffer.ByteBuf;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.ClosedChannelException;
 import java.util.List;
@@ -53,6 +54,14 @@ final class Target {
       ByteBuffer part = source.slice(source.position(), n);
       place.put(part);
       source.position(source.position() + n);
+    }
+  }
+
+  void writeAll(ByteBuffer source) {
+    try {
+      write(source);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
     }
   }
 
