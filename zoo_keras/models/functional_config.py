@@ -177,8 +177,9 @@ class _Builder:
         name, number, index = history[:3]
         if (name, number) not in self.calls:
             raise ConfigError(
-                f"The configuration refers to call {number} of layer {name!r}, which it does not "
-                "hold. The file is damaged or was edited."
+                "The configuration refers to a call that it does not hold. Received: call "
+                f"{number} "
+                f"of layer {name!r}. The file is damaged or was edited."
             )
         tensor: KerasTensor = self.calls[name, number].outputs[index]
         return tensor

@@ -63,7 +63,10 @@ class KerasFileEditor:
     def _once(self, item: Any) -> Any:
         """The item; FileError when it was there before, under another name."""
         if (place := hdf5.place_of(item)) in self._seen:
-            raise FileError(f"{item.name} stands in the file twice. The file is hostile.")
+            raise FileError(
+                f"a file must hold each item once. Received: {item.name} twice. The file is "
+                "hostile."
+            )
         self._seen.add(place)
         return item
 

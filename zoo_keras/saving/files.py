@@ -135,9 +135,12 @@ def _local_draft(target: str) -> Iterator[str]:
 
 def _check_may_write(path: str, exists: bool, is_file: bool, overwrite: bool) -> None:
     if exists and not is_file:
-        raise FileError(f"{path}: a directory or device has this name. Choose another name.")
+        raise FileError(
+            f"{path}: files are written. Received: the name of a directory or device. Choose "
+            "another name."
+        )
     if exists and not overwrite:
-        raise FileError(f"{path}: the file exists and overwrite=False. Choose another name.")
+        raise FileError(f"{path}: the file exists. Received: overwrite=False. Choose another name.")
 
 
 @contextmanager

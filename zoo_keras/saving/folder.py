@@ -71,7 +71,8 @@ def writable(path: str, overwrite: bool) -> Iterator[str]:
     target = Path(os.path.realpath(path))
     if target.exists() and not (overwrite and _is_model(target)):
         raise FileError(
-            f"{path}: something else has this name, or overwrite=False. Choose another name."
+            f"{path}: this name is taken. Received: overwrite={overwrite}, where only a model's "
+            "folder is overwritten. Choose another name."
         )
     draft, old = (target.with_name(f".zoo_keras-{uuid.uuid4().hex}") for _ in range(2))
     draft.mkdir(parents=True)

@@ -110,8 +110,9 @@ def _read_texts(path: str, label: str) -> _Texts:
             if layer_groups.is_root(file) or any(map(file.__contains__, _TREE)):
                 kind = "only weights"
             raise FileError(
-                f"the file holds {kind}: there is no `model_config`. Build the model in code "
-                "and use model.load_weights(path)."
+                f"the file holds {kind}: there is no `model_config`. Received: attributes "
+                f"{sorted(file.attrs)[:8]}. Build the model in code and use "
+                "model.load_weights(path)."
             )
         given = "training_config" in file.attrs
         return _Texts(

@@ -106,8 +106,8 @@ def find(group: Any, name: str) -> Any:
             return None
         if not isinstance(link, h5py.HardLink):
             raise FileError(
-                f"{name!r} is a link to another place or file ({type(link).__name__}), which is "
-                "refused. Copy the data into one file."
+                f"{name!r}: links to other places or files are refused. Received: "
+                f"{type(link).__name__}. Copy the data into one file."
             )
         found = found[part]
     return found
@@ -126,9 +126,14 @@ def child(group: Any, name: str, kind: str) -> Any:
 
     found = find(group, name)
     if found is None:
-        raise FileError(f"{group.name} holds no {kind} {name!r}. The file is of another kind.")
+        raise FileError(
+            f"{group.name} holds no {kind} {name!r}. Received: {list(group)[:8]}. The file is of "
+            "another kind."
+        )
     if not isinstance(found, (h5py.Group, Joined) if kind == "group" else h5py.Dataset):
-        raise FileError(f"{name!r} is no {kind}. The file is damaged.")
+        raise FileError(
+            f"{name!r} must be a {kind}. Received: {type(found).__name__}. The file is damaged."
+        )
     return found
 
 
@@ -141,8 +146,8 @@ def read_array(group: Any, name: str, shape: Sequence[int]) -> np.ndarray:
     dataset = child(group, name, "dataset")
     if dataset.shape is None or tuple(dataset.shape) != tuple(shape):
         raise FileError(
-            f"{dataset.name} has shape {dataset.shape}, expected {tuple(shape)}. The file belongs "
-            "to another model."
+            f"{dataset.name} must have shape {tuple(shape)}. Received: {dataset.shape}. The file "
+            "belongs to another model."
         )
     _check_storage(dataset)
     values = np.asarray(dataset[()])
@@ -166,19 +171,26 @@ def _bfloat16(values: np.ndarray) -> np.ndarray:
 def _check_storage(dataset: Any) -> None:
     if dataset.external or dataset.is_virtual:
         raise FileError(
-            f"{dataset.name} keeps its data in other files (external or virtual), which is refused."
+            f"{dataset.name} must lie in this file. Received: external or virtual storage, which "
+            "is "
+            "refused. Copy the data into one file."
         )
     is_bfloat16 = dataset.dtype == np.dtype("V2")
     if not is_bfloat16 and (dataset.dtype.kind not in "fiub" or dataset.dtype.itemsize > 16):
-        raise FileError(f"{dataset.name} holds {dataset.dtype}, no numbers. The file is damaged.")
+        raise FileError(
+            f"{dataset.name} must hold numbers. Received: {dataset.dtype}. The file is damaged."
+        )
     if dataset.nbytes > _claim(dataset.id.get_storage_size()):
         raise FileError(
-            f"{dataset.name} claims {dataset.nbytes} bytes, of which the file keeps "
-            f"{dataset.id.get_storage_size()}. The file is damaged or hostile."
+            f"{dataset.name} claims more than the file holds. Received: {dataset.nbytes} bytes, "
+            f"stored in {dataset.id.get_storage_size()}. The file is damaged or hostile."
         )
     chunk = int(np.prod(dataset.chunks or (), dtype=np.float64)) * dataset.dtype.itemsize
     if chunk > max(_LARGEST_CHUNK, 2 * dataset.nbytes):
-        raise FileError(f"{dataset.name} has chunks of {chunk} bytes. The file is hostile.")
+        raise FileError(
+            f"{dataset.name} has chunks larger than itself. Received: {chunk} bytes. The file is "
+            "hostile."
+        )
 
 
 def _claim(stored: int) -> int:
@@ -209,7 +221,10 @@ def _attribute(group: Any, name: str) -> Any:
     count = 0 if claim.shape is None else math.prod(claim.shape)
     size = count * claim.dtype.itemsize
     if size > group.file.id.get_filesize():
-        raise FileError(f"the attribute {name!r} claims {size} bytes. The file is damaged.")
+        raise FileError(
+            f"the attribute {name!r} claims more than the file holds. Received: {size} bytes. The "
+            "file is damaged."
+        )
     if claim.dtype.kind == "O" and count:
         texts = _texts(group, name, claim, count)
         return texts if claim.shape else texts[0]

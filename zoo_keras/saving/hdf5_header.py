@@ -110,8 +110,7 @@ def _block(data: bytes, head: struct.Struct) -> Iterator[Message]:
 
 
 def _read(file: BinaryIO, place: int, size: int) -> bytes:
-    file.seek(place)
-    data = file.read(size)
-    if len(data) < size:
+    if place < 0 or size > file.seek(0, 2) - place:
         raise ValueError("an object header that is cut off")
-    return data
+    file.seek(place)
+    return file.read(size)

@@ -153,8 +153,9 @@ def _member(archive: Archive, name: str) -> bytes:
         packed = min(packed, os.path.getsize(str(archive.filename)))
     if info.file_size > hdf5.LARGEST_RATIO * packed + FREE_BYTES:
         raise FileError(
-            f"{name} claims {info.file_size} bytes out of {packed}. The archive is "
-            "damaged or hostile."
+            f"{name} claims more than the archive can hold. Received: {info.file_size} bytes out "
+            "of "
+            f"{packed}. The archive is damaged or hostile."
         )
     return archive.read(info)
 
@@ -165,8 +166,8 @@ def _json(archive: Archive, label: str, name: str) -> Any:
     values, packed = text.count(b",") + 1, archive.getinfo(name).compress_size
     if values > FREE_VALUES + packed:
         raise FileError(
-            f"{name} claims {values} values out of {packed} bytes. The archive is damaged or "
-            "hostile."
+            f"{name} claims more than the archive can hold. Received: {values} values out of "
+            f"{packed} bytes. The archive is damaged or hostile."
         )
     return config_json.parse(text, label, name)
 

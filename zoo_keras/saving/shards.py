@@ -113,7 +113,11 @@ def reading(path: str, label: str) -> Iterator[Any]:
 def _names(path: str, label: str) -> list[str]:
     """The files beside the JSON, each once."""
     if os.path.getsize(path) > LARGEST_MAP:
-        raise FileError(f"{label}: a JSON of {os.path.getsize(path)} bytes maps no weights.")
+        raise FileError(
+            f"{label}: a map of weights is short. Received: {os.path.getsize(path)} bytes. Pass "
+            "the "
+            ".weights.json that save_weights(max_shard_size=) has written."
+        )
     with open(path, "rb") as file:
         found = config_json.parse(file.read(), label, "the map of weights")
     where = found.get("weight_map") if isinstance(found, dict) else None

@@ -41,7 +41,11 @@ def from_tfjs(filepath: Any, custom_objects: Any = None) -> Any:
             told = config_json.parse(file.read(), label, "the file")
         topology = told.get("modelTopology") if isinstance(told, dict) else None
         if not isinstance(topology, dict):
-            raise FileError(f"{label}: there is no modelTopology. It is no model of TensorFlow.js.")
+            raise FileError(
+                f"{label}: there is no modelTopology. Received: {type(told).__name__} "
+                f"{list(told)[:8] if isinstance(told, dict) else ''}. It is no model of "
+                "TensorFlow.js."
+            )
         if "node" in topology:
             raise UnsupportedError(
                 f"{label}: a graph model has no layers. Received: a GraphDef. Convert the Keras "
@@ -142,7 +146,8 @@ def _array(weight: dict[str, Any], data: bytes, place: int) -> tuple[np.ndarray,
     count, width = math.prod(shape), np.dtype(kind).itemsize
     if min(shape, default=0) < 0 or place + count * width > len(data):
         raise FileError(
-            f"{weight['name']!r} of shape {shape} is larger than its file. The file is cut off."
+            f"{weight['name']!r} does not fit into its file. Received: shape {shape} at {place} of "
+            f"{len(data)} bytes. The file is cut off."
         )
     values = np.frombuffer(data, kind, count, place).reshape(shape)
     if "scale" in packed:

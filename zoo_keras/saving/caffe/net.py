@@ -71,13 +71,17 @@ def from_caffe(
 def _blobs(path: str) -> Blobs:
     """The arrays of each layer by its name."""
     if os.path.getsize(path) == 0:
-        raise FileError("the file is empty. Get a fresh copy.")
+        raise FileError("the file holds no layers. Received: 0 bytes. Get a fresh copy.")
     with open(path, "rb") as file:
         net = pb.fields(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
     found = {pb.text(m, 1): [_blob(b) for b in pb.messages(m, 7)] for m in pb.messages(net, 100)}
     old = {pb.text(m, 4): [_blob(b) for b in pb.messages(m, 6)] for m in pb.messages(net, 2)}
     if not found and not old:
-        raise FileError("the file holds no layers. It is no caffemodel, or damaged.")
+        raise FileError(
+            f"the file holds no layers. Received: fields {sorted(net)[:8]}. It is no caffemodel, "
+            "or "
+            "damaged."
+        )
     return found | old
 
 
@@ -87,7 +91,10 @@ def _blob(found: pb.Fields) -> np.ndarray:
         shape = [pb.integer(found, n) for n in (1, 2, 3, 4)]
     values = pb.floats(found, 8, "<f8") if 8 in found else pb.floats(found, 5)
     if len(shape) > 32 or any(n < 0 for n in shape) or math.prod(shape) != values.size:
-        raise FileError(f"an array of shape {shape[:32]} has {values.size} values. It is damaged.")
+        raise FileError(
+            f"an array has other than the values of its shape. Received: shape {shape[:32]}, "
+            f"{values.size} values. The file is damaged; get a fresh copy."
+        )
     return values.astype(np.float32).reshape(shape)
 
 
@@ -120,9 +127,13 @@ class _Net:
     def __init__(self, told: Fields, blobs: Blobs, shape: Sequence[int] | None) -> None:
         layers = [*told.get("layers", []), *told.get("layer", [])]
         if not layers or not all(isinstance(layer, dict) for layer in layers):
-            raise FileError("there are no layers. It is no prototxt of a net.")
+            raise FileError(
+                f"there are no layers. Received: {sorted(told)[:8]}. It is no prototxt of a net."
+            )
         if len(layers) > _MOST_LAYERS:
-            raise FileError(f"there are {len(layers)} layers. It is damaged.")
+            raise FileError(
+                f"a net has at most {_MOST_LAYERS} layers. Received: {len(layers)}. It is damaged."
+            )
         self.layers = [layer for layer in layers if _is_used(layer)]
         self.blobs, self.shape = blobs, shape
         self.nodes: list[Node] = []
@@ -194,7 +205,10 @@ class _Layer:
         names = [str(n) for n in self.told.get("bottom", [])]
         unknown = [n for n in names if n not in self.net.current]
         if unknown or not names:
-            raise FileError(f'"{self.name}" reads {unknown}, which nothing makes.')
+            raise FileError(
+                f'"{self.name}" must read what layers before it make. Received: {unknown}. The '
+                "prototxt is damaged."
+            )
         return [self.net.current[n] for n in names]
 
     def top(self, count: int = 1) -> list[str]:
@@ -209,8 +223,8 @@ class _Layer:
         found = self.net.blobs.get(self.name, [])
         if len(found) < least:
             raise FileError(
-                f'the caffemodel has {len(found)} arrays for {self.kind} "{self.name}", which '
-                f"needs {least}. It belongs to another prototxt."
+                f'{self.kind} "{self.name}" needs {least} arrays. Received: {len(found)} in the '
+                "caffemodel. It belongs to another prototxt."
             )
         return found
 
@@ -250,7 +264,9 @@ def _pair(told: Fields, name: str, short: str, default: int | None) -> list[int]
     if None not in sides:
         return [int(n) for n in sides]
     if not given and default is None:
-        raise FileError(f"there is no {name}. The prototxt is damaged.")
+        raise FileError(
+            f"there is no {name}. Received: {sorted(told)[:8]}. The prototxt is damaged."
+        )
     return (given or [default or 0]) * 2 if len(given) < 2 else given[:2]
 
 

@@ -94,7 +94,10 @@ def _check(contents: Contents) -> None:
             "them before the model is exported, or cut it before them."
         )
     if not contents.inputs or not contents.outputs:
-        raise FileError("the graph has no inputs or no outputs. The file is damaged.")
+        raise FileError(
+            "a graph needs inputs and outputs. Received: "
+            f"{len(contents.inputs)} and {len(contents.outputs)}. The file is damaged."
+        )
 
 
 def _times(call: Call, made: Any) -> int:
@@ -161,7 +164,9 @@ class Importer:
 
     def _value(self, name: str) -> Any:
         if name not in self.values:
-            raise FileError(f"the graph never makes {name!r}. The file is damaged.")
+            raise FileError(
+                f"a node reads what the graph never makes. Received: {name!r}. The file is damaged."
+            )
         return self.values[name]
 
     def _unique(self, name: str) -> str:

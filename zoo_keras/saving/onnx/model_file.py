@@ -51,7 +51,7 @@ class Contents(NamedTuple):
 def read(path: str) -> Contents:
     """The model in a file. FileError for what is none."""
     if os.path.getsize(path) == 0:
-        raise FileError("the file is empty. Get a fresh copy.")
+        raise FileError("the file holds no graph. Received: 0 bytes. Get a fresh copy.")
     with open(path, "rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     return _contents(memoryview(data), os.path.dirname(os.path.abspath(path)))
@@ -60,7 +60,11 @@ def read(path: str) -> Contents:
 def _contents(data: memoryview, folder: str) -> Contents:
     model = pb.fields(data)
     if 7 not in model:
-        raise FileError("the file holds no graph. It is no ONNX model, or damaged.")
+        raise FileError(
+            f"the file holds no graph. Received: fields {sorted(model)[:8]}. It is no ONNX model, "
+            "or "
+            "damaged."
+        )
     opsets = {pb.text(o, 1): pb.integer(o, 2) for o in pb.messages(model, 8)}
     graph = pb.message(model, 7)
     if 15 in graph:
@@ -120,13 +124,15 @@ def _array(found: pb.Fields, folder: str) -> np.ndarray:
     if kind != _BFLOAT16 and kind not in DTYPES:
         raise UnsupportedError(f"Constants of this type are not read. Received: data_type {kind}.")
     if any(size < 0 for size in shape):
-        raise FileError(f"a constant claims the shape {shape}. The file is damaged.")
+        raise FileError(
+            f"a constant's sizes are at least 0. Received: shape {shape}. The file is damaged."
+        )
     values = _values(found, kind, folder)
     count = int(np.prod(np.array(shape, dtype=object))) if shape else 1
     if values.size != count:
         raise FileError(
-            f"the constant {pb.text(found, 8)!r} of shape {shape} has {values.size} values. The "
-            "file is damaged."
+            f"the constant {pb.text(found, 8)!r} has other than the values of its shape. Received: "
+            f"shape {shape}, {values.size} values. The file is damaged."
         )
     return values.reshape(shape)
 
@@ -149,7 +155,10 @@ def _values(found: pb.Fields, kind: int, folder: str) -> np.ndarray:
 
 def _typed(data: Any, dtype: np.dtype, kind: int) -> np.ndarray:
     if len(data) % dtype.itemsize:
-        raise FileError("a constant's bytes are cut off. The file is damaged.")
+        raise FileError(
+            f"a constant's bytes are cut off. Received: {len(data)} bytes of {dtype}. The file is "
+            "damaged."
+        )
     values = np.frombuffer(data, dtype)
     return (values.astype("<u4") << 16).view("<f4") if kind == _BFLOAT16 else values
 
@@ -166,7 +175,10 @@ def _external(found: pb.Fields, folder: str) -> Any:
     offset, size = int(told.get("offset", 0)), os.path.getsize(path)
     length = int(told.get("length", size - offset))
     if offset < 0 or length < 0 or offset + length > size:
-        raise FileError(f"{path} is too short for the model's constants. Get a fresh copy.")
+        raise FileError(
+            f"{path} is too short for the model's constants. Received: {size} bytes, where "
+            f"{length} from {offset} on are wanted. Get a fresh copy."
+        )
     if length == 0:
         return b""
     return np.memmap(path, np.uint8, "r", offset, (length,)).data

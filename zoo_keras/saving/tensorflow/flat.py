@@ -54,15 +54,23 @@ class Flattener:
             above: what the names of its nodes begin with.
         """
         if above.count("//") > _DEEPEST:
-            raise FileError("functions call each other without end. The file is damaged.")
+            raise FileError(
+                f"functions call each other without end. Received: {above[:80]!r}. The file is "
+                "damaged."
+            )
         names = dict(given)
         for node in _ordered(body, wanted):
             self.count += 1
             self.inputs += len(node.inputs)
             if self.count > _MOST_NODES or self.inputs > _MOST_INPUTS:
-                raise FileError(f"the graph has more than {_MOST_NODES} nodes. It is damaged.")
+                raise FileError(
+                    f"the graph has too many nodes. Received: more than {_MOST_NODES}. It is "
+                    "damaged."
+                )
             if len(above) + len(node.name) > _LONGEST:
-                raise FileError(f"a name is longer than {_LONGEST} characters. It is damaged.")
+                raise FileError(
+                    f"a name is too long. Received: more than {_LONGEST} characters. It is damaged."
+                )
             self._add(node, [_named(names, name) for name in node.inputs], names, above)
         return [_named(names, name) for name in wanted]
 
@@ -95,13 +103,18 @@ class Flattener:
             value = self.known[id(node)] = node.attribute("value")
             self.bytes += getattr(value, "nbytes", 0)
             if self.bytes > _MOST_BYTES:
-                raise FileError("the constants are larger than files are. It is damaged.")
+                raise FileError(
+                    f"the constants are larger than files are. Received: {self.bytes} bytes. It is "
+                    "damaged."
+                )
         return self.known[id(node)]
 
     def _called(self, node: Node, inputs: list[str], own: str) -> list[str]:
         function = self.library.get(str(node.attribute("f")))
         if function is None or len(function.arguments) != len(inputs):
-            raise FileError(f"there is no function for {own!r}. The file is damaged.")
+            raise FileError(
+                f"a function is called that is not there. Received: {own!r}. The file is damaged."
+            )
         given = dict(zip(function.arguments, inputs, strict=True))
         made: list[str] = self.add(function, function.returns, given, f"{own}//")
         return made
@@ -111,7 +124,10 @@ def _split(name: str) -> tuple[str, int]:
     """(node, number of its output) of `node`, `node:1` or, in functions, `node:output:1`."""
     parts = name.split(":")
     if len(parts) > 3 or not all(p.isdigit() for p in parts[1:][-1:]):
-        raise FileError(f"{name!r} names no tensor. The file is damaged.")
+        raise FileError(
+            f"a tensor is named node, node:1 or node:output:1. Received: {name!r}. The file is "
+            "damaged."
+        )
     number = int(parts[-1]) if len(parts) > 1 else 0
     return parts[0], number + (_LATER.get(parts[1], 0) if len(parts) == 3 else 0)
 
@@ -123,7 +139,9 @@ def _named(names: dict[str, str], name: str) -> str:
         own = names[node]
         found = own if ":" in own else f"{own}:{number}"  # an argument is a whole tensor
     if found is None:
-        raise FileError(f"nothing makes {name!r}. The file is damaged.")
+        raise FileError(
+            f"a node reads what the graph never makes. Received: {name!r}. The file is damaged."
+        )
     return found
 
 
@@ -154,7 +172,10 @@ def restored(graph: Body, library: dict[str, Body], restore: str) -> dict[str, s
     if node is not None and node.kind in _CALLS:
         function = library.get(str(node.attribute("f")))
         if function is None or len(function.arguments) != len(node.inputs):
-            raise FileError("there is no function that reads the checkpoint. It is damaged.")
+            raise FileError(
+                f"there is no function that reads the checkpoint. Received: {restore!r}. It is "
+                "damaged."
+            )
         own = {a: _split(i)[0] for a, i in zip(function.arguments, node.inputs, strict=True)}
         return {own[a]: key for a, key in _assigned(function.nodes).items() if a in own}
     return _assigned(graph.nodes)

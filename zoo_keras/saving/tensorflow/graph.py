@@ -41,7 +41,9 @@ def from_graph_def(filepath: Any, outputs: Any = None, name: str | None = None) 
     with files.readable(label) as path, labelled(label):
         body, library = messages.body_and_library(pb.fields(mapped(path)))
         if not body.nodes:
-            raise FileError("the file holds no graph. It is no GraphDef, or damaged.")
+            raise FileError(
+                "the file holds no graph. Received: no nodes. It is no GraphDef, or damaged."
+            )
         wanted = [outputs] if isinstance(outputs, str) else list(outputs or _unread(body))
         flat = Flattener(library, _not_frozen)
         found = flat.add(body, wanted, {})
@@ -80,7 +82,11 @@ def model_of(flat: Flat, inputs: list[tuple[str, model_file.Port]], outputs: Any
     """
     nodes = Translator(flat).nodes
     if not inputs or not outputs:
-        raise FileError("the graph has no inputs or no outputs. The file is damaged.")
+        raise FileError(
+            f"a graph needs inputs and outputs. Received: {len(inputs)} and {len(outputs)}. The "
+            "file "
+            "is damaged."
+        )
     ends = [model_file.Port(end, "float32", None) for end in outputs]
     contents = model_file.Contents(OPSET, nodes, flat.arrays, [], ends)
     contents = contents._replace(inputs=[port._replace(name=own) for own, port in inputs])

@@ -62,7 +62,10 @@ def saved(data: memoryview) -> Saved:
     """A file saved_model.pb."""
     metas = pb.messages(pb.fields(data), 2)
     if not metas or 2 not in metas[0]:
-        raise FileError("the file holds no graph. It is no SavedModel, or damaged.")
+        raise FileError(
+            f"the file holds no graph. Received: {len(metas)} parts. It is no SavedModel, or "
+            "damaged."
+        )
     meta = metas[0]
     signatures = {k: _signature(v) for k, v in _map(meta, 5).items()}
     graph, library = body_and_library(pb.message(meta, 2))
@@ -152,12 +155,15 @@ def tensor(found: pb.Fields) -> Any:
         return typed(pb.raw(found, 4), dtype, shape, "a constant")
     values = _listed(found, dtype)
     if len(shape) > 32:
-        raise FileError(f"a constant has {len(shape)} axes. It is damaged.")
+        raise FileError(f"a constant has at most 32 axes. Received: {len(shape)}. It is damaged.")
     count = math.prod(shape)
     if values.size == count:
         return values.reshape(shape)
     if any(n < 0 for n in shape) or values.size > count or count > _LARGEST:
-        raise FileError(f"a constant of shape {shape} has {values.size} values. It is damaged.")
+        raise FileError(
+            f"a constant has other than the values of its shape. Received: shape {shape}, "
+            f"{values.size} values. It is damaged."
+        )
     if values.size == 0:
         values = np.zeros(1, values.dtype)
     rest = np.full(count - values.size, values[-1])  # the last value stands for all behind it

@@ -165,7 +165,10 @@ class _Objects:
     def children(self, number: int) -> dict[str, int]:
         """Name -> number of an object's children."""
         if not 0 <= number < len(self.nodes):
-            raise FileError(f"the checkpoint has no object {number}. It is damaged.")
+            raise FileError(
+                f"the checkpoint has {len(self.nodes)} objects. Received: number {number}. It is "
+                "damaged."
+            )
         rows = pb.messages(self.nodes[number], 1)
         return {pb.text(row, 2): pb.integer(row, 1) for row in rows}
 

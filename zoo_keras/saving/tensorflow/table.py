@@ -117,7 +117,10 @@ def typed(data: Any, dtype: int, shape: list[int], name: str) -> np.ndarray:
 def mapped(path: str) -> memoryview:
     """The bytes of a file. FileError when there is none."""
     if not os.path.isfile(path):
-        raise FileError(f"There is no file {path}. The folder is not whole; get a fresh copy.")
+        raise FileError(
+            f"A file of the folder is not there. Received: {path}. Get a fresh copy of the whole "
+            "folder."
+        )
     if os.path.getsize(path) == 0:
         return memoryview(b"")
     with open(path, "rb") as file:

@@ -69,7 +69,10 @@ class Translator:
             self._translate(node, inputs, own)
             outputs += sum(len(made.outputs) for made in self.nodes[before:])
             if outputs > _MOST_OUTPUTS:
-                raise FileError(f"the graph has more than {_MOST_OUTPUTS} tensors. It is damaged.")
+                raise FileError(
+                    f"the graph has too many tensors. Received: more than {_MOST_OUTPUTS}. It is "
+                    "damaged."
+                )
 
     def _translate(self, node: Node, inputs: list[str], own: str) -> None:
         if node.kind in _SAME:
