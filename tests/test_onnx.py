@@ -81,10 +81,10 @@ def field(number, data):
     return bytes([number << 3 | 2]) + length + data
 
 
-def file_of(path, *kinds, opset=13, tensor=b""):
-    """A file of nodes, each of which reads the one before."""
+def file_of(path, *kinds, opset=13, tensor=b"", more=b""):
+    """A file of nodes, each of which reads the one before; `more` belongs to all."""
     nodes = b"".join(
-        field(1, field(1, f"t{i}") + field(2, f"t{i + 1}") + field(4, kind))
+        field(1, field(1, f"t{i}") + field(2, f"t{i + 1}") + field(4, kind) + more)
         for i, kind in enumerate(kinds)
     )
     sizes = field(2, field(1, field(2, "n")) + field(1, field(1, 4)))
@@ -114,6 +114,25 @@ def test_all_unknown_ops_are_named_at_once(tmp_path):
 def test_other_opsets_are_named(opset, tmp_path):
     with pytest.raises(UnsupportedError, match=f"opset {opset}"):
         zk.saving.from_onnx(file_of(tmp_path / "m.onnx", "Relu", opset=opset))
+
+
+def test_a_message_of_very_many_small_fields_is_refused_before_they_are_made(tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(field(2, b"") * 600_000)
+    error = assert_small(lambda: zk.saving.from_onnx(path))
+    assert isinstance(error, FileError) and "more fields than" in str(error)
+
+
+def test_borders_of_a_file_are_limited(tmp_path):
+    kind = field(
+        5, field(1, "pads") + b"\xa0\x01\x07" + field(8, b"\0\0\0" + b"\xff" * 4 + b"\x0f")
+    )
+    mode = field(5, field(1, "mode") + b"\xa0\x01\x03" + field(4, "edge"))
+    path = file_of(tmp_path / "m.onnx", "Pad", opset=10, more=kind + mode)
+    error = assert_small(lambda: zk.saving.from_onnx(path))
+    assert isinstance(error, FileError) and "at most. Received: [(0, 0), (0, 4294967295)]" in str(
+        error
+    )
 
 
 def test_a_constant_larger_than_its_bytes_is_refused_before_memory_is_taken(tmp_path):

@@ -82,7 +82,7 @@ def test_outputs_of_a_frozen_graph_may_be_chosen():
     body, _ = messages.body_and_library(pb.fields(memoryview(path.read_bytes())))
     gap = next(node.name for node in body.nodes.values() if node.kind == "Sub")
     assert zk.saving.from_graph_def(path, outputs=f"{gap}:0").output_shape == (None, 3)
-    with pytest.raises(FileError, match="nothing makes 'no_such_node'"):
+    with pytest.raises(FileError, match="Received: 'no_such_node'"):
         zk.saving.from_graph_def(path, outputs=["no_such_node"])
 
 
@@ -220,7 +220,7 @@ LARGE = [node(f"c{i}", "Const", value=constant(1 << 24)) for i in range(60)]
     ("nodes", "error"),
     [
         (LARGE, "constants are larger"),
-        ([ONE._replace(name="c" * 5000)], "longer than 4096"),
+        ([ONE._replace(name="c" * 5000)], "more than 4096"),
         ([ONE, node("n", "AddN", *["c"] * 1_000_001)], "more than"),
     ],
     ids=["constants", "name", "inputs"],
@@ -234,5 +234,5 @@ def test_a_hostile_graph_is_refused(nodes, error, monkeypatch):
 def test_a_graph_of_more_tensors_than_nodes_of_a_net_is_refused(monkeypatch):
     monkeypatch.setattr("zoo_keras.saving.tensorflow.words._MOST_OUTPUTS", 5000)
     nodes = [(node(f"u{i}", "Unpack", num=field(3, 4000)), ["x:0"], f"u{i}") for i in range(2)]
-    with pytest.raises(FileError, match="more than 5000 tensors"):
+    with pytest.raises(FileError, match="too many tensors"):
         Translator(Flat(nodes, {}, {}))

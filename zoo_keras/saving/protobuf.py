@@ -17,15 +17,18 @@ from zoo_keras.errors import FileError
 Fields = dict[int, list[Any]]  # number -> its values: int, float's bytes, or a memoryview
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_MOST_FIELDS = 5_000_000  # of one message
+# Of one message: so many fields whatever they hold, and one more for so many bytes. A field of two
+# bytes takes two hundred here.
+_FREE_FIELDS, _BYTES_OF_MORE = 100_000, 8
 
 
 def fields(data: memoryview) -> Fields:
     """All fields of a message. FileError when it is cut off or no such message."""
     found: Fields = {}
+    most = _FREE_FIELDS + len(data) // _BYTES_OF_MORE
     for count, (number, value) in enumerate(_walk(data)):
-        if count > _MOST_FIELDS:
-            raise _damaged("more fields than a model has")
+        if count > most:
+            raise _damaged(f"more fields than {most} in {len(data)} bytes")
         found.setdefault(number, []).append(value)
     return found
 
@@ -133,9 +136,9 @@ def texts(found: Fields, number: int) -> list[str]:
     return [_text(_bytes(value)) for value in found.get(number, ())]
 
 
-def messages(found: Fields, number: int) -> list[Fields]:
-    """A repeated field of messages."""
-    return [fields(memoryview(_bytes(value))) for value in found.get(number, ())]
+def messages(found: Fields, number: int) -> Iterator[Fields]:
+    """A repeated field of messages, read one at a time, as all together may be large."""
+    return (fields(memoryview(_bytes(value))) for value in found.get(number, ()))
 
 
 def message(found: Fields, number: int) -> Fields:

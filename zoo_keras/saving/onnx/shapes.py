@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import layers, ops
+from zoo_keras.errors import FileError
 from zoo_keras.saving.onnx.calls import Call, converts, is_array, operand
 from zoo_keras.saving.onnx.elementwise import spread
 from zoo_keras.saving.onnx.sizes import Size, for_reshape, shape_of
 
+_WIDEST = 1 << 16  # places of a border
 _FLOATS = (1, 10, 11, 16)  # of TensorProto.DataType
 _CASTS = {**dict.fromkeys(_FLOATS, "float32"), 9: "bool",
           **dict.fromkeys((2, 3, 4, 5, 6, 7, 12, 13), "int32")}  # fmt: skip
@@ -252,6 +254,10 @@ def padded(x: Any, sides: list[tuple[int, int]], value: float = 0.0, mode: str =
     """x with borders; x itself without any."""
     if not any(map(any, sides)):
         return x
+    if max(map(max, sides)) > _WIDEST:  # borders are listed place by place
+        raise FileError(
+            f"a border has {_WIDEST} places at most. Received: {sides}. The file is damaged."
+        )
     more = {"constant_values": value} if mode == "constant" else {}
     return ops.pad(x, tuple(sides), mode=mode, **more)
 
@@ -274,6 +280,7 @@ def _tile(call: Call) -> Any:
     counts = [int(n) for n in call.constant(1, "the counts")]
     if counts[0] != 1:
         raise call.refuse("rows are not repeated", f"repeats={counts}")
+    call.check(counts)
     return ops.tile(call.input(0), counts)
 
 

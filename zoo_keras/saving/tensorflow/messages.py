@@ -60,13 +60,13 @@ class Saved(NamedTuple):
 
 def saved(data: memoryview) -> Saved:
     """A file saved_model.pb."""
-    metas = pb.messages(pb.fields(data), 2)
-    if not metas or 2 not in metas[0]:
+    found = pb.fields(data)
+    meta: pb.Fields = next(pb.messages(found, 2), {})
+    if 2 not in meta:
         raise FileError(
-            f"the file holds no graph. Received: {len(metas)} parts. It is no SavedModel, or "
-            "damaged."
+            f"the file holds no graph. Received: {len(found.get(2, ()))} parts. It is no "
+            "SavedModel, or damaged."
         )
-    meta = metas[0]
     signatures = {k: _signature(v) for k, v in _map(meta, 5).items()}
     graph, library = body_and_library(pb.message(meta, 2))
     restore = pb.text(pb.message(meta, 3), 3)

@@ -93,8 +93,8 @@ def _told(path: str, saved: Saved) -> dict[str, Any]:
         rows = pb.messages(pb.fields(mapped(beside)), 1)
         texts = [pb.text(row, 5) for row in rows if pb.text(row, 3) == "root"]
     else:  # up to TensorFlow 2.4
-        nodes = pb.messages(saved.objects, 1)[:1]
-        texts = [pb.text(pb.message(node, 4), 3) for node in nodes]
+        node: pb.Fields = next(pb.messages(saved.objects, 1), {})
+        texts = [pb.text(pb.message(node, 4), 3)]
     found = config_json.parse(texts[0], path, METADATA) if texts and texts[0] else {}
     has_config = isinstance(found, dict) and isinstance(found.get("config"), dict)
     return found if has_config and found.get("class_name") else {}
@@ -160,7 +160,7 @@ class _Objects:
     """The objects of a checkpoint by their numbers: children by name, and the array of each."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self.nodes = pb.messages(pb.fields(checkpoint.text(_CHECKPOINT)), 1)
+        self.nodes = list(pb.messages(pb.fields(checkpoint.text(_CHECKPOINT)), 1))
 
     def children(self, number: int) -> dict[str, int]:
         """Name -> number of an object's children."""
@@ -204,8 +204,8 @@ class _Objects:
         """(name, key) of an object's array."""
         if number is None or not 0 <= number < len(self.nodes):
             return None
-        rows = pb.messages(self.nodes[number], 2)
-        return (pb.text(rows[0], 2), pb.text(rows[0], 3)) if rows else None
+        row = next(pb.messages(self.nodes[number], 2), None)
+        return None if row is None else (pb.text(row, 2), pb.text(row, 3))
 
 
 def _optimizer_plan(
