@@ -73,12 +73,11 @@ def _load(zk: Any, load: Any, path: Path) -> tuple[str, str]:
     try:
         load(zk, path)
         return "opened", ""
-    except MemoryError:
-        if load not in CONFIGURATIONS:
-            raise
-        return "too large", ""  # layers without weights may be of any size
-    except ZooKerasError as error:
-        _raise_hidden(error)
+    except (MemoryError, ZooKerasError) as error:
+        if _is_for_memory(error):
+            if load not in CONFIGURATIONS:
+                raise MemoryError(str(error)) from error
+            return "too large", ""  # layers without weights may be of any size
         message = str(error)
         return "refused" if "eceived" in message else "unclear", message
     finally:
@@ -86,12 +85,11 @@ def _load(zk: Any, load: Any, path: Path) -> tuple[str, str]:
         signal.alarm(0)
 
 
-def _raise_hidden(error: BaseException | None) -> None:
-    """Memory that ran out is no fault of a file, whatever error was made of it."""
-    while error is not None:
-        if isinstance(error, MemoryError):
-            raise error
+def _is_for_memory(error: BaseException | None) -> bool:
+    """Whether memory ran out, whatever error was made of it."""
+    while error is not None and not isinstance(error, MemoryError):
         error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _limit_memory() -> None:
