@@ -83,7 +83,7 @@ def normalized():
 
 @pytest.mark.parametrize("wire", ["float32", "bfloat16"])
 def test_a_restart_in_the_middle_of_an_epoch_changes_no_bit(cluster2, monkeypatch, wire):
-    data = cluster2.parallelize(list(X) * 25, 2)
+    data = cluster2.parallelize(list(X) * 75, 2)  # long enough for the driver to see a copy
     options = {"epochs": 2, "batch_size": 8, "verbose": 0, "snapshot_steps": 20, "wire": wire}
     models = [normalized(), normalized()]
     expected = models[0].fit(data, **options, seed=3).history

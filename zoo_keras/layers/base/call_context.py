@@ -56,15 +56,17 @@ def rounded(tensors: Any) -> Any:
     return map_structure(_rounded, tensors)
 
 
-def taken(tensors: Any, dtype: str, narrow: bool) -> Any:
+def taken(tensors: Any, layer: Any, narrow: bool) -> Any:
     """The structure with its floating tensors in the dtype in which a layer computes, and with
-    `narrow` rounded to bfloat16."""
+    `narrow` rounded to bfloat16. The Inputs of a functional model have dtypes of their own."""
+    dtype = layer.compute_dtype
 
     def cast(value: Any) -> Any:
         floats = isinstance(value, Tensor) and is_float(value.dtype) and is_float(dtype)
         return cast_to(value, dtype) if floats else value
 
-    found = map_structure(cast, tensors)
+    is_model = getattr(layer, "_function", None) is not None
+    found = tensors if is_model else map_structure(cast, tensors)
     return rounded(found) if narrow else found
 
 

@@ -127,7 +127,8 @@ class _Call:
     def __init__(self, layer: Any, args: tuple, kwargs: dict[str, Any]) -> None:
         inputs: list[Any] = []
         masked: list[Any] = []
-        wide = "float64" in (layer.compute_dtype, layer.input_dtype)
+        policy = layer.__dict__.get("_dtype_policy")  # none: the call says why it cannot be
+        wide = policy is not None and "float64" in (layer.compute_dtype, layer.input_dtype)
 
         def symbolic(leaf: Any) -> Any:
             if not _is_fed(leaf):

@@ -315,7 +315,7 @@ class Layer(Tracked):
         mixed = self.rounds
         with calling(training), rounding(mixed), self._own_scope():
             if self.autocast:
-                bound = taken(bound, self.compute_dtype, mixed)
+                bound = taken(bound, self, mixed)
             outputs = signature.invoke(self.call, bound)
             outputs = rounded(outputs) if mixed else outputs
             self._add_activity_loss(outputs)
