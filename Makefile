@@ -99,7 +99,8 @@ test-sanitize: .venv/zoo-dev
 SANITIZED_TESTS := tests/test_*_ops.py tests/test_ops.py tests/test_gemm.py tests/test_conv*.py \
     tests/test_pool.py tests/test_chain.py tests/test_kernel_coverage.py tests/test_norm_bits.py \
     tests/test_int8.py tests/test_int8_rounding.py tests/test_int8_recurrent.py tests/test_int8_shortcuts.py \
-    tests/test_tile_*.py tests/test_amx.py tests/test_along_axis.py tests/test_native_loop.py
+    tests/test_tile_*.py tests/test_amx.py tests/test_along_axis.py tests/test_places.py \
+    tests/test_vmath.py tests/test_native_loop.py
 
 # The kernels of AVX-512 and AMX on a CPU that has AVX2 alone, by what stands for their instructions.
 test-emulated: .venv/zoo-dev
