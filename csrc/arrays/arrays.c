@@ -65,15 +65,18 @@ static void turn_4(const block *b) {
 
 #define SHORT 1024 /* bytes up to which a call of memcpy costs more than it saves */
 
+typedef uint8_t bytes_of_vector __attribute__((vector_size(VL * 4), aligned(1), may_alias));
+
 /* Dense bytes; the last vector may lie over the one before. */
 ZK_INLINE void copy_dense(char *d, const char *s, int64_t bytes) {
-    const int64_t width = sizeof(vf);
+    typedef bytes_of_vector v;
+    const int64_t width = sizeof(v);
     if (bytes < width || bytes > SHORT) {
         memcpy(d, s, (size_t)bytes);
         return;
     }
-    for (int64_t i = 0; i < bytes - width; i += width) AT(vf, d, i) = AT(const vf, s, i);
-    AT(vf, d, bytes - width) = AT(const vf, s, bytes - width);
+    for (int64_t i = 0; i < bytes - width; i += width) AT(v, d, i) = AT(const v, s, i);
+    AT(v, d, bytes - width) = AT(const v, s, bytes - width);
 }
 
 #define BACKWARDS(l, w) ((w) - 1 - (l))
