@@ -140,6 +140,20 @@ E __m128i e_saturated_bytes(__m512i a) {
     }
     return _mm_loadu_si128((const __m128i *)x);
 }
+E __m128i e_low_bytes(__m512i a) {
+    int8_t x[16];
+    E_EACH(16) x[i] = (int8_t)((e_i)a)[i];
+    return _mm_loadu_si128((const __m128i *)x);
+}
+
+E __m512i e_wide_positive_bytes(__m128i a) {
+    uint8_t b[16];
+    e_i x = {0};
+    memcpy(b, &a, 16);
+    E_EACH(16) x[i] = b[i];
+    return (__m512i)x;
+}
+
 E __m512i e_wide_bytes(__m128i a) {
     int8_t b[16];
     e_i x = {0};
@@ -205,5 +219,7 @@ E __m512i e_dpbusd(__m512i c, __m512i a, __m512i b) {
 #define _mm512_xor_si512 e_xor
 #define _mm512_sub_epi32 e_sub
 #define _mm512_cvtsepi32_epi8 e_saturated_bytes
+#define _mm512_cvtepi32_epi8 e_low_bytes
 #define _mm512_cvtepi8_epi32 e_wide_bytes
+#define _mm512_cvtepu8_epi32 e_wide_positive_bytes
 #endif
