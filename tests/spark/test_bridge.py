@@ -42,6 +42,7 @@ from zoo_keras.spark.transport.job import JobError, RankJob, run_rank_job
 
 pytestmark = pytest.mark.spark
 
+BLOCKS_AT = ("SparkEnv", "storage.BlockManager")
 NO_PROCESS = 1 << 30  # more than the largest process id
 
 
@@ -125,6 +126,33 @@ def test_a_block_that_goes_away_while_it_is_read_is_a_lost_peer(local2, bridge):
         ended.set()
         thread.join()
     assert reasons and {type(error) for error in reasons} == {PeerLostError}
+
+
+def spark_blocks(sc):
+    """Spark's BlockManager. By handles: py4j would load all that SparkEnv names, and cannot."""
+    java = sc._jvm.java.lang
+    env, blocks = map(java.Class.forName, (f"org.apache.spark.{n}" for n in BLOCKS_AT))
+    of = java.invoke.MethodType.methodType
+    lookup = java.invoke.MethodHandles.publicLookup()
+    got = lookup.findStatic(env, "get", of(env)).invokeWithArguments([])
+    return lookup.findVirtual(env, "blockManager", of(blocks)).invokeWithArguments([got])
+
+
+def test_a_block_on_its_way_out_keeps_the_size_that_its_frame_announces(local2, bridge):
+    """Spark asks for the size and for the bytes one after the other, while it holds the block."""
+    store = spark_blocks(local2)
+    name = local2._jvm.org.apache.spark.storage.TestBlockId("zookeras-leaving")
+    used = store.memoryStore().memoryUsed()
+    bridge.publish("leaving", [Region(bridge, 64).part(0, 48)])
+    held = store.getLocalBytes(name).get()
+    thread = threading.Thread(target=bridge.withdraw, args=["leaving"])
+    thread.start()
+    thread.join(0.2)
+    assert thread.is_alive()
+    assert held.size() == held.toByteBuffer().remaining() == 48
+    store.releaseLock(name, local2._jvm.scala.Option.empty())
+    thread.join()
+    assert store.memoryStore().memoryUsed() == used
 
 
 @pytest.mark.parametrize("moment", ["_next_answer", "_send"])

@@ -52,7 +52,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_restart_in_the_middle_of_an_epoch_changes_no_bit(cluster2, monkeypatch, case):
     make, more = CASES[case]
-    data = cluster2.parallelize(list(zip(X, LABELS)) * 25, 2)  # 225 steps an epoch
+    data = cluster2.parallelize(list(zip(X, LABELS)) * 100, 2)  # 900 steps an epoch
     options = {**OPTIONS, **more, "snapshot_steps": 40}
     undisturbed = make()
     expected = undisturbed.fit(data, **options).history

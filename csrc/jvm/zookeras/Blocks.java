@@ -96,7 +96,7 @@ final class Blocks {
       values[i] = call(method(BlockManager.class, "putBytes$default$" + (i + 1)), store());
     }
     values[types.length - 1] = scala.reflect.ClassTag$.MODULE$.apply(byte.class);
-    return (Boolean) call(PUT_BYTES, store(), values);
+    return SharedBlock.uncounted(() -> (Boolean) call(PUT_BYTES, store(), values));
   }
 
   /** Takes a block back; returns when no peer is being sent it any more. */
@@ -110,7 +110,11 @@ final class Blocks {
       return;
     }
     release(name);
-    store().removeBlock(id(name), tellMaster);
+    SharedBlock.uncounted(
+        () -> {
+          store().removeBlock(id(name), tellMaster);
+          return null;
+        });
   }
 
   private static void release(String name) {

@@ -10,16 +10,32 @@ import org.apache.spark.util.io.ChunkedByteBuffer;
 
 /**
  * A Spark block over memory of ours. Spark may neither unmap it nor count it against the executor's
- * storage memory, which is heap: so it disposes of nothing and shows its size only between {@link
- * #show} and {@link #hide}.
+ * storage memory, which is heap: so it disposes of nothing, and has no size for a thread that puts
+ * or removes it ({@link #uncounted}). For all others its size never changes: one that writes a
+ * frame for a peer would announce fewer bytes than it sends.
  */
 class SharedBlock extends ChunkedByteBuffer implements Predicate<Consumer<ByteBuffer>> {
   private static final long serialVersionUID = 1L;
+  private static final ThreadLocal<Boolean> UNCOUNTED = ThreadLocal.withInitial(() -> false);
   private final transient ReadWriteLock lock = new ReentrantReadWriteLock();
   private volatile boolean shown;
 
   SharedBlock(List<ByteBuffer> parts) {
     super(parts.toArray(new ByteBuffer[0]));
+  }
+
+  interface Call<T, E extends Exception> {
+    T call() throws E;
+  }
+
+  /** Runs a call of Spark's memory store, which sees no size here. */
+  static <T, E extends Exception> T uncounted(Call<T, E> store) throws E {
+    UNCOUNTED.set(true);
+    try {
+      return store.call();
+    } finally {
+      UNCOUNTED.remove();
+    }
   }
 
   void show() {
@@ -52,7 +68,7 @@ class SharedBlock extends ChunkedByteBuffer implements Predicate<Consumer<ByteBu
 
   @Override
   public long size() {
-    return shown ? super.size() : 0;
+    return UNCOUNTED.get() ? 0 : super.size();
   }
 
   @Override
