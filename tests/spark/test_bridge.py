@@ -317,10 +317,15 @@ def test_boards_carry_records_and_blobs(bridge):
         assert remote.fetch("blob").tobytes() == data
     board.publish("array", np.arange(3.0))
     assert remote.fetch("array").view(np.float64).tolist() == [0, 1, 2]
-    assert remote.blobs() == {"blob": 0, "array": 24}
+    kept = [remote.fetch("array", again=True) for _ in range(2)]
+    assert np.shares_memory(*kept) and kept[0].view(np.float64).tolist() == [0, 1, 2]
+    board.publish("array", np.arange(1000.0))  # more than fits there
+    assert np.array_equal(remote.fetch("array", again=True).view(np.float64), np.arange(1000.0))
+    assert remote.blobs() == {"blob": 0, "array": 8000}
     assert remote.read().facts == {"stop": False}
     with pytest.raises(ConfigError, match="no blob"):
         remote.fetch("nothing")
+    remote.close()
     board.close()
 
 

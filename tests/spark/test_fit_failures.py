@@ -69,6 +69,22 @@ class Kills(callbacks.Callback):
             os.kill(self.pid, signal.SIGKILL)
 
 
+class Changes(callbacks.Callback):
+    """Halves a weight and all that the optimizer keeps of it, and sets its step count, between
+    two epochs."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 0:
+            slots = [v for v in self.model.optimizer.variables if v.shape == self.weight.shape]
+            for variable in (self.weight, *slots):
+                variable.assign(variable.numpy() / 2)
+            self.model.optimizer.iterations.assign(3)
+
+    @property
+    def weight(self):
+        return self.model.trainable_variables[0]
+
+
 def fit(model, sc, **options):
     arguments = {"batch_size": 8, "epochs": 3, "verbose": 0, **options}
     return model.fit(records(sc), **arguments).history
@@ -78,11 +94,11 @@ def fit(model, sc, **options):
 def test_a_killed_executor_changes_no_bit(cluster2, wire):
     options = {"batch_size": 4, "wire": wire, "validation_split": 0.2}
     undisturbed = classifier()
-    expected = fit(undisturbed, cluster2, **options)
+    expected = fit(undisturbed, cluster2, **options, callbacks=[Changes()])
     kills = Kills(cluster2)
     disturbed = classifier()
     with pytest.warns(RuntimeWarning, match=r"(?s)goes on from the start of epoch 2.*executor \d+"):
-        found = fit(disturbed, cluster2, **options, callbacks=[kills])
+        found = fit(disturbed, cluster2, **options, callbacks=[Changes(), kills])
     assert kills.batch == 0
     assert found == expected
     assert all(map(np.array_equal, state_of(disturbed), state_of(undisturbed)))

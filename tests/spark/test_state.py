@@ -191,3 +191,38 @@ def test_a_callback_may_use_a_part_of_the_model(records):
         weights.append(model.get_weights())
     assert all(np.array_equal(a, b) for a, b in zip(*weights))
     np.testing.assert_array_equal(callback.codes[-1], encoder.predict(X, verbose=0))
+
+
+class Sets(keras.callbacks.Callback):
+    """Sets one thing in every hook of a kind."""
+
+    def __init__(self, hook, what):
+        super().__init__()
+        self.what = what
+        setattr(self, hook, self.change)
+
+    def change(self, number, logs=None):
+        optimizer = self.model.optimizer
+        if self.what == "step count":
+            optimizer.iterations.assign(2)
+        else:
+            shape = self.model.trainable_variables[0].shape
+            slots = [v for v in optimizer.variables if v.shape == shape]
+            for variable in slots if self.what == "slots" else self.model.trainable_variables:
+                variable.assign(variable.numpy() / 2)
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_end", "on_train_batch_end"])
+@pytest.mark.parametrize("what", ["weights", "slots", "step count"])
+def test_what_hooks_set_counts_as_in_a_local_fit(local2, hook, what):
+    """In whole batches, whose rows are those of a local fit that does not shuffle."""
+    rows, found = list(zip(X[:40], Y[:40])), []
+    for data in ((X[:40], Y[:40]), (local2.parallelize(rows, 1),)):
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((6,)), layers.Dense(3), layers.Dense(1)])
+        model.compile(keras.optimizers.Adam(0.05), "mse")
+        model.fit(*data, batch_size=8, epochs=3, verbose=0, shuffle=False,
+                  callbacks=[Sets(hook, what)])  # fmt: skip
+        found.append([*model.get_weights(), int(model.optimizer.iterations)])
+    for local, spark in zip(*found):
+        np.testing.assert_allclose(spark, local, 1e-4, 1e-5)

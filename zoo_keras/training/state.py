@@ -135,22 +135,29 @@ class State:
         found.update(spaces.VAR.named(v.present() for v in self.others))
         return found
 
-    def copies(self) -> dict[str, np.ndarray]:
-        """Copies of all that training changes for good: neither metrics nor gradients."""
-        found = {space: flat.array.copy() for space, flat in self._lasting().items()}
+    def copies(self, old: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
+        """Copies of all that training changes for good: neither metrics nor gradients. They go
+        into the arrays of `old` copies where there are any: fresh pages cost more than copying."""
+        found = {}
+        for space, flat in self.lasting().items():
+            found[space] = (old or {}).get(space, np.empty(0, np.float32))
+            if found[space].shape != flat.array.shape:
+                found[space] = np.empty_like(flat.array)
+            found[space][:] = flat.array
         found.update(spaces.VAR.named(v.numpy() for v in self.others))
         found.update(spaces.OPTIMIZER.named(v.numpy() for v in self.scalars))
         return found
 
     def restore(self, copies: Mapping[str, np.ndarray]) -> None:
         """Back to what `copies` gave."""
-        for space, flat in self._lasting().items():
+        for space, flat in self.lasting().items():
             flat.array[:] = copies[space]
         for kind, variables in ((spaces.VAR, self.others), (spaces.OPTIMIZER, self.scalars)):
             for space, variable in kind.named(variables).items():
                 variable.assign(copies[space])
 
-    def _lasting(self) -> dict[str, FlatVector]:
+    def lasting(self) -> dict[str, FlatVector]:
+        """The vectors that training changes for good, by space."""
         slots = {spaces.SLOT(name): flat for name, flat in self.slots.items()}
         return {spaces.WEIGHTS: self.weights, spaces.STATE: self.state, **slots}
 

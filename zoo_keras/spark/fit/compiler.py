@@ -212,6 +212,10 @@ class FitCompiler:
             variable.assign(value)
         self.count(iterations)
 
+    def steps_done(self) -> int:
+        """The optimizer's step count."""
+        return int(self._steps_done)
+
     def count(self, iterations: int) -> None:
         """Set the optimizer's step count."""
         if self.state.shared:
@@ -256,9 +260,10 @@ class FitCompiler:
         logs: dict[str, Any] = self.model._logs()
         return logs
 
-    def snapshot(self) -> Snapshot:
-        """A copy of everything that training changes."""
-        return Snapshot(self.state.copies(), int(self._steps_done))
+    def snapshot(self, old: Snapshot | None = None) -> Snapshot:
+        """A copy of everything that training changes, in the memory of an `old` one."""
+        arrays = self.state.copies(old.arrays if old else None)
+        return Snapshot(arrays, self.steps_done())
 
     def restore(self, snapshot: Snapshot) -> None:
         """Back to a snapshot."""

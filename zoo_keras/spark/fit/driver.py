@@ -175,7 +175,7 @@ class SparkFit:
         self.bars.on_train_begin()
         self.compiler.count_anew()
         self.epoch = self.model.begun_at(self.epoch)
-        self.snapshot = self.compiler.snapshot()
+        self.snapshot = self.compiler.snapshot(self.snapshot)
         restarts = 0
         while self.epoch < last and not self.model.stop_training:
             try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -56,7 +56,7 @@ class RankWorker:
         }  # fmt: skip
         self.runners: dict[str, Runner] = {}
         self._reported = 0.0
-        self._weights_version = 0
+        self._versions: dict[str, int] = {}
         self._renewed = self._halts = self._snaps = False
         self._snapped = time.monotonic()
         self._pass: tuple[int, np.ndarray | None] = (-1, None)
@@ -134,10 +134,12 @@ class RankWorker:
     def _load(self) -> None:
         """Take over weights, state and slots from the driver."""
         self._take_weights(self._blob(spaces.WEIGHTS).view(np.float32))
+        self._take_slots(self.slots)
+
+    def _take_slots(self, names: Iterable[str]) -> None:
         size, (lo, hi) = self.plan.weights, self.kept
-        for name, array in self.slots.items():
-            if hi > lo:
-                array[:] = self._blob(spaces.SLOT(name)).view(np.float32)[:size][lo:hi]
+        for name in names if hi > lo else ():
+            self.slots[name][:] = self._blob(spaces.SLOT(name)).view(np.float32)[:size][lo:hi]
 
     def _take_weights(self, flat: np.ndarray) -> None:
         p = self.plan.weights
@@ -182,10 +184,15 @@ class RankWorker:
         return True
 
     def _follow(self, facts: dict[str, Any]) -> None:
-        """Take over the learning rate, and weights that a callback has set."""
-        if facts.get("weights_version", 0) != self._weights_version:
-            self._weights_version = facts["weights_version"]
+        """Take over the learning rate, and what a callback has set of all else."""
+        told, had = facts["versions"], self._versions
+        new = {space for space, version in told.items() if version != had.get(space)}
+        if spaces.WEIGHTS in new:
             self._take_weights(self._blob(spaces.WEIGHTS).view(np.float32))
+        self._take_slots(name for name in self.slots if spaces.SLOT(name) in new)
+        if spaces.ITERATIONS in new:
+            self.iterations[...] = facts["count"]
+        self._versions = told
         self.lr[...] = facts["lr"]
         for number, rate in facts["rates"]:
             self.scalars[number][...] = rate

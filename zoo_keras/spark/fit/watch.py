@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from zoo_keras.engine.spaces import SLOT, STATE, WEIGHTS
+from zoo_keras.engine.spaces import ITERATIONS, SLOT, STATE, WEIGHTS
 from zoo_keras.errors import ConfigError, DataError
 from zoo_keras.spark.data.frames import Held
+from zoo_keras.spark.fit.compiler import Snapshot
 from zoo_keras.spark.fit.measures import Measured
 from zoo_keras.spark.fit.middle import joined
 from zoo_keras.spark.fit.plan import FitPlan
@@ -48,6 +49,10 @@ def pause_before(left: float, longest: float) -> float:
     return max(POLL, min(longest, left / 4))
 
 
+def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    return np.array_equal(a.view(np.int32), b.view(np.int32))
+
+
 class Watcher:
     """One job of a fit. `fit` is the SparkFit: its epoch, logs and snapshot are kept up to date."""
 
@@ -60,9 +65,9 @@ class Watcher:
         self.step = -1
         self.steps: int | None = None  # of an epoch, once the ranks have counted their rows
         self.passed = 1  # steps of a pass over the records
-        self.weights_version = 0
+        self.versions: dict[str, int] = {}  # of each space that hooks have set
         self.turn = [-1, -1]  # (epoch, step) that ranks may make, where the driver leads
-        self.fetched = np.zeros(0, np.float32)  # weights as a hook has found them
+        self.fetched: Snapshot | None = None  # what a hook has found
         self.ended = False
         self.kept: list[int] | None = None  # where the ranks made the copy that is here
         self.pause = POLL_LED if plan.led else POLL
@@ -80,7 +85,7 @@ class Watcher:
             self.job.control.publish(name, blob)
         self._begin_epoch()
         if middle is None:  # of weights that are newer than the last epoch's end there is a copy
-            self.fit.snapshot = self.compiler.snapshot()
+            self.fit.snapshot = self.compiler.snapshot(self.fit.snapshot)
         for name, array in self.compiler.blobs().items():
             self.job.control.publish(name, array)
         self._open()
@@ -100,7 +105,7 @@ class Watcher:
     def _tell(self, **facts: Any) -> None:
         rate = float(getattr(self.model.optimizer, "learning_rate", 0.0))
         self.facts.update(facts, lr=rate, rates=self.compiler.rates())
-        self.facts["weights_version"] = self.weights_version
+        self.facts["versions"], self.facts["count"] = self.versions, self.compiler.steps_done()
         self.job.control.write((), self.facts)
 
     def look(self) -> None:
@@ -225,10 +230,9 @@ class Watcher:
                 self.bars.on_train_batch_begin(step + 1)
         finally:
             lagging.end()
-        if lagging.fetched and not np.array_equal(
-            self.fetched, self.compiler.weights(), equal_nan=True
-        ):
-            self._publish_weights()
+        if lagging.fetched and self.fetched:
+            self._publish_changes(self.fetched)
+        self._count_if_set(int(facts["iterations"]))
         self.turn = [self.turn[0], step + 1]
         self._tell(turn=self.turn, stop=stop)
 
@@ -241,17 +245,26 @@ class Watcher:
                 "it. Nothing need be done: fit goes back to the last epoch's end."
             )
         self.compiler.take(found.weights, found.slots, found.scalars, int(facts["iterations"]))
-        self.fetched = self.compiler.weights()
+        self.fetched = self.compiler.snapshot(self.fetched)
 
-    def _publish_weights(self) -> None:
-        self.weights_version += 1
-        self.job.control.publish(WEIGHTS, self.compiler.weights())
+    def _publish_changes(self, before: Snapshot) -> None:
+        """Give the ranks what hooks have set since that copy."""
+        now = self.compiler.state.lasting()
+        changed = {s for s, flat in now.items() if not _same_bits(before.arrays[s], flat.array)}
+        blobs = {space: now[space].array for space in changed - {WEIGHTS, STATE}}
+        if changed & {WEIGHTS, STATE}:
+            blobs[WEIGHTS] = self.compiler.weights()
+        for space, array in blobs.items():
+            self.job.control.publish(space, array)
+            self._renew(space)
 
-    def _weights_differ(self) -> bool:
-        """Whether the model's weights are other ones than at the last snapshot."""
-        now, state = self.fit.snapshot.arrays, self.compiler.state
-        found = ((WEIGHTS, state.weights), (STATE, state.state))
-        return not all(np.array_equal(now[s], flat.array, equal_nan=True) for s, flat in found)
+    def _renew(self, space: str) -> None:
+        self.versions[space] = self.versions.get(space, 0) + 1
+
+    def _count_if_set(self, before: int) -> None:
+        """A hook may have set the optimizer's step count."""
+        if self.compiler.steps_done() != before:
+            self._renew(ITERATIONS)
 
     # ---- the end of an epoch -------------------------------------------------------------------
 
@@ -270,16 +283,29 @@ class Watcher:
         iterations = int(records[0].facts["iterations"])
         self.compiler.take(found.weights, found.slots, found.scalars, iterations)
         fit.logs = self.compiler.logs(found.trained)
-        fit.snapshot = self.compiler.snapshot()
+        fit.snapshot = self.compiler.snapshot(fit.snapshot)
+        held = [*self.compiler.variables(), *self.compiler.state.others]
+        lagging = Lagging(self.model._local(), held, lambda: None)
+        try:
+            self._call_back(found, steps)
+        finally:
+            lagging.end()
+        self._next(touched=lagging.fetched)
+        if not self.ended:  # ranks wait for no callback behind the last epoch
+            fit.account.callbacks += time.perf_counter() - start
+
+    def _call_back(self, found: _Results, steps: int) -> None:
+        """All hooks between the epochs."""
+        fit = self.fit
         if self.bars.needs_batch_logs and self.step < steps - 1 and not self.plan.led:
             self.bars.on_train_batch_end(steps - 1, dict(fit.logs))
         if found.tested is not None:
             self._end_tests(found)
         self.bars.on_epoch_end(fit.epoch, fit.logs)
         fit.epoch += 1
-        self._next()
-        if not self.ended:  # ranks wait for no callback behind the last epoch
-            fit.account.callbacks += time.perf_counter() - start
+        self.ended = fit.epoch >= self.plan.epochs[1] or self.model.stop_training
+        if not self.ended:
+            self._begin_epoch()
 
     def _end_tests(self, found: _Results) -> None:
         self.bars.on_test_begin()
@@ -287,19 +313,19 @@ class Watcher:
         self.bars.on_test_end(tested)
         self.fit.logs.update({f"val_{name}": value for name, value in tested.items()})
 
-    def _next(self) -> None:
-        """Open the next epoch with the weights that callbacks may have set."""
-        fit = self.fit
-        self.ended = fit.epoch >= self.plan.epochs[1] or self.model.stop_training
-        if not self.ended:
-            self._begin_epoch()
-        changed = self._weights_differ()
-        fit.snapshot = self.compiler.snapshot()
+    def _next(self, touched: bool) -> None:
+        """Open the next epoch with the weights that callbacks, if they have `touched` any, may
+        have set."""
+        before = self.fit.snapshot
+        self._count_if_set(before.iterations)
+        if touched and not self.ended:
+            self._publish_changes(before)
+        if touched:
+            before = self.compiler.snapshot(before)
+        self.fit.snapshot = before._replace(iterations=self.compiler.steps_done())
         if self.ended:
             self._tell(end=True)
             return
-        if changed:
-            self._publish_weights()
         self._open()
 
     def _fetch(self) -> _Results | None:
@@ -308,7 +334,7 @@ class Watcher:
         if parts is None:
             return None
         try:
-            weights = self.job.fetch(0, WEIGHTS).view(np.float32)
+            weights = self.job.fetch(0, WEIGHTS, again=True).view(np.float32)
             slots = {name: [self._slot(name, r) for r in ranks if self._owns(r)]
                      for name in self.plan.slots}  # fmt: skip
         except (BridgeError, ConfigError):  # ConfigError: the rank's board has gone
@@ -332,4 +358,4 @@ class Watcher:
 
     def _slot(self, name: str, rank: int) -> tuple[int, int, np.ndarray]:
         lo, hi = self.slices[rank]
-        return lo, hi, self.job.fetch(rank, SLOT(name)).view(np.float32)
+        return lo, hi, self.job.fetch(rank, SLOT(name), again=True).view(np.float32)

@@ -186,6 +186,7 @@ class RemoteBoard:
         self._blobs: dict[str, tuple[str, int]] = {}
         self._last: Record | None = None
         self._read_at = -1e9
+        self._kept: dict[str, Region] = {}
 
     def read(self, *, max_age: float = 0.0) -> Record | None:
         """The newest record, or None before the first `write`. One read is about a
@@ -227,8 +228,9 @@ class RemoteBoard:
         """Names and sizes in bytes of the blobs, as of the last `read`."""
         return {name: size for name, (_, size) in self._blobs.items()}
 
-    def fetch(self, name: str, *, timeout: float = 600.0) -> np.ndarray:
-        """A copy of a blob, as uint8.
+    def fetch(self, name: str, *, timeout: float = 600.0, again: bool = False) -> np.ndarray:
+        """A copy of a blob, as uint8. One that will be fetched `again` keeps its memory, and the
+        next such fetch of that name writes over it.
 
         Raises:
             ConfigError: there is no blob of that name.
@@ -241,14 +243,24 @@ class RemoteBoard:
                 f"There are: {sorted(self._blobs)}."
             )
         block, size = self._blobs[name]
-        region = Region(self._bridge, size)
+        region = self._kept_region(name, size) if again else Region(self._bridge, size)
         try:
             parts = [region.part(0, size)]
             self._bridge.fetch(self.peer, block, parts, who=self.who, timeout=timeout)
         finally:
-            region.close()
+            if not again:
+                region.close()
         return region.array(0, size, np.uint8)
+
+    def _kept_region(self, name: str, size: int) -> Region:
+        region = self._kept.get(name)
+        if region is None or region.nbytes < size:
+            if region is not None:
+                region.close()
+            region = self._kept[name] = Region(self._bridge, size)
+        return region
 
     def close(self) -> None:
         """Gives back the memory."""
-        self._region.close()
+        for region in (self._region, *self._kept.values()):
+            region.close()

@@ -390,8 +390,10 @@ class RankJob:
             self.cancel()
         return record
 
-    def fetch(self, rank: int, name: str, *, timeout: float = 600.0) -> np.ndarray:
-        """A copy of a blob of a rank's board, as uint8.
+    def fetch(
+        self, rank: int, name: str, *, timeout: float = 600.0, again: bool = False
+    ) -> np.ndarray:
+        """A copy of a blob of a rank's board, as uint8; `again` as in RemoteBoard.fetch.
 
         Raises:
             ConfigError: there is no such blob.
@@ -403,7 +405,7 @@ class RankJob:
                 f"Rank {rank} of job {self.job} has not started. Received: a request for its blob "
                 f"{name!r}. Wait until progress({rank}) gives a record."
             )
-        return board.fetch(name, timeout=timeout)
+        return board.fetch(name, timeout=timeout, again=again)
 
     def _board(self, rank: int) -> RemoteBoard | None:
         """A rank's board while the rank is there: asking Spark first is quicker than failing."""
