@@ -182,13 +182,14 @@ def elephas(name: str, folder: str) -> dict[str, sessions.Action]:
     from elephas.spark_model import SparkModel
     from scoring import workers
 
+    if name in INPUTS:
+        raise ValueError("elephas feeds one input")
     spark = sessions.spark_session("elephas")
-    names, shape = INPUTS.get(name, ["f"]), workloads.IMAGES.get(name)
+    shape = workloads.IMAGES.get(name, (-1,))
     frame = spark.read.parquet(f"{folder}/{name}")
 
     def record(row: Any) -> tuple[np.ndarray, Any]:
-        x = np.array([row[n] for n in names], np.int32 if len(names) > 1 else np.float32)
-        return x if len(names) > 1 else x[0].reshape(shape or -1), row["y"]
+        return np.array(row["f"], np.float32).reshape(shape), row["y"]
 
     def fit(epochs: int) -> dict[str, Any]:
         model = SparkModel(workloads.compiled(keras, name), frequency="epoch", mode="synchronous",
