@@ -8,8 +8,9 @@ Needs a Python with keras >= 3.15, tensorflow (CPU), torch and tf-keras:
 
 Areas: layers, more_layers, spatial and recurrent (more layers, and files of them), more_ops,
 image_generator, onnx, elementary (activations, initializers, regularizers, constraints, schedules),
-losses, metrics, masked (both in a model with a mask and weights), optimizers, more_optimizers,
-models, own_steps (models with a train_step), ctc, int8 (quantised models), preprocessing,
+losses, metrics, functions (of both, and merging ones), masked (both in a model with a mask and
+weights), optimizers, more_optimizers, models, own_steps (models with a train_step), ctc, int8
+(quantised models), preprocessing,
 applications, files (.h5, .keras, .weights.h5 by Keras 3 on TensorFlow), torch (the same of one
 model on torch), precision (files in half precision and with adapters), keras2, spatial_keras2 and
 recurrent_keras2 (.h5 by Keras 2), programs (short ones of all kinds), promotion (dtypes),
@@ -33,6 +34,7 @@ MAKERS = {
     "layers": "tensorflow",
     "elementary": "tensorflow",
     "losses": "tensorflow",
+    "functions": "tensorflow",
     "metrics": "tensorflow",
     "masked": "tensorflow",
     "optimizers": "tensorflow",
