@@ -3,8 +3,9 @@
 Kinds of arrays (made in make_math.py): "real" any sign, "positive" 0.05 and up, "prob" in (0, 1),
 "dist" rows that sum to 1, "logits" wide range, "binary" 0/1, "signed" -1/1, "onehot" rows,
 "classes" integer ids (their number is `classes`), "hard" probabilities exactly 0 and 1 among
-others, "unit" rows of length 1, "labels:N" up to N ids from 1 with zeros behind. Every row is computed without weights, with a weight per sample and, for outputs of rank
-3, with a weight per step; and with each reduction.
+others, "unit" rows of length 1, "labels:N" up to N ids from 1 with zeros behind. Every row is
+computed without weights, with a weight per sample and, for outputs of rank 3, with a weight per
+step; and with each reduction.
 """
 
 from __future__ import annotations
