@@ -5,17 +5,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from .layers import EVAL, TRAIN, Case, Ints, init, keras_object, l1l2
+from .layers import EVAL, TRAIN, Case, Ints, init, l1l2
 
 CASES: list[Case] = []
 
 
-def add(layer: str, label: str, *inputs: Any, call: dict | None = None, **kwargs: Any) -> None:
-    CASES.append(Case(layer, label, list(inputs), kwargs, call or {}))
+def add(kind: str, label: str, *inputs: Any, call: dict | None = None, **kwargs: Any) -> None:
+    CASES.append(Case(kind, label, list(inputs), kwargs, call or {}))
 
 
 def wrapped(kind: str, **config: Any) -> dict[str, Any]:
-    return keras_object("layers", kind, name=f"inner_{kind.lower()}", **config)
+    return {"class_name": kind, "config": {"name": f"inner_{kind.lower()}", **config}}
 
 
 # ConvLSTM
