@@ -19,10 +19,18 @@ IN_A_MODEL = [
     "AUC-thresholds",
     "BinaryAccuracy-labels",
     "CategoricalAccuracy-plain",
+    "ConcordanceCorrelation-plain",
     "CosineSimilarity-matrix",
+    "F1Score-macro",
+    "FBetaScore-weighted",
     "MeanSquaredError-matrix",
+    "PearsonCorrelation-plain",
     "Precision-labels",
+    "PrecisionAtRecall-half",
+    "R2Score-uniform_average",
     "Recall-top_k",
+    "RecallAtPrecision-most",
+    "SensitivityAtSpecificity-half",
     "SparseCategoricalAccuracy-plain",
     "SparseTopKCategoricalAccuracy-k2",
     "TopKCategoricalAccuracy-k2",
@@ -31,7 +39,10 @@ IN_A_MODEL = [
 
 def made(name):
     case = GOLDEN.cases[name]
-    return getattr(zk.metrics, case["class"])(**case["kwargs"])
+    kwargs = dict(case["kwargs"])
+    if "fn" in kwargs:
+        kwargs["fn"] = getattr(zk.losses, kwargs["fn"])
+    return getattr(zk.metrics, case["class"])(**kwargs)
 
 
 def batches(name, kind):

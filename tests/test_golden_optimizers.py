@@ -8,11 +8,12 @@ from copy import deepcopy
 import numpy as np
 import pytest
 from golden.compare import STEP, assert_close, differences
+from golden.optimizer_arguments import arguments
 from golden.store import Golden
 
 import zoo_keras as zk
 
-FILES = [Golden("optimizers"), Golden("more_optimizers")]
+FILES = [Golden(area) for area in ("optimizers", "more_optimizers")]
 CASES = {n: case for golden in FILES for n, case in golden.cases.items()}
 STEPS = [n for n, case in CASES.items() if "table" not in case]
 EMA = [n for n in STEPS if CASES[n]["kwargs"].get("use_ema")]
@@ -25,12 +26,7 @@ def arrays_of(name):
 
 def made(name):
     case = CASES[name]
-    kwargs = deepcopy(case["kwargs"])
-    if isinstance(kwargs.get("learning_rate"), dict):
-        kwargs["learning_rate"] = zk.optimizers.schedules.deserialize(kwargs["learning_rate"])
-    if "inner_optimizer" in kwargs:
-        kwargs["inner_optimizer"] = zk.optimizers.deserialize(kwargs["inner_optimizer"])
-    return getattr(zk.optimizers, case["class"])(**kwargs)
+    return getattr(zk.optimizers, case["class"])(**arguments(zk, deepcopy(case["kwargs"])))
 
 
 def plain(name):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from golden.arrays import generator
-from golden.cases.programs import PROGRAMS
+from golden.cases.more_programs import PROGRAMS
 from golden.store import Golden, series
 
 import zoo_keras as zk

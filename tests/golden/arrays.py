@@ -43,6 +43,17 @@ def _hard(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     return np.where(values < 0.3, 0.0, np.where(values > 0.7, 1.0, values))
 
 
+def _unit(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    values = rng.normal(size=shape)
+    return values / np.linalg.norm(values, axis=-1, keepdims=True)
+
+
+def _labels(longest: int, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    ids = rng.integers(1, shape[-1], (shape[0], longest))
+    lengths = rng.integers(1, longest + 1, (shape[0], 1))
+    return np.where(np.arange(longest) < lengths, ids, 0).astype(np.int32)
+
+
 KINDS = {
     "real": lambda shape, rng: rng.normal(size=shape),
     "real_zero_row": _real_zero_row,
@@ -54,13 +65,17 @@ KINDS = {
     "signed": lambda shape, rng: rng.integers(0, 2, shape) * 2 - 1,
     "onehot": _onehot,
     "hard": _hard,
+    "unit": _unit,
 }
 
 
 def targets(kind: str, pred_shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Targets for predictions of this shape; integer kinds drop the last axis."""
+    """Targets for predictions of this shape; integer kinds drop the last axis, "labels:N" all
+    but the first."""
     if kind == "classes":
         return array(f"classes:{pred_shape[-1]}", pred_shape[:-1], rng)
     if kind == "classes_column":
         return array(f"classes:{pred_shape[-1]}", (*pred_shape[:-1], 1), rng)
+    if kind.startswith("labels:"):
+        return _labels(int(kind[7:]), pred_shape, rng)
     return array(kind, pred_shape, rng)

@@ -15,6 +15,7 @@ from .store import Writer
 
 
 def make() -> None:
+    keras.utils.set_random_seed(0)
     writer = Writer("elementary")
     wide = np.asarray(table.WIDE, np.float32)
     for name, rows in table.ACTIVATIONS.items():
@@ -54,12 +55,10 @@ def add_initializer(writer: Writer, case: str, name: str, kwargs: dict) -> None:
     made = getattr(keras.initializers, name)(**kwargs)
     config = plain(keras.initializers.serialize(made))
     info = {"kind": "initializer", "name": name, "kwargs": kwargs, "config": config}
-    info["samples"] = [
-        sample(made, s) for s in table.INITIALIZER_SHAPES if name != "Identity" or len(s) == 2
-    ]
-    arrays = {}
-    if name in ("Zeros", "Ones", "Constant", "Identity"):
-        arrays["value"] = np.asarray(made((3, 4)))
+    ranks = {"Identity": (2,), "STFT": ()}.get(name, (2, 4))
+    info["samples"] = [sample(made, s) for s in table.INITIALIZER_SHAPES if len(s) in ranks]
+    shape = table.DETERMINED.get(name)
+    arrays = {"value": np.asarray(made(shape))} if shape else {}
     writer.add(case, info, arrays)
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from .arrays import array, generator
 from .cases import layers as table
 from .functions import table as functions
+from .recurrent_call import build as revived
 from .store import Writer
 
 
@@ -28,7 +29,7 @@ def build(case: table.Case) -> Any:
     kwargs = dict(case.kwargs)
     if case.layer == "Lambda":
         kwargs["function"] = functions(keras.ops)[kwargs["function"]]
-    return getattr(keras.layers, case.layer)(name=layer_name(case.name), **kwargs)
+    return revived(keras, case.layer, {"name": layer_name(case.name), **kwargs})
 
 
 def inputs_of(case: table.Case, rng: np.random.Generator) -> list[np.ndarray]:

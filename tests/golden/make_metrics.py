@@ -25,7 +25,10 @@ def make() -> None:
 def golden(case: table.Case) -> tuple[dict[str, Any], dict[str, Any]]:
     rng = generator(case.name)
     kwargs = {"name": case.name.lower().replace("-", "_")} | case.kwargs
-    metric = getattr(keras.metrics, case.metric)(**kwargs)
+    given = dict(kwargs)
+    if "fn" in given:
+        given["fn"] = getattr(keras.losses, given["fn"])
+    metric = getattr(keras.metrics, case.metric)(**given)
     arrays: dict[str, Any] = {}
     for step, rows in enumerate(BATCHES):
         for key, value in batch(case, rows, rng).items():
@@ -52,13 +55,22 @@ def batch(case: table.Case, rows: int, rng: np.random.Generator) -> dict[str, np
     if case.pred == "classes":
         made["pred"] = array("classes:4", shape, rng)
         made["true"] = array("classes:4", shape, rng)
-        if case.metric == "MeanIoU":
+        if case.kwargs.get("dtype"):
+            made["weight"] = array("positive", shape, rng)
+        elif "IoU" in case.metric:
             made["weight"] = array("classes:3", shape, rng)
         return made
     made["pred"] = array(case.pred, shape, rng)
     if case.true:
         made["true"] = targets(case.true, shape, rng)
+    if "IoU" in case.metric:
+        made["weight"] = array("classes:3", overlap_weights(case, shape), rng)
     return made
+
+
+def overlap_weights(case: table.Case, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Overlaps are weighted by element: one of rows with an entry for each class is a row."""
+    return shape[:-1] if case.true == "onehot" else shape
 
 
 def update(metric: Any, arrays: dict[str, Any], step: int, weighted: bool) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from .arrays import generator
 from .cases import more_optimizers as table
 from .make_optimizers import golden
+from .optimizer_arguments import arguments
 from .store import Writer
 
 
@@ -25,15 +26,12 @@ def make() -> None:
 def trained_table(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     kind, kwargs = table.TABLES[name]
     rng = generator(f"table-{name}")
-    given = dict(kwargs)
-    if isinstance(given.get("learning_rate"), dict):
-        given["learning_rate"] = keras.optimizers.schedules.deserialize(given["learning_rate"])
     ids = keras.Input((2,), dtype="int32")
     rows = keras.layers.Flatten()(keras.layers.Embedding(12, 3)(ids))
     model = keras.Model(ids, keras.layers.Dense(1)(rows))
     start = [rng.normal(size=w.shape).astype("f4") * 0.3 for w in model.get_weights()]
     model.set_weights(start)
-    optimizer = getattr(keras.optimizers, kind)(**given)
+    optimizer = getattr(keras.optimizers, kind)(**arguments(keras, kwargs))
     model.compile(optimizer, "mse")
     ids_of_steps = [rng.permutation(12)[:4].reshape(2, 2) for _ in range(table.TABLE_STEPS)]
     x = np.stack(ids_of_steps).astype("i4")

@@ -10,6 +10,7 @@ import numpy as np
 from .arrays import generator
 from .cases import optimizers as table
 from .make_layers import plain
+from .optimizer_arguments import arguments
 from .store import Writer
 
 STEPS = 5
@@ -29,12 +30,7 @@ def golden(case: table.Case) -> tuple[dict[str, Any], dict[str, Any]]:
     kernel = keras.Variable(arrays["kernel"], name="kernel")
     bias = keras.Variable(arrays["bias"], name="bias")
     named = {"name": case.optimizer.lower()} | case.kwargs
-    kwargs = dict(named)
-    if isinstance(kwargs.get("learning_rate"), dict):
-        kwargs["learning_rate"] = keras.optimizers.schedules.deserialize(kwargs["learning_rate"])
-    if "inner_optimizer" in kwargs:
-        kwargs["inner_optimizer"] = keras.optimizers.deserialize(kwargs["inner_optimizer"])
-    optimizer = getattr(keras.optimizers, case.optimizer)(**kwargs)
+    optimizer = getattr(keras.optimizers, case.optimizer)(**arguments(keras, named))
     for step in range(STEPS):
         grads = gradients(case, rng, step)
         optimizer.apply([keras.ops.convert_to_tensor(g) for g in grads], [kernel, bias])

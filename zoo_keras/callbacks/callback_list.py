@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 class CallbackList:
-    """Calls a hook on every callback that defines it, in their order, each with logs (a dict)."""
+    """Calls a hook on every callback that defines it, in their order, each with the same copy of
+    the logs: what a callback adds is seen by those behind it, and by no later hook."""
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class CallbackList:
 
         def call(*args: Any) -> None:
             number, logs = args[:numbered], args[numbered:]
-            given = logs[0] if logs and logs[0] is not None else {}
+            given = dict(sorted((logs[0] or {}).items())) if logs else {}  # by name, as in Keras
             for function in bound:
                 function(*number, given)
 

@@ -41,7 +41,11 @@ _HOMES = {
 }
 _FUNCTION_FAMILIES = ("activations", "losses", "metrics")
 # Classes that Keras files under another module than `keras_module` of their base class says.
-_KERAS_MODULES = {"Layer": "keras", "LossFunctionWrapper": "keras.src.losses.losses"}
+_KERAS_MODULES = {
+    **dict.fromkeys(("Initializer", "Layer", "Loss", "Metric", "Optimizer"), "keras"),
+    **dict.fromkeys(("Quantizer", "Regularizer"), "keras"),
+    "LossFunctionWrapper": "keras.src.losses.losses",
+}
 # Classes that Keras exports under another name than their own.
 _KERAS_NAMES = {"GroupedQueryAttention": "GroupQueryAttention"}
 

@@ -142,14 +142,18 @@ class ArrayData(Data):
         self.y = [as_array(a, f"y[{i}]", wide) for i, a in enumerate(ys)]
         weights = [] if sample_weight is None else flatten(sample_weight)
         self.weights = [as_array(w, "sample_weight").astype(np.float32) for w in weights]
-        sw_structure = sample_weight
-        if class_weight is not None and self.y:
-            self.weights = [class_weights_of(self.y, self.weights, class_weight)]
-            sw_structure = 0
         self.structure = (template(x), template(y) if y is not None else None,
-                          template(sw_structure) if self.weights else None)  # fmt: skip
+                          template(sample_weight) if self.weights else None)  # fmt: skip
+        self.weigh(class_weight)
         self.batch_size = check_batch_size(batch_size)
         self.rows = check_lengths(self.x, self.y, self.weights)
+
+    def weigh(self, class_weight: dict[int, float] | None) -> None:
+        """Class weights, times the sample weights that there are, become the sample weights."""
+        if class_weight is None or not self.y:
+            return
+        self.weights = [class_weights_of(self.y, self.weights, class_weight)]
+        self.structure = (*self.structure[:2], template(0))
 
     @property
     def steps(self) -> int:

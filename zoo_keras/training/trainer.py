@@ -287,13 +287,15 @@ class Trainer(DefaultSteps):
     def _fit_data(self, x: Any, given: FitArguments) -> tuple[Any, Any]:
         """What to train on, and what to validate on, or None."""
         x, y = ragged_inputs(self, x, given.pad_value), ragged_targets(given.y, given.pad_value)
-        data = make_data(x, y, given.sample_weight, given.batch_size, given.class_weight,
+        weights = None if given.validation_split else given.class_weight
+        data = make_data(x, y, given.sample_weight, given.batch_size, weights,
                          bool(given.shuffle), given.fill_value, takes_float64(self))  # fmt: skip
         validation = None
         if given.validation_split:
             if not isinstance(data, ArrayData):
                 raise ConfigError("validation_split works for arrays only. Pass validation_data.")
             data, validation = data.split(given.validation_split)
+            data.weigh(given.class_weight)  # validation has no class weights
             validation.batch_size = given.validation_batch_size or data.batch_size
         if given.validation_data is not None:
             vx, vy, vw = _validation_parts(given.validation_data)

@@ -60,9 +60,14 @@ INITIALIZERS: list[tuple[str, dict[str, Any]]] = [
     ("VarianceScaling", {"scale": 0.5, "mode": "fan_avg",
                          "distribution": "untruncated_normal"}),
     ("Orthogonal", {"gain": 1.5}),
+    ("STFT", {}), ("STFT", {"side": "imag", "window": "hamming", "scaling": "spectrum"}),
+    ("STFT", {"window": None}), ("STFT", {"side": "imag", "scaling": None, "periodic": True}),
 ]
 # A dense and a convolution kernel: the fans of the second count its 3x3 field.
 INITIALIZER_SHAPES = [(120, 60), (3, 3, 40, 20)]
+# Shapes of those that draw nothing, whose values are kept.
+DETERMINED = {"Zeros": (3, 4), "Ones": (3, 4), "Constant": (3, 4), "Identity": (3, 4),
+              "STFT": (8, 1, 9)}
 
 REGULARIZERS: list[tuple[str, dict[str, Any]]] = [
     ("L1", {}), ("L1", {"l1": 0.3}), ("L2", {}), ("L2", {"l2": 0.2}),

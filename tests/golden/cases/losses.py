@@ -3,8 +3,9 @@
 Kinds of arrays (made in make_math.py): "real" any sign, "positive" 0.05 and up, "prob" in (0, 1),
 "dist" rows that sum to 1, "logits" wide range, "binary" 0/1, "signed" -1/1, "onehot" rows,
 "classes" integer ids (their number is `classes`), "hard" probabilities exactly 0 and 1 among
-others. Every row is computed without weights, with a weight per sample and, for outputs of rank
-3, with a weight per step; and with each reduction.
+others, "unit" rows of length 1, "labels:N" up to N ids from 1 with zeros behind. Every row is
+computed without weights, with a weight per sample and, for outputs of rank 3, with a weight per
+step; and with each reduction.
 """
 
 from __future__ import annotations
@@ -100,3 +101,9 @@ add("Dice", "plain", "binary", "prob", (4, 5))
 add("Dice", "axes", "binary", "prob", (2, 3, 4, 1), axis=[1, 2, 3])
 add("Tversky", "plain", "binary", "prob", (4, 5))
 add("Tversky", "axes", "binary", "prob", (2, 3, 4, 1), axis=[1, 2, 3], alpha=0.3, beta=0.8)
+
+add("Circle", "plain", "classes", "unit", (8, 4))
+add("Circle", "options", "classes", "unit", (6, 3), gamma=20.0, margin=0.25, remove_diagonal=False)
+add("Circle", "column_ids", "classes_column", "unit", (7, 3), gamma=5.0)
+add("CTC", "plain", "labels:4", "logits", (4, 9, 5))
+add("CTC", "short", "labels:2", "real", (3, 5, 4))

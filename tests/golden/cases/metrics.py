@@ -97,3 +97,51 @@ add("Hinge", "plain", "signed", "real", (3,))
 add("SquaredHinge", "plain", "signed", "real", (3,))
 add("CategoricalHinge", "plain", "onehot", "real", (4,))
 add("MeanIoU", "plain", "classes", "classes", (4,), num_classes=4)
+
+# A weight for each element; whole numbers, for the counts of a metric without dtype are int32.
+add("MeanIoU", "ignore_class", "classes", "classes", (3,), num_classes=4, ignore_class=1)
+add("MeanIoU", "fractions", "classes", "classes", (4,), num_classes=4, dtype="float32")
+add("MeanIoU", "scores", "onehot", "dist", (5, 3), num_classes=3, sparse_y_true=False,
+    sparse_y_pred=False)
+add("IoU", "one", "classes", "classes", (4,), num_classes=4, target_class_ids=[2])
+add("IoU", "some", "classes", "classes", (4,), num_classes=4, target_class_ids=[0, 3])
+add("IoU", "ignore_class", "classes", "classes", (4,), num_classes=4, target_class_ids=[0, 3],
+    ignore_class=3)
+# Keras takes the axis of the classes for that of its result too: only the last can be told.
+add("IoU", "scores", "onehot", "dist", (2, 3), num_classes=3, target_class_ids=[1],
+    sparse_y_true=False, sparse_y_pred=False)
+add("BinaryIoU", "plain", "binary", "prob", (5,))
+add("BinaryIoU", "one", "binary", "prob", (2, 3), target_class_ids=[1], threshold=0.3)
+add("OneHotIoU", "plain", "onehot", "dist", (4,), num_classes=4, target_class_ids=[0, 2])
+add("OneHotIoU", "sequence", "onehot", "logits", (3, 4), num_classes=4, target_class_ids=[1])
+add("OneHotIoU", "ignore_class", "onehot", "dist", (4,), num_classes=4, target_class_ids=[0, 2],
+    ignore_class=2)
+add("OneHotMeanIoU", "plain", "onehot", "dist", (4,), num_classes=4)
+add("OneHotMeanIoU", "ignore_class", "onehot", "dist", (3, 4), num_classes=4, ignore_class=0)
+
+for _metric, _more in (("F1Score", {}), ("FBetaScore", {"beta": 0.5})):
+    add(_metric, "each", "onehot", "dist", (4,), **_more)
+    for _average in ("micro", "macro", "weighted"):
+        add(_metric, _average, "onehot", "logits", (3,), average=_average, **_more)
+    add(_metric, "threshold", "binary", "prob", (3,), threshold=0.4, **_more)
+    add(_metric, "threshold_micro", "binary", "prob", (1,), threshold=0.6, average="micro", **_more)
+
+for _aggregation in ("uniform_average", "variance_weighted_average", None):
+    add("R2Score", str(_aggregation), "real", "real", (3,), class_aggregation=_aggregation)
+add("R2Score", "one_column", "real", "real", (1,))
+add("R2Score", "adjusted", "real", "real", (2,), num_regressors=1)
+for _metric in ("PearsonCorrelation", "ConcordanceCorrelation"):
+    add(_metric, "plain", "real", "real", (5,))
+    add(_metric, "image", "real", "real", (3, 4))
+    add(_metric, "axis", "real", "real", (4, 3), axis=1)
+
+for _metric, _given in (("PrecisionAtRecall", "recall"), ("RecallAtPrecision", "precision"),
+                        ("SensitivityAtSpecificity", "specificity"),
+                        ("SpecificityAtSensitivity", "sensitivity")):
+    add(_metric, "half", "binary", "prob", (3,), **{_given: 0.5})
+    add(_metric, "most", "binary", "prob", (4,), num_thresholds=20, **{_given: 0.8})
+    add(_metric, "never", "binary", "prob", (1,), num_thresholds=7, **{_given: 1.0})
+    add(_metric, "class_id", "binary", "prob", (3,), class_id=1, **{_given: 0.6})
+
+# `fn` names a function of losses.
+add("MeanMetricWrapper", "squared", "real", "real", (3,), fn="mean_squared_error")

@@ -5,17 +5,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from .layers import EVAL, TRAIN, Case, Ints, init, keras_object, l1l2
+from .layers import EVAL, TRAIN, Case, Ints, init, l1l2
 
 CASES: list[Case] = []
 
 
-def add(layer: str, label: str, *inputs: Any, call: dict | None = None, **kwargs: Any) -> None:
-    CASES.append(Case(layer, label, list(inputs), kwargs, call or {}))
+def add(kind: str, label: str, *inputs: Any, call: dict | None = None, **kwargs: Any) -> None:
+    CASES.append(Case(kind, label, list(inputs), kwargs, call or {}))
 
 
 def wrapped(kind: str, **config: Any) -> dict[str, Any]:
-    return keras_object("layers", kind, name=f"inner_{kind.lower()}", **config)
+    return {"class_name": kind, "config": {"name": f"inner_{kind.lower()}", **config}}
 
 
 # ConvLSTM
@@ -125,3 +125,21 @@ for mode in ("log", "magnitude", "psd", "real", "imag", "stft"):
     add("STFTSpectrogram", mode, (2, 40, 2), mode=mode, frame_length=8, frame_step=3)
 add("STFTSpectrogram", "options", (2, 40, 2), mode="real", frame_length=8, fft_length=16,
     window="blackman", periodic=True, scaling="spectrum", padding="same", expand_dims=True)
+
+# Wrappers and the rest
+add("SpectralNormalization", "dense", (4, 5), layer=wrapped("Dense", units=3, activation="tanh"))
+add("SpectralNormalization", "training", (4, 5), layer=wrapped("Dense", units=3), call=TRAIN)
+add("SpectralNormalization", "convolution", (2, 4, 5, 2), power_iterations=3, call=TRAIN,
+    layer=wrapped("Conv2D", filters=3, kernel_size=2))
+add("SpectralNormalization", "embedding", Ints((2, 5), 7), call=TRAIN,
+    layer=wrapped("Embedding", input_dim=7, output_dim=4))
+add("Masking", "plain", (3, 4, 2))
+add("Masking", "value", Ints((2, 5, 2), 3), mask_value=1)
+for _kwargs in ({"l1": 0.01}, {"l2": 0.02}, {"l1": 0.01, "l2": 0.02}):
+    add("ActivityRegularization", "_".join(_kwargs), (3, 4), **_kwargs)
+for _label, _shape, _more in (
+    ("plain", (2, 20, 27, 3), {"tile_grid_size": [2, 3]}), ("one", (9, 12, 1), {"clip_limit": 0.0}),
+    ("first", (2, 3, 8, 8), {"tile_grid_size": [3, 4], "data_format": "channels_first"}),
+):  # fmt: skip
+    add("ContrastLimitedAdaptiveHistogramEqualization", _label, _shape, value_range=[-3, 3],
+        call=TRAIN, **_more)

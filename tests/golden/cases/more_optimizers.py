@@ -22,6 +22,12 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
     },
 }  # fmt: skip
 INNER = {"class_name": "SGD", "config": {"learning_rate": 0.1, "momentum": 0.5, "name": "sgd"}}
+ADAM = {"class_name": "Adam", "config": {"learning_rate": 0.05, "name": "adam", "use_ema": True}}
+MAPS = {
+    "each": {"": INNER, ".*bias": ADAM},
+    "same": {"": INNER, ".*kernel|.*bias": ADAM},
+    "default": {"": ADAM},
+}
 
 CASES: list[Case] = []
 for _optimizer, _rows in OWN.items():
@@ -35,7 +41,7 @@ for _optimizer in ("Adagrad", "Adadelta", "Adamax", "Lion", "Ftrl", "AdamW"):
 CASES.append(Case("LossScaleOptimizer", "plain", {"inner_optimizer": INNER}))
 CASES.append(Case("LossScaleOptimizer", "growing", {"inner_optimizer": INNER, "initial_scale": 8.0,
                                                     "dynamic_growth_steps": 2}))  # fmt: skip
-
+CASES += [Case("MultiOptimizer", label, {"optimizer_map": each}) for label, each in MAPS.items()]
 TABLES: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("SGD", {"learning_rate": 0.1}),
     "momentum": ("SGD", {"learning_rate": 0.05, "momentum": 0.8, "nesterov": True}),
