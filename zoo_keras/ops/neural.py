@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo_keras import dtypes
 from zoo_keras.errors import ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor
 from zoo_keras.ops.convert import (
@@ -22,6 +23,7 @@ from zoo_keras.ops.convert import (
     dtype_of,
     fuzz_factor,
     shape_of,
+    value,
 )
 from zoo_keras.ops.plain import unary, unary_float
 from zoo_keras.ops.shaping import moveaxis, split
@@ -40,7 +42,11 @@ from zoo_keras.primitives.straight import straight
 relu = unary(m.relu, "max(x, 0).")
 
 
-relu6 = unary_float(m.relu6, "max(x, 0), but at most 6.")
+@public
+def relu6(x: Any) -> Any:
+    """max(x, 0), but at most 6."""
+    x = value(x)
+    return m.relu6(x) if dtypes.is_float(dtype_of(x)) else m.clip(x, low=0, high=6)
 
 
 @public
@@ -174,8 +180,8 @@ def soft_shrink(x: Any, threshold: float = 0.5) -> Any:
 @public
 def threshold(x: Any, threshold: float, default_value: float) -> Any:
     """x above the threshold, else default_value."""
-    x = as_float(x)
-    return m.where(m.greater(x, float(threshold)), x, float(default_value))
+    x = value(x)
+    return m.where(m.greater(x, threshold), x, as_dtype(default_value, dtype_of(x)))
 
 
 # --- softmax

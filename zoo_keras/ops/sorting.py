@@ -19,6 +19,7 @@ from zoo_keras.graph import Tensor
 from zoo_keras.ops.convert import (
     as_dtype,
     as_float,
+    as_floats,
     axis_in,
     dtype_of,
     is_known,
@@ -347,14 +348,18 @@ segment_prod = _segments_by("prod", "product")
 
 gcd = binary(host.gcd, "The greatest common divisor.")
 lcm = binary(host.lcm, "The least common multiple.")
-nextafter = binary(host.nextafter, "The next floating number after x1 towards x2.")
+
+
+@public
+def nextafter(x1: Any, x2: Any) -> Any:
+    """The next floating number after x1 towards x2."""
+    return host.nextafter(*as_floats(x1, x2))
 
 
 @public
 def i0(x: Any) -> Any:
     """The modified Bessel function of the first kind, order 0."""
-    x = value(x)
-    return host.bessel_i0(as_dtype(x, dtypes.promote(dtype_of(x), "float32")))
+    return host.bessel_i0(as_float(x))
 
 
 @public

@@ -15,6 +15,7 @@ import numpy as np
 from zoo_keras import dtypes
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
+from zoo_keras.primitives.elementwise import multiply
 from zoo_keras.primitives.index import at_places
 from zoo_keras.primitives.op import Sample, all_float32, broadcast, elementwise, op, registry
 from zoo_keras.primitives.reduce import kept_shape
@@ -34,16 +35,29 @@ def lcm(a: Any, b: Any) -> Any:
     return np.lcm(a, b)
 
 
-@elementwise(tile="nextafter", shape=broadcast, samples=[Sample([(3, 5), (5,)])])
+@elementwise(tile="nextafter", shape=broadcast, grad=lambda g, y, a, b: (g, None),
+             samples=[Sample([(3, 5), (5,)])])  # fmt: skip
 def nextafter(a: Any, b: Any) -> Any:
     """The next floating number after a towards b."""
     return np.nextafter(a, b)
 
 
 @elementwise(samples=[Sample([(3, 5)], low=-4, high=4)])
+def bessel_i1(x: Any) -> Any:
+    """The modified Bessel function of the first kind, order 1: the slope of order 0."""
+    turns = np.cos(np.pi * (np.arange(128) + 0.5) / 128)  # its integral over half a turn
+    wide = np.asarray(x, np.float64)[..., None]
+    mean = (np.exp(wide * turns - np.abs(wide)) * turns).mean(-1)
+    return (mean * np.exp(np.abs(wide[..., 0]))).astype(x.dtype)
+
+
+@elementwise(
+    grad=lambda g, y, x: (multiply(g, bessel_i1(x)),),
+    samples=[Sample([(3, 5)], low=-4, high=4)],
+)
 def bessel_i0(x: Any) -> Any:
     """The modified Bessel function of the first kind, order 0."""
-    return np.i0(x)
+    return np.i0(x).astype(x.dtype)
 
 
 def _quantile_spec(
