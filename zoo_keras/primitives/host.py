@@ -15,8 +15,9 @@ import numpy as np
 from zoo_keras import dtypes
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
-from zoo_keras.primitives.elementwise import multiply
-from zoo_keras.primitives.index import at_places
+from zoo_keras.primitives import elementwise as m
+from zoo_keras.primitives.arrays import reshape
+from zoo_keras.primitives.index import at_places, gather, gather_grad
 from zoo_keras.primitives.op import Sample, all_float32, broadcast, elementwise, op, registry
 from zoo_keras.primitives.reduce import kept_shape
 
@@ -52,7 +53,7 @@ def bessel_i1(x: Any) -> Any:
 
 
 @elementwise(
-    grad=lambda g, y, x: (multiply(g, bessel_i1(x)),),
+    grad=lambda g, y, x: (m.multiply(g, bessel_i1(x)),),
     samples=[Sample([(3, 5)], low=-4, high=4)],
 )
 def bessel_i0(x: Any) -> Any:
@@ -167,10 +168,39 @@ def _segment_start(kind: str, dtype: np.dtype) -> Any:
     return np.iinfo(dtype).min if kind == "max" else np.iinfo(dtype).max
 
 
+def _segment_grad(g: Any, y: Any, x: Any, ids: Any, *, kind: str, segments: int) -> tuple[Any, None]:
+    """Equal extremes share a gradient; of a product the others' product is its slope."""
+    inside = m.logical_and(m.greater_equal(ids, 0), m.less(ids, segments))
+    rows = m.where(inside, ids, 0)
+    inside = reshape(inside, shape=(-1, *[1] * (len(x.shape) - 1)))
+    slope = (_product_slope if kind == "prod" else _extreme_slope)(y, x, rows, inside, segments)
+    return m.where(inside, m.multiply(gather(g, rows), slope), 0.0), None
+
+
+def _counted(hits: Any, like: Any, rows: Any, segments: int) -> tuple[Any, Any]:
+    """The hits as numbers, and beside each how many its segment has."""
+    ones = m.multiply(m.cast(hits, dtype=like.dtype), 1.0)
+    return ones, gather(gather_grad(ones, rows, rows=segments), rows)
+
+
+def _extreme_slope(y: Any, x: Any, rows: Any, inside: Any, segments: int) -> Any:
+    hits, count = _counted(m.logical_and(m.equal(x, gather(y, rows)), inside), x, rows, segments)
+    return m.divide(hits, m.maximum(count, 1.0))
+
+
+def _product_slope(y: Any, x: Any, rows: Any, inside: Any, segments: int) -> Any:
+    zero, count = _counted(m.logical_and(m.equal(x, 0.0), inside), x, rows, segments)
+    safe = m.where(m.equal(x, 0.0), 1.0, x)
+    outside = m.where(reshape(inside, shape=(-1,)), rows, segments)
+    others = gather(segment_reduce(safe, outside, kind="prod", segments=segments), rows)
+    return m.where(m.greater(m.subtract(count, zero), 0.0), 0.0, m.divide(others, safe))
+
+
 @op(
     kernel=True,
     dtypes=at_places,
     attrs_to_c=_kind,
+    grad=_segment_grad,
     shape=lambda x, ids, *, kind, segments: Spec((segments, *x.shape[1:]), x.dtype),
     samples=[
         Sample(
