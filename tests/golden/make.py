@@ -12,10 +12,10 @@ losses, metrics, masked (both in a model with a mask and weights), optimizers, m
 models, own_steps (models with a train_step), ctc, int8 (quantised models), preprocessing,
 applications, files (.h5, .keras, .weights.h5 by Keras 3 on TensorFlow), torch (the same of one
 model on torch), precision (files in half precision and with adapters), keras2, spatial_keras2 and
-recurrent_keras2 (.h5 by Keras 2), programs (short ones of all kinds), promotion (dtypes), ops (every
-public op),
-zoo (20 nets by Keras 3 and tf-keras, in files), saved_models (SavedModels and frozen graphs),
-torchvision (state dicts; needs torchvision), caffe (needs opencv-python-headless below 5),
+recurrent_keras2 (.h5 by Keras 2), programs (short ones of all kinds), promotion (dtypes),
+ops (every public op), zoo (20 nets by Keras 3 and tf-keras, in files), saved_models (SavedModels
+and frozen graphs), torchvision (state dicts; needs torchvision), caffe (needs
+opencv-python-headless below 5),
 keras2_layers (each layer by itself), keras2_arguments (layers that it told in another way, and what
 it made of half precision). Files of Keras 1 and of early Keras 2 are made by make_keras1.py and
 make_keras2_early.py, which need an old Python. The tests themselves read only data/ and need none

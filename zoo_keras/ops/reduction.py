@@ -33,7 +33,7 @@ from zoo_keras.primitives.arrays import concatenate as concatenate_op
 from zoo_keras.primitives.arrays import reshape as reshape_op
 from zoo_keras.primitives.arrays import transpose as transpose_op
 from zoo_keras.primitives.host import quantile as quantile_op
-from zoo_keras.primitives.host import singular_norm
+from zoo_keras.primitives.host_linalg import svd as svd_op
 from zoo_keras.primitives.index import gather as take_op
 from zoo_keras.primitives.index import take_along_axis as along_op
 from zoo_keras.primitives.sorting import sort as sort_op
@@ -263,9 +263,7 @@ def _quantile_of_numbers(lines: Any, fraction: float, method: str) -> Any:
 def _checked(fraction: float) -> float:
     if 0 <= fraction <= 1:
         return fraction
-    raise ConfigError(
-        f"quantile: a quantile lies between 0 and 1. Received: {fraction}. Change q."
-    )
+    raise ConfigError(f"quantile: a quantile lies between 0 and 1. Received: {fraction}. Change q.")
 
 
 def _quantile(x: Any, q: Any, axis: Any, method: str, keepdims: bool, skip_nan: bool) -> Any:
@@ -416,7 +414,8 @@ def nanmedian(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """The vector norm over axis, or the matrix norm over two axes: numpy.linalg.norm.
 
-    Of the matrix norms "fro", 1, -1, inf and -inf run in the engine, 2, -2 and "nuc" on the host.
+    Of the matrix norms "fro", 1, -1, inf and -inf run in the engine, 2, -2 and "nuc", those of
+    singular values, on the host.
     """
     x = as_float(x)
     axes = axes_in(axis, len(x.shape))
@@ -449,9 +448,25 @@ def _matrix_norm(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any
         sums = sum(m.abs(x), first, keepdims=True)
         found = (amax if ord > 0 else amin)(sums, second, keepdims=True)
     else:
-        found = singular_norm(x, ord=ord, axes=axes)
+        found = _singular_norm(x, ord, axes)
     kept = [d for i, d in enumerate(x.shape) if i not in axes]
     return found if keepdims else reshape_op(found, shape=kept)
+
+
+def _singular_norm(x: Any, ord: Any, axes: tuple[int, ...]) -> Any:
+    """The largest (2), smallest (-2) or sum ("nuc") of the singular values; the axes stay."""
+    if ord not in _OF_SINGULAR:
+        raise ConfigError(
+            f"norm: Invalid `ord` argument for matrix norm. Received: ord={ord!r}. Use 'fro', "
+            "'nuc', 1, -1, 2, -2, inf or -inf."
+        )
+    kept = [i for i in range(len(x.shape)) if i not in axes]
+    values = svd_op(transpose_op(x, perm=(*kept, *axes)), full=False)[1]
+    found = _OF_SINGULAR[ord](values, -1)
+    return reshape_op(found, shape=[1 if i in axes else d for i, d in enumerate(x.shape)])
+
+
+_OF_SINGULAR: dict[Any, Callable[..., Any]] = {2: amax, -2: amin, "nuc": sum}
 
 
 @public

@@ -168,7 +168,9 @@ def _segment_start(kind: str, dtype: np.dtype) -> Any:
     return np.iinfo(dtype).min if kind == "max" else np.iinfo(dtype).max
 
 
-def _segment_grad(g: Any, y: Any, x: Any, ids: Any, *, kind: str, segments: int) -> tuple[Any, None]:
+def _segment_grad(
+    g: Any, y: Any, x: Any, ids: Any, *, kind: str, segments: int
+) -> tuple[Any, None]:
     """Equal extremes share a gradient; of a product the others' product is its slope."""
     inside = m.logical_and(m.greater_equal(ids, 0), m.less(ids, segments))
     rows = m.where(inside, ids, 0)
@@ -246,14 +248,4 @@ def scatter_reduce(x: np.ndarray, ids: np.ndarray, updates: np.ndarray, *, kind:
     found = x.copy()
     at = tuple(np.moveaxis(ids, -1, 0))
     _SEGMENTS["prod" if kind == "mul" else kind].at(found, at, updates)
-    return found
-
-
-@op(
-    shape=lambda x, *, ord, axes: Spec(kept_shape(x.shape, axes), x.dtype),
-    samples=[Sample([(4, 5)], {"ord": o, "axes": (0, 1)}) for o in (2, -2, "nuc")],
-)
-def singular_norm(x: np.ndarray, *, ord: Any, axes: tuple[int, ...]) -> np.ndarray:
-    """A matrix norm made of singular values: the largest (2), smallest (-2) or all ("nuc")."""
-    found: np.ndarray = np.linalg.norm(x, ord, axes, keepdims=True)
     return found

@@ -15,13 +15,15 @@ UNIT = spread((3, 4), -0.95, 0.95)
 INTS = whole((3, 4), -4, 5)
 NATURAL = whole((3, 4), 1, 9)
 BOOLS = bools((3, 4))
-EDGES = f32([-inf, -1e30, -1e4, -90, -2.5, -1, -0.5, -0.0, 0.0, 0.5, 1, 1.5, 90, 1e4, 1e30, inf, nan])
+EDGES = f32(
+    [-inf, -1e30, -1e4, -90, -2.5, -1, -0.5, -0.0, 0.0, 0.5, 1, 1.5, 90, 1e4, 1e30, inf, nan]
+)
 SCALAR, EMPTY = np.array(f32(0.7)), np.zeros((0, 3), "float32")
 
 # Of one number. Those that are defined everywhere also get what is at the edges.
 EVERYWHERE = (
-    "abs absolute arctan arcsinh cbrt ceil cos cosh deg2rad erf erfc exp exp2 expm1 fabs floor negative "
-    "rad2deg round sign sin sinc sinh square tanh trunc real conj conjugate nan_to_num"
+    "abs absolute arctan arcsinh cbrt ceil cos cosh deg2rad erf erfc exp exp2 expm1 fabs floor "
+    "negative rad2deg round sign sin sinc sinh square tanh trunc real conj conjugate nan_to_num"
 )
 SOMEWHERE = "i0 tan"  # one has no value and one is chaotic at the edges
 FROM_ZERO = "sqrt log log10 log1p log2 rsqrt reciprocal arccosh"
@@ -110,7 +112,9 @@ T.each(f"{ARITHMETIC} {ANGLES} {COMPARE} {LOGIC} divide_no_nan heaviside isclose
        FIRST, SECOND, grad=False)  # fmt: skip
 SIGNED = f32([-7.5, -4, -0.5, 0.5, 4, 7.5])
 T.each(DIVISION, np.repeat(SIGNED, 4), np.tile(f32([-2, -1.5, 1.5, 2]), 6), grad=False)
-T.each(DIVISION, np.repeat(np.arange(-5, 6, dtype="int32"), 4), np.tile(np.int32([-3, -2, 2, 3]), 11))
+T.each(
+    DIVISION, np.repeat(np.arange(-5, 6, dtype="int32"), 4), np.tile(np.int32([-3, -2, 2, 3]), 11)
+)
 T.each(DIVISION, f32([1, -1, 0, inf, -inf, nan]), f32([0, 0, 0, 2, 2, 2]), grad=False)
 
 T.each("power", POSITIVE, OTHER)
@@ -170,7 +174,10 @@ for dtype in ("float16", "float32", "float64", "int8", "int16", "int32", "int64"
         T.add("saturate_cast", LONG, dtype, grad=False)
 T.each("copy stop_gradient", REAL)
 T.each("copy stop_gradient", INTS)
-T.each("real imag conj conjugate angle view_as_real isreal abs absolute", (REAL + 1j * OTHER).astype("complex64"))
+T.each(
+    "real imag conj conjugate angle view_as_real isreal abs absolute",
+    (REAL + 1j * OTHER).astype("complex64"),
+)
 T.add("isreal", np.complex64([1, 1j, 0]))
 T.add("view_as_complex", spread((3, 2)), grad=False)
 T.add("view_as_complex", spread((2, 3, 2), seed=2).astype("float64"), grad=False)

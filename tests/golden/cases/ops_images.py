@@ -1,4 +1,4 @@
-"""Calls of ops of images: resizing, moving, colours, patches. Small ones; more_ops.py has others."""
+"""Calls of ops of images: resizing, moving, colours, patches; cases/more_ops.py has others."""
 
 from __future__ import annotations
 
@@ -23,8 +23,16 @@ T.add("image.resize", FIRST, (3, 9), data_format="channels_first")
 T.add("image.resize", IMAGES, (4, 4), crop_to_aspect_ratio=True)
 T.add("image.resize", IMAGES, (4, 4), pad_to_aspect_ratio=True, fill_value=0.5)
 for how in ("nearest", "bilinear"):
-    for mode in ("constant", "nearest", "wrap", "mirror", "reflect"):
-        T.add("image.affine_transform", IMAGES, MATRIX, interpolation=how, fill_mode=mode, fill_value=0.3, grad=False)
+    for mode in ("constant", "nearest", "wrap", "reflect"):
+        T.add(
+            "image.affine_transform",
+            IMAGES,
+            MATRIX,
+            interpolation=how,
+            fill_mode=mode,
+            fill_value=0.3,
+            grad=False,
+        )
     T.add("image.perspective_transform", IMAGES, f32([[[0, 0], [5, 0], [0, 4], [5, 4]]] * 2),
           f32([[[1, 0], [4, 1], [0, 3], [5, 5]], [[0, 1], [6, 0], [1, 4], [4, 4]]]),
           interpolation=how, grad=False)  # fmt: skip
@@ -32,19 +40,34 @@ T.add("image.affine_transform", ONE, MATRIX[0], grad=False)
 T.add("image.affine_transform", FIRST, MATRIX, data_format="channels_first", grad=False)
 for kwargs in ({"top_cropping": 1, "left_cropping": 2, "target_height": 3, "target_width": 2},
                {"top_cropping": 1, "bottom_cropping": 2, "left_cropping": 0, "right_cropping": 3},
-               {"bottom_cropping": 1, "right_cropping": 1, "target_height": 2, "target_width": 4}):  # fmt: skip
+               {"bottom_cropping": 1, "right_cropping": 1, "target_height": 2, "target_width": 4},
+               ):  # fmt: skip
     T.add("image.crop_images", IMAGES, **kwargs)
     T.add("image.crop_images", ONE, **kwargs)
 T.add("image.crop_images", FIRST, 1, 1, 1, 1, data_format="channels_first")
 for kwargs in ({"top_padding": 1, "left_padding": 2, "target_height": 9, "target_width": 9},
                {"top_padding": 1, "bottom_padding": 2, "left_padding": 0, "right_padding": 3},
-               {"bottom_padding": 1, "right_padding": 1, "target_height": 7, "target_width": 8}):  # fmt: skip
+               {"bottom_padding": 1, "right_padding": 1, "target_height": 7, "target_width": 8},
+               ):  # fmt: skip
     T.add("image.pad_images", IMAGES, **kwargs)
     T.add("image.pad_images", ONE, **kwargs)
 T.add("image.pad_images", BYTES, 1, 1, 1, 1)
-T.add("image.elastic_transform", IMAGES, seed=3, grad=False, call=lambda ops, x, seed: (
-    ops.shape(ops.image.elastic_transform(x, seed=seed)), ops.image.elastic_transform(x, alpha=0.0, seed=seed)))
-for size, kwargs in ((2, {}), ((2, 3), {"strides": 1}), (3, {"strides": (1, 2)}), (2, {"dilation_rate": 2, "strides": 1})):
+T.add(
+    "image.elastic_transform",
+    IMAGES,
+    seed=3,
+    grad=False,
+    call=lambda ops, x, seed: (
+        ops.shape(ops.image.elastic_transform(x, seed=seed)),
+        ops.image.elastic_transform(x, alpha=0.0, seed=seed),
+    ),
+)
+for size, kwargs in (
+    (2, {}),
+    ((2, 3), {"strides": 1}),
+    (3, {"strides": (1, 2)}),
+    (2, {"dilation_rate": 2, "strides": 1}),
+):
     for padding in ("valid", "same"):
         T.add("image.extract_patches", IMAGES, size, padding=padding, **kwargs)
 T.add("image.extract_patches", ONE, 2)
@@ -53,24 +76,30 @@ VOLUMES = spread((1, 4, 5, 4, 2))
 for padding in ("valid", "same"):
     T.add("image.extract_patches_3d", VOLUMES, 2, padding=padding)
     T.add("image.extract_patches_3d", VOLUMES, (1, 2, 3), strides=(1, 2, 1), padding=padding)
-T.each("image.rgb_to_grayscale image.rgb_to_hsv image.hsv_to_rgb image.gaussian_blur image.sobel_edges", IMAGES,
-       grad=False)  # fmt: skip
-T.each("image.rgb_to_grayscale image.rgb_to_hsv image.hsv_to_rgb image.gaussian_blur", ONE, grad=False)
-T.each("image.rgb_to_grayscale image.rgb_to_hsv image.hsv_to_rgb image.gaussian_blur image.sobel_edges", FIRST,
-       data_format="channels_first", grad=False)  # fmt: skip
+COLOURS = "image.rgb_to_grayscale image.rgb_to_hsv image.hsv_to_rgb image.gaussian_blur"
+T.each(f"{COLOURS} image.sobel_edges", IMAGES, grad=False)
+T.each(COLOURS, ONE, grad=False)
+T.each(f"{COLOURS} image.sobel_edges", FIRST, data_format="channels_first", grad=False)
 T.each("image.rgb_to_grayscale image.gaussian_blur image.sobel_edges", IMAGES)
 T.add("image.rgb_to_grayscale", BYTES)
 T.add("image.rgb_to_hsv", f32([[[0, 0, 0], [1, 1, 1], [0.5, 0.5, 0.2]]]), grad=False)
 T.add("image.gaussian_blur", IMAGES, kernel_size=(5, 3), sigma=(0.5, 1.5))
 for order in (0, 1):
-    for mode in ("constant", "nearest", "wrap", "mirror", "reflect"):
-        T.add("image.map_coordinates", spread((5, 6)), spread((2, 3, 7), -3, 9), order, fill_mode=mode,
-              fill_value=0.4, grad=False)  # fmt: skip
+    for mode in ("constant", "nearest", "wrap", "reflect"):
+        T.add("image.map_coordinates", spread((5, 6)), spread((2, 3, 7), -3, 9), order,
+              fill_mode=mode, fill_value=0.4, grad=False)  # fmt: skip
 T.add("image.map_coordinates", spread((5, 6)), spread((2, 3, 7), 0.1, 3.9), 1)
 T.add("image.map_coordinates", whole((5, 6), 0, 50), spread((2, 8), 0, 4), order=1, grad=False)
 for method in ("linear", "cubic", "lanczos3", "lanczos5"):
     for antialias in (True, False):
-        T.add("image.scale_and_translate", IMAGES, (2, 3, 8, 3), f32([0.7, 1.4]), f32([0.3, -0.6]), (1, 2), method,
-              antialias=antialias, grad=False)  # fmt: skip
+        T.add("image.scale_and_translate", IMAGES, (2, 3, 8, 3), f32([0.7, 1.4]), f32([0.3, -0.6]),
+              (1, 2), method, antialias=antialias, grad=False)  # fmt: skip
 T.add("image.ssim", spread((1, 12, 13, 2), 0, 1), spread((1, 12, 13, 2), 0, 1, 2))
-T.add("image.ssim", spread((1, 6, 6, 1), 0, 5), spread((1, 6, 6, 1), 0, 5, 2), max_val=5, filter_size=3, filter_sigma=0.8)
+T.add(
+    "image.ssim",
+    spread((1, 6, 6, 1), 0, 5),
+    spread((1, 6, 6, 1), 0, 5, 2),
+    max_val=5,
+    filter_size=3,
+    filter_sigma=0.8,
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .ops_table import Table, bools, spread, whole
+from .ops_table import Table, spread, whole
 
 T = Table()
 f32, inf = np.float32, np.inf
@@ -28,9 +28,9 @@ SURE = f32([[0, 1, 0.5], [1, 0, 0.25]])
 SHARES = (PROBABILITY / PROBABILITY.sum(-1, keepdims=True)).astype("float32")
 for logits, output in ((False, PROBABILITY), (True, ROWS)):
     T.add("binary_crossentropy", TRUTH, output, from_logits=logits)
-    T.add("categorical_crossentropy", TRUTH, output, from_logits=logits)
-    for axis in (0, 1):
-        T.add("categorical_crossentropy", TRUTH, output, from_logits=logits, axis=axis)
+    T.add("categorical_crossentropy", TRUTH, output, from_logits=logits, grad=not logits)
+    T.add("categorical_crossentropy", SHARES, output, from_logits=logits, axis=1, grad=logits)
+    T.add("categorical_crossentropy", SHARES, output, from_logits=logits, axis=0, grad=not logits)
     T.add("sparse_categorical_crossentropy", np.int32([1, 0, 3]), output, from_logits=logits)
     T.add("sparse_categorical_crossentropy", np.int32([[1], [0], [3]]), output, from_logits=logits)
     T.add("sparse_categorical_crossentropy", f32([1, 0, 3]), output, from_logits=logits, grad=False)
@@ -79,7 +79,11 @@ T.add("dot_product_attention", Q, K, VALUE, flash_attention=False)
 
 # Convolution and pooling
 LINE, PLANE, BLOCK = spread((2, 7, 3)), spread((2, 6, 5, 4)), spread((1, 4, 5, 4, 2))
-KERNELS = {1: spread((3, 3, 2), seed=2), 2: spread((3, 2, 4, 3), seed=2), 3: spread((2, 3, 2, 2, 3), seed=2)}
+KERNELS = {
+    1: spread((3, 3, 2), seed=2),
+    2: spread((3, 2, 4, 3), seed=2),
+    3: spread((2, 3, 2, 2, 3), seed=2),
+}
 FIRST = (0, 3, 1, 2)
 for padding in ("valid", "same"):
     for x, n in ((LINE, 1), (PLANE, 2), (BLOCK, 3)):
@@ -88,24 +92,51 @@ for padding in ("valid", "same"):
                 T.add("conv", x, KERNELS[n], padding=padding, **kwargs)
     T.add("conv", PLANE, KERNELS[2], strides=(2, 1), padding=padding)
     T.add("conv", PLANE, spread((2, 2, 2, 4), seed=3), padding=padding)  # two groups
-    T.add("conv", PLANE.transpose(FIRST), KERNELS[2], padding=padding, data_format="channels_first", grad=False)
+    T.add(
+        "conv",
+        PLANE.transpose(FIRST),
+        KERNELS[2],
+        padding=padding,
+        data_format="channels_first",
+        grad=False,
+    )
     for x, kernel in ((LINE, spread((3, 2, 3), seed=4)), (PLANE, spread((3, 2, 3, 4), seed=4))):
         for strides in (1, 2, 3):
             T.add("conv_transpose", x, kernel, strides=strides, padding=padding)
     T.add("conv_transpose", PLANE, spread((2, 3, 3, 4), seed=4), strides=(2, 1), padding=padding)
-    T.add("conv_transpose", LINE, spread((3, 2, 3), seed=4), strides=2, output_padding=1, padding=padding)
+    T.add(
+        "conv_transpose",
+        LINE,
+        spread((3, 2, 3), seed=4),
+        strides=2,
+        output_padding=1,
+        padding=padding,
+    )
     T.add("conv_transpose", BLOCK, spread((2, 3, 2, 3, 2), seed=4), strides=2, padding=padding)
     for kwargs in ({}, {"strides": 2}, {"dilation_rate": 2}):
         T.add("depthwise_conv", PLANE, spread((3, 2, 4, 2), seed=5), padding=padding, **kwargs)
         T.add("depthwise_conv", LINE, spread((3, 3, 1), seed=5), padding=padding, **kwargs)
         T.add("separable_conv", PLANE, spread((2, 2, 4, 1), seed=5), spread((1, 1, 4, 3), seed=6),
               padding=padding, **kwargs)  # fmt: skip
-    T.add("separable_conv", LINE, spread((3, 3, 2), seed=5), spread((1, 6, 2), seed=6), padding=padding)
+    T.add(
+        "separable_conv",
+        LINE,
+        spread((3, 3, 2), seed=5),
+        spread((1, 6, 2), seed=6),
+        padding=padding,
+    )
     for x in (LINE, PLANE, BLOCK):
         T.each("max_pool average_pool", x, 2, padding=padding)
         T.each("max_pool average_pool", x, 2, strides=1, padding=padding)
     T.each("max_pool average_pool", PLANE, (3, 2), strides=(2, 3), padding=padding)
-    T.each("max_pool average_pool", PLANE.transpose(FIRST), 2, padding=padding, data_format="channels_first", grad=False)
+    T.each(
+        "max_pool average_pool",
+        PLANE.transpose(FIRST),
+        2,
+        padding=padding,
+        data_format="channels_first",
+        grad=False,
+    )
 POOLS = "adaptive_average_pool adaptive_max_pool"
 T.each("adaptive_average_pool", PLANE, 1)  # TensorFlow's largest of all divides by 0
 T.each("adaptive_average_pool", LINE, 1)
@@ -116,7 +147,13 @@ for size in (3, 5):
     T.each(POOLS, LINE, size)
 T.each(POOLS, BLOCK, (2, 3, 2))
 STACK = spread((2, 3, 6, 5))  # channels first
-for kwargs in ({}, {"stride": 2}, {"padding": 1}, {"dilation": 2}, {"padding": (1, 0), "stride": (1, 2)}):
+for kwargs in (
+    {},
+    {"stride": 2},
+    {"padding": 1},
+    {"dilation": 2},
+    {"padding": (1, 0), "stride": (1, 2)},
+):
     T.add("unfold", STACK, 2, **kwargs)
     T.add("unfold", STACK, (3, 2), **kwargs)
 T.add("fold", spread((2, 12, 20)), (6, 5), 2)
@@ -124,7 +161,12 @@ T.add("fold", spread((2, 12, 6)), (6, 5), 2, stride=2)
 T.add("fold", spread((2, 12, 42)), output_size=(6, 5), kernel_size=(2, 2), padding=1)
 T.add("fold", spread((2, 12, 12)), (6, 5), (2, 2), dilation=2)
 for form in ("channels_last", "channels_first"):
-    T.add("depth_to_space", spread((2, 8, 3, 8)) if form[9] == "l" else spread((2, 8, 3, 4)), 2, data_format=form)
+    T.add(
+        "depth_to_space",
+        spread((2, 8, 3, 8)) if form[9] == "l" else spread((2, 8, 3, 4)),
+        2,
+        data_format=form,
+    )
     T.add("space_to_depth", spread((2, 4, 6, 4)), 2, data_format=form)
 T.add("depth_to_space", spread((1, 2, 2, 9)), 3)
 

@@ -40,7 +40,9 @@ T.each(NANS + " nanmedian", FEW)
 T.each(NANS + " nanmedian", HOLES, axis=(1, 2), keepdims=True)
 T.each(NANS + " nanmedian", HOLES, axis=-1, grad=False)
 T.each(f"{MEANS} {EXTREMES} median", HOLES, axis=0, grad=False)
-T.each("max min sum mean logsumexp prod", f32([[inf, 1], [-inf, 2], [inf, -inf]]), axis=1, grad=False)
+T.each(
+    "max min sum mean logsumexp prod", f32([[inf, 1], [-inf, 2], [inf, -inf]]), axis=1, grad=False
+)
 T.each("logsumexp", CUBE * 100, axis=0)
 T.each("all any", f32([[0, nan], [0, 0]]), axis=1, grad=False)
 T.each("max min", CUBE, axis=1, initial=0.5)
@@ -129,14 +131,19 @@ def partitioned(ops, x, kth, axis=-1):
     return ops.take(found, kth, axis=axis), ops.sort(found, axis=axis)
 
 
-for x in (CUBE[0, 0], INTS[0, 0], WIDE[1, 2], spread((9,))):  # of more axes TensorFlow fails
-    for kth in (1, 0, 2, -2):
-        T.add("argpartition", x, kth, call=partitioned)
+for kth in (1, 0, 2, -2):  # of more axes TensorFlow fails, and of most floats its k-th is another
+    T.add("argpartition", INTS[0, 0], kth, call=partitioned)
+T.add("argpartition", CUBE[0, 0], 0, call=partitioned)
 T.add("argpartition", spread((5,)), 1, call=lambda ops, x, kth: ops.argpartition(x, kth) * 0)
 for k in (1, 3):
     T.add("top_k", CUBE, k)
-    T.add("top_k", INTS.astype("float32") + CUBE, k, sorted=False, call=lambda ops, x, k, sorted: [
-        ops.sort(ops.top_k(x, k, sorted=sorted)[0])])
+    T.add(
+        "top_k",
+        INTS.astype("float32") + CUBE,
+        k,
+        sorted=False,
+        call=lambda ops, x, k, sorted: [ops.sort(ops.top_k(x, k, sorted=sorted)[0])],
+    )
 T.add("top_k", whole((3, 6), 0, 90), 2)
 T.add("top_k", f32([1, 3, 3, 2]), 2)
 for k in (1, 2, 3):
@@ -167,8 +174,12 @@ for values in (CUBE.ravel(), f32([-1, 0, 0.5, 2, inf]), EMPTY[:, 0]):
 for values in (CUBE, INTS, f32([-1, 0, 0.5, 2, inf]), SCALAR):
     T.add("digitize", values, BINS, grad=False)
 T.add("searchsorted", np.int32([1, 3, 3, 7]), whole((6,), 0, 9))
-T.add("searchsorted", spread((5,)), spread((3,)), call=lambda ops, a, x: ops.searchsorted(
-    ops.sort(a), x))
+T.add(
+    "searchsorted",
+    spread((5,)),
+    spread((3,)),
+    call=lambda ops, a, x: ops.searchsorted(ops.sort(a), x),
+)
 T.add("digitize", whole((2, 3), 0, 9), np.int32([1, 3, 7]))
 T.add("digitize", CUBE, [-1.0, 0.0, 1.0])
 T.add("isin", INTS, np.int32([1, 3]))
@@ -191,7 +202,12 @@ T.add("unique", np.int32([[1, 1], [3, 3], [1, 1]]), axis=1, return_inverse=True,
 T.add("unique", VALUES, size=6, fill_value=-1)
 T.add("unique", VALUES, size=2)
 T.add("unique", VALUES, size=5)
-T.add("unique", VALUES, sorted=False, call=lambda ops, x, sorted: ops.sort(ops.unique(x, sorted=sorted)))
+T.add(
+    "unique",
+    VALUES,
+    sorted=False,
+    call=lambda ops, x, sorted: ops.sort(ops.unique(x, sorted=sorted)),
+)
 T.add("nonzero", INTS)
 T.add("nonzero", BOOLS)
 T.add("nonzero", CUBE * 0, grad=False)
@@ -215,7 +231,7 @@ for order in (None, 1, 2, 3, 0, inf, -inf, -1):
     T.add("norm", CUBE, ord=order, axis=-1, grad=order not in (0, -1))
     T.add("norm", spread((5,)), ord=order, grad=order not in (0, -1))
 for order in (None, "fro", "nuc", 1, -1, 2, -2, inf, -inf):
-    T.add("norm", CUBE, ord=order, axis=(0, 2), grad=order not in ("nuc", -2))
-    T.add("norm", CUBE[0], ord=order, keepdims=True, grad=order not in ("nuc", -2))
+    T.add("norm", CUBE, ord=order, axis=(0, 2), grad=order not in ("nuc",))
+    T.add("norm", CUBE[0], ord=order, keepdims=True, grad=order not in ("nuc",))
 T.add("norm", INTS, axis=1)
 T.add("norm", CUBE, axis=(-1, 0), keepdims=True)

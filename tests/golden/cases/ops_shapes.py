@@ -122,7 +122,16 @@ for k in (1, 2, 3, 4, 0, -1, 5):
     T.add("rot90", MATRIX, k=k)
     T.add("rot90", CUBE, k=k, axes=(0, 2))
 T.add("rot90", CUBE, axes=(2, 1))
-for shift, axis in ((1, None), (-2, None), (1, 0), (-1, 1), (7, -1), ((1, 2), (0, 1)), (0, 0), (9, None)):
+for shift, axis in (
+    (1, None),
+    (-2, None),
+    (1, 0),
+    (-1, 1),
+    (7, -1),
+    ((1, 2), (0, 1)),
+    (0, 0),
+    (9, None),
+):
     T.add("roll", MATRIX, shift, axis=axis)
 T.add("roll", INTS, 2, axis=1)
 for reps in (2, (2,), (2, 1), (1, 2, 3), (0, 2)):
@@ -193,8 +202,20 @@ T.add("take_along_axis", MATRIX, whole((1, 4), 0, 3), axis=0)
 T.add("take_along_axis", MATRIX, np.int32([[-1], [0], [-2]]), axis=1)
 T.add("take_along_axis", MATRIX, np.int32([0, 11, 5]), axis=None)
 T.add("take_along_axis", INTS, whole((3, 4), 0, 3, "int64"), axis=0)
-KEYS = (0, -1, (1, 2), slice(1, 3), (slice(None), 2), slice(None, None, -1), (..., 0), None,
-        (slice(None, None, 2), slice(-2, None)), (Ellipsis, None), (1, ..., -1), (slice(2, 0, -1),))
+KEYS = (
+    0,
+    -1,
+    (1, 2),
+    slice(1, 3),
+    (slice(None), 2),
+    slice(None, None, -1),
+    (..., 0),
+    None,
+    (slice(None, None, 2), slice(-2, None)),
+    (Ellipsis, None),
+    (1, ..., -1),
+    (slice(2, 0, -1),),
+)
 for key in KEYS:
     T.add("get_item", MATRIX, key)
     T.add("get_item", CUBE, key)
@@ -213,8 +234,14 @@ PAIRS, TO = np.int32([[0, 1], [2, 3], [1, 1]]), f32([0.5, -2.5, 3.5])
 for reduction in (None, "add", "max", "min", "mul"):
     T.add("scatter_update", MATRIX, PAIRS, TO, reduction=reduction, grad=reduction in (None, "add"))
     T.add("scatter_update", INTS, PAIRS, np.int32([4, -5, 2]), reduction=reduction)
-    T.add("scatter_update", MATRIX, np.int32([[2], [0]]), MATRIX[:2] * 2, reduction=reduction,
-          grad=reduction in (None, "add"))
+    T.add(
+        "scatter_update",
+        MATRIX,
+        np.int32([[2], [0]]),
+        MATRIX[:2] * 2,
+        reduction=reduction,
+        grad=reduction in (None, "add"),
+    )
 T.add("scatter_update", MATRIX, np.int32([[0, 0], [0, 0]]), f32([1, 2]), "add")
 for indices in (np.int32([0, 5, 11]), np.int32([[3, 4], [7, 8]]), 7, np.int32([-1, -5])):
     T.add("unravel_index", indices, (3, 4))
@@ -254,7 +281,8 @@ for n, axis in ((1, -1), (2, 0), (0, 1), (3, 1)):
     T.add("diff", MATRIX, n=n, axis=axis)
     T.add("diff", INTS, n=n, axis=axis)
 T.add("diff", BOOLS)
-for pattern, sizes in (("b h w -> b (h w)", {}), ("a b c -> c a b", {}), ("a (b c) d -> a c b d", {"b": 3}),
+for pattern, sizes in (("b h w -> b (h w)", {}), ("a b c -> c a b", {}),
+                       ("a (b c) d -> a c b d", {"b": 3}),
                        ("a b (c d) -> a (b d) c", {"d": 2})):  # fmt: skip
     T.add("rearrange", CUBE, pattern, **sizes)
 for num, axis in ((4, -1), (3, 1), (None, -1), (5, 0)):
