@@ -167,11 +167,11 @@ def lu_factor(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _cholesky_grad(g: Any, y: Any, x: Any) -> tuple[Any]:
     n = y.shape[-1]
-    half = np.tril(np.ones((n, n), np.float32)) - 0.5 * np.eye(n, dtype=np.float32)
+    half = _triangle(n, n, lower=True) - 0.5 * np.eye(n, dtype=np.float32)
     inner = multiply(matmul(y, g, transpose_a=True, transpose_b=False), half)
     back = inv(y)
     whole = matmul(matmul(back, inner, transpose_a=True, transpose_b=False), back)
-    return (_half_symmetric(whole),)
+    return (_half_symmetric(whole),)  # shared by the two triangles, as in TensorFlow
 
 
 @op(shape=_square, grad=_cholesky_grad, samples=_DEFINITE)
@@ -262,7 +262,8 @@ def _eigh_grad(g: Any, y: Any, x: Any) -> tuple[Any]:
         turned = matmul(vectors, g[1], transpose_a=True, transpose_b=False)
         inner = add(inner, multiply(share, turned))
     whole = matmul(matmul(vectors, inner), vectors, transpose_a=False, transpose_b=True)
-    return (_half_symmetric(whole),)
+    lower = _triangle(n, n, lower=True) + _triangle(n, n, lower=True, k=-1)
+    return (multiply(_half_symmetric(whole), lower),)  # the upper triangle is not read
 
 
 @op(shape=lambda x: (Spec(x.shape[:-1], x.dtype), _square(x)), grad=_eigh_grad, samples=_DEFINITE)

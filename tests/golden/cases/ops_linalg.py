@@ -117,6 +117,8 @@ for x in (POSITIVE, POSITIVE[0]):
         )
         T.add("cholesky_inverse", np.tril(x) if not upper else np.triu(x), upper=upper)
     T.add("logdet", x)
+    T.add("cholesky", x)
+    T.add("eigh", x, call=lambda ops, x: ops.eigh(x)[0])
     T.add("eigh", x, call=lambda ops, x: ops.eigh(symmetric(ops, x))[0])
     T.add(
         "eigh",
