@@ -99,8 +99,8 @@ def hard_sigmoid(x: Any) -> Any:
 
 @public
 def sparse_sigmoid(x: Any) -> Any:
-    """(x + 1) / 2, cut to 0..1."""
-    return m.clip(m.multiply(m.add(as_float(x), 1.0), 0.5), low=0.0, high=1.0)
+    """(x + 1) / 2, cut to 0..1; flat where it is cut."""
+    return m.multiply(relu6(m.multiply(m.add(as_float(x), 1.0), 3.0)), 1.0 / 6.0)
 
 
 @public

@@ -188,3 +188,19 @@ T.add("view", REAL, dtype="uint8", grad=False)
 T.add("view", INTS, "float32", grad=False)
 T.add("view", whole((3, 4), 0, 250, "uint8"), "uint16")
 T.add("view", INTS)
+
+# Gradients at kinks and between equals
+KINKS = f32([-3, -1, -0.5, 0, 0.5, 1, 3, 6])
+T.each(
+    "abs relu relu6 hard_sigmoid hard_silu hard_tanh hard_shrink soft_shrink leaky_relu elu "
+    "sign floor round trunc square sparse_plus sparse_sigmoid",
+    KINKS,
+)
+T.add("clip", KINKS, -1, 3)
+T.each("maximum minimum fmax fmin", KINKS, KINKS * f32(1))
+T.each("maximum minimum", KINKS, 0.5)
+T.each("power", KINKS, 2.0)
+T.each("power", f32([0, 0, 2, 2]), f32([1, 2, 0, 3]))
+T.each("divide_no_nan", KINKS, KINKS)
+T.each("mod fmod floor_divide", KINKS, f32([2, 2, 2, 2, -2, -2, 2, 4]))
+T.add("where", KINKS, call=lambda ops, x: ops.where(x > 0, x, ops.exp(x)))

@@ -235,3 +235,12 @@ for order in (None, "fro", "nuc", 1, -1, 2, -2, inf, -inf):
     T.add("norm", CUBE[0], ord=order, keepdims=True, grad=order not in ("nuc",))
 T.add("norm", INTS, axis=1)
 T.add("norm", CUBE, axis=(-1, 0), keepdims=True)
+
+# Gradients between equals and at zeros
+EQUALS = f32([[1, 1, 0], [2, 2, 2], [0, -1, -1]])
+T.each(f"{EXTREMES} nanmax nanmin", EQUALS, axis=1)
+T.each("prod nanprod", EQUALS, axis=0)
+T.each("prod", EQUALS)
+T.each("sort", EQUALS, axis=1)
+T.each("segment_max segment_min segment_prod", EQUALS, np.int32([0, 1, 0]), num_segments=2)
+T.add("top_k", EQUALS, 2)
