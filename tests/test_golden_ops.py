@@ -1,4 +1,7 @@
-"""Every public op against real Keras: on arrays, in a compiled program, and its gradient."""
+"""Every public op against real Keras: on arrays, in a compiled program, its gradient, its spec.
+
+In: cases/ops*.py, whose calls run with either library, and data/ops.* by make_ops.py.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from golden.cases.ops_table import weights
 from golden.store import Golden, series
 from traced import in_program, value_and_grad
 
+import zoo_keras as zk
 from zoo_keras import ops
 from zoo_keras.backend import standardize_dtype
 from zoo_keras.errors import ConfigError, DataError, UnsupportedError
@@ -135,6 +139,24 @@ def test_in_a_program(name):
     else:
         made = in_program(lambda *tensors: case.run(ops, tensors), *case.arrays)
         check(name, made, in_program=True)
+
+
+def takes_keras_tensors(name):
+    """With a branch on one, `cond` is for layers: its functions hold tensors of their own."""
+    arrays = any(isinstance(want, str) for want in GOLDEN.cases[name]["outputs"])
+    closed = name.startswith("cond(float32[3,4], bool[]")
+    return fits_a_program(name) and arrays and CASES[name].arrays and not closed
+
+
+@pytest.mark.parametrize("name", [name for name in SAME if takes_keras_tensors(name)])
+def test_on_keras_tensors(name):
+    case = CASES[name]
+    inputs = [zk.KerasTensor(a.shape, dtype=a.dtype.name) for a in case.arrays]
+    made = [x for x in flatten(case.run(ops, inputs)) if isinstance(x, zk.KerasTensor)]
+    dtypes = [want for want in GOLDEN.cases[name]["outputs"] if isinstance(want, str)]
+    for x, array, dtype in zip(made, series_of(name), dtypes, strict=True):
+        assert tuple(x.shape) == array.shape
+        assert x.dtype == dtype or (x.dtype, dtype) == ("int32", "int64")
 
 
 @pytest.mark.parametrize("name", [name for name in MADE if name not in SAME])
