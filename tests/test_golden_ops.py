@@ -47,6 +47,9 @@ OTHERWISE = {
     **{f"segment_{op}(float32[6{shape}], int32[6], num_segments={n})":
        "a segment without rows is infinite, " + _NUMPY
        for op in ("max", "min") for shape, n in (("", 5), (",2", 5), (",2,2", 5), (",2", 6))},
+    "nanmedian(float32[2,3], axis=1)": "an infinity times 0 is left out, as in numpy",
+    "nanquantile(float32[2,3], [0, 0.5, 1]": "an infinity times 0 is left out, as in numpy",
+    "unique(float32[4], return_counts": "NaN stands behind the numbers, as in numpy",
     "moments(int32": "of whole numbers they are not whole",
     **{f"image.map_coordinates(float32[5,6], float32[2,3,7], {order}, fill_mode='reflect'":
        "(d c b a | a b c d | d c b a), as documented, before the beginning too"

@@ -256,7 +256,8 @@ def _quantile_of_numbers(lines: Any, fraction: float, method: str) -> Any:
         along_op(lines, at, axis=len(lines.shape) - 1)
         for at in (place, m.minimum(m.add(place, 1), last))
     )
-    found = m.add(low, m.multiply(m.subtract(high, low), share))
+    between = m.add(low, m.multiply(m.subtract(high, low), share))
+    found = m.where(m.greater(share, 0.0), between, low)  # low may be infinite
     return reshape_op(found, shape=lines.shape[:-1])
 
 

@@ -182,7 +182,7 @@ def unique(
     stands at place 1 and was found 0 times.
     """
     kind, x = dtype_of(x), _known(x, "unique")
-    found = list(np.unique(x, True, True, True, axis=axis))
+    found = list(np.unique(x, True, True, True, axis=axis, equal_nan=False))
     if size is not None:
         found[0] = _sized(found[0], size, axis or 0, 0 if fill_value is None else fill_value)
         found[1], found[3] = _sized(found[1], size, 0, 1), _sized(found[3], size, 0, 0)

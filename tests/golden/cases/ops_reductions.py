@@ -113,6 +113,8 @@ T.each("quantile percentile", HOLES, 0.5, axis=-1, grad=False)
 T.each("nanquantile nanpercentile", HOLES, 0.5, axis=-1, grad=False)
 T.each("median", spread((5,)))
 T.each("median nanmedian", spread((4, 1)), axis=0)
+T.each("nanmedian", f32([[inf, nan, 1], [-inf, 2, inf]]), axis=1, grad=False)
+T.each("nanquantile", f32([[inf, nan, 1], [-inf, 2, inf]]), [0, 0.5, 1], axis=0, grad=False)
 
 ORDER = "sort argsort"
 for x in (CUBE, INTS, BYTES, BOOLS, HALF, WIDE):
@@ -199,6 +201,7 @@ T.add("unique", VALUES.reshape(2, 3), return_inverse=True)
 T.add("unique", f32([0.5, -1, 0.5]), grad=False)
 T.add("unique", np.int32([[1, 2], [3, 4], [1, 2]]), axis=0)
 T.add("unique", np.int32([[1, 1], [3, 3], [1, 1]]), axis=1, return_inverse=True, return_counts=True)
+T.add("unique", f32([nan, 1, 2, nan]), return_counts=True, grad=False)
 T.add("unique", VALUES, size=6, fill_value=-1)
 T.add("unique", VALUES, size=2)
 T.add("unique", VALUES, size=5)
