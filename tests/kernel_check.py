@@ -118,7 +118,8 @@ def slope(op: Op, arrays: list[np.ndarray], attrs: Any, i: int, v: Any, weights:
     def value(t: float) -> float:
         moved = [*arrays[:i], arrays[i] + t * v, *arrays[i + 1 :]]
         results = reference(op, moved, attrs)
-        return sum(float(np.sum(y * w)) for y, w in zip(results, weights) if is_wide(y))
+        pairs = [(y, w) for y, w in zip(results, weights) if is_wide(y)]
+        return sum(float(np.sum(y * w, where=np.isfinite(y))) for y, w in pairs)
 
     return (value(1e-6) - value(-1e-6)) / 2e-6
 

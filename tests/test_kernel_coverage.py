@@ -20,7 +20,7 @@ from kernel_draws import DRAWN, EXACT, KINDS, Draw, normed
 from recurrent_draws import RECURRENT
 from test_chain import rows_of, traced
 from test_exchange import bf16_bits
-from test_ops import STRAIGHT_THROUGH, as_chain
+from test_ops import NO_SLOPES, as_chain
 
 from zoo_keras import native
 from zoo_keras.graph import Node
@@ -83,7 +83,7 @@ def elementwise_cases(op: Op, kind: str) -> Iterator[tuple[list[np.ndarray], dic
 
 
 TILED = [op for op in R.values() if op.tile]
-SLOPED = [op for op in R.values() if op.grad and op.name not in STRAIGHT_THROUGH]
+SLOPED = [op for op in R.values() if op.grad and op.name not in NO_SLOPES]
 
 
 @pytest.mark.parametrize("kind", KINDS)

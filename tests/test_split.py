@@ -231,7 +231,7 @@ MIXING_OPS = """
     pinv product_of_others qr quantile replay_coefficients rfft rms_norm_grad rows_update scan
     scatter_add scatter_reduce scatter_update
     searchsorted segment_reduce settle_rows simple_rnn_grad
-    singular_norm slogdet softmax_cross_entropy softmax_cross_entropy_grad softmax_grad solve
+    slogdet softmax_cross_entropy softmax_cross_entropy_grad softmax_grad solve
     solve_triangular sort_ids sparse_softmax_cross_entropy sparse_softmax_cross_entropy_grad
     strided_slice_grad svd take_along_axis_grad
     dropout random_normal random_uniform step_sources

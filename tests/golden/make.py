@@ -13,12 +13,12 @@ callbacks are told), masked (both in a model with a mask and weights), optimizer
 models, own_steps (models with a train_step), ctc, int8 (quantised models), preprocessing,
 applications, files (.h5, .keras, .weights.h5 by Keras 3 on TensorFlow), torch (the same of one
 model on torch), precision (files in half precision and with adapters), keras2, spatial_keras2 and
-recurrent_keras2 (.h5 by Keras 2), programs (short ones of all kinds), promotion (dtypes), zoo (20
-nets by Keras 3 and tf-keras, in files), saved_models (SavedModels and frozen graphs), torchvision
-(state dicts; needs torchvision), caffe (needs opencv-python-headless below 5), keras2_layers (each
-layer by itself), keras2_arguments (layers that it told in another way, and what it made of half
-precision). Files of Keras 1 and of early Keras 2 are made by make_keras1.py and
-make_keras2_early.py, which need an old Python. The tests themselves read only data/ and need none
+recurrent_keras2 (.h5 by Keras 2), programs (short ones of all kinds), promotion (dtypes), ops
+(every public op), zoo (20 nets by Keras 3 and tf-keras, in files), saved_models (SavedModels and
+frozen graphs), torchvision (state dicts; needs torchvision), caffe (needs opencv-python-headless
+below 5), keras2_layers (each layer by itself), keras2_arguments (layers that it told in another
+way, and what it made of half precision). Files of Keras 1 and of early Keras 2 are made by
+make_keras1.py and make_keras2_early.py, which need an old Python. The tests themselves read only data/ and need none
 of these packages. Inputs come from numpy generators seeded by the case's name, so an area made
 again differs only by rounding.
 """
@@ -63,6 +63,7 @@ MAKERS = {
     "image_generator": "tensorflow",
     "programs": "tensorflow",
     "promotion": "tensorflow",
+    "ops": "tensorflow",
     "onnx": "torch",
     "zoo": "tensorflow",
     "saved_models": "tensorflow",

@@ -89,14 +89,25 @@ def cast(x: Any, dtype: Any) -> Any:
 def saturate_cast(x: Any, dtype: Any) -> Any:
     """x in another dtype; values beyond its range become its nearest limit."""
     x, name = value(x), dtypes.standardize(dtype)
-    if dtypes.is_float(name) or name == "bool":
-        return cast(x, name)
+    if name == "bool":
+        return cast(clip_op(x, low=0.0, high=1.0), name)
+    if dtypes.is_float(name):
+        limit = dtypes.largest(name)
+        return cast(clip_op(x, low=-limit, high=limit) if limit < _limit(x) else x, name)
     limits = np.iinfo(name)
     if not dtypes.is_float(dtype_of(x)) or limits.bits < 24:
         return cast(clip_op(x, low=float(limits.min), high=float(limits.max)), name)
     high = float(np.nextafter(np.float32(limits.max), np.float32(0)))  # the limit is no float32
     inside = cast(clip_op(x, low=float(limits.min), high=high), name)
     return where_op(greater_op(x, high), np.asarray(limits.max, name), inside)
+
+
+def _limit(x: Any) -> float:
+    """The largest finite number of x's dtype."""
+    name = dtype_of(x)
+    if dtypes.is_float(name):
+        return dtypes.largest(name)
+    return 1.0 if name == "bool" else float(np.iinfo(name).max)
 
 
 @public

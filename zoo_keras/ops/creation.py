@@ -157,9 +157,14 @@ def geomspace(
     dtype: Any = None,
     axis: int = 0,
 ) -> Any:
-    """Numbers from start to stop with equal quotients."""
-    logs = [m.log(as_dtype(v, _float_of(start, stop))) for v in (start, stop)]
-    made = m.exp(linspace(*logs, num, endpoint, axis=axis))
+    """Numbers from start to stop with equal quotients; both have one sign."""
+    ends = [as_dtype(v, _float_of(start, stop)) for v in (start, stop)]
+    logs = [m.log(m.abs(v)) for v in ends]
+    signs = [m.sign(v) for v in ends]
+    made = m.multiply(
+        m.exp(linspace(*logs, num, endpoint, axis=axis)),
+        linspace(*signs, num, endpoint, axis=axis),
+    )
     return as_dtype(made, dtype or dtype_of(made))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo_keras import dtypes
 from zoo_keras.errors import ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor
 from zoo_keras.ops.convert import (
@@ -22,6 +23,7 @@ from zoo_keras.ops.convert import (
     dtype_of,
     fuzz_factor,
     shape_of,
+    value,
 )
 from zoo_keras.ops.plain import unary, unary_float
 from zoo_keras.ops.shaping import moveaxis, split
@@ -40,7 +42,11 @@ from zoo_keras.primitives.straight import straight
 relu = unary(m.relu, "max(x, 0).")
 
 
-relu6 = unary_float(m.relu6, "max(x, 0), but at most 6.")
+@public
+def relu6(x: Any) -> Any:
+    """max(x, 0), but at most 6."""
+    x = value(x)
+    return m.relu6(x) if dtypes.is_float(dtype_of(x)) else m.clip(x, low=0, high=6)
 
 
 @public
@@ -93,8 +99,8 @@ def hard_sigmoid(x: Any) -> Any:
 
 @public
 def sparse_sigmoid(x: Any) -> Any:
-    """(x + 1) / 2, cut to 0..1."""
-    return m.clip(m.multiply(m.add(as_float(x), 1.0), 0.5), low=0.0, high=1.0)
+    """(x + 1) / 2, cut to 0..1; flat where it is cut."""
+    return m.multiply(relu6(m.multiply(m.add(as_float(x), 1.0), 3.0)), 1.0 / 6.0)
 
 
 @public
@@ -174,8 +180,8 @@ def soft_shrink(x: Any, threshold: float = 0.5) -> Any:
 @public
 def threshold(x: Any, threshold: float, default_value: float) -> Any:
     """x above the threshold, else default_value."""
-    x = as_float(x)
-    return m.where(m.greater(x, float(threshold)), x, float(default_value))
+    x = value(x)
+    return m.where(m.greater(x, threshold), x, as_dtype(default_value, dtype_of(x)))
 
 
 # --- softmax

@@ -54,8 +54,13 @@ def _pair(x1: Any, x2: Any) -> tuple[Any, Any]:
 
 @public
 def matmul(x1: Any, x2: Any) -> Any:
-    """The matrix product over the last two axes; leading axes broadcast, vectors as in numpy."""
+    """The matrix product over the last two axes; leading axes broadcast, vectors as in numpy.
+
+    That of int8 matrices is summed as int32.
+    """
     x1, x2 = _pair(x1, x2)
+    if dtype_of(x1) == "int8" and min(len(x1.shape), len(x2.shape)) > 1:
+        x1, x2 = as_dtype(x1, "int32"), as_dtype(x2, "int32")
     if not x1.shape or not x2.shape:
         raise ShapeError("matmul: scalars have no matrix product. Use multiply.")
     a = reshape_op(x1, shape=(1, -1)) if len(x1.shape) == 1 else x1

@@ -7,7 +7,7 @@ without those axes, or with size 1 there when keepdims.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,9 @@ from zoo_keras.primitives.arrays import concatenate as concatenate_op
 from zoo_keras.primitives.arrays import reshape as reshape_op
 from zoo_keras.primitives.arrays import transpose as transpose_op
 from zoo_keras.primitives.host import quantile as quantile_op
-from zoo_keras.primitives.host import singular_norm
+from zoo_keras.primitives.host_linalg import svd as svd_op
+from zoo_keras.primitives.index import gather as take_op
+from zoo_keras.primitives.index import take_along_axis as along_op
 from zoo_keras.primitives.sorting import sort as sort_op
 
 
@@ -202,6 +204,8 @@ def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) without overflow."""
     x = as_float(x)
+    if 0 in x.shape:
+        return m.log(sum(m.exp(x), axis, keepdims))
     top = m.stop_gradient(amax(x, axis, keepdims=True))
     top = m.where(m.isfinite(top), top, 0.0)
     total = m.add(m.log(sum(m.exp(m.subtract(x, top)), axis, keepdims=True)), top)
@@ -211,55 +215,71 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 # Which share of the way from the lower to the upper neighbour a quantile lies.
-_BETWEEN: dict[str, Callable[[int, float], float]] = {
+_BETWEEN: dict[str, Callable[[Any, Any], Any]] = {
     "linear": lambda place, share: share,
-    "lower": lambda place, share: 0.0,
-    "higher": lambda place, share: float(share > 0),
+    "lower": lambda place, share: 0.0 * share,
+    "higher": lambda place, share: 1.0 * (share > 0),
     "midpoint": lambda place, share: 0.5 * (share > 0),
-    "nearest": lambda place, share: float(share > 0.5 or (share == 0.5 and place % 2 == 1)),
+    "nearest": lambda place, share: 1.0 * ((share > 0.5) | ((share == 0.5) & (place % 2 == 1))),
 }
 
 
-def _sorted_quantiles(
-    x: Any, q: Sequence[float], axes: tuple[int, ...], method: str, keepdims: bool
-) -> Any:
-    """The quantiles on a new first axis, of the sorted elements; NaN where there is one."""
+def _sorted_lines(x: Any, axes: tuple[int, ...]) -> Any:
+    """The elements over the axes in order along a last axis, NaN behind all."""
     kept = [i for i in range(len(x.shape)) if i not in axes]
     moved = transpose_op(x, perm=(*kept, *axes)) if (*kept, *axes) != (*range(len(x.shape)),) else x
     lines = reshape_op(moved, shape=(*[x.shape[i] for i in kept], -1))
-    lines = sort_op(lines, axis=len(kept))
-    last, found = lines[..., -1], []
-    for fraction in q:
-        if not 0 <= fraction <= 1:
-            raise ConfigError(
-                f"quantile: a quantile lies between 0 and 1. Received: {fraction}. Change q."
-            )
-        at = fraction * (lines.shape[-1] - 1)
-        place = math.floor(at)
-        share, value_at = _BETWEEN[method](place, at - place), lines[..., place]
-        if share:
-            step = m.subtract(lines[..., place + 1], value_at)
-            value_at = m.add(value_at, m.multiply(step, share))
-        found.append(m.where(m.isnan(last), last, value_at))
-    shape = [1 if i in axes else d for i, d in enumerate(x.shape) if keepdims or i not in axes]
-    parts = [reshape_op(each, shape=(1, *shape)) for each in found]
-    return parts[0] if len(parts) == 1 else concatenate_op(*parts, axis=0)
+    return sort_op(lines, axis=len(kept))
+
+
+def _quantile_of_all(lines: Any, fraction: float, method: str) -> Any:
+    """One quantile of sorted lines; NaN where there is one."""
+    at = fraction * (lines.shape[-1] - 1)
+    place = math.floor(at)
+    last, found = lines[..., -1], lines[..., place]
+    if share := float(_BETWEEN[method](place, at - place)):
+        step = m.subtract(lines[..., place + 1], found)
+        found = m.add(found, m.multiply(step, share))
+    return m.where(m.isnan(last), last, found)
+
+
+def _quantile_of_numbers(lines: Any, fraction: float, method: str) -> Any:
+    """One quantile of what is not NaN in sorted lines."""
+    size = lines.shape[-1]
+    count = sum(m.logical_not(m.isnan(lines)), -1, keepdims=True)
+    ats = [fraction * n for n in (0, *range(size))]  # by how many numbers there are
+    places = np.floor(ats).astype("int32")
+    shares = np.asarray(_BETWEEN[method](places, ats - places), dtypes.storage(dtype_of(lines)))
+    place, share = (take_op(table, count) for table in (places, shares))
+    last = m.maximum(m.subtract(count, 1), 0)
+    low, high = (
+        along_op(lines, at, axis=len(lines.shape) - 1)
+        for at in (place, m.minimum(m.add(place, 1), last))
+    )
+    between = m.add(low, m.multiply(m.subtract(high, low), share))
+    found = m.where(m.greater(share, 0.0), between, low)  # low may be infinite
+    return reshape_op(found, shape=lines.shape[:-1])
+
+
+def _checked(fraction: float) -> float:
+    if 0 <= fraction <= 1:
+        return fraction
+    raise ConfigError(f"quantile: a quantile lies between 0 and 1. Received: {fraction}. Change q.")
 
 
 def _quantile(x: Any, q: Any, axis: Any, method: str, keepdims: bool, skip_nan: bool) -> Any:
     x = as_float(x)
-    fractions = np.asarray(q, np.float64)
-    how: dict[str, Any] = {
-        "axes": axes_in(axis, len(x.shape)),
-        "method": method,
-        "keepdims": keepdims,
-    }
-    flat = tuple(float(f) for f in fractions.ravel())
-    if method in _BETWEEN and not skip_nan and 0 not in x.shape:
-        picked = _sorted_quantiles(x, flat, **how)
-        return reshape_op(picked, shape=(*fractions.shape, *picked.shape[1:]))
-    found = quantile_op(x, q=flat, skip_nan=skip_nan, **how)
-    return reshape_op(found, shape=(*fractions.shape, *found.shape[1:]))
+    fractions, axes = np.asarray(q, np.float64), axes_in(axis, len(x.shape))
+    flat = tuple(_checked(float(f)) for f in fractions.ravel())
+    if method not in _BETWEEN or 0 in x.shape:
+        how = {"axes": axes, "method": method, "keepdims": keepdims, "skip_nan": skip_nan}
+        found = quantile_op(x, q=flat, **how)
+        return reshape_op(found, shape=(*fractions.shape, *found.shape[1:]))
+    lines, one = _sorted_lines(x, axes), _quantile_of_numbers if skip_nan else _quantile_of_all
+    shape = [1 if i in axes else d for i, d in enumerate(x.shape) if keepdims or i not in axes]
+    parts = [reshape_op(one(lines, f, method), shape=(1, *shape)) for f in flat]
+    joined = parts[0] if len(parts) == 1 else concatenate_op(*parts, axis=0)
+    return reshape_op(joined, shape=(*fractions.shape, *shape))
 
 
 @public
@@ -312,14 +332,18 @@ def _nan_where_empty(x: Any, found: Any, axis: Any, keepdims: bool) -> Any:
 def nanmax(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The largest element that is not NaN; NaN if there is none."""
     found = amax(_without_nan(x, -math.inf), axis, keepdims)
-    return _nan_where_empty(x, found, axis, keepdims) if dtypes.is_float(dtype_of(x)) else found
+    if not dtypes.is_float(dtype_of(x)):
+        return as_dtype(found, dtype_of(x))
+    return _nan_where_empty(x, found, axis, keepdims)
 
 
 @public
 def nanmin(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The smallest element that is not NaN; NaN if there is none."""
     found = amin(_without_nan(x, math.inf), axis, keepdims)
-    return _nan_where_empty(x, found, axis, keepdims) if dtypes.is_float(dtype_of(x)) else found
+    if not dtypes.is_float(dtype_of(x)):
+        return as_dtype(found, dtype_of(x))
+    return _nan_where_empty(x, found, axis, keepdims)
 
 
 @public
@@ -350,7 +374,10 @@ def nanmean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 def nanvar(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The variance of all that is not NaN."""
     x = as_float(x)
-    return nanmean(m.square(m.subtract(x, nanmean(x, axis, keepdims=True))), axis, keepdims)
+    odd = m.isnan(x)  # set to 0 before the square, whose slope would be NaN
+    away = m.where(odd, 0.0, m.subtract(x, nanmean(x, axis, keepdims=True)))
+    count = as_dtype(sum(m.logical_not(odd), axis, keepdims), dtype_of(x))
+    return m.divide(sum(m.square(away), axis, keepdims), count)
 
 
 @public
@@ -388,7 +415,8 @@ def nanmedian(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """The vector norm over axis, or the matrix norm over two axes: numpy.linalg.norm.
 
-    Of the matrix norms "fro", 1, -1, inf and -inf run in the engine, 2, -2 and "nuc" on the host.
+    Of the matrix norms "fro", 1, -1, inf and -inf run in the engine, 2, -2 and "nuc", those of
+    singular values, on the host.
     """
     x = as_float(x)
     axes = axes_in(axis, len(x.shape))
@@ -421,9 +449,25 @@ def _matrix_norm(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any
         sums = sum(m.abs(x), first, keepdims=True)
         found = (amax if ord > 0 else amin)(sums, second, keepdims=True)
     else:
-        found = singular_norm(x, ord=ord, axes=axes)
+        found = _singular_norm(x, ord, axes)
     kept = [d for i, d in enumerate(x.shape) if i not in axes]
     return found if keepdims else reshape_op(found, shape=kept)
+
+
+def _singular_norm(x: Any, ord: Any, axes: tuple[int, ...]) -> Any:
+    """The largest (2), smallest (-2) or sum ("nuc") of the singular values; the axes stay."""
+    if ord not in _OF_SINGULAR:
+        raise ConfigError(
+            f"norm: Invalid `ord` argument for matrix norm. Received: ord={ord!r}. Use 'fro', "
+            "'nuc', 1, -1, 2, -2, inf or -inf."
+        )
+    kept = [i for i in range(len(x.shape)) if i not in axes]
+    values = svd_op(transpose_op(x, perm=(*kept, *axes)), full=False)[1]
+    found = _OF_SINGULAR[ord](values, -1)
+    return reshape_op(found, shape=[1 if i in axes else d for i, d in enumerate(x.shape)])
+
+
+_OF_SINGULAR: dict[Any, Callable[..., Any]] = {2: amax, -2: amin, "nuc": sum}
 
 
 @public

@@ -19,6 +19,7 @@ from zoo_keras.graph import Tensor
 from zoo_keras.ops.convert import (
     as_dtype,
     as_float,
+    as_floats,
     axis_in,
     dtype_of,
     is_known,
@@ -175,15 +176,27 @@ def unique(
     size: int | None = None,
     fill_value: Any = None,
 ) -> Any:
-    """The different elements in order; only outside a trace. See numpy.unique."""
-    if size is not None or fill_value is not None:
-        raise UnsupportedError(
-            f"unique: size and fill_value are not supported. Received: size={size}, "
-            f"fill_value={fill_value}. Leave them out and pad the result."
-        )
+    """The different elements in order; only outside a trace. See numpy.unique.
+
+    size: how many to give: the first, or all and `fill_value` (default 0) behind them, which
+    stands at place 1 and was found 0 times.
+    """
     kind, x = dtype_of(x), _known(x, "unique")
-    found = np.unique(x, return_index, return_inverse, return_counts, axis=axis)  # type: ignore[call-overload]
-    return (in_dtype(found[0], kind), *found[1:]) if type(found) is tuple else in_dtype(found, kind)
+    found = list(np.unique(x, True, True, True, axis=axis, equal_nan=False))
+    if size is not None:
+        found[0] = _sized(found[0], size, axis or 0, 0 if fill_value is None else fill_value)
+        found[1], found[3] = _sized(found[1], size, 0, 1), _sized(found[3], size, 0, 0)
+    wanted = (return_index, return_inverse, return_counts)
+    places = [p.astype("int32") for p, want in zip(found[1:], wanted, strict=True) if want]
+    first = in_dtype(found[0], kind)
+    return (first, *places) if places else first
+
+
+def _sized(x: np.ndarray, size: int, axis: int, fill: Any) -> np.ndarray:
+    """`size` elements along an axis: the first, or all and the fill behind them."""
+    kept = np.take(x, range(min(size, x.shape[axis])), axis)
+    widths = [(0, size - d if i == axis % x.ndim else 0) for i, d in enumerate(kept.shape)]
+    return np.pad(kept, widths, constant_values=fill)
 
 
 @public
@@ -199,8 +212,9 @@ def histogram(x: Any, bins: int = 10, range: tuple[float, float] | None = None) 
             "histogram: Argument `range` must be a tuple of two elements. Received: "
             f"range={range!r}. Pass the lowest and the highest edge."
         )
+    kind = dtype_of(x)
     counts, edges = np.histogram(_known(x, "histogram"), bins, range)
-    return counts.astype("int32"), edges.astype("float32")
+    return in_dtype(counts, kind), in_dtype(edges, kind if dtypes.is_float(kind) else "float32")
 
 
 @public
@@ -290,6 +304,8 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     x = value(x)
     count = x.shape[0] if N is None else N
     powers = range(count) if increasing else reversed(range(count))
+    if not count:
+        return in_dtype(np.zeros((x.shape[0], 0)), dtype_of(x))
     return stack([m.power(x, p) for p in powers], axis=1)
 
 
@@ -327,7 +343,7 @@ def segment_sum(
 
 
 def _segments_by(kind: str, doc: str) -> Callable[..., Any]:
-    """A reduction of segments, which runs on the host and has no gradient."""
+    """A reduction of segments."""
 
     def function(
         data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
@@ -347,14 +363,18 @@ segment_prod = _segments_by("prod", "product")
 
 gcd = binary(host.gcd, "The greatest common divisor.")
 lcm = binary(host.lcm, "The least common multiple.")
-nextafter = binary(host.nextafter, "The next floating number after x1 towards x2.")
+
+
+@public
+def nextafter(x1: Any, x2: Any) -> Any:
+    """The next floating number after x1 towards x2."""
+    return host.nextafter(*as_floats(x1, x2))
 
 
 @public
 def i0(x: Any) -> Any:
     """The modified Bessel function of the first kind, order 0."""
-    x = value(x)
-    return host.bessel_i0(as_dtype(x, dtypes.promote(dtype_of(x), "float32")))
+    return host.bessel_i0(as_float(x))
 
 
 @public

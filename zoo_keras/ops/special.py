@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras.ops.convert import as_float, as_floats, is_complex, value
+from zoo_keras.ops.convert import as_dtype, as_float, as_floats, dtype_of, is_complex, value
 from zoo_keras.ops.plain import bits, unary, unary_float
 from zoo_keras.ops.symbolic import public
 from zoo_keras.primitives import bitwise, special
@@ -75,7 +75,7 @@ def real(x: Any) -> Any:
 def imag(x: Any) -> Any:
     """The imaginary part: zeros of real numbers."""
     x = value(x)
-    return x.imag.copy() if is_complex(x) else m.multiply(x, 0)
+    return x.imag.copy() if is_complex(x) else as_dtype(m.multiply(x, 0), dtype_of(x))
 
 
 @public

@@ -15,7 +15,9 @@ import numpy as np
 from zoo_keras import dtypes
 from zoo_keras.errors import ShapeError
 from zoo_keras.graph import Spec
-from zoo_keras.primitives.index import at_places
+from zoo_keras.primitives import elementwise as m
+from zoo_keras.primitives.arrays import reshape
+from zoo_keras.primitives.index import at_places, gather, gather_grad
 from zoo_keras.primitives.op import Sample, all_float32, broadcast, elementwise, op, registry
 from zoo_keras.primitives.reduce import kept_shape
 
@@ -34,16 +36,29 @@ def lcm(a: Any, b: Any) -> Any:
     return np.lcm(a, b)
 
 
-@elementwise(tile="nextafter", shape=broadcast, samples=[Sample([(3, 5), (5,)])])
+@elementwise(tile="nextafter", shape=broadcast, grad=lambda g, y, a, b: (g, None),
+             samples=[Sample([(3, 5), (5,)])])  # fmt: skip
 def nextafter(a: Any, b: Any) -> Any:
     """The next floating number after a towards b."""
     return np.nextafter(a, b)
 
 
 @elementwise(samples=[Sample([(3, 5)], low=-4, high=4)])
+def bessel_i1(x: Any) -> Any:
+    """The modified Bessel function of the first kind, order 1: the slope of order 0."""
+    turns = np.cos(np.pi * (np.arange(128) + 0.5) / 128)  # its integral over half a turn
+    wide = np.asarray(x, np.float64)[..., None]
+    mean = (np.exp(wide * turns - np.abs(wide)) * turns).mean(-1)
+    return (mean * np.exp(np.abs(wide[..., 0]))).astype(x.dtype)
+
+
+@elementwise(
+    grad=lambda g, y, x: (m.multiply(g, bessel_i1(x)),),
+    samples=[Sample([(3, 5)], low=-4, high=4)],
+)
 def bessel_i0(x: Any) -> Any:
     """The modified Bessel function of the first kind, order 0."""
-    return np.i0(x)
+    return np.i0(x).astype(x.dtype)
 
 
 def _quantile_spec(
@@ -153,10 +168,41 @@ def _segment_start(kind: str, dtype: np.dtype) -> Any:
     return np.iinfo(dtype).min if kind == "max" else np.iinfo(dtype).max
 
 
+def _segment_grad(
+    g: Any, y: Any, x: Any, ids: Any, *, kind: str, segments: int
+) -> tuple[Any, None]:
+    """Equal extremes share a gradient; of a product the others' product is its slope."""
+    inside = m.logical_and(m.greater_equal(ids, 0), m.less(ids, segments))
+    rows = m.where(inside, ids, 0)
+    inside = reshape(inside, shape=(-1, *[1] * (len(x.shape) - 1)))
+    slope = (_product_slope if kind == "prod" else _extreme_slope)(y, x, rows, inside, segments)
+    return m.where(inside, m.multiply(gather(g, rows), slope), 0.0), None
+
+
+def _counted(hits: Any, like: Any, rows: Any, segments: int) -> tuple[Any, Any]:
+    """The hits as numbers, and beside each how many its segment has."""
+    ones = m.multiply(m.cast(hits, dtype=like.dtype), 1.0)
+    return ones, gather(gather_grad(ones, rows, rows=segments), rows)
+
+
+def _extreme_slope(y: Any, x: Any, rows: Any, inside: Any, segments: int) -> Any:
+    hits, count = _counted(m.logical_and(m.equal(x, gather(y, rows)), inside), x, rows, segments)
+    return m.divide(hits, m.maximum(count, 1.0))
+
+
+def _product_slope(y: Any, x: Any, rows: Any, inside: Any, segments: int) -> Any:
+    zero, count = _counted(m.logical_and(m.equal(x, 0.0), inside), x, rows, segments)
+    safe = m.where(m.equal(x, 0.0), 1.0, x)
+    outside = m.where(reshape(inside, shape=(-1,)), rows, segments)
+    others = gather(segment_reduce(safe, outside, kind="prod", segments=segments), rows)
+    return m.where(m.greater(m.subtract(count, zero), 0.0), 0.0, m.divide(others, safe))
+
+
 @op(
     kernel=True,
     dtypes=at_places,
     attrs_to_c=_kind,
+    grad=_segment_grad,
     shape=lambda x, ids, *, kind, segments: Spec((segments, *x.shape[1:]), x.dtype),
     samples=[
         Sample(
@@ -202,14 +248,4 @@ def scatter_reduce(x: np.ndarray, ids: np.ndarray, updates: np.ndarray, *, kind:
     found = x.copy()
     at = tuple(np.moveaxis(ids, -1, 0))
     _SEGMENTS["prod" if kind == "mul" else kind].at(found, at, updates)
-    return found
-
-
-@op(
-    shape=lambda x, *, ord, axes: Spec(kept_shape(x.shape, axes), x.dtype),
-    samples=[Sample([(4, 5)], {"ord": o, "axes": (0, 1)}) for o in (2, -2, "nuc")],
-)
-def singular_norm(x: np.ndarray, *, ord: Any, axes: tuple[int, ...]) -> np.ndarray:
-    """A matrix norm made of singular values: the largest (2), smallest (-2) or all ("nuc")."""
-    found: np.ndarray = np.linalg.norm(x, ord, axes, keepdims=True)
     return found

@@ -1,7 +1,8 @@
 """Matrix factorisations, inverses and Fourier transforms; most run on the host.
 
 In: arrays whose last two axes (last one for Fourier) hold the matrices. Out: arrays of known
-shapes. det, slogdet, inv and solve have gradients.
+shapes. Gradients of vectors that belong to singular values, of wide `qr` and of `lstsq` there are
+none.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras.errors import ShapeError
+from zoo_keras.errors import ShapeError, UnsupportedError
 from zoo_keras.graph import Spec
-from zoo_keras.primitives.elementwise import multiply, negative
+from zoo_keras.primitives.elementwise import add, divide, multiply, negative, subtract, where
 from zoo_keras.primitives.op import Sample, all_float32, op, registry
 from zoo_keras.primitives.products import matmul
 
@@ -42,6 +43,24 @@ def _as_matrix(g: Any) -> Any:
 def _turned(x: Any) -> Any:
     axes = range(len(x.shape))
     return registry["transpose"](x, perm=(*axes[:-2], axes[-1], axes[-2]))
+
+
+def _column(x: Any) -> Any:
+    return registry["reshape"](x, shape=(*x.shape, 1))
+
+
+def _row(x: Any) -> Any:
+    return registry["reshape"](x, shape=(*x.shape[:-1], 1, x.shape[-1]))
+
+
+def _triangle(n: int, columns: int, *, lower: bool, k: int = 0) -> np.ndarray:
+    """Ones in a triangle, which a matrix is multiplied with."""
+    ones = np.ones((n, columns), np.float32)
+    return np.tril(ones, k) if lower else np.triu(ones, k)
+
+
+def _half_symmetric(x: Any) -> Any:
+    return multiply(add(x, _turned(x)), 0.5)
 
 
 @op(
@@ -98,8 +117,15 @@ def solve(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.linalg.solve(a, b)
 
 
+def _solve_triangular_grad(g: Any, y: Any, a: Any, b: Any, *, lower: bool) -> tuple[Any, Any]:
+    db = solve_triangular(_turned(a), g, lower=not lower)
+    da = negative(matmul(db, y, transpose_a=False, transpose_b=True))
+    return multiply(da, _triangle(a.shape[-1], a.shape[-1], lower=lower)), db
+
+
 @op(
     shape=_solved,
+    grad=_solve_triangular_grad,
     samples=[Sample([(3, 3), (3, 2)], {"lower": low}, low=0.5, high=1.5) for low in (True, False)],
 )
 def solve_triangular(a: np.ndarray, b: np.ndarray, *, lower: bool) -> np.ndarray:
@@ -139,7 +165,16 @@ def lu_factor(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return made.reshape(x.shape), pivots.reshape(*x.shape[:-2], count)
 
 
-@op(shape=_square, samples=_DEFINITE)
+def _cholesky_grad(g: Any, y: Any, x: Any) -> tuple[Any]:
+    n = y.shape[-1]
+    half = _triangle(n, n, lower=True) - 0.5 * np.eye(n, dtype=np.float32)
+    inner = multiply(matmul(y, g, transpose_a=True, transpose_b=False), half)
+    back = inv(y)
+    whole = matmul(matmul(back, inner, transpose_a=True, transpose_b=False), back)
+    return (_half_symmetric(whole),)  # shared by the two triangles, as in TensorFlow
+
+
+@op(shape=_square, grad=_cholesky_grad, samples=_DEFINITE)
 def cholesky(x: np.ndarray) -> np.ndarray:
     """The lower triangle L with L @ L.T = x; NaN for a matrix that is not positive definite."""
     try:
@@ -154,7 +189,31 @@ def _qr_spec(x: Spec, *, mode: str) -> tuple[Spec, Spec]:
     return Spec((*lead, rows, inner), x.dtype), Spec((*lead, inner, columns), x.dtype)
 
 
-@op(shape=_qr_spec, samples=[Sample([(4, 3)], {"mode": mode}) for mode in ("reduced", "complete")])
+def _qr_grad(g: Any, y: Any, x: Any, *, mode: str) -> tuple[Any]:
+    """Of tall matrices of full rank: (gQ + Q S) / R.T, with S symmetric."""
+    rows, columns = x.shape[-2:]
+    if rows < columns or (mode == "complete" and rows > columns):
+        raise UnsupportedError(
+            f"qr has a gradient for mode='reduced' of matrices that are not wide. Received: shape "
+            f"{x.shape} and mode={mode!r}. Turn the matrix, or use ops.stop_gradient."
+        )
+    q, r = y
+    gq, gr = (multiply(part, 0.0) if up is None else up for up, part in zip(g, y, strict=True))
+    mixed = subtract(
+        matmul(r, gr, transpose_a=False, transpose_b=True),
+        matmul(gq, q, transpose_a=True, transpose_b=False),
+    )
+    below = multiply(mixed, _triangle(columns, columns, lower=True))
+    strictly = multiply(mixed, _triangle(columns, columns, lower=True, k=-1))
+    whole = add(gq, matmul(q, add(below, _turned(strictly))))
+    return (_turned(solve_triangular(r, _turned(whole), lower=False)),)
+
+
+@op(
+    shape=_qr_spec,
+    grad=_qr_grad,
+    samples=[Sample([(4, 3)], {"mode": mode}) for mode in ("reduced", "complete")],
+)
 def qr(x: np.ndarray, *, mode: str) -> tuple[np.ndarray, np.ndarray]:
     """(q, r): x as an orthogonal times an upper triangular matrix."""
     q, r = np.linalg.qr(x, mode)  # type: ignore[call-overload]
@@ -169,14 +228,45 @@ def _svd_spec(x: Spec, *, full: bool) -> tuple[Spec, Spec, Spec]:
     return Spec(shapes[0], x.dtype), Spec(shapes[1], x.dtype), Spec(shapes[2], x.dtype)
 
 
-@op(shape=_svd_spec, samples=[Sample([(4, 3)], {"full": full}) for full in (True, False)])
+def _svd_grad(g: Any, y: Any, x: Any, *, full: bool) -> tuple[Any]:
+    if g[0] is not None or g[2] is not None:
+        raise UnsupportedError(
+            "svd has a gradient of its singular values alone. Received: a loss that depends on u "
+            "or v. Use s only, or ops.stop_gradient around the others."
+        )
+    u, _, v = svd(x, full=False) if full else y
+    return (matmul(multiply(u, _row(g[1])), v),)
+
+
+@op(
+    shape=_svd_spec,
+    grad=_svd_grad,
+    samples=[Sample([(4, 3)], {"full": full}) for full in (True, False)],
+)
 def svd(x: np.ndarray, *, full: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(u, s, v): x = u @ diag(s) @ v, the singular values s largest first."""
     u, s, v = np.linalg.svd(x, full)
     return u, s, v
 
 
-@op(shape=lambda x: (Spec(x.shape[:-1], x.dtype), _square(x)), samples=_DEFINITE)
+def _eigh_grad(g: Any, y: Any, x: Any) -> tuple[Any]:
+    values, vectors = y
+    inner: Any = np.zeros((1, 1), np.float32)
+    n = values.shape[-1]
+    if g[0] is not None:
+        inner = multiply(_row(g[0]), np.eye(n, dtype=np.float32))
+    if g[1] is not None:
+        apart = subtract(_row(values), _column(values))
+        same = np.eye(n) > 0
+        share = where(same, 0.0, divide(1.0, where(same, 1.0, apart)))
+        turned = matmul(vectors, g[1], transpose_a=True, transpose_b=False)
+        inner = add(inner, multiply(share, turned))
+    whole = matmul(matmul(vectors, inner), vectors, transpose_a=False, transpose_b=True)
+    lower = _triangle(n, n, lower=True) + _triangle(n, n, lower=True, k=-1)
+    return (multiply(_half_symmetric(whole), lower),)  # the upper triangle is not read
+
+
+@op(shape=lambda x: (Spec(x.shape[:-1], x.dtype), _square(x)), grad=_eigh_grad, samples=_DEFINITE)
 def eigh(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(values, vectors) of a symmetric matrix, smallest value first."""
     values, vectors = np.linalg.eigh(x)
@@ -199,7 +289,18 @@ def _pinv_spec(x: Spec, *, rcond: float | None) -> Spec:
     return Spec((*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype)
 
 
-@op(shape=_pinv_spec, samples=[Sample([(4, 3)], {"rcond": None})])
+def _pinv_grad(g: Any, y: Any, x: Any, *, rcond: float | None) -> tuple[Any]:
+    """By Golub and Pereyra, for matrices whose rank does not change nearby."""
+    up, back = _turned(g), _turned(y)
+    left = subtract(np.eye(x.shape[-2], dtype=np.float32), matmul(x, y))
+    right = subtract(np.eye(x.shape[-1], dtype=np.float32), matmul(y, x))
+    inner = negative(matmul(matmul(back, g), back))
+    rows = matmul(matmul(matmul(left, up), y), back)
+    columns = matmul(matmul(matmul(back, y), up), right)
+    return (add(add(inner, rows), columns),)
+
+
+@op(shape=_pinv_spec, grad=_pinv_grad, samples=[Sample([(4, 3)], {"rcond": None})])
 def pinv(x: np.ndarray, *, rcond: float | None) -> np.ndarray:
     """The Moore-Penrose pseudo-inverse."""
     return np.linalg.pinv(x) if rcond is None else np.linalg.pinv(x, rcond)
@@ -282,7 +383,26 @@ def rfft(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return _parts(np.fft.rfft(x))
 
 
+def _irfft_grad(g: Any, y: Any, real: Any, imaginary: Any, *, length: int) -> tuple[Any, ...]:
+    """Each frequency but the first and the last of an even length stands for two."""
+    many, given = length // 2 + 1, real.shape[-1]
+    twice = np.full(many, 2.0 / length, np.float32)
+    twice[[0, -1] if length % 2 == 0 else [0]] = 1.0 / length
+    found = (multiply(part, twice) for part in rfft(g))
+    return tuple(_fitted(part, given) for part in found)
+
+
+def _fitted(x: Any, size: int) -> Any:
+    """The first elements of the last axis, zeros behind them where there are too few."""
+    axes, has = len(x.shape), x.shape[-1]
+    if has < size:
+        return registry["pad"](x, paddings=(*((0, 0) for _ in x.shape[:-1]), (0, size - has)))
+    end = (*x.shape[:-1], size)
+    return registry["strided_slice"](x, begin=(0,) * axes, end=end, strides=(1,) * axes)
+
+
 @op(
+    grad=_irfft_grad,
     shape=lambda real, imaginary, *, length: Spec((*real.shape[:-1], length), real.dtype),
     samples=[Sample([(3, 4), (3, 4)], {"length": n}) for n in (6, 7)],
 )
