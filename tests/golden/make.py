@@ -18,9 +18,9 @@ recurrent_keras2 (.h5 by Keras 2), programs (short ones of all kinds), promotion
 frozen graphs), torchvision (state dicts; needs torchvision), caffe (needs opencv-python-headless
 below 5), keras2_layers (each layer by itself), keras2_arguments (layers that it told in another
 way, and what it made of half precision). Files of Keras 1 and of early Keras 2 are made by
-make_keras1.py and make_keras2_early.py, which need an old Python. The tests themselves read only data/ and need none
-of these packages. Inputs come from numpy generators seeded by the case's name, so an area made
-again differs only by rounding.
+make_keras1.py and make_keras2_early.py, which need an old Python. The tests themselves read only
+data/ and need none of these packages. Inputs come from numpy generators seeded by the case's name,
+so an area made again differs only by rounding.
 """
 
 from __future__ import annotations
