@@ -268,6 +268,17 @@ def test_the_criterion_is_the_negative_log_likelihood():
     assert float(there(classes, np.exp(logp))) == pytest.approx(want / 2)
 
 
+@pytest.mark.parametrize("average", [True, False])
+def test_cross_entropy_takes_logits(average):
+    logits, classes = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32), np.array([1, 0])
+    criterion = CrossEntropyCriterion(average)
+    there = keras.losses.deserialize(keras.losses.serialize(criterion))
+    want = np.log(np.exp(logits).sum(axis=1)) - logits[[0, 1], classes]
+    for each in (criterion, there):
+        assert type(each) is CrossEntropyCriterion
+        assert float(each(classes, logits)) == pytest.approx(want.mean() if average else want.sum())
+
+
 @pytest.mark.parametrize("label", [-1, 2])
 @pytest.mark.parametrize("of_logs", [True, False])
 def test_a_label_that_is_no_class_ends_training(label, of_logs):
