@@ -43,6 +43,21 @@ def test_every_second_of_a_fit_has_a_part(local2):
     assert all(sum(rank.values()) <= whole for rank in history.ranks)
 
 
+def test_lines_of_epochs_say_how_fast_it_is_and_callbacks_where_time_goes(local2, capsys):
+    seen = []
+    look = callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(
+            [len(model.history.ranks), model.history.hosts]
+        )
+    )
+    model = classifier()
+    model.fit(records(local2), epochs=2, batch_size=8, verbose=2, callbacks=[look])
+    lines = capsys.readouterr().out.splitlines()
+    told = [re.fullmatch(r"Epoch \d/2 - [\d.]+s - ([\d,]+) samples/s - .*", each) for each in lines]
+    assert len(lines) == 2 and all(int(each[1].replace(",", "")) > 0 for each in told)
+    assert seen == [[2, [socket.gethostname()] * 2]] * 2
+
+
 def test_who_comes_late_waits_for_nobody(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(clocks.time, "perf_counter", lambda: now[0])

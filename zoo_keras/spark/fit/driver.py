@@ -186,13 +186,18 @@ class SparkFit:
                 restarts += self._meet_again(error, restarts)
         if last:
             self.model.optimizer.finalize_variable_values(self.compiler.state.trained)
+        history = self.tell_history()
+        self.bars.on_train_end(self.logs)
+        return history
+
+    def tell_history(self) -> History:
+        """Where the seconds went until now, for callbacks and for who has called fit."""
         history = self.bars.history
         if history is None:
             raise ConfigError("fit lost its History callback.")
         history.ranks, history.waits = self.account.ranks(), self.account.waits()
         history.hosts = self.hosts
         history.timing = clock.mean(history.ranks)
-        self.bars.on_train_end(self.logs)
         return history
 
     def _recover(self, error: JobError, restarts: int) -> None:
