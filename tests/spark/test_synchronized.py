@@ -123,3 +123,18 @@ def test_a_layer_may_be_called_anywhere(cluster2, kind):
     np.testing.assert_allclose(loss, expected, rtol=3e-4)
     for ours, theirs in zip(together, alone, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_nine_ranks_of_one_host_train_as_one(sessions):
+    """More ranks than rows in some steps; one has none at all."""
+    sizes = (5, 0, 9, 1, 2, 6, 3, 13, 4)
+    alone, together = net(), net()
+    batches = GlobalBatches(DATA, sizes, 16)
+    want = alone.fit(batches, epochs=2, shuffle=False, verbose=0).history
+    rdd = rdd_of(sessions.get("local[9]").sparkContext, records_of(DATA), sizes)
+    history = together.fit(rdd, num_ranks=9, shuffle=False, **OPTIONS)
+    assert len(history.ranks) == 9
+    for name in want:
+        np.testing.assert_allclose(history.history[name], want[name], rtol=3e-4)
+    for ours, theirs in zip(together.get_weights(), alone.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
