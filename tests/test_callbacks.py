@@ -176,10 +176,27 @@ def test_a_log_file_gets_a_line_for_each_epoch_and_call(capsys):
     model.predict(X)
     lines = capsys.readouterr().out.splitlines()
     shown = [re.sub(r"\d+\.\d+s", "0.1s", line.partition(" - loss")[0]) for line in lines]
+    shown = [re.sub(r"[\d,]+ samples/s", "9 samples/s", line) for line in shown]
     assert shown == [
-        "Epoch 1/2 - 0.1s", "Epoch 2/2 - 0.1s", "Evaluate - 0.1s", "Predict - 0.1s",
+        "Epoch 1/2 - 0.1s - 9 samples/s", "Epoch 2/2 - 0.1s - 9 samples/s", "Evaluate - 0.1s",
+        "Predict - 0.1s",
     ]  # fmt: skip
     assert "loss: " in lines[0] and "loss: " in lines[2]
+
+
+def test_samples_a_second_are_those_of_the_steps_made(monkeypatch):
+    now = [10.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    bar = callbacks.ProgbarLogger()
+    bar.set_params({"samples": 6000, "steps": 4})
+    bar.on_epoch_begin(0)
+    now[0] = 12.0
+    bar.on_train_batch_end(2, {})
+    assert bar._told({"loss": 1.0}) == "2,250 samples/s - loss: 1.0000"
+    bar.set_params({"steps": None})  # of a generator nobody knows
+    bar.on_epoch_begin(1)
+    bar.on_train_batch_end(2, {})
+    assert bar._told({"loss": 1.0}) == "loss: 1.0000"
 
 
 def test_a_terminal_or_a_notebook_gets_a_bar(monkeypatch):

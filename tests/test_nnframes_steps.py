@@ -34,7 +34,8 @@ EXAMPLES = [
     ImageBrightness(-9, 9.5), ImageHue(-3, 3), ImageSaturation(0.5, 2), ImageContrast(0.5, 2),
     ImageChannelOrder(), ImageColorJitter(hue_prob=1.0), ImageExpand(max_expand_ratio=2),
     ImageAspectScale(6, 2, 12), ImageChannelNormalize(1, 2, 3, 4, 5, 6),
-    ImageRandomPreprocessing(ImageHFlip(), 0.5),
+    ImageRandomPreprocessing(ImageHFlip(), 0.5), PerImageNormalize(0, 1),
+    ImageFixedCrop(0.1, 0.2, 0.5, 0.9), ImageFiller(0.1, 0.2, 0.5, 0.9, 7),
 ]  # fmt: skip
 
 
@@ -50,6 +51,12 @@ def test_every_step_is_plain_data():
         step_of({"name": "os.system", "arguments": {}})
 
 
+def filled(image, value):
+    found = image.copy()
+    found[5:, 2:6] = value
+    return found
+
+
 def on_image(step):
     return np.asarray(step(IMAGE[None]))[0]
 
@@ -58,6 +65,10 @@ def on_image(step):
     ("step", "want"),
     [
         (ImageCenterCrop(4, 6), IMAGE[2:8, 2:6]),
+        (ImageFixedCrop(0.25, 0.5, 0.75, 1), IMAGE[5:, 2:6]),
+        (ImageFixedCrop(1, 2, 30, 6, normalized=False), IMAGE[2:6, 1:]),
+        (ImageFiller(0.25, 0.5, 0.75, 1, 9), filled(IMAGE, 9)),
+        (PerImageNormalize(-1, 1), 2.0 * (IMAGE - IMAGE.min() * 1.0) / np.ptp(IMAGE) - 1),
         (ImageHFlip(), IMAGE[:, ::-1]),
         (ImageMirror(), IMAGE[::-1, ::-1]),
         (ImageMatToTensor(), IMAGE[..., ::-1]),
@@ -76,6 +87,28 @@ def on_image(step):
 )
 def test_what_a_step_does_to_an_image(step, want):
     np.testing.assert_allclose(on_image(step), want, rtol=1e-4, atol=2e-3)
+
+
+def test_an_image_of_one_value_is_stretched_to_the_lower_end():
+    made = PerImageNormalize(3, 4)(np.full((2, 4, 4, 3), 7, np.uint8))
+    np.testing.assert_array_equal(made, np.full((2, 4, 4, 3), 3.0))
+
+
+def test_a_box_is_cut_from_images_of_one_size():
+    box, end = ImageFixedCrop(0, 0, 0.5, 1), ImageMatToTensor(to_RGB=True)
+    chain = ChainedPreprocessing([RowToImageFeature(), ImageResize(6, 6), box, end])
+    whole = joined(flat((6, 3, 3)), chain, False)
+    found = whole.predict(files(IMAGE, IMAGE[2:]), verbose=0)
+    for image, row in zip((IMAGE, IMAGE[2:]), found, strict=True):
+        want = np.asarray(layers.Resizing(6, 6)(image[None]))[0, :, :3]
+        np.testing.assert_allclose(row, want.ravel(), atol=1)
+    open_net = keras.Sequential([keras.Input((None, None, 3)), layers.GlobalAveragePooling2D()])
+    for step in (box, ImageFiller(0, 0, 1, 1)):
+        with pytest.raises(ShapeError, match=r"must be of one size. Received: several. Resize"):
+            joined(open_net, ChainedPreprocessing([RowToImageFeature(), step, end]), False)
+    outside = ImageFixedCrop(20, 20, 30, 30, normalized=False)
+    with pytest.raises(ShapeError, match=r"box must lie in the images. Received: .* of 10 x 8"):
+        outside(IMAGE[None])
 
 
 def test_hue_has_180_steps():
@@ -208,6 +241,11 @@ WRONG = [
     (lambda: ImageExpand(min_expand_ratio=0.5), ConfigError, "at least 1"),
     (lambda: ImageRandomPreprocessing(ImageResize(4, 4), 0.5), ConfigError, "leaves the size"),
     (lambda: ImageColorJitter(shuffle=True), UnsupportedError, "shuffle=True"),
+    (lambda: ImageFixedCrop(0.5, 0, 0.2, 1), ConfigError, "left, top, right, bottom"),
+    (lambda: ImageFiller(0, 0, 1, 2), ConfigError, "up to 1"),
+    (lambda: ImageFiller(0, 0, 1, 1, 300), ConfigError, "from 0 to 255"),
+    (lambda: PerImageNormalize(0, 1, 2), UnsupportedError, "must be 32"),
+    (lambda: nnframes.ImagePixelNormalize, AttributeError, "takes the means away"),
     (lambda: ImageMatToTensor(format="HWC"), ConfigError, 'must be "NHWC" or "NCHW"'),
     (lambda: MaxEpoch(0), ConfigError, "MaxEpoch needs a whole number"),
     (lambda: TriggerOr(MaxEpoch(1), 3), ConfigError, "A trigger is needed. Received: 3"),
@@ -266,6 +304,17 @@ def test_the_criterion_is_the_negative_log_likelihood():
     of_probabilities = ClassNLLCriterion(logProbAsInput=False)
     there = keras.losses.deserialize(keras.losses.serialize(of_probabilities))
     assert float(there(classes, np.exp(logp))) == pytest.approx(want / 2)
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_cross_entropy_takes_logits(average):
+    logits, classes = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32), np.array([1, 0])
+    criterion = CrossEntropyCriterion(average)
+    there = keras.losses.deserialize(keras.losses.serialize(criterion))
+    want = np.log(np.exp(logits).sum(axis=1)) - logits[[0, 1], classes]
+    for each in (criterion, there):
+        assert type(each) is CrossEntropyCriterion
+        assert float(each(classes, logits)) == pytest.approx(want.mean() if average else want.sum())
 
 
 @pytest.mark.parametrize("label", [-1, 2])

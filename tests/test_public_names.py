@@ -244,15 +244,6 @@ def test_k_rnn_keeps_states_where_the_mask_is_false():
     np.testing.assert_allclose(backwards[0], 2 * x.sum(1), rtol=1e-5)
 
 
-def test_ranks_refuse_statistics_of_all_rows():
-    from zoo_keras.spark.fit.layer_state import refuse_synchronized
-
-    model = zk.Sequential([zk.Input((4,)), zk.layers.BatchNormalization(synchronized=True)])
-    refuse_synchronized(model, 1)
-    with pytest.raises(UnsupportedError, match="synchronized=True"):
-        refuse_synchronized(model, 2)
-
-
 def test_a_feature_space_is_saved_and_names_what_it_lacks(tmp_path):
     kinds = zk.utils.FeatureSpace
     data = {"age": [20.0, 40.0], "city": ["Rome", "Oslo"]}

@@ -75,6 +75,7 @@ def test_ranks_validate_with_the_averages(cluster2, kind, stays):
 def test_event_files_of_a_cluster_fit_hold_every_step(cluster2, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.util.tensor_util import make_ndarray
 
     board = callbacks.TensorBoard(tmp_path, histogram_freq=1, update_freq=1)
     assert wants_turns([board])
@@ -82,11 +83,19 @@ def test_event_files_of_a_cluster_fit_hold_every_step(cluster2, tmp_path):
     rdd = cluster2.parallelize(records_of((X, Y)), 2)
     model = regression(optimizers.SGD(0.1))
     model.fit(rdd, batch_size=8, epochs=2, verbose=0, callbacks=[board])
-    steps = {}
+    steps, values = {}, {}
     for path in tmp_path.glob("train/events*"):
         for event in EventFileLoader(str(path)).Load():
             for value in event.summary.value:
                 steps.setdefault(value.tag, []).append(event.step)
+                values.setdefault(value.tag, []).append(value.tensor)
     assert steps["batch_loss"] == list(range(1, 9))
     assert steps["epoch_loss"] == [0, 1]
     assert sum(tag.endswith("/histogram") for tag in steps) == 4
+    ranks = [f"rank_{rank}/{part}" for rank in (0, 1) for part in ("exchange", "wait")]
+    for tag in [*ranks, "epoch_samples_per_second", "epoch_learning_rate"]:
+        assert steps[tag] == [0, 1]
+    shares = np.array([[make_ndarray(v) for v in values[tag]] for tag in ranks])
+    assert (shares >= 0).all() and (shares[0::2] > 0).all()
+    assert (shares.reshape(2, 2, 2).sum(axis=1) <= 1).all()
+    assert all(make_ndarray(v) > 0 for v in values["epoch_samples_per_second"])

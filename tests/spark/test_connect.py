@@ -43,8 +43,9 @@ frame.createOrReplaceTempView("rows")
 assert column(spark.sql("SELECT score(f) + 1.0D AS p FROM rows"), "p") == [p + 1 for p in want]
 stage = KerasModel(model=model, featuresCol="f", predictionCol="p")
 assert column(PipelineModel(stages=[stage]).transform(frame), "p") == want
-classes = KerasClassificationModel(model=model, featuresCol="f").transform(frame)
+classes = KerasClassificationModel(model=model, featuresCol="f", errorCol="wrong").transform(frame)
 assert [p[1] for p in column(classes, "probability")] == want
+assert column(classes, "wrong") == [None, None]
 refused = {
     "fit": lambda: model.fit(frame, feature_cols="f", label_cols="y"),
     "estimator": lambda: KerasEstimator(model=model, featuresCol="f", labelCol="y").fit(frame),

@@ -347,14 +347,40 @@ def test_a_bad_row_names_the_stage_that_met_it(local_frame):
         trained.fit(bad)
 
 
+BAD_ROWS = [
+    (lambda: KerasModel(model=net(2)), "array<float>"),
+    (lambda: KerasModel(model=net(2), vectors=False), "vector"),
+    (lambda: KerasRegressionModel(model=net(1)), "double"),
+    (lambda: KerasClassificationModel(model=net(3), fromLogits=True), "three classes"),
+    (lambda: KerasClassificationModel(model=net(1, "sigmoid"), thresholds=[0.4, 0.6]), "one unit"),
+]
+
+
+@pytest.mark.parametrize("make", [make for make, _ in BAD_ROWS], ids=[name for _, name in BAD_ROWS])
+def test_what_is_wrong_with_a_row_goes_to_a_column_if_there_is_one(local_frame, make):
+    stage = make().setFeaturesCols(["a", "b"]).setErrorCol("wrong")
+    some = local_frame.selectExpr("CASE WHEN label = 1 THEN a END AS a", "b", "label").coalesce(1)
+    made = stage.transform(some)
+    added = [name for name in made.columns if name not in ("a", "b", "label", "wrong")]
+    bad = {row.label: row for row in made.orderBy("label").collect()}
+    assert [bad[0.0][name] for name in added] == [None] * len(added) and bad[1.0].wrong is None
+    assert "column a: expected numbers. Received: null" in bad[0.0].wrong
+    good = made.where("label = 1").drop("wrong").collect()
+    stage.clear(stage.errorCol)
+    assert good == stage.transform(some.where("label = 1")).collect() and len(good) > 9
+
+
 def test_columns_that_are_there_are_not_overwritten(frame):
     assembled = VectorAssembler(inputCols=["a", "b"], outputCol="features").transform(frame)
     stage = KerasClassificationModel(model=net(1), probabilityCol="held")
-    with pytest.raises(ConfigError, match=rf"Stage {stage.uid}: .*columns \['held'\] already"):
+    with pytest.raises(ConfigError, match=rf"Stage {stage.uid}: .*columns \['held'\] twice"):
         stage.transform(assembled)
     wrong = KerasClassificationModel(model=net(3), thresholds=[0.5])
     with pytest.raises(ConfigError, match=r"thresholds must be 3 numbers.*Received: \[0.5\]"):
         wrong.transform(assembled)
+    twice = KerasModel(model=net(), predictionCol="p", errorCol="p")
+    with pytest.raises(ConfigError, match=r"columns \['p', 'p'\] twice"):
+        twice.transform(assembled)
     several = KerasModel(model=net(), predictionCols=["u", "v"])
     with pytest.raises(ConfigError, match=r"1 outputs.*Received: columns \['u', 'v'\]"):
         several.transform(assembled)

@@ -10,13 +10,14 @@ import pytest
 from PIL import Image
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+from pyspark.ml.functions import array_to_vector
 from pyspark.ml.linalg import Vectors
-from pyspark.sql.functions import col, udf
+from pyspark.sql.functions import array, col, expr, udf
 from pyspark.sql.types import DoubleType, StringType
 
 import zoo_keras as keras
 from zoo_keras import layers
-from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
+from zoo_keras.errors import ConfigError, DataError, ShapeError, UnsupportedError
 from zoo_keras.nnframes import *
 
 pytestmark = pytest.mark.spark
@@ -152,6 +153,33 @@ def test_labels_count_from_one_or_from_zero(spark):
     assert probability.sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("shape", ["label", "array(label)", "array_to_vector(array(label))"])
+def test_an_estimator_counts_classes_as_a_classifier_does(spark, shape):
+    """What it learns is the same, however labels count."""
+    found = []
+    net = keras.Sequential(three().layers[:-1])  # logits
+    for criterion in (ClassNLLCriterion(), CrossEntropyCriterion()):
+        for first in (1.0, 0.0):
+            frame = points(spark, first)
+            label = array_to_vector(array("label")) if "vector" in shape else expr(shape)
+            frame = frame.withColumn("label", label)
+            behind = [LogSoftMax()] if isinstance(criterion, ClassNLLCriterion) else []
+            model = keras.Sequential([*net.layers, *behind])
+            estimator = NNEstimator(model, criterion, [2], zero_based_label=not first)
+            estimator.setBatchSize(20).setMaxEpoch(2).setOptimMethod(Adam(learningrate=0.05))
+            found.append(estimator.fit(frame).history["loss"])
+    assert found[0] == found[1] and found[2] == found[3]
+    np.testing.assert_allclose(found[0], found[2], rtol=1e-5)
+
+
+def test_an_estimator_names_a_label_that_is_no_class(local):
+    stage = NNEstimator(three(), ClassNLLCriterion(), [2]).setMaxEpoch(1).setBatchSize(8)
+    with pytest.raises(Exception, match=r"Column label: expected classes from 1 to 3. Received: 0"):
+        stage.fit(points(local, 0.0))
+    with pytest.raises(DataError, match="a label is negative, or not below the number of classes"):
+        stage.fit(points(local, 0.0).selectExpr("features", "array(label) AS label"))
+
+
 def test_one_output_has_the_classes_0_and_1(spark):
     frame = points(spark).selectExpr("features", "CAST(label = 3 AS DOUBLE) AS label")
     net = Sequential().add(Linear(2, 1)).add(Sigmoid())
@@ -212,6 +240,35 @@ def test_setters_become_arguments_of_fit(spark, tmp_path):
     assert made.getBatchSize() == 128 and estimator.getMaxEpoch() == 50
     with pytest.raises(ConfigError, match=f"Stage {estimator.uid} .*setValidation was given"):
         estimator.save(str(tmp_path / "estimator"))
+
+
+SETTERS = [
+    ("setEndWhen", "getEndWhen", MaxIteration(3), None),
+    ("setCachingSample", "isCachingSample", False, True),
+    ("setDataCacheLevel", "getDataCacheLevel", "DISK_AND_DRAM", "DRAM"),
+    ("setLearningRateDecay", "getLearningRateDecay", 0.1, 0.0),
+    ("setTrainSummary", "getTrainSummary", TrainSummary("logs", "app"), None),
+    ("setValidationSummary", "getValidationSummary", ValidationSummary("logs", "app"), None),
+    ("setMaxEpoch", "getMaxEpoch", 7, 50),
+    ("setBatchSize", "getBatchSize", 16, 1),
+    ("setLearningRate", "getLearningRate", 0.5, None),
+    ("setOptimMethod", "getOptimMethod", keras.optimizers.Adam(), None),
+]
+
+
+@pytest.mark.parametrize(("put", "get", "value", "before"), SETTERS)
+def test_what_a_setter_was_given_is_known(put, get, value, before):
+    estimator = NNEstimator(three(), MSECriterion())
+    if put != "setLearningRate":  # the optimizer's
+        assert getattr(estimator, get)() == before
+    assert getattr(getattr(estimator, put)(value), get)() is value
+
+
+def test_a_checkpoint_is_a_path_a_trigger_and_whether_it_is_overwritten():
+    estimator, trigger = NNEstimator(three(), MSECriterion()), EveryEpoch()
+    assert estimator.getCheckpoint() is None
+    estimator.setCheckpoint("hdfs:///runs", trigger, False)
+    assert estimator.getCheckpoint() == ("hdfs:///runs", trigger, False)
 
 
 def test_summaries_are_written_by_the_callback_for_tensorboard(monkeypatch):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
+import subprocess
 import time
 from unittest import mock
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image as pictures
 from test_fit_failures import LABELS, X, classifier, records
 
 import zoo_keras as keras
@@ -17,6 +20,7 @@ from zoo_keras import callbacks
 from zoo_keras.errors import ConfigError
 from zoo_keras.spark import report
 from zoo_keras.spark.fit import driver
+from zoo_keras.spark.fit import report as pages
 from zoo_keras.spark.fit.rank import RankWorker
 from zoo_keras.training import clock as clocks
 from zoo_keras.training.clock import PARTS, Account, Clock, mean
@@ -41,6 +45,21 @@ def test_every_second_of_a_fit_has_a_part(local2):
     for part in ("start", "read", "compute", "exchange", "update", "validate"):
         assert history.timing[part] > 0, part
     assert all(sum(rank.values()) <= whole for rank in history.ranks)
+
+
+def test_lines_of_epochs_say_how_fast_it_is_and_callbacks_where_time_goes(local2, capsys):
+    seen = []
+    look = callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(
+            [len(model.history.ranks), model.history.hosts]
+        )
+    )
+    model = classifier()
+    model.fit(records(local2), epochs=2, batch_size=8, verbose=2, callbacks=[look])
+    lines = capsys.readouterr().out.splitlines()
+    told = [re.fullmatch(r"Epoch \d/2 - [\d.]+s - ([\d,]+) samples/s - .*", each) for each in lines]
+    assert len(lines) == 2 and all(int(each[1].replace(",", "")) > 0 for each in told)
+    assert seen == [[2, [socket.gethostname()] * 2]] * 2
 
 
 def test_who_comes_late_waits_for_nobody(monkeypatch):
@@ -163,6 +182,29 @@ def test_a_report_draws_validation_at_its_epochs(tmp_path):
     for (trained, tested), places in zip(across, ([1], [1, 3]), strict=True):
         assert trained == sorted(trained) and tested == [trained[place] for place in places]
     assert [len(trained) for trained, _ in across] == [3, 5]
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no browser is here")
+def test_a_browser_shows_curves_and_bars(tmp_path):
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    history = model.fit(X, X[:, :1], epochs=3, verbose=0)
+    history.ranks = [dict(zip(PARTS, range(1, 9))), dict(zip(PARTS, range(8, 0, -1)))]
+    report(history, tmp_path / "r.html")
+    words = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    shot = [f"--user-data-dir={tmp_path}/profile", f"--screenshot={tmp_path}/r.png"]
+    where = ["--window-size=1100,1500", (tmp_path / "r.html").as_uri()]
+    subprocess.run([BROWSER, *words, *shot, *where], check=True, timeout=300, capture_output=True)
+    picture = np.asarray(pictures.open(tmp_path / "r.png").convert("RGB"))
+    for number, part in enumerate(PARTS):
+        colour = np.array([int(pages._COLOURS[part][i : i + 2], 16) for i in (1, 3, 5)])
+        widths = np.sort((picture == colour).all(axis=2).sum(axis=1))[-34:]  # two bars of 17 lines
+        longest = (2 * pages._WIDE - pages._EDGE) / 36
+        short, wide = sorted([number + 1, 8 - number])
+        np.testing.assert_allclose(widths[[2, -3]] / longest, [short, wide], atol=0.1)
 
 
 def test_jobs_say_in_sparks_ui_what_they_are(local2):

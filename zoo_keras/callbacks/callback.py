@@ -102,6 +102,7 @@ class History(Callback):
             each rank of a cluster, whose mean timing is; on arrays there is one.
         waits: for each rank of a cluster, seconds it has waited in steps, by the rank that came
             last; a rank that others wait for is slow, or has more to do. hosts: where they ran.
+            On a cluster callbacks find all of these as they are at the end of each epoch.
     """
 
     def __init__(self) -> None:

@@ -16,7 +16,8 @@ def on_screen() -> bool:
 
 class ProgbarLogger(Callback):
     """verbose=1: a bar for each epoch with the metrics so far, in terminals and notebooks;
-    verbose=2, and wherever else it prints to: one line an epoch."""
+    verbose=2, and wherever else it prints to: one line an epoch. Both say how many samples a second
+    are trained, where it is known how many an epoch has."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,19 +25,24 @@ class ProgbarLogger(Callback):
         self._start = 0.0
         self._epoch = 0
         self._training = False
+        self._rate: float | None = None  # samples a second of this epoch
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self._training = True
 
     def on_train_end(self, logs: Logs = None) -> None:
-        self._training = False
+        self._training, self._rate = False, None
         self._close()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self._epoch, self._start = epoch, time.monotonic()
+        self._epoch, self._start, self._rate = epoch, time.monotonic(), None
         self._open(f"Epoch {epoch + 1}/{self.params.get('epochs', '?')}")
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        samples, steps = self.params.get("samples"), self.params.get("steps")
+        if samples and steps:
+            seconds = max(time.monotonic() - self._start, 1e-9)
+            self._rate = samples * (batch + 1) / steps / seconds
         self._advance(batch + 1, logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -77,15 +83,19 @@ class ProgbarLogger(Callback):
         if self._bar is not None:
             self._bar.update(steps - self._bar.n)
             if logs:
-                self._bar.set_postfix_str(_numbers(logs), refresh=False)
+                self._bar.set_postfix_str(self._told(logs), refresh=False)
 
     def _finish(self, logs: Logs, title: str) -> None:
         if self._bar is not None:
-            self._bar.set_postfix_str(_numbers(logs or {}))
+            self._bar.set_postfix_str(self._told(logs or {}))
             self._close()
         elif self.params.get("verbose"):
-            parts = [title, f"{time.monotonic() - self._start:.1f}s", _numbers(logs or {})]
+            parts = [title, f"{time.monotonic() - self._start:.1f}s", self._told(logs or {})]
             print(" - ".join(filter(None, parts)), flush=True)
+
+    def _told(self, logs: dict[str, Any]) -> str:
+        rate = "" if self._rate is None else f"{self._rate:,.0f} samples/s"
+        return " - ".join(filter(None, [rate, _numbers(logs)]))
 
     def _close(self) -> None:
         if self._bar is not None:

@@ -22,12 +22,15 @@ from zoo_keras.errors import ConfigError, UnsupportedError
 
 _BUCKETS = 30  # of a histogram, as tf.summary has
 _IMAGES = 3  # of a weight at most
+_ONCE = ("start", "read")  # before the first epoch
 
 
 class TensorBoard(Callback):
     """Write scalars, histograms of weights, and the graph of layers for TensorBoard.
 
-    `tensorboard --logdir=logs` shows them. On a cluster the driver writes. Needs the extra
+    `tensorboard --logdir=logs` shows them. On a cluster the driver writes, also how many samples a
+    second are trained (`epoch_samples_per_second`), and for each rank which shares of an epoch went
+    into the exchange and into waiting (`rank_0/exchange`, `rank_0/wait`). Needs the extra
     `tensorboard` (`pip install zoo_keras[tensorboard]`), and for images `images`.
 
     Args:
@@ -80,6 +83,7 @@ class TensorBoard(Callback):
         self._files: dict[str, _EventFile] = {}
         self._batches, self._training = 0, False
         self._epoch_began, self._steps_before, self._batch_began = 0.0, 0, 0.0
+        self._seconds: list[dict[str, float]] = []  # of each rank, until the last epoch
 
     def set_model(self, model: Any) -> None:
         super().set_model(model)
@@ -112,7 +116,7 @@ class TensorBoard(Callback):
     # ---- hooks ---------------------------------------------------------------------------------
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self._batches, self._training = 0, True
+        self._batches, self._training, self._seconds = 0, True, []
         self._write_graph()
 
     def on_train_end(self, logs: Logs = None) -> None:
@@ -156,7 +160,25 @@ class TensorBoard(Callback):
         if self.write_steps_per_second:
             seconds = max(time.monotonic() - self._epoch_began, 1e-9)
             values["epoch_steps_per_second"] = (self._iterations() - self._steps_before) / seconds
+        values.update(self._of_ranks())
         self._file("train").scalars(values, epoch)
+
+    def _of_ranks(self) -> dict[str, float]:
+        """How fast several ranks were in this epoch, and what kept each of them."""
+        history = getattr(self.model, "history", None)
+        now = [dict(rank) for rank in getattr(history, "ranks", [])]
+        before, self._seconds = self._seconds or [{}] * len(now), now
+        if len(now) < 2 or len(now) != len(before):
+            return {}
+        found = {}
+        samples, took = self.params.get("samples"), time.monotonic() - self._epoch_began
+        if samples:
+            found["epoch_samples_per_second"] = samples / max(took, 1e-9)
+        for number, (rank, old) in enumerate(zip(now, before, strict=True)):
+            spent = {part: rank[part] - old.get(part, 0.0) for part in rank if part not in _ONCE}
+            whole = max(sum(spent.values()), 1e-9)
+            found.update({f"rank_{number}/{p}": spent[p] / whole for p in ("exchange", "wait")})
+        return found
 
     def on_test_end(self, logs: Logs = None) -> None:
         if self.model.optimizer is not None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import config, ops
+from zoo_keras.graph import current_trace
 from zoo_keras.layers.base.arguments import argument_error, is_whole, number, positive
 from zoo_keras.layers.base.arguments import axes as standard_axes
 from zoo_keras.layers.base.input_spec import InputSpec
@@ -36,8 +37,9 @@ class BatchNormalization(Layer):
     moving = moving * momentum + batch * (1 - momentum). Inference, or trainable=False: the moving
     statistics. Weights: gamma, beta, moving_mean, moving_variance, each (channels,); with renorm
     (Ioffe 2017) also moving_stddev, renorm_mean and renorm_stddev, towards which training corrects
-    the batch, within the limits rmin, rmax and dmax of renorm_clipping. With synchronized several
-    ranks would share each batch's statistics: a fit on Spark with more than one refuses it.
+    the batch, within the limits rmin, rmax and dmax of renorm_clipping. With synchronized=True
+    the ranks of a fit on Spark normalise by the statistics of all their rows, which costs each such
+    layer two exchanges of a few numbers in every step; elsewhere it changes nothing.
     https://keras.io/api/layers/normalization_layers/batch_normalization/
 
     >>> BatchNormalization()(np.ones((2, 4))).shape
@@ -131,7 +133,11 @@ class BatchNormalization(Layer):
     def _train(self, x: Any, weights: Any) -> Any:
         if self.renorm:
             return self._renormed(x, weights)
-        if weights is None:
+        shared = self._shared_moments(x, weights)
+        if shared is not None:
+            mean, variance = shared
+            y = self._scaled(x, mean, variance)
+        elif weights is None:
             ones, zeros = np.ones(x.shape[-1:], np.float32), np.zeros(x.shape[-1:], np.float32)
             gamma = ones if self.gamma is None else self.gamma
             beta = zeros if self.beta is None else self.beta
@@ -146,8 +152,13 @@ class BatchNormalization(Layer):
     def _renormed(self, x: Any, weights: Any) -> Any:
         """(x - mean) / deviation, corrected by r and d to what the moving statistics would give."""
         over = tuple(range(len(x.shape) - 1))
-        moments = ops.moments(x, axes=over) if weights is None else _weighted_moments(x, weights)
-        mean, variance = moments
+        shared = self._shared_moments(x, weights)
+        if shared is not None:
+            mean, variance = shared
+        elif weights is None:
+            mean, variance = ops.moments(x, axes=over)
+        else:
+            mean, variance = _weighted_moments(x, weights)
         deviation = ops.sqrt(ops.add(variance, self.epsilon))
         r, d = self._corrections(mean, deviation)
         y = ops.divide(ops.subtract(x, mean), deviation)
@@ -159,6 +170,23 @@ class BatchNormalization(Layer):
         self.moving_variance.assign(ops.relu(ops.subtract(ops.square(followed), self.epsilon)))
         y = y if self.gamma is None else ops.multiply(y, self.gamma)
         return y if self.beta is None else ops.add(y, self.beta)
+
+    def _shared_moments(self, x: Any, weights: Any) -> Any:
+        """(mean, variance) over the rows of all ranks, in a step of one of several; else None.
+        Squares are of distances from the moving mean, which all ranks have, so that a large mean
+        costs no digits."""
+        exchange = getattr(current_trace(), "exchange", None)
+        if not self.synchronized or exchange is None:
+            return None
+        over, middle = tuple(range(len(x.shape) - 1)), ops.stop_gradient(self.moving_mean)
+        far = ops.subtract(ops.cast(x, "float32"), middle)
+        parts = [far, ops.square(far)]
+        if weights is not None:
+            parts = [weights, *[ops.where(weights, part, 0.0) for part in parts]]
+        found = exchange.mean(ops.stack([ops.mean(part, axis=over) for part in parts]))
+        if weights is not None:
+            found = found[1:] / ops.maximum(found[0], 1e-30)  # no row counts: 0
+        return middle + found[0], ops.relu(found[1] - ops.square(found[0]))
 
     def _corrections(self, mean: Any, deviation: Any) -> tuple[Any, Any]:
         """r and d, within their limits."""

@@ -24,6 +24,8 @@ from zoo_keras.nnframes.images import (
     ImageContrast,
     ImageExpand,
     ImageFeatureToTensor,
+    ImageFiller,
+    ImageFixedCrop,
     ImageHFlip,
     ImageHue,
     ImageMatToTensor,
@@ -33,6 +35,7 @@ from zoo_keras.nnframes.images import (
     ImageResize,
     ImageSaturation,
     ImageSetToSample,
+    PerImageNormalize,
     RowToImageFeature,
 )
 from zoo_keras.nnframes.models import NNClassifierModel, NNModel
@@ -112,6 +115,8 @@ __all__ = [
     "ImageContrast",
     "ImageExpand",
     "ImageFeatureToTensor",
+    "ImageFiller",
+    "ImageFixedCrop",
     "ImageHFlip",
     "ImageHue",
     "ImageMatToTensor",
@@ -122,6 +127,7 @@ __all__ = [
     "ImageSaturation",
     "ImageSetToSample",
     "MLlibVectorToTensor",
+    "PerImageNormalize",
     "Preprocessing",
     "RowToImageFeature",
     "ScalarToTensor",
@@ -171,6 +177,9 @@ __all__ = [
 ]
 
 _INSTEAD = {
+    "ImagePixelBytesToMat": "a column of arrays, reshaped by ArrayToTensor",
+    "ImagePixelNormalize": "a Keras layer in front of the net that takes the means away",
+    "ImageRandomAspectScale": "ImageAspectScale, or Keras' RandomZoom in front of the net",
     "Net": "Model.loadModel(path), of a Keras file",
     "NNXGBClassifier": "xgboost's own stages for Spark",
     "NNXGBRegressor": "xgboost's own stages for Spark",

@@ -35,6 +35,7 @@ from zoo_keras.nnframes.preprocessing import (
 from zoo_keras.nnframes.torch_names import (
     SGD,
     ClassNLLCriterion,
+    CrossEntropyCriterion,
     ValidationMethod,
     decayed,
 )
@@ -63,12 +64,12 @@ class _NNTrainer(KerasTrainer):
         self._criterion: Any = None if criterion is None else losses.get(criterion)
         self._preprocessing = FeatureLabelPreprocessing(features, labels)
         self._optimizer: Any = None
-        self._decay = 0.0
+        self._decay, self._caching, self._cache_level = 0.0, True, "DRAM"
         self._validation: tuple[Any, list[Any]] | None = None
         self._validation_size: int | None = None
         self._end: Trigger | None = None
         self._saving: list[SaveWhen] = []
-        self._summaries: dict[str, str] = {}
+        self._summaries: dict[str, Any] = {}
         self._clipping: dict[str, float] = {}
         if model is not None:
             self._set(model=model)
@@ -103,11 +104,20 @@ class _NNTrainer(KerasTrainer):
         self._decay = float(value)
         return self
 
+    def getLearningRateDecay(self) -> float:
+        """What setLearningRateDecay was given (0)."""
+        return self._decay
+
     def setCachingSample(self, value: bool) -> Any:
         """Either way each rank keeps its rows, in a file where they are many: nothing changes."""
         if not isinstance(value, bool):
             raise ConfigError(f"setCachingSample takes a bool. Received: {value!r}. Pass True.")
+        self._caching = value
         return self
+
+    def isCachingSample(self) -> bool:
+        """What setCachingSample was given (True)."""
+        return self._caching
 
     def setDataCacheLevel(self, level: str, num_slice: int | None = None) -> Any:
         """ "DRAM" or "DISK_AND_DRAM": ranks keep rows in memory, and in a file where they are many.
@@ -118,7 +128,12 @@ class _NNTrainer(KerasTrainer):
                 f'setDataCacheLevel: levels are "DRAM" and "DISK_AND_DRAM". Received: {level!r}. '
                 "Leave it out."
             )
+        self._cache_level = level
         return self
+
+    def getDataCacheLevel(self) -> str:
+        """What setDataCacheLevel was given ("DRAM")."""
+        return self._cache_level
 
     def setSamplePreprocessing(self, value: Any) -> Any:
         """Other steps: a FeatureLabelPreprocessing, or those of the features."""
@@ -154,21 +169,38 @@ class _NNTrainer(KerasTrainer):
         self._end = trigger_of(trigger)
         return self
 
+    def getEndWhen(self) -> Trigger | None:
+        """The trigger that ends training, or None."""
+        return self._end
+
     def setCheckpoint(self, path: str, trigger: Any, isOverWrite: bool = True) -> Any:
         """Save the net in a folder, local or of any Hadoop file system, when a trigger fires: as
         model.keras, or model.N.keras without isOverWrite."""
         self._saving = [SaveWhen(str(path), trigger_of(trigger), bool(isOverWrite))]
         return self
 
+    def getCheckpoint(self) -> tuple[str, Trigger, bool] | None:
+        """(path, trigger, isOverWrite), or None."""
+        found = [(s.path, s.trigger, s.over_write) for s in self._saving]
+        return found[0] if found else None
+
     def setTrainSummary(self, value: Any) -> Any:
         """Write loss and learning rate for TensorBoard, as a TrainSummary says."""
-        self._summaries["train"] = value.folder
+        self._summaries["train"] = value
         return self
+
+    def getTrainSummary(self) -> TrainSummary | None:
+        """What setTrainSummary was given, or None."""
+        return self._summaries.get("train")
 
     def setValidationSummary(self, value: Any) -> Any:
         """Write metrics of validation for TensorBoard, as a ValidationSummary says."""
-        self._summaries["validation"] = value.folder
+        self._summaries["validation"] = value
         return self
+
+    def getValidationSummary(self) -> ValidationSummary | None:
+        """What setValidationSummary was given, or None."""
+        return self._summaries.get("validation")
 
     def setConstantGradientClipping(self, min: float, max: float) -> Any:
         """Cut each number of the gradient to at least `min` = -max and at most `max`."""
@@ -259,6 +291,30 @@ class _NNTrainer(KerasTrainer):
         """The frame with labels as the criterion takes them."""
         return frame
 
+    def _with_classes(self, frame: Any) -> Any:
+        """The frame with a column of classes from 0, for labels from 1 or 0."""
+        net, name = self.getModel(), self.getOrDefault(self.labelCol)
+        kind = {f.name: f.dataType for f in frame.schema.fields}.get(name)
+        if kind is None:
+            raise ConfigError(
+                f"The DataFrame has no column {name}, which labelCol names. Received: columns "
+                f"{frame.columns}. Set labelCol."
+            )
+        if kind.typeName() == "array" or arrow.is_vector(kind):
+            return frame.withColumn(_LABEL, self._lists(frame, name))
+        return frame.withColumn(_LABEL, _class_column(name, *self._classes(net)))
+
+    def _lists(self, frame: Any, name: str) -> Any:
+        """The Column of labels that are no single numbers, as the loss wants them."""
+        return frame[arrow.quoted(name)]
+
+    def _classes(self, net: Model) -> tuple[int, int]:
+        """The first and the last class."""
+        if net._function is None:
+            net = joined(copy.deepcopy(net), self._preprocessing.feature, False).layers[-1]
+        first, units = first_class(self, net), net.output_shape[-1]
+        return first, 1 if units == 1 else first + int(units) - 1
+
     def _arguments(self) -> dict[str, Any]:
         epochs = self.getOrDefault(self.maxIter)
         if self._end is not None:
@@ -274,7 +330,7 @@ class _NNTrainer(KerasTrainer):
         found = [*super()._callbacks(), *map(copy.copy, self._saving)]
         if self._end is not None and not isinstance(self._end, MaxEpoch):
             found.append(EndWhen(self._end))
-        return [*found, *map(_writer, sorted(set(self._summaries.values())))]
+        return [*found, *map(_writer, sorted({each.folder for each in self._summaries.values()}))]
 
     # ---- folders -------------------------------------------------------------------------------
 
@@ -326,8 +382,11 @@ class ValidationSummary(TrainSummary):
 
 
 @nn_stage
-class NNEstimator(_NNTrainer):
+class NNEstimator(_NNTrainer, ZeroBased):
     """Trains a Keras model behind preprocessing steps. `fit` gives an NNModel.
+
+    ClassNLLCriterion and CrossEntropyCriterion take labels from 1, from 0 with
+    zero_based_label=True; other losses take labels as they are.
 
     Args:
         model: a Keras model. Each fit trains a copy, from the weights that it has now.
@@ -343,15 +402,37 @@ class NNEstimator(_NNTrainer):
 
     def __init__(
         self, model: Any = None, criterion: Any = None, feature_preprocessing: Any = None,
-        label_preprocessing: Any = None,
+        label_preprocessing: Any = None, zero_based_label: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(model, criterion, feature_preprocessing, label_preprocessing)
+        self._setDefault(zeroBasedLabel=False)
+        if zero_based_label:
+            self._set(zeroBasedLabel=True)
         label = self._preprocessing.label
         if isinstance(label, SeqToTensor) and len(label.size) > 1:
             raise UnsupportedError(
                 "NNEstimator: labels are numbers or arrays of one axis. Received: "
                 f"label_preprocessing of size {label.size}. Flatten the model's output."
             )
+
+    def _takes_classes(self) -> bool:
+        return isinstance(self._criterion, (ClassNLLCriterion, CrossEntropyCriterion))
+
+    def _labelled(self, frame: Any) -> Any:
+        return self._with_classes(frame) if self._takes_classes() else frame
+
+    def _lists(self, frame: Any, name: str) -> Any:
+        """Of several classes a row; the loss itself refuses what is none of them."""
+        from pyspark.ml.functions import vector_to_array
+        from pyspark.sql.functions import transform
+
+        labels, first = super()._lists(frame, name), self._classes(self.getModel())[0]
+        if arrow.is_vector(frame.schema[name].dataType):
+            labels = vector_to_array(labels)
+        return transform(labels, lambda label: label - first)
+
+    def _label_cols(self) -> Any:
+        return _LABEL if self._takes_classes() else super()._label_cols()
 
     def _transformer(self, model: Model) -> NNModel:
         return NNModel(model.layers[-1], self._preprocessing.feature)
@@ -389,23 +470,7 @@ class NNClassifier(_NNTrainer, ZeroBased):
             )
 
     def _labelled(self, frame: Any) -> Any:
-        net, name = self.getModel(), self.getOrDefault(self.labelCol)
-        kind = {f.name: f.dataType for f in frame.schema.fields}.get(name)
-        if kind is None:
-            raise ConfigError(
-                f"The DataFrame has no column {name}, which labelCol names. Received: columns "
-                f"{frame.columns}. Set labelCol."
-            )
-        if kind.typeName() == "array" or arrow.is_vector(kind):  # one-hot, as the loss wants them
-            return frame.withColumn(_LABEL, frame[arrow.quoted(name)])
-        return frame.withColumn(_LABEL, _class_column(name, *self._classes(net)))
-
-    def _classes(self, net: Model) -> tuple[int, int]:
-        """The first and the last class."""
-        if net._function is None:
-            net = joined(copy.deepcopy(net), self._preprocessing.feature, False).layers[-1]
-        first, units = first_class(self, net), net.output_shape[-1]
-        return first, 1 if units == 1 else first + int(units) - 1
+        return self._with_classes(frame)
 
     def _label_cols(self) -> Any:
         return _LABEL
@@ -435,4 +500,6 @@ def _gives_logits(model: Model) -> bool:
     loss = flatten(model.loss)[0]
     if isinstance(loss, ClassNLLCriterion):
         return loss.logProbAsInput
+    if isinstance(loss, CrossEntropyCriterion):
+        return True
     return isinstance(loss, Loss) and bool(loss.get_config().get("from_logits", False))

@@ -15,6 +15,7 @@ import numpy as np
 from zoo_keras import layers, ops, random
 from zoo_keras.configs.registration import register_keras_serializable
 from zoo_keras.layers import Layer
+from zoo_keras.layers.base.layer import shape_error
 from zoo_keras.layers.preprocessing.augmentation import ImageAugmentation, per_image
 from zoo_keras.ops.pixels import hsv, rgb
 from zoo_keras.primitives.fed import OPEN
@@ -84,6 +85,78 @@ class Flip(Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "axes": list(self.axes)}
+
+
+def _part(layer: Layer, x: Any, box: Sequence[float], shares: bool) -> tuple[slice, slice]:
+    """The rows and columns of a batch of images that a box (x1, y1, x2, y2) holds."""
+    if OPEN in x.shape:
+        raise shape_error(layer, "images must be of one size", "several", "Resize them before.")
+    height, width = x.shape[1:3]
+    x1, y1, x2, y2 = (int(n * s) if shares else int(n) for n, s in zip(box, (width, height) * 2))
+    return slice(max(0, y1), min(height, y2)), slice(max(0, x1), min(width, x2))
+
+
+@registered
+class FixedCrop(Layer):
+    """The part of images in a box (left, top, right, bottom), in pixels or shares of the sides."""
+
+    def __init__(self, box: Sequence[float], shares: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.box, self.shares = list(box), bool(shares)
+
+    def call(self, inputs: Any) -> Any:
+        """The parts."""
+        rows, columns = _part(self, inputs, self.box, self.shares)
+        if rows.start >= rows.stop or columns.start >= columns.stop:
+            raise shape_error(
+                self, "the box must lie in the images",
+                f"{self.box} for images of {inputs.shape[1]} x {inputs.shape[2]}", "Move it.",
+            )  # fmt: skip
+        return inputs[:, rows, columns]
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "box": self.box, "shares": self.shares}
+
+
+@registered
+class Filler(Layer):
+    """Images with a box (left, top, right, bottom; shares of the sides) of one value."""
+
+    def __init__(self, box: Sequence[float], value: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.box, self.value = list(box), value
+
+    def call(self, inputs: Any) -> Any:
+        """The filled images."""
+        part = _part(self, inputs, self.box, True)
+        inside = np.zeros((*inputs.shape[1:3], 1), bool)
+        inside[part] = True
+        return ops.where(inside, ops.cast(self.value, inputs.dtype), inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "box": self.box, "value": self.value}
+
+
+@registered
+class Stretch(Layer):
+    """Images whose least value becomes `low` and whose largest `high`, each by itself."""
+
+    def __init__(self, low: float, high: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.low, self.high = float(low), float(high)
+
+    def call(self, inputs: Any) -> Any:
+        """The images as floats; one of a single value becomes `low`."""
+        x = ops.cast(inputs, self.compute_dtype)
+        least, most = (f(x, axis=(1, 2, 3), keepdims=True) for f in (ops.min, ops.max))
+        scale = (self.high - self.low) / ops.maximum(most - least, 1e-12)
+        return (x - least) * scale + self.low
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "low": self.low, "high": self.high}
 
 
 class _Between(ImageAugmentation):

@@ -119,6 +119,70 @@ class ImageRandomCrop(ImageCenterCrop):
         return [layers.RandomCrop(*self.size)] if training else super().layers(False)
 
 
+class ImageFixedCrop(ImageStep):
+    """The part of images in a box, which are of one size: put ImageResize before.
+
+    Args:
+        x1, y1, x2, y2: left, top, right, bottom, as shares of the sides.
+        normalized: False: they are pixels.
+    """
+
+    def __init__(
+        self, x1: float, y1: float, x2: float, y2: float, normalized: bool = True,
+        is_clip: bool = True,
+    ) -> None:  # fmt: skip
+        del is_clip
+        self.box, self.shares = _box(self, (x1, y1, x2, y2)), bool(normalized)
+
+    def layers(self, training: bool) -> list[Layer]:
+        """FixedCrop."""
+        return [own.FixedCrop(self.box, self.shares)]
+
+
+class ImageFiller(ImageStep):
+    """One value in a box (shares of the sides) of images of one size: put ImageResize before."""
+
+    def __init__(
+        self, start_x: float, start_y: float, end_x: float, end_y: float, value: int = 255
+    ) -> None:
+        self.box, self.value = _box(self, (start_x, start_y, end_x, end_y)), value
+        if max(self.box) > 1 or not 0 <= value <= 255:
+            raise ConfigError(
+                "ImageFiller: the box is of shares of the sides, up to 1, and the value from 0 to "
+                f"255. Received: {self.box}, {value!r}. Change them."
+            )
+
+    def layers(self, training: bool) -> list[Layer]:
+        """Filler."""
+        return [own.Filler(self.box, self.value)]
+
+
+def _box(step: Any, box: tuple[float, float, float, float]) -> tuple[float, ...]:
+    left, top, right, bottom = box
+    if not (0 <= left < right and 0 <= top < bottom):
+        raise ConfigError(
+            f"{type(step).__name__}: a box is left, top, right, bottom, each at least 0. Received: "
+            f"{box}. Pass e.g. 0.1, 0.1, 0.9, 0.9."
+        )
+    return box
+
+
+class PerImageNormalize(ImageStep):
+    """Each image stretched from its own least and largest value to `min` and `max`."""
+
+    def __init__(self, min: float, max: float, norm_type: int = 32) -> None:
+        if norm_type != 32:
+            raise UnsupportedError(
+                "PerImageNormalize: norm_type must be 32, by least and largest value. Received: "
+                f"{norm_type!r}. Leave it out."
+            )
+        self.ends = min, max
+
+    def layers(self, training: bool) -> list[Layer]:
+        """Stretch."""
+        return [own.Stretch(*self.ends)]
+
+
 class ImageHFlip(ImageStep):
     """Mirrored images. Half of them, in training: ImageRandomPreprocessing(ImageHFlip(), 0.5)."""
 

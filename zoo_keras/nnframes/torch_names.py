@@ -147,9 +147,17 @@ class ClassNLLCriterion(losses.Loss):
         return {"name": self.name, **own}
 
 
-def CrossEntropyCriterion(size_average: bool = True) -> losses.Loss:
-    """SparseCategoricalCrossentropy of logits."""
-    return losses.SparseCategoricalCrossentropy(True, reduction=_reduction(size_average))
+@_registered
+class CrossEntropyCriterion(losses.SparseCategoricalCrossentropy):
+    """SparseCategoricalCrossentropy of logits, for classes from 0."""
+
+    def __init__(self, size_average: bool = True, name: str = "cross_entropy_criterion") -> None:
+        super().__init__(True, reduction=_reduction(size_average), name=name)
+        self.size_average = bool(size_average)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"name": self.name, "size_average": self.size_average}
 
 
 def MSECriterion() -> losses.Loss:

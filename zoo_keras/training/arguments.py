@@ -113,11 +113,13 @@ class FitArguments(Arguments):
         if not isinstance(self.validation_freq, Collection):
             whole("validation_freq", self.validation_freq, 1)
 
-    def bars(self, model: TrainedModel, steps: int | None) -> CallbackList:
-        """The callbacks, History among them, with a bar of so many steps."""
+    def bars(self, model: TrainedModel, steps: int | None, rows: int | None = None) -> CallbackList:
+        """The callbacks, History among them, with a bar of so many steps; an epoch has so many
+        rows."""
         return CallbackList(
             self.callbacks, add_history=True, add_progbar=bool(self.verbosity), model=model,
             verbose=self.verbosity, epochs=self.epochs, steps=self.steps_per_epoch or steps,
+            samples=None if self.steps_per_epoch else rows,
         )  # fmt: skip
 
     def validates(self, epoch: int) -> bool:

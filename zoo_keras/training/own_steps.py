@@ -39,6 +39,18 @@ def defined(model: object, kind: str) -> list[str]:
     return [m for m in _METHODS[kind] if not getattr(getattr(model, m), "is_default", False)]
 
 
+def synchronized_layers(model: TracedModel) -> list[Any]:
+    """Layers that train by statistics of the rows of all ranks."""
+    layers = model._flatten_layers()
+    return [x for x in layers if getattr(x, "synchronized", False) and x.trainable]
+
+
+def is_shared_whole(model: TracedModel) -> bool:
+    """Whether a rank traces a training step as one function, with all that it shares: a step of a
+    user's, or one whose layers share statistics."""
+    return bool(defined(model, "train") or synchronized_layers(model))
+
+
 def refuse_on_spark(model: TracedModel, kind: str, method: str) -> None:
     """UnsupportedError for what ranks and scoring tasks cannot run."""
     if model._eagerly():

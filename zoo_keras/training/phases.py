@@ -1,9 +1,10 @@
-"""A step that gives gradients to several optimizers, cut where ranks share them.
+"""A step that gives gradients to several optimizers, or has layers that share statistics, cut where
+ranks meet.
 
-In: a model with a step of its own, traced for a rank's part of a batch. Out: a Program for each
-phase. Between two phases ranks add up the gradients that the next call of an optimizer takes; then
-each makes the same update. What a phase computes and a later one reads is carried from one to the
-other, unless a Variable holds it. Knows no ranks.
+In: a step traced for a rank's part of a batch. Out: a Program for each phase. Between two phases
+ranks add up the gradients that the next call of an optimizer takes, after which each makes the
+same update, or the statistics that a layer shares. What a phase computes and a later one reads is
+carried from one to the other, unless a Variable holds it. Knows no ranks.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from zoo_keras.graph import (
     topological,
 )
 from zoo_keras.passes.rewrite import with_inputs
-from zoo_keras.primitives.op import as_tensors
+from zoo_keras.primitives.op import as_tensors, registry
 from zoo_keras.training.interface import TracedModel
 
 Write = tuple[Any, Tensor]  # a Variable and its new value
@@ -37,7 +38,7 @@ _NEVER = 1 << 30
 
 
 class Exchange(NamedTuple):
-    """One call of an optimizer's `apply`.
+    """One call of an optimizer's `apply`, or (without an optimizer) of `Sharing.mean`.
 
     Attributes:
         grads: of this rank's rows, as they count in the sum. sums: what stands for those sums.
@@ -88,6 +89,19 @@ class Sharing:
         self.exchanges.append(Exchange(optimizer, list(variables), mine, sums))
         return sums
 
+    def mean(self, mine: Tensor) -> Tensor:
+        """The mean over the rows of all ranks of what is a mean over this rank's rows. So are the
+        gradients: that of `mine` is the mean of those that the ranks have by the result."""
+        self.end_phase()
+        result = input_tensor(spaces.SUMS, mine.shape)
+        self.exchanges.append(Exchange(None, [], [mine * self.share], [result]))
+
+        def back(gradients: Sequence[Tensor]) -> list[Tensor]:
+            return [self.mean(gradients[0])]
+
+        found: Tensor = registry["own_gradient"](result, mine, rule=back, count=1)
+        return found
+
     def end_phase(self) -> None:
         """Note what has been assigned since the last phase."""
         updates = self.trace.updates
@@ -96,7 +110,8 @@ class Sharing:
 
     def optimizers(self) -> list[Any]:
         """Those that the step has called, each once."""
-        return list({id(e.optimizer): e.optimizer for e in self.exchanges}.values())
+        found = [e.optimizer for e in self.exchanges if e.optimizer is not None]
+        return list({id(optimizer): optimizer for optimizer in found}.values())
 
     def alike(self) -> set[int]:
         """Ids of the Variables that all ranks change alike: weights, and those of optimizers."""

@@ -33,7 +33,7 @@ from zoo_keras.training.compiled import plain
 from zoo_keras.training.constraints import constraint_program
 from zoo_keras.training.data import Batch
 from zoo_keras.training.interface import TrainedModel
-from zoo_keras.training.own_steps import beside_float32, defined
+from zoo_keras.training.own_steps import beside_float32, defined, is_shared_whole
 from zoo_keras.training.row_updates import TablesChanged
 from zoo_keras.training.state import State, signature
 from zoo_keras.training.update import (
@@ -114,11 +114,16 @@ class ModelPrograms:
 
     # ---- preparing -----------------------------------------------------------------------------
 
-    def prepare(self, batch: Batch | None, training: bool) -> State:
+    def prepare(self, batch: Batch | None, training: bool, ranks: bool = False) -> State:
         """The State, made for the model as it is now, with all weights up to date: for ranks and
-        tasks, whose update is of the model's optimizer also where the step is a user's."""
+        tasks, whose update is of the model's optimizer also where the step is a user's.
+
+        Args:
+            ranks: it is for ranks that train.
+        """
         with self.lock:
-            if batch is not None and training and defined(self.model, "train"):
+            whole = is_shared_whole(self.model) if ranks else defined(self.model, "train")
+            if batch is not None and training and whole:
                 self._make_variables("train", batch)
                 shapes = steps.shapes_of(batch)
                 sharing = steps.sharing_of(self.model, shapes, batch.structure)

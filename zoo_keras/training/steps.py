@@ -29,7 +29,7 @@ from zoo_keras.primitives.tile_choice import inference_dtype
 from zoo_keras.training.compiled import Compiled
 from zoo_keras.training.data import Batch
 from zoo_keras.training.interface import TracedModel
-from zoo_keras.training.own_steps import defined, rank_step
+from zoo_keras.training.own_steps import defined, is_shared_whole, rank_step
 from zoo_keras.training.phases import Phases, Sharing, log_places
 from zoo_keras.training.row_updates import RowTables, TablesChanged, Use, uses_by_rows
 from zoo_keras.training.shares import Part, added, counted
@@ -411,7 +411,7 @@ def shared_tables(
     """The weights whose gradients ranks share as rows in global batches of these shapes, and how
     many ids of each a row of a batch has."""
     rows = shapes.x[0][0][0]
-    if defined(model, "train") or all(v.shape[:1] < (2 * rows,) for v in state.weights.variables):
+    if is_shared_whole(model) or all(v.shape[:1] < (2 * rows,) for v in state.weights.variables):
         return None, []
     whole = [use for use in _uses_of(model, state, shapes, structure) if use.pays()]
     few = {
@@ -456,8 +456,9 @@ def phase_programs(
 
 
 def sharing_of(model: TracedModel, shapes: Shapes, structure: Any) -> Sharing | None:
-    """What ranks share in a step of a user's; None for any other step."""
-    if not defined(model, "train"):
+    """What ranks share in a step of a user's, or of layers that share statistics; None for any
+    other step."""
+    if not is_shared_whole(model):
         return None
     inputs = _feeds(Builder(lambda variable: Place(spaces.STATE)), shapes)
     return rank_step(model, "train", inputs, structure)

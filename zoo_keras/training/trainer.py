@@ -281,7 +281,7 @@ class Trainer(DefaultSteps):
             return fit_on_spark(self, x, arguments, spark)
         _refuse(spark, "fit")
         data, validation = self._fit_data(x, arguments)
-        bars = arguments.bars(self, data.steps)
+        bars = arguments.bars(self, data.steps, data.rows)
         return FitLoop(self, data, validation, bars, arguments).run()
 
     def _fit_data(self, x: Any, given: FitArguments) -> tuple[Any, Any]:

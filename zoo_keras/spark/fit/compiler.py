@@ -21,7 +21,7 @@ from zoo_keras.primitives.table_rows import STEPS
 from zoo_keras.spark.data.records import Layout
 from zoo_keras.spark.fit.layer_state import refuse_unshared
 from zoo_keras.spark.fit.measures import Measured, merged_logs, metric_others
-from zoo_keras.spark.fit.plan import FitPlan, SharedTables
+from zoo_keras.spark.fit.plan import FitPlan, Ring, SharedTables
 from zoo_keras.spark.fit.tail import Tail
 from zoo_keras.training import steps
 from zoo_keras.training.constraints import constraint_program
@@ -71,7 +71,7 @@ class FitCompiler:
         self.model, self.threads = model, threads
         self.layout, self.test_layout = layout, test_layout
         batch = _weighted(layout.zeros(2), class_weighted)
-        self._state = model._local().prepare(batch, training=True)
+        self._state = model._local().prepare(batch, training=True, ranks=True)
         refuse_beside_float32(model)
         self.whole = not model.optimizer.elementwise
         self.shapes, self.structure = steps.shapes_of(batch), batch.structure
@@ -127,13 +127,14 @@ class FitCompiler:
             others=tuple(np.array(v.value) for v in state.others), **given,
         )  # fmt: skip
 
-    def _rings(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """(the ring of each exchange of a step in phases, the size of each ring)."""
+    def _rings(self) -> tuple[tuple[int, ...], tuple[Ring, ...]]:
+        """(the ring of each exchange of a step in phases, the rings)."""
         if not self.state.shared:
             return (), ()
         found = self._sharing.exchanges if self._sharing else []
-        keys = [tuple(id(v) for v in e.variables) for e in found]
-        sizes = {key: e.size for key, e in zip(keys, found, strict=True)}
+        keys = [tuple(id(v) for v in e.variables) or e.size for e in found]
+        sizes = {key: Ring(e.size, e.optimizer is None)
+                 for key, e in zip(keys, found, strict=True)}  # fmt: skip
         return tuple(list(sizes).index(key) for key in keys), tuple(sizes.values())
 
     # ---- programs ------------------------------------------------------------------------------
@@ -169,6 +170,8 @@ class FitCompiler:
             return self.tables.settle_program()
         if kind == "train":
             return steps.gradient_program(model, state, shapes, structure, True, self.tables)
+        if kind == "count" and state.shared:
+            return None  # a step that is traced whole knows its own rows alone
         if kind == "test":
             return steps.evaluate_program(model, state, shapes, structure, shared=True)
         return steps.counts_program(model, state, shapes, structure)

@@ -21,11 +21,7 @@ from zoo_keras.spark.data.frames import Held, Records, held_arrays, records_of
 from zoo_keras.spark.data.records import Layout
 from zoo_keras.spark.engine import this_engine
 from zoo_keras.spark.fit.compiler import FitCompiler, Snapshot
-from zoo_keras.spark.fit.layer_state import (
-    refuse_assigned,
-    refuse_stateful,
-    refuse_synchronized,
-)
+from zoo_keras.spark.fit.layer_state import refuse_assigned, refuse_stateful
 from zoo_keras.spark.fit.middle import Middle
 from zoo_keras.spark.fit.options import FitOptions, default_wire, for_cluster, make_options
 from zoo_keras.spark.fit.plan import FitPlan
@@ -70,7 +66,6 @@ class SparkFit:
         self.layout = self.records.layout(model, "fit")
         self.compiler = self._compiler()
         self.ranks = self._ranks()
-        refuse_synchronized(model, self.ranks)
         cluster.check_session(self.sc, self.ranks)
         ordered = self.args.shuffle and o.order_rows
         self.by_content = bool(ordered and partitions.arrives_by_luck(self.records.source))
@@ -191,13 +186,18 @@ class SparkFit:
                 restarts += self._meet_again(error, restarts)
         if last:
             self.model.optimizer.finalize_variable_values(self.compiler.state.trained)
+        history = self.tell_history()
+        self.bars.on_train_end(self.logs)
+        return history
+
+    def tell_history(self) -> History:
+        """Where the seconds went until now, for callbacks and for who has called fit."""
         history = self.bars.history
         if history is None:
             raise ConfigError("fit lost its History callback.")
         history.ranks, history.waits = self.account.ranks(), self.account.waits()
         history.hosts = self.hosts
         history.timing = clock.mean(history.ranks)
-        self.bars.on_train_end(self.logs)
         return history
 
     def _recover(self, error: JobError, restarts: int) -> None:
@@ -267,8 +267,8 @@ class SparkFit:
         if averaged and self.compiler.state.shared:
             raise UnsupportedError(
                 "fit on Spark: ranks that run a step in phases validate on the weights. Received: "
-                "SwapEMAWeights and a train_step with several optimizers, or several updates. "
-                "Leave the callback out."
+                "SwapEMAWeights and a train_step with several optimizers or updates, or layers "
+                "with synchronized=True. Leave the callback out."
             )
         return self.compiler.plan(
             batch_size=a.batch_size, epochs=(self.epoch, last), origin=a.initial_epoch,

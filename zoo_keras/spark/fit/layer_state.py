@@ -26,17 +26,6 @@ def refuse_stateful(model: TrainedModel, method: str) -> None:
         )
 
 
-def refuse_synchronized(model: TrainedModel, ranks: int) -> None:
-    """Normalization by the statistics of all ranks' rows, which would have to meet in each call."""
-    found = [x.name for x in model._flatten_layers() if getattr(x, "synchronized", False)]
-    if found and ranks > 1:
-        raise UnsupportedError(
-            f'Model "{model.name}": fit on Spark normalises each rank\'s rows by themselves. '
-            f"Received: synchronized=True in {found}, and {ranks} ranks. Use num_ranks=1, or "
-            "synchronized=False with larger batches."
-        )
-
-
 def refuse_assigned(model: TrainedModel, shapes: steps.Shapes, structure: Any, method: str) -> None:
     """Variables that a call outside of training assigns: each task would change its own copy."""
     assigned = steps.updated_variables(model, shapes, structure, training=False)

@@ -1,4 +1,5 @@
-"""One rank of a fit whose step gives gradients to several optimizers, or more than once.
+"""One rank of a fit whose step gives gradients to several optimizers, or more than once, or has
+layers that share statistics.
 
 In: a RankContext and a FitPlan with exchanges; Programs of phases (see training/phases.py). Out:
 what any rank gives. Ranks add up gradients between phases, and each makes every update.
@@ -20,11 +21,15 @@ from zoo_keras.spark.transport.allreduce import AllReduce
 
 class PhasedWorker(WholeWorker):
     """The ring of a RankWorker carries the state of layers alone; each set of weights that an
-    optimizer is given has a ring for the sums of its gradients."""
+    optimizer is given has a ring for the sums of its gradients, and statistics that layers share
+    have one for each size."""
 
     def _allocate(self) -> None:
         plan = self.plan
-        self.rings = [self.rank.all_reduce(size, wire=plan.wire) for size in plan.rings]
+        self.rings = [
+            self.rank.all_reduce(ring.size, wire="float32" if ring.exact else plan.wire)
+            for ring in plan.rings
+        ]
         self.tail = plan.tail._replace(begin=0)
         self.ring = self.rank.all_reduce(self.tail.end, wire=plan.wire)
         self.current = native.aligned(4 * plan.tail.end).view(np.float32)

@@ -30,6 +30,17 @@ class SharedTables(NamedTuple):
     most: int
 
 
+class Ring(NamedTuple):
+    """What exchanges of a step in phases share.
+
+    Attributes:
+        size: how many numbers it takes. exact: whether they travel as float32 whatever `wire` says.
+    """
+
+    size: int
+    exact: bool
+
+
 class FitPlan(NamedTuple):
     """One job of a fit.
 
@@ -63,7 +74,7 @@ class FitPlan(NamedTuple):
         whole: whether every rank makes the whole update. scalars: the optimizer's Variables that
             are no slots. loss_scale: which of them is a scale that falls when a step is left out.
         exchanges: where a step has phases, the number of the ring in which each of its exchanges
-            goes; none else. rings: how many numbers each ring takes.
+            goes; none else. rings: what each ring is for.
         logs: how many numbers a step of a user's returns beside metrics.
         tables: weights whose gradients travel as rows, if there are any.
         labels, test_labels: what integer labels may be, for each array of targets.
@@ -112,7 +123,7 @@ class FitPlan(NamedTuple):
     scalars: tuple[np.ndarray, ...]
     loss_scale: int | None
     exchanges: tuple[int, ...]
-    rings: tuple[int, ...]
+    rings: tuple[Ring, ...]
     logs: int
     tables: SharedTables | None
     labels: tuple[Classes | None, ...]

@@ -161,6 +161,7 @@ class Watcher:
         self.steps = self.plan.steps or self.passed
         for callback in self.bars.callbacks:
             callback.params["steps"] = self.steps
+            callback.params["samples"] = None if self.plan.steps else rows
             if getattr(callback, "_bar", None) is not None:
                 callback._bar.total = self.steps
 
@@ -275,6 +276,7 @@ class Watcher:
             return
         self.fit.account.told(*zip(*found.clocks, strict=True))
         self.fit.hosts = [record.facts["host"] for record in records]
+        self.fit.tell_history()
         self.fit.middle = None
         fit, steps = self.fit, int(records[0].facts["steps"])
         fit.isa = records[0].facts["isa"]

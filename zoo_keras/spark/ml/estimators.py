@@ -41,6 +41,7 @@ from zoo_keras.spark.ml.models import (
     gives_logits,
 )
 from zoo_keras.spark.ml.params import (
+    HasErrorCol,
     HasFeaturesCols,
     HasFillValue,
     HasLogits,
@@ -58,7 +59,7 @@ _SEEDS = 1 << 31  # Spark's own may be negative
 class KerasTrainer(
     Estimator, HasTraining, HasFeaturesCols, HasLabelCol, HasPredictionCol, HasWeightCol,
     HasValidationIndicatorCol, HasSeed, HasMaxIter, HasBatchSize, HasLearningRate,
-    HasNumTrainWorkers, HasFillValue, Foldered,
+    HasNumTrainWorkers, HasFillValue, HasErrorCol, Foldered,
 ):  # fmt: skip
     """What the three estimators share: Params to arguments of `fit`, and a model of the result."""
 
@@ -177,7 +178,7 @@ class KerasEstimator(KerasTrainer, HasOutputs):
         numTrainWorkers: ranks; 0: as many as partitions, at most the slots.
         validationIndicatorCol, validationSplit: which rows validate.
         patience, monitor, checkpointPath, callbacks: see explainParams.
-        fillValue, verbose, fitOptions: see explainParams.
+        fillValue, verbose, fitOptions: see explainParams. errorCol: of the model that fit gives.
 
     Raises ConfigError for Params, columns and models that don't fit, before training; errors name
     the stage. Source: pyspark.ml.Estimator, NNEstimator of Analytics Zoo.

@@ -25,6 +25,7 @@ from zoo_keras.nest import flatten
 from zoo_keras.spark.ml import outputs
 from zoo_keras.spark.ml.folders import Foldered
 from zoo_keras.spark.ml.params import (
+    HasErrorCol,
     HasFeaturesCols,
     HasFillValue,
     HasLogits,
@@ -39,7 +40,9 @@ from zoo_keras.spark.scoring.columns import HIDDEN
 from zoo_keras.spark.scoring.predict import predict_on_spark
 
 
-class KerasTransformer(Transformer, HasFeaturesCols, HasPredictionCol, HasFillValue, Foldered):
+class KerasTransformer(
+    Transformer, HasFeaturesCols, HasPredictionCol, HasFillValue, HasErrorCol, Foldered
+):
     """What the three kinds of models share.
 
     Attributes:
@@ -87,14 +90,14 @@ class KerasTransformer(Transformer, HasFeaturesCols, HasPredictionCol, HasFillVa
 
     def _transform(self, dataset: Any) -> Any:
         with at_stage(self):
-            names = self._named()
-            self._refuse_taken(dataset, [*names, *self._more_names()])
+            names, wrong = self._named(), given(self, self.errorCol)
+            self._refuse_taken(dataset, [*names, *self._more_names(), *filter(None, [wrong])])
             hidden = [f"{HIDDEN}output{i}" for i in range(len(names))]
             scored = predict_on_spark(
                 self._scoring_model(), dataset,
                 batch_size=self.getOrDefault(self.scoringBatchSize),
                 feature_cols=self.feature_cols(), output_col=hidden,
-                fill_value=given(self, self.fillValue), stage=self.uid,
+                fill_value=given(self, self.fillValue), error_col=wrong, stage=self.uid,
             )  # fmt: skip
             return scored.select("*", *self._made(scored, hidden)).drop(*hidden)
 
@@ -115,10 +118,10 @@ class KerasTransformer(Transformer, HasFeaturesCols, HasPredictionCol, HasFillVa
         raise NotImplementedError
 
     def _refuse_taken(self, dataset: Any, names: list[str]) -> None:
-        if taken := [name for name in names if name in dataset.columns]:
+        if taken := [n for n in names if n in dataset.columns or names.count(n) > 1]:
             raise ConfigError(
-                f"The DataFrame has columns {taken} already. Received: {type(self).__name__} that "
-                f"would add {names}. Set predictionCol and its kin to other names, or drop them."
+                f"The DataFrame would have columns {taken} twice. Received: {type(self).__name__}, "
+                f"which adds {names}. Set predictionCol and its kin to other names, or drop them."
             )
 
 
@@ -133,7 +136,7 @@ class KerasModel(KerasTransformer, HasOutputs):
         model: a Keras model; it need not be compiled.
         featuresCol, featuresCols: columns of the inputs ("features"; see `fit`'s feature_cols).
         predictionCol, predictionCols: of the output ("prediction"), or of several ones.
-        fillValue, vectors, scoringBatchSize: see explainParams.
+        fillValue, errorCol, vectors, scoringBatchSize: see explainParams.
 
     Raises ConfigError for columns and Params that don't fit; errors name the stage. Source:
     pyspark.ml.Model, NNModel of Analytics Zoo.
@@ -204,7 +207,7 @@ class KerasClassificationModel(
     Param is "" is left out.
 
     Args:
-        model, featuresCol(s), predictionCol, fillValue, scoringBatchSize: see KerasModel.
+        model, featuresCol(s), predictionCol, fillValue, errorCol, scoringBatchSize: see KerasModel.
         probabilityCol, rawPredictionCol: names of the vectors.
         thresholds: see explainParams.
         fromLogits: whether the model gives logits; unset, the loss that it is compiled with says.

@@ -41,14 +41,17 @@ def plain(frame: Any, name: str, vectors: bool) -> Any:
 
 
 def vector(frame: Any, sql: str) -> Any:
-    """The Column of ML vectors of an array of doubles."""
+    """The Column of ML vectors of an array of doubles; null for one that is null."""
+    from pyspark.sql.functions import when
+
     column = as_column(sql)
     if not hasattr(column, "_jc"):  # Spark Connect
         from pyspark.ml.functions import array_to_vector
 
-        return array_to_vector(column)
+        return when(column.isNotNull(), array_to_vector(column))
     functions = getattr(frame.sparkSession._jvm, "org.apache.spark.ml.functions")
-    return type(column)(functions.array_to_vector(column._jc))
+    made = type(column)(functions.array_to_vector(column._jc))
+    return when(column.isNotNull(), made)
 
 
 def number(frame: Any, name: str) -> Any:
@@ -84,8 +87,8 @@ def scores(
     else:
         one = _double(output)
         share = f"1 / (1 + exp(-{one}))" if logits else one
-        probability = f"array(1 - {share}, {share})"
-        raw = f"array(-{one}, {one})" if logits else probability
+        probability = _unless_null(one, f"array(1 - {share}, {share})")
+        raw = _unless_null(one, f"array(-{one}, {one})") if logits else probability
     return Scores(raw, probability, _largest(_scaled(probability, thresholds)))
 
 
@@ -95,6 +98,10 @@ def _is_array(kind: Any) -> bool:
 
 def _double(sql: str) -> str:
     return f"CAST({sql} AS DOUBLE)"
+
+
+def _unless_null(value: str, sql: str) -> str:
+    return f"IF({value} IS NULL, NULL, {sql})"
 
 
 def _doubles(sql: str) -> str:

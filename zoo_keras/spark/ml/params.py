@@ -149,6 +149,17 @@ class HasFillValue(Params):
     )
 
 
+class HasErrorCol(Params):
+    """Rows that cannot be scored."""
+
+    errorCol = _param(
+        "errorCol",
+        "a column for what is wrong with a row that cannot be scored, whose outputs are then null; "
+        "null for good rows. Unset: such a row ends the job, or the stream, with an error.",
+        TypeConverters.toString,
+    )
+
+
 class HasOutputs(Params):
     """Several outputs, and how they become columns."""
 
