@@ -341,10 +341,13 @@ class Trainer(DefaultSteps):
         data = make_data(x, y, sample_weight, batch_size, fill_value=fill_value, wide=wide)
         bars = arguments.bars(self, data.steps)
         with bars.closed_by_failure():
-            logs = self._evaluate(Epochs(data, steps, "steps"), bars)
+            logs = self._evaluate(self._epochs(data, steps), bars)
         if not logs:
             raise ConfigError("evaluate: the data held no batch. Received: an empty source.")
         return logs if return_dict else _flat_logs(logs)
+
+    def _epochs(self, data: Any, steps: int | None) -> Epochs:
+        return Epochs(data, steps, "steps", self.steps_per_execution)
 
     def _evaluate(self, data: Epochs, bars: CallbackList) -> dict[str, Any]:
         """Logs of the batches; none when there were no batches."""
@@ -403,7 +406,7 @@ class Trainer(DefaultSteps):
         data = by_shape(make_data(x, None, None, batch_size, fill_value=fill_value, wide=wide))
         bars = arguments.bars(self, data.steps)
         with bars.closed_by_failure():
-            structure, results = self._predict(Epochs(data, steps, "steps"), bars)
+            structure, results = self._predict(self._epochs(data, steps), bars)
         if not results:
             raise ConfigError("predict: the data held no batch. Received: an empty source.")
         joined = [in_order(list(parts), data) for parts in zip(*results, strict=True)]
