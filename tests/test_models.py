@@ -465,3 +465,12 @@ def test_a_list_of_one_output_gives_arrays():
     model.compile("sgd", ["mse"])
     model.fit(x, [y], verbose=0)
     assert model.evaluate(x, y, verbose=0) == model.evaluate(x, [y], verbose=0)
+
+
+def test_outputs_may_be_numbers_that_no_input_changes():
+    class Table(zk.Model):
+        def call(self, x):
+            return {"twice": 2 * x, "places": ops.arange(3.0)}
+
+    found = Table().predict(np.ones((3, 2), "f4"), verbose=0)
+    assert found["places"].tolist() == [0, 1, 2] and found["twice"].tolist() == [[2, 2]] * 3

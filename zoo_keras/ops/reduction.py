@@ -238,8 +238,9 @@ def _sorted_quantiles(
         place = math.floor(at)
         share, value_at = _BETWEEN[method](place, at - place), lines[..., place]
         if share:
-            step = m.subtract(lines[..., place + 1], value_at)
-            value_at = m.add(value_at, m.multiply(step, share))
+            above = lines[..., place + 1]
+            between = m.add(value_at, m.multiply(m.subtract(above, value_at), share))
+            value_at = m.where(m.isinf(value_at), m.add(value_at, above), between)
         found.append(m.where(m.isnan(last), last, value_at))
     shape = [1 if i in axes else d for i, d in enumerate(x.shape) if keepdims or i not in axes]
     parts = [reshape_op(each, shape=(1, *shape)) for each in found]

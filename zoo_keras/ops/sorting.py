@@ -1,11 +1,12 @@
 """Public ops along one axis: running sums, sorting, searching, counting, segments.
 
 In: a tensor, Variable or array. Out: arrays whose shape does not depend on values; ops whose
-result does (unique, histogram edges) work outside a trace only.
+result does (unique) work outside a trace only.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -175,20 +176,37 @@ def unique(
     size: int | None = None,
     fill_value: Any = None,
 ) -> Any:
-    """The different elements in order; only outside a trace. See numpy.unique."""
-    if size is not None or fill_value is not None:
-        raise UnsupportedError(
-            f"unique: size and fill_value are not supported. Received: size={size}, "
-            f"fill_value={fill_value}. Leave them out and pad the result."
-        )
+    """The different elements in order; only outside a trace. See numpy.unique.
+
+    With `size` the result is cut to so many, or filled up by `fill_value` (0 when it is None).
+    """
+    if size is not None and size < 0:
+        raise ConfigError(f"unique: size must be >= 0. Received: size={size}. Pass a length.")
     kind, x = dtype_of(x), _known(x, "unique")
     found = np.unique(x, return_index, return_inverse, return_counts, axis=axis)  # type: ignore[call-overload]
-    return (in_dtype(found[0], kind), *found[1:]) if type(found) is tuple else in_dtype(found, kind)
+    parts = list(found) if type(found) is tuple else [found]
+    if size is not None:
+        asked = [return_index, return_inverse, return_counts]
+        kinds = ["elements", *itertools.compress(["index", "inverse", "counts"], asked)]
+        fills = {"elements": fill_value or 0, "counts": 0}
+        for i, what in enumerate(kinds):
+            at = axis if axis is not None and what == "elements" else 0
+            if what != "inverse":  # an index is filled up by the first one
+                parts[i] = _in_length(parts[i], size, at, fills.get(what))
+    parts[0] = in_dtype(parts[0], kind)
+    return tuple(parts) if type(found) is tuple else parts[0]
+
+
+def _in_length(x: np.ndarray, size: int, axis: int, fill: Any) -> np.ndarray:
+    x = np.moveaxis(x, axis, 0)[:size]
+    rest = np.empty((size - len(x), *x.shape[1:]), x.dtype)
+    rest[...] = x[0] if fill is None and len(x) else fill or 0
+    return np.moveaxis(np.concatenate([x, rest]), 0, axis)
 
 
 @public
 def histogram(x: Any, bins: int = 10, range: tuple[float, float] | None = None) -> Any:
-    """(counts, edges) of a histogram; only outside a trace."""
+    """(counts, edges) of a histogram: numpy.histogram."""
     if not isinstance(bins, int) or bins < 0:
         raise ConfigError(
             f"histogram: Argument `bins` should be a non-negative integer. Received: bins={bins}. "
@@ -199,8 +217,26 @@ def histogram(x: Any, bins: int = 10, range: tuple[float, float] | None = None) 
             "histogram: Argument `range` must be a tuple of two elements. Received: "
             f"range={range!r}. Pass the lowest and the highest edge."
         )
-    counts, edges = np.histogram(_known(x, "histogram"), bins, range)
+    x = value(x)
+    if isinstance(x, Tensor):
+        return _traced_histogram(ravel(as_float(x)), bins, range)
+    counts, edges = np.histogram(known_array(x, "histogram"), bins, range)
     return counts.astype("int32"), edges.astype("float32")
+
+
+def _traced_histogram(x: Any, bins: int, range: tuple[float, float] | None) -> tuple[Any, Any]:
+    low, high = range or (
+        reduce.reduce_min(x, axes=(0,), keepdims=False),
+        reduce.reduce_max(x, axes=(0,), keepdims=False),
+    )
+    half = m.where(m.equal(high, low), 0.5, 0.0)  # as numpy for equal values
+    low, high = m.subtract(low, half), m.add(high, half)
+    width = m.divide(m.subtract(high, low), bins)
+    edges = m.add(low, m.multiply(width, np.arange(bins + 1, dtype="float32")))
+    places = host.searchsorted(edges[1:-1], x, right=True)
+    inside = m.logical_and(m.greater_equal(x, low), m.less_equal(x, high))
+    counts = host.count_ids(places, as_dtype(inside, "float32"), length=bins)
+    return as_dtype(counts, "int32"), edges
 
 
 @public

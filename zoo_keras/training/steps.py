@@ -99,7 +99,7 @@ def _trace_prediction(
         variable.carried = True
     build.write_out(results)
     build.assign(updates)
-    return build, outputs
+    return build, pack_as(outputs, results)
 
 
 def _predicted(model: TracedModel, xs: Sequence[Tensor], structure: Any) -> Any:
