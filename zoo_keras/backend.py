@@ -23,9 +23,9 @@ from zoo_keras.dtypes import standardize as standardize_dtype
 from zoo_keras.errors import ConfigError
 from zoo_keras.graph import scope
 from zoo_keras.layers.merging import Dot
-from zoo_keras.missing import missing
 from zoo_keras.ops.convert import dtype_of
 from zoo_keras.ops.symbolic import KerasTensor
+from zoo_keras.paths import alias
 from zoo_keras.variables import Variable
 
 _SAME = (
@@ -38,7 +38,8 @@ _SAME = (
 _SETTINGS = "backend set_epsilon set_floatx set_image_data_format"
 globals().update({name: getattr(ops, name) for name in _SAME.split()})
 globals().update({name: getattr(config, name) for name in _SETTINGS.split()})
-clear_session = naming.clear_session
+clear_session = reset_uids = naming.clear_session
+logsumexp, size = ops.logsumexp, ops.size
 
 
 def is_float_dtype(dtype: Any) -> bool:
@@ -59,6 +60,26 @@ def is_keras_tensor(x: Any) -> bool:
 def result_type(*dtypes: Any) -> str:
     """The dtype that several promote to. Source: keras.backend.result_type."""
     return promote(*map(standardize_dtype, dtypes))
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether x is a tensor, Variable or array."""
+    return bool(ops.is_tensor(x))
+
+
+def image_dim_ordering() -> str:
+    """Keras 1's words for image_data_format: "tf" or "th"."""
+    return "tf" if image_data_format() == "channels_last" else "th"
+
+
+def set_image_dim_ordering(dim_ordering: str) -> None:
+    """set_image_data_format in Keras 1's words: "tf" is channels_last, "th" channels_first."""
+    known = {"tf": "channels_last", "th": "channels_first"}
+    if dim_ordering not in known:
+        raise ConfigError(
+            f"set_image_dim_ordering: expected 'tf' or 'th'. Received: {dim_ordering!r}. Pass one."
+        )
+    config.set_image_data_format(known[dim_ordering])
 
 
 def get_uid(prefix: str = "") -> int:
@@ -520,6 +541,9 @@ def random_bernoulli(shape: Any, p: float = 0.0, dtype: Any = None, seed: Any = 
     return ops.cast(random.uniform(shape, seed=seed) < p, dtype or floatx())
 
 
+random_binomial = random_bernoulli
+
+
 def random_normal_variable(
     shape: Any, mean: float, scale: float, dtype: Any = None, name: Any = None, seed: Any = None
 ) -> Any:
@@ -554,11 +578,14 @@ def foldr(
     return foldl(fn, ops.flip(elems, axis=0), initializer)
 
 
+in_test_phase, in_train_phase = backend_graphs.in_test_phase, backend_graphs.in_train_phase
+learning_phase = backend_graphs.learning_phase
+set_learning_phase = backend_graphs.set_learning_phase
 function, gradients = backend_graphs.function, backend_graphs.gradients
 placeholder, rnn = backend_graphs.placeholder, backend_graphs.rnn
 
 _HIDDEN = ("Any", "Callable", "Iterator", "Sequence", "ConfigError", "Dot", "KerasTensor",
-           "Variable", "contextmanager", "dtype_of", "missing", "promote", "scope")  # fmt: skip
+           "Variable", "alias", "contextmanager", "dtype_of", "promote", "scope")  # fmt: skip
 __all__ = sorted(
     name
     for name, value in globals().items()
@@ -567,4 +594,4 @@ __all__ = sorted(
 
 
 def __getattr__(name: str) -> Any:
-    raise missing("zoo_keras.backend", name)
+    return alias("zoo_keras.backend", name)
