@@ -22,6 +22,7 @@ from zoo_keras.preprocessing import sequence, text
     ("path", "name", "same"),
     [
         ("layers.convolutional", "Conv2D", zk.layers.Conv2D),
+        ("layers.convolutional", "MaxPooling2D", zk.layers.MaxPooling2D),
         ("layers.core", "Dense", zk.layers.Dense),
         ("layers.core", "Lambda", zk.layers.Lambda),
         ("layers.embeddings", "Embedding", zk.layers.Embedding),

@@ -83,13 +83,15 @@ def _refuse(path: str, name: str) -> Any:
 
 
 def fallback(path: str, names: Iterable[str], home: str) -> Callable[[str], Any]:
-    """A `__getattr__` that finds these names in the module `home`."""
+    """A `__getattr__` that finds these names in the module `home`, and all that is public there:
+    modules of Keras 2 import from each other, and scripts take MaxPooling2D from convolutional."""
     known = frozenset(names)
 
     def found(name: str) -> Any:
-        if name not in known:
+        there = importlib.import_module(home)
+        if name not in known and name not in there.__all__:
             return alias(path, name)
-        return getattr(importlib.import_module(home), name)
+        return getattr(there, name)
 
     return found
 
