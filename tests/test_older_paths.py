@@ -74,6 +74,21 @@ def test_older_names_are_those_of_today(family, older, today):
     assert not hasattr(module, "Nothing")
 
 
+def test_functions_of_k_have_the_defaults_of_keras_2():
+    x = np.array([[1.0, -2.0, 8.0], [4.0, 3.0, -1.0]], "f4")
+    for found, want in (
+        (K.argmax(x), x.argmax(-1)), (K.argmin(x), x.argmin(-1)), (K.cumsum(x), x.cumsum(0)),
+        (K.cumprod(x), x.cumprod(0)), (K.expand_dims(x), x[..., None]),
+        (K.relu(x), np.maximum(x, 0)),
+        (K.relu(x, alpha=0.5), np.where(x > 0, x, x / 2)), (K.relu(x, max_value=3), x.clip(0, 3)),
+        (K.relu(x, threshold=2.0), np.where(x >= 2, x, 0)),
+        (K.relu(x, 0.5, 6.0, 2.0), np.where(x >= 2, x.clip(None, 6), (x - 2) / 2)),
+        (K.arange(3), np.arange(3)), (K.dropout(x, level=0.0, seed=1), x),
+    ):  # fmt: skip
+        np.testing.assert_allclose(np.asarray(found), want)
+    assert np.asarray(K.arange(3)).dtype == "int32"
+
+
 class Scaled(zk.layers.Layer):
     """A layer of the time before `training` was an argument."""
 

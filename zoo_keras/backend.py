@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras import backend_graphs, config, naming, ops, random
+from zoo_keras import backend_defaults, backend_graphs, config, naming, ops, random
 from zoo_keras.config import (
     epsilon,
     floatx,
@@ -29,14 +29,16 @@ from zoo_keras.paths import alias
 from zoo_keras.variables import Variable
 
 _SAME = (
-    "abs arange argmax argmin cast categorical_crossentropy cos cumprod cumsum elu equal exp "
-    "expand_dims greater greater_equal less less_equal log maximum minimum not_equal ones_like "
-    "relu reshape round shape sigmoid sign sin softmax softplus softsign "
+    "abs cast categorical_crossentropy cos elu equal exp "
+    "greater greater_equal less less_equal log maximum minimum not_equal ones_like "
+    "reshape round shape sigmoid sign sin softmax softplus softsign "
     "sparse_categorical_crossentropy sqrt square squeeze stack stop_gradient tanh tile transpose "
     "zeros_like"
 )
+_DEFAULTS = "arange argmax argmin cumprod cumsum dropout expand_dims relu"
 _SETTINGS = "backend set_epsilon set_floatx set_image_data_format"
 globals().update({name: getattr(ops, name) for name in _SAME.split()})
+globals().update({name: getattr(backend_defaults, name) for name in _DEFAULTS.split()})
 globals().update({name: getattr(config, name) for name in _SETTINGS.split()})
 clear_session = reset_uids = naming.clear_session
 logsumexp, size = ops.logsumexp, ops.size
@@ -532,7 +534,7 @@ def pool3d(
 # ---- random numbers and loops --------------------------------------------------------------------
 
 
-dropout, truncated_normal = random.dropout, random.truncated_normal
+truncated_normal = random.truncated_normal
 random_normal, random_uniform = random.normal, random.uniform
 
 

@@ -8,6 +8,7 @@ says whether Keras has the name and why we don't. The names of Keras are in kera
 from __future__ import annotations
 
 import functools
+import warnings
 from pathlib import Path
 
 from zoo_keras.errors import UnsupportedError
@@ -73,6 +74,11 @@ def keras_names() -> dict[str, dict[str, list[str]]]:
 def reason(path: str) -> str | None:
     """Why a name of Keras, such as "layers.JaxLayer", is refused; None: it is not made yet."""
     return next((why for start, why in REFUSED.items() if path.startswith(start)), None)
+
+
+def warn_older(where: str, older: str, today: str) -> None:
+    """Say that an argument or method of Keras 1 or 2 has another name today."""
+    warnings.warn(f"{where}: {older} is of Keras 1 or 2. Use {today}.", stacklevel=4)
 
 
 def missing(module: str, name: str) -> AttributeError:

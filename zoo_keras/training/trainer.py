@@ -30,6 +30,7 @@ from zoo_keras.training.epochs import Epochs, executions
 from zoo_keras.training.fed import fed_batch, takes_float64
 from zoo_keras.training.label_counts import check_all
 from zoo_keras.training.loop import FitLoop
+from zoo_keras.training.older_calls import OlderCalls, older_epochs
 from zoo_keras.training.own_steps import defined, refuse_on_spark
 from zoo_keras.training.programs import ModelPrograms
 from zoo_keras.training.ragged_rows import by_shape, in_order, ragged_inputs, ragged_targets
@@ -52,7 +53,7 @@ def in_turn(method: Any) -> Any:
     return call
 
 
-class Trainer(DefaultSteps):
+class Trainer(OlderCalls, DefaultSteps):
     """The training half of Model. https://keras.io/api/models/model_training_apis/"""
 
     # Class-level defaults: a fresh model is not compiled. They are set through `_note`, past the
@@ -262,6 +263,7 @@ class Trainer(DefaultSteps):
         (lists of arrays, where the Input says None) to the longest of a batch, and their targets
         with 0; masks leave out what was padded. Returns a History.
         """
+        epochs = older_epochs("fit", epochs, spark)
         self._require_compiled("fit")
         self._refuse_int8("fit")
         self._note(_first_epoch=None)
