@@ -7,6 +7,7 @@ import io
 import re
 import sys
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -383,3 +384,37 @@ def test_callbacks_are_asked_once_for_each_execution():
     model.evaluate(x, y, batch_size=2, verbose=0, callbacks=[watch])
     model.predict(x, batch_size=2, verbose=0, callbacks=[watch])
     assert watch.seen == [("test", 0), ("test", 3), ("predict", 0), ("predict", 3)]
+
+
+@pytest.mark.parametrize(
+    ("batches", "epochs", "steps", "group", "begun", "bias"),
+    [  # what Keras 3.15 on TensorFlow does: the last group of an epoch is a whole one
+        (10, 2, 5, 2, "0 2 4|0 2", 0.26216),
+        (10, 3, 5, 2, "0 2 4|0 2|0 2 4", 0.31628),
+        (20, 3, 3, 2, "0 2|0 2|0 2", 0.35626),
+        (12, 3, 4, 3, "0 3|0 3|0 3", 0.3894),
+        (10, 2, 5, 1, "0 1 2 3 4|0 1 2 3 4", 0.26216),
+    ],
+)
+def test_steps_of_an_epoch_are_whole_executions(batches, epochs, steps, group, begun, bias):
+    x = np.arange(batches * 2 * 3, dtype="f4").reshape(batches * 2, 3) / 60
+    y = x.sum(1, keepdims=True)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    model.compile("sgd", "mse", steps_per_execution=group)
+    seen = []
+    watch = callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: seen.append("|" * bool(epoch)),
+        on_train_batch_begin=lambda batch, logs: seen.append(f" {batch}"),
+    )
+    options = {"batch_size": 2, "verbose": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some of these data run out
+        model.fit(x, y, epochs=epochs, steps_per_epoch=steps, shuffle=False, callbacks=[watch],
+                  **options)  # fmt: skip
+    assert "".join(seen).replace("| ", "|").strip() == begun
+    assert float(model.weights[1].numpy()[0]) == pytest.approx(bias, abs=1e-5)
+    rows = -(-steps // group) * group * 2
+    assert len(model.predict(x, steps=steps, **options)) == rows
+    assert model.evaluate(x, y, steps=steps, **options) == pytest.approx(
+        model.evaluate(x[:rows], y[:rows], **options)
+    )

@@ -67,7 +67,7 @@ OTHERWISE = {
 ONLY_ON_ARRAYS = (
     "view(", "view_as_complex(", "polar(", "bincount(int32[12])", "bincount(uint8[12])",
     "bincount(int64[12], minlength=3)", "bincount(int32[12], weights=float32[12])",
-    "bincount(int32[3,4])", "unique(", "nonzero(", "where(bool[3,4])", "histogram(",
+    "bincount(int32[3,4])", "unique(", "nonzero(", "where(bool[3,4])",
     *[f"{op}({x}, int32[6]{sort})" for op in ("segment_sum", "segment_max", "segment_min",
       "segment_prod") for x in ("float32[6,2]", "float32[6]", "int32[6,2]", "float32[6,2,2]")
       for sort in ("", ", sorted=True")],

@@ -26,8 +26,8 @@ FLOORS = (
     "config configs quantizers variables stateless random initializers regularizers constraints "
     "activations layers.base layers losses metrics optimizers callbacks training models saving "
     "spark spark.transport spark.data spark.fit spark.scoring spark.images spark.ml spark.doctor "
-    "nnframes backend_graphs backend mixed_precision utils tree distillation preprocessing "
-    "datasets visualization wrappers applications command __main__"
+    "nnframes backend_defaults backend_graphs backend mixed_precision utils tree distillation "
+    "preprocessing datasets visualization wrappers applications command __main__"
 ).split()
 FLOOR_OF = {name: floor for floor, name in enumerate(FLOORS)}
 # Doors up, each inside functions: fit(rdd), predict(df) and adapt(rdd), Model.save, backups, ops on

@@ -11,7 +11,7 @@ import pytest
 from golden.store import DATA, Golden
 
 import zoo_keras as zk
-from zoo_keras.errors import UnsupportedError
+from zoo_keras.errors import ConfigError, UnsupportedError
 from zoo_keras.saving import keras2
 from zoo_keras.saving.legacy import modern_config, modern_object
 
@@ -130,3 +130,66 @@ def test_states_and_constants_leave_the_inputs_of_a_call():
     assert made["args"] == ["x"]
     expected = {"training": False, "initial_state": ["h", "c"], "constants": ["k"]}
     assert made["kwargs"] == expected
+
+
+# ---- arguments and methods of scripts ------------------------------------------------------------
+
+
+def test_lr_and_decay_are_rates_with_one_warning_each():
+    with pytest.warns(UserWarning, match="Adam: lr is of Keras 1 or 2. Use learning_rate"):
+        adam = zk.optimizers.Adam(lr=0.5)
+    assert float(adam.learning_rate) == float(adam.lr) == 0.5
+    adam.lr = 0.25
+    assert float(adam.learning_rate) == 0.25
+    with pytest.warns(UserWarning, match="SGD: decay is of Keras 1 or 2") as told:
+        sgd = zk.optimizers.SGD(0.1, decay=0.5)
+    assert len(told) == 1
+    weight = zk.Variable(np.zeros(1, "f4"))
+    rates = []
+    for _ in range(3):
+        before = float(weight.numpy()[0])
+        sgd.apply([np.ones(1, "f4")], [weight])
+        rates.append(before - float(weight.numpy()[0]))
+    np.testing.assert_allclose(rates, [0.1, 0.1 / 1.5, 0.1 / 2], rtol=1e-5)  # lr / (1 + decay * n)
+
+
+def regression():
+    model = zk.Sequential([zk.Input((2,)), zk.layers.Dense(1, kernel_initializer="zeros")])
+    model.compile("sgd", "mse")
+    return model
+
+
+def batches():
+    while True:
+        yield np.ones((4, 2), "f4"), np.ones((4, 1), "f4")
+
+
+def test_generators_have_methods_of_their_own():
+    model, same = regression(), regression()
+    with pytest.warns(UserWarning) as told:
+        history = model.fit_generator(batches(), 3, nb_epoch=2, verbose=0, workers=4)
+    assert [str(w.message).split(" is of")[0] for w in told] == [
+        "Model: fit_generator", "fit: nb_epoch"]  # fmt: skip
+    want = same.fit(batches(), steps_per_epoch=3, epochs=2, verbose=0)
+    assert history.history == want.history
+    with pytest.warns(UserWarning, match="evaluate, which takes generators"):
+        assert model.evaluate_generator(batches(), 2) == same.evaluate(
+            batches(), steps=2, verbose=0)  # fmt: skip
+    inputs = (x for x, _ in batches())
+    with pytest.warns(UserWarning, match="predict, which takes generators"):
+        assert model.predict_generator(inputs, steps=2, max_queue_size=10).shape == (8, 1)
+    with pytest.warns(UserWarning), pytest.raises(ConfigError, match="counts rows"):
+        model.fit_generator(batches(), samples_per_epoch=40)
+    with pytest.warns(UserWarning), pytest.raises(ConfigError, match="too many arguments"):
+        model.evaluate_generator(batches(), 1, None, 10)
+
+
+@pytest.mark.parametrize(("units", "want"), [(3, [2, 2]), (1, [[1], [1]])])
+def test_classes_are_the_most_probable_ones(units, want):
+    bias = zk.initializers.Constant([0.1, 0.2, 0.7][-units:])
+    model = zk.Sequential([zk.Input((2,)), zk.layers.Dense(units, "linear", True, "zeros", bias)])
+    x = np.ones((2, 2), "f4")
+    with pytest.warns(UserWarning, match="predict_classes is of Keras 1 or 2"):
+        assert model.predict_classes(x).tolist() == want
+    with pytest.warns(UserWarning, match="predict_proba is of Keras 1 or 2"):
+        np.testing.assert_array_equal(model.predict_proba(x), model.predict(x, verbose=0))

@@ -12,6 +12,7 @@ from golden.store import Golden, series
 
 import zoo_keras as zk
 from zoo_keras.configs.serialization import UnknownObjectError
+from zoo_keras.errors import ConfigError, ShapeError
 
 AREA = Golden("keras2_layers")
 TEXT = ("text", "words")
@@ -175,6 +176,39 @@ def test_what_is_not_here_is_said_by_name():
         text = json.dumps({"class_name": "Sequential", "config": [layer], "keras_version": "2.2.4"})
         with pytest.raises(UnknownObjectError, match=f"'{name}'"):
             zk.models.model_from_json(text)
+
+
+@pytest.mark.parametrize(("rank", "sizes"), [(1, (5,)), (2, (5, 4))])
+def test_weights_by_places_with_channels_first_are_the_same_products(rank, sizes):
+    """Windows then lie with their channels first, in files, too."""
+    kind = getattr(zk.layers, f"LocallyConnected{rank}D")
+    x = np.random.default_rng(0).normal(size=(2, *sizes, 3)).astype("f4")
+    last = kind(4, 2, activation="relu", bias_initializer="ones")
+    first = kind(4, 2, activation="relu", bias_initializer="ones", data_format="channels_first")
+    want, turned = last(x), np.moveaxis(x, -1, 1)
+    first.build(turned.shape)
+    kernel = np.reshape(last.kernel.numpy(), (-1, 2**rank, 3, 4))
+    first.set_weights([np.reshape(kernel.swapaxes(1, 2), first.kernel.shape), last.bias.numpy()])
+    found = first(turned)
+    assert first.compute_output_shape(turned.shape) == found.shape
+    np.testing.assert_allclose(np.moveaxis(found, 1, -1), want, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_by_places_are_trained_and_what_cannot_be_is_refused(tmp_path):
+    kind = zk.layers.LocallyConnected1D
+    model = zk.Sequential([zk.Input((4, 2)), kind(1, 4, kernel_initializer="zeros")])
+    model.compile("sgd", "mse")
+    x = np.ones((3, 4, 2), "f4")
+    model.fit(x, np.ones((3, 1, 1)), verbose=0)
+    np.testing.assert_allclose(model.layers[0].kernel.numpy(), np.full((1, 8, 1), 0.02), rtol=1e-5)
+    model.save(tmp_path / "m.keras")
+    again = zk.saving.load_model(tmp_path / "m.keras").predict_on_batch(x)
+    np.testing.assert_array_equal(again, model.predict_on_batch(x))
+    for options in ({"padding": "same"}, {"implementation": 2}, {"kernel_size": (2, 2)}):
+        with pytest.raises(ConfigError, match=r"LocallyConnected1D: .*Received"):
+            kind(**{"filters": 1, "kernel_size": 2, **options})
+    with pytest.raises(ShapeError, match=r"a window does not fit\. Received: windows of"):
+        kind(1, 5)(x)
 
 
 def test_what_is_both_a_loss_and_a_metric_is_told_by_its_place(tmp_path):

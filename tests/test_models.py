@@ -122,7 +122,7 @@ FUNCTIONAL_ERRORS = [
         ConfigError,
         "names must be unique",
     ),
-    (lambda x: zk.Model([x, zk.Input((4,))], x * 1.0)(ONES), ShapeError, r"expects 2 input"),
+    (lambda x: zk.Model([x, zk.Input((4,))], x * 1.0)(ONES), ShapeError, r"2 input.*in records"),
     (
         lambda x: zk.Model(x, layers.Flatten()(x), name="m")(np.ones((2, 5))),
         ShapeError,
@@ -465,3 +465,12 @@ def test_a_list_of_one_output_gives_arrays():
     model.compile("sgd", ["mse"])
     model.fit(x, [y], verbose=0)
     assert model.evaluate(x, y, verbose=0) == model.evaluate(x, [y], verbose=0)
+
+
+def test_outputs_may_be_numbers_that_no_input_changes():
+    class Table(zk.Model):
+        def call(self, x):
+            return {"twice": 2 * x, "places": ops.arange(3.0)}
+
+    found = Table().predict(np.ones((3, 2), "f4"), verbose=0)
+    assert found["places"].tolist() == [0, 1, 2] and found["twice"].tolist() == [[2, 2]] * 3

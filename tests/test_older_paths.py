@@ -22,6 +22,7 @@ from zoo_keras.preprocessing import sequence, text
     ("path", "name", "same"),
     [
         ("layers.convolutional", "Conv2D", zk.layers.Conv2D),
+        ("layers.convolutional", "MaxPooling2D", zk.layers.MaxPooling2D),
         ("layers.core", "Dense", zk.layers.Dense),
         ("layers.core", "Lambda", zk.layers.Lambda),
         ("layers.embeddings", "Embedding", zk.layers.Embedding),
@@ -35,6 +36,17 @@ from zoo_keras.preprocessing import sequence, text
         ("optimizers.legacy", "Adam", zk.optimizers.Adam),
         ("legacy.saving", "serialize_keras_object", zk.saving.serialize_keras_object),
         ("mixed_precision", "Policy", zk.dtype_policies.DTypePolicy),
+        ("mixed_precision.experimental", "set_policy", zk.mixed_precision.set_dtype_policy),
+        ("engine.topology", "Layer", zk.layers.Layer),
+        ("engine.base_layer", "InputSpec", zk.layers.InputSpec),
+        ("engine.training", "Model", zk.Model),
+        ("layers.experimental", "SyncBatchNormalization", zk.layers.BatchNormalization),
+        ("layers.experimental.preprocessing", "RandomFlip", zk.layers.RandomFlip),
+        ("layers.cudnn_recurrent", "CuDNNGRU", zk.layers.GRU),
+        ("callbacks.experimental", "BackupAndRestore", zk.callbacks.BackupAndRestore),
+        ("optimizers.experimental", "AdamW", zk.optimizers.AdamW),
+        ("experimental", "CosineDecay", zk.optimizers.schedules.CosineDecay),
+        ("objectives", "mean_squared_error", zk.losses.mean_squared_error),
     ],
 )
 def test_names_stand_at_their_older_paths(path, name, same):
@@ -46,6 +58,69 @@ def test_names_stand_at_their_older_paths(path, name, same):
     assert getattr(found, name) is same
     with pytest.raises(MissingNameError, match=f"zoo_keras.{path} has no 'Nothing'"):
         _ = module.Nothing
+
+
+@pytest.mark.parametrize(
+    ("family", "older", "today"),
+    [("constraints", "maxnorm", "MaxNorm"), ("constraints", "nonneg", "NonNeg"),
+     ("initializers", "normal", "RandomNormal"), ("initializers", "one", "Ones"),
+     ("layers", "CuDNNLSTM", "LSTM"), ("losses", "cosine_proximity", "cosine_similarity"),
+     ("engine", "Layer", None), ("engine", "InputSpec", None)],
+)  # fmt: skip
+def test_older_names_are_those_of_today(family, older, today):
+    module = __import__(f"zoo_keras.{family}", fromlist=["x"])
+    home = module if today else zk.layers
+    assert getattr(module, older) is getattr(home, today or older)
+    assert not hasattr(module, "Nothing")
+
+
+def test_functions_of_k_have_the_defaults_of_keras_2():
+    x = np.array([[1.0, -2.0, 8.0], [4.0, 3.0, -1.0]], "f4")
+    for found, want in (
+        (K.argmax(x), x.argmax(-1)), (K.argmin(x), x.argmin(-1)), (K.cumsum(x), x.cumsum(0)),
+        (K.cumprod(x), x.cumprod(0)), (K.expand_dims(x), x[..., None]),
+        (K.relu(x), np.maximum(x, 0)),
+        (K.relu(x, alpha=0.5), np.where(x > 0, x, x / 2)), (K.relu(x, max_value=3), x.clip(0, 3)),
+        (K.relu(x, threshold=2.0), np.where(x >= 2, x, 0)),
+        (K.relu(x, 0.5, 6.0, 2.0), np.where(x >= 2, x.clip(None, 6), (x - 2) / 2)),
+        (K.arange(3), np.arange(3)), (K.dropout(x, level=0.0, seed=1), x),
+    ):  # fmt: skip
+        np.testing.assert_allclose(np.asarray(found), want)
+    assert np.asarray(K.arange(3)).dtype == "int32"
+
+
+class Scaled(zk.layers.Layer):
+    """A layer of the time before `training` was an argument."""
+
+    def call(self, x):
+        return K.in_train_phase(lambda: x * 3.0, x)
+
+
+def test_the_learning_phase_is_that_of_the_call():
+    x = np.ones((2, 1), "f4")
+    model = zk.Sequential([zk.Input((1,)), Scaled(), zk.layers.Dense(1, kernel_initializer="ones")])
+    model.compile("sgd", "mse")
+    assert model.predict_on_batch(x).tolist() == [[1], [1]]
+    assert model.train_on_batch(x, x) == pytest.approx(4.0)
+    assert K.learning_phase() == 0 and K.in_test_phase("test", "train") == "test"
+    K.set_learning_phase(1)
+    try:
+        assert K.learning_phase() == 1 and K.in_train_phase("train", "test") == "train"
+    finally:
+        K.set_learning_phase(0)
+    with pytest.raises(ConfigError, match="expected 0 or 1"):
+        K.set_learning_phase("training")
+
+
+def test_orders_of_channels_have_the_words_of_keras_1():
+    assert K.image_dim_ordering() == "tf"
+    try:
+        K.set_image_dim_ordering("th")
+        assert K.image_data_format() == "channels_first" and K.image_dim_ordering() == "th"
+    finally:
+        K.set_image_dim_ordering("tf")
+    with pytest.raises(ConfigError, match="'tf' or 'th'"):
+        K.set_image_dim_ordering("channels_last")
 
 
 def run(code):
@@ -61,7 +136,12 @@ def test_zoo_keras_is_found_as_keras_and_as_tensorflow_keras():
         "from keras.utils.np_utils import to_categorical\n"
         "from tensorflow.keras.models import Sequential\n"
         "from tensorflow.keras.preprocessing.text import Tokenizer\n"
-        "print(keras is zoo_keras is tf.keras is tf_keras, Dense is tf.keras.layers.Dense)"
+        "from tensorflow.python.keras.layers import Dense as Second\n"
+        "from keras.api.layers import Dense as Third\n"
+        "from keras._tf_keras.keras.layers import Dense as Fourth\n"
+        "from keras.engine.topology import Layer\n"
+        "same = Dense is Second is Third is Fourth and issubclass(Dense, Layer)\n"
+        "print(keras is zoo_keras is tf.keras is tf_keras, same)"
     )
     assert run(code) == "True True"
 
@@ -80,7 +160,9 @@ def test_a_keras_that_was_imported_before_is_not_replaced():
         ("layers", "JaxLayer", "which Keras 3 has: it wraps another framework"),
         ("layers", "Konv", "and Keras 3 has no such name either"),
         ("callbacks", "OrbaxCheckpoint", "which Keras 3 has: it writes JAX's own files"),
-        ("backend", "ctc_label_dense_to_sparse", "which Keras 2 has: "),
+        ("backend", "ctc_label_dense_to_sparse", "which Keras 2 has: there are no sparse tensors"),
+        ("backend", "set_session", "which older Kerases had: nothing is run in sessions"),
+        ("utils", "multi_gpu_model", "which older Kerases had: Spark distributes"),
     ],
 )
 def test_a_missing_name_says_whether_keras_has_it(module, name, said):

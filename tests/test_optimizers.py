@@ -205,7 +205,6 @@ def test_names_configs_and_objects():
 
 REFUSED = [
     (lambda: optimizers.get("adamm"), ConfigError, r"adamm.*adam"),
-    (lambda: optimizers.SGD(lr=0.1), ConfigError, "lr"),
     (lambda: optimizers.SGD("fast"), ConfigError, "fast"),
     (lambda: optimizers.SGD(momentum=2.0), ConfigError, "momentum=2.0"),
     (lambda: optimizers.SGD(clipnorm=1.0, clipvalue=1.0), ConfigError, "only one"),

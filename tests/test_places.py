@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import zoo_keras as keras
 from zoo_keras import native, ops
 from zoo_keras.errors import ConfigError
 from zoo_keras.graph import Spec
 from zoo_keras.primitives.op import registry as R
 
 RNG = np.random.default_rng(0)
+INF = np.inf
 LINES = RNG.integers(-4, 4, (3, 7, 200)).astype("f4")  # with ties
 
 
@@ -28,6 +30,18 @@ def test_a_line_with_nan_has_no_median_and_the_others_have():
     x = LINES.copy()
     x[0, 1, 5], x[1, 2, 0] = np.nan, np.inf
     np.testing.assert_allclose(ops.median(x, axis=-1), np.median(x, -1), 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("line", "middle"),
+    [([INF], INF), ([1, INF], INF), ([1, INF, INF], INF), ([1, 2, INF], 2), ([1, 2, 3, INF], 2.5),
+     ([-INF, -INF, 3], -INF), ([-INF, 3], -INF), ([-INF, INF], np.nan)],
+)  # fmt: skip
+def test_medians_of_infinities_are_numpys(line, middle):
+    line = np.array(line, "f4")
+    with_nan = np.append(line, np.float32("nan"))
+    for found in (ops.median(line), ops.nanmedian(line), ops.nanmedian(with_nan)):
+        np.testing.assert_array_equal(np.asarray(found), np.float32(middle))
 
 
 def test_a_quantile_beyond_1_is_refused():
@@ -110,3 +124,33 @@ def test_a_trapezoid_of_even_steps_is_numpys(dx):
             ops.trapezoid(y, dx=dx, axis=axis), integral(y, dx=dx, axis=axis), 1e-5, 1e-5
         )
     np.testing.assert_array_equal(ops.trapezoid(y[:, :1], axis=1), np.zeros((3, 4)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"bins": 5}, {"bins": 1}, {"bins": 4, "range": (0.0, 3.0)}, {"bins": 2, "range": (9, 9)}],
+)
+@pytest.mark.parametrize("x", [RNG.normal(size=(3, 8)), np.full((3, 8), 2.0), np.arange(24.0)])
+def test_a_histogram_in_a_model_is_numpys(options, x):
+    x = x.reshape(3, 8).astype("f4")
+    inputs = keras.Input((8,), batch_size=3)
+    model = keras.Model(inputs, ops.histogram(ops.reshape(inputs, (-1,)), **options))
+    counts, edges = model.predict_on_batch(x)
+    want = np.histogram(x, **options)
+    np.testing.assert_array_equal(counts, want[0])
+    np.testing.assert_allclose(edges, want[1], rtol=1e-6)
+
+
+def test_unique_elements_are_cut_or_filled_up_to_a_size():
+    x, every = np.array([3, 1, 2, 1]), ["return_index", "return_inverse", "return_counts"]
+    found = ops.unique(x, size=5, **dict.fromkeys(every, True))
+    want = [[1, 2, 3, 0, 0], [1, 2, 0, 1, 1], [2, 0, 1, 0], [2, 1, 1, 0, 0]]
+    assert [np.asarray(part).tolist() for part in found] == want
+    assert np.asarray(ops.unique(x, size=2)).tolist() == [1, 2]
+    assert np.asarray(ops.unique(x, size=4, fill_value=-1)).tolist() == [1, 2, 3, -1]
+    rows = ops.unique(np.array([[1, 0], [0, 1], [1, 0]]), axis=0, size=3, fill_value=9)
+    assert np.asarray(rows).tolist() == [[0, 1], [1, 0], [9, 9]]
+    columns = ops.unique(np.array([[1, 0], [1, 0]]), axis=-1, size=3)
+    assert np.asarray(columns).tolist() == [[0, 1, 0], [0, 1, 0]]
+    with pytest.raises(ConfigError, match="size must be >= 0"):
+        ops.unique(x, size=-1)

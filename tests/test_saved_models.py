@@ -77,6 +77,34 @@ def test_all_unknown_ops_are_named_at_once():
         opened(LOOP)
 
 
+@pytest.mark.parametrize(("kind", "rows"), [("Select", True), ("SelectV2", False)])
+def test_a_vector_of_conditions_chooses_rows_for_the_first_select(kind, rows, tmp_path):
+    """The second one broadcasts it along the last axis."""
+
+    def made(kind, name, *inputs, **given):
+        told = [field(5, field(1, k.encode()) + field(2, v)) for k, v in given.items()]
+        read = [field(3, each.encode()) for each in inputs]
+        return field(1, b"".join([field(1, name.encode()), field(2, kind.encode()), *read, *told]))
+
+    size = field(2, field(1, 2))
+    whole = field(1, 3) + field(2, field(2, field(1, 1))) + field(4, struct.pack("<i", 0))
+    zero = field(1, 1) + field(4, struct.pack("<f", 0))
+    path = tmp_path / "select.pb"
+    path.write_bytes(
+        made("Placeholder", "x", dtype=field(6, 1), shape=field(7, size + size))
+        + made("Const", "axis", dtype=field(6, 3), value=field(8, whole))
+        + made("Const", "zero", dtype=field(6, 1), value=field(8, zero))
+        + made("Sum", "total", "x", "axis", T=field(6, 1))
+        + made("Greater", "more", "total", "zero", T=field(6, 1))
+        + made("Neg", "minus", "x", T=field(6, 1))
+        + made(kind, "y", "more", "x", "minus", T=field(6, 1))
+    )
+    x = np.array([[1, -3], [2, -4]], "f4")
+    more = x.sum(0) > 0
+    want = np.where(more[:, None] if rows else more, x, -x)
+    np.testing.assert_array_equal(zk.saving.from_graph_def(path).predict_on_batch(x), want)
+
+
 def test_outputs_of_a_frozen_graph_may_be_chosen():
     path = FILES / "frozen_siamese.pb"
     body, _ = messages.body_and_library(pb.fields(memoryview(path.read_bytes())))

@@ -425,7 +425,7 @@ REFUSED = [
     (lambda m, p: m.save_weights(p / "model.h5"), ConfigError, r"\.weights\.h5"),
     (lambda m, p: m.save(None), FileError, "str or os.PathLike"),
     (lambda m, p: zk.Sequential([layers.Dense(3)]).save(p / "m.h5"), ConfigError, "never built"),
-    (lambda m, p: zk.saving.load_model(p / "none.keras"), FileError, "File not found"),
+    (lambda m, p: zk.saving.load_model(p / "none.keras"), FileError, "not found. Received"),
     (lambda m, p: zk.saving.load_model(p), FileError, "a directory"),
     (lambda m, p: zk.saving.load_model(7), FileError, "Received: 7"),
     (lambda m, p: zk.saving.load_model(saved(m, p / "m.weights.h5")), FileError, "only weights"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from zoo_keras.paths import ALIASES, install_aliases
+from zoo_keras.paths import ALIASES, OLDER, install_aliases
 
 __version__ = "0.1.0"
 
@@ -61,7 +61,7 @@ install_aliases()
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES or name in ALIASES:
+    if name in _MODULES or name in ALIASES or name in OLDER:
         return importlib.import_module(f"zoo_keras.{name}")
     if name in _OBJECTS:
         found = getattr(importlib.import_module(f"zoo_keras.{_OBJECTS[name]}"), name)

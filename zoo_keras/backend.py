@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo_keras import backend_graphs, config, naming, ops, random
+from zoo_keras import backend_defaults, backend_graphs, config, naming, ops, random
 from zoo_keras.config import (
     epsilon,
     floatx,
@@ -23,22 +23,25 @@ from zoo_keras.dtypes import standardize as standardize_dtype
 from zoo_keras.errors import ConfigError
 from zoo_keras.graph import scope
 from zoo_keras.layers.merging import Dot
-from zoo_keras.missing import missing
 from zoo_keras.ops.convert import dtype_of
 from zoo_keras.ops.symbolic import KerasTensor
+from zoo_keras.paths import alias
 from zoo_keras.variables import Variable
 
 _SAME = (
-    "abs arange argmax argmin cast categorical_crossentropy cos cumprod cumsum elu equal exp "
-    "expand_dims greater greater_equal less less_equal log maximum minimum not_equal ones_like "
-    "relu reshape round shape sigmoid sign sin softmax softplus softsign "
+    "abs cast categorical_crossentropy cos elu equal exp "
+    "greater greater_equal less less_equal log maximum minimum not_equal ones_like "
+    "reshape round shape sigmoid sign sin softmax softplus softsign "
     "sparse_categorical_crossentropy sqrt square squeeze stack stop_gradient tanh tile transpose "
     "zeros_like"
 )
+_DEFAULTS = "arange argmax argmin cumprod cumsum dropout expand_dims relu"
 _SETTINGS = "backend set_epsilon set_floatx set_image_data_format"
 globals().update({name: getattr(ops, name) for name in _SAME.split()})
+globals().update({name: getattr(backend_defaults, name) for name in _DEFAULTS.split()})
 globals().update({name: getattr(config, name) for name in _SETTINGS.split()})
-clear_session = naming.clear_session
+clear_session = reset_uids = naming.clear_session
+logsumexp, size = ops.logsumexp, ops.size
 
 
 def is_float_dtype(dtype: Any) -> bool:
@@ -59,6 +62,26 @@ def is_keras_tensor(x: Any) -> bool:
 def result_type(*dtypes: Any) -> str:
     """The dtype that several promote to. Source: keras.backend.result_type."""
     return promote(*map(standardize_dtype, dtypes))
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether x is a tensor, Variable or array."""
+    return bool(ops.is_tensor(x))
+
+
+def image_dim_ordering() -> str:
+    """Keras 1's words for image_data_format: "tf" or "th"."""
+    return "tf" if image_data_format() == "channels_last" else "th"
+
+
+def set_image_dim_ordering(dim_ordering: str) -> None:
+    """set_image_data_format in Keras 1's words: "tf" is channels_last, "th" channels_first."""
+    known = {"tf": "channels_last", "th": "channels_first"}
+    if dim_ordering not in known:
+        raise ConfigError(
+            f"set_image_dim_ordering: expected 'tf' or 'th'. Received: {dim_ordering!r}. Pass one."
+        )
+    config.set_image_data_format(known[dim_ordering])
 
 
 def get_uid(prefix: str = "") -> int:
@@ -511,13 +534,16 @@ def pool3d(
 # ---- random numbers and loops --------------------------------------------------------------------
 
 
-dropout, truncated_normal = random.dropout, random.truncated_normal
+truncated_normal = random.truncated_normal
 random_normal, random_uniform = random.normal, random.uniform
 
 
 def random_bernoulli(shape: Any, p: float = 0.0, dtype: Any = None, seed: Any = None) -> Any:
     """Ones with the probability p, else zeros."""
     return ops.cast(random.uniform(shape, seed=seed) < p, dtype or floatx())
+
+
+random_binomial = random_bernoulli
 
 
 def random_normal_variable(
@@ -554,11 +580,14 @@ def foldr(
     return foldl(fn, ops.flip(elems, axis=0), initializer)
 
 
+in_test_phase, in_train_phase = backend_graphs.in_test_phase, backend_graphs.in_train_phase
+learning_phase = backend_graphs.learning_phase
+set_learning_phase = backend_graphs.set_learning_phase
 function, gradients = backend_graphs.function, backend_graphs.gradients
 placeholder, rnn = backend_graphs.placeholder, backend_graphs.rnn
 
 _HIDDEN = ("Any", "Callable", "Iterator", "Sequence", "ConfigError", "Dot", "KerasTensor",
-           "Variable", "contextmanager", "dtype_of", "missing", "promote", "scope")  # fmt: skip
+           "Variable", "alias", "contextmanager", "dtype_of", "promote", "scope")  # fmt: skip
 __all__ = sorted(
     name
     for name, value in globals().items()
@@ -567,4 +596,4 @@ __all__ = sorted(
 
 
 def __getattr__(name: str) -> Any:
-    raise missing("zoo_keras.backend", name)
+    return alias("zoo_keras.backend", name)

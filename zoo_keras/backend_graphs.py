@@ -1,4 +1,5 @@
-"""Functions of `keras.backend` over whole models: placeholders, functions, gradients, recurrence.
+"""Functions of `keras.backend` over whole models: placeholders, functions, gradients, recurrence,
+and whether a model trains.
 
 In: KerasTensors and Variables. Out: KerasTensors, or functions of arrays. `zoo_keras.backend` has
 the names.
@@ -16,12 +17,39 @@ from zoo_keras.config import floatx
 from zoo_keras.errors import ConfigError
 from zoo_keras.graph import constant, current_trace
 from zoo_keras.layers import Input
+from zoo_keras.layers.base.call_context import current_training
 from zoo_keras.layers.base.layer import Layer
 from zoo_keras.models import Model
 from zoo_keras.models.function_graph import FunctionGraph
 from zoo_keras.nest import flatten, map_structure, pack_as
 from zoo_keras.ops.symbolic import KerasTensor
 from zoo_keras.passes.grad import pullback
+
+_phase = [0]  # outside of calls: 1 for training
+
+
+def learning_phase() -> int:
+    """1 in calls that train, else 0; outside of calls what set_learning_phase was given."""
+    training = current_training()
+    return _phase[0] if training is None else int(training)
+
+
+def set_learning_phase(value: Any) -> None:
+    """What learning_phase says outside of calls; calls know by their `training`."""
+    if value not in (0, 1):
+        raise ConfigError(f"set_learning_phase: expected 0 or 1. Received: {value!r}. Pass one.")
+    _phase[0] = int(value)
+
+
+def in_train_phase(x: Any, alt: Any, training: Any = None) -> Any:
+    """x in training, else alt; functions of no argument are called."""
+    chosen = x if (learning_phase() if training is None else training) else alt
+    return chosen() if callable(chosen) else chosen
+
+
+def in_test_phase(x: Any, alt: Any, training: Any = None) -> Any:
+    """x outside of training, else alt; functions of no argument are called."""
+    return in_train_phase(alt, x, training)
 
 
 def placeholder(

@@ -14,9 +14,9 @@ from zoo_keras.configs.serialization import (
     get_by_name,
     serialize_keras_object,
 )
-from zoo_keras.missing import missing
 from zoo_keras.naming import to_snake_case
 from zoo_keras.ops.convert import fuzz_factor
+from zoo_keras.paths import alias
 
 
 class Constraint:
@@ -126,4 +126,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    raise missing("zoo_keras.constraints", name)
+    return alias("zoo_keras.constraints", name)

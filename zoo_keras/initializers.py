@@ -21,9 +21,9 @@ from zoo_keras.configs.serialization import (
 )
 from zoo_keras.errors import ConfigError, ShapeError
 from zoo_keras.graph import not_tracing
-from zoo_keras.missing import missing
 from zoo_keras.naming import to_snake_case
 from zoo_keras.ops.signals import named_window
+from zoo_keras.paths import alias
 
 # The standard deviation of a normal distribution cut off at two standard deviations.
 _CUT_STDDEV = 0.8796256610342398
@@ -425,4 +425,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    raise missing("zoo_keras.initializers", name)
+    return alias("zoo_keras.initializers", name)

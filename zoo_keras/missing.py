@@ -8,19 +8,26 @@ says whether Keras has the name and why we don't. The names of Keras are in kera
 from __future__ import annotations
 
 import functools
+import warnings
 from pathlib import Path
 
 from zoo_keras.errors import UnsupportedError
 
 _OTHERS = "it wraps another framework, which zoo_keras does without"
 _RANDOM_SIZE = "images of a random size have no fixed shape; use RandomZoom"
+_SESSIONS = "nothing is run in sessions; leave the line out"
+_QUEUES = "fit takes generators and PyDatasets as they are"
+_SPARK = "Spark distributes: model.fit(rdd) or model.fit(dataframe)"
 _KERNELS = "int8 is the one form of quantised weights that has kernels here"
 # The beginning of a name, keras left out -> why it is refused. docs/compatibility.md shows them.
 REFUSED = {
+    "backend.ctc_label_dense_to_sparse": "there are no sparse tensors; ctc_batch_cost takes dense",
+    "backend.get_session": _SESSIONS,
+    "backend.set_session": _SESSIONS,
     "callbacks.OrbaxCheckpoint": "it writes JAX's own files; use ModelCheckpoint",
     "config.is_nnx_enabled": "it speaks of JAX",
     "config.set_backend": "there is one backend, the engine of zoo_keras",
-    "distribution": "Spark distributes: model.fit(rdd) or model.fit(dataframe)",
+    "distribution": _SPARK,
     "dtype_policies.AWQ": _KERNELS,
     "dtype_policies.GPTQ": _KERNELS,
     "dtype_policies.Int4": _KERNELS,
@@ -42,6 +49,11 @@ REFUSED = {
     "quantizers.compute_float8": _KERNELS,
     "quantizers.pack_int4": _KERNELS,
     "quantizers.unpack_int4": _KERNELS,
+    "utils.GeneratorEnqueuer": _QUEUES,
+    "utils.HDF5Matrix": "fit takes data sets of h5py as they are",
+    "utils.OrderedEnqueuer": _QUEUES,
+    "utils.SequenceEnqueuer": _QUEUES,
+    "utils.multi_gpu_model": _SPARK,
 }
 
 
@@ -64,6 +76,11 @@ def reason(path: str) -> str | None:
     return next((why for start, why in REFUSED.items() if path.startswith(start)), None)
 
 
+def warn_older(where: str, older: str, today: str) -> None:
+    """Say that an argument or method of Keras 1 or 2 has another name today."""
+    warnings.warn(f"{where}: {older} is of Keras 1 or 2. Use {today}.", stacklevel=4)
+
+
 def missing(module: str, name: str) -> AttributeError:
     """The error for `module.name`; a plain AttributeError for Python's own dunder names."""
     if name.startswith("__"):
@@ -72,7 +89,8 @@ def missing(module: str, name: str) -> AttributeError:
     path = f"{below}.{name}" if below else name
     having = [v for v, table in keras_names().items() if name in table.get(below, ())]
     if not having:
-        fact = "and Keras 3 has no such name either"
+        why = reason(path)
+        fact = f"which older Kerases had: {why}" if why else "and Keras 3 has no such name either"
     else:
         fact = f"which Keras {having[0]} has: {reason(path) or 'it is not supported'}"
     return MissingNameError(

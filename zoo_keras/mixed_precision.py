@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras.config import dtype_policy, set_dtype_policy
-from zoo_keras.missing import missing
 from zoo_keras.optimizers import LossScaleOptimizer
+from zoo_keras.paths import alias
 from zoo_keras.policies import DTypePolicy
+
+__path__: list[str] = []  # scripts import zoo_keras.mixed_precision.experimental
 
 Policy = DTypePolicy
 global_policy, set_global_policy = dtype_policy, set_dtype_policy
@@ -19,4 +21,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    raise missing("zoo_keras.mixed_precision", name)
+    return alias("zoo_keras.mixed_precision", name)

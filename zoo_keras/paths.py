@@ -6,8 +6,10 @@ is asked for.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib.abc import Loader, MetaPathFinder
@@ -24,8 +26,43 @@ ALIASES = {
     "layers.merge": "layers", "layers.noise": "layers", "utils.np_utils": "utils",
     "utils.generic_utils": "utils", "utils.vis_utils": "utils", "utils.data_utils": "utils",
     "legacy": "saving", "legacy.saving": "saving",
-    "utils.legacy": "saving", "optimizers.legacy": "optimizers",
+    "utils.legacy": "saving", "optimizers.legacy": "optimizers", "objectives": "losses",
 }  # fmt: skip
+_STACK = "Input InputLayer InputSpec Layer Model Sequential get_source_inputs"
+# Paths below zoo_keras of Keras 1 and 2 that its lists of names leave out -> their names.
+OLDER = {
+    **dict.fromkeys(("engine", "engine.topology", "engine.base_layer", "engine.input_layer",
+                     "engine.network", "engine.sequential", "engine.training"), _STACK),
+    "layers.cudnn_recurrent": "CuDNNGRU CuDNNLSTM",
+    "layers.experimental": "EinsumDense SyncBatchNormalization",
+    "layers.experimental.preprocessing":
+        "CategoryEncoding CenterCrop Discretization HashedCrossing Hashing IntegerLookup "
+        "Normalization RandomContrast RandomCrop RandomFlip RandomHeight RandomRotation "
+        "RandomTranslation RandomWidth RandomZoom Rescaling Resizing StringLookup "
+        "TextVectorization",
+    "callbacks.experimental": "BackupAndRestore",
+    "mixed_precision.experimental": "LossScaleOptimizer Policy global_policy set_policy",
+    "optimizers.experimental":
+        "Adadelta Adafactor Adagrad Adam AdamW Adamax Ftrl Nadam Optimizer RMSprop SGD",
+    "experimental": "CosineDecay CosineDecayRestarts",
+    "utils.layer_utils": "get_source_inputs",
+}  # fmt: skip
+# A name of an older Keras -> the same by its name today.
+RENAMED = {
+    "constraints.maxnorm": "constraints.MaxNorm", "constraints.nonneg": "constraints.NonNeg",
+    "constraints.unitnorm": "constraints.UnitNorm",
+    "initializers.normal": "initializers.RandomNormal", "initializers.one": "initializers.Ones",
+    "initializers.uniform": "initializers.RandomUniform", "initializers.zero": "initializers.Zeros",
+    "layers.CuDNNGRU": "layers.GRU", "layers.CuDNNLSTM": "layers.LSTM",
+    "layers.SyncBatchNormalization": "layers.BatchNormalization",
+    "losses.cosine_proximity": "losses.cosine_similarity", "losses.huber_loss": "losses.huber",
+    "mixed_precision.global_policy": "mixed_precision.dtype_policy",
+    "mixed_precision.set_policy": "mixed_precision.set_dtype_policy",
+}  # fmt: skip
+_SECOND_ROOTS = re.compile(
+    r"^\.(api|_tf_keras(\.keras)?)(?=\.|$)"
+)  # Keras 3 has its names there, too
+_HOMES = {"engine": ("layers", "models", "utils"), "experimental": ("optimizers.schedules",)}
 # Files of ours that have a path of Keras 2: what they don't define is found in `layers`.
 SHARED = ("layers.core", "layers.normalization", "layers.pooling", "layers.recurrent",
           "layers.wrappers")  # fmt: skip
@@ -46,22 +83,38 @@ def _refuse(path: str, name: str) -> Any:
 
 
 def fallback(path: str, names: Iterable[str], home: str) -> Callable[[str], Any]:
-    """A `__getattr__` that finds these names in the module `home`."""
+    """A `__getattr__` that finds these names in the module `home`, and all that is public there:
+    modules of Keras 2 import from each other, and scripts take MaxPooling2D from convolutional."""
     known = frozenset(names)
 
     def found(name: str) -> Any:
-        if name not in known:
+        there = importlib.import_module(home)
+        if name not in known and name not in there.__all__:
             return alias(path, name)
-        return getattr(importlib.import_module(home), name)
+        return getattr(there, name)
 
     return found
 
 
 def alias(path: str, name: str) -> Any:
-    """The alias `name` below the module at `path`; else the error that the name is missing."""
-    if f"{path}.{name}".partition(".")[2] in ALIASES:
+    """What an older Keras has as `name` at a path; else the error that it is missing."""
+    above = path.partition(".")[2]
+    below = f"{above}.{name}"
+    if below in ALIASES or below in OLDER:
         return importlib.import_module(f"{path}.{name}")
+    if below in RENAMED:
+        home, _, today = RENAMED[below].rpartition(".")
+        return getattr(importlib.import_module(f"zoo_keras.{home}"), today)
+    if name in OLDER.get(above, "").split():
+        return _from_homes(above, name)
     raise missing(path, name)
+
+
+def _from_homes(above: str, name: str) -> Any:
+    """A name of OLDER, from the first module of today that has it."""
+    first = above.partition(".")[0]
+    homes = [importlib.import_module(f"zoo_keras.{h}") for h in _HOMES.get(first, (first,))]
+    return getattr(next((h for h in homes if hasattr(h, name)), homes[0]), name)
 
 
 def names_at(path: str) -> list[str]:
@@ -74,17 +127,21 @@ class _Aliases(MetaPathFinder, Loader):
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         below = fullname.partition(".")[2]
-        if fullname.startswith("zoo_keras.") and below in ALIASES:
+        if fullname.startswith("zoo_keras.") and (below in ALIASES or below in OLDER):
             return importlib.util.spec_from_loader(fullname, self, is_package=True)
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        below = module.__name__.partition(".")[2]
-        names = [n for n in names_at(below) if f"{below}.{n}" not in ALIASES]
+        path, below = module.__name__, module.__name__.partition(".")[2]
         module.__dict__["__doc__"] = f"The names of keras.{below}."
+        if below in OLDER:
+            module.__dict__["__all__"] = OLDER[below].split()
+            module.__dict__["__getattr__"] = functools.partial(alias, path)
+            return
+        home = ALIASES[below]
+        names = [n for n in names_at(below) or names_at(home) if f"{below}.{n}" not in ALIASES]
         module.__dict__["__all__"] = sorted(names)
-        home = f"zoo_keras.{ALIASES[below]}"
-        module.__dict__["__getattr__"] = fallback(module.__name__, names, home)
+        module.__dict__["__getattr__"] = fallback(path, names, f"zoo_keras.{home}")
 
 
 class _AsKeras(MetaPathFinder, Loader):
@@ -96,7 +153,7 @@ class _AsKeras(MetaPathFinder, Loader):
     def _ours(self, fullname: str) -> str | None:
         for prefix in self.prefixes:
             if fullname == prefix or fullname.startswith(f"{prefix}."):
-                return "zoo_keras" + fullname[len(prefix) :]
+                return "zoo_keras" + _SECOND_ROOTS.sub("", fullname[len(prefix) :])
         return None
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
@@ -133,7 +190,8 @@ def install_as_keras(tensorflow: bool = False) -> None:
     >>> keras.__name__
     'zoo_keras'
     """
-    prefixes = ["keras", *(["tensorflow.keras", "tf_keras"] if tensorflow else [])]
+    also = ["tensorflow.keras", "tensorflow.python.keras", "tf_keras"] if tensorflow else []
+    prefixes = ["keras", *also]
     for prefix in prefixes:
         there = sys.modules.get(prefix)
         if there is not None and not there.__name__.startswith("zoo_keras"):
@@ -151,3 +209,5 @@ def install_as_keras(tensorflow: bool = False) -> None:
         names = {"keras": zoo_keras, "GradientTape": zoo_keras.GradientTape}
         made = module("tensorflow", names, "tensorflow.keras by zoo_keras.")
         made.__path__ = []
+        inner = module("tensorflow.python", {"keras": zoo_keras}, "tensorflow.keras by zoo_keras.")
+        inner.__path__ = []

@@ -1,6 +1,6 @@
 """zoo_keras.callbacks: the names of keras.callbacks."""
 
-from typing import NoReturn
+from typing import Any
 
 from zoo_keras.callbacks.averages import SwapEMAWeights
 from zoo_keras.callbacks.backup import BackupAndRestore
@@ -18,7 +18,7 @@ from zoo_keras.callbacks.library import (
 from zoo_keras.callbacks.progress import ProgbarLogger
 from zoo_keras.callbacks.remote import RemoteMonitor
 from zoo_keras.callbacks.tensorboard import TensorBoard
-from zoo_keras.missing import missing
+from zoo_keras.paths import alias
 
 __all__ = [
     "BackupAndRestore",
@@ -39,5 +39,5 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> NoReturn:
-    raise missing("zoo_keras.callbacks", name)
+def __getattr__(name: str) -> Any:
+    return alias("zoo_keras.callbacks", name)

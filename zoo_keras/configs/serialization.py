@@ -27,6 +27,7 @@ from zoo_keras.configs.registration import (
     scoped_objects,
 )
 from zoo_keras.errors import ArgumentTypeError, ConfigError, UnsupportedError
+from zoo_keras.paths import RENAMED
 
 # Public modules whose classes a config may name; `keras.X` and `keras.src.X...` mean zoo_keras.X.
 FAMILIES = (
@@ -482,6 +483,8 @@ def _builtin(module: Any, name: str) -> Any:
 
 def _public(family: str, name: str) -> Any:
     """A class or function of zoo_keras that the family's module offers under this name."""
+    if f"{family}.{name}" in RENAMED:  # for scripts: weights in files lie otherwise
+        return None
     try:
         found = getattr(importlib.import_module(f"zoo_keras.{family}"), name, None)
     except (ModuleNotFoundError, UnsupportedError):

@@ -61,6 +61,7 @@ from zoo_keras.layers.keras1 import (
     SampleNormalization,
     SReLU,
 )
+from zoo_keras.layers.local import LocallyConnected1D, LocallyConnected2D
 from zoo_keras.layers.merging import (
     Add,
     Average,
@@ -223,7 +224,8 @@ __all__ = [
     "ThresholdedReLU",
     "AugMix", "AutoContrast", "ContrastLimitedAdaptiveHistogramEqualization", "CutMix",
     "Equalization", "MaxNumBoundingBoxes", "MixUp",
-    "BatchOnlyNormalization", "Cosine", "Highway", "MaxoutDense", "ParametricSoftplus",
+    "BatchOnlyNormalization", "Cosine", "Highway", "LocallyConnected1D", "LocallyConnected2D",
+    "MaxoutDense", "ParametricSoftplus",
     "SReLU", "SampleNormalization",
     "RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter",
     "RandomContrast", "RandomCrop", "RandomElasticTransform", "RandomErasing", "RandomFlip",

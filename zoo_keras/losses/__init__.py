@@ -58,7 +58,7 @@ from zoo_keras.losses.regression import (
     mean_squared_error,
     mean_squared_logarithmic_error,
 )
-from zoo_keras.missing import missing
+from zoo_keras.paths import alias
 
 _CLASSES = (
     Loss, LossFunctionWrapper, KLDivergence, Poisson, BinaryCrossentropy, BinaryFocalCrossentropy,
@@ -130,4 +130,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    raise missing("zoo_keras.losses", name)
+    return alias("zoo_keras.losses", name)

@@ -183,7 +183,8 @@ class FunctionGraph:
             raise ShapeError(
                 f'Model "{self.name}" expects {len(self.inputs)} input(s) '
                 f"({[self.input_name(t) for t in self.inputs]}). Received: {len(given)}. "
-                "Pass one array for each."
+                "Pass one array for each; in records of an RDD, where numbers side by side are one "
+                "row, too: ((array([a]), array([b])), y)."
             )
         return given
 

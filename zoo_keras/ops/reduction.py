@@ -238,8 +238,9 @@ def _quantile_of_all(lines: Any, fraction: float, method: str) -> Any:
     place = math.floor(at)
     last, found = lines[..., -1], lines[..., place]
     if share := float(_BETWEEN[method](place, at - place)):
-        step = m.subtract(lines[..., place + 1], found)
-        found = m.add(found, m.multiply(step, share))
+        above = lines[..., place + 1]
+        between = m.add(found, m.multiply(m.subtract(above, found), share))
+        found = m.where(m.isinf(found), m.add(found, above), between)
     return m.where(m.isnan(last), last, found)
 
 
@@ -257,7 +258,8 @@ def _quantile_of_numbers(lines: Any, fraction: float, method: str) -> Any:
         for at in (place, m.minimum(m.add(place, 1), last))
     )
     between = m.add(low, m.multiply(m.subtract(high, low), share))
-    found = m.where(m.greater(share, 0.0), between, low)  # low may be infinite
+    between = m.where(m.isinf(low), m.add(low, high), between)
+    found = m.where(m.greater(share, 0.0), between, low)
     return reshape_op(found, shape=lines.shape[:-1])
 
 

@@ -1,7 +1,7 @@
 """Public ops along one axis: running sums, sorting, searching, counting, segments.
 
 In: a tensor, Variable or array. Out: arrays whose shape does not depend on values; ops whose
-result does (unique, histogram edges) work outside a trace only.
+result does (unique) work outside a trace only.
 """
 
 from __future__ import annotations
@@ -181,6 +181,8 @@ def unique(
     size: how many to give: the first, or all and `fill_value` (default 0) behind them, which
     stands at place 1 and was found 0 times.
     """
+    if size is not None and size < 0:
+        raise ConfigError(f"unique: size must be >= 0. Received: size={size}. Pass a length.")
     kind, x = dtype_of(x), _known(x, "unique")
     found = list(np.unique(x, True, True, True, axis=axis, equal_nan=False))
     if size is not None:
@@ -201,7 +203,7 @@ def _sized(x: np.ndarray, size: int, axis: int, fill: Any) -> np.ndarray:
 
 @public
 def histogram(x: Any, bins: int = 10, range: tuple[float, float] | None = None) -> Any:
-    """(counts, edges) of a histogram; only outside a trace."""
+    """(counts, edges) of a histogram: numpy.histogram."""
     if not isinstance(bins, int) or bins < 0:
         raise ConfigError(
             f"histogram: Argument `bins` should be a non-negative integer. Received: bins={bins}. "
@@ -212,9 +214,31 @@ def histogram(x: Any, bins: int = 10, range: tuple[float, float] | None = None) 
             "histogram: Argument `range` must be a tuple of two elements. Received: "
             f"range={range!r}. Pass the lowest and the highest edge."
         )
-    kind = dtype_of(x)
-    counts, edges = np.histogram(_known(x, "histogram"), bins, range)
-    return in_dtype(counts, kind), in_dtype(edges, kind if dtypes.is_float(kind) else "float32")
+    x, kind = value(x), dtype_of(x)
+    traced = isinstance(x, Tensor)
+    counts, edges = (
+        _traced_histogram(ravel(as_float(x)), bins, range)
+        if traced
+        else np.histogram(known_array(x, "histogram"), bins, range)
+    )
+    give = as_dtype if traced else in_dtype
+    return give(counts, kind), give(edges, kind if dtypes.is_float(kind) else "float32")
+
+
+def _traced_histogram(x: Any, bins: int, range: tuple[float, float] | None) -> tuple[Any, Any]:
+    low, high = range or (
+        reduce.reduce_min(x, axes=(0,), keepdims=False),
+        reduce.reduce_max(x, axes=(0,), keepdims=False),
+    )
+    half = m.where(m.equal(high, low), 0.5, 0.0)  # as numpy for equal values
+    low, high = m.subtract(low, half), m.add(high, half)
+    width = m.divide(m.subtract(high, low), bins)
+    edges = m.add(low, m.multiply(width, np.arange(bins + 1, dtype="float32")))
+    inside = m.logical_and(m.greater_equal(x, low), m.less_equal(x, high))
+    turned = m.divide(m.multiply(m.subtract(x, low), bins), m.subtract(high, low))
+    places = m.minimum(as_dtype(m.floor(m.where(inside, turned, 0.0)), "int32"), bins - 1)
+    counts = host.count_ids(places, as_dtype(inside, "float32"), length=bins)
+    return counts, edges
 
 
 @public

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_keras.errors import ConfigError, UnsupportedError
+from zoo_keras.missing import warn_older
+from zoo_keras.optimizers.schedules import InverseTimeDecay
 
 
 def check_arguments(optimizer: Any) -> None:
@@ -39,3 +41,15 @@ def check_arguments(optimizer: Any) -> None:
             f"accumulated gradients. Received: ema_overwrite_frequency={every} and "
             f"gradient_accumulation_steps={steps}. Leave one of them out."
         )
+
+
+def older_rate(kind: str, rate: Any, given: dict[str, Any]) -> Any:
+    """The learning rate, also by Keras 2's `lr` and `decay`, which leave the other arguments."""
+    if "lr" in given:
+        warn_older(kind, "lr", "learning_rate")
+        rate = given.pop("lr")
+    if "decay" in given:
+        warn_older(kind, "decay", "optimizers.schedules.InverseTimeDecay as learning_rate")
+        decay = given.pop("decay")
+        rate = InverseTimeDecay(rate, 1, decay) if decay else rate
+    return rate

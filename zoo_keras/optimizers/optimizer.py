@@ -22,7 +22,7 @@ from zoo_keras.errors import ArgumentTypeError, ConfigError, ShapeError
 from zoo_keras.graph import current_trace, not_tracing
 from zoo_keras.naming import auto_name
 from zoo_keras.ops.convert import as_dtype
-from zoo_keras.optimizers.arguments import check_arguments
+from zoo_keras.optimizers.arguments import check_arguments, older_rate
 from zoo_keras.optimizers.clipping import clipped
 from zoo_keras.optimizers.conditional import update_if
 from zoo_keras.optimizers.restored import restore
@@ -84,10 +84,11 @@ class Optimizer:
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
+        learning_rate = older_rate(type(self).__name__, learning_rate, kwargs)
         if kwargs:
             raise ConfigError(
                 f"{type(self).__name__}: unknown arguments. Received: {sorted(kwargs)}. "
-                "Use the arguments of Keras 3 (learning_rate, not lr; no decay)."
+                "Use the arguments of Keras 3."
             )
         self.name = name or auto_name(type(self).__name__)
         self.weight_decay = weight_decay
@@ -155,6 +156,8 @@ class Optimizer:
             )
         else:
             self._learning_rate.assign(value)
+
+    lr = learning_rate  # as Keras 2 calls it
 
     def rated(self) -> list[Any]:
         """The optimizers that have a learning rate: this one."""

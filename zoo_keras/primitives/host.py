@@ -94,8 +94,17 @@ def quantile(
 ) -> np.ndarray:
     """The quantiles q (each from 0 to 1) over the axes, on a new first axis."""
     function: Any = np.nanquantile if skip_nan else np.quantile
-    found: np.ndarray = function(x, q, axis=axes, method=method, keepdims=keepdims)
-    return found
+
+    def by(way: str) -> np.ndarray:
+        found: np.ndarray = function(x, q, axis=axes, method=way, keepdims=keepdims)
+        return found
+
+    if method not in ("linear", "midpoint") or not np.isinf(x).any():
+        return by(method)
+    with np.errstate(invalid="ignore"):  # numpy makes NaN of an infinity times 0
+        low, high, found = by("lower"), by("higher"), by(method)
+        found = np.where(np.isinf(low) | np.isinf(high), low + high, found)
+    return np.where(low == high, low, found)
 
 
 def _count_spec(ids: Spec, weights: Spec, *, length: int) -> Spec:

@@ -88,8 +88,8 @@ def _check_is_file(path: str, exists: bool, is_file: bool) -> None:
         known = path.endswith((".keras", ".h5", ".hdf5"))
         hint = "" if known else " File format not supported: files of models are .keras and .h5."
         raise FileError(
-            f"{path}: File not found.{hint} Please ensure the file is an accessible one, and check "
-            "the path."
+            f"{path}: File not found.{hint} Received: a path where no file is. Please ensure the "
+            "file is an accessible one, and check the path."
         )
     if not is_file:
         raise FileError(

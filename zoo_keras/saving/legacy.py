@@ -12,6 +12,7 @@ from typing import Any
 
 from zoo_keras.errors import ConfigError, UnsupportedError
 from zoo_keras.layers.base.op_names import op_function
+from zoo_keras.paths import RENAMED
 from zoo_keras.saving import keras1, keras2
 
 FAMILIES = ("layers", "initializers", "regularizers", "constraints", "optimizers",
@@ -208,7 +209,8 @@ def module_of(name: str, key: str = "") -> str | None:
 def _class(module: str, name: str) -> Any:
     family = importlib.import_module(module.replace("keras", "zoo_keras", 1))
     found = getattr(family, name, None)
-    return found if isinstance(found, type) else None
+    own = isinstance(found, type) and f"{module.partition('.')[2]}.{name}" not in RENAMED
+    return found if own else None
 
 
 def _known_keys(name: str, module: str, config: Any) -> Any:

@@ -30,17 +30,21 @@ def executions(batches: Iterable[Any], size: int) -> Iterator[tuple[int, int, It
 class Epochs:
     """`steps` batches an epoch, going on where the last one ended; without `steps` all of them.
 
+    As in Keras the last of an epoch's groups is a whole one: 5 steps in groups of 2 are 6.
     Data that end in the middle of an epoch are taken up from the start in the next one, if they
     can be; either way a warning says so, as in Keras.
     """
 
-    def __init__(self, data: Any, steps: int | None = None, what: str = "steps_per_epoch") -> None:
+    def __init__(
+        self, data: Any, steps: int | None = None, what: str = "steps_per_epoch", group: int = 1
+    ) -> None:
         if steps is None and data.endless:
             raise ConfigError(
                 f"A PyDataset without an end needs {what}. Received: num_batches=None and "
                 f"{what}=None. Pass the number of batches of an epoch."
             )
-        self.data, self.steps, self.what = data, steps, what
+        self.data, self.what = data, what
+        self.steps = None if steps is None else -(-steps // group) * group
         self._left: Iterator[Batch] | None = None
         self._seen = 0
 

@@ -29,11 +29,12 @@ class FitLoop:
         arguments: FitArguments,
     ) -> None:
         self.model, self.data, self.bars = model, data, bars
-        self.epochs, self.arguments = Epochs(data, arguments.steps_per_epoch), arguments
+        steps, group = arguments.steps_per_epoch, model.steps_per_execution
+        self.epochs, self.arguments = Epochs(data, steps, group=group), arguments
         self.validation: Epochs | None = None
         if validation is not None:
             steps = arguments.validation_steps
-            self.validation = Epochs(validation, steps, "validation_steps")
+            self.validation = Epochs(validation, steps, "validation_steps", group)
         self.seed, self.last = next_shuffle_seed(), 0
         self.orders = Orders(self._order, data.rows or 0)
         self.stops_on_nan = any(type(c).__name__ == "TerminateOnNaN" for c in bars.callbacks)

@@ -30,6 +30,7 @@ from zoo_keras.training.epochs import Epochs, executions
 from zoo_keras.training.fed import fed_batch, takes_float64
 from zoo_keras.training.label_counts import check_all
 from zoo_keras.training.loop import FitLoop
+from zoo_keras.training.older_calls import OlderCalls, older_epochs
 from zoo_keras.training.own_steps import defined, refuse_on_spark
 from zoo_keras.training.programs import ModelPrograms
 from zoo_keras.training.ragged_rows import by_shape, in_order, ragged_inputs, ragged_targets
@@ -52,7 +53,7 @@ def in_turn(method: Any) -> Any:
     return call
 
 
-class Trainer(DefaultSteps):
+class Trainer(OlderCalls, DefaultSteps):
     """The training half of Model. https://keras.io/api/models/model_training_apis/"""
 
     # Class-level defaults: a fresh model is not compiled. They are set through `_note`, past the
@@ -262,6 +263,7 @@ class Trainer(DefaultSteps):
         (lists of arrays, where the Input says None) to the longest of a batch, and their targets
         with 0; masks leave out what was padded. Returns a History.
         """
+        epochs = older_epochs("fit", epochs, spark)
         self._require_compiled("fit")
         self._refuse_int8("fit")
         self._note(_first_epoch=None)
@@ -343,10 +345,13 @@ class Trainer(DefaultSteps):
         data = make_data(x, y, sample_weight, batch_size, fill_value=fill_value, wide=wide)
         bars = arguments.bars(self, data.steps)
         with bars.closed_by_failure():
-            logs = self._evaluate(Epochs(data, steps, "steps"), bars)
+            logs = self._evaluate(self._epochs(data, steps), bars)
         if not logs:
             raise ConfigError("evaluate: the data held no batch. Received: an empty source.")
         return logs if return_dict else _flat_logs(logs)
+
+    def _epochs(self, data: Any, steps: int | None) -> Epochs:
+        return Epochs(data, steps, "steps", self.steps_per_execution)
 
     def _evaluate(self, data: Epochs, bars: CallbackList) -> dict[str, Any]:
         """Logs of the batches; none when there were no batches."""
@@ -405,7 +410,7 @@ class Trainer(DefaultSteps):
         data = by_shape(make_data(x, None, None, batch_size, fill_value=fill_value, wide=wide))
         bars = arguments.bars(self, data.steps)
         with bars.closed_by_failure():
-            structure, results = self._predict(Epochs(data, steps, "steps"), bars)
+            structure, results = self._predict(self._epochs(data, steps), bars)
         if not results:
             raise ConfigError("predict: the data held no batch. Received: an empty source.")
         joined = [in_order(list(parts), data) for parts in zip(*results, strict=True)]

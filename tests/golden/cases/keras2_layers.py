@@ -97,6 +97,11 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "LeakyReLU": ({"alpha": 0.2}, [ROW]),
     "Masking": ({"mask_value": 0.5}, [SEQUENCE]),
     "MaxPooling1D": ({"pool_size": 2, "strides": 1}, [SEQUENCE]),
+    "LocallyConnected1D": (
+        {"filters": 3, "kernel_size": 2, "strides": 2, "activation": "tanh"},
+        [SEQUENCE],
+    ),
+    "LocallyConnected2D": ({"filters": 3, "kernel_size": (2, 1), "strides": (1, 2)}, [IMAGE]),
     "MaxPooling2D": ({"pool_size": 2, "padding": "same"}, [IMAGE]),
     "MaxPooling3D": ({"pool_size": (1, 2, 2)}, [VOLUME]),
     "Maximum": ({}, [ROW, ROW]),
@@ -184,8 +189,7 @@ NOT_ALONE = {
 }
 # What zoo_keras does not have; it says so by name.
 NOT_HERE = {
-    "AbstractRNNCell", "DenseFeatures", "LocallyConnected1D", "LocallyConnected2D", "RandomHeight",
-    "RandomWidth",
+    "AbstractRNNCell", "DenseFeatures", "RandomHeight", "RandomWidth",
 }  # fmt: skip
 
 BY_KERAS_3 = {  # the cases of cases/more_layers.py and cases/preprocessing.py

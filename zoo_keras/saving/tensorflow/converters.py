@@ -284,6 +284,24 @@ def _fold_rsqrt(call: Call) -> Any:
     return (1 / np.sqrt(x)).astype(x.dtype)
 
 
+@converts("tf.Select")
+def _select(call: Call) -> Any:
+    """A vector of conditions chooses rows; SelectV2 would broadcast it along the last axis."""
+    chosen, one, other = map(operand, call.inputs)
+    if len(chosen.shape) == 1 and len(one.shape) > 1:
+        chosen = ops.reshape(chosen, (-1, *[1] * (len(one.shape) - 1)))
+    return ops.where(chosen, one, other)
+
+
+@folds("tf.Select")
+def _fold_select(call: Call) -> Any:
+    chosen, one, other = call.inputs
+    if chosen.ndim == 1 and one.ndim > 1:
+        chosen = chosen.reshape(-1, *[1] * (one.ndim - 1))
+    call.check_joined(chosen, one, other)
+    return tidy(np.where(chosen, one, other))
+
+
 @converts("tf.Erfc")
 def _erfc(call: Call) -> Any:
     return ops.subtract(1.0, ops.erf(operand(call.input(0))))

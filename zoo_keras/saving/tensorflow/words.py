@@ -23,7 +23,7 @@ _SAME = {
     "Maximum": "Max", "Minimum": "Min", "Pow": "Pow", "AddN": "Sum", "BiasAddV1": "Add",
     "LogicalAnd": "And", "LogicalOr": "Or", "LogicalNot": "Not", "Equal": "Equal",
     "Greater": "Greater", "Less": "Less", "GreaterEqual": "GreaterOrEqual",
-    "LessEqual": "LessOrEqual", "SelectV2": "Where", "Select": "Where",
+    "LessEqual": "LessOrEqual", "SelectV2": "Where",
     "Relu": "Relu", "Sigmoid": "Sigmoid", "Tanh": "Tanh", "Softplus": "Softplus",
     "Softsign": "Softsign", "Elu": "Elu", "Exp": "Exp", "Log": "Log", "Sqrt": "Sqrt",
     "Neg": "Neg", "Abs": "Abs", "Floor": "Floor", "Ceil": "Ceil", "Rint": "Round",
@@ -42,7 +42,7 @@ _OWN = (
     "StridedSlice", "Slice", "Pad", "PadV2", "MirrorPad", "BatchMatMul", "BatchMatMulV2",
     "BatchMatMulV3", "Fill", "ResizeBilinear", "ResizeNearestNeighbor", "Square",
     "SquaredDifference", "Rsqrt", "OneHot", "ZerosLike", "OnesLike", "FloorDiv", "NotEqual",
-    "Erfc", "Transpose", "Conv3DBackpropInputV2",
+    "Erfc", "Transpose", "Conv3DBackpropInputV2", "Select",
 )  # fmt: skip
 _MOST_OUTPUTS = 300_000
 _CASTS = {name: code for code, name in model_file.DTYPES.items()}  # ONNX' numbers of dtypes
