@@ -1,8 +1,10 @@
-"""What tests of hostile files share: archives and configurations written by hand, and a limit."""
+"""What tests of hostile files share: archives and configurations written by hand, claims
+about sizes, and a limit."""
 
 from __future__ import annotations
 
 import json
+import struct
 import tracemalloc
 import zipfile
 
@@ -31,6 +33,16 @@ def archive(path, config, weights=b"", **members):
         for name, data in members.items():
             made.writestr(name, data)
     return path
+
+
+def claim(path, name, size):
+    """Let the archive's directory say that the packed bytes of a member are so many."""
+    with zipfile.ZipFile(path) as made:
+        at, info = made.start_dir, made.getinfo(name)
+    data = bytearray(path.read_bytes())
+    entry = data.index(name.encode(), at) - 46
+    data[entry + 20 : entry + 28] = struct.pack("<II", size, info.file_size)
+    path.write_bytes(data)
 
 
 def layer(module, name, config=None):

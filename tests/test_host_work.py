@@ -10,7 +10,9 @@ from copy import deepcopy
 import numpy as np
 import pytest
 from golden.layer_case import cases
+from golden.optimizer_arguments import arguments
 from golden.store import Golden
+from test_golden_metrics import made as metric_of
 
 import zoo_keras as zk
 from zoo_keras import ops
@@ -101,7 +103,7 @@ def test_losses():
 def test_metrics():
     golden, found = Golden("metrics"), defaultdict(set)
     for name, case in golden.cases.items():
-        metric, arrays = getattr(zk.metrics, case["class"])(**case["kwargs"]), golden.arrays(name)
+        metric, arrays = metric_of(name), golden.arrays(name)
         given = [arrays[k] for k in ("true0", "pred0", "weight0") if k in arrays]
 
         def updated(*tensors, metric=metric, weighted="weight0" in arrays):
@@ -118,12 +120,7 @@ def test_optimizers():
     found = defaultdict(set)
     for golden in (Golden("optimizers"), Golden("more_optimizers")):
         for case in golden.cases.values():
-            kwargs = deepcopy(case["kwargs"])
-            if isinstance(kwargs.get("learning_rate"), dict):
-                rate = kwargs["learning_rate"]
-                kwargs["learning_rate"] = zk.optimizers.schedules.deserialize(rate)
-            if "inner_optimizer" in kwargs:
-                kwargs["inner_optimizer"] = zk.optimizers.deserialize(kwargs["inner_optimizer"])
+            kwargs = arguments(zk, deepcopy(case["kwargs"]))
             model = zk.Sequential([zk.Input((3,)), zk.layers.Dense(4)])
             model.compile(getattr(zk.optimizers, case["class"])(**kwargs), "mse")
             model.train_on_batch(np.ones((2, 3), "f4"), np.ones((2, 4), "f4"))

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 from golden.store import DATA
-from hostile import archive, assert_small, layer
+from hostile import archive, assert_small, claim, layer
 
 import zoo_keras as zk
 from zoo_keras import layers
@@ -391,6 +391,15 @@ def test_a_zip_bomb_is_refused_before_it_unpacks(bomb, tmp_path):
             made.writestr(name, data)
     del members
     error = assert_small(lambda: zk.saving.load_model(tmp_path / "m.keras"))
+    assert isinstance(error, FileError) and "claims" in str(error)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.weights.h5", "metadata.json"])
+def test_packed_bytes_beyond_the_archive_are_refused_before_they_are_read(name, tmp_path):
+    path = tmp_path / "m.keras"
+    dense().save(path)
+    claim(path, name, 1 << 30)
+    error = assert_small(lambda: zk.saving.load_model(path))
     assert isinstance(error, FileError) and "claims" in str(error)
 
 

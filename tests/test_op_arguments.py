@@ -38,6 +38,8 @@ REFUSED = {
     "window of a tensor": (lambda: ops.slice(X, (0,), (1, 1)), "dimensions in `start_indices`"),
     "bins": (lambda: ops.histogram(X, bins=-1), "`bins` should be a non-negative integer"),
     "diagonal": (lambda: ops.eye(3.0), "whole numbers"),
+    "no slope": (lambda: ops.celu(X, alpha=0), "alpha must not be 0"),
+    "scalars": (lambda: ops.matmul(X, 2.0), r"Received: shapes \(3, 4\) and \(\)"),
     "place": (lambda: ops.argpartition(X, (1, 2)), "whole number"),
     "scale": (
         lambda: ops.batch_normalization(X, X[0], X[0], -1, scale=X[0, :2]),

@@ -11,7 +11,7 @@ import pytest
 from golden.cases.torchvision_nets import CLASSES, NETS, image, weight
 from golden.compare import OUTPUT, assert_close
 from golden.store import DATA, Golden
-from hostile import assert_small
+from hostile import assert_small, claim
 
 import zoo_keras as zk
 from zoo_keras.errors import ConfigError, FileError, UnsupportedError, ZooKerasError
@@ -109,6 +109,16 @@ def test_damaged_files_are_typed_errors(form, tmp_path):
         path.write_bytes(bytes(data))
         error = assert_small(lambda: state_dict.read(str(path)))
         assert error is None or isinstance(error, ZooKerasError), repr(error)
+
+
+def test_packed_bytes_beyond_the_file_are_refused_before_they_are_read(tmp_path):
+    path = tmp_path / "m.pth"
+    path.write_bytes((FILES / FORMS[0]).read_bytes())
+    with zipfile.ZipFile(path) as made:
+        name = next(n for n in made.namelist() if n.endswith("data.pkl"))
+    claim(path, name, 1 << 30)
+    error = assert_small(lambda: state_dict.read(str(path)))
+    assert isinstance(error, FileError) and "data.pkl of" in str(error)
 
 
 # A tuple that has another twice, and so on: few bytes, whose hash or text would have no end.

@@ -193,6 +193,18 @@ def test_a_callback_may_use_a_part_of_the_model(records):
     np.testing.assert_array_equal(callback.codes[-1], encoder.predict(X, verbose=0))
 
 
+class Staged(layers.Layer):
+    """The identity, times a whole number that only callbacks set."""
+
+    def __init__(self):
+        super().__init__()
+        kept = {"shape": (), "initializer": "ones", "trainable": False, "dtype": "int32"}
+        self.stage = self.add_weight(**kept, name="stage")
+
+    def call(self, x):
+        return x * keras.ops.cast(self.stage, "float32")
+
+
 class Sets(keras.callbacks.Callback):
     """Sets one thing in every hook of a kind."""
 
@@ -205,6 +217,10 @@ class Sets(keras.callbacks.Callback):
         optimizer = self.model.optimizer
         if self.what == "step count":
             optimizer.iterations.assign(2)
+        elif self.what == "a whole number":
+            self.model.layers[0].stage.assign_add(1)
+        elif self.what == "scale":
+            optimizer.dynamic_scale.assign(2.0)
         else:
             shape = self.model.trainable_variables[0].shape
             slots = [v for v in optimizer.variables if v.shape == shape]
@@ -213,16 +229,21 @@ class Sets(keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize("hook", ["on_epoch_end", "on_train_batch_end"])
-@pytest.mark.parametrize("what", ["weights", "slots", "step count"])
+@pytest.mark.parametrize("what", ["weights", "slots", "step count", "a whole number", "scale"])
 def test_what_hooks_set_counts_as_in_a_local_fit(local2, hook, what):
     """In whole batches, whose rows are those of a local fit that does not shuffle."""
     rows, found = list(zip(X[:40], Y[:40])), []
     for data in ((X[:40], Y[:40]), (local2.parallelize(rows, 1),)):
         keras.utils.set_random_seed(1)
-        model = keras.Sequential([keras.Input((6,)), layers.Dense(3), layers.Dense(1)])
-        model.compile(keras.optimizers.Adam(0.05), "mse")
+        inner = [Staged(), layers.Dense(3), layers.Dense(1)]
+        model = keras.Sequential([keras.Input((6,)), *inner])
+        optimizer = keras.optimizers.Adam(0.05)
+        if what == "scale":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        model.compile(optimizer, "mse")
         model.fit(*data, batch_size=8, epochs=3, verbose=0, shuffle=False,
                   callbacks=[Sets(hook, what)])  # fmt: skip
-        found.append([*model.get_weights(), int(model.optimizer.iterations)])
+        scale = getattr(optimizer, "dynamic_scale", 0.0)
+        found.append([*model.get_weights(), int(optimizer.iterations), float(scale)])
     for local, spark in zip(*found):
         np.testing.assert_allclose(spark, local, 1e-4, 1e-5)

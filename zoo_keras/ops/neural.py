@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo_keras import dtypes
-from zoo_keras.errors import ShapeError, UnsupportedError
+from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.graph import Tensor
 from zoo_keras.ops.convert import (
     alike,
@@ -64,6 +64,8 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
 @public
 def celu(x: Any, alpha: float = 1.0) -> Any:
     """x above 0, else alpha * (exp(x / alpha) - 1)."""
+    if not alpha:
+        raise ConfigError("celu: alpha must not be 0. Received: alpha=0. Use ops.relu.")
     x = as_float(x)
     return m.multiply(m.elu(m.multiply(x, 1.0 / alpha), alpha=1.0), float(alpha))
 

@@ -62,7 +62,10 @@ def matmul(x1: Any, x2: Any) -> Any:
     if dtype_of(x1) == "int8" and min(len(x1.shape), len(x2.shape)) > 1:
         x1, x2 = as_dtype(x1, "int32"), as_dtype(x2, "int32")
     if not x1.shape or not x2.shape:
-        raise ShapeError("matmul: scalars have no matrix product. Use multiply.")
+        raise ShapeError(
+            "matmul: scalars have no matrix product. Received: shapes "
+            f"{tuple(x1.shape)} and {tuple(x2.shape)}. Use multiply."
+        )
     a = reshape_op(x1, shape=(1, -1)) if len(x1.shape) == 1 else x1
     b = reshape_op(x2, shape=(-1, 1)) if len(x2.shape) == 1 else x2
     found = matmul_op(a, b, transpose_a=False, transpose_b=False)

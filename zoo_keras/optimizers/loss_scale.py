@@ -109,7 +109,7 @@ class LossScaleOptimizer(Optimizer):
             return
         now, before = float(self.dynamic_scale), self._scale_before
         self._scale_before = now
-        if now >= before:
+        if int(self.step_counter) or now >= before:  # the user may have set a smaller scale
             self.inner_optimizer.count_step()
 
     def resume(self, iterations: int) -> None:

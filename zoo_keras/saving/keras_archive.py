@@ -148,14 +148,12 @@ def _member(archive: Archive, name: str) -> bytes:
         raise FileError(
             f"the archive holds no {name}. Received: {names}. It is no model."
         ) from None
-    packed = info.compress_size
-    if isinstance(archive, zipfile.ZipFile):
-        packed = min(packed, os.path.getsize(str(archive.filename)))
-    if info.file_size > hdf5.LARGEST_RATIO * packed + FREE_BYTES:
+    packed, zipped = info.compress_size, isinstance(archive, zipfile.ZipFile)
+    whole = os.path.getsize(str(archive.filename)) if zipped else packed
+    if packed > whole or info.file_size > hdf5.LARGEST_RATIO * packed + FREE_BYTES:
         raise FileError(
             f"{name} claims more than the archive can hold. Received: {info.file_size} bytes out "
-            "of "
-            f"{packed}. The archive is damaged or hostile."
+            f"of {packed}, in {whole} bytes. The archive is damaged or hostile."
         )
     return archive.read(info)
 

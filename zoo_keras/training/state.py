@@ -138,12 +138,17 @@ class State:
     def copies(self, old: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
         """Copies of all that training changes for good: neither metrics nor gradients. They go
         into the arrays of `old` copies where there are any: fresh pages cost more than copying."""
-        found = {}
+        found = self.values()
         for space, flat in self.lasting().items():
-            found[space] = (old or {}).get(space, np.empty(0, np.float32))
-            if found[space].shape != flat.array.shape:
-                found[space] = np.empty_like(flat.array)
+            kept = (old or {}).get(space, flat.array[:0])
+            fits = kept.shape == flat.array.shape
+            found[space] = kept if fits else np.empty_like(flat.array)
             found[space][:] = flat.array
+        return found
+
+    def values(self) -> dict[str, np.ndarray]:
+        """All that training changes for good, by space: the long vectors as they lie there."""
+        found = {space: flat.array for space, flat in self.lasting().items()}
         found.update(spaces.VAR.named(v.numpy() for v in self.others))
         found.update(spaces.OPTIMIZER.named(v.numpy() for v in self.scalars))
         return found

@@ -11,7 +11,7 @@ import org.apache.spark.util.io.ChunkedByteBuffer;
 /**
  * A Spark block over memory of ours. Spark may neither unmap it nor count it against the executor's
  * storage memory, which is heap: so it disposes of nothing, and has no size for a thread that puts
- * or removes it ({@link #uncounted}). For all others its size never changes: one that writes a
+ * or removes it ({@link #uncounted}). For all others its size never changes once it is shown: one that writes a
  * frame for a peer would announce fewer bytes than it sends.
  */
 class SharedBlock extends ChunkedByteBuffer implements Predicate<Consumer<ByteBuffer>> {
@@ -19,6 +19,7 @@ class SharedBlock extends ChunkedByteBuffer implements Predicate<Consumer<ByteBu
   private static final ThreadLocal<Boolean> UNCOUNTED = ThreadLocal.withInitial(() -> false);
   private final transient ReadWriteLock lock = new ReentrantReadWriteLock();
   private volatile boolean shown;
+  private volatile boolean pinned; // before, the memory store might evict it and count it
 
   SharedBlock(List<ByteBuffer> parts) {
     super(parts.toArray(new ByteBuffer[0]));
@@ -39,6 +40,7 @@ class SharedBlock extends ChunkedByteBuffer implements Predicate<Consumer<ByteBu
   }
 
   void show() {
+    pinned = true;
     shown = true;
   }
 
@@ -68,7 +70,7 @@ class SharedBlock extends ChunkedByteBuffer implements Predicate<Consumer<ByteBu
 
   @Override
   public long size() {
-    return UNCOUNTED.get() ? 0 : super.size();
+    return UNCOUNTED.get() || !pinned ? 0 : super.size();
   }
 
   @Override

@@ -63,7 +63,7 @@ def _of_zip(path: str) -> dict[str, np.ndarray]:
     def member(name: str) -> bytes:
         nonlocal left
         info = archive.getinfo(name)
-        left -= info.file_size
+        left -= max(info.file_size, info.compress_size)
         if info.compress_type != zipfile.ZIP_STORED or left < 0:
             raise _damaged(f"{name} of {info.file_size} bytes")
         return archive.read(info)

@@ -242,7 +242,9 @@ class FitCompiler:
         """All Variables whose values the ranks hold while they train."""
         state = self.state
         flats = [state.weights, state.state, *state.slots.values()]
-        return [*(v for flat in flats for v in flat.variables), *state.scalars]
+        counted = set(metric_others(self.model, state))
+        others = [v for i, v in enumerate(state.others) if i not in counted]
+        return [*(v for flat in flats for v in flat.variables), *state.scalars, *others]
 
     def logs(self, measured: Sequence[Measured]) -> dict[str, Any]:
         """Logs from what every rank has measured."""

@@ -190,6 +190,10 @@ class RankWorker:
         if spaces.WEIGHTS in new:
             self._take_weights(self._blob(spaces.WEIGHTS).view(np.float32))
         self._take_slots(name for name in self.slots if spaces.SLOT(name) in new)
+        rest = {**spaces.VAR.named(self.others), **spaces.OPTIMIZER.named(self.scalars)}
+        for space in new & rest.keys():
+            array = rest[space]
+            array[...] = self._blob(space).view(array.dtype).reshape(array.shape)
         if spaces.ITERATIONS in new:
             self.iterations[...] = facts["count"]
         self._versions = told

@@ -57,7 +57,10 @@ class Lagging:
         self.fetched = True
 
     def end(self) -> None:
-        """The ranks go on: what was not read stays as it is."""
-        self._programs.behind = None
+        """The ranks go on: what was not read stays as it is, and so does what hooks have hung
+        up since."""
+        if self._programs.behind == self._catch_up:
+            self._programs.behind = None
         for variable, before in zip(self.variables, self._before, strict=True):
-            variable.before_read = before
+            if variable.before_read == self._catch_up:
+                variable.before_read = before

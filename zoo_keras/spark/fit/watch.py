@@ -50,7 +50,8 @@ def pause_before(left: float, longest: float) -> float:
 
 
 def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
-    return np.array_equal(a.view(np.int32), b.view(np.int32))
+    kind = np.int32 if a.itemsize == 4 else np.uint8
+    return np.array_equal(a.reshape(-1).view(kind), b.reshape(-1).view(kind))
 
 
 class Watcher:
@@ -250,9 +251,10 @@ class Watcher:
 
     def _publish_changes(self, before: Snapshot) -> None:
         """Give the ranks what hooks have set since that copy."""
-        now = self.compiler.state.lasting()
-        changed = {s for s, flat in now.items() if not _same_bits(before.arrays[s], flat.array)}
-        blobs = {space: now[space].array for space in changed - {WEIGHTS, STATE}}
+        self.model._local().settle()
+        now = self.compiler.state.values()
+        changed = {s for s, array in now.items() if not _same_bits(before.arrays[s], array)}
+        blobs = {space: now[space] for space in changed - {WEIGHTS, STATE}}
         if changed & {WEIGHTS, STATE}:
             blobs[WEIGHTS] = self.compiler.weights()
         for space, array in blobs.items():
@@ -286,8 +288,7 @@ class Watcher:
         self.compiler.take(found.weights, found.slots, found.scalars, iterations)
         fit.logs = self.compiler.logs(found.trained)
         fit.snapshot = self.compiler.snapshot(fit.snapshot)
-        held = [*self.compiler.variables(), *self.compiler.state.others]
-        lagging = Lagging(self.model._local(), held, lambda: None)
+        lagging = Lagging(self.model._local(), self.compiler.variables(), lambda: None)
         try:
             self._call_back(found, steps)
         finally:

@@ -253,12 +253,11 @@ class RemoteBoard:
         return region.array(0, size, np.uint8)
 
     def _kept_region(self, name: str, size: int) -> Region:
-        region = self._kept.get(name)
-        if region is None or region.nbytes < size:
-            if region is not None:
-                region.close()
-            region = self._kept[name] = Region(self._bridge, size)
-        return region
+        if name in self._kept and self._kept[name].nbytes < size:
+            self._kept.pop(name).close()
+        if name not in self._kept:
+            self._kept[name] = Region(self._bridge, size)
+        return self._kept[name]
 
     def close(self) -> None:
         """Gives back the memory."""
