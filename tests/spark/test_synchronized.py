@@ -8,6 +8,7 @@ from global_batches import SPLITS, GlobalBatches, rdd_of, records_of
 
 import zoo_keras as keras
 from zoo_keras import layers, optimizers
+from zoo_keras.errors import UnsupportedError
 
 pytestmark = pytest.mark.spark
 RNG = np.random.default_rng(4)
@@ -18,11 +19,12 @@ DATA = X, LABELS
 OPTIONS = {"batch_size": 16, "epochs": 2, "verbose": 0}
 
 
-def net(optimizer=None, masked=False, synchronized=True, **given):
+def net(optimizer=None, masked=False, synchronized=True, far=0.0, **given):
     keras.utils.set_random_seed(2)
     normal = {"synchronized": synchronized, "momentum": 0.9, **given}
     model = keras.Sequential([
         keras.Input((6, 4)), *([layers.Masking()] if masked else []),
+        *([layers.Rescaling(1.0, far)] if far else []),
         layers.BatchNormalization(**normal),
         layers.Dense(5, "relu", use_bias=False, kernel_regularizer="l2"),
         layers.BatchNormalization(**normal), layers.GlobalAveragePooling1D(), layers.Dense(2),
@@ -39,8 +41,9 @@ CASES = {
     "another axis": {"axis": 1},
     "masked": {"masked": True},
     "renorm": {"renorm": True},
+    "far from 0": {"far": 300.0, "optimizer": lambda: optimizers.SGD(0.1)},
     "without gamma and beta": {"scale": False, "center": False},
-}
+}  # fmt: skip
 
 
 def made(case, **more):
@@ -138,3 +141,15 @@ def test_nine_ranks_of_one_host_train_as_one(sessions):
         np.testing.assert_allclose(history.history[name], want[name], rtol=3e-4)
     for ours, theirs in zip(together.get_weights(), alone.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("masked, reduction", [(True, "sum_over_batch_size"), (False, "sum")])
+def test_losses_that_are_no_means_over_rows_are_refused_beside_it(local2, masked, reduction):
+    inputs = keras.Input((6, 4))
+    x = layers.Masking()(inputs) if masked else inputs
+    y = layers.Dense(2, name="head")(layers.BatchNormalization(synchronized=True, name="norm")(x))
+    model = keras.Model(inputs, y)
+    model.compile("sgd", keras.losses.MeanSquaredError(reduction))
+    rdd = rdd_of(local2, records_of((X, X[..., :2])), SPLITS[2])
+    with pytest.raises(UnsupportedError, match=r"\['norm'\], and for \"head\" a loss that"):
+        model.fit(rdd, **OPTIONS)

@@ -173,20 +173,20 @@ class BatchNormalization(Layer):
 
     def _shared_moments(self, x: Any, weights: Any) -> Any:
         """(mean, variance) over the rows of all ranks, in a step of one of several; else None.
-        Squares are of distances from the moving mean, which all ranks have, so that a large mean
-        costs no digits."""
+        Squares are of distances from the shared mean, so that a large mean costs no digits."""
         exchange = getattr(current_trace(), "exchange", None)
         if not self.synchronized or exchange is None:
             return None
-        over, middle = tuple(range(len(x.shape) - 1)), ops.stop_gradient(self.moving_mean)
-        far = ops.subtract(ops.cast(x, "float32"), middle)
-        parts = [far, ops.square(far)]
-        if weights is not None:
-            parts = [weights, *[ops.where(weights, part, 0.0) for part in parts]]
-        found = exchange.mean(ops.stack([ops.mean(part, axis=over) for part in parts]))
-        if weights is not None:
-            found = found[1:] / ops.maximum(found[0], 1e-30)  # no row counts: 0
-        return middle + found[0], ops.relu(found[1] - ops.square(found[0]))
+        over, x = tuple(range(len(x.shape) - 1)), ops.cast(x, "float32")
+        if weights is None:
+            mean = exchange.mean(ops.mean(x, axis=over))
+            return mean, exchange.mean(ops.mean(ops.square(x - mean), axis=over))
+        parts = [weights, ops.where(weights, x, 0.0)]
+        share, mean = exchange.mean(ops.stack([ops.mean(part, axis=over) for part in parts]))
+        share = ops.maximum(share, 1e-30)  # no row counts: 0
+        mean = mean / share
+        squares = ops.where(weights, ops.square(x - mean), 0.0)
+        return mean, exchange.mean(ops.mean(squares, axis=over)) / share
 
     def _corrections(self, mean: Any, deviation: Any) -> tuple[Any, Any]:
         """r and d, within their limits."""

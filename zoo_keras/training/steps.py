@@ -17,7 +17,7 @@ from zoo_keras import native, ops
 from zoo_keras.engine import spaces
 from zoo_keras.engine.build import Builder
 from zoo_keras.engine.program import Parts, Place, Program, nbytes
-from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.errors import ConfigError, ShapeError, UnsupportedError
 from zoo_keras.feed.feed import Feed
 from zoo_keras.graph import Spec, Tensor, Trace, constant, current_trace, input_tensor, tracing
 from zoo_keras.nest import flatten, pack_as
@@ -29,7 +29,7 @@ from zoo_keras.primitives.tile_choice import inference_dtype
 from zoo_keras.training.compiled import Compiled
 from zoo_keras.training.data import Batch
 from zoo_keras.training.interface import TracedModel
-from zoo_keras.training.own_steps import defined, is_shared_whole, rank_step
+from zoo_keras.training.own_steps import defined, is_shared_whole, rank_step, synchronized_layers
 from zoo_keras.training.phases import Phases, Sharing, log_places
 from zoo_keras.training.row_updates import RowTables, TablesChanged, Use, uses_by_rows
 from zoo_keras.training.shares import Part, added, counted
@@ -250,6 +250,22 @@ def compiled_loss(model: TracedModel, y: Any, y_pred: Any, sample_weight: Any) -
     return _whole(_total(model, found, rows, trace.losses if trace else (), part), part)
 
 
+def _refuse_beside_statistics(model: TracedModel, output: int, count: Any) -> None:
+    """Where a rank traces a step whole, its gradients count by its rows: a loss must be a mean over
+    these."""
+    own = defined(model, "train") or not getattr(current_trace(), "exchange", None)
+    losses = _compiled(model).losses
+    if own or (losses.losses[output].reduction != "sum" and not isinstance(count, Tensor)):
+        return
+    shared, name = [x.name for x in synchronized_layers(model)], losses.names[output]
+    raise UnsupportedError(
+        f'Model "{model.name}": beside layers that share statistics, ranks share losses that are '
+        f'means over rows. Received: synchronized=True in {shared}, and for "{name}" a loss that is'
+        " a sum, or divided by a mask or by sample weights. Use another reduction, "
+        "end the mask before the output, or take synchronized=False."
+    )
+
+
 def _total(
     model: TracedModel, found: _Traced, rows: float, more: Iterable[Any], part: Part | None
 ) -> Tensor:
@@ -265,6 +281,7 @@ def _total(
             continue
         _, weight, value, count = item
         loss = value if count is None else value / count
+        _refuse_beside_statistics(model, i, count)
         if part is not None:
             loss = added(compiled.losses.losses[i], value, count, part, i)
         if compiled.output_trackers:
