@@ -203,6 +203,14 @@ def test_validation_data_that_have_run_out_add_no_zeros():
     assert len(history.history["loss"]) == 3
 
 
+def test_whole_groups_of_steps_warn_of_no_lack(recwarn):
+    model = sums()
+    model.compile("sgd", "mse", steps_per_execution=2)
+    model.fit(batches_of(3), steps_per_epoch=3, verbose=0)
+    model.evaluate(batches_of(3), steps=3, verbose=0)
+    assert not [w for w in recwarn if "ran out of data" in str(w.message)]
+
+
 @pytest.mark.parametrize("method", ["evaluate", "predict"])
 def test_too_many_steps_warn(method):
     with pytest.warns(UserWarning, match="ran out of data"):

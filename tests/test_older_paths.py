@@ -40,7 +40,7 @@ from zoo_keras.preprocessing import sequence, text
         ("engine.topology", "Layer", zk.layers.Layer),
         ("engine.base_layer", "InputSpec", zk.layers.InputSpec),
         ("engine.training", "Model", zk.Model),
-        ("layers.experimental", "SyncBatchNormalization", zk.layers.BatchNormalization),
+        ("layers.experimental", "EinsumDense", zk.layers.EinsumDense),
         ("layers.experimental.preprocessing", "RandomFlip", zk.layers.RandomFlip),
         ("layers.cudnn_recurrent", "CuDNNGRU", zk.layers.GRU),
         ("callbacks.experimental", "BackupAndRestore", zk.callbacks.BackupAndRestore),

@@ -40,6 +40,9 @@ REFUSED = {
     "diagonal": (lambda: ops.eye(3.0), "whole numbers"),
     "no slope": (lambda: ops.celu(X, alpha=0), "alpha must not be 0"),
     "scalars": (lambda: ops.matmul(X, 2.0), r"Received: shapes \(3, 4\) and \(\)"),
+    "no bins": (lambda: ops.histogram(X, bins=0), "1 or more"),
+    "turned range": (lambda: ops.histogram(X, range=(6, 0)), "must be greater than the first"),
+    "no whole number": (lambda: ops.threshold(np.arange(3), 1, -0.7), "must be a whole number"),
     "place": (lambda: ops.argpartition(X, (1, 2)), "whole number"),
     "scale": (
         lambda: ops.batch_normalization(X, X[0], X[0], -1, scale=X[0, :2]),

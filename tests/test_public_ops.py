@@ -394,3 +394,15 @@ def test_bad_arguments_of_random_functions_are_refused():
 def test_lu_goes_on_behind_a_column_of_zeros():
     both, pivots = ops.lu_factor(np.array([[0, 1], [0, 2]], np.float32))
     assert both.tolist() == [[0, 1], [0, 2]] and pivots.tolist() == [0, 1]
+
+
+def test_slopes_of_equal_eigenvalues_are_finite():
+    grads = value_and_grad(lambda v: ops.sum(ops.square(ops.linalg.eigh(v)[1])), [np.eye(3, dtype="f4")], [])[1]
+    assert np.isfinite(grads[0]).all()
+
+
+def test_quantiles_of_bfloat16_keep_it():
+    x = ops.cast(np.eye(3), "bfloat16")
+    assert {str(f(x).dtype) for f in (ops.nanmedian, lambda x: ops.nanquantile(x, 0.3))} == {
+        "bfloat16"
+    }

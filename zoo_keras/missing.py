@@ -37,6 +37,7 @@ REFUSED = {
     "layers.JaxLayer": _OTHERS,
     "layers.RandomHeight": _RANDOM_SIZE,
     "layers.RandomWidth": _RANDOM_SIZE,
+    "layers.SyncBatchNormalization": "BatchNormalization takes synchronized=True",
     "layers.convolutional.Atrous": "Conv1D and Conv2D have a dilation_rate",
     "layers.convolutional_recurrent": "ConvLSTM2D makes its cell; for another, use RNN",
     "layers.TFSMLayer": _OTHERS,

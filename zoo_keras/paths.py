@@ -34,11 +34,11 @@ OLDER = {
     **dict.fromkeys(("engine", "engine.topology", "engine.base_layer", "engine.input_layer",
                      "engine.network", "engine.sequential", "engine.training"), _STACK),
     "layers.cudnn_recurrent": "CuDNNGRU CuDNNLSTM",
-    "layers.experimental": "EinsumDense SyncBatchNormalization",
+    "layers.experimental": "EinsumDense",
     "layers.experimental.preprocessing":
         "CategoryEncoding CenterCrop Discretization HashedCrossing Hashing IntegerLookup "
-        "Normalization RandomContrast RandomCrop RandomFlip RandomHeight RandomRotation "
-        "RandomTranslation RandomWidth RandomZoom Rescaling Resizing StringLookup "
+        "Normalization RandomContrast RandomCrop RandomFlip RandomRotation "
+        "RandomTranslation RandomZoom Rescaling Resizing StringLookup "
         "TextVectorization",
     "callbacks.experimental": "BackupAndRestore",
     "mixed_precision.experimental": "LossScaleOptimizer Policy global_policy set_policy",
@@ -54,7 +54,6 @@ RENAMED = {
     "initializers.normal": "initializers.RandomNormal", "initializers.one": "initializers.Ones",
     "initializers.uniform": "initializers.RandomUniform", "initializers.zero": "initializers.Zeros",
     "layers.CuDNNGRU": "layers.GRU", "layers.CuDNNLSTM": "layers.LSTM",
-    "layers.SyncBatchNormalization": "layers.BatchNormalization",
     "losses.cosine_proximity": "losses.cosine_similarity", "losses.huber_loss": "losses.huber",
     "mixed_precision.global_policy": "mixed_precision.dtype_policy",
     "mixed_precision.set_policy": "mixed_precision.set_dtype_policy",

@@ -12,8 +12,8 @@ import math
 from typing import Any
 
 from zoo_keras import ops
-from zoo_keras.config import image_data_format
 from zoo_keras.errors import ConfigError, ShapeError
+from zoo_keras.layers.base.arguments import data_format as standard_data_format
 from zoo_keras.layers.base.arguments import positive
 from zoo_keras.layers.base.input_spec import InputSpec
 from zoo_keras.layers.base.layer import Layer, known_size
@@ -59,7 +59,7 @@ class _LocallyConnected(Layer):
         self.filters, self.use_bias = positive(self, "filters", filters), use_bias
         self.kernel_size = self._sizes(kernel_size, "kernel_size")
         self.strides = self._sizes(strides, "strides")
-        self.data_format = data_format or image_data_format()
+        self.data_format = standard_data_format(self, data_format)
         set_options(
             self, activation=activation, kernel_initializer=kernel_initializer,
             bias_initializer=bias_initializer, kernel_regularizer=kernel_regularizer,

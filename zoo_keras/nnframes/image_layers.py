@@ -151,8 +151,8 @@ class Stretch(Layer):
         """The images as floats; one of a single value becomes `low`."""
         x = ops.cast(inputs, self.compute_dtype)
         least, most = (f(x, axis=(1, 2, 3), keepdims=True) for f in (ops.min, ops.max))
-        scale = (self.high - self.low) / ops.maximum(most - least, 1e-12)
-        return (x - least) * scale + self.low
+        width = ops.where(most > least, most - least, 1.0)
+        return (x - least) * ((self.high - self.low) / width) + self.low
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -131,8 +131,13 @@ class ImageFixedCrop(ImageStep):
         self, x1: float, y1: float, x2: float, y2: float, normalized: bool = True,
         is_clip: bool = True,
     ) -> None:  # fmt: skip
-        del is_clip
         self.box, self.shares = _box(self, (x1, y1, x2, y2)), bool(normalized)
+        if not is_clip or (self.shares and max(self.box) > 1):
+            raise ConfigError(
+                "ImageFixedCrop: a box lies within the image, in shares of its sides up to 1 or, "
+                f"with normalized=False, in pixels; what is beyond is cut off. Received: "
+                f"{self.box}, normalized={normalized}, is_clip={is_clip}. Change them."
+            )
 
     def layers(self, training: bool) -> list[Layer]:
         """FixedCrop."""
@@ -161,7 +166,8 @@ def _box(step: Any, box: tuple[float, float, float, float]) -> tuple[float, ...]
     left, top, right, bottom = box
     if not (0 <= left < right and 0 <= top < bottom):
         raise ConfigError(
-            f"{type(step).__name__}: a box is left, top, right, bottom, each at least 0. Received: "
+            f"{type(step).__name__}: a box is left, top, right, bottom, each at least 0, the "
+            "left below the right and the top below the bottom. Received: "
             f"{box}. Pass e.g. 0.1, 0.1, 0.9, 0.9."
         )
     return box

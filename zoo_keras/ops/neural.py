@@ -182,8 +182,13 @@ def soft_shrink(x: Any, threshold: float = 0.5) -> Any:
 @public
 def threshold(x: Any, threshold: float, default_value: float) -> Any:
     """x above the threshold, else default_value."""
-    x = value(x)
-    return m.where(m.greater(x, threshold), x, as_dtype(default_value, dtype_of(x)))
+    x, kind = value(x), dtype_of(value(x))
+    if not dtypes.is_float(kind) and default_value != int(default_value):
+        raise ConfigError(
+            f"threshold: of {kind} the default_value must be a whole number. Received: "
+            f"default_value={default_value}. Cast x to a float."
+        )
+    return m.where(m.greater(as_float(x), float(threshold)), x, as_dtype(default_value, kind))
 
 
 # --- softmax

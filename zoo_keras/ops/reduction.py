@@ -259,7 +259,7 @@ def _quantile_of_numbers(lines: Any, fraction: float, method: str) -> Any:
     )
     between = m.add(low, m.multiply(m.subtract(high, low), share))
     between = m.where(m.isinf(low), m.add(low, high), between)
-    found = m.where(m.greater(share, 0.0), between, low)
+    found = as_dtype(m.where(m.greater(share, 0.0), between, low), dtype_of(lines))
     return reshape_op(found, shape=lines.shape[:-1])
 
 

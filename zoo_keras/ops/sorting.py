@@ -204,15 +204,20 @@ def _sized(x: np.ndarray, size: int, axis: int, fill: Any) -> np.ndarray:
 @public
 def histogram(x: Any, bins: int = 10, range: tuple[float, float] | None = None) -> Any:
     """(counts, edges) of a histogram: numpy.histogram."""
-    if not isinstance(bins, int) or bins < 0:
+    if not isinstance(bins, int) or bins < 1:
         raise ConfigError(
             f"histogram: Argument `bins` should be a non-negative integer. Received: bins={bins}. "
-            "Pass the number of bins."
+            "Pass the number of bins, 1 or more."
         )
     if range is not None and (not isinstance(range, (tuple, list)) or len(range) != 2):
         raise ConfigError(
             "histogram: Argument `range` must be a tuple of two elements. Received: "
             f"range={range!r}. Pass the lowest and the highest edge."
+        )
+    if range is not None and range[1] < range[0]:
+        raise ConfigError(
+            "histogram: The second element of `range` must be greater than the first. Received: "
+            f"range={range!r}. Turn them."
         )
     x, kind = value(x), dtype_of(x)
     traced = isinstance(x, Tensor)

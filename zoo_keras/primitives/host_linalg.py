@@ -13,7 +13,7 @@ import numpy as np
 
 from zoo_keras.errors import ShapeError, UnsupportedError
 from zoo_keras.graph import Spec
-from zoo_keras.primitives.elementwise import add, divide, multiply, negative, subtract, where
+from zoo_keras.primitives.elementwise import add, divide, multiply, negative, subtract
 from zoo_keras.primitives.op import Sample, all_float32, op, registry
 from zoo_keras.primitives.products import matmul
 
@@ -257,8 +257,7 @@ def _eigh_grad(g: Any, y: Any, x: Any) -> tuple[Any]:
         inner = multiply(_row(g[0]), np.eye(n, dtype=np.float32))
     if g[1] is not None:
         apart = subtract(_row(values), _column(values))
-        same = np.eye(n) > 0
-        share = where(same, 0.0, divide(1.0, where(same, 1.0, apart)))
+        share = divide(apart, add(multiply(apart, apart), 1e-20))  # 0 between equal ones
         turned = matmul(vectors, g[1], transpose_a=True, transpose_b=False)
         inner = add(inner, multiply(share, turned))
     whole = matmul(matmul(vectors, inner), vectors, transpose_a=False, transpose_b=True)

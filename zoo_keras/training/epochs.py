@@ -43,7 +43,7 @@ class Epochs:
                 f"A PyDataset without an end needs {what}. Received: num_batches=None and "
                 f"{what}=None. Pass the number of batches of an epoch."
             )
-        self.data, self.what = data, what
+        self.data, self.what, self._wanted = data, what, steps
         self.steps = None if steps is None else -(-steps // group) * group
         self._left: Iterator[Batch] | None = None
         self._seen = 0
@@ -63,11 +63,12 @@ class Epochs:
     def _some(self, order: np.ndarray | None) -> Iterator[Batch]:
         if self._left is None:
             self._left, self._seen = iter(self.data.batches(order)), 0
-        for _ in range(self.steps or 0):
+        for made in range(self.steps or 0):
             batch = next(self._left, None)
             if batch is None:
                 self._left = None
-                warn_interrupted(self.what, self.steps)
+                if made < (self._wanted or 0):
+                    warn_interrupted(self.what, self._wanted)
                 return
             self._seen += 1
             yield batch
