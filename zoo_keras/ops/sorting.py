@@ -183,7 +183,9 @@ def unique(
     if size is not None and size < 0:
         raise ConfigError(f"unique: size must be >= 0. Received: size={size}. Pass a length.")
     kind, x = dtype_of(x), _known(x, "unique")
-    found = np.unique(x, return_index, return_inverse, return_counts, axis=axis)  # type: ignore[call-overload]
+    found = np.unique(  # every NaN is an element of its own, as in Keras
+        x, return_index, return_inverse, return_counts, axis=axis, equal_nan=False
+    )  # type: ignore[call-overload]
     parts = list(found) if type(found) is tuple else [found]
     if size is not None:
         asked = [return_index, return_inverse, return_counts]
