@@ -152,5 +152,6 @@ def test_unique_elements_are_cut_or_filled_up_to_a_size():
     assert np.asarray(rows).tolist() == [[0, 1], [1, 0], [9, 9]]
     columns = ops.unique(np.array([[1, 0], [1, 0]]), axis=-1, size=3)
     assert np.asarray(columns).tolist() == [[0, 1, 0], [0, 1, 0]]
+    assert len(ops.unique(np.array([1, np.nan, np.nan], "f4"))) == 3
     with pytest.raises(ConfigError, match="size must be >= 0"):
         ops.unique(x, size=-1)
