@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 
 import h5py
 import numpy as np
@@ -162,6 +163,21 @@ def regression():
 def batches():
     while True:
         yield np.ones((4, 2), "f4"), np.ones((4, 1), "f4")
+
+
+def test_older_and_newer_words_do_not_contradict_each_other():
+    schedule = zk.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
+    with pytest.warns(UserWarning), pytest.raises(ConfigError, match="rate that is a number"):
+        zk.optimizers.SGD(schedule, decay=0.1)
+    with pytest.warns(UserWarning), pytest.raises(ConfigError, match="epochs=3 and nb_epoch=2"):
+        regression().fit(np.ones((4, 2)), np.ones((4, 1)), epochs=3, nb_epoch=2, verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        zk.optimizers.SGD(0.1, decay=0.0)
+    inputs = zk.Input((2,))
+    model = zk.Model(inputs, [zk.layers.Dense(3)(inputs), zk.layers.Dense(2)(inputs)])
+    with pytest.warns(UserWarning), pytest.raises(ConfigError, match="Received: 2 outputs"):
+        model.predict_classes(np.ones((2, 2)))
 
 
 def test_generators_have_methods_of_their_own():

@@ -397,7 +397,9 @@ def test_lu_goes_on_behind_a_column_of_zeros():
 
 
 def test_slopes_of_equal_eigenvalues_are_finite():
-    grads = value_and_grad(lambda v: ops.sum(ops.square(ops.linalg.eigh(v)[1])), [np.eye(3, dtype="f4")], [])[1]
+    grads = value_and_grad(
+        lambda v: ops.sum(ops.square(ops.linalg.eigh(v)[1])), [np.eye(3, dtype="f4")], []
+    )[1]
     assert np.isfinite(grads[0]).all()
 
 

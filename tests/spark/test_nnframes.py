@@ -153,7 +153,10 @@ def test_labels_count_from_one_or_from_zero(spark):
     assert probability.sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("shape", ["label", "array(label)", "array_to_vector(array(label))"])
+SHAPES = ["label", "array(label)", "array_to_vector(array(label))", "array(array(label))"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_an_estimator_counts_classes_as_a_classifier_does(spark, shape):
     """What it learns is the same, however labels count."""
     found = []
@@ -164,6 +167,7 @@ def test_an_estimator_counts_classes_as_a_classifier_does(spark, shape):
             label = array_to_vector(array("label")) if "vector" in shape else expr(shape)
             frame = frame.withColumn("label", label)
             behind = [LogSoftMax()] if isinstance(criterion, ClassNLLCriterion) else []
+            behind += [layers.Reshape((1, 3))] if "array(array" in shape else []
             model = keras.Sequential([*net.layers, *behind])
             estimator = NNEstimator(model, criterion, [2], zero_based_label=not first)
             estimator.setBatchSize(20).setMaxEpoch(2).setOptimMethod(Adam(learningrate=0.05))
@@ -316,9 +320,10 @@ def test_a_step_that_draws_trains_on_images_of_one_size(spark, photos):
 def test_an_estimator_is_saved_with_all_that_it_knows(spark, tmp_path):
     estimator = NNClassifier(three(), ClassNLLCriterion(size_average=False), [2], True)
     estimator.setOptimMethod(SGD(0.1, momentum=0.9)).setMaxEpoch(2).setBatchSize(8)
-    estimator.setConstantGradientClipping(-1.0, 1.0)
+    estimator.setConstantGradientClipping(-1.0, 1.0).setDataCacheLevel("DISK_AND_DRAM")
     estimator.save(str(tmp_path / "estimator"))
     there = NNClassifier.load(str(tmp_path / "estimator"))
+    assert there.getDataCacheLevel() == "DISK_AND_DRAM" and there.isCachingSample()
     frame = points(spark, 0.0)
     histories = [stage.fit(frame).history for stage in (estimator, there)]
     assert histories[0] == histories[1] and there.getMaxEpoch() == 2
@@ -347,6 +352,8 @@ WRONG = [
     (lambda s: s.setConstantGradientClipping(-1, 2), UnsupportedError, "-max and max"),
     (lambda s: s.setDataCacheLevel("PMEM"), UnsupportedError, "Received: \"?'?PMEM"),
     (lambda s: s.setEndWhen(7), ConfigError, "trigger is needed"),
+    (lambda s: s.setTrainSummary("logs"), ConfigError, "takes a TrainSummary. Received: 'logs'"),
+    (lambda s: s.setTrainSummary(TrainSummary("a", "b")).save("/no"), ConfigError, "be saved with"),
     (lambda s: NNModel(three()).setModel("net"), ConfigError, "must be a Keras model"),
     (lambda s: NNClassifierModel(three()).setThreshold(1), ConfigError, "between 0 and 1"),
     (lambda s: NNImageReader.readImages("/x", None, resizeH=3), ConfigError, "Pass both"),

@@ -186,7 +186,7 @@ class _NNTrainer(KerasTrainer):
 
     def setTrainSummary(self, value: Any) -> Any:
         """Write loss and learning rate for TensorBoard, as a TrainSummary says."""
-        self._summaries["train"] = value
+        self._summaries["train"] = _summary(value, TrainSummary)
         return self
 
     def getTrainSummary(self) -> TrainSummary | None:
@@ -195,7 +195,7 @@ class _NNTrainer(KerasTrainer):
 
     def setValidationSummary(self, value: Any) -> Any:
         """Write metrics of validation for TensorBoard, as a ValidationSummary says."""
-        self._summaries["validation"] = value
+        self._summaries["validation"] = _summary(value, ValidationSummary)
         return self
 
     def getValidationSummary(self) -> ValidationSummary | None:
@@ -335,8 +335,12 @@ class _NNTrainer(KerasTrainer):
     # ---- folders -------------------------------------------------------------------------------
 
     def _more_metadata(self) -> dict[str, Any]:
-        for what, given in (("setValidation", self._validation), ("setEndWhen", self._end),
-                            ("setCheckpoint", self._saving or None)):  # fmt: skip
+        for what, given in (
+            ("setValidation", self._validation),
+            ("setEndWhen", self._end),
+            ("setCheckpoint", self._saving or None),
+            ("setTrainSummary or setValidationSummary", self._summaries or None),
+        ):
             if given is not None:
                 raise ConfigError(
                     f"Stage {self.uid} cannot be saved with what {what} was given, which is no "
@@ -349,6 +353,7 @@ class _NNTrainer(KerasTrainer):
             "optimizer": serialize_keras_object(self._optimizer),
             "decay": self._decay,
             "clipping": self._clipping,
+            "caching": [self._caching, self._cache_level],
         }
 
     def _take_metadata(self, metadata: dict[str, Any]) -> None:
@@ -356,6 +361,16 @@ class _NNTrainer(KerasTrainer):
         for name in ("criterion", "optimizer"):
             setattr(self, f"_{name}", deserialize_keras_object(metadata[name]))
         self._decay, self._clipping = metadata["decay"], dict(metadata["clipping"])
+        self._caching, self._cache_level = metadata["caching"]
+
+
+def _less(labels: Any, kind: Any, first: int) -> Any:
+    """The labels of each row, in arrays or arrays of these, counted from 0."""
+    from pyspark.sql.functions import transform
+
+    inner = getattr(kind, "elementType", None)  # of a vector, which is an array by now, none
+    nested = getattr(inner, "elementType", None) is not None
+    return transform(labels, lambda x: _less(x, inner, first) if nested else x - first)
 
 
 def _writer(folder: str) -> Any:
@@ -364,6 +379,15 @@ def _writer(folder: str) -> Any:
 
     module: Any = callbacks
     return module.TensorBoard(folder, write_graph=False)
+
+
+def _summary(value: Any, kind: type) -> Any:
+    if isinstance(value, kind):
+        return value
+    raise ConfigError(
+        f"set{kind.__name__} takes a {kind.__name__}. Received: {value!r:.80}. Pass "
+        f"{kind.__name__}(log_dir, app_name)."
+    )
 
 
 def _as_config(rate: Any) -> Any:
@@ -424,12 +448,11 @@ class NNEstimator(_NNTrainer, ZeroBased):
     def _lists(self, frame: Any, name: str) -> Any:
         """Of several classes a row; the loss itself refuses what is none of them."""
         from pyspark.ml.functions import vector_to_array
-        from pyspark.sql.functions import transform
 
         labels, first = super()._lists(frame, name), self._classes(self.getModel())[0]
         if arrow.is_vector(frame.schema[name].dataType):
             labels = vector_to_array(labels)
-        return transform(labels, lambda label: label - first)
+        return _less(labels, frame.schema[name].dataType, first) if first else labels
 
     def _label_cols(self) -> Any:
         return _LABEL if self._takes_classes() else super()._label_cols()

@@ -48,8 +48,13 @@ def older_rate(kind: str, rate: Any, given: dict[str, Any]) -> Any:
     if "lr" in given:
         warn_older(kind, "lr", "learning_rate")
         rate = given.pop("lr")
-    if "decay" in given:
-        warn_older(kind, "decay", "optimizers.schedules.InverseTimeDecay as learning_rate")
-        decay = given.pop("decay")
-        rate = InverseTimeDecay(rate, 1, decay) if decay else rate
-    return rate
+    decay = given.pop("decay", 0.0)
+    if not decay:
+        return rate
+    warn_older(kind, "decay", "optimizers.schedules.InverseTimeDecay as learning_rate")
+    if not isinstance(rate, (int, float)):
+        raise ConfigError(
+            f"{kind}: decay goes with a learning rate that is a number. Received: decay={decay} "
+            f"and {rate!r}. Leave decay out, or put it into the schedule."
+        )
+    return InverseTimeDecay(rate, 1, decay)

@@ -24,7 +24,13 @@ def older_epochs(method: str, epochs: int, given: dict[str, Any]) -> int:
     if "nb_epoch" not in given:
         return epochs
     warn_older(method, "nb_epoch", "epochs")
-    return int(given.pop("nb_epoch"))
+    older: int = given.pop("nb_epoch")
+    if epochs not in (1, older):
+        raise ConfigError(
+            f"{method}: nb_epoch is an older name of epochs. Received: epochs={epochs} and "
+            f"nb_epoch={older}. Leave nb_epoch out."
+        )
+    return older
 
 
 class OlderCalls:
@@ -62,6 +68,11 @@ class OlderCalls:
         """The most probable class of each row; of one output whether it is above 0.5."""
         warn_older("Model", "predict_classes", "np.argmax(model.predict(x), axis=-1)")
         found = self.predict(x, batch_size=batch_size, verbose=verbose)
+        if not isinstance(found, np.ndarray):
+            raise ConfigError(
+                "predict_classes is for models of one output. Received: "
+                f"{len(found)} outputs. Use predict and np.argmax."
+            )
         if found.shape[-1] > 1:
             return np.argmax(found, axis=-1)
         return (found > 0.5).astype("int32")

@@ -194,7 +194,10 @@ class SparkFit:
         """Where the seconds went until now, for callbacks and for who has called fit."""
         history = self.bars.history
         if history is None:
-            raise ConfigError("fit lost its History callback.")
+            raise ConfigError(
+                "fit tells its History callback what it has measured. Received: none in the list "
+                "of callbacks. Don't take callbacks out of the list while fit runs."
+            )
         history.ranks, history.waits = self.account.ranks(), self.account.waits()
         history.hosts = self.hosts
         history.timing = clock.mean(history.ranks)
