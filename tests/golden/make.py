@@ -7,7 +7,8 @@ Needs a Python with keras >= 3.15, tensorflow (CPU), torch and tf-keras:
     cd tests && python -m golden.make layers     # one area
 
 Areas: layers, more_layers, spatial and recurrent (more layers, and files of them), more_ops,
-image_generator, onnx, elementary (activations, initializers, regularizers, constraints, schedules),
+image_generator, picture_changes (by tf-keras), onnx, elementary (activations, initializers,
+regularizers, constraints, schedules),
 losses, metrics, functions (of both, and merging ones), identifiers (words of `get`), logs (what
 callbacks are told), masked (both in a model with a mask and weights), optimizers, more_optimizers,
 models, own_steps (models with a train_step), ctc, int8 (quantised models), preprocessing,
@@ -61,6 +62,7 @@ MAKERS = {
     "more_layers": "tensorflow",
     "more_ops": "tensorflow",
     "image_generator": "tensorflow",
+    "picture_changes": "tensorflow",
     "programs": "tensorflow",
     "promotion": "tensorflow",
     "ops": "tensorflow",
