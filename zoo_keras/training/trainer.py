@@ -338,7 +338,7 @@ class Trainer(OlderCalls, DefaultSteps):
             from zoo_keras.spark.scoring.evaluate import evaluate_on_spark
 
             logs = evaluate_on_spark(self, x, **arguments.given(), **spark)
-            return logs if return_dict else _flat_logs(logs)
+            return _given_logs(logs, return_dict)
         _refuse(spark, "evaluate")
         x, y = ragged_inputs(self, x, pad_value), ragged_targets(y, pad_value)
         wide = takes_float64(self)
@@ -348,7 +348,7 @@ class Trainer(OlderCalls, DefaultSteps):
             logs = self._evaluate(self._epochs(data, steps), bars)
         if not logs:
             raise ConfigError("evaluate: the data held no batch. Received: an empty source.")
-        return logs if return_dict else _flat_logs(logs)
+        return _given_logs(logs, return_dict)
 
     def _epochs(self, data: Any, steps: int | None) -> Epochs:
         return Epochs(data, steps, "steps", self.steps_per_execution)
@@ -444,7 +444,7 @@ class Trainer(OlderCalls, DefaultSteps):
         self._refuse_int8("train_on_batch")
         self._reset()
         self._train_batch(self._batch_of((x, y, sample_weight), check_class_weight(class_weight)))
-        return self._logs() if return_dict else _flat_logs(self._logs())
+        return _given_logs(self._logs(), return_dict)
 
     @in_turn
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None,
@@ -453,7 +453,7 @@ class Trainer(OlderCalls, DefaultSteps):
         self._require_compiled("test_on_batch")
         self._reset()
         self._test_batch(self._batch_of((x, y, sample_weight)))
-        return self._logs() if return_dict else _flat_logs(self._logs())
+        return _given_logs(self._logs(), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs of one batch, without progress bar or batching."""
@@ -585,6 +585,9 @@ def _refuse(spark: dict[str, Any], method: str) -> None:
         )
 
 
-def _flat_logs(logs: dict[str, Any]) -> Any:
+def _given_logs(logs: dict[str, Any], return_dict: bool) -> Any:
+    """By name, as Keras orders them, or the values in the order of metrics."""
+    if return_dict:
+        return dict(sorted(logs.items()))
     values = list(logs.values())
     return values[0] if len(values) == 1 else values
