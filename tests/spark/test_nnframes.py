@@ -326,6 +326,8 @@ def test_an_estimator_is_saved_with_all_that_it_knows(spark, tmp_path):
     assert there.getDataCacheLevel() == "DISK_AND_DRAM" and there.isCachingSample()
     frame = points(spark, 0.0)
     histories = [stage.fit(frame).history for stage in (estimator, there)]
+    with pytest.raises(ConfigError, match="be saved with what setTrainSummary or"):
+        there.setTrainSummary(TrainSummary("logs", "app")).save(str(tmp_path / "no"))
     assert histories[0] == histories[1] and there.getMaxEpoch() == 2
     (path,) = (tmp_path / "estimator" / "metadata").glob("part-*")
     assert (
@@ -353,7 +355,6 @@ WRONG = [
     (lambda s: s.setDataCacheLevel("PMEM"), UnsupportedError, "Received: \"?'?PMEM"),
     (lambda s: s.setEndWhen(7), ConfigError, "trigger is needed"),
     (lambda s: s.setTrainSummary("logs"), ConfigError, "takes a TrainSummary. Received: 'logs'"),
-    (lambda s: s.setTrainSummary(TrainSummary("a", "b")).save("/no"), ConfigError, "be saved with"),
     (lambda s: NNModel(three()).setModel("net"), ConfigError, "must be a Keras model"),
     (lambda s: NNClassifierModel(three()).setThreshold(1), ConfigError, "between 0 and 1"),
     (lambda s: NNImageReader.readImages("/x", None, resizeH=3), ConfigError, "Pass both"),
